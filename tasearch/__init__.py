@@ -1,0 +1,95 @@
+"""tasearch finds the chain of teacher assistants that distils the best student for a budget.
+
+    study = tasearch.load_study("studies/digits.toml")
+    run = tasearch.run(study)                  # or tasearch.Run.open("runs/digits")
+    print(run.front.members)
+    best = run.best(max_params=1_000)
+    tasearch.export(run, "winner", max_params=1_000)
+    model = tasearch.load("winner")
+
+The names below are imported when they are first used: reading a run needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasearch.api import run, steps
+    from tasearch.errors import (
+        DataError,
+        ExportError,
+        ModelError,
+        NothingFits,
+        RunError,
+        StoreError,
+        StudyError,
+        TasearchError,
+        TrainingError,
+    )
+    from tasearch.front import Budget, Candidate, Front
+    from tasearch.search.results import Run
+    from tasearch.shipping import export, load
+    from tasearch.study import Study
+    from tasearch.studyfile import load_study, parse_study
+
+_HOMES = {
+    "Budget": "front",
+    "Candidate": "front",
+    "DataError": "errors",
+    "ExportError": "errors",
+    "Front": "front",
+    "ModelError": "errors",
+    "NothingFits": "errors",
+    "Run": "search.results",
+    "RunError": "errors",
+    "StoreError": "errors",
+    "Study": "study",
+    "StudyError": "errors",
+    "TasearchError": "errors",
+    "TrainingError": "errors",
+    "export": "shipping",
+    "load": "shipping",
+    "load_study": "studyfile",
+    "parse_study": "studyfile",
+    "run": "api",
+    "steps": "api",
+}
+
+__version__ = importlib.metadata.version("tasearch")
+__all__ = [
+    "Budget",
+    "Candidate",
+    "DataError",
+    "ExportError",
+    "Front",
+    "ModelError",
+    "NothingFits",
+    "Run",
+    "RunError",
+    "StoreError",
+    "Study",
+    "StudyError",
+    "TasearchError",
+    "TrainingError",
+    "export",
+    "load",
+    "load_study",
+    "parse_study",
+    "run",
+    "steps",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tasearch' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"tasearch.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

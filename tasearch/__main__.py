@@ -1,0 +1,3 @@
+from tasearch.cli import main
+
+main()

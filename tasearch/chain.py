@@ -1,0 +1,174 @@
+"""What is trained: recipes, pupils, hops and chains, and the keys that name them.
+
+Pure values. A chain runs from the teacher over 0..K assistants to the student. A hop *is its
+lineage*: every pupil whose weights flow into it, itself last. A pupil that learns from the labels
+alone has no ancestors, so its lineage starts at itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+LABELS_ONLY = "ce"  # the loss that needs no teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one pupil is trained.
+
+    Args:
+        loss: a name of `tasearch.train.losses.LOSSES` or `"package.module:function"`.
+        temperature: softens both sides of the distillation term (Hinton et al., 1503.02531).
+        alpha: weight of the distillation term; 1 - alpha is that of the labels.
+        epochs: passes over the training part.
+        learning_rate: its peak, after warm-up.
+        batch_size: samples a step.
+        weight_decay: decoupled, on matrices and kernels only.
+        warmup: share of all steps over which the learning rate rises linearly.
+    """
+
+    loss: str
+    temperature: float
+    alpha: float
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    weight_decay: float
+    warmup: float
+
+    @property
+    def guided(self) -> bool:
+        """Whether the pupil learns from a teacher at all."""
+        return self.loss != LABELS_ONLY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pupil:
+    """One model of a chain.
+
+    Args:
+        width: its rung of the ladder.
+        recipe: how it is trained; None for a teacher loaded from a checkpoint.
+        origin: identity of what makes a teacher other than the family at this width (a
+            checkpoint's or a factory's digest); None otherwise.
+    """
+
+    width: int
+    recipe: Recipe | None
+    origin: str | None = None
+
+    @property
+    def guided(self) -> bool:
+        return self.recipe is not None and self.recipe.guided
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Everything besides the lineage that decides a hop's weights.
+
+    Args:
+        data: digest of the training and validation parts.
+        family: name of the family, with the digest of its source if it is the user's.
+        losses: (name, digest) of the user's own losses; only those of the lineage count.
+        seed: the study's seed.
+        replicate: which repetition of the training noise.
+        threads: of one training process on CPU; another number rounds differently.
+        trainer: version of the training code.
+    """
+
+    data: str
+    family: str
+    losses: tuple[tuple[str, str], ...]
+    seed: int
+    replicate: int
+    threads: int
+    trainer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hop:
+    """One training: the last pupil of `lineage` learns from the one before it, if there is one."""
+
+    lineage: tuple[Pupil, ...]
+
+    @property
+    def pupil(self) -> Pupil:
+        return self.lineage[-1]
+
+    @property
+    def ancestor(self) -> Hop | None:
+        """The hop whose outputs this pupil learns from."""
+        return Hop(lineage=self.lineage[:-1]) if len(self.lineage) > 1 else None
+
+    @property
+    def label(self) -> str:
+        return arrows(tuple(pupil.width for pupil in self.lineage))
+
+    def key(self, setting: Setting) -> str:
+        """32 hex digits; the same key means the same weights."""
+        used = {pupil.recipe.loss for pupil in self.lineage if pupil.recipe}
+        losses = tuple(pair for pair in setting.losses if pair[0] in used)
+        content = {
+            "setting": asdict(replace(setting, losses=losses)),
+            "lineage": [asdict(pupil) for pupil in self.lineage],
+        }
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """A teacher, 0..K assistants and a student, widths strictly decreasing."""
+
+    pupils: tuple[Pupil, ...]
+
+    def __post_init__(self) -> None:
+        widths = self.widths
+        if len(widths) < 2:
+            raise ValueError(f"a chain has a teacher and a student, found widths {widths}")
+        if any(a <= b for a, b in itertools.pairwise(widths)):
+            raise ValueError(f"widths of a chain fall strictly, found {widths}")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Teacher first, student last."""
+        return tuple(pupil.width for pupil in self.pupils)
+
+    @property
+    def student(self) -> Pupil:
+        return self.pupils[-1]
+
+    @property
+    def assistants(self) -> tuple[Pupil, ...]:
+        return self.pupils[1:-1]
+
+    def hop(self) -> Hop:
+        """The student's hop: the chain from the last pupil that learns from labels alone."""
+        start = max(i for i, pupil in enumerate(self.pupils) if not pupil.guided)
+        return Hop(lineage=self.pupils[start:])
+
+    def hops(self) -> Iterator[Hop]:
+        """Every hop that the student needs, ancestors first, the student's own last."""
+        lineage = self.hop().lineage
+        for end in range(1, len(lineage) + 1):
+            yield Hop(lineage=lineage[:end])
+
+
+def arrows(widths: tuple[int, ...]) -> str:
+    """`64 → 24 → 6`."""
+    return " → ".join(map(str, widths))
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A 63-bit seed that depends on all parts and nothing else."""
+    digest = hashlib.sha256(canonical_json(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

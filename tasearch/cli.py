@@ -1,0 +1,295 @@
+"""The command line. Errors become messages here, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+import tasearch
+from tasearch.errors import NothingFits, StudyError, TasearchError
+from tasearch.front import Budget, Candidate
+from tasearch.store import NO_ROOM, no_room, write_atomic
+from tasearch.study import Study
+from tasearch.studyfile import load_study, render
+
+if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
+    from tasearch.search.results import Run
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find the chain of teacher assistants that distils the best student for a budget.",
+    epilog="Start with: tasearch init study.toml, then: tasearch run study.toml",
+)
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run: its folder, or its name under --runs-dir.")
+]
+RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
+MaxParams = Annotated[int | None, typer.Option(min=1, help="At most so many parameters.")]
+MaxBytes = Annotated[int | None, typer.Option(min=1, help="At most so many bytes of weights.")]
+MaxLatency = Annotated[
+    float | None, typer.Option(min=0, help="At most so many milliseconds a batch.")
+]
+
+
+def main() -> None:
+    """Run the command line; end with 0, 1 (nothing fits, training failed), 2 (wrong input)."""
+    try:
+        app()
+    except TasearchError as error:
+        fail(str(error), error.exit_code)
+    except OSError as error:  # a journal or an event that finds no room
+        if error.errno not in NO_ROOM:
+            raise
+        fail(str(no_room(Path(error.filename or "run directory"), error)), 2)
+
+
+def fail(message: str, code: int) -> None:
+    """Say what is wrong and end."""
+    err.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        out.print(f"tasearch {tasearch.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    study_file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")],
+    runs_dir: RunsDir = Path("runs"),
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Go on to this number of trials in all.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's seed.")] = None,
+    latency_from: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Take this run's latencies, do not measure.")
+    ] = None,
+) -> None:
+    """Run a study, or go on with it.
+
+    Everything lands in RUNS_DIR/<name of the study>. Stop it at any time; the same command goes on
+    from there, and what is finished is never trained twice.
+    """
+    study = load_study(study_file)
+    if seed is not None:
+        study = study.model_copy(update={"seed": seed})
+    target = study.search.trials if trials is None else trials
+    stop = Stop()
+    with stop:
+        with err.status(f"preparing {study.name}: data, models, latencies") as status:
+            from tasearch.search.prepare import prepare
+
+            prepared = prepare(study, runs_dir=runs_dir, device=device, latency_from=latency_from)
+            status.stop()
+        finished = _search(prepared, target, stop)
+    path = prepared.run.path
+    if not finished:
+        out.print(
+            f"\nStopped; nothing finished is lost. This continues:\n  {_again()}", soft_wrap=True
+        )
+        raise typer.Exit(INTERRUPTED)
+    shown = shlex.quote(str(path))
+    out.print(f"\nResults are in {path}. Next:", soft_wrap=True)
+    for command in ("best", "report", "status"):
+        out.print(f"  tasearch {command} {shown}", soft_wrap=True)
+    out.print(f"  tasearch export {shown} --out winner", soft_wrap=True)
+
+
+class Stop:
+    """Ctrl-C (or SIGTERM) asks for an end after this epoch; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        err.print("\nstopping after this epoch; once more to stop at once", soft_wrap=True)
+
+
+def _search(prepared: Any, trials: int, stop: Stop) -> bool:
+    """Show a search to its end; False where it was stopped."""
+    from tasearch.display import LiveView, Plain
+    from tasearch.search.driver import search
+    from tasearch.search.journal import read_trials
+
+    measured = dict(prepared.snapshot.measured)
+    out.print(
+        f"{prepared.space.size:,} chains within the budget; {trials} trials on {prepared.device}; "
+        f"latency: {prepared.snapshot.device}",
+        soft_wrap=True,
+    )
+    earlier = read_trials(prepared.run) if prepared.run.exists else []
+    view = LiveView(out, measured, earlier) if out.is_terminal else Plain(out, measured)
+    events = search(prepared, trials)
+    try:
+        with view:
+            for event in events:
+                view.show(event)
+                if stop.asked:
+                    return False
+    except KeyboardInterrupt:
+        return False
+    finally:
+        events.close()  # type: ignore[attr-defined]
+    return True
+
+
+def _again() -> str:
+    return shlex.join(["tasearch", *sys.argv[1:]])
+
+
+@app.command()
+def best(
+    run: RunArgument,
+    max_params: MaxParams = None,
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Show the most accurate student within a budget.
+
+    Ends with 1 where nothing fits, and shows the nearest miss.
+    """
+    opened = _open(run, runs_dir)
+    try:
+        found = opened.best(
+            max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms
+        )
+    except NothingFits as error:
+        if as_json and opened.front.candidates:
+            budget = Budget(
+                max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms
+            )
+            near = opened.front.nearest_miss(budget)
+            print(json.dumps({"error": str(error), "nearest": _json(near)}, indent=1))
+            raise typer.Exit(1) from None
+        raise
+    if as_json:
+        print(json.dumps(_json(found), indent=1))
+        return
+    from tasearch.report.info import recipe_text
+
+    out.print(f"[bold]{found.label}[/]  (trial {found.trial})")
+    out.print(f"  accuracy  {found.accuracy:.2%} of the validation part")
+    out.print(f"  size      {found.params:,} params, {found.bytes:,} bytes")
+    out.print(f"  latency   {found.latency_ms:.4g} ms ({opened.snapshot.device})", soft_wrap=True)
+    out.print(f"  recipe    {recipe_text(found.recipe)}", soft_wrap=True)
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="The page; RUN/report.html if not given.")
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write the report: one HTML page that works offline."""
+    from tasearch.report.info import report_info
+    from tasearch.report.page import render_page
+
+    opened = _open(run, runs_dir)
+    target = out_file or opened.path / "report.html"
+    write_atomic(target, render_page(report_info(opened)).encode())
+    out.print(f"wrote {target}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")],
+    max_params: MaxParams = None,
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write the best student within a budget, ready to ship.
+
+    Weights, ONNX, the study file that trains this chain again, metrics and a model card.
+    """
+    from tasearch.shipping import FILES
+    from tasearch.shipping import export as ship
+
+    chosen = ship(
+        _open(run, runs_dir),
+        out_dir,
+        max_params=max_params,
+        max_bytes=max_bytes,
+        max_latency_ms=max_latency_ms,
+    )
+    out.print(f"[bold]{chosen.label}[/], accuracy {chosen.accuracy:.2%}, is in {out_dir}:")
+    for name in FILES:
+        out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")
+
+
+@app.command()
+def status(run: RunArgument, runs_dir: RunsDir = Path("runs")) -> None:
+    """Show how far a run is, and what sharing and pruning saved."""
+    from tasearch.report.status import status_lines
+
+    for name, value in status_lines(_open(run, runs_dir)):
+        out.print(f"{name:<10} {value}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Must not exist yet.")],
+) -> None:
+    """Write a study file with every key, its default and what it means."""
+    if file.exists():
+        raise StudyError(f"{file}: exists already")
+    study = Study(name=_name_from(file.stem))
+    write_atomic(file, render(study, "A study: `tasearch run` reads it.").encode())
+    out.print(f"wrote {file}; run it with: tasearch run {shlex.quote(str(file))}", soft_wrap=True)
+
+
+def _name_from(stem: str) -> str:
+    """A file's stem as the name of a study."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    return name.lstrip("._-") or "study"
+
+
+def _open(run: str, runs_dir: Path) -> Run:
+    from tasearch.search.results import Run
+
+    return Run.open(run, runs_dir)
+
+
+def _json(candidate: Candidate) -> dict[str, Any]:
+    return asdict(candidate)

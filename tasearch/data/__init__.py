@@ -1,0 +1,67 @@
+"""Data sets: named sources, one contract, one seeded split.
+
+A source is a function `(section, root) -> arrays` that gives a mapping from the names in
+`arrays.NAMES` to arrays; everything behind it is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tasearch import plugins
+from tasearch.data import digits, npz
+from tasearch.data.arrays import Dataset, Part, check
+from tasearch.data.split import split
+from tasearch.errors import DataError
+from tasearch.study import DataSection, Study
+
+__all__ = ["SOURCES", "Dataset", "Part", "load_data", "load_test"]
+
+Source = Callable[[DataSection, str], Mapping[str, np.ndarray]]
+
+SOURCES: dict[str, Source] = {"digits": digits.load, "npz": npz.load}
+
+
+def load_data(study: Study) -> Dataset:
+    """The training and validation parts; the test part is dropped here.
+
+    Raises:
+        DataError: where the data break a rule.
+        StudyError: where the source is not known.
+    """
+    parts, num_classes = _parts(study)
+    return Dataset.of(train=parts["train"], validation=parts["val"], num_classes=num_classes)
+
+
+def load_test(study: Study) -> Part:
+    """The test part, for what testifies after the search."""
+    return _parts(study)[0]["test"]
+
+
+def _parts(study: Study) -> tuple[dict[str, Part], int]:
+    section = study.data
+    source = plugins.resolve(section.source, SOURCES, path="data.source", root=study.root)
+    where = section.path or section.source
+    if section.source in SOURCES:
+        arrays = source(section, study.root)
+    else:
+        arrays = _call(source, section.source)
+    parts, num_classes = check(arrays, layout=section.layout, where=where)
+    return split(parts, section=section, where=where), num_classes
+
+
+def _call(function: Callable[[], Any], name: str) -> Mapping[str, np.ndarray]:
+    """A user's function takes nothing and returns a mapping of arrays."""
+    try:
+        arrays = function()
+    except Exception as error:  # the user's function may raise anything
+        raise DataError(f"data.source: {name!r} raised {type(error).__name__}: {error}") from error
+    if not isinstance(arrays, Mapping):
+        raise DataError(
+            f"data.source: {name!r} should return a dict of arrays, "
+            f"returned {type(arrays).__name__}"
+        )
+    return {key: np.asarray(value) for key, value in arrays.items()}

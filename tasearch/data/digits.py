@@ -1,0 +1,13 @@
+"""scikit-learn's digits: 1,797 real images of 8x8 grey pixels, 10 classes, shipped with it."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from tasearch.study import DataSection
+
+
+def load(section: DataSection, root: str) -> dict[str, np.ndarray]:
+    bunch = load_digits()
+    return {"x_train": bunch.images.astype(np.float32), "y_train": bunch.target}

@@ -1,0 +1,26 @@
+"""A user's `.npz` file; pickled objects in it are never loaded."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tasearch.errors import DataError
+from tasearch.study import DataSection
+
+
+def load(section: DataSection, root: str) -> dict[str, np.ndarray]:
+    assert section.path is not None
+    path = Path(root) / section.path
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: should be an .npz archive of named arrays, is one array")
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such data file (data.path = {section.path!r})") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: is no readable .npz file: {error}") from None

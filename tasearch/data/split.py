@@ -1,0 +1,48 @@
+"""The split: seeded, stratified, made once."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from tasearch.data.arrays import Part
+from tasearch.errors import DataError
+from tasearch.study import DataSection
+
+
+def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[str, Part]:
+    """Train, validation and test parts; those the source has stay as they are.
+
+    The test part is drawn first, so that it does not depend on the share of the validation part.
+
+    Raises:
+        DataError: where a class is too rare to be in every part.
+    """
+    if section.validation + section.test >= 1:
+        raise DataError(
+            f"data.validation + data.test: should be below 1, "
+            f"found {section.validation} + {section.test}"
+        )
+    made = dict(parts)
+    whole = len(made["train"])
+    for name, share in (("test", section.test), ("val", section.validation)):
+        if name not in made:
+            count = round(share * whole)
+            made["train"], made[name] = _draw(made["train"], count, section.split_seed, where)
+    return made
+
+
+def _draw(part: Part, count: int, seed: int, where: str) -> tuple[Part, Part]:
+    try:
+        rest, drawn = train_test_split(
+            np.arange(len(part)), test_size=count, stratify=part.y, random_state=seed
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{where}: cannot be split with every class in every part: {error}"
+        ) from None
+    return _take(part, np.sort(rest)), _take(part, np.sort(drawn))
+
+
+def _take(part: Part, indices: np.ndarray) -> Part:
+    return Part(x=part.x[indices], y=part.y[indices])

@@ -1,0 +1,216 @@
+"""A running search for people: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tasearch.chain import arrows
+from tasearch.front import Candidate, Front, Measurement
+from tasearch.record import TrialRecord, candidates
+from tasearch.search.events import (
+    EpochDone,
+    Event,
+    Finished,
+    HopStarted,
+    Notice,
+    TrialDone,
+    TrialStarted,
+)
+
+FRONT_ROWS = 12
+
+
+class Display(Protocol):
+    """Shows events; entered for the time of a search."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None: ...
+    def show(self, event: Event) -> None: ...
+
+
+class Clock:
+    """Time left, from the trials that this process has done."""
+
+    def __init__(self) -> None:
+        self._begun, self._done = time.monotonic(), 0
+
+    def tick(self) -> None:
+        self._done += 1
+
+    def left(self, trials: int) -> str:
+        """Words for the time that so many trials will take."""
+        if not self._done:
+            return "unknown"
+        return duration((time.monotonic() - self._begun) / self._done * trials)
+
+
+def duration(seconds: float) -> str:
+    """`2 h 05 min`, `3 min 20 s` or `12 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def trial_line(record: TrialRecord, measured: dict[int, Measurement]) -> str:
+    """One finished trial in one line."""
+    parts = [f"{record.label:<28}", f"{record.state:<8}"]
+    if record.accuracy is not None:
+        size = measured[record.chain[-1]]
+        parts.append(
+            f"accuracy {record.accuracy:7.2%}  {size.params:>9,} params  {size.latency_ms:.4g} ms"
+        )
+    if record.reason:
+        parts.append(f"({record.reason})")
+    return "  ".join(parts).rstrip()
+
+
+class Plain:
+    """Lines, for pipes and files."""
+
+    def __init__(self, console: Console, measured: dict[int, Measurement]) -> None:
+        self._console, self._measured, self._clock = console, measured, Clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        return None
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, HopStarted):
+            again = f" from epoch {event.epoch}" if event.epoch else ""
+            what = f"train {event.label}{again}" if event.epochs else f"load {event.label}"
+            self._print(f"  {what}")
+        elif isinstance(event, TrialDone):
+            self._clock.tick()
+            left = self._clock.left(event.trials - event.done)
+            line = trial_line(event.record, self._measured)
+            self._print(f"[{event.done}/{event.trials}] trial {event.record.number}: {line}")
+            if event.done % 10 == 0 and event.done < event.trials:
+                self._print(f"  about {left} left")
+        elif isinstance(event, Notice):
+            self._print(f"notice: {event.message}")
+        elif isinstance(event, Finished):
+            self._print(f"finished: {event.reason}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveView:
+    """Trials, the hop in training, time left and the front, redrawn in place."""
+
+    def __init__(
+        self, console: Console, measured: dict[int, Measurement], earlier: list[TrialRecord]
+    ) -> None:
+        self._console, self._measured, self._clock = console, measured, Clock()
+        self._members = Front(candidates(earlier, measured)).members
+        self._trial, self._hop = "starting", Text("")
+        self._done = self._trials = self._epoch = self._epochs = 0
+        self._live = Live(self._render(), console=console, refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._hop, self._epochs = Text(""), 0
+        self._live.update(self._render())
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, TrialStarted):
+            self._done, self._trials = event.done, event.trials
+            self._trial = f"trial {event.number}: {event.label}"
+        elif isinstance(event, HopStarted):
+            self._epoch, self._epochs = event.epoch, event.epochs
+            self._hop = Text(
+                f"training {event.label}" if event.epochs else f"loading {event.label}"
+            )
+        elif isinstance(event, EpochDone):
+            self._epoch, self._epochs = event.epoch, event.epochs
+            self._hop = Text(f"training {event.label}, loss {event.loss:.3f}")
+        elif isinstance(event, TrialDone):
+            self._clock.tick()
+            self._done, self._trials = event.done, event.trials
+            grown = candidates([event.record], self._measured)
+            self._members = Front([*self._members, *grown]).members
+            self._console.print(
+                Text(f"trial {event.record.number:>3}  ", style="dim")
+                + Text(trial_line(event.record, self._measured), style=_STYLES[event.record.state]),
+                soft_wrap=True,
+            )
+        elif isinstance(event, Notice):
+            self._console.print(Text(f"notice: {event.message}", style="yellow"))
+        elif isinstance(event, Finished):
+            self._trial, self._done = f"finished: {event.reason}", event.done
+        self._live.update(self._render())
+
+    def _render(self) -> Group:
+        grid = Table.grid(padding=(0, 2))
+        left = self._clock.left(self._trials - self._done) if self._trials > self._done else "0 s"
+        grid.add_row(
+            "trials",
+            ProgressBar(total=self._trials or 1, completed=self._done, width=30),
+            f"{self._done}/{self._trials}",
+            f"{left} left",
+            Text(self._trial, style="bold"),
+        )
+        if self._epochs:
+            grid.add_row(
+                "epochs",
+                ProgressBar(total=self._epochs, completed=self._epoch, width=30),
+                f"{self._epoch}/{self._epochs}",
+                "",
+                self._hop,
+            )
+        return Group("", grid, front_table(self._members))
+
+
+_STYLES = {"complete": "", "pruned": "dim", "failed": "red"}
+
+
+def front_table(members: tuple[Candidate, ...]) -> Table:
+    """The front, most accurate first."""
+    table = Table(title="front so far", title_justify="left", title_style="bold", box=None)
+    for name in ("accuracy", "params", "latency, ms"):
+        table.add_column(name, justify="right", style="cyan" if name == "accuracy" else "")
+    table.add_column("chain")
+    table.add_column("trial", justify="right", style="dim")
+    ranked = sorted(members, key=lambda c: -c.accuracy)
+    for c in ranked[:FRONT_ROWS]:
+        table.add_row(
+            f"{c.accuracy:.2%}",
+            f"{c.params:,}",
+            f"{c.latency_ms:.4g}",
+            arrows(c.chain),
+            str(c.trial),
+        )
+    if len(ranked) > FRONT_ROWS:
+        table.add_row("", "", "", f"and {len(ranked) - FRONT_ROWS} more", "")
+    return table

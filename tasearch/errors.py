@@ -1,0 +1,72 @@
+"""Every error that a user of tasearch can cause.
+
+TasearchError
+├── StudyError        the study file: a key, a type, a value
+├── DataError         a data set: missing, broken, mis-shaped
+├── ModelError        a build function, a factory, a checkpoint
+├── RunError          a run directory: missing, of another study, in use
+├── StoreError        a file of the store: damaged, or no room for it
+├── TrainingError     a hop: a loss that is not finite, out of memory
+├── ExportError       what was exported does not agree with what was trained
+└── NothingFits       no candidate within the budget
+
+A message gives the rule, the value found and where it was found.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TasearchError(Exception):
+    """Base of every error above; `exit_code` is what the command line ends with."""
+
+    exit_code = 2
+
+
+class StudyError(TasearchError):
+    """The study file breaks a rule."""
+
+
+class DataError(TasearchError):
+    """The data set is missing, broken or mis-shaped."""
+
+
+class ModelError(TasearchError):
+    """A build function, factory or checkpoint does not keep its contract."""
+
+
+class RunError(TasearchError):
+    """The run directory is missing, belongs to another study, or is in use."""
+
+
+class StoreError(TasearchError):
+    """A stored file is damaged, or could not be written."""
+
+
+class TrainingError(TasearchError):
+    """A hop could not be trained; the trials that need it fail, the search goes on."""
+
+    exit_code = 1
+
+
+class ExportError(TasearchError):
+    """The exported files do not agree with the trained student."""
+
+    exit_code = 1
+
+
+class NothingFits(TasearchError):
+    """No candidate lies within the budget."""
+
+    exit_code = 1
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the known name closest to `word`, else the list of all."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return "; known: " + ", ".join(names)

@@ -1,0 +1,204 @@
+"""Candidates, budgets and the Pareto front of accuracy against size and latency. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tasearch.chain import arrows
+from tasearch.errors import NothingFits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What one width costs to run; fixed before anything is trained.
+
+    Args:
+        width: the rung of the ladder.
+        params: trainable numbers.
+        bytes: of all weights and buffers, as stored.
+        flops: of one forward pass of one sample; a multiply-add counts two.
+        latency_ms: median milliseconds of one batch.
+        latency_p95_ms: its 95th percentile.
+    """
+
+    width: int
+    params: int
+    bytes: int
+    flops: int
+    latency_ms: float
+    latency_p95_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Upper limits, each inclusive; None is no limit."""
+
+    max_params: int | None = None
+    max_bytes: int | None = None
+    max_latency_ms: float | None = None
+
+    def excess(self, item: Measurement | Candidate) -> float:
+        """The largest ratio of a value to its limit; at most 1 fits, and 0 is no limit at all."""
+        pairs = (
+            (item.params, self.max_params),
+            (item.bytes, self.max_bytes),
+            (item.latency_ms, self.max_latency_ms),
+        )
+        return max((value / limit for value, limit in pairs if limit is not None), default=0.0)
+
+    def admits(self, item: Measurement | Candidate) -> bool:
+        return self.excess(item) <= 1.0
+
+    def __str__(self) -> str:
+        limits = [(f.name, getattr(self, f.name)) for f in fields(self)]
+        return ", ".join(f"{name} = {v:,}" for name, v in limits if v is not None) or "no limit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A trained student and the chain that made it.
+
+    Args:
+        trial: its number in the Optuna study.
+        chain: widths, teacher first.
+        recipe: `{"assistants": {...} or None, "student": {...}}`.
+        accuracy: share of the validation part that it gets right, after the last epoch.
+        params: see `Measurement`.
+        bytes: see `Measurement`.
+        latency_ms: see `Measurement`.
+    """
+
+    trial: int
+    chain: tuple[int, ...]
+    recipe: dict[str, Any]
+    accuracy: float
+    params: int
+    bytes: int
+    latency_ms: float
+
+    @property
+    def label(self) -> str:
+        return arrows(self.chain)
+
+    def dominates(self, other: Candidate) -> bool:
+        """No worse in accuracy, size and latency, and better in one of them."""
+        mine = (-self.accuracy, self.params, self.latency_ms)
+        theirs = (-other.accuracy, other.params, other.latency_ms)
+        return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+
+
+def merit(candidate: Candidate) -> tuple[float, int, float, int, int]:
+    """Sorts the best first: accuracy, then size, latency, the shorter chain, the earlier trial."""
+    return (
+        -candidate.accuracy,
+        candidate.params,
+        candidate.latency_ms,
+        len(candidate.chain),
+        candidate.trial,
+    )
+
+
+class Front:
+    """The candidates that no other beats in accuracy, size and latency at once.
+
+    Of several that are equal in all three, the one with the shortest chain, then the earliest
+    trial, stands for all.
+
+    Args:
+        candidates: all that are known, in any order.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.candidates: tuple[Candidate, ...] = tuple(sorted(candidates, key=merit))
+        members: list[Candidate] = []
+        for candidate in self.candidates:  # best first, so only members can dominate: O(n·front)
+            if not any(_covers(member, candidate) for member in members):
+                members.append(candidate)
+        self.members: tuple[Candidate, ...] = tuple(
+            sorted(members, key=lambda c: (c.params, c.latency_ms, -c.accuracy))
+        )
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def best(
+        self,
+        *,
+        max_params: int | None = None,
+        max_bytes: int | None = None,
+        max_latency_ms: float | None = None,
+    ) -> Candidate:
+        """The most accurate candidate within a budget.
+
+        Raises:
+            NothingFits: with the candidate that misses by the smallest ratio.
+        """
+        budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+        for candidate in self.candidates:
+            if budget.admits(candidate):
+                return candidate
+        if not self.candidates:
+            raise NothingFits("no student has been trained to the end yet")
+        near = self.nearest_miss(budget)
+        raise NothingFits(
+            f"no candidate fits {budget}; the nearest is trial {near.trial}, {near.label}: "
+            f"{near.params:,} params, {near.bytes:,} bytes, {near.latency_ms:.4g} ms, "
+            f"accuracy {near.accuracy:.2%}"
+        )
+
+    def nearest_miss(self, budget: Budget) -> Candidate:
+        """The candidate whose worst excess over the budget is smallest."""
+        return min(self.candidates, key=lambda c: (budget.excess(c), merit(c)))
+
+
+def _covers(member: Candidate, candidate: Candidate) -> bool:
+    """Whether `member`, of no lower accuracy, is no larger and no slower either."""
+    return member.params <= candidate.params and member.latency_ms <= candidate.latency_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The corner that hypervolume is measured from: accuracy 0, and these."""
+
+    params: float
+    latency_ms: float
+
+    @staticmethod
+    def of(measured: Sequence[Measurement]) -> Reference:
+        """A tenth beyond the largest and the slowest, so that every candidate counts."""
+        return Reference(
+            params=1.1 * max(m.params for m in measured),
+            latency_ms=1.1 * max(m.latency_ms for m in measured),
+        )
+
+
+def hypervolume(candidates: Iterable[Candidate], reference: Reference) -> float:
+    """Share of the box between `reference` and the ideal corner that the candidates dominate.
+
+    The box spans accuracy 0 to 1, params 0 to the reference's, latency 0 to the reference's.
+    A sweep over latency with a staircase in (params, accuracy): O(n²).
+    """
+    points = [
+        (c.latency_ms / reference.latency_ms, c.params / reference.params, c.accuracy)
+        for c in Front(candidates).members
+        if c.latency_ms < reference.latency_ms and c.params < reference.params
+    ]
+    points.sort()
+    volume = 0.0
+    for i, (latency, _, _) in enumerate(points):
+        until = points[i + 1][0] if i + 1 < len(points) else 1.0
+        volume += (until - latency) * _area([(p, a) for _, p, a in points[: i + 1]])
+    return volume
+
+
+def _area(points: list[tuple[float, float]]) -> float:
+    """Area that (cost, gain) points dominate in the unit square."""
+    area, gain = 0.0, 0.0
+    steps = sorted(points)
+    for i, (cost, value) in enumerate(steps):
+        gain = max(gain, value)
+        until = steps[i + 1][0] if i + 1 < len(steps) else 1.0
+        area += (until - cost) * gain
+    return area

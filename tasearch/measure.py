@@ -1,0 +1,253 @@
+"""What a model costs to run: parameters, bytes, FLOPs, latency. Measured before any training.
+
+Latency: eval mode, batch norm folded, inputs rotated, warmed up; the models take turns in rounds,
+so that a slow moment of the machine hits all of them, and a round in which one model's timings
+spread by more than a tenth of their median is measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+from torch.utils.flop_counter import FlopCounterMode
+
+from tasearch.errors import ModelError
+from tasearch.front import Measurement
+from tasearch.study import LatencySection
+
+ROUNDS = 10
+CALLS = 100  # per round and model, so 1,000 timings each
+REPEATS = 3  # of a round that is too noisy
+SPREAD = 0.1  # interquartile range over median that a quiet round stays under
+ROTATED = 8  # different inputs
+WARM_CALLS = 50
+BUDGET_S = 6.0  # of timing per model; a model slower than that allows gets fewer calls
+
+Call = Callable[[int], object]
+
+
+def measure(
+    nets: Mapping[int, nn.Module],
+    *,
+    in_shape: tuple[int, ...],
+    section: LatencySection,
+    device: torch.device,
+) -> dict[int, Measurement]:
+    """Measure models side by side.
+
+    Args:
+        nets: by width, on CPU, taking raw samples; put into eval mode.
+        in_shape: (channels, height, width) or (features,).
+        section: backend, batch and threads.
+        device: where the torch backend runs.
+
+    Raises:
+        ModelError: where a model cannot be exported to ONNX.
+    """
+    calls = {}
+    for width, net in nets.items():
+        net.eval()
+        calls[width] = _prepare(net, in_shape, section, device, width)
+    with _threads(section.threads):
+        times = _interleaved(calls)
+    return {
+        width: Measurement(
+            width=width,
+            params=parameters(net),
+            bytes=weight_bytes(net),
+            flops=forward_flops(net, in_shape),
+            latency_ms=float(np.median(times[width])),
+            latency_p95_ms=float(np.percentile(times[width], 95)),
+        )
+        for width, net in nets.items()
+    }
+
+
+def forward_flops(net: nn.Module, in_shape: tuple[int, ...]) -> int:
+    """Floating-point operations of one forward pass of one sample, a multiply-add counting two."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net.eval()(torch.zeros(1, *in_shape))
+    return int(counter.get_total_flops())
+
+
+def parameters(net: nn.Module) -> int:
+    """Trainable numbers."""
+    return sum(p.numel() for p in net.parameters())
+
+
+def weight_bytes(net: nn.Module) -> int:
+    """Bytes of all weights and buffers."""
+    return sum(t.numel() * t.element_size() for t in net.state_dict().values())
+
+
+def describe(section: LatencySection, device: torch.device) -> str:
+    """The backend and the machine that latencies are of, in words."""
+    if section.backend == "onnx":
+        runtime = f"ONNX Runtime {onnxruntime.__version__}, {_processor()}"
+    elif device.type == "cuda":
+        runtime = f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}"
+    else:
+        runtime = f"torch {torch.__version__}, {_processor()}"
+    return f"{runtime}, batch {section.batch}, {section.threads} thread" + "s" * (
+        section.threads > 1
+    )
+
+
+def to_onnx(net: nn.Module, in_shape: tuple[int, ...]) -> bytes:
+    """An ONNX model with input `x`, output `logits` and any batch size.
+
+    Raises:
+        ModelError: where torch cannot export it.
+    """
+    example = (torch.zeros(2, *in_shape),)
+    batch = torch.export.Dim("batch")
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                net.eval(),
+                example,
+                input_names=["x"],
+                output_names=["logits"],
+                dynamic_shapes=({0: batch},),
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter wraps whatever the user's model raises
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f'the model cannot be exported to ONNX: {reason}; set latency.backend = "torch" '
+            f"to search without it"
+        ) from error
+    assert program is not None
+    return bytes(program.model_proto.SerializeToString())
+
+
+def onnx_session(model: bytes | Path, threads: int) -> onnxruntime.InferenceSession:
+    """A session on CPU that keeps to its threads and does not spin between calls."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _prepare(
+    net: nn.Module,
+    in_shape: tuple[int, ...],
+    section: LatencySection,
+    device: torch.device,
+    width: int,
+) -> Call:
+    """One call of the model on one of several rotated inputs."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (ROTATED, section.batch, *in_shape)
+    inputs = torch.randn(shape, generator=generator)
+    if section.backend == "onnx":
+        try:
+            session = onnx_session(to_onnx(net, in_shape), section.threads)
+        except ModelError as error:
+            raise ModelError(f"width {width}: {error}") from error.__cause__
+        arrays = [{"x": x.numpy()} for x in inputs]
+        return lambda i: session.run(None, arrays[i % ROTATED])
+    folded = _folded(net).to(device)
+    batches: list[Tensor] = list(inputs.to(device))
+
+    def call(i: int) -> object:
+        with torch.inference_mode():
+            logits = folded(batches[i % ROTATED])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return logits
+
+    return call
+
+
+def _folded(net: nn.Module) -> nn.Module:
+    """Batch norms folded into convolutions, where torch can trace the model."""
+    try:
+        return fuse(net)
+    except Exception:  # tracing a user's model may raise anything
+        logging.getLogger(__name__).info("batch norm is not folded: the model cannot be traced")
+        return net
+
+
+def _interleaved(calls: Mapping[int, Call]) -> dict[int, np.ndarray]:
+    """Milliseconds of each call, by width: rounds of A B C A B C."""
+    counts = {}
+    for width, call in calls.items():
+        start = time.perf_counter()
+        for i in range(WARM_CALLS):
+            call(i)
+            if time.perf_counter() - start > BUDGET_S / 6:
+                break
+        seconds = (time.perf_counter() - start) / (i + 1)
+        counts[width] = max(3, min(CALLS, int(BUDGET_S / ROUNDS / seconds)))
+    times: dict[int, list[np.ndarray]] = {width: [] for width in calls}
+    for _ in range(ROUNDS):
+        for width, call in calls.items():
+            times[width].append(_round(call, counts[width]))
+    return {width: np.concatenate(rounds) for width, rounds in times.items()}
+
+
+def _round(call: Call, count: int) -> np.ndarray:
+    """The quietest of up to REPEATS tries of `count` timings, milliseconds."""
+    tries = []
+    for _ in range(REPEATS):
+        times = np.empty(count)
+        for i in range(count):
+            start = time.perf_counter()
+            call(i)
+            times[i] = time.perf_counter() - start
+        low, median, high = np.percentile(times, [25, 50, 75])
+        tries.append(((high - low) / median, times * 1e3))
+        if tries[-1][0] <= SPREAD:
+            break
+    return min(tries, key=lambda t: float(t[0]))[1]
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter talks on standard output, through warnings and through loggers."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

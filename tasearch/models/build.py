@@ -1,0 +1,185 @@
+"""Building models by width, and checking that a family keeps its contract."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tasearch import plugins
+from tasearch.chain import Pupil
+from tasearch.data import Dataset
+from tasearch.errors import ModelError
+from tasearch.models import cnn, mlp
+from tasearch.models.checkpoint import file_digest, load_checkpoint
+from tasearch.study import Study
+
+Build = Callable[..., nn.Module]
+
+FAMILIES: dict[str, Build] = {"cnn": cnn.build, "mlp": mlp.build}
+
+
+class Standardized(nn.Module):
+    """A model on raw samples: subtract the training part's mean, divide by its spread.
+
+    Args:
+        net: takes standardized samples.
+        mean: broadcastable to one sample.
+        std: likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 (samples, *in_shape) to logits (samples, num_classes)."""
+        logits: Tensor = self.net((x - self.mean) / self.std)
+        return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """The models of one study.
+
+    Args:
+        study: names the family and the teacher.
+        in_shape: (channels, height, width) or (features,).
+        num_classes: length of the logits.
+    """
+
+    study: Study
+    in_shape: tuple[int, ...]
+    num_classes: int
+
+    @staticmethod
+    def of(study: Study, data: Dataset) -> Models:
+        return Models(study=study, in_shape=data.in_shape, num_classes=data.num_classes)
+
+    @property
+    def family(self) -> str:
+        """Name of the family, with the digest of its source if it is the user's."""
+        name = self.study.model.family
+        return plugins.identity(name, self._family())
+
+    def teacher(self) -> Pupil:
+        """The first pupil of every chain."""
+        section = self.study.teacher
+        origin = []
+        if section.factory is not None:
+            origin.append(plugins.identity(section.factory, self._factory(section.factory)))
+        if section.checkpoint is not None:
+            origin.append(file_digest(self.checkpoint_path()))
+        return Pupil(
+            width=section.width,
+            recipe=self.study.teacher_recipe(),
+            origin="+".join(origin) or None,
+        )
+
+    def checkpoint_path(self) -> Path:
+        assert self.study.teacher.checkpoint is not None
+        return Path(self.study.root) / self.study.teacher.checkpoint
+
+    def build(self, width: int, seed: int = 0) -> nn.Module:
+        """The model of a width, on CPU, its weights drawn from `seed`; a loaded teacher's loaded.
+
+        Raises:
+            ModelError: where the user's function or checkpoint breaks its contract.
+        """
+        teacher = self.study.teacher
+        own = width == teacher.width
+        if own and teacher.factory is not None:
+            path, name, args = "teacher.factory", teacher.factory, ()
+            function = self._factory(teacher.factory)
+        else:
+            path, name, args = "model.family", self.study.model.family, (width,)  # type: ignore[assignment]
+            function = self._family()
+        net = self._call(function, args, path=path, name=name, seed=seed)
+        if own and teacher.checkpoint is not None:
+            load_checkpoint(net, self.checkpoint_path())
+        return net
+
+    def check(self, widths: Sequence[int]) -> None:
+        """Build every width once; sizes must fall along the ladder, and the ends must learn.
+
+        Args:
+            widths: strictly decreasing.
+        """
+        sizes = []
+        for width in widths:
+            net = self.build(width)
+            sizes.append(sum(p.numel() for p in net.parameters()))
+            if width in (widths[0], widths[-1]):
+                self._learns(net, width)
+            if len(sizes) > 1 and sizes[-1] >= sizes[-2]:
+                wider = widths[len(sizes) - 2]
+                raise ModelError(
+                    f"model.family: {self.study.model.family!r}: parameters should fall with the "
+                    f"width, found {sizes[-2]:,} at width {wider} and {sizes[-1]:,} at {width}"
+                )
+
+    def _family(self) -> Build:
+        name = self.study.model.family
+        return plugins.resolve(name, FAMILIES, path="model.family", root=self.study.root)
+
+    def _factory(self, name: str) -> Build:
+        return plugins.resolve(name, {}, path="teacher.factory", root=self.study.root)
+
+    def _call(
+        self, function: Build, args: tuple[int, ...], *, path: str, name: str, seed: int
+    ) -> nn.Module:
+        shapes = {"in_shape": self.in_shape, "num_classes": self.num_classes}
+        wanted = "(width, *, in_shape, num_classes)" if args else "(*, in_shape, num_classes)"
+        try:
+            signature = inspect.signature(function)
+            signature.bind(*args, **shapes)
+        except TypeError as error:
+            raise ModelError(
+                f"{path}: {name!r} should take {wanted}, takes {signature}: {error}"
+            ) from None
+        at = f" at width {args[0]}" if args else ""
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                net = function(*args, **shapes)
+        except Exception as error:  # the user's function may raise anything
+            raise ModelError(
+                f"{path}: {name!r}{at} raised {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(net, nn.Module):
+            raise ModelError(
+                f"{path}: {name!r}{at} should return a torch.nn.Module, "
+                f"returned {type(net).__name__}"
+            )
+        return net
+
+    def _learns(self, net: nn.Module, width: int) -> None:
+        """A batch of two goes forward and its gradient backward."""
+        where = f"the model of width {width}"
+        x = torch.linspace(-1, 1, 2 * torch.Size(self.in_shape).numel())
+        try:
+            with torch.random.fork_rng(devices=[]):
+                logits = net.train()(x.reshape(2, *self.in_shape))
+        except Exception as error:  # the user's model may raise anything
+            raise ModelError(
+                f"{where} failed on a batch of shape {(2, *self.in_shape)}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        expected = (2, self.num_classes)
+        if not isinstance(logits, Tensor) or logits.shape != expected:
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ModelError(f"{where} should give logits of shape {expected}, gave {found}")
+        if not logits.dtype.is_floating_point or not logits.requires_grad:
+            raise ModelError(
+                f"{where} should give floating-point logits with a gradient, "
+                f"gave {logits.dtype}, requires_grad={logits.requires_grad}"
+            )

@@ -1,0 +1,144 @@
+"""What a run has done, as plain values: trials, hops, and what they cost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasearch.chain import arrows
+from tasearch.front import Candidate, Measurement
+from tasearch.skyline import Audit
+
+BACKWARD_PASSES = 3  # a training step costs a forward pass and twice that backward
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopUse:
+    """One hop as one trial used it.
+
+    Args:
+        key: names the hop in the store.
+        width: its pupil's.
+        epochs: of its recipe; 0 for a loaded teacher.
+        trained: epochs done when the trial left it; fewer than `epochs` where it was stopped.
+    """
+
+    key: str
+    width: int
+    epochs: int
+    trained: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial of the study.
+
+    Args:
+        number: Optuna's.
+        state: complete, pruned, failed, running or waiting.
+        chain: widths, teacher first; empty before it is known.
+        recipe: `{"assistants": {...} or None, "student": {...}}`.
+        accuracy: after the last epoch, or at the last rung of a pruned one; None before.
+        epochs: at which the curve was taken.
+        curve: validation accuracy of the student at those epochs.
+        hops: what it used, the student's own last.
+        reason: why it failed or was pruned.
+        audit: set where the rule would have stopped it.
+    """
+
+    number: int
+    state: str
+    chain: tuple[int, ...] = ()
+    recipe: Mapping[str, Any] | None = None
+    accuracy: float | None = None
+    epochs: tuple[int, ...] = ()
+    curve: tuple[float, ...] = ()
+    hops: tuple[HopUse, ...] = ()
+    reason: str | None = None
+    audit: Audit | None = None
+
+    @property
+    def label(self) -> str:
+        return arrows(self.chain)
+
+    @property
+    def falsely_pruned(self) -> bool:
+        """Whether the audit caught the rule: the student did reach its skyline."""
+        if self.audit is None or self.accuracy is None:
+            return False
+        return self.state == "complete" and self.accuracy >= self.audit.skyline
+
+
+def candidates(
+    trials: Iterable[TrialRecord], measured: Mapping[int, Measurement]
+) -> list[Candidate]:
+    """The completed trials as candidates, in order."""
+    return [
+        Candidate(
+            trial=t.number,
+            chain=t.chain,
+            recipe=dict(t.recipe or {}),
+            accuracy=t.accuracy,
+            params=measured[t.chain[-1]].params,
+            bytes=measured[t.chain[-1]].bytes,
+            latency_ms=measured[t.chain[-1]].latency_ms,
+        )
+        for t in trials
+        if t.state == "complete" and t.accuracy is not None
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What training cost, in FLOPs and in hops; soft targets (one pass) are not counted.
+
+    Args:
+        paid: what the study paid, each hop once.
+        unshared: what the same trials pay when each chain trains its own hops.
+        unpruned: what the study would have paid had no student been stopped.
+        hops: distinct hops trained, in full or in part.
+        uses: times that a trial needed a hop.
+    """
+
+    paid: float
+    unshared: float
+    unpruned: float
+    hops: int
+    uses: int
+
+
+def training_flops(
+    width: int, epochs: int, samples: int, measured: Mapping[int, Measurement]
+) -> float:
+    """Floating-point operations of so many epochs of a pupil of this width."""
+    return float(BACKWARD_PASSES * measured[width].flops * samples * epochs)
+
+
+def costs(
+    trials: Iterable[TrialRecord], samples: int, measured: Mapping[int, Measurement]
+) -> Costs:
+    """Add up what the trials cost.
+
+    Args:
+        trials: in any order.
+        samples: of the training part.
+        measured: by width.
+    """
+    uses = [use for trial in trials for use in trial.hops if use.epochs]
+    furthest: dict[str, HopUse] = {}
+    for use in uses:
+        known = furthest.get(use.key)
+        if known is None or use.trained > known.trained:
+            furthest[use.key] = use
+
+    def flops(width: int, epochs: int) -> float:
+        return training_flops(width, epochs, samples, measured)
+
+    return Costs(
+        paid=sum(flops(u.width, u.trained) for u in furthest.values()),
+        unshared=sum(flops(u.width, u.trained) for u in uses),
+        unpruned=sum(flops(u.width, u.epochs) for u in furthest.values()),
+        hops=len(furthest),
+        uses=len(uses),
+    )

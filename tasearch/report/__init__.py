@@ -1,0 +1,1 @@
+"""The report: pure info, then figures, then one page. Needs no torch."""

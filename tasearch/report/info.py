@@ -1,0 +1,236 @@
+"""What a report says, as plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasearch.chain import arrows
+from tasearch.front import Budget, Candidate, Front, Measurement, Reference, hypervolume
+from tasearch.record import Costs, TrialRecord, candidates, costs
+from tasearch.search.results import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One mark of the front's plots.
+
+    Args:
+        kind: "front", "dominated", "pruned", "assistant" or "over budget".
+        label: the chain.
+        detail: what hovering adds.
+        accuracy: of the validation part; at its last rung for a pruned one.
+        params: size.
+        latency_ms: latency.
+        trial: None for a hop that is no trial's student.
+    """
+
+    kind: str
+    label: str
+    detail: str
+    accuracy: float
+    params: int
+    latency_ms: float
+    trial: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A student's accuracy over its epochs."""
+
+    kind: str
+    label: str
+    trial: int
+    epochs: tuple[int, ...]
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """The front after one trial: cost paid so far in FLOPs, hypervolume in 0..1."""
+
+    trial: int
+    cost: float
+    hypervolume: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """One model of a front member's chain."""
+
+    width: int
+    params: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditCount:
+    """What the audit of the pruning rule found."""
+
+    audited: int
+    wrong: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """A whole report."""
+
+    name: str
+    device: str
+    budget: Budget
+    space: int
+    states: dict[str, int]
+    front: Front
+    points: tuple[Point, ...]
+    curves: tuple[Curve, ...]
+    progress: tuple[Step, ...]
+    chains: dict[int, tuple[Link, ...]]
+    costs: Costs
+    audit: AuditCount
+
+
+def report_info(run: Run) -> Info:
+    """Everything that a run's page shows."""
+    snapshot, trials, front = run.snapshot, run.trials, run.front
+    measured = snapshot.measured
+    kinds = {c.trial: "dominated" for c in front.candidates}
+    kinds |= {c.trial: "front" for c in front.members}
+    kinds |= {t.number: "pruned" for t in trials if t.state == "pruned"}
+    return Info(
+        name=snapshot.study.name,
+        device=snapshot.device,
+        budget=snapshot.study.limits(),
+        space=snapshot.space,
+        states=dict(Counter(t.state for t in trials)),
+        front=front,
+        points=(*_students(trials, kinds, measured), *_others(run)),
+        curves=tuple(
+            Curve(
+                kind=kinds[t.number],
+                label=t.label,
+                trial=t.number,
+                epochs=t.epochs,
+                accuracy=t.curve,
+            )
+            for t in trials
+            if t.number in kinds and t.curve
+        ),
+        progress=tuple(_progress(trials, snapshot.samples, measured)),
+        chains={c.trial: _links(c, run) for c in front.members},
+        costs=run.costs,
+        audit=audit_count(trials),
+    )
+
+
+def audit_count(trials: list[TrialRecord]) -> AuditCount:
+    """Students that the rule would have stopped, and those of them that reached their skyline."""
+    audited = [t for t in trials if t.audit is not None]
+    return AuditCount(audited=len(audited), wrong=sum(t.falsely_pruned for t in audited))
+
+
+def recipe_text(recipe: dict[str, dict[str, object] | None]) -> str:
+    """A recipe in one line: the student's, then the assistants' where they differ."""
+    student, assistants = recipe.get("student"), recipe.get("assistants")
+    if not student:
+        return ""
+    text = _recipe(student)
+    if assistants and assistants != student:
+        text += f"; assistants {_recipe(assistants)}"
+    return text
+
+
+def _recipe(values: dict[str, object]) -> str:
+    text = str(values["loss"])
+    if values["loss"] != "ce":
+        text += f", T {values['temperature']:g}, alpha {values['alpha']:g}"
+    return f"{text}, lr {values['learning_rate']:g}, {values['epochs']} epochs"
+
+
+def _students(
+    trials: list[TrialRecord], kinds: dict[int, str], measured: Mapping[int, Measurement]
+) -> list[Point]:
+    points = []
+    for trial in trials:
+        if trial.number not in kinds or trial.accuracy is None:
+            continue
+        size = measured[trial.chain[-1]]
+        points.append(
+            Point(
+                kind=kinds[trial.number],
+                label=trial.label,
+                detail=recipe_text(dict(trial.recipe or {})),
+                accuracy=trial.accuracy,
+                params=size.params,
+                latency_ms=size.latency_ms,
+                trial=trial.number,
+            )
+        )
+    return points
+
+
+def _others(run: Run) -> list[Point]:
+    """The teacher and the assistants: trained on the way, students of no trial."""
+    measured, budget = run.snapshot.measured, run.snapshot.study.limits()
+    students = {trial.hops[-1].key for trial in run.trials if trial.hops}
+    store, points = run.directory.store(), []
+    for key in store.finished():
+        record = None if key in students else store.record("hops", key)
+        if record is None or record.widths[-1] not in measured:
+            continue
+        size = measured[record.widths[-1]]
+        within = budget.admits(size)
+        points.append(
+            Point(
+                kind="assistant" if within else "over budget",
+                label=arrows(record.widths),
+                detail="the teacher" if len(record.widths) == 1 else "an assistant",
+                accuracy=record.curve[-1],
+                params=size.params,
+                latency_ms=size.latency_ms,
+                trial=None,
+            )
+        )
+    return points
+
+
+def _progress(
+    trials: list[TrialRecord], samples: int, measured: Mapping[int, Measurement]
+) -> list[Step]:
+    reference = Reference.of(
+        [measured[t.chain[-1]] for t in trials if t.chain] or [*measured.values()]
+    )
+    steps: list[Step] = []
+    members: tuple[Candidate, ...] = ()
+    volume = 0.0
+    done: list[TrialRecord] = []
+    for trial in trials:
+        done.append(trial)
+        if trial.state not in ("complete", "pruned", "failed"):
+            continue
+        grown = Front([*members, *candidates([trial], measured)]).members
+        if grown != members:
+            members, volume = grown, hypervolume(grown, reference)
+        steps.append(
+            Step(
+                trial=trial.number,
+                cost=costs(done, samples, measured).paid,
+                hypervolume=volume,
+            )
+        )
+    return steps
+
+
+def _links(candidate: Candidate, run: Run) -> tuple[Link, ...]:
+    """The chain's models with their accuracies, as far as the store has them."""
+    trial = run.trials[candidate.trial]
+    store, measured = run.directory.store(), run.snapshot.measured
+    known = {use.width: store.record("hops", use.key) for use in trial.hops}
+    links = []
+    for width in candidate.chain:
+        record = known.get(width)
+        accuracy = record.curve[-1] if record else None
+        if width == candidate.chain[-1]:
+            accuracy = candidate.accuracy
+        links.append(Link(width=width, params=measured[width].params, accuracy=accuracy))
+    return tuple(links)

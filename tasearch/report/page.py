@@ -1,0 +1,93 @@
+"""The page: one HTML file that needs nothing from outside."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import plotly.offline
+
+from tasearch.front import Budget, Candidate
+from tasearch.report.figures import figures
+from tasearch.report.info import Info, recipe_text
+
+
+def render_page(info: Info) -> str:
+    """The report as HTML, plotly's script and the figures inside."""
+    template = Template(files("tasearch.report").joinpath("page.html").read_text("utf-8"))
+    plots = {name: json.loads(figure.to_json()) for name, figure in figures(info).items()}
+    return template.substitute(
+        title=escape(info.name),
+        summary=_summary(info),
+        cards="".join(_card(*card) for card in _cards(info)),
+        rows="".join(map(_row, info.front.members)),
+        device=escape(info.device),
+        plots=_script_json(plots),
+        candidates=_script_json([_candidate(c) for c in info.front.candidates]),
+        plotly=plotly.offline.get_plotlyjs(),
+    )
+
+
+def _summary(info: Info) -> str:
+    done = sum(info.states.get(state, 0) for state in ("complete", "pruned", "failed"))
+    limits = "" if info.budget == Budget() else f" within {escape(str(info.budget))}"
+    return (
+        f"{done} of {info.space:,} chains{limits} were tried; "
+        f"{len(info.front)} students are on the front."
+    )
+
+
+def _cards(info: Info) -> list[tuple[str, str, str]]:
+    """Value, name and explanation of each."""
+    costs, states = info.costs, info.states
+    shared = costs.unshared / costs.paid if costs.paid else 1.0
+    pruned = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
+    audit = f"{info.audit.wrong} of {info.audit.audited}"
+    return [
+        (f"{costs.paid:.3g}", "FLOPs paid", "training of all hops, each once"),
+        (f"{shared:.1f}×", "saved by sharing", f"{costs.uses} hops needed, {costs.hops} trained"),
+        (f"{pruned:.1%}", "saved by pruning", f"{states.get('pruned', 0)} students stopped early"),
+        (audit, "audited, wrong", "students to stop that ran on and reached their skyline"),
+        (
+            str(states.get("complete", 0)),
+            "students finished",
+            f"{states.get('failed', 0)} trials failed",
+        ),
+    ]
+
+
+def _card(value: str, name: str, meaning: str) -> str:
+    return (
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span>'
+        f"<small>{escape(meaning)}</small></div>"
+    )
+
+
+def _row(candidate: Candidate) -> str:
+    cells = (
+        (str(candidate.trial), "n"),
+        (candidate.label, ""),
+        (f"{candidate.accuracy:.2%}", "n"),
+        (f"{candidate.params:,}", "n"),
+        (f"{candidate.bytes:,}", "n"),
+        (f"{candidate.latency_ms:.4g}", "n"),
+        (recipe_text(candidate.recipe), ""),
+    )
+    inner = "".join(f'<td class="{style}">{escape(text)}</td>' for text, style in cells)
+    return f'<tr data-trial="{candidate.trial}">{inner}</tr>'
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    values = asdict(candidate)
+    values["recipe"] = recipe_text(candidate.recipe)
+    values["label"] = candidate.label
+    return values
+
+
+def _script_json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")

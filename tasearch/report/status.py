@@ -1,0 +1,49 @@
+"""How far a run is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tasearch.report.info import audit_count
+from tasearch.search.results import Run
+
+OVER = ("complete", "pruned", "failed")
+
+
+def status_lines(run: Run) -> list[tuple[str, str]]:
+    """Name and value of each line of `tasearch status`."""
+    trials, costs = run.trials, run.costs
+    states = Counter(trial.state for trial in trials)
+    over = sum(states[state] for state in OVER)
+    events = run.directory.events()
+    target = next((e["trials"] for e in reversed(events) if e["event"] == "search"), over)
+    seconds = sum(e.get("seconds", 0.0) for e in events)
+    audit = audit_count(trials)
+    words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
+    spared = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
+    return [
+        ("run", f"{run.path}, study {run.snapshot.study.name!r}"),
+        ("trials", f"{over} of {min(target, run.snapshot.space)}: {words or 'none yet'}"),
+        ("space", f"{run.snapshot.space:,} chains within the budget"),
+        ("hops", f"{costs.hops} trained, {costs.uses - costs.hops} times reused"),
+        ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
+        ("pruning", f"spared {spared:.1%}; {audit.audited} audited, {audit.wrong} of them wrongly"),
+        ("time", f"{_duration(seconds)} of training, {_left(seconds, over, target, run)}"),
+        ("front", f"{len(run.front)} students"),
+    ]
+
+
+def _left(seconds: float, over: int, target: int, run: Run) -> str:
+    remaining = min(target, run.snapshot.space) - over
+    if remaining <= 0:
+        return "nothing left to do"
+    if not over:
+        return "no trial is over yet"
+    return f"about {_duration(seconds / over * remaining)} left"
+
+
+def _duration(seconds: float) -> str:
+    from tasearch.display import duration
+
+    return duration(seconds)

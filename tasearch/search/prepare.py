@@ -1,0 +1,187 @@
+"""From a study to everything that a search needs, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tasearch import plugins
+from tasearch.data import Dataset, load_data
+from tasearch.errors import RunError, StudyError
+from tasearch.front import Budget, Measurement
+from tasearch.measure import describe, measure, parameters, weight_bytes
+from tasearch.models import Models, Standardized
+from tasearch.rundir import RunDir, Snapshot
+from tasearch.search.sampler import SAMPLERS
+from tasearch.space import Space
+from tasearch.study import Study
+from tasearch.train.losses import LOSSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A search that may start.
+
+    Args:
+        run: where it lands.
+        snapshot: what the run is of.
+        space: the chains within the budget.
+        data: training and validation parts.
+        models: of the study.
+        device: to train on.
+    """
+
+    run: RunDir
+    snapshot: Snapshot
+    space: Space
+    data: Dataset
+    models: Models
+    device: torch.device
+
+
+def prepare(
+    study: Study,
+    *,
+    runs_dir: str | Path = "runs",
+    device: str = "auto",
+    latency_from: str | Path | None = None,
+) -> Prepared:
+    """Load, check and measure; nothing is written.
+
+    Args:
+        study: with an absolute root, as `load_study` gives it.
+        runs_dir: the run is, or will be, its folder `study.name`.
+        device: "auto", "cpu" or "cuda".
+        latency_from: a run whose measurements to take instead of measuring.
+
+    Raises:
+        TasearchError: whatever is wrong with the study, its data, its models or its run.
+    """
+    run = RunDir(Path(runs_dir) / study.name)
+    where = choose_device(device)
+    plugins.resolve(study.search.sampler, SAMPLERS, path="search.sampler", root=study.root)
+    inputs = {}
+    for role, section in (("assistants", study.assistants), ("student", study.student)):
+        for name in section.loss:
+            loss = plugins.resolve(name, LOSSES, path=f"{role}.loss", root=study.root)
+            inputs[f"loss {name}"] = plugins.identity(name, loss)
+    data = load_data(study)
+    models = Models.of(study, data)
+    teacher = models.teacher()
+    inputs |= {"data": data.fingerprint, "family": models.family, "teacher": teacher.origin or ""}
+    if run.exists:
+        snapshot = run.check_same(study, inputs)
+        if latency_from is not None:
+            given, _ = RunDir.open(latency_from, runs_dir).measurements()
+            if given != snapshot.measured:
+                raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
+    else:
+        models.check(study.widths)
+        measured, words = _measured(study, models, data, where, runs_dir, latency_from)
+        snapshot = Snapshot(
+            study=study,
+            inputs=inputs,
+            samples=len(data.train),
+            validation=len(data.validation),
+            space=0,
+            measured=measured,
+            device=words,
+        )
+    space = make_space(study, models, snapshot.measured)
+    return Prepared(run=run, snapshot=snapshot, space=space, data=data, models=models, device=where)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; auto is CUDA where there is one."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise StudyError(f'--device: should be "auto", "cpu" or "cuda", found {name!r}')
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise RunError("--device cuda: torch finds no CUDA device; use --device cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def make_space(study: Study, models: Models, measured: Mapping[int, Measurement]) -> Space:
+    """The chains whose student is within the budget.
+
+    Raises:
+        StudyError: where there is none.
+    """
+    budget = study.limits()
+    students = tuple(w for w in study.student.widths if budget.admits(measured[w]))
+    if not students:
+        _refuse(budget, [measured[w] for w in study.student.widths])
+    widths = study.assistants.widths if study.assistants.max else ()
+    space = Space(
+        teacher=models.teacher(),
+        assistant_widths=widths,
+        student_widths=students,
+        min_assistants=study.assistants.min,
+        max_assistants=min(study.assistants.max, len(widths)),
+        assistant_recipes=study.recipes("assistants"),
+        student_recipes=study.recipes("student"),
+    )
+    if not space.size:
+        raise StudyError(
+            f"assistants.min: no student has {study.assistants.min} assistants wider than itself"
+        )
+    return space
+
+
+def _measured(
+    study: Study,
+    models: Models,
+    data: Dataset,
+    device: torch.device,
+    runs_dir: str | Path,
+    latency_from: str | Path | None,
+) -> tuple[dict[int, Measurement], str]:
+    """Every width's measurement, the teacher's first, and the device in words."""
+    mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
+    nets = {w: Standardized(models.build(w), mean, std) for w in study.widths}
+    sizes = {w: parameters(net) for w, net in nets.items()}
+    if latency_from is None:
+        _admit_some(study, nets)
+        measured = measure(nets, in_shape=data.in_shape, section=study.latency, device=device)
+        return measured, describe(study.latency, device)
+    source = RunDir.open(latency_from, runs_dir)
+    given, words = source.measurements()
+    for width, params in sizes.items():
+        if width not in given or given[width].params != params:
+            found = f"{given[width].params:,} params" if width in given else "no measurement"
+            raise RunError(
+                f"--latency-from {source.path}: should measure width {width} with "
+                f"{params:,} params, has {found}"
+            )
+    return {width: given[width] for width in sizes}, words
+
+
+def _admit_some(study: Study, nets: Mapping[int, Standardized]) -> None:
+    """Refuse a budget that no student fits by its size, before the time for timing is spent."""
+    limits = study.limits()
+    budget = Budget(max_params=limits.max_params, max_bytes=limits.max_bytes)
+    sizes = [
+        Measurement(
+            width=width,
+            params=parameters(nets[width]),
+            bytes=weight_bytes(nets[width]),
+            flops=0,
+            latency_ms=0.0,
+            latency_p95_ms=0.0,
+        )
+        for width in study.student.widths
+    ]
+    if not any(budget.admits(size) for size in sizes):
+        _refuse(budget, sizes)
+
+
+def _refuse(budget: Budget, students: list[Measurement]) -> None:
+    near = min(students, key=lambda m: (budget.excess(m), m.params))
+    took = f" and takes {near.latency_ms:.4g} ms" if near.latency_ms else ""
+    raise StudyError(
+        f"budget: no student fits {budget}; the nearest, width {near.width}, "
+        f"has {near.params:,} params in {near.bytes:,} bytes{took}"
+    )

@@ -1,0 +1,124 @@
+"""Proposals: an Optuna sampler's, made canonical, new and within the budget."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from tasearch.chain import canonical_json, derived_seed
+from tasearch.space import Choices, Space
+
+TRIES = 32  # proposals of the inner sampler before a random chain is taken
+RANDOM_TRIES = 1000  # random choices before the space is walked through
+
+MakeSampler = Callable[[int], BaseSampler]
+
+SAMPLERS: dict[str, MakeSampler] = {
+    "tpe": lambda seed: TPESampler(seed=seed),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Optuna's view of the space."""
+    made: dict[str, BaseDistribution] = {}
+    for name, values in space.domains.items():
+        if name == "assistants":
+            made[name] = IntDistribution(int(values[0]), int(values[-1]))
+        else:
+            made[name] = CategoricalDistribution(values)
+    return made
+
+
+class ChainSampler(BaseSampler):
+    """Asks an inner sampler until it proposes a chain that was never tried.
+
+    The inner sampler is made afresh for each trial from the seed and the trial's number, so a
+    proposal depends on those and on the finished trials alone: a run that was killed proposes the
+    same again.
+
+    Args:
+        space: of canonical chains.
+        make: the inner sampler, from a seed.
+        seed: the study's.
+    """
+
+    def __init__(self, space: Space, make: MakeSampler, seed: int) -> None:
+        self._space, self._make, self._seed = space, make, seed
+        self._distributions = distributions(space)
+        self._known: set[str] = set()
+
+    def remember(self, choices: Choices) -> None:
+        """Never propose these again."""
+        self._known.add(canonical_json(choices))
+
+    @property
+    def exhausted(self) -> bool:
+        return len(self._known) >= self._space.size
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {name: d for name, d in self._distributions.items() if not d.single()}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        seed = derived_seed("proposal", self._seed, trial.number) % 2**32
+        inner = self._make(seed)
+        fixed = {name: values[0] for name, values in self._space.domains.items()}
+        for _ in range(TRIES):
+            new = self._new(fixed | self._propose(inner, study, trial, search_space))
+            if new is not None:
+                return new
+        return self._random(random.Random(seed))
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        raise AssertionError(f"{param_name} is part of the static space")
+
+    @staticmethod
+    def _propose(
+        inner: BaseSampler,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            relative = inner.infer_relative_search_space(study, trial)
+            values = inner.sample_relative(study, trial, relative)
+            for name, distribution in space.items():
+                if name not in values:
+                    values[name] = inner.sample_independent(study, trial, name, distribution)
+        return values
+
+    def _new(self, raw: Choices) -> Choices | None:
+        """The canonical form of raw choices, unless it is none or known."""
+        chain = self._space.chain(raw)
+        if chain is None:
+            return None
+        choices = self._space.choices(chain)
+        return None if canonical_json(choices) in self._known else choices
+
+    def _random(self, rng: random.Random) -> Choices:
+        domains = self._space.domains
+        for _ in range(RANDOM_TRIES):
+            new = self._new({name: rng.choice(values) for name, values in domains.items()})
+            if new is not None:
+                return new
+        left = [c for chain in self._space if (c := self._new(self._space.choices(chain)))]
+        return rng.choice(left)

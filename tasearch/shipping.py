@@ -1,0 +1,268 @@
+"""The winner, ready to ship: weights, ONNX, the study that makes it again, figures, a card."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from tasearch.chain import arrows, canonical_json
+from tasearch.data import Dataset, Part, load_data, load_test
+from tasearch.errors import ExportError, RunError, StoreError
+from tasearch.front import Candidate
+from tasearch.measure import onnx_session, to_onnx
+from tasearch.models import Models, Standardized
+from tasearch.record import TrialRecord, training_flops
+from tasearch.search.results import Run
+from tasearch.store import write_atomic
+from tasearch.study import Study
+from tasearch.studyfile import load_study, render
+from tasearch.train.loop import predict
+
+TOLERANCE = 1e-4  # between the logits of ONNX Runtime and of torch
+FILES = ("student.safetensors", "student.onnx", "chain.toml", "metrics.json", "README.md")
+META = "tasearch"  # the key of student.safetensors' metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """Everything of one candidate that an export is made from."""
+
+    run: Run
+    candidate: Candidate
+    trial: TrialRecord
+    module: Standardized
+    data: Dataset
+
+
+def export(
+    run: Run,
+    out: str | Path,
+    *,
+    max_params: int | None = None,
+    max_bytes: int | None = None,
+    max_latency_ms: float | None = None,
+) -> Candidate:
+    """Write the best candidate within a budget to a folder.
+
+    Args:
+        run: finished or not.
+        out: made if need be; what an earlier export left there is replaced.
+        max_params: see `Front.best`.
+        max_bytes: see `Front.best`.
+        max_latency_ms: see `Front.best`.
+
+    Returns:
+        The candidate that was exported.
+
+    Raises:
+        NothingFits: where no candidate is within the budget.
+        ExportError: where ONNX Runtime and torch do not agree.
+        RunError: where the run's data or models are not what they were.
+    """
+    candidate = run.best(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+    folder = Path(out)
+    strangers = sorted({p.name for p in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
+    if folder.exists() and (strangers or not folder.is_dir()):
+        what = f"has other files ({strangers[0]})" if strangers else "is no folder"
+        raise ExportError(f"{folder}: {what}; name a new folder")
+    built = _build(run, candidate)
+    onnx = to_onnx(built.module, built.data.in_shape)
+    difference = onnx_difference(onnx, built.module, built.data.validation)
+    if difference > TOLERANCE:
+        raise ExportError(
+            f"ONNX Runtime and torch differ by {difference:.2g} on the validation part, "
+            f"more than {TOLERANCE}; nothing was written"
+        )
+    weights = _weights(built)
+    metrics = _metrics(built, difference, {"student.safetensors": weights, "student.onnx": onnx})
+    contents = {
+        "student.safetensors": weights,
+        "student.onnx": onnx,
+        "chain.toml": render(pinned(built, folder), _title(built)).encode(),
+        "metrics.json": (json.dumps(metrics, indent=1, ensure_ascii=False) + "\n").encode(),
+        "README.md": _card(built, metrics).encode(),
+    }
+    for name in FILES:
+        write_atomic(folder / name, contents[name])
+    return candidate
+
+
+def load(folder: str | Path) -> nn.Module:
+    """The exported student: float32 (samples, *in_shape), raw, to logits (samples, classes).
+
+    Args:
+        folder: what `export` wrote.
+
+    Returns:
+        The module on CPU, in eval mode.
+
+    Raises:
+        ExportError: where the folder is no export or its weights do not fit the family.
+        StudyError: where the family is the user's own and cannot be imported.
+    """
+    folder = Path(folder)
+    file = folder / "student.safetensors"
+    try:
+        with safe_open(file, framework="pt") as stored:
+            meta = json.loads(stored.metadata()[META])
+            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ExportError(f"{file}: is no exported student: {error}") from None
+    models = Models(
+        study=load_study(folder / "chain.toml"),
+        in_shape=tuple(meta["in_shape"]),
+        num_classes=meta["num_classes"],
+    )
+    net = models.build(meta["width"])
+    module = Standardized(net, torch.zeros_like(state["mean"]), torch.ones_like(state["std"]))
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ExportError(f"{file}: does not fit the family as it is now: {error}") from None
+    return module.eval()
+
+
+def pinned(built: Built, folder: Path) -> Study:
+    """The study whose only chain is this one; seen from `folder`."""
+    study, trial = built.run.snapshot.study, built.trial
+    assert trial.recipe is not None
+    widths = trial.chain[1:-1]
+    own, shared = trial.recipe["student"], trial.recipe["assistants"] or {}
+    searched = ("loss", "temperature", "alpha", "learning_rate")
+    values = study.model_dump()
+    values["name"] = f"{study.name}-{'-'.join(map(str, trial.chain))}"
+    values["root"] = os.path.relpath(study.root, folder.resolve())
+    values["assistants"] |= {"min": len(widths), "max": len(widths), "widths": widths}
+    values["assistants"] |= {name: (shared[name],) for name in searched if name in shared}
+    values["student"] |= {"widths": (trial.chain[-1],)}
+    values["student"] |= {name: (own[name],) for name in searched}
+    values["budget"] = {}
+    values["search"] |= {"trials": 1, "pruner": "none"}
+    return Study.model_validate(values)
+
+
+def onnx_difference(model: bytes, module: nn.Module, part: Part) -> float:
+    """Largest difference between ONNX Runtime's logits and torch's, in batches and one by one."""
+    session = onnx_session(model, threads=1)
+    expected = predict(module, torch.from_numpy(part.x)).numpy()
+    pieces = [session.run(None, {"x": x})[0] for x in np.array_split(part.x, len(part) // 97 + 1)]
+    single: Callable[[int], Any] = lambda i: session.run(None, {"x": part.x[i : i + 1]})[0]  # noqa: E731
+    singles = np.concatenate([single(i) for i in range(min(len(part), 64))])
+    return float(
+        max(
+            np.abs(np.concatenate(pieces) - expected).max(),
+            np.abs(singles - expected[: len(singles)]).max(),
+        )
+    )
+
+
+def _build(run: Run, candidate: Candidate) -> Built:
+    snapshot = run.snapshot
+    trial = run.trials[candidate.trial]
+    data = load_data(snapshot.study)
+    models = Models.of(snapshot.study, data)
+    for name, now in (("data", data.fingerprint), ("family", models.family)):
+        if snapshot.inputs[name] != now:
+            raise RunError(
+                f"{run.path}: the digest of {name} was {snapshot.inputs[name]!r}, is {now!r}: "
+                f"this is not what the student was trained with"
+            )
+    key = trial.hops[-1].key
+    damage: list[str] = []
+    saved = run.directory.store(damage.append).load("hops", key)
+    if saved is None:
+        reason = damage[0] if damage else f"{run.path}/hops/{key}.safetensors: is missing"
+        raise StoreError(f"{reason}; `tasearch run` on the same study trains it again")
+    net = models.build(candidate.chain[-1])
+    net.load_state_dict(saved[0])
+    module = Standardized(net, torch.from_numpy(data.mean), torch.from_numpy(data.std))
+    module.eval()
+    return Built(run=run, candidate=candidate, trial=trial, module=module, data=data)
+
+
+def _weights(built: Built) -> bytes:
+    meta = {
+        "family": built.run.snapshot.study.model.family,
+        "width": built.candidate.chain[-1],
+        "in_shape": built.data.in_shape,
+        "num_classes": built.data.num_classes,
+    }
+    state = {name: t.clone().contiguous() for name, t in built.module.state_dict().items()}
+    return save(state, metadata={META: canonical_json(meta)})
+
+
+def _metrics(built: Built, difference: float, contents: dict[str, bytes]) -> dict[str, Any]:
+    run, candidate = built.run, built.candidate
+    snapshot = run.snapshot
+    size = snapshot.measured[candidate.chain[-1]]
+    test = load_test(snapshot.study)
+    hits = predict(built.module, torch.from_numpy(test.x)).argmax(1).numpy() == test.y
+    direct = [
+        t.accuracy
+        for t in run.trials
+        if t.state == "complete" and t.chain == (candidate.chain[0], candidate.chain[-1])
+    ]
+    return {
+        **asdict(candidate),
+        "study": snapshot.study.name,
+        "test_accuracy": float(hits.mean()),
+        "test_samples": len(test),
+        "validation_samples": snapshot.validation,
+        "direct_accuracy": max((a for a in direct if a is not None), default=None),
+        "latency_p95_ms": size.latency_p95_ms,
+        "latency_of": snapshot.device,
+        "forward_flops": size.flops,
+        "training_flops": sum(
+            training_flops(use.width, use.epochs, snapshot.samples, snapshot.measured)
+            for use in built.trial.hops
+        ),
+        "onnx_difference": difference,
+        "file_bytes": {name: len(content) for name, content in contents.items()},
+        "in_shape": built.data.in_shape,
+        "num_classes": built.data.num_classes,
+        "versions": {name: importlib.metadata.version(name) for name in ("tasearch", "torch")},
+    }
+
+
+def _title(built: Built) -> str:
+    return (
+        f"Trains {arrows(built.candidate.chain)} again: trial {built.candidate.trial} of the "
+        f"study {built.run.snapshot.study.name!r}."
+    )
+
+
+def _card(built: Built, metrics: dict[str, Any]) -> str:
+    template = Template(files("tasearch").joinpath("card.md").read_text("utf-8"))
+    candidate, data = built.candidate, built.data
+    direct = metrics["direct_accuracy"]
+    return template.substitute(
+        study=metrics["study"],
+        chain=candidate.label,
+        test=f"{metrics['test_accuracy']:.2%}",
+        test_samples=f"{metrics['test_samples']:,}",
+        accuracy=f"{candidate.accuracy:.2%}",
+        samples=f"{metrics['validation_samples']:,}",
+        direct="not tried" if direct is None else f"{direct:.2%}",
+        params=f"{candidate.params:,}",
+        bytes=f"{candidate.bytes:,}",
+        latency=f"{candidate.latency_ms:.4g} ms",
+        device=metrics["latency_of"],
+        shape=", ".join(map(str, data.in_shape)),
+        classes=data.num_classes,
+        difference=f"{metrics['onnx_difference']:.1e}",
+    )

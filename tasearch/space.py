@@ -1,0 +1,192 @@
+"""The chains that a study may try, and the parameters that name them.
+
+The space is static: the same parameters in every trial, one meaning for each value, as Optuna's
+samplers need it. `assistants` is their number, `assistant_1` .. `assistant_K` their widths (0 where
+there is none), `student` the student's width, and each recipe field with more than one option is a
+parameter too. Many raw choices mean one chain; `choices(chain(c))` is the canonical one, and only
+canonical choices are ever evaluated.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from tasearch.chain import Chain, Pupil, Recipe
+
+Choice = int | float | str
+Choices = dict[str, Choice]
+
+SEARCHED = ("loss", "temperature", "alpha", "learning_rate")
+ONLY_GUIDED = ("temperature", "alpha")  # mean nothing to a pupil without a teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """The recipes of one role: `base`, varied over `options` (field name to values)."""
+
+    base: Recipe
+    options: Mapping[str, tuple[Choice, ...]]
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        return tuple(name for name in SEARCHED if len(self.options[name]) > 1)
+
+    def pick(self, choices: Mapping[str, Choice], prefix: str) -> Recipe:
+        """The recipe that `choices` name, in canonical form."""
+        values = {
+            name: choices[prefix + name] if name in self.searched else self.options[name][0]
+            for name in SEARCHED
+        }
+        return self._canonical(replace(self.base, **values))  # type: ignore[arg-type]
+
+    def choices(self, recipe: Recipe, prefix: str) -> Choices:
+        return {prefix + name: getattr(recipe, name) for name in self.searched}
+
+    def first(self) -> Recipe:
+        """The first option of each field; of the losses, the first that needs a teacher."""
+        values = {name: self.options[name][0] for name in SEARCHED}
+        guided = [r for r in self if r.guided]
+        if guided:
+            values["loss"] = guided[0].loss
+        return self._canonical(replace(self.base, **values))  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Recipe]:
+        """Each distinct canonical recipe once, in the order of the options."""
+        grid = itertools.product(*(self.options[name] for name in SEARCHED))
+        return iter(dict.fromkeys(self._canonical(self._at(values)) for values in grid))
+
+    def _at(self, values: tuple[Choice, ...]) -> Recipe:
+        return replace(self.base, **dict(zip(SEARCHED, values, strict=True)))  # type: ignore[arg-type]
+
+    def _canonical(self, recipe: Recipe) -> Recipe:
+        if recipe.guided:
+            return recipe
+        return replace(recipe, **{name: self.options[name][0] for name in ONLY_GUIDED})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A finite set of chains.
+
+    Args:
+        teacher: the first pupil of every chain.
+        assistant_widths: what assistants may be, strictly decreasing.
+        student_widths: what students may be (those within the budget), strictly decreasing.
+        min_assistants: fewest assistants of a chain.
+        max_assistants: most assistants of a chain.
+        assistant_recipes: shared by all assistants of one chain.
+        student_recipes: the student's own.
+    """
+
+    teacher: Pupil
+    assistant_widths: tuple[int, ...]
+    student_widths: tuple[int, ...]
+    min_assistants: int
+    max_assistants: int
+    assistant_recipes: Recipes
+    student_recipes: Recipes
+
+    @cached_property
+    def domains(self) -> dict[str, tuple[Choice, ...]]:
+        """Each parameter and its values; Optuna's distributions are made from this."""
+        numbers = tuple(range(self.min_assistants, self.max_assistants + 1))
+        domains: dict[str, tuple[Choice, ...]] = {"assistants": numbers}
+        for slot in range(1, self.max_assistants + 1):
+            domains[f"assistant_{slot}"] = (0, *self.assistant_widths)
+        domains["student"] = self.student_widths
+        for prefix, recipes in (
+            ("assistant_", self.assistant_recipes),
+            ("student_", self.student_recipes),
+        ):
+            if prefix == "student_" or self.max_assistants:
+                domains |= {prefix + name: recipes.options[name] for name in recipes.searched}
+        return domains
+
+    def chain(self, choices: Mapping[str, Choice]) -> Chain | None:
+        """The chain that any choices within the domains mean; None where they mean none.
+
+        The first `assistants` slots count; empty and repeated ones, and those not wider than the
+        student, drop out, as do assistants that nothing in the student's lineage depends on. What
+        is left may be too short for `min_assistants`: then there is no such chain.
+        """
+        student = Pupil(
+            width=int(choices["student"]), recipe=self.student_recipes.pick(choices, "student_")
+        )
+        slots = range(1, int(choices["assistants"]) + 1)
+        widths = sorted({int(choices[f"assistant_{slot}"]) for slot in slots}, reverse=True)
+        widths = [width for width in widths if width > student.width]
+        assistants: tuple[Pupil, ...] = ()
+        if widths:
+            recipe = self.assistant_recipes.pick(choices, "assistant_")
+            assistants = tuple(Pupil(width=width, recipe=recipe) for width in widths)
+        assistants = _needed(assistants, student)
+        if len(assistants) < self.min_assistants:
+            return None
+        return Chain(pupils=(self.teacher, *assistants, student))
+
+    def choices(self, chain: Chain) -> Choices:
+        """The canonical parameters of a chain."""
+        count = len(chain.assistants)
+        choices: Choices = {"assistants": count}
+        for slot in range(1, self.max_assistants + 1):
+            choices[f"assistant_{slot}"] = chain.assistants[slot - 1].width if slot <= count else 0
+        choices["student"] = chain.student.width
+        if self.max_assistants:
+            recipe = chain.assistants[0].recipe if count else next(iter(self.assistant_recipes))
+            assert recipe is not None
+            choices |= self.assistant_recipes.choices(recipe, "assistant_")
+        assert chain.student.recipe is not None
+        return choices | self.student_recipes.choices(chain.student.recipe, "student_")
+
+    def direct(self) -> list[Chain]:
+        """The chain without assistants of every student, widest first: the baselines."""
+        if self.min_assistants:
+            return []
+        recipe = self.student_recipes.first()
+        return [
+            Chain(pupils=(self.teacher, Pupil(width=width, recipe=recipe)))
+            for width in self.student_widths
+        ]
+
+    def __iter__(self) -> Iterator[Chain]:
+        """Each chain once."""
+        for width in self.student_widths:
+            wider = [w for w in self.assistant_widths if w > width]
+            for own in self.student_recipes:
+                student = Pupil(width=width, recipe=own)
+                for count in range(self.min_assistants, self.max_assistants + 1):
+                    for chosen in itertools.combinations(wider, count):
+                        yield from self._over_recipes(chosen, student)
+
+    def _over_recipes(self, widths: tuple[int, ...], student: Pupil) -> Iterator[Chain]:
+        shared = list(self.assistant_recipes) if widths else list(self.assistant_recipes)[:1]
+        for recipe in shared:
+            assistants = tuple(Pupil(width=width, recipe=recipe) for width in widths)
+            if _needed(assistants, student) == assistants:
+                yield Chain(pupils=(self.teacher, *assistants, student))
+
+    @cached_property
+    def size(self) -> int:
+        """Number of chains, counted without walking through them."""
+        shared = [recipe.guided for recipe in self.assistant_recipes]
+        own = [recipe.guided for recipe in self.student_recipes]
+        total = 0
+        for width in self.student_widths:
+            wider = sum(w > width for w in self.assistant_widths)
+            for count in range(self.min_assistants, self.max_assistants + 1):
+                # an unguided assistant makes those before it useless; so does an unguided student
+                recipes = 1 if count == 0 else sum(shared) if count > 1 else len(shared)
+                students = len(own) if count == 0 else sum(own)
+                total += math.comb(wider, count) * recipes * students
+        return total
+
+
+def _needed(assistants: tuple[Pupil, ...], student: Pupil) -> tuple[Pupil, ...]:
+    """The assistants that the student's weights depend on."""
+    if not student.guided:
+        return ()
+    return assistants if all(a.guided for a in assistants) else assistants[-1:]

@@ -1,0 +1,213 @@
+"""Hops on disk: atomic, sealed, checked.
+
+Each file is a valid safetensors file whose header holds a record and a SHA-256 of everything else,
+so that one file is either whole and true, or known to be damaged. Records are read without torch.
+
+    hops/<key>.safetensors      a finished hop: weights, and its record
+    partial/<key>.safetensors   a hop in flight: weights, optimizer, and its record so far
+    targets/<key>.safetensors   soft targets: a hop's logits on every training view
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasearch.chain import canonical_json
+from tasearch.errors import StoreError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SEAL = "tasearch"  # the one key of the header's metadata
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopRecord:
+    """What is known of a hop besides its weights; a function of its key alone, so without times.
+
+    Args:
+        widths: its lineage, ancestors first.
+        recipes: of the lineage; None for a loaded teacher.
+        epoch: epochs done.
+        epochs: at which the curve was taken.
+        curve: validation accuracy at those epochs.
+    """
+
+    widths: tuple[int, ...]
+    recipes: tuple[Mapping[str, Any] | None, ...]
+    epoch: int
+    epochs: tuple[int, ...]
+    curve: tuple[float, ...]
+
+
+Tensors = Mapping[str, "Tensor"]
+
+
+class Store:
+    """The hops of one run.
+
+    Args:
+        path: the run directory.
+        warn: told of each damaged file, which then counts as absent.
+    """
+
+    def __init__(self, path: Path, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.path = path
+        self._warn = warn
+
+    def has(self, key: str) -> bool:
+        """Whether a hop is finished and its file is whole."""
+        return self.record("hops", key) is not None
+
+    def record(self, kind: str, key: str) -> HopRecord | None:
+        """The record of a file; None where there is none or it is damaged."""
+        blob = self._read(self._file(kind, key))
+        return None if blob is None else _record(blob)
+
+    def load(self, kind: str, key: str) -> tuple[dict[str, Tensor], HopRecord] | None:
+        """The tensors and the record of a file, verified; None where absent or damaged.
+
+        Args:
+            kind: "hops", "partial" or "targets".
+            key: the hop's.
+        """
+        from safetensors.torch import load  # torch stays out of listing and reporting
+
+        blob = self._read(self._file(kind, key))
+        return None if blob is None else (load(blob), _record(blob))
+
+    def save(self, kind: str, key: str, tensors: Tensors, record: HopRecord) -> None:
+        """Write a file at once or not at all.
+
+        Raises:
+            StoreError: where there is no room.
+        """
+        from safetensors.torch import save
+
+        # clones, for safetensors refuses tensors that share their memory
+        blob = save({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()})
+        blob = seal(blob, asdict(record))
+        write_atomic(self._file(kind, key), blob)
+
+    def drop(self, kind: str, key: str) -> None:
+        self._file(kind, key).unlink(missing_ok=True)
+
+    def finished(self) -> list[str]:
+        """Keys of all finished hops, whole or not, sorted."""
+        return sorted(file.stem for file in (self.path / "hops").glob("*.safetensors"))
+
+    def _file(self, kind: str, key: str) -> Path:
+        return self.path / kind / f"{key}.safetensors"
+
+    def _read(self, file: Path) -> bytes | None:
+        try:
+            blob = file.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            verify(blob)
+        except StoreError as error:
+            self._warn(f"{file}: {error}; it counts as absent and is made again")
+            return None
+        return blob
+
+
+def seal(blob: bytes, record: Mapping[str, Any]) -> bytes:
+    """Put a record and a digest into the header of safetensors bytes."""
+    header, data = _parts(blob)
+    body = canonical_json(record)
+    header["__metadata__"] = {SEAL: canonical_json([_digest(header, body, data), body])}
+    head = canonical_json(header).encode()
+    head += b" " * (-len(head) % 8)
+    return struct.pack("<Q", len(head)) + head + data
+
+
+def verify(blob: bytes) -> dict[str, Any]:
+    """The record of sealed bytes.
+
+    Raises:
+        StoreError: where they are damaged.
+    """
+    try:
+        header, data = _parts(blob)
+        digest, body = json.loads(header.pop("__metadata__")[SEAL])
+        sound = digest == _digest(header, body, data)
+        record = json.loads(body) if sound else None
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error):
+        raise StoreError("is damaged: not a sealed file") from None
+    if not isinstance(record, dict):
+        raise StoreError("is damaged: its content does not match its checksum")
+    return record
+
+
+def write_atomic(file: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a crash.
+
+    Raises:
+        StoreError: where it cannot be written.
+    """
+    temporary = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=file.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+        temporary = None
+    except OSError as error:
+        raise no_room(file, error) from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def no_room(file: Path, error: OSError) -> StoreError:
+    """The message for a write that failed."""
+    if error.errno in NO_ROOM:
+        return StoreError(
+            f"{file}: no room left on the disk; what is finished is kept, "
+            f"make room and run the same command again"
+        )
+    return StoreError(f"{file}: cannot be written: {error.strerror or error}")
+
+
+def _parts(blob: bytes) -> tuple[dict[str, Any], bytes]:
+    """Header and data of safetensors bytes."""
+    (length,) = struct.unpack_from("<Q", blob)
+    header = json.loads(blob[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise ValueError("the header is no object")
+    header.setdefault("__metadata__", {})
+    return header, blob[8 + length :]
+
+
+def _digest(header: Mapping[str, Any], body: str, data: bytes) -> str:
+    tensors = canonical_json({k: v for k, v in header.items() if k != "__metadata__"})
+    digest = hashlib.sha256(f"{len(tensors)}:{tensors}{len(body)}:{body}".encode())
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _record(blob: bytes) -> HopRecord:
+    record = verify(blob)
+    return HopRecord(
+        widths=tuple(record["widths"]),
+        recipes=tuple(record["recipes"]),
+        epoch=record["epoch"],
+        epochs=tuple(record["epochs"]),
+        curve=tuple(record["curve"]),
+    )

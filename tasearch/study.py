@@ -1,0 +1,272 @@
+"""A study: every key of its file, its type, its default and what it means, once."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
+from pydantic_core import PydanticCustomError
+
+from tasearch.chain import LABELS_ONLY, Recipe
+from tasearch.front import Budget
+from tasearch.space import SEARCHED, Recipes
+
+
+def _options(value: Any) -> Any:
+    """One value or a list of them, as a tuple."""
+    return _listed(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise PydanticCustomError("empty", "needs at least one value")
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("distinct", "should have no value twice")
+    return values
+
+
+def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
+    if any(a <= b for a, b in itertools.pairwise(values)):
+        raise PydanticCustomError("falling", "should be strictly decreasing")
+    return values
+
+
+Width = Annotated[int, Field(ge=1)]
+Epochs = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
+Losses = Annotated[tuple[str, ...], BeforeValidator(_options), AfterValidator(_distinct)]
+Positives = Annotated[tuple[Positive, ...], BeforeValidator(_options), AfterValidator(_distinct)]
+Shares = Annotated[tuple[Share, ...], BeforeValidator(_options), AfterValidator(_distinct)]
+
+
+def key(default: Any, meaning: str) -> Any:
+    """A key of the study file with its default; its meaning is written above it."""
+    return Field(default=default, description=meaning)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataSection(Section):
+    """The data set: digits (scikit-learn's), npz (with path), or your own function."""
+
+    source: str = key("digits", '"digits", "npz", or "package.module:function"')
+    path: str | None = key(None, "the .npz file, for source npz")
+    layout: Literal["auto", "chw", "hwc"] = key(
+        "auto", "axes of images with channels; auto takes the axis of 1, 3 or 4"
+    )
+    validation: Annotated[float, Field(gt=0, lt=1)] = key(
+        0.2, "share set apart to decide, where the data have no such part"
+    )
+    test: Annotated[float, Field(gt=0, lt=1)] = key(
+        0.2, "share set apart to testify, where the data have no such part"
+    )
+    split_seed: int = key(0, "draws the parts, stratified; not touched by `seed`")
+
+
+class ModelSection(Section):
+    """The models: one family, built at any width."""
+
+    family: str = key(
+        "cnn",
+        '"cnn", "mlp", or "package.module:build": build(width, *, in_shape, num_classes) -> Module',
+    )
+
+
+class TeacherSection(Section):
+    """The teacher: top of the ladder, trained here once or loaded."""
+
+    width: Width = key(64, "its width; with a factory, the number that stands for it in chains")
+    factory: str | None = key(
+        None, '"package.module:make": make(*, in_shape, num_classes) -> Module, not of the family'
+    )
+    checkpoint: str | None = key(
+        None, "its weights: .safetensors, or a torch file that loads with weights_only=True"
+    )
+    epochs: Epochs = key(40, "of its training, if it has no checkpoint")
+    learning_rate: Positive = key(0.01, "of its training, if it has no checkpoint")
+
+
+class Distilled(Section):
+    """Keys that assistants and students share; a list is searched."""
+
+    loss: Losses = key(("kd",), '"kd" (Hinton), "ce" (labels alone), or "package.module:function"')
+    temperature: Positives = key((4.0,), "softens both sides of the distillation term")
+    alpha: Shares = key((0.9,), "weight of the distillation term; the labels have the rest")
+    learning_rate: Positives = key((0.01,), "peak learning rate")
+    epochs: Epochs = key(40, "passes over the training part")
+
+
+class AssistantsSection(Distilled):
+    """The assistants: how many, how wide; one recipe for all keeps prefixes shared."""
+
+    min: Annotated[int, Field(ge=0)] = key(0, "fewest assistants in a chain")
+    max: Annotated[int, Field(ge=0)] = key(3, "most assistants in a chain")
+    widths: Widths = key((48, 32, 24, 16, 12, 8), "what they may be, strictly decreasing")
+
+
+class StudentSection(Distilled):
+    """The student: how wide, and how it is distilled."""
+
+    widths: Annotated[Widths, AfterValidator(_distinct)] = key(
+        (12, 8, 6, 4, 3, 2), "what it may be, strictly decreasing"
+    )
+
+
+class TrainingSection(Section):
+    """What all trainings share."""
+
+    batch_size: Annotated[int, Field(ge=2)] = key(64, "samples a step")
+    weight_decay: Annotated[float, Field(ge=0)] = key(
+        1e-4, "AdamW's, on matrices and kernels; norms and biases have none"
+    )
+    warmup: Share = key(0.05, "share of all steps in which the learning rate rises; then cosine")
+    threads: Annotated[int, Field(ge=1)] = key(
+        1, "of a training on CPU; another number rounds differently"
+    )
+
+
+class BudgetSection(Section):
+    """Students beyond any of these limits are never trained."""
+
+    max_params: Annotated[int, Field(ge=1)] | None = key(None, "trainable numbers")
+    max_bytes: Annotated[int, Field(ge=1)] | None = key(None, "weights and buffers as stored")
+    max_latency_ms: Positive | None = key(None, "median of one batch, measured as [latency] says")
+
+
+class LatencySection(Section):
+    """How latency is measured, before anything is trained."""
+
+    backend: Literal["onnx", "torch"] = key("onnx", "ONNX Runtime on CPU, or torch on the device")
+    batch: Annotated[int, Field(ge=1)] = key(1, "samples in one timed call")
+    threads: Annotated[int, Field(ge=1)] = key(1, "of the timed call, on CPU")
+
+
+class SearchSection(Section):
+    """The search."""
+
+    trials: Annotated[int, Field(ge=1)] = key(40, "chains to try, pruned and failed ones included")
+    sampler: str = key("tpe", '"tpe", "nsga2", "random", or "package.module:function"')
+    pruner: Literal["skyline", "none"] = key("skyline", "skyline stops what cannot reach the front")
+    rungs: Annotated[int, Field(ge=1)] = key(8, "times that a pupil is evaluated and saved")
+    quantile: Share = key(0.9, "of the gains of finished students: how late a bloomer to hope for")
+    margin: Annotated[float, Field(ge=0)] = key(0.01, "added against noise, in accuracy")
+    evidence: Annotated[int, Field(ge=1)] = key(6, "finished students before any is stopped")
+    audit: Share = key(0.1, "share of students to stop that run on, to measure the rule")
+
+
+class Study(Section):
+    """A study: everything that decides what is tried and how it is trained."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = key(
+        "study", "the run lands in runs/<name>"
+    )
+    seed: Annotated[int, Field(ge=0)] = key(0, "of initial weights, order of batches and proposals")
+    root: str = key(".", "where paths and your modules are looked for, seen from this file")
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    teacher: TeacherSection = TeacherSection()
+    assistants: AssistantsSection = AssistantsSection()
+    student: StudentSection = StudentSection()
+    training: TrainingSection = TrainingSection()
+    budget: BudgetSection = BudgetSection()
+    latency: LatencySection = LatencySection()
+    search: SearchSection = SearchSection()
+
+    def conflicts(self) -> list[tuple[str, str]]:
+        """Breaches of rules that span several keys: path and rule of each."""
+        found = []
+        for section, widths in (
+            ("assistants", self.assistants.widths),
+            ("student", self.student.widths),
+        ):
+            if widths and widths[0] >= self.teacher.width:
+                rule = f"should be below the teacher's width {self.teacher.width}"
+                found.append((f"{section}.widths[0]", f"{rule}, found {widths[0]}"))
+        low, high, rungs = self.assistants.min, self.assistants.max, len(self.assistants.widths)
+        if low > high:
+            found.append(
+                ("assistants.min", f"should not exceed assistants.max {high}, found {low}")
+            )
+        if low > rungs:
+            rule = f"should not exceed the number of assistants.widths {rungs}"
+            found.append(("assistants.min", f"{rule}, found {low}"))
+        for section, losses, limit in (
+            ("assistants", self.assistants.loss, 1),
+            ("student", self.student.loss, 0),
+        ):
+            if low > limit and LABELS_ONLY in losses:
+                rule = (
+                    f"{LABELS_ONLY!r} learns from no assistant, so assistants.min cannot be {low}"
+                )
+                found.append((f"{section}.loss", rule))
+        if self.data.source == "npz" and self.data.path is None:
+            found.append(("data.path", 'is required with source = "npz"'))
+        if self.data.source != "npz" and self.data.path is not None:
+            found.append(("data.path", f'goes with source = "npz", found {self.data.source!r}'))
+        if self.teacher.factory is not None and self.teacher.width in self.widths[1:]:
+            found.append(("teacher.width", "should be above all other widths"))
+        return found
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The ladder: every width of the study, strictly decreasing, the teacher's first."""
+        rest = {*self.student.widths}
+        if self.assistants.max:
+            rest |= {*self.assistants.widths}
+        return (self.teacher.width, *sorted(rest, reverse=True))
+
+    def limits(self) -> Budget:
+        return Budget(**self.budget.model_dump())
+
+    def recipes(self, role: Literal["assistants", "student"]) -> Recipes:
+        section: Distilled = getattr(self, role)
+        options = {name: getattr(section, name) for name in SEARCHED}
+        first = {name: values[0] for name, values in options.items()}
+        return Recipes(base=self._recipe(epochs=section.epochs, **first), options=options)
+
+    def teacher_recipe(self) -> Recipe | None:
+        """None where the teacher is loaded."""
+        if self.teacher.checkpoint is not None:
+            return None
+        return self._recipe(
+            loss=LABELS_ONLY,
+            temperature=1.0,
+            alpha=0.0,
+            epochs=self.teacher.epochs,
+            learning_rate=self.teacher.learning_rate,
+        )
+
+    def _recipe(self, **own: Any) -> Recipe:
+        shared = self.training
+        return Recipe(
+            batch_size=shared.batch_size,
+            weight_decay=shared.weight_decay,
+            warmup=shared.warmup,
+            **own,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two study files the same study: all but its length and its place."""
+        values = self.model_dump(mode="json", exclude={"root": True, "search": {"trials"}})
+        flat: dict[str, Any] = {}
+        for section, value in values.items():
+            if isinstance(value, dict):
+                flat |= {f"{section}.{name}": inner for name, inner in value.items()}
+            else:
+                flat[section] = value
+        return flat
