@@ -15,6 +15,7 @@ from rich.text import Text
 from tasearch.chain import arrows
 from tasearch.front import Candidate, Front, Measurement
 from tasearch.record import TrialRecord, candidates
+from tasearch.report.status import duration
 from tasearch.search.events import (
     EpochDone,
     Event,
@@ -55,15 +56,6 @@ class Clock:
         if not self._done:
             return "unknown"
         return duration((time.monotonic() - self._begun) / self._done * trials)
-
-
-def duration(seconds: float) -> str:
-    """`2 h 05 min`, `3 min 20 s` or `12 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def trial_line(record: TrialRecord, measured: dict[int, Measurement]) -> str:

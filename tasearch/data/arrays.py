@@ -113,7 +113,7 @@ def check(
             )
         if part != "train" and x.shape[1:] != parts["train"].x.shape[1:]:
             raise DataError(
-                f"{where}: x_{part} should have samples of shape {parts['train'].x.shape[1:]} "
+                f"{where}: x_{part}: should have samples of shape {parts['train'].x.shape[1:]} "
                 f"as x_train has, found {x.shape[1:]}"
             )
         parts[part] = Part(x=x, y=labels[part])

@@ -16,9 +16,10 @@ def load(section: DataSection, root: str) -> dict[str, np.ndarray]:
     assert section.path is not None
     path = Path(root) / section.path
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: should be an .npz archive of named arrays, is one array")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: should be an .npz archive of named arrays, is one array")
+        with archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such data file (data.path = {section.path!r})") from None

@@ -29,7 +29,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("hops", f"{costs.hops} trained, {costs.uses - costs.hops} times reused"),
         ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
         ("pruning", f"spared {spared:.1%}; {audit.audited} audited, {audit.wrong} of them wrongly"),
-        ("time", f"{_duration(seconds)} of training, {_left(seconds, over, target, run)}"),
+        ("time", f"{duration(seconds)} of training, {_left(seconds, over, target, run)}"),
         ("front", f"{len(run.front)} students"),
     ]
 
@@ -40,10 +40,13 @@ def _left(seconds: float, over: int, target: int, run: Run) -> str:
         return "nothing left to do"
     if not over:
         return "no trial is over yet"
-    return f"about {_duration(seconds / over * remaining)} left"
+    return f"about {duration(seconds / over * remaining)} left"
 
 
-def _duration(seconds: float) -> str:
-    from tasearch.display import duration
-
-    return duration(seconds)
+def duration(seconds: float) -> str:
+    """`2 h 05 min`, `3 min 20 s` or `12 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -147,8 +147,12 @@ class Driver:
     def _prerequisites(self) -> Iterator[Event]:
         """Train or load the teacher, and train again what finished trials lost to damage."""
         yield from self._hop(Hop(lineage=(self.space.teacher,)))
-        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            for hop in self._chain(trial.params).hops():
+        for trial in self.optuna.get_trials(deepcopy=False):
+            if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+                continue
+            *ancestors, student = self._chain(trial.params).hops()
+            whole = [student] if trial.state == TrialState.COMPLETE else []
+            for hop in (*ancestors, *whole):
                 if not self._has(hop):
                     yield from self._hop(hop)
 

@@ -1,0 +1,62 @@
+"""Shared studies: real digits, small models, few epochs; latencies measured once by torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasearch
+from tasearch.study import Study
+from tasearch.studyfile import parse_study
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "model": {"family": "mlp"},
+    "teacher": {"width": 16, "epochs": 3},
+    "assistants": {"max": 2, "widths": [12, 8, 6], "epochs": 3},
+    "student": {"widths": [6, 4, 2], "epochs": 4},
+    "latency": {"backend": "torch"},
+    "search": {"trials": 10, "rungs": 4, "evidence": 3},
+}
+
+
+def tiny(**sections: Any) -> Study:
+    """The tiny study, with keys of sections, or whole values, replaced."""
+    content = {key: dict(v) if isinstance(v, dict) else v for key, v in TINY.items()}
+    for name, value in sections.items():
+        if isinstance(value, dict):
+            content[name] = {**content.get(name, {}), **value}
+        else:
+            content[name] = value
+    return parse_study(content)
+
+
+@pytest.fixture(scope="session")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def finished(runs_dir: Path) -> tasearch.Run:
+    """A finished run of the tiny study; not to be written to."""
+    return tasearch.run(tiny(), runs_dir=runs_dir)
+
+
+@pytest.fixture
+def rerun(finished: tasearch.Run, tmp_path: Path) -> Any:
+    """Runs a study in a fresh folder with the finished run's latencies."""
+
+    def run(study: Study, folder: str = "again", **options: Any) -> tasearch.Run:
+        return tasearch.run(
+            study, runs_dir=tmp_path / folder, latency_from=finished.path, **options
+        )
+
+    return run
+
+
+def contents(run: tasearch.Run) -> dict[str, bytes]:
+    """Every file of a run's store, by its path within the run."""
+    files = [p for kind in ("hops", "partial", "targets") for p in (run.path / kind).glob("*")]
+    return {str(p.relative_to(run.path)): p.read_bytes() for p in files}

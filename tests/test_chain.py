@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tasearch.chain import Chain, Hop, Pupil, Recipe, Setting, canonical_json, derived_seed
+
+KD = Recipe(
+    loss="kd",
+    temperature=4.0,
+    alpha=0.9,
+    epochs=5,
+    learning_rate=0.01,
+    batch_size=32,
+    weight_decay=0.0,
+    warmup=0.1,
+)
+CE = replace(KD, loss="ce")
+SETTING = Setting(
+    data="d", family="cnn", losses=(), seed=0, replicate=0, threads=1, trainer=1
+)
+
+
+def chain(*widths: int, last: Recipe = KD, middle: Recipe = KD) -> Chain:
+    teacher = Pupil(width=widths[0], recipe=CE)
+    assistants = [Pupil(width=w, recipe=middle) for w in widths[1:-1]]
+    return Chain(pupils=(teacher, *assistants, Pupil(width=widths[-1], recipe=last)))
+
+
+def test_hops_run_from_the_teacher_to_the_student() -> None:
+    assert [hop.label for hop in chain(64, 24, 6).hops()] == ["64", "64 → 24", "64 → 24 → 6"]
+
+
+def test_a_pupil_of_labels_alone_has_no_ancestors() -> None:
+    assert [hop.label for hop in chain(64, 6, last=CE).hops()] == ["6"]
+    assert [hop.label for hop in chain(64, 24, 6, middle=CE).hops()] == ["24", "24 → 6"]
+
+
+def test_common_prefixes_have_common_keys() -> None:
+    a = [hop.key(SETTING) for hop in chain(64, 24, 6).hops()]
+    b = [hop.key(SETTING) for hop in chain(64, 24, 4).hops()]
+    assert a[:2] == b[:2]
+    assert a[2] != b[2]
+
+
+@pytest.mark.parametrize("field", ["data", "family", "seed", "replicate", "threads", "trainer"])
+def test_a_key_depends_on_the_whole_setting(field: str) -> None:
+    hop = Hop(lineage=(Pupil(width=8, recipe=CE),))
+    value = getattr(SETTING, field)
+    other = replace(SETTING, **{field: value + 1 if isinstance(value, int) else value + "x"})
+    assert hop.key(other) != hop.key(SETTING)
+
+
+def test_a_key_depends_on_every_recipe_and_on_the_teachers_origin() -> None:
+    keys = {
+        chain(64, 24, 6).hop().key(SETTING),
+        chain(64, 24, 6, last=replace(KD, temperature=2.0)).hop().key(SETTING),
+        chain(64, 24, 6, middle=replace(KD, temperature=2.0)).hop().key(SETTING),
+        Hop(lineage=(Pupil(width=64, recipe=CE),)).key(SETTING),
+        Hop(lineage=(Pupil(width=64, recipe=None, origin="a"),)).key(SETTING),
+        Hop(lineage=(Pupil(width=64, recipe=None, origin="b"),)).key(SETTING),
+    }
+    assert len(keys) == 6
+
+
+def test_a_users_loss_counts_where_the_lineage_uses_it() -> None:
+    mine = replace(SETTING, losses=(("my:loss", "1"),))
+    assert chain(64, 6).hop().key(mine) == chain(64, 6).hop().key(SETTING)
+    own = chain(64, 6, last=replace(KD, loss="my:loss")).hop()
+    assert own.key(mine) != own.key(replace(SETTING, losses=(("my:loss", "2"),)))
+
+
+def test_widths_of_a_chain_fall() -> None:
+    with pytest.raises(ValueError, match=r"widths of a chain fall strictly, found \(8, 8\)"):
+        chain(8, 8)
+    with pytest.raises(ValueError, match="a chain has a teacher and a student"):
+        Chain(pupils=(Pupil(width=8, recipe=CE),))
+
+
+def test_canonical_json_is_blind_to_order() -> None:
+    assert canonical_json({"b": 1, "a": [2.5]}) == canonical_json({"a": [2.5], "b": 1})
+
+
+def test_derived_seeds_differ_and_fit_63_bits() -> None:
+    seeds = [derived_seed("weights", seed, width) for seed in range(10) for width in range(10)]
+    assert len(set(seeds)) == 100
+    assert all(0 <= seed < 2**63 for seed in seeds)

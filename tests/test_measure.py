@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tasearch.errors import ModelError
+from tasearch.measure import forward_flops, measure, onnx_session, to_onnx
+from tasearch.models import FAMILIES, Standardized
+from tasearch.study import LatencySection
+
+CPU = torch.device("cpu")
+
+
+def shipped(family: str, width: int, in_shape: tuple[int, ...]) -> Standardized:
+    net = FAMILIES[family](width, in_shape=in_shape, num_classes=10)
+    for _ in range(3):
+        net(torch.randn(16, *in_shape))  # gives batch norm something to fold
+    module = Standardized(net, torch.full((1,) * len(in_shape), 3.0), torch.tensor(2.0))
+    module.eval()
+    return module
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("in_shape", [(3, 9, 8), (20,)], ids=str)
+def test_onnx_says_what_torch_says_at_any_batch_size(
+    family: str, in_shape: tuple[int, ...]
+) -> None:
+    module = shipped(family, 4, in_shape)
+    session = onnx_session(to_onnx(module, in_shape), threads=1)
+    for batch in (1, 2, 7):
+        x = torch.randn(batch, *in_shape)
+        (logits,) = session.run(None, {"x": x.numpy()})
+        assert np.abs(logits - module(x).detach().numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_measurements_of_both_backends(backend: str) -> None:
+    nets = {w: shipped("cnn", w, (1, 8, 8)) for w in (8, 2)}
+    section = LatencySection(backend=backend)
+    measured = measure(nets, in_shape=(1, 8, 8), section=section, device=CPU)
+    # two convolutions (72 and 1152 weights), norms (16 and 32), dense layer (170)
+    assert measured[8].params == 72 + 1152 + 16 + 32 + 170
+    buffers = 2 * 8 + 2 * 16  # running means and variances
+    counters, standard = 2 * 8, 2 * 4  # two int64, mean and spread
+    assert measured[8].bytes == 4 * (measured[8].params + buffers) + counters + standard
+    assert measured[2].params < measured[8].params
+    for m in measured.values():
+        assert 0 < m.latency_ms <= m.latency_p95_ms
+
+
+def test_flops_count_a_multiply_add_twice() -> None:
+    assert forward_flops(nn.Linear(5, 7), (5,)) == 2 * 5 * 7
+    conv = nn.Conv2d(3, 4, 3, padding=1)
+    assert forward_flops(conv, (3, 8, 8)) == 2 * 3 * 4 * 9 * 64
+
+
+def test_the_number_of_threads_is_put_back() -> None:
+    torch.set_num_threads(2)
+    nets = {2: shipped("mlp", 2, (4,))}
+    measure(nets, in_shape=(4,), section=LatencySection(backend="torch"), device=CPU)
+    assert torch.get_num_threads() == 2
+
+
+class Branching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_a_model_that_cannot_be_exported_says_what_to_do() -> None:
+    with pytest.raises(ModelError, match=r'^the model cannot be exported to ONNX: .*; set latency'):
+        to_onnx(Branching(), (4,))

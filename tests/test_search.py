@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+import tasearch
+from tasearch import RunError, StudyError, TrainingError
+from tasearch.rundir import RunDir
+from tasearch.search.events import EpochDone, Finished, HopReused, HopStarted, Notice, TrialDone
+from tasearch.search.sampler import SAMPLERS
+from tasearch.store import Store
+from tests.conftest import contents, tiny
+
+
+def facts(run: tasearch.Run) -> list[Any]:
+    """All that two equal runs share."""
+    return [(t.number, t.state, t.chain, t.recipe, t.accuracy, t.curve, t.hops, t.reason, t.audit)
+            for t in run.trials]
+
+
+def test_the_direct_chains_come_first_and_are_never_pruned(finished: tasearch.Run) -> None:
+    assert [t.chain for t in finished.trials[:3]] == [(16, 6), (16, 4), (16, 2)]
+    assert all(t.state == "complete" for t in finished.trials[:3])
+
+
+def test_no_chain_is_tried_twice(finished: tasearch.Run) -> None:
+    chains = [t.chain for t in finished.trials]
+    assert len(chains) == len(set(chains)) == 10
+
+
+def test_each_lineage_is_trained_once(finished: tasearch.Run) -> None:
+    trials = finished.trials  # a width is trained differently as a student and as an assistant
+    ancestors = {t.chain[:end] for t in trials for end in range(1, len(t.chain))}
+    students = {t.chain for t in trials if t.state == "complete"}
+    store = Store(finished.path)
+    stored = [store.record("hops", key).widths for key in store.finished()]
+    assert sorted(stored) == sorted([*ancestors, *students])
+    ended = [e["hop"] for e in finished.directory.events() if e["event"] == "end"]
+    assert sorted(ended) == store.finished()
+    assert finished.costs.hops == len(ancestors) + len(trials)
+
+
+def test_the_study_is_optunas(finished: tasearch.Run) -> None:
+    """Optuna opens it: three objectives, readable parameters, the same front."""
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(finished.path / "journal.log"))
+    )
+    study = optuna.load_study(study_name="tiny", storage=storage)
+    assert study.metric_names == ["accuracy", "params", "latency_ms"]
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    for trial, record in zip(study.trials, finished.trials, strict=True):
+        chain = [trial.params[f"assistant_{i + 1}"] for i in range(trial.params["assistants"])]
+        assert (16, *chain, trial.params["student"]) == record.chain
+    best = {tuple(t.values) for t in study.best_trials}
+    assert best == {(c.accuracy, c.params, c.latency_ms) for c in finished.front.members}
+    optuna.visualization.plot_pareto_front(study)
+
+
+def test_the_same_seed_and_latencies_give_the_same_run(finished: tasearch.Run, rerun: Any) -> None:
+    again = rerun(tiny())
+    assert facts(again) == facts(finished)
+    assert contents(again) == contents(finished)
+    other = rerun(tiny(seed=1), "other")
+    assert facts(other) != facts(finished)
+
+
+def test_a_finished_run_trains_nothing_and_a_longer_one_goes_on(rerun: Any) -> None:
+    short = facts(rerun(tiny(), trials=5))
+    events: list[Any] = []
+    rerun(tiny(), trials=5, on_event=events.append)
+    assert events == [Finished(reason="5 trials are done", done=5)]
+    longer = rerun(tiny(), trials=8)
+    straight = rerun(tiny(), "straight", trials=8)
+    assert facts(longer)[:5] == short
+    assert facts(longer) == facts(straight)
+
+
+def test_an_exhausted_space_ends_the_run_and_says_so(rerun: Any) -> None:
+    events: list[Any] = []
+    small = tiny(assistants={"max": 1, "widths": [8]}, student={"widths": [4, 2]})
+    run = rerun(small, trials=50, on_event=events.append)
+    assert events[-1] == Finished(reason="all 4 chains have been tried", done=4)
+    assert sorted(t.chain for t in run.trials) == [(16, 2), (16, 4), (16, 8, 2), (16, 8, 4)]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_covers_the_space_without_a_repeat(rerun: Any, sampler: str) -> None:
+    study = tiny(
+        assistants={"epochs": 1},
+        student={"epochs": 1, "temperature": [2.0, 4.0], "loss": ["kd", "ce"]},
+        search={"sampler": sampler, "pruner": "none", "trials": 60},
+        teacher={"epochs": 1},
+    )
+    run = rerun(study)
+    chains = [(t.chain, json.dumps(t.recipe, sort_keys=True)) for t in run.trials]
+    assert len(set(chains)) == len(chains) == run.snapshot.space == 39
+    plain = [t for t in run.trials if t.recipe["student"]["loss"] == "ce"]
+    assert plain
+    assert all(len(t.chain) == 2 and len(t.hops) == 1 for t in plain)
+
+
+def test_students_over_the_budget_are_never_proposed(finished: tasearch.Run, rerun: Any) -> None:
+    limit = finished.snapshot.measured[4].params
+    run = rerun(tiny(budget={"max_params": limit}), trials=30)
+    assert {t.chain[-1] for t in run.trials} == {4, 2}
+
+
+def test_an_empty_feasible_space_names_the_nearest_student(
+    finished: tasearch.Run, rerun: Any, tmp_path: Path
+) -> None:
+    size = finished.snapshot.measured[2]
+    with pytest.raises(StudyError) as error:
+        rerun(tiny(budget={"max_params": 10}))
+    assert str(error.value) == (
+        f"budget: no student fits max_params = 10; the nearest, width 2, has {size.params} params "
+        f"in {size.bytes:,} bytes and takes {size.latency_ms:.4g} ms"
+    )
+    with pytest.raises(StudyError) as error:  # found out before the time for timing is spent
+        tasearch.run(tiny(budget={"max_bytes": 10}), runs_dir=tmp_path / "again")
+    assert str(error.value) == (
+        f"budget: no student fits max_bytes = 10; the nearest, width 2, has {size.params} params "
+        f"in {size.bytes:,} bytes"
+    )
+    assert not (tmp_path / "again").exists()
+
+
+def test_no_student_with_enough_assistants(rerun: Any) -> None:
+    study = tiny(assistants={"min": 1, "widths": [4]}, student={"widths": [6]})
+    with pytest.raises(StudyError) as error:
+        rerun(study)
+    assert str(error.value).startswith("--latency-from") or "assistants.min" in str(error.value)
+
+
+def test_a_hop_that_fails_fails_its_trials_and_the_search_goes_on(
+    finished: tasearch.Run, rerun: Any
+) -> None:
+    study = tiny(student={"learning_rate": [0.01, 1e30]}, search={"trials": 14})
+    events: list[Any] = []
+    run = rerun(study, on_event=events.append)
+    failed = [t for t in run.trials if t.state == "failed"]
+    assert failed
+    assert any(t.state == "complete" for t in run.trials[failed[0].number + 1 :])
+    for trial in failed:
+        assert trial.recipe["student"]["learning_rate"] == 1e30
+        assert trial.reason == (
+            f"hop {trial.label}: the loss became nan in epoch 1 of 4 "
+            f"(loss 'kd', learning_rate 1e+30)"
+        )
+    assert len(run.trials) == 14
+
+
+def test_an_assistant_that_fails_is_trained_once_for_all_its_trials(rerun: Any) -> None:
+    study = tiny(assistants={"learning_rate": 1e30, "widths": [8], "max": 1})
+    events: list[Any] = []
+    run = rerun(study, on_event=events.append)
+    failed = [t for t in run.trials if t.state == "failed"]
+    assert {t.chain for t in failed} == {(16, 8, w) for w in (6, 4, 2)}
+    assert [e.label for e in events if isinstance(e, HopStarted)].count("16 → 8") == 1
+
+
+def test_a_teacher_that_fails_ends_the_run(rerun: Any) -> None:
+    with pytest.raises(TrainingError, match="hop 16: the loss became nan"):
+        rerun(tiny(teacher={"learning_rate": 1e30}))
+
+
+def test_pruning_stops_students_and_its_audit_lets_some_run_on(rerun: Any) -> None:
+    keys = {"trials": 18, "quantile": 0.0, "margin": 0.0, "evidence": 1}
+    strict = rerun(tiny(search={**keys, "audit": 0.0}))
+    pruned = [t for t in strict.trials if t.state == "pruned"]
+    assert pruned
+    for trial in pruned:
+        assert len(trial.curve) < 4
+        assert trial.hops[-1].trained < trial.hops[-1].epochs
+        assert trial.reason is not None
+        assert trial.reason.startswith("could reach ")
+    audited = rerun(tiny(search={**keys, "audit": 1.0}), "audited")
+    assert all(t.state == "complete" for t in audited.trials)
+    caught = [t for t in audited.trials if t.audit is not None]
+    assert caught
+    assert {t.number for t in audited.trials if t.falsely_pruned} == {
+        t.number for t in caught if t.accuracy >= t.audit.skyline
+    }
+    free = rerun(tiny(search={**keys, "pruner": "none"}), "free")
+    assert all(t.audit is None and t.state == "complete" for t in free.trials)
+
+
+def test_a_run_of_another_study_is_refused(rerun: Any, tmp_path: Path) -> None:
+    rerun(tiny(), trials=1)
+    with pytest.raises(RunError) as error:
+        rerun(tiny(student={"widths": [4, 2]}))
+    path = tmp_path / "again" / "tiny"
+    assert str(error.value) == (
+        f"{path}: was made by a different study: student.widths was [6, 4, 2], is [4, 2]; "
+        f"give the study another name, or use another --runs-dir"
+    )
+    with pytest.raises(RunError, match="seed was 0, is 1"):
+        rerun(tiny(seed=1))
+
+
+def test_changed_data_are_another_study(tmp_path: Path, rerun: Any) -> None:
+    code = (
+        "from sklearn.datasets import load_digits\n"
+        "def data():\n"
+        "    x, y = load_digits(return_X_y=True)\n"
+        "    return {{'x_train': x[:{n}], 'y_train': y[:{n}]}}\n"
+    )
+    (tmp_path / "moving.py").write_text(code.format(n=900))
+    study = tiny(data={"source": "moving:data"}).model_copy(update={"root": str(tmp_path)})
+    rerun(study, trials=1)
+    (tmp_path / "moving.py").write_text(code.format(n=800) + "# edited\n")
+    import sys
+
+    del sys.modules["moving"]
+    with pytest.raises(RunError, match="was made by a different study: digest of data was"):
+        rerun(study, trials=1)
+
+
+def test_a_second_driver_is_refused(finished: tasearch.Run) -> None:
+    with finished.directory.locked(), pytest.raises(RunError) as error:
+        tasearch.run(tiny(), runs_dir=finished.path.parent, trials=99)
+    assert str(error.value) == f"{finished.path}: another tasearch is running this study"
+
+
+def test_damaged_hops_are_named_and_trained_again(rerun: Any) -> None:
+    run = rerun(tiny())
+    before = contents(run)
+    files = sorted((run.path / "hops").iterdir())
+    files[0].write_bytes(b"junk")
+    files[1].unlink()
+    files[2].write_bytes(files[2].read_bytes()[:-3])
+    events: list[Any] = []
+    rerun(tiny(), trials=11, on_event=events.append)
+    told = [e.message for e in events if isinstance(e, Notice)]
+    assert [str(files[0]) in m for m in told].count(True) == 1
+    assert [str(files[2]) in m for m in told].count(True) == 1
+    again = contents(run)
+    assert {name: again[name] for name in before} == before
+
+
+def test_latencies_of_another_run_must_fit(finished: tasearch.Run, rerun: Any) -> None:
+    with pytest.raises(RunError) as error:
+        rerun(tiny(student={"widths": [5]}))
+    study = tiny(student={"widths": [5]})
+    assert str(error.value).startswith(
+        f"--latency-from {finished.path}: should measure width 5 with "
+    )
+    assert str(error.value).endswith(" params, has no measurement")
+    with pytest.raises(RunError, match=r"should measure width 16 with \d"):
+        rerun(tiny(model={"family": "cnn"}))
+    assert study.widths[-1] == 5
+
+
+def test_runs_keep_their_own_latencies(finished: tasearch.Run, rerun: Any, tmp_path: Path) -> None:
+    rerun(tiny(), trials=1)
+    other = tmp_path / "again" / "tiny"
+    content = json.loads((other / "measurements.json").read_text())
+    content["measurements"][0]["latency_ms"] *= 2
+    (other / "measurements.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match="has measurements of its own, frozen when it was made"):
+        rerun(tiny(), trials=1)
+
+
+def test_a_run_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as error:
+        tasearch.Run.open("nothing", tmp_path)
+    assert str(error.value) == (
+        f"nothing: no such run; `tasearch run STUDY.toml` makes one in {tmp_path}/"
+    )
+
+
+@pytest.mark.parametrize("name", ["run.json", "measurements.json"])
+def test_a_damaged_run_is_told(rerun: Any, name: str) -> None:
+    run = rerun(tiny(), trials=1)
+    (run.path / name).write_text('{"study": {')
+    with pytest.raises(RunError, match=rf"{name}: cannot be read: "):
+        RunDir(run.path).read()
+
+
+def test_a_users_sampler_and_loss(tmp_path: Path, rerun: Any) -> None:
+    (tmp_path / "own.py").write_text(
+        "import optuna\n"
+        "import torch.nn.functional as F\n"
+        "def sampler(seed):\n"
+        "    return optuna.samplers.RandomSampler(seed=seed)\n"
+        "def matching(logits, labels, targets, recipe):\n"
+        "    return F.mse_loss(logits, targets)\n"
+    )
+    study = tiny(search={"sampler": "own:sampler"}, student={"loss": "own:matching"})
+    run = rerun(study.model_copy(update={"root": str(tmp_path)}), trials=4)
+    assert [t.state for t in run.trials].count("complete") >= 3
+    assert run.trials[0].recipe["student"]["loss"] == "own:matching"
+
+
+def test_an_unknown_sampler_is_refused_before_anything_is_written(
+    tmp_path: Path, rerun: Any
+) -> None:
+    with pytest.raises(StudyError) as error:
+        rerun(tiny(search={"sampler": "tpa"}))
+    assert str(error.value) == "search.sampler: unknown name 'tpa'; did you mean 'tpe'?"
+    assert not (tmp_path / "again").exists()
+
+
+def test_cuda_without_a_device_is_refused(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RunError, match="--device cuda: torch finds no CUDA device"):
+        rerun(tiny(), device="cuda")
+
+
+def test_events_tell_the_whole_story(rerun: Any) -> None:
+    events: list[Any] = []
+    run = rerun(tiny(), trials=6, on_event=events.append)
+    done = [e for e in events if isinstance(e, TrialDone)]
+    assert [e.record for e in done] == run.trials[:6]
+    assert [e.done for e in done] == [1, 2, 3, 4, 5, 6]
+    started = [(e.label, e.epochs) for e in events if isinstance(e, HopStarted)]
+    assert len(started) == len(set(started))
+    assert any(isinstance(e, HopReused) for e in events)
+    assert all(e.accuracy is None or 0 <= e.accuracy <= 1 for e in events if isinstance(e, EpochDone))

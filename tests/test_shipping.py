@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import tasearch
+from tasearch.data import load_data, load_test
+from tasearch.errors import ExportError, NothingFits, RunError, StoreError
+from tasearch.shipping import FILES
+from tasearch.studyfile import load_study
+from tests.conftest import contents, tiny
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory: pytest.TempPathFactory) -> tasearch.Run:
+    """Chains with two assistants, which differ from the student in their recipe."""
+    study = tiny(
+        name="cnn",
+        model={"family": "cnn"},
+        assistants={"min": 1, "temperature": 2.0},
+        student={"temperature": [4.0, 8.0]},
+        search={"trials": 8},
+    )
+    return tasearch.run(study, runs_dir=tmp_path_factory.mktemp("cnn"))
+
+
+@pytest.fixture(scope="module")
+def folder(cnn: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shipped") / "winner"
+    tasearch.export(cnn, folder)
+    return folder
+
+
+def test_everything_is_there(cnn: tasearch.Run, folder: Path) -> None:
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    best = cnn.best()
+    assert metrics["chain"] == list(best.chain)
+    assert metrics["accuracy"] == best.accuracy
+    assert metrics["recipe"] == best.recipe
+    card = (folder / "README.md").read_text()
+    assert best.label in card
+    assert "$" not in card
+
+
+def test_the_loaded_student_has_the_accuracy_that_was_promised(
+    cnn: tasearch.Run, folder: Path
+) -> None:
+    module = tasearch.load(folder)
+    assert not module.training
+    metrics = json.loads((folder / "metrics.json").read_text())
+    study = cnn.snapshot.study
+    for part, key in ((load_data(study).validation, "accuracy"), (load_test(study), "test_accuracy")):
+        with torch.inference_mode():
+            hits = module(torch.from_numpy(part.x)).argmax(1).numpy() == part.y
+        assert hits.mean() == pytest.approx(metrics[key])
+
+
+def test_onnx_runtime_agrees_with_torch(cnn: tasearch.Run, folder: Path) -> None:
+    session = onnxruntime.InferenceSession(folder / "student.onnx")
+    x = load_data(cnn.snapshot.study).validation.x
+    with torch.inference_mode():
+        expected = tasearch.load(folder)(torch.from_numpy(x)).numpy()
+    for batch in (1, 3, len(x)):
+        (logits,) = session.run(None, {"x": x[:batch]})
+        assert np.abs(logits - expected[:batch]).max() < 1e-4
+
+
+def test_the_chain_file_ends_in_the_same_weights(
+    cnn: tasearch.Run, folder: Path, tmp_path: Path
+) -> None:
+    study = load_study(folder / "chain.toml")
+    again = tasearch.run(study, runs_dir=tmp_path)
+    (trial,) = again.trials
+    assert trial.chain == cnn.best().chain
+    assert trial.accuracy == cnn.best().accuracy
+    mine, theirs = contents(again), contents(cnn)
+    assert {name: theirs[name] for name in mine} == mine
+    assert sum(name.startswith("hops/") for name in mine) == len(trial.chain)
+
+
+def test_the_cards_snippets_run(folder: Path) -> None:
+    snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        done = subprocess.run(
+            [sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True, check=True
+        )
+        assert re.search(r"\[\d\]", done.stdout)
+
+
+def test_a_budget_chooses_what_is_shipped(finished: tasearch.Run, tmp_path: Path) -> None:
+    limit = finished.snapshot.measured[2].params
+    chosen = tasearch.export(finished, tmp_path / "small", max_params=limit)
+    assert chosen.params == limit
+    with pytest.raises(NothingFits):
+        tasearch.export(finished, tmp_path / "none", max_params=limit - 1)
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_export_replaces_an_export_and_nothing_else(
+    finished: tasearch.Run, tmp_path: Path
+) -> None:
+    tasearch.export(finished, tmp_path / "out")
+    tasearch.export(finished, tmp_path / "out")
+    (tmp_path / "out" / "thesis.tex").write_text("")
+    with pytest.raises(ExportError) as error:
+        tasearch.export(finished, tmp_path / "out")
+    assert str(error.value) == f"{tmp_path / 'out'}: has other files (thesis.tex); name a new folder"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="is no folder; name a new folder"):
+        tasearch.export(finished, tmp_path / "file")
+
+
+def test_a_damaged_winner_is_named(rerun: Any, tmp_path: Path) -> None:
+    run = rerun(tiny(), trials=3)
+    file = run.path / "hops" / f"{run.trials[run.best().trial].hops[-1].key}.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(StoreError) as error:
+        tasearch.export(run, tmp_path / "out")
+    assert str(error.value).startswith(f"{file}: is damaged")
+    assert str(error.value).endswith("`tasearch run` on the same study trains it again")
+
+
+def test_a_users_family_is_shipped_and_loaded(rerun: Any, tmp_path: Path) -> None:
+    source = tmp_path / "nets.py"
+    source.write_text(
+        "from torch import nn\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(),\n"
+        "                         nn.Linear(width, num_classes))\n"
+    )
+    study = tiny(model={"family": "nets:build"}).model_copy(update={"root": str(tmp_path)})
+    run = tasearch.run(study, runs_dir=tmp_path / "runs", trials=2)
+    tasearch.export(run, tmp_path / "deep" / "er")
+    module = tasearch.load(tmp_path / "deep" / "er")
+    assert module(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    source.write_text(source.read_text().replace("nn.ReLU()", "nn.Linear(width, width)"))
+    del sys.modules["nets"]
+    with pytest.raises(RunError, match="the digest of family was 'nets:build#"):
+        tasearch.export(run, tmp_path / "other")
+    with pytest.raises(ExportError, match="does not fit the family as it is now"):
+        tasearch.load(tmp_path / "deep" / "er")
+
+
+def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
+    with pytest.raises(ExportError) as error:
+        tasearch.load(tmp_path)
+    file = tmp_path / "student.safetensors"
+    assert str(error.value) == f"{file}: no such file; `tasearch export` writes one"
+    file.write_bytes(b"nonsense")
+    with pytest.raises(ExportError, match="is no exported student"):
+        tasearch.load(tmp_path)

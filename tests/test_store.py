@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from tasearch.errors import StoreError
+from tasearch.store import HopRecord, Store, seal, verify, write_atomic
+
+RECORD = HopRecord(widths=(8, 4), recipes=(None, {"a": 1}), epoch=3, epochs=(1, 3), curve=(0.5, 1))
+TENSORS = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3), "h": torch.ones(2).half()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path)
+    store.save("hops", "k", TENSORS, RECORD)
+    return store
+
+
+def file_of(store: Store) -> Path:
+    return store.path / "hops" / "k.safetensors"
+
+
+def test_what_is_saved_is_loaded(store: Store) -> None:
+    loaded = store.load("hops", "k")
+    assert loaded is not None
+    tensors, record = loaded
+    assert record == RECORD
+    assert store.record("hops", "k") == RECORD
+    assert tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert torch.equal(tensors[name], tensor)
+        assert tensors[name].dtype == tensor.dtype
+        assert tensors[name].shape == tensor.shape
+    assert store.finished() == ["k"]
+    assert store.load("hops", "other") is None
+
+
+def test_files_are_plain_safetensors_and_equal_for_equal_content(store: Store) -> None:
+    assert torch.equal(safetensors.torch.load_file(file_of(store))["w"], TENSORS["w"])
+    before = file_of(store).read_bytes()
+    store.save("hops", "k", dict(reversed(TENSORS.items())), RECORD)
+    assert file_of(store).read_bytes() == before
+
+
+def test_every_flipped_byte_and_every_cut_is_found(store: Store) -> None:
+    whole = file_of(store).read_bytes()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x01
+        if damaged.strip() != whole.strip():
+            with pytest.raises(StoreError, match="is damaged"):
+                verify(bytes(damaged))
+        with pytest.raises(StoreError, match="is damaged"):
+            verify(whole[:place])
+
+
+def test_a_damaged_file_is_named_and_counts_as_absent(tmp_path: Path, store: Store) -> None:
+    told: list[str] = []
+    watched = Store(tmp_path, told.append)
+    file = file_of(store)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert not watched.has("k")
+    assert told == [
+        f"{file}: is damaged: its content does not match its checksum; "
+        f"it counts as absent and is made again"
+    ]
+
+
+def test_tensors_that_share_memory_are_kept(store: Store) -> None:
+    weight = torch.ones(2, 2)
+    store.save("hops", "tied", {"a": weight, "b": weight.t()}, RECORD)
+    loaded = store.load("hops", "tied")
+    assert loaded is not None
+    assert torch.equal(loaded[0]["b"], weight)
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = file_of(store).read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError) as error:
+        store.save("hops", "k", {"w": torch.zeros(9)}, RECORD)
+    assert str(error.value) == (
+        f"{file_of(store)}: no room left on the disk; what is finished is kept, "
+        f"make room and run the same command again"
+    )
+    assert file_of(store).read_bytes() == before
+    assert os.listdir(store.path / "hops") == ["k.safetensors"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written: "):
+        write_atomic(tmp_path / "file" / "x", b"")
+
+
+def test_sealing_keeps_the_tensors_aligned() -> None:
+    for size in range(1, 9):
+        blob = seal(safetensors.torch.save({"w": torch.ones(size)}), {"n": "x" * size})
+        assert int.from_bytes(blob[:8], "little") % 8 == 0
+        assert verify(blob) == {"n": "x" * size}
