@@ -178,7 +178,8 @@ def _prepare(
 def _folded(net: nn.Module) -> nn.Module:
     """Batch norms folded into convolutions, where torch can trace the model."""
     try:
-        return fuse(net)
+        with _quiet():
+            return fuse(net)
     except Exception:  # tracing a user's model may raise anything
         logging.getLogger(__name__).info("batch norm is not folded: the model cannot be traced")
         return net

@@ -139,7 +139,6 @@ class Watch:
             self.audit = Audit(rung=len(curve) - 1, reach=found.reach, skyline=found.skyline)
             return False
         self.reason = (
-            f"could reach {found.reach:.2%} at most; a student no larger and no slower "
-            f"has {found.skyline:.2%}"
+            f"could reach {found.reach:.2%} at most, below the skyline of {found.skyline:.2%}"
         )
         return True

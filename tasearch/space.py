@@ -46,13 +46,11 @@ class Recipes:
     def choices(self, recipe: Recipe, prefix: str) -> Choices:
         return {prefix + name: getattr(recipe, name) for name in self.searched}
 
-    def first(self) -> Recipe:
-        """The first option of each field; of the losses, the first that needs a teacher."""
-        values = {name: self.options[name][0] for name in SEARCHED}
-        guided = [r for r in self if r.guided]
-        if guided:
-            values["loss"] = guided[0].loss
-        return self._canonical(replace(self.base, **values))  # type: ignore[arg-type]
+    def firsts(self) -> list[Recipe]:
+        """One recipe a loss, the first options of all else; losses that need a teacher first."""
+        rest = tuple(self.options[name][0] for name in SEARCHED[1:])
+        found = [self._canonical(self._at((loss, *rest))) for loss in self.options["loss"]]
+        return sorted(found, key=lambda recipe: not recipe.guided)
 
     def __iter__(self) -> Iterator[Recipe]:
         """Each distinct canonical recipe once, in the order of the options."""
@@ -142,13 +140,16 @@ class Space:
         assert chain.student.recipe is not None
         return choices | self.student_recipes.choices(chain.student.recipe, "student_")
 
-    def direct(self) -> list[Chain]:
-        """The chain without assistants of every student, widest first: the baselines."""
+    def baselines(self) -> list[Chain]:
+        """The chains without assistants: direct distillation, then labels alone if searched.
+
+        Of every student, widest first, with the first recipe of each loss.
+        """
         if self.min_assistants:
             return []
-        recipe = self.student_recipes.first()
         return [
             Chain(pupils=(self.teacher, Pupil(width=width, recipe=recipe)))
+            for recipe in self.student_recipes.firsts()
             for width in self.student_widths
         ]
 

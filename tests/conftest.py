@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import tasearch
 from tasearch.study import Study
 from tasearch.studyfile import parse_study
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 TINY: dict[str, Any] = {
     "name": "tiny",

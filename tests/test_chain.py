@@ -17,9 +17,7 @@ KD = Recipe(
     warmup=0.1,
 )
 CE = replace(KD, loss="ce")
-SETTING = Setting(
-    data="d", family="cnn", losses=(), seed=0, replicate=0, threads=1, trainer=1
-)
+SETTING = Setting(data="d", family="cnn", losses=(), seed=0, replicate=0, threads=1, trainer=1)
 
 
 def chain(*widths: int, last: Recipe = KD, middle: Recipe = KD) -> Chain:

@@ -29,7 +29,7 @@ def sound(samples: int = 40, shape: tuple[int, ...] = (6, 5), classes: int = 4) 
     return {"x_train": x, "y_train": np.arange(samples) % classes}
 
 
-@pytest.fixture(params=sorted(SOURCES) + ["function"])
+@pytest.fixture(params=[*sorted(SOURCES), "function"])
 def any_study(request: pytest.FixtureRequest, tmp_path: Path) -> Study:
     if request.param == "npz":
         return npz(tmp_path, **sound())
@@ -197,9 +197,7 @@ def test_rare_classes_cannot_be_split(tmp_path: Path) -> None:
         load_data(npz(tmp_path, x_train=X, y_train=y))
     with pytest.raises(DataError) as error:
         load_data(parse_study({"data": {"validation": 0.5, "test": 0.6}}))
-    assert str(error.value) == (
-        "data.validation + data.test: should be below 1, found 0.5 + 0.6"
-    )
+    assert str(error.value) == ("data.validation + data.test: should be below 1, found 0.5 + 0.6")
 
 
 def test_broken_files(tmp_path: Path) -> None:
@@ -212,14 +210,16 @@ def test_broken_files(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     for damage in (content[: len(content) // 2], b"", b"no archive", _flipped(content)):
         file.write_bytes(damage)
-        with pytest.raises(DataError, match="is no readable .npz file"):
+        with pytest.raises(DataError, match=r"is no readable \.npz file"):
             load_data(study)
     np.savez(file, x_train=np.array([{}], dtype=object), y_train=Y)
     with pytest.raises(DataError, match="allow_pickle=False"):
         load_data(study)
     with file.open("wb") as stream:
         np.save(stream, X)
-    with pytest.raises(DataError, match="should be an .npz archive of named arrays, is one array"):
+    with pytest.raises(
+        DataError, match=r"should be an \.npz archive of named arrays, is one array"
+    ):
         load_data(study)
 
 

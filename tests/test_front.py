@@ -36,11 +36,7 @@ grid = st.lists(
         depth=st.integers(0, 2),
     ),
     max_size=12,
-).map(
-    lambda found: [
-        Candidate(**{**vars(c), "trial": number}) for number, c in enumerate(found)
-    ]
-)
+).map(lambda found: [Candidate(**{**vars(c), "trial": number}) for number, c in enumerate(found)])
 
 
 @given(grid)

@@ -90,7 +90,7 @@ def test_death_at_every_second_moment_still_ends(
     study = tiny(search={"trials": 6})
     straight = rerun(study, "straight")
     writes = Writes(monkeypatch)
-    for deaths in range(200):
+    for deaths in range(200):  # noqa: B007
         writes.count, writes.fatal = 0, 23
         try:
             run = rerun(study, "mortal")

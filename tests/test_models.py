@@ -15,9 +15,7 @@ from tasearch.studyfile import parse_study
 SHAPES = [(1, 8, 8), (3, 32, 32), (2, 1, 9), (1, 1, 1), (20,), (1,)]
 
 
-def models(
-    root: Path = Path(), in_shape: tuple[int, ...] = (1, 8, 8), **sections: Any
-) -> Models:
+def models(root: Path = Path(), in_shape: tuple[int, ...] = (1, 8, 8), **sections: Any) -> Models:
     study = parse_study(sections).model_copy(update={"root": str(root)})
     return Models(study=study, in_shape=in_shape, num_classes=10)
 
@@ -180,9 +178,7 @@ class Evil:
 
 def test_nothing_is_unpickled(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"1.weight": Evil()}, root / "t.pt")
-    made = models(
-        root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.pt"}
-    )
+    made = models(root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.pt"})
     with pytest.raises(ModelError, match="is no readable checkpoint: "):
         made.build(64)
     assert "never" not in capsys.readouterr().out

@@ -18,13 +18,21 @@ from tests.conftest import contents, tiny
 
 def facts(run: tasearch.Run) -> list[Any]:
     """All that two equal runs share."""
-    return [(t.number, t.state, t.chain, t.recipe, t.accuracy, t.curve, t.hops, t.reason, t.audit)
-            for t in run.trials]
+    return [
+        (t.number, t.state, t.chain, t.recipe, t.accuracy, t.curve, t.hops, t.reason, t.audit)
+        for t in run.trials
+    ]
 
 
 def test_the_direct_chains_come_first_and_are_never_pruned(finished: tasearch.Run) -> None:
     assert [t.chain for t in finished.trials[:3]] == [(16, 6), (16, 4), (16, 2)]
     assert all(t.state == "complete" for t in finished.trials[:3])
+
+
+def test_labels_alone_are_a_baseline_where_they_are_searched(rerun: Any) -> None:
+    run = rerun(tiny(student={"loss": ["ce", "kd"]}), trials=6)
+    assert [t.chain for t in run.trials] == [(16, 6), (16, 4), (16, 2)] * 2
+    assert [t.recipe["student"]["loss"] for t in run.trials] == ["kd"] * 3 + ["ce"] * 3
 
 
 def test_no_chain_is_tried_twice(finished: tasearch.Run) -> None:
@@ -319,4 +327,6 @@ def test_events_tell_the_whole_story(rerun: Any) -> None:
     started = [(e.label, e.epochs) for e in events if isinstance(e, HopStarted)]
     assert len(started) == len(set(started))
     assert any(isinstance(e, HopReused) for e in events)
-    assert all(e.accuracy is None or 0 <= e.accuracy <= 1 for e in events if isinstance(e, EpochDone))
+    assert all(
+        e.accuracy is None or 0 <= e.accuracy <= 1 for e in events if isinstance(e, EpochDone)
+    )

@@ -59,7 +59,10 @@ def test_the_loaded_student_has_the_accuracy_that_was_promised(
     assert not module.training
     metrics = json.loads((folder / "metrics.json").read_text())
     study = cnn.snapshot.study
-    for part, key in ((load_data(study).validation, "accuracy"), (load_test(study), "test_accuracy")):
+    for part, key in (
+        (load_data(study).validation, "accuracy"),
+        (load_test(study), "test_accuracy"),
+    ):
         with torch.inference_mode():
             hits = module(torch.from_numpy(part.x)).argmax(1).numpy() == part.y
         assert hits.mean() == pytest.approx(metrics[key])
@@ -115,7 +118,9 @@ def test_an_export_replaces_an_export_and_nothing_else(
     (tmp_path / "out" / "thesis.tex").write_text("")
     with pytest.raises(ExportError) as error:
         tasearch.export(finished, tmp_path / "out")
-    assert str(error.value) == f"{tmp_path / 'out'}: has other files (thesis.tex); name a new folder"
+    assert (
+        str(error.value) == f"{tmp_path / 'out'}: has other files (thesis.tex); name a new folder"
+    )
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="is no folder; name a new folder"):
         tasearch.export(finished, tmp_path / "file")

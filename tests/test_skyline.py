@@ -43,7 +43,10 @@ def test_the_quantile_and_the_margin_move_the_bound() -> None:
 
 
 def test_nothing_stops_without_evidence_or_without_a_smaller_rival() -> None:
-    assert judge(Skyline(quantile=1.0, margin=0.0, evidence=3), 0.0, among=[SLOW, QUICK]) .prune is False
+    assert (
+        judge(Skyline(quantile=1.0, margin=0.0, evidence=3), 0.0, among=[SLOW, QUICK]).prune
+        is False
+    )
     bigger = [finished(0.7, 0.8, 0.8, params=11), finished(0.7, 0.8, 0.8, latency_ms=1.1)]
     found = judge(RULE, 0.0, among=bigger)
     assert found.skyline is None
@@ -65,9 +68,7 @@ def test_a_student_that_could_repeat_the_best_gain_is_kept(
 def test_a_watch_stops_once_and_says_why() -> None:
     watch = Watch(RULE, params=10, latency_ms=1.0, finished=[SLOW, QUICK], audited=False)
     assert watch.stops([0.25])
-    assert watch.reason == (
-        "could reach 75.00% at most; a student no larger and no slower has 80.00%"
-    )
+    assert watch.reason == "could reach 75.00% at most, below the skyline of 80.00%"
     assert watch.audit is None
 
 

@@ -68,13 +68,15 @@ def test_any_choices_mean_a_chain_of_the_space_or_none(space: Space, data: st.Da
 
 @given(spaces())
 @settings(max_examples=30)
-def test_direct_chains_are_the_baselines(space: Space) -> None:
-    direct = space.direct()
+def test_baselines_are_every_student_without_assistants(space: Space) -> None:
+    baselines = space.baselines()
     if space.min_assistants:
-        assert direct == []
-    else:
-        assert [chain.widths for chain in direct] == [(31, w) for w in space.student_widths]
-        assert set(direct) <= set(space)
+        assert baselines == []
+        return
+    losses = sorted(space.student_recipes.options["loss"], reverse=True)  # "kd" before "ce"
+    expected = [(loss, (31, width)) for loss in losses for width in space.student_widths]
+    assert [(c.student.recipe.loss, c.widths) for c in baselines] == expected
+    assert set(baselines) <= set(space)
 
 
 def test_choices_read_as_they_are() -> None:

@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         f"make room and run the same command again"
     )
     assert file_of(store).read_bytes() == before
-    assert os.listdir(store.path / "hops") == ["k.safetensors"]
+    assert [p.name for p in (store.path / "hops").iterdir()] == ["k.safetensors"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -41,9 +41,7 @@ MISTAKES = {
     "student = 3": "student: should be a table, found 3",
     'seed = "x"': 'seed: should be a valid integer, found "x"',
     "seed = true": "seed: should be a valid integer, found true",
-    'name = "a/b"': (
-        "name: should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$', found \"a/b\""
-    ),
+    'name = "a/b"': ("name: should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$', found \"a/b\""),
     '[student]\ntemperature = [1, "b"]': (
         'student.temperature[1]: should be a valid number, found "b"'
     ),
@@ -55,9 +53,7 @@ MISTAKES = {
     "[budget]\nmax_params = 0": (
         "budget.max_params: should be greater than or equal to 1, found 0"
     ),
-    "[training]\nbatch_size = 1.5": (
-        "training.batch_size: should be a valid integer, found 1.5"
-    ),
+    "[training]\nbatch_size = 1.5": ("training.batch_size: should be a valid integer, found 1.5"),
     "[teacher]\nlearning_rate = nan": (
         "teacher.learning_rate: should be a finite number, found NaN"
     ),

@@ -19,14 +19,17 @@ from tasearch.models import Models
 from tasearch.store import Store
 from tasearch.study import Study
 from tasearch.train import Trainer
-from tasearch.train.losses import LOSSES
 from tasearch.train.loop import learning_rate, make_optimizer, predict, rung_epochs
+from tasearch.train.losses import LOSSES
 from tests.conftest import tiny
 from tests.test_chain import CE, KD
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA device"
-))]
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    ),
+]
 
 
 def trainer(folder: Path, study: Study | None = None, device: str = "cpu") -> Trainer:
@@ -42,9 +45,9 @@ def trainer(folder: Path, study: Study | None = None, device: str = "cpu") -> Tr
 
 
 def hops(study: Study, *widths: int) -> list[Hop]:
-    recipe = study.recipes("assistants").first()
+    recipe = study.recipes("assistants").firsts()[0]
     teacher = Pupil(width=study.teacher.width, recipe=study.teacher_recipe())
-    student = Pupil(width=widths[-1], recipe=study.recipes("student").first())
+    student = Pupil(width=widths[-1], recipe=study.recipes("student").firsts()[0])
     assistants = [Pupil(width=w, recipe=recipe) for w in widths[:-1]]
     return list(Chain(pupils=(teacher, *assistants, student)).hops())
 
@@ -62,6 +65,7 @@ def by_hand(logits: Tensor, labels: Tensor, targets: Tensor, t: float, alpha: fl
     """The distillation loss in plain Python, sample by sample, class by class."""
     total = 0.0
     for z, y, v in zip(logits.tolist(), labels.tolist(), targets.tolist(), strict=True):
+
         def shares(values: list[float], t: float) -> list[float]:
             powers = [math.exp(value / t) for value in values]
             return [p / sum(powers) for p in powers]
@@ -286,5 +290,5 @@ def test_cuda_agrees_with_cpu(tmp_path: Path) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    found = [p for p in folder.rglob("*.safetensors")]
+    found = folder.rglob("*.safetensors")
     return {str(p.relative_to(folder)): p.read_bytes() for p in found}

@@ -79,7 +79,7 @@ class Driver:
         self.skyline = Skyline(
             quantile=search.quantile, margin=search.margin, evidence=search.evidence
         )
-        self.baselines = [self.space.choices(chain) for chain in self.space.direct()]
+        self.baselines = [self.space.choices(chain) for chain in self.space.baselines()]
         self.finished: list[FinishedStudent] = []
         self.failed: dict[str, str] = {}  # hop to reason: it would fail the same way again
         self.whole: set[str] = set()  # hops verified on disk
@@ -127,7 +127,7 @@ class Driver:
             self.failed[trial.user_attrs["failed_hop"]] = trial.user_attrs["reason"]
 
     def _enqueue_baselines(self) -> None:
-        """The direct chains come first: they are trials 0 .. of every study."""
+        """The chains without assistants come first: they are trials 0 .. of every study."""
         there = len(self.optuna.get_trials(deepcopy=False))
         for choices in self.baselines[there:]:
             self.optuna.enqueue_trial(choices)

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from tasearch.chain import canonical_json, derived_seed
 from tasearch.space import Choices, Space
 
-TRIES = 32  # proposals of the inner sampler before a random chain is taken
+TRIES = 16  # proposals of the inner sampler before a random chain is taken
 RANDOM_TRIES = 1000  # random choices before the space is walked through
 
 MakeSampler = Callable[[int], BaseSampler]

@@ -1,0 +1,58 @@
+"""The README's commands, claims and picture are the ones that are checked."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from tasearch.errors import TasearchError, __doc__ as tree
+from tasearch.study import Study
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return [b.strip() for b in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)]
+
+
+def test_ci_runs_the_readmes_two_commands_in_a_fresh_environment() -> None:
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    run, test = blocks("sh")[:2]
+    assert run.endswith("tasearch run studies/digits.toml")
+    assert test.endswith("pytest")
+    assert lines.index("rm -rf .venv runs") < lines.index(run) < lines.index(test)
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if not link.startswith("http")]
+    assert local
+    for link in local:
+        assert (ROOT / link).exists(), link
+
+
+def test_python_examples_use_names_that_exist() -> None:
+    import tasearch
+
+    for block in blocks("python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "tasearch":
+                assert node.attr in tasearch.__all__
+
+
+def test_toml_examples_are_sound() -> None:
+    import tomllib
+
+    from tasearch.studyfile import parse_study
+
+    assert blocks("toml")
+    for block in blocks("toml"):
+        assert isinstance(parse_study(tomllib.loads(block)), Study)
+
+
+def test_the_tree_of_errors_is_drawn_whole() -> None:
+    assert tree is not None
+    for error in TasearchError.__subclasses__():
+        assert f"─ {error.__name__} " in tree
