@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -161,6 +161,14 @@ class Chain:
 def arrows(widths: tuple[int, ...]) -> str:
     """`64 → 24 → 6`."""
     return " → ".join(map(str, widths))
+
+
+def label(chain: tuple[int, ...], recipe: Mapping[str, Any] | None) -> str:
+    """The chain's widths, or the student's alone where it learns without a teacher."""
+    student = (recipe or {}).get("student") or {}
+    if student.get("loss") == LABELS_ONLY:
+        return f"{chain[-1]} (no teacher)"
+    return arrows(chain)
 
 
 def canonical_json(value: Any) -> str:

@@ -12,7 +12,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasearch.chain import arrows
 from tasearch.front import Candidate, Front, Measurement
 from tasearch.record import TrialRecord, candidates
 from tasearch.report.status import duration
@@ -200,7 +199,7 @@ def front_table(members: tuple[Candidate, ...]) -> Table:
             f"{c.accuracy:.2%}",
             f"{c.params:,}",
             f"{c.latency_ms:.4g}",
-            arrows(c.chain),
+            c.label,
             str(c.trial),
         )
     if len(ranked) > FRONT_ROWS:

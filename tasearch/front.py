@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tasearch.chain import arrows
+from tasearch.chain import label
 from tasearch.errors import NothingFits
 
 
@@ -80,7 +80,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        return arrows(self.chain)
+        return label(self.chain, self.recipe)
 
     def dominates(self, other: Candidate) -> bool:
         """No worse in accuracy, size and latency, and better in one of them."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasearch.chain import arrows
+from tasearch.chain import label
 from tasearch.front import Candidate, Measurement
 from tasearch.skyline import Audit
 
@@ -60,7 +60,7 @@ class TrialRecord:
 
     @property
     def label(self) -> str:
-        return arrows(self.chain)
+        return label(self.chain, self.recipe)
 
     @property
     def falsely_pruned(self) -> bool:

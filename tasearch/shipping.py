@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from tasearch.chain import arrows, canonical_json
+from tasearch.chain import canonical_json
 from tasearch.data import Dataset, Part, load_data, load_test
 from tasearch.errors import ExportError, RunError, StoreError
 from tasearch.front import Candidate
@@ -241,7 +241,7 @@ def _metrics(built: Built, difference: float, contents: dict[str, bytes]) -> dic
 
 def _title(built: Built) -> str:
     return (
-        f"Trains {arrows(built.candidate.chain)} again: trial {built.candidate.trial} of the "
+        f"Trains {built.candidate.label} again: trial {built.candidate.trial} of the "
         f"study {built.run.snapshot.study.name!r}."
     )
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasearch.chain import Chain, Hop, Pupil, Recipe, Setting, canonical_json, derived_seed
+from tasearch.chain import Chain, Hop, Pupil, Recipe, Setting, canonical_json, derived_seed, label
 
 KD = Recipe(
     loss="kd",
@@ -67,6 +67,11 @@ def test_a_users_loss_counts_where_the_lineage_uses_it() -> None:
     assert chain(64, 6).hop().key(mine) == chain(64, 6).hop().key(SETTING)
     own = chain(64, 6, last=replace(KD, loss="my:loss")).hop()
     assert own.key(mine) != own.key(replace(SETTING, losses=(("my:loss", "2"),)))
+
+
+def test_a_label_tells_when_there_is_no_teacher() -> None:
+    assert label((64, 24, 6), {"assistants": None, "student": {"loss": "kd"}}) == "64 → 24 → 6"
+    assert label((64, 6), {"assistants": None, "student": {"loss": "ce"}}) == "6 (no teacher)"
 
 
 def test_widths_of_a_chain_fall() -> None:

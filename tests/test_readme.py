@@ -6,7 +6,8 @@ import ast
 import re
 from pathlib import Path
 
-from tasearch.errors import TasearchError, __doc__ as tree
+from tasearch.errors import TasearchError
+from tasearch.errors import __doc__ as tree
 from tasearch.study import Study
 
 ROOT = Path(__file__).parent.parent

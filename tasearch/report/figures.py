@@ -120,11 +120,12 @@ def chains_figure(chains: dict[int, tuple[Link, ...]]) -> go.Figure:
     figure = go.Figure()
     ranked = sorted(chains.items(), key=lambda item: item[1][-1].params)
     largest = max((math.log1p(link.params) for _, links in ranked for link in links), default=1.0)
-    depth = max((len(links) for _, links in ranked), default=2)
+    assistants = [sum(link.role == "assistant" for link in links) for _, links in ranked]
+    depth = 2 + max(assistants, default=0)
+    shades = {"teacher": INK, "assistant": COLOURS["assistant"], "student": COLOURS["front"]}
     for row, (trial, links) in enumerate(ranked):
-        places = [*range(len(links) - 1), depth - 1]
-        colours = [COLOURS["assistant"]] * len(links)
-        colours[0], colours[-1] = INK, COLOURS["front"]
+        first = 0 if links[0].role == "teacher" else 1
+        places = [*range(first, first + len(links) - 1), depth - 1]
         figure.add_scatter(
             x=places,
             y=[row] * len(links),
@@ -132,17 +133,14 @@ def chains_figure(chains: dict[int, tuple[Link, ...]]) -> go.Figure:
             line={"color": "#cbd5e1", "width": 2},
             marker={
                 "size": [14 + 34 * (math.log1p(link.params) / largest) ** 3 for link in links],
-                "color": colours,
+                "color": [shades[link.role] for link in links],
                 "opacity": 1,
                 "line": {"width": 2, "color": "white"},
             },
             text=[f"<b>{link.width}</b>" for link in links],
             textfont={"color": INK, "size": 12},
             textposition="top center",
-            customdata=[
-                ["unknown" if link.accuracy is None else f"{link.accuracy:.2%}", link.params]
-                for link in links
-            ],
+            customdata=[[_percent(link.accuracy), link.params] for link in links],
             hovertemplate=f"trial {trial}<br>width %{{text}}: %{{customdata[1]:,}} params, "
             "accuracy %{customdata[0]}<extra></extra>",
             showlegend=False,
@@ -159,7 +157,7 @@ def chains_figure(chains: dict[int, tuple[Link, ...]]) -> go.Figure:
     )
     figure.update_yaxes(
         tickvals=list(range(len(ranked))),
-        ticktext=[f"{links[-1].accuracy:.2%}" for _, links in ranked],
+        ticktext=[_percent(links[-1].accuracy) for _, links in ranked],
         tickformat=None,
         range=[-0.6, len(ranked) - 0.2],
         showgrid=False,
@@ -234,6 +232,10 @@ def _spread(values: list[float]) -> bool:
 def _ends(curve: Curve) -> list[int]:
     """Marker sizes: only the end of a curve has one."""
     return [0] * (len(curve.epochs) - 1) + [8]
+
+
+def _percent(accuracy: float | None) -> str:
+    return "unknown" if accuracy is None else f"{accuracy:.2%}"
 
 
 def _trial(point: Point) -> str:

@@ -57,8 +57,9 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """One model of a front member's chain."""
+    """One model that a front member's weights depend on: teacher, assistant or student."""
 
+    role: str
     width: int
     params: int
     accuracy: float | None
@@ -225,12 +226,16 @@ def _links(candidate: Candidate, run: Run) -> tuple[Link, ...]:
     """The chain's models with their accuracies, as far as the store has them."""
     trial = run.trials[candidate.trial]
     store, measured = run.directory.store(), run.snapshot.measured
-    known = {use.width: store.record("hops", use.key) for use in trial.hops}
     links = []
-    for width in candidate.chain:
-        record = known.get(width)
-        accuracy = record.curve[-1] if record else None
-        if width == candidate.chain[-1]:
-            accuracy = candidate.accuracy
-        links.append(Link(width=width, params=measured[width].params, accuracy=accuracy))
+    for use in trial.hops:
+        record = store.record("hops", use.key)
+        role = {candidate.chain[0]: "teacher", candidate.chain[-1]: "student"}
+        links.append(
+            Link(
+                role=role.get(use.width, "assistant"),
+                width=use.width,
+                params=measured[use.width].params,
+                accuracy=record.curve[-1] if record else None,
+            )
+        )
     return tuple(links)

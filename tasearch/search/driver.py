@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tasearch import plugins
-from tasearch.chain import Chain, Hop, arrows, derived_seed
+from tasearch.chain import Chain, Hop, derived_seed, label
 from tasearch.errors import TrainingError
 from tasearch.record import HopUse
 from tasearch.search.events import (
@@ -161,9 +161,10 @@ class Driver:
         chain = self._chain(trial.params)
         *ancestors, student = chain.hops()
         trial.set_user_attr("chain", list(chain.widths))
-        trial.set_user_attr("recipe", describe_recipes(chain))
+        recipes = describe_recipes(chain)
+        trial.set_user_attr("recipe", recipes)
         yield TrialStarted(
-            number=trial.number, label=arrows(chain.widths), done=over, trials=self.trials
+            number=trial.number, label=label(chain.widths, recipes), done=over, trials=self.trials
         )
         used = []
         try:
