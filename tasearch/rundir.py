@@ -82,7 +82,7 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for one driver; the system lets go of it when the process ends.
+        """Hold the run for one driver, and tidy it; the system lets go when the process ends.
 
         Raises:
             RunError: where another driver holds it.
@@ -97,6 +97,8 @@ class RunDir:
         except Timeout:
             raise RunError(f"{self.path}: another tasearch is running this study") from None
         try:
+            for litter in self.path.glob("**/.*.tmp"):  # of a write that a kill cut off
+                litter.unlink(missing_ok=True)
             yield
         finally:
             lock.release()

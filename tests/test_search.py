@@ -10,7 +10,9 @@ import pytest
 import tasearch
 from tasearch import RunError, StudyError, TrainingError
 from tasearch.rundir import RunDir
+from tasearch.search.driver import search
 from tasearch.search.events import EpochDone, Finished, HopReused, HopStarted, Notice, TrialDone
+from tasearch.search.prepare import prepare
 from tasearch.search.sampler import SAMPLERS
 from tasearch.store import Store
 from tests.conftest import contents, tiny
@@ -231,6 +233,33 @@ def test_a_second_driver_is_refused(finished: tasearch.Run) -> None:
     with finished.directory.locked(), pytest.raises(RunError) as error:
         tasearch.run(tiny(), runs_dir=finished.path.parent, trials=99)
     assert str(error.value) == f"{finished.path}: another tasearch is running this study"
+
+
+def test_a_run_that_was_made_meanwhile_keeps_its_measurements(tmp_path: Path) -> None:
+    study = tiny(search={"trials": 1})
+    first, second = (tasearch.steps(study, runs_dir=tmp_path) for _ in range(2))
+    late = prepare(study, runs_dir=tmp_path)
+    for _ in first:
+        pass
+    before = (tmp_path / "tiny" / "measurements.json").read_bytes()
+    with pytest.raises(RunError, match="was made meanwhile; run the same command again"):
+        next(search(late, 1))
+    assert list(second) == [Finished(reason="1 trials are done", done=1)]
+    assert (tmp_path / "tiny" / "measurements.json").read_bytes() == before
+
+
+def test_a_study_may_move(rerun: Any, tmp_path: Path) -> None:
+    rerun(tiny().model_copy(update={"root": "/old"}), trials=1)
+    run = rerun(tiny().model_copy(update={"root": str(tmp_path)}), trials=2)
+    assert run.snapshot.study.root == str(tmp_path)
+
+
+def test_litter_of_a_kill_is_cleared_away(rerun: Any) -> None:
+    run = rerun(tiny(), trials=1)
+    litter = run.path / "hops" / ".abc.tmp"
+    litter.write_bytes(b"half")
+    rerun(tiny(), trials=1)
+    assert not litter.exists()
 
 
 def test_damaged_hops_are_named_and_trained_again(rerun: Any) -> None:

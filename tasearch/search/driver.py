@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tasearch import plugins
 from tasearch.chain import Chain, Hop, derived_seed, label
-from tasearch.errors import TrainingError
+from tasearch.errors import RunError, TrainingError
 from tasearch.record import HopUse
 from tasearch.search.events import (
     EpochDone,
@@ -46,8 +46,12 @@ def search(prepared: Prepared, trials: int) -> Iterator[Event]:
     """
     run = prepared.run
     with run.locked():
-        if not run.exists:
-            run.write(replace(prepared.snapshot, space=prepared.space.size))
+        snapshot = replace(prepared.snapshot, space=prepared.space.size)
+        there = run.read() if run.exists else None
+        if there is not None and there.measured != snapshot.measured:
+            raise RunError(f"{run.path}: was made meanwhile; run the same command again")
+        if there != snapshot:  # new, or the folder of its study has moved
+            run.write(snapshot)
         yield from Driver(prepared, trials).events()
 
 
@@ -81,7 +85,7 @@ class Driver:
         )
         self.baselines = [self.space.choices(chain) for chain in self.space.baselines()]
         self.finished: list[FinishedStudent] = []
-        self.failed: dict[str, str] = {}  # hop to reason: it would fail the same way again
+        self.failed: dict[str, str] = {}  # hop to reason, in this process: not tried again
         self.whole: set[str] = set()  # hops verified on disk
 
     def events(self) -> Iterator[Event]:
@@ -115,7 +119,7 @@ class Driver:
         return over, resumed
 
     def _learn_from(self, trial: FrozenTrial) -> None:
-        """Take in a trial that is over: its curve, or the hop that it failed on."""
+        """Take in a trial that is over."""
         self.sampler.remember(trial.params)
         if trial.state == TrialState.COMPLETE:
             size = self.measured[int(trial.params["student"])]
@@ -123,8 +127,6 @@ class Driver:
             self.finished.append(
                 FinishedStudent(curve=curve, params=size.params, latency_ms=size.latency_ms)
             )
-        elif trial.state == TrialState.FAIL:
-            self.failed[trial.user_attrs["failed_hop"]] = trial.user_attrs["reason"]
 
     def _enqueue_baselines(self) -> None:
         """The chains without assistants come first: they are trials 0 .. of every study."""
@@ -174,10 +176,9 @@ class Driver:
             state = yield from self._student(trial, student)
         except TrainingError as error:
             state = TrialState.FAIL
-            culprit = next(hop for hop in (*ancestors, student) if self._key(hop) in self.failed)
             trial.set_user_attr("reason", str(error))
-            trial.set_user_attr("failed_hop", self._key(culprit))
         record = to_record(self._tell(trial, student, used, state))
+        yield from self._notices()
         yield TrialDone(record=record, done=over + 1, trials=self.trials)
 
     def _tell(

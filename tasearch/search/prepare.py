@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -73,7 +73,7 @@ def prepare(
     teacher = models.teacher()
     inputs |= {"data": data.fingerprint, "family": models.family, "teacher": teacher.origin or ""}
     if run.exists:
-        snapshot = run.check_same(study, inputs)
+        snapshot = replace(run.check_same(study, inputs), study=study)
         if latency_from is not None:
             given, _ = RunDir.open(latency_from, runs_dir).measurements()
             if given != snapshot.measured:
