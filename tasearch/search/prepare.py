@@ -52,7 +52,7 @@ def prepare(
     """Load, check and measure; nothing is written.
 
     Args:
-        study: with an absolute root, as `load_study` gives it.
+        study: a relative root is seen from the current folder.
         runs_dir: the run is, or will be, its folder `study.name`.
         device: "auto", "cpu" or "cuda".
         latency_from: a run whose measurements to take instead of measuring.
@@ -60,6 +60,7 @@ def prepare(
     Raises:
         TasearchError: whatever is wrong with the study, its data, its models or its run.
     """
+    study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     run = RunDir(Path(runs_dir) / study.name)
     where = choose_device(device)
     plugins.resolve(study.search.sampler, SAMPLERS, path="search.sampler", root=study.root)
