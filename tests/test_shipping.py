@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 import tasearch
+from tasearch import shipping
 from tasearch.data import load_data, load_test
 from tasearch.errors import ExportError, NothingFits, RunError, StoreError
 from tasearch.shipping import FILES
@@ -124,6 +126,25 @@ def test_an_export_replaces_an_export_and_nothing_else(
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="is no folder; name a new folder"):
         tasearch.export(finished, tmp_path / "file")
+
+
+def test_a_student_whose_onnx_disagrees_is_not_shipped(
+    finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faithful = shipping.to_onnx
+
+    def careless(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
+        changed = copy.deepcopy(module)
+        with torch.no_grad():
+            next(changed.parameters()).add_(0.01)
+        return faithful(changed, in_shape)
+
+    monkeypatch.setattr(shipping, "to_onnx", careless)
+    with pytest.raises(
+        ExportError, match=r"^ONNX Runtime and torch differ by .* nothing was writt"
+    ):
+        tasearch.export(finished, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_winner_is_named(rerun: Any, tmp_path: Path) -> None:
