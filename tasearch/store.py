@@ -15,8 +15,8 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import struct
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,22 +157,19 @@ def write_atomic(file: Path, content: bytes) -> None:
     Raises:
         StoreError: where it cannot be written.
     """
-    temporary = None
+    temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=file.parent)
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:  # not mkstemp, whose files nobody else may read
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
-        temporary = None
     except OSError as error:
         raise no_room(file, error) from None
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def no_room(file: Path, error: OSError) -> StoreError:

@@ -99,6 +99,15 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     assert [p.name for p in (store.path / "hops").iterdir()] == ["k.safetensors"]
 
 
+def test_files_have_the_rights_that_the_umask_gives(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "x", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written: "):
