@@ -66,6 +66,12 @@ class Pupil:
     def guided(self) -> bool:
         return self.recipe is not None and self.recipe.guided
 
+    def essence(self) -> Pupil:
+        """Without what means nothing to it: no teacher, no temperature."""
+        if self.recipe is None or self.recipe.guided:
+            return self
+        return replace(self, recipe=replace(self.recipe, temperature=1.0, alpha=0.0))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -79,6 +85,7 @@ class Setting:
         replicate: which repetition of the training noise.
         threads: of one training process on CPU; another number rounds differently.
         trainer: version of the training code.
+        device: kind of device, "cpu" or "cuda": they round differently.
     """
 
     data: str
@@ -88,6 +95,7 @@ class Setting:
     replicate: int
     threads: int
     trainer: int
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +118,12 @@ class Hop:
         return arrows(tuple(pupil.width for pupil in self.lineage))
 
     def key(self, setting: Setting) -> str:
-        """32 hex digits; the same key means the same weights."""
+        """32 hex digits: the same key, torch and machine give the same weights."""
         used = {pupil.recipe.loss for pupil in self.lineage if pupil.recipe}
         losses = tuple(pair for pair in setting.losses if pair[0] in used)
         content = {
             "setting": asdict(replace(setting, losses=losses)),
-            "lineage": [asdict(pupil) for pupil in self.lineage],
+            "lineage": [asdict(pupil.essence()) for pupil in self.lineage],
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
 

@@ -18,7 +18,7 @@ from rich.text import Text
 import tasearch
 from tasearch.errors import NothingFits, StudyError, TasearchError
 from tasearch.front import Budget, Candidate
-from tasearch.store import NO_ROOM, no_room, write_atomic
+from tasearch.store import no_room, write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
 
@@ -35,7 +35,8 @@ app = typer.Typer(
     help="Find the chain of teacher assistants that distils the best student for a budget.",
     epilog="Start with: tasearch init study.toml, then: tasearch run study.toml",
 )
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run: its folder, or its name under --runs-dir.")
@@ -54,10 +55,8 @@ def main() -> None:
         app()
     except TasearchError as error:
         fail(str(error), error.exit_code)
-    except OSError as error:  # a journal or an event that finds no room
-        if error.errno not in NO_ROOM:
-            raise
-        fail(str(no_room(Path(error.filename or "run directory"), error)), 2)
+    except OSError as error:  # what the system refuses: no room, no rights, a name too long
+        fail(str(no_room(Path(error.filename or "the system"), error)), 2)
 
 
 def fail(message: str, code: int) -> None:
@@ -205,7 +204,7 @@ def best(
         return
     from tasearch.report.info import recipe_text
 
-    out.print(f"[bold]{found.label}[/]  (trial {found.trial})")
+    out.print(Text(found.label, style="bold") + Text(f"  (trial {found.trial})"))
     out.print(f"  accuracy  {found.accuracy:.2%} of the validation part")
     out.print(f"  size      {found.params:,} params, {found.bytes:,} bytes")
     out.print(f"  latency   {found.latency_ms:.4g} ms ({opened.snapshot.device})", soft_wrap=True)
@@ -253,7 +252,7 @@ def export(
         max_bytes=max_bytes,
         max_latency_ms=max_latency_ms,
     )
-    out.print(f"[bold]{chosen.label}[/], accuracy {chosen.accuracy:.2%}, is in {out_dir}:")
+    out.print(f"{chosen.label}, accuracy {chosen.accuracy:.2%}, is in {out_dir}:", soft_wrap=True)
     for name in FILES:
         out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")
 
@@ -264,7 +263,7 @@ def status(run: RunArgument, runs_dir: RunsDir = Path("runs")) -> None:
     from tasearch.report.status import status_lines
 
     for name, value in status_lines(_open(run, runs_dir)):
-        out.print(f"{name:<10} {value}", markup=False, soft_wrap=True)
+        out.print(f"{name:<10} {value}", soft_wrap=True)
 
 
 @app.command()

@@ -6,8 +6,9 @@ TasearchError
 ├── ModelError        a build function, a factory, a checkpoint
 ├── RunError          a run directory: missing, of another study, in use
 ├── StoreError        a file of the store: damaged, or no room for it
-├── TrainingError     a hop: a loss that is not finite, out of memory
-├── ExportError       what was exported does not agree with what was trained
+├── TrainingError     a hop: a loss that is not finite, a user's code that raises
+│   └── OutOfMemoryError
+├── ExportError       an export's folder, or what was exported is not what was trained
 └── NothingFits       no candidate within the budget
 
 A message gives the rule, the value found and where it was found.
@@ -51,16 +52,23 @@ class TrainingError(TasearchError):
     exit_code = 1
 
 
-class ExportError(TasearchError):
-    """The exported files do not agree with the trained student."""
+class OutOfMemoryError(TrainingError):
+    """A hop needed more memory than there is; another time there may be more."""
 
-    exit_code = 1
+
+class ExportError(TasearchError):
+    """The folder of an export is wrong, or its files do not agree with the trained student."""
 
 
 class NothingFits(TasearchError):
     """No candidate lies within the budget."""
 
     exit_code = 1
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

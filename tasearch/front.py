@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tasearch.chain import label
-from tasearch.errors import NothingFits
+from tasearch.errors import NothingFits, StudyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class Measurement:
 
     Args:
         width: the rung of the ladder.
-        params: trainable numbers.
+        params: numbers in all its parameters.
         bytes: of all weights and buffers, as stored.
         flops: of one forward pass of one sample; a multiply-add counts two.
         latency_ms: median milliseconds of one batch.
@@ -38,6 +38,12 @@ class Budget:
     max_params: int | None = None
     max_bytes: int | None = None
     max_latency_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            limit = getattr(self, field.name)
+            if limit is not None and not limit > 0:
+                raise StudyError(f"{field.name}: should be above 0, found {limit}")
 
     def excess(self, item: Measurement | Candidate) -> float:
         """The largest ratio of a value to its limit; at most 1 fits, and 0 is no limit at all."""

@@ -8,6 +8,7 @@ spread by more than a tenth of their median is measured again.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import platform
@@ -23,8 +24,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.utils.flop_counter import FlopCounterMode
 
-from tasearch.errors import ModelError
+from tasearch.errors import ModelError, first_line
 from tasearch.front import Measurement
+from tasearch.numerics import cpu_threads
 from tasearch.study import LatencySection
 
 ROUNDS = 10
@@ -60,7 +62,7 @@ def measure(
     for width, net in nets.items():
         net.eval()
         calls[width] = _prepare(net, in_shape, section, device, width)
-    with _threads(section.threads):
+    with cpu_threads(section.threads):
         times = _interleaved(calls)
     return {
         width: Measurement(
@@ -83,7 +85,7 @@ def forward_flops(net: nn.Module, in_shape: tuple[int, ...]) -> int:
 
 
 def parameters(net: nn.Module) -> int:
-    """Trainable numbers."""
+    """Numbers in all parameters."""
     return sum(p.numel() for p in net.parameters())
 
 
@@ -125,11 +127,7 @@ def to_onnx(net: nn.Module, in_shape: tuple[int, ...]) -> bytes:
                 verbose=False,
             )
     except Exception as error:  # the exporter wraps whatever the user's model raises
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f'the model cannot be exported to ONNX: {reason}; set latency.backend = "torch" '
-            f"to search without it"
-        ) from error
+        raise ModelError(f"the model cannot be exported to ONNX: {first_line(error)}") from error
     assert program is not None
     return bytes(program.model_proto.SerializeToString())
 
@@ -159,7 +157,8 @@ def _prepare(
         try:
             session = onnx_session(to_onnx(net, in_shape), section.threads)
         except ModelError as error:
-            raise ModelError(f"width {width}: {error}") from error.__cause__
+            advice = 'set latency.backend = "torch" to search without it'
+            raise ModelError(f"width {width}: {error}; {advice}") from error.__cause__
         arrays = [{"x": x.numpy()} for x in inputs]
         return lambda i: session.run(None, arrays[i % ROTATED])
     folded = _folded(net).to(device)
@@ -182,7 +181,7 @@ def _folded(net: nn.Module) -> nn.Module:
             return fuse(net)
     except Exception:  # tracing a user's model may raise anything
         logging.getLogger(__name__).info("batch norm is not folded: the model cannot be traced")
-        return net
+        return copy.deepcopy(net)
 
 
 def _interleaved(calls: Mapping[int, Call]) -> dict[int, np.ndarray]:
@@ -217,16 +216,6 @@ def _round(call: Call, count: int) -> np.ndarray:
         if tries[-1][0] <= SPREAD:
             break
     return min(tries, key=lambda t: float(t[0]))[1]
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tasearch.errors import StudyError, nearest
 
 Function = Callable[..., Any]
+
+_imported: dict[str, bytes] = {}  # source of each user's module as it was when it was imported
 
 
 def resolve(name: str, known: Mapping[str, Function], *, path: str, root: str) -> Function:
@@ -39,26 +41,45 @@ def resolve(name: str, known: Mapping[str, Function], *, path: str, root: str) -
     return function  # type: ignore[no-any-return]
 
 
-def digest(function: Function) -> str:
-    """SHA-256 of the source file that defines a user's function, 16 hex digits."""
-    source = inspect.getsourcefile(inspect.unwrap(function))
-    content = Path(source).read_bytes() if source else repr(function).encode()
-    return hashlib.sha256(content).hexdigest()[:16]
+def identity(name: str, root: str) -> str:
+    """The name of a resolved function, and for a user's own the digest of its source.
+
+    The digest covers the function's module and the modules below `root` that this one refers to.
+    """
+    if ":" not in name:
+        return name
+    digest = hashlib.sha256()
+    for module in sorted(_reachable(name.partition(":")[0], Path(root))):
+        digest.update(module.encode() + b"\0" + _imported.get(module, b"") + b"\0")
+    return f"{name}#{digest.hexdigest()[:16]}"
 
 
-def identity(name: str, function: Function) -> str:
-    """The name, and for a user's own function the digest of its source."""
-    return f"{name}#{digest(function)}" if ":" in name else name
+def _reachable(start: str, root: Path) -> set[str]:
+    """Names of the user's modules whose objects a module holds, itself among them."""
+    found, ahead = {start}, [start]
+    while ahead:
+        for value in list(vars(sys.modules[ahead.pop()]).values()):
+            owner = value.__name__ if isinstance(value, ModuleType) else None
+            owner = owner or getattr(value, "__module__", None)
+            if isinstance(owner, str) and owner not in found and _below(owner, root):
+                found.add(owner)
+                ahead.append(owner)
+    return found
 
 
-def _import(module_name: str, *, path: str, name: str, root: str) -> Any:
-    top = module_name.partition(".")[0]
+def _below(module_name: str, root: Path) -> bool:
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    return file is not None and Path(file).is_relative_to(root)
+
+
+def _import(module_name: str, *, path: str, name: str, root: str) -> ModuleType:
     if not module_name or not all(part.isidentifier() for part in module_name.split(".")):
         raise StudyError(f'{path}: should be "package.module:function", found {name!r}')
-    _forget_namesake(top, Path(root))
+    _forget_stale(module_name.partition(".")[0], Path(root))
+    before = {*sys.modules}
     sys.path.insert(0, root)
     try:
-        return importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise StudyError(
             f"{path}: {name!r}: {error}; looked in {root} and the Python path"
@@ -69,13 +90,28 @@ def _import(module_name: str, *, path: str, name: str, root: str) -> Any:
         ) from error
     finally:
         sys.path.remove(root)
+    if root not in sys.path:
+        sys.path.append(root)  # for what a function imports when it is called
+    for loaded in {*sys.modules} - before:
+        if loaded == module_name or _below(loaded, Path(root)):
+            _imported[loaded] = _source(loaded)
+    return module
 
 
-def _forget_namesake(top: str, root: Path) -> None:
-    """Drop a module that another study's folder brought in under the same name."""
+def _source(module_name: str) -> bytes:
+    file = getattr(sys.modules[module_name], "__file__", None)
+    return Path(file).read_bytes() if file and Path(file).is_file() else b""
+
+
+def _forget_stale(top: str, root: Path) -> None:
+    """Drop a user's modules that were edited since, or come from another study's folder."""
     loaded = getattr(sys.modules.get(top), "__file__", None)
     here = [root / f"{top}.py", root / top / "__init__.py"]
-    if loaded and Path(loaded) not in here and any(p.exists() for p in here):
-        for name in [n for n in sys.modules if n == top or n.startswith(top + ".")]:
+    namesake = loaded and Path(loaded) not in here and any(p.exists() for p in here)
+    edited = any(n in sys.modules and _source(n) != was for n, was in _imported.items())
+    if namesake or edited:
+        gone = [n for n in sys.modules if n == top or n.startswith(top + ".") or n in _imported]
+        for name in gone:
             del sys.modules[name]
+            _imported.pop(name, None)
     importlib.invalidate_caches()

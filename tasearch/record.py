@@ -125,20 +125,30 @@ def costs(
         samples: of the training part.
         measured: by width.
     """
-    uses = [use for trial in trials for use in trial.hops if use.epochs]
+    uses: list[HopUse] = []
     furthest: dict[str, HopUse] = {}
-    for use in uses:
-        known = furthest.get(use.key)
-        if known is None or use.trained > known.trained:
-            furthest[use.key] = use
+    stopped: dict[str, HopUse] = {}
+    for trial in trials:
+        needed = [use for use in trial.hops if use.epochs]
+        uses += needed
+        for use in needed:
+            known = furthest.get(use.key)
+            if known is None or use.trained > known.trained:
+                furthest[use.key] = use
+        if trial.state == "pruned":
+            stopped[needed[-1].key] = needed[-1]
 
     def flops(width: int, epochs: int) -> float:
         return training_flops(width, epochs, samples, measured)
 
+    paid = sum(flops(u.width, u.trained) for u in furthest.values())
+    spared = sum(
+        flops(use.width, use.epochs - furthest[key].trained) for key, use in stopped.items()
+    )
     return Costs(
-        paid=sum(flops(u.width, u.trained) for u in furthest.values()),
+        paid=paid,
         unshared=sum(flops(u.width, u.trained) for u in uses),
-        unpruned=sum(flops(u.width, u.epochs) for u in furthest.values()),
+        unpruned=paid + spared,
         hops=len(furthest),
         uses=len(uses),
     )

@@ -34,12 +34,13 @@ class Snapshot:
 
     Args:
         study: as its file had it; `root` is absolute.
-        inputs: digests of everything outside the study file that decides results.
+        inputs: what else decides results: digests of data and code, the kind of device.
         samples: of the training part.
         validation: samples of the validation part.
         space: number of chains within the budget.
         measured: by width, the teacher's first.
-        device: that its latencies were measured on, in words.
+        setup: what they were measured with: shapes, backend, batch, threads.
+        device: that latencies were measured on, in words.
     """
 
     study: Study
@@ -48,6 +49,7 @@ class Snapshot:
     validation: int
     space: int
     measured: Mapping[int, Measurement]
+    setup: Mapping[str, Any]
     device: str
 
 
@@ -96,6 +98,8 @@ class RunDir:
             lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"{self.path}: another tasearch is running this study") from None
+        except OSError as error:
+            raise no_room(self.path / "lock", error) from None
         try:
             for litter in self.path.glob("**/.*.tmp"):  # of a write that a kill cut off
                 litter.unlink(missing_ok=True)
@@ -107,6 +111,7 @@ class RunDir:
         """Freeze the measurements, then the study; `run.json` last, for it makes the run."""
         measured = {
             "device": snapshot.device,
+            "setup": dict(snapshot.setup),
             "measurements": [asdict(m) for m in snapshot.measured.values()],
         }
         self._write_json("measurements.json", measured)
@@ -125,7 +130,7 @@ class RunDir:
         Raises:
             RunError: where it is damaged.
         """
-        measured, device = self.measurements()
+        measured, setup, device = self.measurements()
         try:
             content = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
             return Snapshot(
@@ -135,18 +140,19 @@ class RunDir:
                 validation=content["validation"],
                 space=content["space"],
                 measured=measured,
+                setup=setup,
                 device=device,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.path / 'run.json'}: cannot be read: {error}") from None
 
-    def measurements(self) -> tuple[dict[int, Measurement], str]:
-        """The frozen measurements by width, and the device in words."""
+    def measurements(self) -> tuple[dict[int, Measurement], dict[str, Any], str]:
+        """The frozen measurements by width, their set-up, and the device in words."""
         file = self.path / "measurements.json"
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             measured = [Measurement(**m) for m in content["measurements"]]
-            return {m.width: m for m in measured}, str(content["device"])
+            return {m.width: m for m in measured}, dict(content["setup"]), str(content["device"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{file}: cannot be read: {error}") from None
 
@@ -158,8 +164,8 @@ class RunDir:
         """
         snapshot = self.read()
         was, now = snapshot.study.identity(), study.identity()
-        was |= {f"digest of {name}": value for name, value in snapshot.inputs.items()}
-        now |= {f"digest of {name}": value for name, value in inputs.items()}
+        was |= snapshot.inputs
+        now |= inputs
         for name in now:
             if was.get(name) != now[name]:
                 raise RunError(

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from tasearch.chain import canonical_json
+from tasearch.chain import LABELS_ONLY, canonical_json
 from tasearch.data import Dataset, Part, load_data, load_test
 from tasearch.errors import ExportError, RunError, StoreError
 from tasearch.front import Candidate
@@ -73,14 +73,15 @@ def export(
     """
     candidate = run.best(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     folder = Path(out)
-    strangers = sorted({p.name for p in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
+    names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+    strangers = sorted(name for name in names - {*FILES} if not name.endswith(".tmp"))
     if folder.exists() and (strangers or not folder.is_dir()):
         what = f"has other files ({strangers[0]})" if strangers else "is no folder"
         raise ExportError(f"{folder}: {what}; name a new folder")
     built = _build(run, candidate)
     onnx = to_onnx(built.module, built.data.in_shape)
     difference = onnx_difference(onnx, built.module, built.data.validation)
-    if difference > TOLERANCE:
+    if not difference <= TOLERANCE:  # also where it is no number
         raise ExportError(
             f"ONNX Runtime and torch differ by {difference:.2g} on the validation part, "
             f"more than {TOLERANCE}; nothing was written"
@@ -117,17 +118,16 @@ def load(folder: str | Path) -> nn.Module:
     try:
         with safe_open(file, framework="pt") as stored:
             meta = json.loads(stored.metadata()[META])
+            shape, classes, width = tuple(meta["in_shape"]), meta["num_classes"], meta["width"]
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ExportError(f"{file}: is no exported student: {error}") from None
-    models = Models(
-        study=load_study(folder / "chain.toml"),
-        in_shape=tuple(meta["in_shape"]),
-        num_classes=meta["num_classes"],
-    )
-    net = models.build(meta["width"])
+    if not (folder / "chain.toml").is_file():
+        raise ExportError(f"{folder / 'chain.toml'}: no such file; it names the student's family")
+    study = load_study(folder / "chain.toml")
+    net = Models(study=study, in_shape=shape, num_classes=classes).build(width)
     module = Standardized(net, torch.zeros_like(state["mean"]), torch.ones_like(state["std"]))
     try:
         module.load_state_dict(state)
@@ -173,10 +173,10 @@ def _build(run: Run, candidate: Candidate) -> Built:
     trial = run.trials[candidate.trial]
     data = load_data(snapshot.study)
     models = Models.of(snapshot.study, data)
-    for name, now in (("data", data.fingerprint), ("family", models.family)):
+    for name, now in (("digest of data", data.fingerprint), ("digest of family", models.family)):
         if snapshot.inputs[name] != now:
             raise RunError(
-                f"{run.path}: the digest of {name} was {snapshot.inputs[name]!r}, is {now!r}: "
+                f"{run.path}: {name} was {snapshot.inputs[name]!r}, is {now!r}: "
                 f"this is not what the student was trained with"
             )
     key = trial.hops[-1].key
@@ -212,7 +212,9 @@ def _metrics(built: Built, difference: float, contents: dict[str, bytes]) -> dic
     direct = [
         t.accuracy
         for t in run.trials
-        if t.state == "complete" and t.chain == (candidate.chain[0], candidate.chain[-1])
+        if t.state == "complete"
+        and t.chain == (candidate.chain[0], candidate.chain[-1])
+        and (t.recipe or {})["student"]["loss"] != LABELS_ONLY
     ]
     return {
         **asdict(candidate),
@@ -247,9 +249,12 @@ def _card(built: Built, metrics: dict[str, Any]) -> str:
     template = Template(files("tasearch").joinpath("card.md").read_text("utf-8"))
     candidate, data = built.candidate, built.data
     direct = metrics["direct_accuracy"]
+    made = f"Distilled along the chain {candidate.label} (widths, teacher first)."
+    if candidate.recipe["student"]["loss"] == LABELS_ONLY:
+        made = f"Width {candidate.chain[-1]}, trained on the labels alone: no teacher did better."
     return template.substitute(
         study=metrics["study"],
-        chain=candidate.label,
+        made=made,
         test=f"{metrics['test_accuracy']:.2%}",
         test_samples=f"{metrics['test_samples']:,}",
         accuracy=f"{candidate.accuracy:.2%}",

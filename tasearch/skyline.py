@@ -80,7 +80,7 @@ class Skyline:
         gains = sorted(f.curve[-1] - f.curve[rung] for f in finished if len(f.curve) > rung)
         if len(gains) < max(self.evidence, 1):
             return Judgement(prune=False, reach=None, skyline=skyline)
-        reach = curve[-1] + gains[math.ceil(self.quantile * len(gains)) - 1] + self.margin
+        reach = curve[-1] + gains[max(0, math.ceil(self.quantile * len(gains)) - 1)] + self.margin
         prune = skyline is not None and reach < skyline
         return Judgement(prune=prune, reach=reach, skyline=skyline)
 

@@ -34,7 +34,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True, kw_only=True)
 class HopRecord:
-    """What is known of a hop besides its weights; a function of its key alone, so without times.
+    """What is known of a hop besides its weights: no times, so that equal hops have equal files.
 
     Args:
         widths: its lineage, ancestors first.
@@ -72,8 +72,8 @@ class Store:
 
     def record(self, kind: str, key: str) -> HopRecord | None:
         """The record of a file; None where there is none or it is damaged."""
-        blob = self._read(self._file(kind, key))
-        return None if blob is None else _record(blob)
+        found = self._read(self._file(kind, key))
+        return None if found is None else found[1]
 
     def load(self, kind: str, key: str) -> tuple[dict[str, Tensor], HopRecord] | None:
         """The tensors and the record of a file, verified; None where absent or damaged.
@@ -84,8 +84,8 @@ class Store:
         """
         from safetensors.torch import load  # torch stays out of listing and reporting
 
-        blob = self._read(self._file(kind, key))
-        return None if blob is None else (load(blob), _record(blob))
+        found = self._read(self._file(kind, key))
+        return None if found is None else (load(found[0]), found[1])
 
     def save(self, kind: str, key: str, tensors: Tensors, record: HopRecord) -> None:
         """Write a file at once or not at all.
@@ -110,17 +110,16 @@ class Store:
     def _file(self, kind: str, key: str) -> Path:
         return self.path / kind / f"{key}.safetensors"
 
-    def _read(self, file: Path) -> bytes | None:
+    def _read(self, file: Path) -> tuple[bytes, HopRecord] | None:
         try:
             blob = file.read_bytes()
         except FileNotFoundError:
             return None
         try:
-            verify(blob)
+            return blob, _record(verify(blob))
         except StoreError as error:
             self._warn(f"{file}: {error}; it counts as absent and is made again")
             return None
-        return blob
 
 
 def seal(blob: bytes, record: Mapping[str, Any]) -> bytes:
@@ -199,8 +198,7 @@ def _digest(header: Mapping[str, Any], body: str, data: bytes) -> str:
     return digest.hexdigest()
 
 
-def _record(blob: bytes) -> HopRecord:
-    record = verify(blob)
+def _record(record: Mapping[str, Any]) -> HopRecord:
     return HopRecord(
         widths=tuple(record["widths"]),
         recipes=tuple(record["recipes"]),

@@ -49,7 +49,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
 Losses = Annotated[tuple[str, ...], BeforeValidator(_options), AfterValidator(_distinct)]
 Positives = Annotated[tuple[Positive, ...], BeforeValidator(_options), AfterValidator(_distinct)]
-Shares = Annotated[tuple[Share, ...], BeforeValidator(_options), AfterValidator(_distinct)]
+Shares = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1)], ...],
+    BeforeValidator(_options),
+    AfterValidator(_distinct),
+]
 
 
 def key(default: Any, meaning: str) -> Any:
@@ -75,7 +79,9 @@ class DataSection(Section):
     test: Annotated[float, Field(gt=0, lt=1)] = key(
         0.2, "share set apart to testify, where the data have no such part"
     )
-    split_seed: int = key(0, "draws the parts, stratified; not touched by `seed`")
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = key(
+        0, "draws the parts, stratified; not touched by `seed`"
+    )
 
 
 class ModelSection(Section):
@@ -106,7 +112,9 @@ class Distilled(Section):
 
     loss: Losses = key(("kd",), '"kd" (Hinton), "ce" (labels alone), or "package.module:function"')
     temperature: Positives = key((4.0,), "softens both sides of the distillation term")
-    alpha: Shares = key((0.9,), "weight of the distillation term; the labels have the rest")
+    alpha: Shares = key(
+        (0.9,), "weight of the distillation term, above 0; the labels have the rest"
+    )
     learning_rate: Positives = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training part")
 
@@ -152,7 +160,7 @@ class LatencySection(Section):
     """How latency is measured, before anything is trained."""
 
     backend: Literal["onnx", "torch"] = key("onnx", "ONNX Runtime on CPU, or torch on the device")
-    batch: Annotated[int, Field(ge=1)] = key(1, "samples in one timed call")
+    batch: Annotated[int, Field(ge=1, le=65_536)] = key(1, "samples in one timed call")
     threads: Annotated[int, Field(ge=1)] = key(1, "of the timed call, on CPU")
 
 
@@ -194,7 +202,8 @@ class Study(Section):
             ("assistants", self.assistants.widths),
             ("student", self.student.widths),
         ):
-            if widths and widths[0] >= self.teacher.width:
+            unused = section == "assistants" and not self.assistants.max
+            if not unused and widths and widths[0] >= self.teacher.width:
                 rule = f"should be below the teacher's width {self.teacher.width}"
                 found.append((f"{section}.widths[0]", f"{rule}, found {widths[0]}"))
         low, high, rungs = self.assistants.min, self.assistants.max, len(self.assistants.widths)
@@ -218,8 +227,6 @@ class Study(Section):
             found.append(("data.path", 'is required with source = "npz"'))
         if self.data.source != "npz" and self.data.path is not None:
             found.append(("data.path", f'goes with source = "npz", found {self.data.source!r}'))
-        if self.teacher.factory is not None and self.teacher.width in self.widths[1:]:
-            found.append(("teacher.width", "should be above all other widths"))
         return found
 
     @property

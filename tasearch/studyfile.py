@@ -57,7 +57,11 @@ def load_study(path: str | Path) -> Study:
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"{path}: is not valid TOML: {error}") from None
     study = parse_study(content, str(path))
-    return study.model_copy(update={"root": str((path.parent / study.root).resolve())})
+    try:
+        root = (path.parent / study.root).resolve()
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: root: is no folder: {error}") from None
+    return study.model_copy(update={"root": str(root)})
 
 
 def render(study: Study, title: str = "A tasearch study.") -> str:

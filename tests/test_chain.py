@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -17,7 +17,9 @@ KD = Recipe(
     warmup=0.1,
 )
 CE = replace(KD, loss="ce")
-SETTING = Setting(data="d", family="cnn", losses=(), seed=0, replicate=0, threads=1, trainer=1)
+SETTING = Setting(
+    data="d", family="cnn", losses=(), seed=0, replicate=0, threads=1, trainer=1, device="cpu"
+)
 
 
 def chain(*widths: int, last: Recipe = KD, middle: Recipe = KD) -> Chain:
@@ -42,7 +44,7 @@ def test_common_prefixes_have_common_keys() -> None:
     assert a[2] != b[2]
 
 
-@pytest.mark.parametrize("field", ["data", "family", "seed", "replicate", "threads", "trainer"])
+@pytest.mark.parametrize("field", [f.name for f in fields(SETTING) if f.name != "losses"])
 def test_a_key_depends_on_the_whole_setting(field: str) -> None:
     hop = Hop(lineage=(Pupil(width=8, recipe=CE),))
     value = getattr(SETTING, field)
@@ -60,6 +62,11 @@ def test_a_key_depends_on_every_recipe_and_on_the_teachers_origin() -> None:
         Hop(lineage=(Pupil(width=64, recipe=None, origin="b"),)).key(SETTING),
     }
     assert len(keys) == 6
+
+
+def test_what_a_pupil_of_labels_alone_ignores_is_not_in_its_key() -> None:
+    cold = replace(CE, temperature=1.0, alpha=0.5)
+    assert chain(64, 6, last=CE).hop().key(SETTING) == chain(64, 6, last=cold).hop().key(SETTING)
 
 
 def test_a_users_loss_counts_where_the_lineage_uses_it() -> None:

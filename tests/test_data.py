@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"x_train": X, "y_train": GAP},
         "y_train: labels should be 0 .. 3 without a gap, found no sample of class 2",
     ),
+    "huge label": (
+        {"x_train": X, "y_train": np.where(np.arange(40) == 7, 10**13, Y)},
+        "y_train: labels should be 0 .. classes - 1 without a gap, "
+        "found 10000000000000 among 40 samples",
+    ),
     "one class": (
         {"x_train": X, "y_train": Y * 0},
         "y_train: should have at least two classes, found only 0",
@@ -200,6 +206,13 @@ def test_rare_classes_cannot_be_split(tmp_path: Path) -> None:
     assert str(error.value) == ("data.validation + data.test: should be below 1, found 0.5 + 0.6")
 
 
+def test_shares_of_parts_that_are_given_do_not_count(tmp_path: Path) -> None:
+    arrays = GOOD | {"x_val": X, "y_val": Y, "x_test": X, "y_test": Y}
+    np.savez(tmp_path / "d.npz", **arrays)
+    study = study_of(tmp_path, "npz", path="d.npz", validation=0.9, test=0.3)
+    assert len(load_data(study).train) == 40
+
+
 def test_broken_files(tmp_path: Path) -> None:
     study = study_of(tmp_path, "npz", path="d.npz")
     file = tmp_path / "d.npz"
@@ -214,6 +227,10 @@ def test_broken_files(tmp_path: Path) -> None:
             load_data(study)
     np.savez(file, x_train=np.array([{}], dtype=object), y_train=Y)
     with pytest.raises(DataError, match="allow_pickle=False"):
+        load_data(study)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x_train", b"no array")
+    with pytest.raises(DataError, match="'x_train' is no array"):
         load_data(study)
     with file.open("wb") as stream:
         np.save(stream, X)
@@ -232,7 +249,12 @@ def _flipped(content: bytearray) -> bytes:
 def test_a_users_function_that_breaks_its_contract(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "def boom():\n    raise ValueError('no disk')\ndef text():\n    return 'x'\nnothing = 3\n"
+        "def ragged():\n    return {'x_train': [[1], [1, 2]], 'y_train': [0, 1]}\n"
+        "def odd():\n    return {3: [1]}\n"
     )
+    known = "x_test, x_train, x_val, y_test, y_train, y_val"
+    with pytest.raises(DataError, match="^data.source: 'broken:ragged' raised ValueError: "):
+        load_data(study_of(tmp_path, "broken:ragged"))
     for name, kind, message in (
         ("broken:boom", DataError, "data.source: 'broken:boom' raised ValueError: no disk"),
         (
@@ -245,6 +267,7 @@ def test_a_users_function_that_breaks_its_contract(tmp_path: Path) -> None:
             StudyError,
             "data.source: 'broken:nothing': module 'broken' has no function 'nothing'",
         ),
+        ("broken:odd", DataError, "broken:odd: unknown array '3'; known: " + known),
         (
             "absent:f",
             StudyError,

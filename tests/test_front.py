@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasearch.errors import NothingFits
+from tasearch.errors import NothingFits, StudyError
 from tasearch.front import Budget, Candidate, Front, Measurement, Reference, hypervolume
 
 REFERENCE = Reference(params=10.0, latency_ms=10.0)
@@ -126,6 +126,13 @@ def test_the_nearest_miss_is_named() -> None:
     )
     with pytest.raises(NothingFits, match="no student has been trained to the end yet"):
         Front([]).best()
+
+
+@pytest.mark.parametrize("limit", [0, -5])
+def test_limits_are_above_zero(limit: int) -> None:
+    with pytest.raises(StudyError) as error:
+        Front([candidate(0.5, 8, 1.0)]).best(max_params=limit)
+    assert str(error.value) == f"max_params: should be above 0, found {limit}"
 
 
 def test_bytes_count_though_the_front_is_blind_to_them() -> None:

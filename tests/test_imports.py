@@ -17,7 +17,7 @@ FLOORS = [
     ["chain"],
     ["space", "front", "skyline"],
     ["record", "study"],
-    ["studyfile", "plugins"],
+    ["studyfile", "plugins", "numerics"],
     ["data"],
     ["models", "store"],
     ["rundir", "measure"],

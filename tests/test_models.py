@@ -122,6 +122,38 @@ def test_an_edited_family_is_another_family(root: Path) -> None:
     assert models(root, model={"family": "users:good"}).family != before
 
 
+def test_a_helper_of_a_family_counts_too_and_may_be_imported_late(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text(
+        "from torch import nn\ndef last(w, c): return nn.Linear(w, c)\n"
+    )
+    (tmp_path / "late.py").write_text("from torch import nn\nACT = nn.ReLU\n")
+    (tmp_path / "family.py").write_text(
+        "from torch import nn\n"
+        "from helper import last\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    from late import ACT\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), ACT(), last(width, num_classes))\n"
+    )
+    made = models(tmp_path, model={"family": "family:build"})
+    made.check([8, 4])
+    before = made.family
+    (tmp_path / "helper.py").write_text(
+        "from torch import nn\ndef last(w, c): return nn.Linear(w, c, bias=False)\n"
+    )
+    again = models(tmp_path, model={"family": "family:build"})
+    assert again.family != before
+    assert again.build(8)[-1].bias is None  # the edited code is what is built
+
+
+def test_callable_objects_will_do(tmp_path: Path) -> None:
+    (tmp_path / "partly.py").write_text(
+        "import functools\nfrom tasearch.models import mlp\nbuild = functools.partial(mlp.build)\n"
+    )
+    made = models(tmp_path, model={"family": "partly:build"})
+    made.check([8, 4])
+    assert made.family.startswith("partly:build#")
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".wrapped.pt"])
 def test_a_teacher_from_a_factory_and_a_checkpoint(root: Path, suffix: str) -> None:
     section = {"width": 64, "factory": "users:teacher", "checkpoint": f"t{suffix}"}
@@ -169,6 +201,16 @@ def test_checkpoints_that_do_not_fit_are_told_apart(root: Path) -> None:
     file.write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="is no readable checkpoint: "):
         made.build(64)
+    other = models(
+        root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.pt"}
+    )
+    for content in (b"", b"\x80\x02."):
+        (root / "t.pt").write_bytes(content)
+        with pytest.raises(ModelError, match="is no readable checkpoint: "):
+            other.build(64)
+    torch.save({1: torch.zeros(1)}, root / "t.pt")
+    with pytest.raises(ModelError, match="should hold a state dict of tensors"):
+        other.build(64)
 
 
 class Evil:

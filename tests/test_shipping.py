@@ -140,7 +140,7 @@ def test_a_student_whose_onnx_disagrees_is_not_shipped(
         return faithful(changed, in_shape)
 
     monkeypatch.setattr(shipping, "to_onnx", careless)
-    with pytest.raises(ExportError, match="^ONNX Runtime and torch differ by .* nothing"):
+    with pytest.raises(ExportError, match=r"^ONNX Runtime and torch differ by .* nothing"):
         tasearch.export(finished, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -42,6 +42,14 @@ def test_the_quantile_and_the_margin_move_the_bound() -> None:
     assert not judge(kind, 0.25, among=[SLOW, QUICK]).prune
 
 
+def test_quantiles_run_from_the_smallest_gain_to_the_largest() -> None:
+    reaches = [
+        judge(Skyline(quantile=q, margin=0.0, evidence=1), 0.2, among=[SLOW, QUICK]).reach
+        for q in (0.0, 0.5, 0.51, 1.0)
+    ]
+    assert reaches == [0.2 + (0.8 - 0.7)] * 2 + [0.2 + (0.6 - 0.1)] * 2
+
+
 def test_nothing_stops_without_evidence_or_without_a_smaller_rival() -> None:
     assert (
         judge(Skyline(quantile=1.0, margin=0.0, evidence=3), 0.0, among=[SLOW, QUICK]).prune

@@ -53,9 +53,8 @@ def test_every_flipped_byte_and_every_cut_is_found(store: Store) -> None:
     for place in range(len(whole)):
         damaged = bytearray(whole)
         damaged[place] ^= 0x01
-        if damaged.strip() != whole.strip():
-            with pytest.raises(StoreError, match="is damaged"):
-                verify(bytes(damaged))
+        with pytest.raises(StoreError, match="is damaged"):
+            verify(bytes(damaged))
         with pytest.raises(StoreError, match="is damaged"):
             verify(whole[:place])
 

@@ -49,6 +49,8 @@ MISTAKES = {
         "student.temperature: should have no value twice, found [2.0, 2.0]"
     ),
     "[student]\nalpha = 1.5": "student.alpha: should be less than or equal to 1, found 1.5",
+    "[student]\nalpha = 0": "student.alpha: should be greater than 0, found 0",
+    "[data]\nsplit_seed = -1": ("data.split_seed: should be greater than or equal to 0, found -1"),
     "[student]\nloss = 3": "student.loss: should be a valid string, found 3",
     "[budget]\nmax_params = 0": (
         "budget.max_params: should be greater than or equal to 1, found 0"
@@ -135,6 +137,18 @@ def test_the_ladder_has_every_width_once() -> None:
     assert study.widths == (64, 8, 6, 4)
     alone = parse_study({"assistants": {"max": 0}, "student": {"widths": [6]}})
     assert alone.widths == (64, 6)
+
+
+def test_assistants_that_are_not_used_are_not_checked() -> None:
+    study = parse_study({"teacher": {"width": 16}, "assistants": {"max": 0}})
+    assert study.widths == (16, 12, 8, 6, 4, 3, 2)
+
+
+def test_a_root_that_is_no_path(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('root = "\\u0000"')
+    with pytest.raises(StudyError, match="root: is no folder: "):
+        load_study(file)
 
 
 def test_length_and_place_do_not_make_another_study() -> None:

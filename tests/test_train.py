@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tasearch.chain import Chain, Hop, Pupil
 from tasearch.data import load_data
-from tasearch.errors import TrainingError
+from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.models import Models
 from tasearch.store import Store
 from tasearch.study import Study
@@ -222,7 +222,7 @@ def test_the_order_of_hops_does_not_matter(tmp_path: Path) -> None:
 
 def test_pupils_of_one_width_start_alike_whatever_teaches_them(tmp_path: Path) -> None:
     """Common random numbers: with no weight on the teacher, chains end in the same student."""
-    study = tiny(student={"alpha": 0.0})
+    study = tiny(student={"alpha": 1e-30})
     own = trainer(tmp_path, study)
     ends = []
     for widths in ((12, 6), (6,)):
@@ -265,6 +265,61 @@ def test_a_loss_that_is_not_finite_names_its_hop(tmp_path: Path) -> None:
     assert str(error.value) == (
         "hop 16: the loss became nan in epoch 1 of 3 (loss 'ce', learning_rate 1e+30)"
     )
+
+
+def test_outputs_that_are_not_finite_fail_the_hop_too(tmp_path: Path) -> None:
+    """One step, so that the loss itself is never computed on the ruined weights."""
+    (tmp_path / "plain.py").write_text(
+        "from torch import nn\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, num_classes))\n"
+    )
+    study = tiny(
+        model={"family": "plain:build"},
+        teacher={"learning_rate": 1e30, "epochs": 1},
+        training={"batch_size": 1000, "warmup": 0.0},
+    ).model_copy(update={"root": str(tmp_path)})
+    with pytest.raises(TrainingError, match="hop 16: the model's outputs are not finite"):
+        train_all(trainer(tmp_path / "run", study), hops(study, 4)[:1])
+
+
+def test_a_consumers_threads_are_its_own_between_epochs(tmp_path: Path) -> None:
+    study = tiny()
+    torch.set_num_threads(2)
+    seen = [torch.get_num_threads() for _ in trainer(tmp_path, study).train(hops(study, 4)[0])]
+    assert seen == [2, 2, 2]
+
+
+def test_a_users_code_that_raises_in_training_fails_the_hop(tmp_path: Path) -> None:
+    (tmp_path / "moody.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, width, classes):\n"
+        "        super().__init__()\n"
+        "        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, classes))\n"
+        "    def forward(self, x):\n"
+        "        if len(x) > 2:\n"
+        "            raise ValueError('too many')\n"
+        "        return self.net(x)\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    return Net(width, num_classes)\n"
+    )
+    study = tiny(model={"family": "moody:build"}).model_copy(update={"root": str(tmp_path)})
+    with pytest.raises(TrainingError) as error:
+        train_all(trainer(tmp_path / "run", study), hops(study, 4)[:1])
+    assert str(error.value) == "hop 16: ValueError: too many"
+
+
+def test_running_out_of_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    study = tiny()
+    own = trainer(tmp_path, study)
+    monkeypatch.setattr(F, "cross_entropy", full)
+    with pytest.raises(OutOfMemoryError, match="^hop 16: out of memory on cpu$"):
+        train_all(own, hops(study, 4)[:1])
 
 
 def test_threads_and_seed_are_put_back(tmp_path: Path) -> None:

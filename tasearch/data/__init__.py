@@ -57,11 +57,10 @@ def _call(function: Callable[[], Any], name: str) -> Mapping[str, np.ndarray]:
     """A user's function takes nothing and returns a mapping of arrays."""
     try:
         arrays = function()
+        if isinstance(arrays, Mapping):
+            return {str(key): np.asarray(value) for key, value in arrays.items()}
     except Exception as error:  # the user's function may raise anything
         raise DataError(f"data.source: {name!r} raised {type(error).__name__}: {error}") from error
-    if not isinstance(arrays, Mapping):
-        raise DataError(
-            f"data.source: {name!r} should return a dict of arrays, "
-            f"returned {type(arrays).__name__}"
-        )
-    return {key: np.asarray(value) for key, value in arrays.items()}
+    raise DataError(
+        f"data.source: {name!r} should return a dict of arrays, returned {type(arrays).__name__}"
+    )

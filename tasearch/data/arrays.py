@@ -137,6 +137,12 @@ def _labels(y: np.ndarray, where: str) -> np.ndarray:
 
 def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
     """Classes are 0 .. the largest label of the training part, each of them there."""
+    largest, samples = int(labels["train"].max()), len(labels["train"])
+    if largest >= samples:  # before anything as large as a label is allocated
+        raise DataError(
+            f"{where}: y_train: labels should be 0 .. classes - 1 without a gap, "
+            f"found {largest} among {samples} samples"
+        )
     counts = np.bincount(labels["train"])
     num_classes = len(counts)
     if num_classes < 2:

@@ -20,7 +20,11 @@ def load(section: DataSection, root: str) -> dict[str, np.ndarray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{path}: should be an .npz archive of named arrays, is one array")
         with archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise DataError(f"{path}: {name!r} is no array")
+        return arrays
     except FileNotFoundError:
         raise DataError(f"{path}: no such data file (data.path = {section.path!r})") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -18,7 +18,8 @@ def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[s
     Raises:
         DataError: where a class is too rare to be in every part.
     """
-    if section.validation + section.test >= 1:
+    both = "val" not in parts and "test" not in parts
+    if both and section.validation + section.test >= 1:
         raise DataError(
             f"data.validation + data.test: should be below 1, "
             f"found {section.validation} + {section.test}"

@@ -68,15 +68,16 @@ class Models:
     @property
     def family(self) -> str:
         """Name of the family, with the digest of its source if it is the user's."""
-        name = self.study.model.family
-        return plugins.identity(name, self._family())
+        self._family()
+        return plugins.identity(self.study.model.family, self.study.root)
 
     def teacher(self) -> Pupil:
         """The first pupil of every chain."""
         section = self.study.teacher
         origin = []
         if section.factory is not None:
-            origin.append(plugins.identity(section.factory, self._factory(section.factory)))
+            self._factory(section.factory)
+            origin.append(plugins.identity(section.factory, self.study.root))
         if section.checkpoint is not None:
             origin.append(file_digest(self.checkpoint_path()))
         return Pupil(
@@ -109,7 +110,7 @@ class Models:
         return net
 
     def check(self, widths: Sequence[int]) -> None:
-        """Build every width once; sizes must fall along the ladder, and the ends must learn.
+        """Build every width once; each must learn, and sizes must fall along the ladder.
 
         Args:
             widths: strictly decreasing.
@@ -118,8 +119,7 @@ class Models:
         for width in widths:
             net = self.build(width)
             sizes.append(sum(p.numel() for p in net.parameters()))
-            if width in (widths[0], widths[-1]):
-                self._learns(net, width)
+            self._learns(net, width)
             if len(sizes) > 1 and sizes[-1] >= sizes[-2]:
                 wider = widths[len(sizes) - 2]
                 raise ModelError(

@@ -173,7 +173,9 @@ def _students(
 def _others(run: Run) -> list[Point]:
     """The teacher and the assistants: trained on the way, students of no trial."""
     measured, budget = run.snapshot.measured, run.snapshot.study.limits()
-    students = {trial.hops[-1].key for trial in run.trials if trial.hops}
+    over = [trial for trial in run.trials if trial.state in ("complete", "pruned")]
+    students = {trial.hops[-1].key for trial in over}
+    teacher = (run.snapshot.study.teacher.width,)
     store, points = run.directory.store(), []
     for key in store.finished():
         record = None if key in students else store.record("hops", key)
@@ -185,7 +187,7 @@ def _others(run: Run) -> list[Point]:
             Point(
                 kind="assistant" if within else "over budget",
                 label=arrows(record.widths),
-                detail="the teacher" if len(record.widths) == 1 else "an assistant",
+                detail="the teacher" if record.widths == teacher else "an assistant",
                 accuracy=record.curve[-1],
                 params=size.params,
                 latency_ms=size.latency_ms,

@@ -10,9 +10,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tasearch import plugins
 from tasearch.chain import Chain, Hop, derived_seed, label
-from tasearch.errors import RunError, TrainingError
+from tasearch.errors import OutOfMemoryError, RunError, TrainingError
 from tasearch.record import HopUse
 from tasearch.search.events import (
     EpochDone,
@@ -26,7 +25,7 @@ from tasearch.search.events import (
 )
 from tasearch.search.journal import open_study, to_record
 from tasearch.search.prepare import Prepared
-from tasearch.search.sampler import SAMPLERS, ChainSampler, distributions
+from tasearch.search.sampler import ChainSampler, distributions, make_sampler
 from tasearch.skyline import Finished as FinishedStudent
 from tasearch.skyline import Skyline, Watch
 from tasearch.train import Trainer
@@ -74,10 +73,7 @@ class Driver:
             device=prepared.device,
         )
         search = self.study.search
-        make = plugins.resolve(
-            search.sampler, SAMPLERS, path="search.sampler", root=self.study.root
-        )
-        self.sampler = ChainSampler(self.space, make, self.study.seed)
+        self.sampler = ChainSampler(self.space, make_sampler(self.study), self.study.seed)
         self.distributions = distributions(self.space)
         self.optuna = open_study(self.run, self.study.name, self.sampler)
         self.skyline = Skyline(
@@ -85,15 +81,14 @@ class Driver:
         )
         self.baselines = [self.space.choices(chain) for chain in self.space.baselines()]
         self.finished: list[FinishedStudent] = []
-        self.failed: dict[str, str] = {}  # hop to reason, in this process: not tried again
+        self.failed: dict[str, str] = {}  # hop to reason: not tried again
         self.whole: set[str] = set()  # hops verified on disk
 
     def events(self) -> Iterator[Event]:
         over, resumed = self._recall()
         self._enqueue_baselines()
         self.run.log("search", trials=self.trials)
-        if over < self.trials:
-            yield from self._prerequisites()
+        yield from self._mend()
         while over < self.trials:
             if resumed:
                 trial = Trial(self.optuna, resumed.pop(0))
@@ -119,7 +114,7 @@ class Driver:
         return over, resumed
 
     def _learn_from(self, trial: FrozenTrial) -> None:
-        """Take in a trial that is over."""
+        """Take in a trial that is over: its curve, or the hop that would fail again."""
         self.sampler.remember(trial.params)
         if trial.state == TrialState.COMPLETE:
             size = self.measured[int(trial.params["student"])]
@@ -127,6 +122,8 @@ class Driver:
             self.finished.append(
                 FinishedStudent(curve=curve, params=size.params, latency_ms=size.latency_ms)
             )
+        elif "failed_hop" in trial.user_attrs:
+            self.failed[trial.user_attrs["failed_hop"]] = trial.user_attrs["reason"]
 
     def _enqueue_baselines(self) -> None:
         """The chains without assistants come first: they are trials 0 .. of every study."""
@@ -146,9 +143,8 @@ class Driver:
                 assert isinstance(distribution, CategoricalDistribution)
                 trial.suggest_categorical(name, distribution.choices)
 
-    def _prerequisites(self) -> Iterator[Event]:
-        """Train or load the teacher, and train again what finished trials lost to damage."""
-        yield from self._hop(Hop(lineage=(self.space.teacher,)))
+    def _mend(self) -> Iterator[Event]:
+        """Train again what trials that are over have lost to damage."""
         for trial in self.optuna.get_trials(deepcopy=False):
             if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                 continue
@@ -156,7 +152,7 @@ class Driver:
             whole = [student] if trial.state == TrialState.COMPLETE else []
             for hop in (*ancestors, *whole):
                 if not self._has(hop):
-                    yield from self._hop(hop)
+                    yield from self._training(hop)
 
     def _evaluate(self, trial: Trial, over: int) -> Generator[Event, None, None]:
         """Train a trial's chain and tell Optuna how it ended."""
@@ -175,8 +171,15 @@ class Driver:
                 used.append(self._use(hop))
             state = yield from self._student(trial, student)
         except TrainingError as error:
+            failed = next(hop for hop in (*ancestors, student) if self._key(hop) in self.failed)
+            if failed.lineage == (self.space.teacher,):
+                raise  # no chain can do without it
             state = TrialState.FAIL
             trial.set_user_attr("reason", str(error))
+            if not isinstance(error, OutOfMemoryError):
+                trial.set_user_attr("failed_hop", self._key(failed))
+            if failed != student:
+                used.append(self._use(failed))
         record = to_record(self._tell(trial, student, used, state))
         yield from self._notices()
         yield TrialDone(record=record, done=over + 1, trials=self.trials)
@@ -205,7 +208,9 @@ class Driver:
         saved = self.trainer.saved(hop)
         curve = list(saved.curve) if saved else []
         stopped = False
-        for rungs in range(1, len(curve) + 1):  # as a run that was never cut off judged them
+        assert hop.pupil.recipe is not None
+        early = [e for e in saved.epochs if e < hop.pupil.recipe.epochs] if saved else []
+        for rungs in range(1, len(early) + 1):  # as a run that was never cut off judged them
             stopped = stopped or watch.stops(curve[:rungs])
         if self._has(hop):
             yield HopReused(label=hop.label)
@@ -272,19 +277,18 @@ class Driver:
         self.whole.add(key)
 
     def _use(self, hop: Hop) -> HopUse:
-        saved = self.trainer.saved(hop)
-        recipe = hop.pupil.recipe
-        return HopUse(
-            key=self._key(hop),
-            width=hop.pupil.width,
-            epochs=recipe.epochs if recipe else 0,
-            trained=saved.epoch if saved else 0,
-        )
+        epochs = hop.pupil.recipe.epochs if hop.pupil.recipe else 0
+        trained = epochs
+        if not self._has(hop):
+            saved = self.trainer.saved(hop)
+            trained = saved.epoch if saved else 0
+        return HopUse(key=self._key(hop), width=hop.pupil.width, epochs=epochs, trained=trained)
 
     def _has(self, hop: Hop) -> bool:
         key = self._key(hop)
         if key not in self.whole and self.store.has(key):
             self.whole.add(key)
+            self.store.drop("partial", key)  # a kill may have come between
         return key in self.whole
 
     def _key(self, hop: Hop) -> str:

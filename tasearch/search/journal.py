@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -11,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tasearch.errors import RunError, first_line
 from tasearch.record import HopUse, TrialRecord
 from tasearch.rundir import RunDir
 from tasearch.skyline import Audit
@@ -24,15 +27,16 @@ def open_study(run: RunDir, name: str, sampler: optuna.samplers.BaseSampler) -> 
 
     A kill can leave a torn last line and Optuna's own lock behind; both are cleared away.
     """
-    _mend(run.journal)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=_storage(run.journal),
-        study_name=name,
-        directions=list(DIRECTIONS),
-        sampler=sampler,
-        load_if_exists=True,
-    )
+    with _readable(run.journal):
+        _mend(run.journal)
+        study = optuna.create_study(
+            storage=_storage(run.journal),
+            study_name=name,
+            directions=list(DIRECTIONS),
+            sampler=sampler,
+            load_if_exists=True,
+        )
     if not study.metric_names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -45,12 +49,13 @@ def read_trials(run: RunDir) -> list[TrialRecord]:
     if not run.journal.exists():
         return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = _storage(run.journal)
-    studies = storage.get_all_studies()
-    if not studies:
-        return []
-    trials = storage.get_all_trials(studies[0]._study_id, deepcopy=False)
-    return [to_record(trial) for trial in trials]
+    with _readable(run.journal):
+        storage = _storage(run.journal)
+        studies = storage.get_all_studies()
+        if not studies:
+            return []
+        trials = storage.get_all_trials(studies[0]._study_id, deepcopy=False)
+        return [to_record(trial) for trial in trials]
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:
@@ -71,6 +76,15 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         reason=attrs.get("reason"),
         audit=Audit(**attrs["audit"]) if "audit" in attrs else None,
     )
+
+
+@contextlib.contextmanager
+def _readable(journal: Path) -> Iterator[None]:
+    """Tell of a damaged journal in one message."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IsADirectoryError, PermissionError) as error:
+        raise RunError(f"{journal}: is damaged or cannot be read: {first_line(error)}") from error
 
 
 def _storage(journal: Path) -> JournalStorage:

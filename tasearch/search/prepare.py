@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
 from tasearch import plugins
+from tasearch.chain import Recipe
 from tasearch.data import Dataset, load_data
 from tasearch.errors import RunError, StudyError
 from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, weight_bytes
 from tasearch.models import Models, Standardized
 from tasearch.rundir import RunDir, Snapshot
-from tasearch.search.sampler import SAMPLERS
+from tasearch.search.sampler import make_sampler
 from tasearch.space import Space
 from tasearch.study import Study
-from tasearch.train.losses import LOSSES
+from tasearch.train.losses import LOSSES, Loss, check_loss
+from tasearch.train.trainer import TRAINER_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +66,18 @@ def prepare(
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     run = RunDir(Path(runs_dir) / study.name)
     where = choose_device(device)
-    plugins.resolve(study.search.sampler, SAMPLERS, path="search.sampler", root=study.root)
-    inputs = {}
-    for role, section in (("assistants", study.assistants), ("student", study.student)):
-        for name in section.loss:
-            loss = plugins.resolve(name, LOSSES, path=f"{role}.loss", root=study.root)
-            inputs[f"loss {name}"] = plugins.identity(name, loss)
+    make_sampler(study)
+    losses = _losses(study)
     data = load_data(study)
+    for name, (loss, recipe) in losses.items():
+        check_loss(loss, name, recipe, data.num_classes)
     models = Models.of(study, data)
-    teacher = models.teacher()
-    inputs |= {"data": data.fingerprint, "family": models.family, "teacher": teacher.origin or ""}
+    inputs = _inputs(study, [*losses], data, models, where)
     if run.exists:
         snapshot = replace(run.check_same(study, inputs), study=study)
         if latency_from is not None:
-            given, _ = RunDir.open(latency_from, runs_dir).measurements()
-            if given != snapshot.measured:
+            given, _, _ = RunDir.open(latency_from, runs_dir).measurements()
+            if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:
                 raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
     else:
         models.check(study.widths)
@@ -89,10 +89,45 @@ def prepare(
             validation=len(data.validation),
             space=0,
             measured=measured,
+            setup=_setup(study, data),
             device=words,
         )
     space = make_space(study, models, snapshot.measured)
     return Prepared(run=run, snapshot=snapshot, space=space, data=data, models=models, device=where)
+
+
+def _losses(study: Study) -> dict[str, tuple[Loss, Recipe]]:
+    """Every loss of the study by name, with a recipe to try it with."""
+    found = {}
+    roles: tuple[Literal["assistants", "student"], ...] = ("assistants", "student")
+    for role in roles:
+        for recipe in study.recipes(role).firsts():
+            path = f"{role}.loss"
+            loss = plugins.resolve(recipe.loss, LOSSES, path=path, root=study.root)
+            found[recipe.loss] = (loss, recipe)
+    return found
+
+
+def _inputs(
+    study: Study, losses: list[str], data: Dataset, models: Models, device: torch.device
+) -> dict[str, str]:
+    """What decides a run's results besides its study file."""
+    teacher, sampler = models.teacher(), study.search.sampler
+    return {
+        "digest of data": data.fingerprint,
+        "digest of family": models.family,
+        "digest of teacher": teacher.origin or "",
+        "digest of losses": " ".join(plugins.identity(name, study.root) for name in losses),
+        "digest of sampler": plugins.identity(sampler, study.root),
+        "device": device.type,
+        "version of the trainer": str(TRAINER_VERSION),
+    }
+
+
+def _setup(study: Study, data: Dataset) -> dict[str, Any]:
+    """What measurements depend on besides the models."""
+    shape = {"in_shape": list(data.in_shape), "num_classes": data.num_classes}
+    return shape | study.latency.model_dump()
 
 
 def choose_device(name: str) -> torch.device:
@@ -149,7 +184,12 @@ def _measured(
         measured = measure(nets, in_shape=data.in_shape, section=study.latency, device=device)
         return measured, describe(study.latency, device)
     source = RunDir.open(latency_from, runs_dir)
-    given, words = source.measurements()
+    given, setup, words = source.measurements()
+    if setup != _setup(study, data):
+        raise RunError(
+            f"--latency-from {source.path}: was measured with {setup}, "
+            f"this study needs {_setup(study, data)}"
+        )
     for width, params in sizes.items():
         if width not in given or given[width].params != params:
             found = f"{given[width].params:,} params" if width in given else "no measurement"

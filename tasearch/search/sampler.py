@@ -12,8 +12,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
+from tasearch import plugins
 from tasearch.chain import canonical_json, derived_seed
+from tasearch.errors import StudyError, first_line
 from tasearch.space import Choices, Space
+from tasearch.study import Study
 
 TRIES = 16  # proposals of the inner sampler before a random chain is taken
 RANDOM_TRIES = 1000  # random choices before the space is walked through
@@ -25,6 +28,29 @@ SAMPLERS: dict[str, MakeSampler] = {
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
     "random": lambda seed: RandomSampler(seed=seed),
 }
+
+
+def make_sampler(study: Study) -> MakeSampler:
+    """The function behind `search.sampler`, tried once.
+
+    Raises:
+        StudyError: where it is none, or makes no sampler.
+    """
+    name = study.search.sampler
+    make = plugins.resolve(name, SAMPLERS, path="search.sampler", root=study.root)
+    try:
+        made = make(0)
+    except Exception as error:  # the user's function may raise anything
+        raise StudyError(
+            f"search.sampler: {name!r} should take a seed, raised {type(error).__name__}: "
+            f"{first_line(error)}"
+        ) from error
+    if not isinstance(made, BaseSampler):
+        raise StudyError(
+            f"search.sampler: {name!r} should return an Optuna sampler, "
+            f"returned {type(made).__name__}"
+        )
+    return make
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -97,13 +123,19 @@ class ChainSampler(BaseSampler):
         trial: FrozenTrial,
         space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            relative = inner.infer_relative_search_space(study, trial)
-            values = inner.sample_relative(study, trial, relative)
-            for name, distribution in space.items():
-                if name not in values:
-                    values[name] = inner.sample_independent(study, trial, name, distribution)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                relative = inner.infer_relative_search_space(study, trial)
+                values = inner.sample_relative(study, trial, relative)
+                for name, distribution in space.items():
+                    if name not in values:
+                        values[name] = inner.sample_independent(study, trial, name, distribution)
+        except Exception as error:  # a user's sampler may raise anything
+            raise StudyError(
+                f"search.sampler: {type(inner).__name__} raised {type(error).__name__}: "
+                f"{first_line(error)}"
+            ) from error
         return values
 
     def _new(self, raw: Choices) -> Choices | None:

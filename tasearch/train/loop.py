@@ -155,9 +155,15 @@ def predict(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Share of samples whose largest logit is their label's."""
-    hits = (predict(net, x).argmax(dim=1) == y).sum()
-    return int(hits) / len(y)
+    """Share of samples whose largest logit is their label's.
+
+    Raises:
+        TrainingError: where a logit is not finite.
+    """
+    logits = predict(net, x)
+    if not logits.isfinite().all():
+        raise TrainingError("the model's outputs are not finite")
+    return int((logits.argmax(dim=1) == y).sum()) / len(y)
 
 
 @contextlib.contextmanager
@@ -166,19 +172,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-@contextlib.contextmanager
-def cpu_settings(threads: int) -> Iterator[None]:
-    """A fixed number of threads, and denormals flushed: each can cost a factor of ten."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.set_flush_denormal(False)
 
 
 def pack(state: State) -> dict[str, Tensor]:

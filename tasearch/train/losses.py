@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tasearch.chain import LABELS_ONLY, Recipe
+from tasearch.errors import StudyError, first_line
 
 Loss = Callable[[Tensor, Tensor, Tensor | None, Recipe], Tensor]
 
@@ -36,6 +38,26 @@ def kd(logits: Tensor, labels: Tensor, targets: Tensor | None, recipe: Recipe) -
         log_target=True,
     )
     return (1 - alpha) * F.cross_entropy(logits, labels) + alpha * t * t * divergence
+
+
+def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
+    """Try a loss on a batch of two.
+
+    Raises:
+        StudyError: where it raises, or gives no scalar with a gradient.
+    """
+    logits = torch.linspace(-1, 1, 2 * num_classes).reshape(2, num_classes).requires_grad_()
+    labels = torch.tensor([0, num_classes - 1])
+    try:
+        value = loss(logits, labels, logits.detach().flip(0), recipe)
+    except Exception as error:  # the user's loss may raise anything
+        raise StudyError(
+            f"loss {name!r} should take (logits, labels, targets, recipe), "
+            f"raised {type(error).__name__}: {first_line(error)}"
+        ) from error
+    if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
+        found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise StudyError(f"loss {name!r} should give a scalar tensor with a gradient, gave {found}")
 
 
 LOSSES: dict[str, Loss] = {LABELS_ONLY: cross_entropy, "kd": kd}

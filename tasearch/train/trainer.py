@@ -13,14 +13,14 @@ from torch import Tensor
 from tasearch import plugins
 from tasearch.chain import Hop, Setting, derived_seed
 from tasearch.data import Dataset, Part
-from tasearch.errors import TrainingError
+from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, first_line
 from tasearch.models import Models, Standardized
+from tasearch.numerics import cpu_threads
 from tasearch.store import HopRecord, Store
 from tasearch.study import Study
 from tasearch.train.loop import (
     Progress,
     State,
-    cpu_settings,
     evaluate,
     make_optimizer,
     pack,
@@ -65,12 +65,13 @@ class Trainer:
             data=data.fingerprint,
             family=models.family,
             losses=tuple(
-                (name, plugins.digest(loss)) for name, loss in self.losses.items() if ":" in name
+                (name, plugins.identity(name, study.root)) for name in self.losses if ":" in name
             ),
             seed=study.seed,
             replicate=replicate,
             threads=study.training.threads,
             trainer=TRAINER_VERSION,
+            device=device.type,
         )
 
     def key(self, hop: Hop) -> str:
@@ -86,15 +87,29 @@ class Trainer:
             TrainingError: where the loss is not finite or memory runs out.
         """
         key = self.key(hop)
-        try:
-            with cpu_settings(self.study.training.threads):
-                yield from self._train(hop, key)
-        except TrainingError as error:
-            raise TrainingError(f"hop {hop.label}: {error}") from None
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
-                raise
-            raise TrainingError(f"hop {hop.label}: out of memory on {self.device}") from None
+        steps = self._train(hop, key)
+        while True:
+            try:
+                # not while the caller has control
+                with cpu_threads(self.study.training.threads, flush_denormals=True):
+                    progress = next(steps, None)
+            except TrainingError as error:
+                raise TrainingError(f"hop {hop.label}: {error}") from None
+            except Exception as error:
+                raise self._explained(hop, error) from error
+            if progress is None:
+                return
+            yield progress
+
+    def _explained(self, hop: Hop, error: Exception) -> Exception:
+        """An error of a hop as the reason that its trial fails; our own stay what they are."""
+        if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error):
+            return OutOfMemoryError(f"hop {hop.label}: out of memory on {self.device}")
+        recipe = hop.pupil.recipe
+        users = ":" in self.setting.family or hop.pupil.origin or (recipe and ":" in recipe.loss)
+        if isinstance(error, TasearchError) or not users:
+            return error
+        return TrainingError(f"hop {hop.label}: {type(error).__name__}: {first_line(error)}")
 
     def _train(self, hop: Hop, key: str) -> Iterator[Progress]:
         recipe = hop.pupil.recipe
