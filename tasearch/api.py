@@ -10,10 +10,11 @@ from tasearch.search.events import Event
 from tasearch.search.prepare import prepare
 from tasearch.search.results import Run
 from tasearch.study import Study
+from tasearch.studyfile import load_study
 
 
 def run(
-    study: Study,
+    study: Study | str | Path,
     *,
     runs_dir: str | Path = "runs",
     trials: int | None = None,
@@ -24,7 +25,7 @@ def run(
     """Run a study, or go on with it, until its trials are over.
 
     Args:
-        study: from `load_study` or `parse_study`.
+        study: from `load_study` or `parse_study`, or the path of a study file.
         runs_dir: the run lands in its folder `study.name`.
         trials: instead of the study's own number.
         device: "auto", "cpu" or "cuda".
@@ -37,6 +38,7 @@ def run(
     Raises:
         TasearchError: see `tasearch.errors`.
     """
+    study = study if isinstance(study, Study) else load_study(study)
     events = steps(
         study, runs_dir=runs_dir, trials=trials, device=device, latency_from=latency_from
     )
@@ -47,7 +49,7 @@ def run(
 
 
 def steps(
-    study: Study,
+    study: Study | str | Path,
     *,
     runs_dir: str | Path = "runs",
     trials: int | None = None,
@@ -55,5 +57,6 @@ def steps(
     latency_from: str | Path | None = None,
 ) -> Iterator[Event]:
     """The same as an iterator of events, which may be closed at any time and begun again."""
+    study = study if isinstance(study, Study) else load_study(study)
     prepared = prepare(study, runs_dir=runs_dir, device=device, latency_from=latency_from)
     yield from search(prepared, study.search.trials if trials is None else trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import signal
@@ -51,8 +52,13 @@ MaxLatency = Annotated[
 
 def main() -> None:
     """Run the command line; end with 0, 1 (nothing fits, training failed), 2 (wrong input)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that knows no arrows
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except TasearchError as error:
         fail(str(error), error.exit_code)
     except OSError as error:  # what the system refuses: no room, no rights, a name too long
@@ -110,6 +116,10 @@ def run(
             f"\nStopped; nothing finished is lost. This continues:\n  {_again()}", soft_wrap=True
         )
         raise typer.Exit(INTERRUPTED)
+    opened = _open(str(path), runs_dir)
+    if not opened.front.candidates:
+        reasons = [trial.reason for trial in opened.trials if trial.reason]
+        fail(f"no student was trained to the end; the last reason: {(reasons or ['none'])[-1]}", 1)
     shown = shlex.quote(str(path))
     out.print(f"\nResults are in {path}. Next:", soft_wrap=True)
     for command in ("best", "report", "status"):
@@ -137,23 +147,26 @@ class Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        err.print("\nstopping after this epoch; once more to stop at once", soft_wrap=True)
+        where = out if out.is_terminal else err  # the live view makes room for what out prints
+        where.print("stopping after this epoch; once more to stop at once", soft_wrap=True)
 
 
 def _search(prepared: Any, trials: int, stop: Stop) -> bool:
     """Show a search to its end; False where it was stopped."""
-    from tasearch.display import LiveView, Plain
+    from tasearch.display import LiveView, Plain, Words
     from tasearch.search.driver import search
     from tasearch.search.journal import read_trials
 
-    measured = dict(prepared.snapshot.measured)
+    space, snapshot = prepared.space, prepared.snapshot
+    searched = bool(space.student_recipes.searched or space.assistant_recipes.searched)
+    words = Words(snapshot.measured, searched)
     out.print(
-        f"{prepared.space.size:,} chains within the budget; {trials} trials on {prepared.device}; "
-        f"latency: {prepared.snapshot.device}",
+        f"chains within the budget: {space.size:,}; trials: {trials}, on {prepared.device}; "
+        f"latency: {snapshot.device}",
         soft_wrap=True,
     )
     earlier = read_trials(prepared.run) if prepared.run.exists else []
-    view = LiveView(out, measured, earlier) if out.is_terminal else Plain(out, measured)
+    view = LiveView(out, words, earlier) if out.is_terminal else Plain(out, words)
     events = search(prepared, trials)
     try:
         with view:
@@ -232,7 +245,10 @@ def report(
 @app.command()
 def export(
     run: RunArgument,
-    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")],
+    out_dir: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="A folder; an earlier export there is replaced."),
+    ],
     max_params: MaxParams = None,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -14,11 +15,13 @@ from rich.text import Text
 
 from tasearch.front import Candidate, Front, Measurement
 from tasearch.record import TrialRecord, candidates
+from tasearch.report.info import recipe_text
 from tasearch.report.status import duration
 from tasearch.search.events import (
     EpochDone,
     Event,
     Finished,
+    HopDone,
     HopStarted,
     Notice,
     TrialDone,
@@ -57,24 +60,37 @@ class Clock:
         return duration((time.monotonic() - self._begun) / self._done * trials)
 
 
-def trial_line(record: TrialRecord, measured: dict[int, Measurement]) -> str:
-    """One finished trial in one line."""
-    parts = [f"{record.label:<28}", f"{record.state:<8}"]
-    if record.accuracy is not None:
-        size = measured[record.chain[-1]]
-        parts.append(
-            f"accuracy {record.accuracy:7.2%}  {size.params:>9,} params  {size.latency_ms:.4g} ms"
-        )
-    if record.reason:
-        parts.append(f"({record.reason})")
-    return "  ".join(parts).rstrip()
+class Words:
+    """Trials in words.
+
+    Args:
+        measured: by width.
+        searched: whether recipes differ between trials, and so are worth telling.
+    """
+
+    def __init__(self, measured: Mapping[int, Measurement], searched: bool) -> None:
+        self.measured, self.searched = measured, searched
+
+    def trial(self, record: TrialRecord) -> str:
+        """One finished trial in one line, what matters most first."""
+        parts = [f"{record.state:<8}"]
+        if record.accuracy is not None:
+            size = self.measured[record.chain[-1]]
+            cost = f"{size.params:>9,} params {size.latency_ms:>8.4g} ms"
+            parts.append(f"{record.accuracy:7.2%} {cost}")
+        parts.append(record.label)
+        if self.searched and record.recipe:
+            parts.append(f"[{recipe_text(dict(record.recipe))}]")
+        if record.reason:
+            parts.append(f"({record.reason})")
+        return "  ".join(parts)
 
 
 class Plain:
     """Lines, for pipes and files."""
 
-    def __init__(self, console: Console, measured: dict[int, Measurement]) -> None:
-        self._console, self._measured, self._clock = console, measured, Clock()
+    def __init__(self, console: Console, words: Words) -> None:
+        self._console, self._words, self._clock = console, words, Clock()
 
     def __enter__(self) -> Self:
         return self
@@ -95,10 +111,12 @@ class Plain:
         elif isinstance(event, TrialDone):
             self._clock.tick()
             left = self._clock.left(event.trials - event.done)
-            line = trial_line(event.record, self._measured)
+            line = self._words.trial(event.record)
             self._print(f"[{event.done}/{event.trials}] trial {event.record.number}: {line}")
             if event.done % 10 == 0 and event.done < event.trials:
                 self._print(f"  about {left} left")
+        elif isinstance(event, HopDone) and event.teacher:
+            self._print(f"  teacher {event.label}: accuracy {event.accuracy:.2%}")
         elif isinstance(event, Notice):
             self._print(f"notice: {event.message}")
         elif isinstance(event, Finished):
@@ -111,11 +129,9 @@ class Plain:
 class LiveView:
     """Trials, the hop in training, time left and the front, redrawn in place."""
 
-    def __init__(
-        self, console: Console, measured: dict[int, Measurement], earlier: list[TrialRecord]
-    ) -> None:
-        self._console, self._measured, self._clock = console, measured, Clock()
-        self._members = Front(candidates(earlier, measured)).members
+    def __init__(self, console: Console, words: Words, earlier: list[TrialRecord]) -> None:
+        self._console, self._words, self._clock = console, words, Clock()
+        self._members = Front(candidates(earlier, words.measured)).members
         self._trial, self._hop = "starting", Text("")
         self._done = self._trials = self._epoch = self._epochs = 0
         self._live = Live(self._render(), console=console, refresh_per_second=8)
@@ -149,13 +165,17 @@ class LiveView:
         elif isinstance(event, TrialDone):
             self._clock.tick()
             self._done, self._trials = event.done, event.trials
-            grown = candidates([event.record], self._measured)
+            grown = candidates([event.record], self._words.measured)
             self._members = Front([*self._members, *grown]).members
             self._console.print(
                 Text(f"trial {event.record.number:>3}  ", style="dim")
-                + Text(trial_line(event.record, self._measured), style=_STYLES[event.record.state]),
-                soft_wrap=True,
+                + Text(self._words.trial(event.record), style=_STYLES[event.record.state]),
+                no_wrap=True,
+                overflow="ellipsis",
             )
+        elif isinstance(event, HopDone) and event.teacher:
+            line = f"teacher {event.label}: accuracy {event.accuracy:.2%} of the validation part"
+            self._console.print(Text(line))
         elif isinstance(event, Notice):
             self._console.print(Text(f"notice: {event.message}", style="yellow"))
         elif isinstance(event, Finished):
@@ -167,32 +187,34 @@ class LiveView:
         left = self._clock.left(self._trials - self._done) if self._trials > self._done else "0 s"
         grid.add_row(
             "trials",
-            ProgressBar(total=self._trials or 1, completed=self._done, width=30),
+            ProgressBar(total=self._trials or 1, completed=self._done, width=20),
             f"{self._done}/{self._trials}",
             f"{left} left",
-            Text(self._trial, style="bold"),
+            Text(self._trial, style="bold", no_wrap=True, overflow="ellipsis"),
         )
         if self._epochs:
             grid.add_row(
                 "epochs",
-                ProgressBar(total=self._epochs, completed=self._epoch, width=30),
+                ProgressBar(total=self._epochs, completed=self._epoch, width=20),
                 f"{self._epoch}/{self._epochs}",
                 "",
                 self._hop,
             )
-        return Group("", grid, front_table(self._members))
+        return Group("", grid, front_table(self._members, self._words.searched))
 
 
 _STYLES = {"complete": "", "pruned": "dim", "failed": "red"}
 
 
-def front_table(members: tuple[Candidate, ...]) -> Table:
+def front_table(members: tuple[Candidate, ...], searched: bool) -> Table:
     """The front, most accurate first."""
     table = Table(title="front so far", title_justify="left", title_style="bold", box=None)
     for name in ("accuracy", "params", "latency, ms"):
         table.add_column(name, justify="right", style="cyan" if name == "accuracy" else "")
     table.add_column("chain")
     table.add_column("trial", justify="right", style="dim")
+    if searched:
+        table.add_column("recipe", style="dim", no_wrap=True, overflow="ellipsis")
     ranked = sorted(members, key=lambda c: -c.accuracy)
     for c in ranked[:FRONT_ROWS]:
         table.add_row(
@@ -201,6 +223,7 @@ def front_table(members: tuple[Candidate, ...]) -> Table:
             f"{c.latency_ms:.4g}",
             c.label,
             str(c.trial),
+            *([recipe_text(c.recipe)] if searched else []),
         )
     if len(ranked) > FRONT_ROWS:
         table.add_row("", "", "", f"and {len(ranked) - FRONT_ROWS} more", "")

@@ -17,6 +17,7 @@ A message gives the rule, the value found and where it was found.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -68,7 +69,8 @@ class NothingFits(TasearchError):
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    return next(iter(text.splitlines()), type(error).__name__)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

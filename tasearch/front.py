@@ -146,7 +146,7 @@ class Front:
             if budget.admits(candidate):
                 return candidate
         if not self.candidates:
-            raise NothingFits("no student has been trained to the end yet")
+            raise NothingFits("no student was trained to the end")
         near = self.nearest_miss(budget)
         raise NothingFits(
             f"no candidate fits {budget}; the nearest is trial {near.trial}, {near.label}: "

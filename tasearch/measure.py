@@ -223,10 +223,15 @@ def _quiet() -> Iterator[None]:
     """The exporter talks on standard output, through warnings and through loggers."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     levels = [logger.level for logger in loggers]
+    talk = io.StringIO()
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stderr(talk),
+            contextlib.redirect_stdout(talk),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

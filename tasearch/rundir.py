@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tasearch.chain import canonical_json
-from tasearch.errors import RunError
+from tasearch.errors import RunError, first_line
 from tasearch.front import Measurement
 from tasearch.store import Store, no_room, write_atomic
 from tasearch.study import Study
@@ -78,6 +78,19 @@ class RunDir:
     @property
     def journal(self) -> Path:
         return self.path / "journal.log"
+
+    @property
+    def busy(self) -> bool:
+        """Whether a driver holds the run."""
+        if not (self.path / "lock").exists():
+            return False
+        lock = FileLock(self.path / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            return True
+        lock.release()
+        return False
 
     def store(self, warn: Callable[[str], None] = lambda message: None) -> Store:
         return Store(self.path, warn)
@@ -144,7 +157,9 @@ class RunDir:
                 device=device,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{self.path / 'run.json'}: cannot be read: {error}") from None
+            raise RunError(
+                f"{self.path / 'run.json'}: cannot be read: {first_line(error)}"
+            ) from None
 
     def measurements(self) -> tuple[dict[int, Measurement], dict[str, Any], str]:
         """The frozen measurements by width, their set-up, and the device in words."""

@@ -28,9 +28,10 @@ from tasearch.search.results import Run
 from tasearch.store import write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
-from tasearch.train.loop import predict
+from tasearch.train.loop import evaluate, predict
 
 TOLERANCE = 1e-4  # between logits of ONNX Runtime and of torch; relative to those beyond 1
+DRIFT = 0.005  # in accuracy; other machines round differently
 FILES = ("student.safetensors", "student.onnx", "chain.toml", "metrics.json", "README.md")
 META = "tasearch"  # the key of student.safetensors' metadata
 
@@ -127,7 +128,8 @@ def load(folder: str | Path) -> nn.Module:
     if not (folder / "chain.toml").is_file():
         raise ExportError(f"{folder / 'chain.toml'}: no such file; it names the student's family")
     study = load_study(folder / "chain.toml")
-    net = Models(study=study, in_shape=shape, num_classes=classes).build(width)
+    scale = {name: state[name] for name in ("mean", "std")}
+    net = Models(study=study, in_shape=shape, num_classes=classes, **scale).build(width)
     module = Standardized(net, torch.zeros_like(state["mean"]), torch.ones_like(state["std"]))
     try:
         module.load_state_dict(state)
@@ -144,7 +146,7 @@ def pinned(built: Built, folder: Path) -> Study:
     own, shared = trial.recipe["student"], trial.recipe["assistants"] or {}
     searched = ("loss", "temperature", "alpha", "learning_rate")
     values = study.model_dump()
-    values["name"] = f"{study.name}-{'-'.join(map(str, trial.chain))}"
+    values["name"] = f"{study.name}-trial-{trial.number}"
     values["root"] = os.path.relpath(study.root, folder.resolve())
     values["assistants"] |= {"min": len(widths), "max": len(widths), "widths": widths}
     values["assistants"] |= {name: (shared[name],) for name in searched if name in shared}
@@ -189,6 +191,12 @@ def _build(run: Run, candidate: Candidate) -> Built:
     net.load_state_dict(saved[0])
     module = Standardized(net, torch.from_numpy(data.mean), torch.from_numpy(data.std))
     module.eval()
+    accuracy = evaluate(module, *map(torch.from_numpy, (data.validation.x, data.validation.y)))
+    if abs(accuracy - candidate.accuracy) > DRIFT:
+        raise RunError(
+            f"{run.path}: trial {candidate.trial} has {candidate.accuracy:.2%} in its journal, but "
+            f"its weights have {accuracy:.2%} of the validation part now"
+        )
     return Built(run=run, candidate=candidate, trial=trial, module=module, data=data)
 
 
@@ -249,6 +257,7 @@ def _card(built: Built, metrics: dict[str, Any]) -> str:
     template = Template(files("tasearch").joinpath("card.md").read_text("utf-8"))
     candidate, data = built.candidate, built.data
     direct = metrics["direct_accuracy"]
+    this = len(candidate.chain) == 2 and candidate.recipe["student"]["loss"] != LABELS_ONLY
     made = f"Distilled along the chain {candidate.label} (widths, teacher first)."
     if candidate.recipe["student"]["loss"] == LABELS_ONLY:
         made = f"Width {candidate.chain[-1]}, trained on the labels alone: no teacher did better."
@@ -259,7 +268,7 @@ def _card(built: Built, metrics: dict[str, Any]) -> str:
         test_samples=f"{metrics['test_samples']:,}",
         accuracy=f"{candidate.accuracy:.2%}",
         samples=f"{metrics['validation_samples']:,}",
-        direct="not tried" if direct is None else f"{direct:.2%}",
+        direct="not tried" if direct is None else f"{direct:.2%}" + this * " (this one)",
         params=f"{candidate.params:,}",
         bytes=f"{candidate.bytes:,}",
         latency=f"{candidate.latency_ms:.4g} ms",

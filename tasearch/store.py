@@ -118,7 +118,7 @@ class Store:
         try:
             return blob, _record(verify(blob))
         except StoreError as error:
-            self._warn(f"{file}: {error}; it counts as absent and is made again")
+            self._warn(f"{file}: {error}; it counts as absent")
             return None
 
 

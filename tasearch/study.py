@@ -103,6 +103,9 @@ class TeacherSection(Section):
     checkpoint: str | None = key(
         None, "its weights: .safetensors, or a torch file that loads with weights_only=True"
     )
+    inputs: Literal["raw", "standardized"] = key(
+        "raw", "what a teacher with a checkpoint takes: samples as they are, or standardized ones"
+    )
     epochs: Epochs = key(40, "of its training, if it has no checkpoint")
     learning_rate: Positive = key(0.01, "of its training, if it has no checkpoint")
 

@@ -65,12 +65,40 @@ def test_a_run_in_a_pipe_is_plain_lines(finished: tasearch.Run, study_file: Path
     text = call("run", study_file, *options, "--trials", 5)
     assert "\x1b" not in text
     assert text.count("[5/5] trial 4: ") == 1
-    assert text.count("  train 16\n") == 1
+    assert text.count("  train 16\n") == text.count("  teacher 16: accuracy ") == 1
     assert "finished: 5 trials are done" in text
     again = call("run", study_file, *options, "--trials", 5)
     assert "train" not in again.replace("trials", "").replace("training", "")
     other = call("run", study_file, *options, "--seed", 3, code=2)
     assert "was made by a different study: seed was 0, is 3" in other
+
+
+def test_a_run_without_one_finished_student_fails(finished: tasearch.Run, study_file: Path) -> None:
+    study_file.write_text(render(tiny(student={"learning_rate": 1e30})))
+    options = ("--runs-dir", study_file.parent / "runs", "--latency-from", finished.path)
+    message = call("run", study_file, *options, code=1)
+    assert "error: no student was trained to the end; the last reason: hop 16 → " in message
+
+
+def test_a_console_without_arrows_is_served(finished: tasearch.Run) -> None:
+    done = subprocess.run(
+        [*TASEARCH, "best", str(finished.path)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"16 ? " in done.stdout
+
+
+def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "a[b].toml"
+    assert f"wrote {file}; run it with" in call("init", file)
+    assert call("init", file, code=2) == f"error: {file}: exists already\n"
+
+
+def test_a_limit_of_nothing_is_refused(finished: tasearch.Run) -> None:
+    text = call("best", finished.path, "--max-latency-ms", 0, code=2)
+    assert text == "error: max_latency_ms: should be above 0, found 0.0\n"
 
 
 def test_best_finds_a_run_by_path_and_by_name(finished: tasearch.Run) -> None:
@@ -140,6 +168,7 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(
     assert "Traceback" not in err
     assert f"This continues:\n  tasearch run {study_file}" in out
     assert len(list(partial.iterdir())) == 1
+    assert "1 interrupted" in call("status", study_file.parent / "runs" / "slow")
 
 
 def test_a_terminal_shows_the_front_and_the_hop(finished: tasearch.Run, study_file: Path) -> None:
@@ -176,7 +205,7 @@ def test_a_second_driver_is_refused(finished: tasearch.Run, study_file: Path) ->
         assert message.endswith(
             f"error: {run_dir / 'slow'}: another tasearch is running this study\n"
         )
-        assert "0 of 10" in call("status", run_dir / "slow")  # reading is free
+        assert "1 running" in call("status", run_dir / "slow")  # reading is free
     finally:
         process.kill()
         process.wait()

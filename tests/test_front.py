@@ -124,7 +124,7 @@ def test_the_nearest_miss_is_named() -> None:
         "no candidate fits max_params = 5; the nearest is trial 3, 99 → 1: "
         "8 params, 32 bytes, 1 ms, accuracy 50.00%"
     )
-    with pytest.raises(NothingFits, match="no student has been trained to the end yet"):
+    with pytest.raises(NothingFits, match="no student was trained to the end"):
         Front([]).best()
 
 

@@ -17,7 +17,8 @@ SHAPES = [(1, 8, 8), (3, 32, 32), (2, 1, 9), (1, 1, 1), (20,), (1,)]
 
 def models(root: Path = Path(), in_shape: tuple[int, ...] = (1, 8, 8), **sections: Any) -> Models:
     study = parse_study(sections).model_copy(update={"root": str(root)})
-    return Models(study=study, in_shape=in_shape, num_classes=10)
+    mean, std = torch.tensor(3.0), torch.tensor(2.0)
+    return Models(study=study, in_shape=in_shape, num_classes=10, mean=mean, std=std)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -62,6 +63,8 @@ def logits(width, *, in_shape, num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes + width))
 def forward(width, *, in_shape, num_classes):
     return nn.Linear(3, width)
+def lazy(width, *, in_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(width), nn.Linear(width, num_classes))
 def frozen(width, *, in_shape, num_classes):
     return good(width, in_shape=in_shape, num_classes=num_classes).requires_grad_(False)
 def teacher(*, in_shape, num_classes):
@@ -73,6 +76,7 @@ BROKEN = {
     "flat": "'users:flat': parameters should fall with the width, "
     "found 650 at width 8 and 650 at 4",
     "raises": "'users:raises' at width 8 raised KeyError: 'w'",
+    "lazy": "'users:lazy' at width 8 has lazy modules; give them their sizes",
     "text": "'users:text' at width 8 should return a torch.nn.Module, returned str",
 }
 UNFIT = {
@@ -132,7 +136,8 @@ def test_a_helper_of_a_family_counts_too_and_may_be_imported_late(tmp_path: Path
         "from helper import last\n"
         "def build(width, *, in_shape, num_classes):\n"
         "    from late import ACT\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), ACT(), last(width, num_classes))\n"
+        "    return nn.Sequential(\n"
+        "        nn.Flatten(), nn.Linear(64, width), ACT(), last(width, num_classes))\n"
     )
     made = models(tmp_path, model={"family": "family:build"})
     made.check([8, 4])
@@ -164,8 +169,15 @@ def test_a_teacher_from_a_factory_and_a_checkpoint(root: Path, suffix: str) -> N
         save_file(state, root / "t.safetensors")
     else:
         torch.save({"state_dict": state} if "wrapped" in suffix else state, root / f"t{suffix}")
-    loaded = made.build(64).state_dict()
-    assert all(torch.equal(loaded[name], state[name]) for name in state)
+    net.eval()
+    built = made.build(64)
+    x = torch.randn(4, 1, 8, 8)
+    assert torch.allclose(built(x), net(x * 2 + 3), atol=1e-5)  # it takes raw samples
+    plain = models(
+        root, model={"family": "users:good"}, teacher={**section, "inputs": "standardized"}
+    )
+    assert torch.equal(plain.build(64)(x), net(x))
+    assert plain.teacher() != made.teacher()
     pupil = made.teacher()
     assert pupil.recipe is None
     assert pupil.origin is not None
@@ -221,6 +233,6 @@ class Evil:
 def test_nothing_is_unpickled(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"1.weight": Evil()}, root / "t.pt")
     made = models(root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.pt"})
-    with pytest.raises(ModelError, match="is no readable checkpoint: "):
+    with pytest.raises(ModelError, match="holds more than tensors; save the model's state_dict"):
         made.build(64)
     assert "never" not in capsys.readouterr().out

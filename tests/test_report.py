@@ -50,8 +50,11 @@ def test_every_finished_student_is_a_point_of_its_kind(budgeted: tasearch.Run) -
     assert "pruned" in kinds.values()
     limit = budgeted.snapshot.study.budget.max_params
     for point in info.points:
-        assert (point.kind == "over budget") == (point.params > limit)
-    assert arrows((16,)) in {p.label for p in info.points if p.kind == "over budget"}
+        if point.kind == "teacher":
+            assert point.label == arrows((16,))
+        else:
+            assert (point.kind == "over budget") == (point.params > limit)
+    assert {"teacher", "over budget"} <= {p.kind for p in info.points}
 
 
 def test_curves_are_the_students_and_pruned_ones_are_short(budgeted: tasearch.Run) -> None:
@@ -127,6 +130,7 @@ def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
     assert lines["space"] == "18 chains within the budget"
     hops = finished.costs.hops
     assert lines["hops"] == f"{hops} trained, {finished.costs.uses - hops} times reused"
+    assert lines["teacher"].startswith("accuracy ")
     assert lines["time"].endswith("nothing left to do")
 
 

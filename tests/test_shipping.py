@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import tasearch
 from tasearch import shipping
@@ -145,6 +146,31 @@ def test_a_student_whose_onnx_disagrees_is_not_shipped(
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_that_do_not_keep_their_promise_are_not_shipped(rerun: Any, tmp_path: Path) -> None:
+    run = rerun(tiny(), trials=3)
+    best = run.best()
+    journal = run.path / "journal.log"
+    journal.write_text(journal.read_text().replace(repr(best.accuracy), "0.99"))
+    with pytest.raises(RunError) as error:
+        tasearch.export(tasearch.Run.open(run.path), tmp_path / "out")
+    assert str(error.value) == (
+        f"{run.path}: trial {best.trial} has 99.00% in its journal, but "
+        f"its weights have {best.accuracy:.2%} of the validation part now"
+    )
+
+
+def test_a_student_without_a_teacher_is_not_called_distilled(rerun: Any, tmp_path: Path) -> None:
+    run = rerun(tiny(student={"loss": "ce"}), trials=3)
+    tasearch.export(run, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "trained on the labels alone" in card
+    assert "Distilled along" not in card
+    assert "| the same student distilled directly | not tried (validation) |" in card
+    again = tasearch.run(tmp_path / "out" / "chain.toml", runs_dir=tmp_path / "again")
+    assert [t.accuracy for t in again.trials] == [run.best().accuracy]
+    assert len(again.trials[0].hops) == len(list((again.path / "hops").iterdir())) == 1
+
+
 def test_a_damaged_winner_is_named(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(), trials=3)
     file = run.path / "hops" / f"{run.trials[run.best().trial].hops[-1].key}.safetensors"
@@ -169,8 +195,7 @@ def test_a_users_family_is_shipped_and_loaded(rerun: Any, tmp_path: Path) -> Non
     module = tasearch.load(tmp_path / "deep" / "er")
     assert module(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     source.write_text(source.read_text().replace("nn.ReLU()", "nn.Linear(width, width)"))
-    del sys.modules["nets"]
-    with pytest.raises(RunError, match="the digest of family was 'nets:build#"):
+    with pytest.raises(RunError, match="digest of family was 'nets:build#"):
         tasearch.export(run, tmp_path / "other")
     with pytest.raises(ExportError, match="does not fit the family as it is now"):
         tasearch.load(tmp_path / "deep" / "er")
@@ -183,4 +208,7 @@ def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
     assert str(error.value) == f"{file}: no such file; `tasearch export` writes one"
     file.write_bytes(b"nonsense")
     with pytest.raises(ExportError, match="is no exported student"):
+        tasearch.load(tmp_path)
+    save_file({"w": torch.zeros(1)}, file, metadata={"tasearch": "{}"})
+    with pytest.raises(ExportError, match="is no exported student: 'in_shape'"):
         tasearch.load(tmp_path)

@@ -66,8 +66,7 @@ def test_a_damaged_file_is_named_and_counts_as_absent(tmp_path: Path, store: Sto
     file.write_bytes(file.read_bytes()[:-1])
     assert not watched.has("k")
     assert told == [
-        f"{file}: is damaged: its content does not match its checksum; "
-        f"it counts as absent and is made again"
+        f"{file}: is damaged: its content does not match its checksum; it counts as absent"
     ]
 
 

@@ -272,7 +272,8 @@ def test_outputs_that_are_not_finite_fail_the_hop_too(tmp_path: Path) -> None:
     (tmp_path / "plain.py").write_text(
         "from torch import nn\n"
         "def build(width, *, in_shape, num_classes):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, num_classes))\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width),\n"
+        "                         nn.Linear(width, num_classes))\n"
     )
     study = tiny(
         model={"family": "plain:build"},
@@ -297,7 +298,8 @@ def test_a_users_code_that_raises_in_training_fails_the_hop(tmp_path: Path) -> N
         "class Net(nn.Module):\n"
         "    def __init__(self, width, classes):\n"
         "        super().__init__()\n"
-        "        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, classes))\n"
+        "        dense = nn.Linear(64, width), nn.Linear(width, classes)\n"
+        "        self.net = nn.Sequential(nn.Flatten(), *dense)\n"
         "    def forward(self, x):\n"
         "        if len(x) > 2:\n"
         "            raise ValueError('too many')\n"
@@ -318,7 +320,7 @@ def test_running_out_of_memory_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     study = tiny()
     own = trainer(tmp_path, study)
     monkeypatch.setattr(F, "cross_entropy", full)
-    with pytest.raises(OutOfMemoryError, match="^hop 16: out of memory on cpu$"):
+    with pytest.raises(OutOfMemoryError, match=r"^hop 16: out of memory on cpu$"):
         train_all(own, hops(study, 4)[:1])
 
 

@@ -146,7 +146,7 @@ def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
     counts = np.bincount(labels["train"])
     num_classes = len(counts)
     if num_classes < 2:
-        raise DataError(f"{where}: y_train: should have at least two classes, found only 0")
+        raise DataError(f"{where}: y_train: should have at least two classes, found only class 0")
     if not counts.all():
         raise DataError(
             f"{where}: y_train: labels should be 0 .. {num_classes - 1} without a gap, "
@@ -170,11 +170,12 @@ def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
             f"{where}: samples should be (n, features), (n, height, width) or (n, height, width, "
             f"channels) in either order, found shape {x.shape}"
         )
+    given = x
     with np.errstate(over="ignore"):
         x = x.astype(np.float32)
     if not np.isfinite(x).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise DataError(f"{where}{list(place)}: should be a finite float32, found {x[place]}")
+        raise DataError(f"{where}{list(place)}: should be a finite float32, found {given[place]}")
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4 and _channels_last(x.shape, layout, where):

@@ -27,5 +27,10 @@ def load(section: DataSection, root: str) -> dict[str, np.ndarray]:
         return arrays
     except FileNotFoundError:
         raise DataError(f"{path}: no such data file (data.path = {section.path!r})") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except ValueError as error:
+        reason = str(error)
+        if "pickle" in reason:
+            reason = "it is another format, or holds Python objects, which are never loaded"
+        raise DataError(f"{path}: is no readable .npz file: {reason}") from None
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: is no readable .npz file: {error}") from None

@@ -40,7 +40,8 @@ def _draw(part: Part, count: int, seed: int, where: str) -> tuple[Part, Part]:
         )
     except ValueError as error:
         raise DataError(
-            f"{where}: cannot be split with every class in every part: {error}"
+            f"{where}: cannot be split with every class in every part ({error}); bring more "
+            f"samples, or parts of your own (x_val, y_val, x_test, y_test)"
         ) from None
     return _take(part, np.sort(rest)), _take(part, np.sort(drawn))
 

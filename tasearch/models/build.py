@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from tasearch import plugins
 from tasearch.chain import Pupil
@@ -47,6 +48,24 @@ class Standardized(nn.Module):
         return logits
 
 
+class FromRaw(nn.Module):
+    """A model on raw samples as one on standardized samples; the inverse of `Standardized`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardized float32 (samples, *in_shape) to logits (samples, num_classes)."""
+        logits: Tensor = self.net(x * self.std + self.mean)
+        return logits
+
+
 @dataclass(frozen=True, kw_only=True)
 class Models:
     """The models of one study.
@@ -55,15 +74,25 @@ class Models:
         study: names the family and the teacher.
         in_shape: (channels, height, width) or (features,).
         num_classes: length of the logits.
+        mean: of the training part, for a teacher that takes raw samples.
+        std: likewise.
     """
 
     study: Study
     in_shape: tuple[int, ...]
     num_classes: int
+    mean: Tensor
+    std: Tensor
 
     @staticmethod
     def of(study: Study, data: Dataset) -> Models:
-        return Models(study=study, in_shape=data.in_shape, num_classes=data.num_classes)
+        return Models(
+            study=study,
+            in_shape=data.in_shape,
+            num_classes=data.num_classes,
+            mean=torch.from_numpy(data.mean),
+            std=torch.from_numpy(data.std),
+        )
 
     @property
     def family(self) -> str:
@@ -79,7 +108,7 @@ class Models:
             self._factory(section.factory)
             origin.append(plugins.identity(section.factory, self.study.root))
         if section.checkpoint is not None:
-            origin.append(file_digest(self.checkpoint_path()))
+            origin += [file_digest(self.checkpoint_path()), section.inputs]
         return Pupil(
             width=section.width,
             recipe=self.study.teacher_recipe(),
@@ -107,6 +136,8 @@ class Models:
         net = self._call(function, args, path=path, name=name, seed=seed)
         if own and teacher.checkpoint is not None:
             load_checkpoint(net, self.checkpoint_path())
+            if teacher.inputs == "raw":
+                net = FromRaw(net, self.mean, self.std)
         return net
 
     def check(self, widths: Sequence[int]) -> None:
@@ -160,6 +191,8 @@ class Models:
                 f"{path}: {name!r}{at} should return a torch.nn.Module, "
                 f"returned {type(net).__name__}"
             )
+        if any(isinstance(p, UninitializedParameter) for p in net.parameters()):
+            raise ModelError(f"{path}: {name!r}{at} has lazy modules; give them their sizes")
         return net
 
     def _learns(self, net: nn.Module, width: int) -> None:

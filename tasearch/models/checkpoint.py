@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from pathlib import Path
 
 import torch
@@ -66,6 +67,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"{where}: no such file") from None
+    except pickle.UnpicklingError:
+        raise ModelError(
+            f"{where}: holds more than tensors; save the model's state_dict()"
+        ) from None
     except Exception as error:  # torch raises anything from EOFError to IndexError here
         raise ModelError(f"{where}: is no readable checkpoint: {first_line(error)}") from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):

@@ -14,6 +14,7 @@ COLOURS = {
     "pruned": "#f59e0b",
     "assistant": "#818cf8",
     "over budget": "#dc2626",
+    "teacher": "#1e293b",
 }
 SYMBOLS = {
     "front": "circle",
@@ -21,14 +22,23 @@ SYMBOLS = {
     "pruned": "x-thin-open",
     "assistant": "diamond-open",
     "over budget": "square-open",
+    "teacher": "star",
 }
-SIZES = {"front": 13, "dominated": 8, "pruned": 9, "assistant": 8, "over budget": 10}
+SIZES = {
+    "front": 13,
+    "dominated": 8,
+    "pruned": 9,
+    "assistant": 8,
+    "over budget": 10,
+    "teacher": 14,
+}
 NAMES = {
     "front": "front",
     "dominated": "dominated",
     "pruned": "pruned (last rung)",
     "assistant": "assistants on the way",
     "over budget": "over budget",
+    "teacher": "teacher",
 }
 INK, GRID = "#1e293b", "#e2e8f0"
 
@@ -41,7 +51,7 @@ def front_figure(points: tuple[Point, ...], cost: str) -> go.Figure:
         cost: "params" or "latency_ms".
     """
     figure = go.Figure()
-    for kind in ("over budget", "assistant", "pruned", "dominated", "front"):
+    for kind in ("teacher", "over budget", "assistant", "pruned", "dominated", "front"):
         chosen = [p for p in points if p.kind == kind]
         if not chosen:
             continue
@@ -74,7 +84,8 @@ def front_figure(points: tuple[Point, ...], cost: str) -> go.Figure:
         marker={"symbol": "circle-open", "size": 24, "color": INK, "line": {"width": 2.5}},
     )
     title = "parameters" if cost == "params" else "latency, ms"
-    return _styled(figure, title, "accuracy", log_x=_spread([getattr(p, cost) for p in points]))
+    _styled(figure, title, "accuracy", log_x=_spread([getattr(p, cost) for p in points]))
+    return _share_axis(figure, [p.accuracy for p in points])
 
 
 def curves_figure(curves: tuple[Curve, ...]) -> go.Figure:
@@ -97,7 +108,8 @@ def curves_figure(curves: tuple[Curve, ...]) -> go.Figure:
             "epoch %{x}: %{y:.2%}<extra></extra>",
         )
         shown.add(curve.kind)
-    return _styled(figure, "epoch", "accuracy")
+    _styled(figure, "epoch", "accuracy")
+    return _share_axis(figure, [a for curve in curves for a in curve.accuracy])
 
 
 def progress_figure(progress: tuple[Step, ...]) -> go.Figure:
@@ -106,13 +118,17 @@ def progress_figure(progress: tuple[Step, ...]) -> go.Figure:
     figure.add_scatter(
         x=[step.cost for step in progress],
         y=[step.hypervolume for step in progress],
-        mode="lines",
+        mode="lines+markers",
+        marker={"size": 4},
         line={"shape": "hv", "color": COLOURS["front"], "width": 2},
         customdata=[step.trial for step in progress],
         hovertemplate="after trial %{customdata}: %{y:.4f}<br>%{x:.3s}FLOP<extra></extra>",
         showlegend=False,
     )
-    return _styled(figure, "training cost, FLOPs (hops shared)", "hypervolume", percent=False)
+    _styled(figure, "training cost, FLOPs (hops shared)", "hypervolume", percent=False)
+    figure.update_xaxes(rangemode="tozero")
+    figure.update_yaxes(rangemode="tozero")
+    return figure
 
 
 def chains_figure(chains: dict[int, tuple[Link, ...]]) -> go.Figure:
@@ -147,7 +163,7 @@ def chains_figure(chains: dict[int, tuple[Link, ...]]) -> go.Figure:
         )
     _styled(figure, "", "")
     middle = [f"assistant {i}" for i in range(1, depth - 1)]
-    figure.update_layout(height=70 + 74 * len(ranked), margin={"b": 8})
+    figure.update_layout(height=max(230, 70 + 74 * len(ranked)), margin={"b": 8})
     figure.update_xaxes(
         tickvals=list(range(depth)),
         ticktext=["teacher", *middle, "student"],
@@ -221,6 +237,13 @@ def _styled(
     if log_x:
         figure.update_xaxes(dtick="D2")
     figure.update_yaxes(title=y, tickformat=".0%" if percent else None, **axis)
+    return figure
+
+
+def _share_axis(figure: go.Figure, shares: list[float]) -> go.Figure:
+    """A y axis that fits the shares and never leaves 0 .. 1."""
+    low = min(shares, default=0.0)
+    figure.update_yaxes(range=[max(-0.02, low - 0.05), 1.02])
     return figure
 
 

@@ -17,7 +17,7 @@ class Point:
     """One mark of the front's plots.
 
     Args:
-        kind: "front", "dominated", "pruned", "assistant" or "over budget".
+        kind: "front", "dominated", "pruned", "assistant", "over budget" or "teacher".
         label: the chain.
         detail: what hovering adds.
         accuracy: of the validation part; at its last rung for a pruned one.
@@ -130,6 +130,18 @@ def audit_count(trials: list[TrialRecord]) -> AuditCount:
     return AuditCount(audited=len(audited), wrong=sum(t.falsely_pruned for t in audited))
 
 
+def teacher_accuracy(run: Run) -> float | None:
+    """Of the validation part; None before the teacher is trained or loaded."""
+    wanted = (run.snapshot.study.teacher.width,)
+    store = run.directory.store()
+    keys = {use.key for t in run.trials for use in t.hops[:-1] if use.width == wanted[0]}
+    for key in sorted(keys) or store.finished():
+        record = store.record("hops", key)
+        if record is not None and record.widths == wanted:
+            return record.curve[-1]
+    return None
+
+
 def recipe_text(recipe: dict[str, dict[str, object] | None]) -> str:
     """A recipe in one line: the student's, then the assistants' where they differ."""
     student, assistants = recipe.get("student"), recipe.get("assistants")
@@ -182,10 +194,10 @@ def _others(run: Run) -> list[Point]:
         if record is None or record.widths[-1] not in measured:
             continue
         size = measured[record.widths[-1]]
-        within = budget.admits(size)
+        kind = "assistant" if budget.admits(size) else "over budget"
         points.append(
             Point(
-                kind="assistant" if within else "over budget",
+                kind="teacher" if record.widths == teacher else kind,
                 label=arrows(record.widths),
                 detail="the teacher" if record.widths == teacher else "an assistant",
                 accuracy=record.curve[-1],

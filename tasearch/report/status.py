@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tasearch.report.info import audit_count
+from tasearch.report.info import audit_count, teacher_accuracy
 from tasearch.search.results import Run
 
 OVER = ("complete", "pruned", "failed")
@@ -19,18 +19,22 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     target = next((e["trials"] for e in reversed(events) if e["event"] == "search"), over)
     seconds = sum(e.get("seconds", 0.0) for e in events)
     audit = audit_count(trials)
+    if states["running"] and not run.directory.busy:
+        states["interrupted"] = states.pop("running")
     words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    teacher = teacher_accuracy(run)
     shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
     spared = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
     return [
         ("run", f"{run.path}, study {run.snapshot.study.name!r}"),
         ("trials", f"{over} of {min(target, run.snapshot.space)}: {words or 'none yet'}"),
         ("space", f"{run.snapshot.space:,} chains within the budget"),
+        ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
         ("hops", f"{costs.hops} trained, {costs.uses - costs.hops} times reused"),
         ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
         ("pruning", f"spared {spared:.1%}; {audit.audited} audited, {audit.wrong} of them wrongly"),
         ("time", f"{duration(seconds)} of training, {_left(seconds, over, target, run)}"),
-        ("front", f"{len(run.front)} students"),
+        ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
     ]
 
 

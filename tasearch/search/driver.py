@@ -17,6 +17,7 @@ from tasearch.search.events import (
     EpochDone,
     Event,
     Finished,
+    HopDone,
     HopReused,
     HopStarted,
     Notice,
@@ -30,6 +31,7 @@ from tasearch.skyline import Finished as FinishedStudent
 from tasearch.skyline import Skyline, Watch
 from tasearch.train import Trainer
 
+HARDLY = 1.5  # times chance
 OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -62,6 +64,7 @@ class Driver:
         self.measured = prepared.snapshot.measured
         self.study = prepared.snapshot.study
         self.trials = trials
+        self.chance = 1 / prepared.data.num_classes
         self.warnings: list[str] = []  # not yet told
         self.warned: set[str] = set()
         self.store = self.run.store(self._warn)
@@ -275,6 +278,15 @@ class Driver:
             seconds = round(time.perf_counter() - begun, 3)
             self.run.log(outcome, hop=key, epoch=epoch, seconds=seconds)
         self.whole.add(key)
+        done = self.trainer.saved(hop)
+        assert done is not None
+        teacher = hop.lineage == (self.space.teacher,)
+        yield HopDone(label=hop.label, accuracy=done.curve[-1], teacher=teacher)
+        if teacher and done.curve[-1] < HARDLY * self.chance:
+            yield Notice(
+                message=f"the teacher is right in {done.curve[-1]:.2%} of the validation part, "
+                f"hardly better than chance; if it was loaded, see teacher.inputs"
+            )
 
     def _use(self, hop: Hop) -> HopUse:
         epochs = hop.pupil.recipe.epochs if hop.pupil.recipe else 0

@@ -45,6 +45,15 @@ class EpochDone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HopDone:
+    """A hop was trained to its end, or a teacher loaded; accuracy of the validation part."""
+
+    label: str
+    accuracy: float
+    teacher: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialDone:
     """A trial has ended: complete, pruned or failed."""
 
@@ -68,4 +77,4 @@ class Finished:
     done: int
 
 
-Event = TrialStarted | HopStarted | HopReused | EpochDone | TrialDone | Notice | Finished
+Event = TrialStarted | HopStarted | HopReused | EpochDone | HopDone | TrialDone | Notice | Finished
