@@ -158,7 +158,14 @@ def _search(prepared: Any, trials: int, stop: Stop) -> bool:
     from tasearch.search.journal import read_trials
 
     space, snapshot = prepared.space, prepared.snapshot
-    searched = bool(space.student_recipes.searched or space.assistant_recipes.searched)
+    searched = [
+        (role, field)
+        for role, recipes in (
+            ("assistants", space.assistant_recipes),
+            ("student", space.student_recipes),
+        )
+        for field in recipes.searched
+    ]
     words = Words(snapshot.measured, searched)
     out.print(
         f"chains within the budget: {space.size:,}; trials: {trials}, on {prepared.device}; "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tasearch.chain import LABELS_ONLY
 from tasearch.front import Candidate, Front, Measurement
 from tasearch.record import TrialRecord, candidates
-from tasearch.report.info import recipe_text
 from tasearch.report.status import duration
 from tasearch.search.events import (
     EpochDone,
@@ -27,8 +27,10 @@ from tasearch.search.events import (
     TrialDone,
     TrialStarted,
 )
+from tasearch.space import ONLY_GUIDED
 
 FRONT_ROWS = 12
+SHORT = {"temperature": "T", "learning_rate": "lr"}
 
 
 class Display(Protocol):
@@ -65,11 +67,23 @@ class Words:
 
     Args:
         measured: by width.
-        searched: whether recipes differ between trials, and so are worth telling.
+        searched: (role, field) of what differs between recipes, and so is worth telling.
     """
 
-    def __init__(self, measured: Mapping[int, Measurement], searched: bool) -> None:
+    def __init__(
+        self, measured: Mapping[int, Measurement], searched: Sequence[tuple[str, str]]
+    ) -> None:
         self.measured, self.searched = measured, searched
+
+    def recipe(self, recipe: Mapping[str, Any]) -> str:
+        """What is searched of a recipe, in short."""
+        parts = []
+        for role, field in self.searched:
+            values = recipe[role]
+            if values and (field not in ONLY_GUIDED or values["loss"] != LABELS_ONLY):
+                who = "assistants' " if role == "assistants" else ""
+                parts.append(f"{who}{SHORT.get(field, field)} {values[field]}")
+        return ", ".join(parts)
 
     def trial(self, record: TrialRecord) -> str:
         """One finished trial in one line, what matters most first."""
@@ -80,7 +94,7 @@ class Words:
             parts.append(f"{record.accuracy:7.2%} {cost}")
         parts.append(record.label)
         if self.searched and record.recipe:
-            parts.append(f"[{recipe_text(dict(record.recipe))}]")
+            parts.append(self.recipe(record.recipe))
         if record.reason:
             parts.append(f"({record.reason})")
         return "  ".join(parts)
@@ -161,7 +175,7 @@ class LiveView:
             )
         elif isinstance(event, EpochDone):
             self._epoch, self._epochs = event.epoch, event.epochs
-            self._hop = Text(f"training {event.label}, loss {event.loss:.3f}")
+            self._hop = Text(f"training {event.label}, loss {event.loss:.3f}", no_wrap=True)
         elif isinstance(event, TrialDone):
             self._clock.tick()
             self._done, self._trials = event.done, event.trials
@@ -200,21 +214,21 @@ class LiveView:
                 "",
                 self._hop,
             )
-        return Group("", grid, front_table(self._members, self._words.searched))
+        return Group("", grid, front_table(self._members, self._words))
 
 
 _STYLES = {"complete": "", "pruned": "dim", "failed": "red"}
 
 
-def front_table(members: tuple[Candidate, ...], searched: bool) -> Table:
+def front_table(members: tuple[Candidate, ...], words: Words) -> Table:
     """The front, most accurate first."""
     table = Table(title="front so far", title_justify="left", title_style="bold", box=None)
     for name in ("accuracy", "params", "latency, ms"):
-        table.add_column(name, justify="right", style="cyan" if name == "accuracy" else "")
-    table.add_column("chain")
-    table.add_column("trial", justify="right", style="dim")
-    if searched:
-        table.add_column("recipe", style="dim", no_wrap=True, overflow="ellipsis")
+        style = "cyan" if name == "accuracy" else ""
+        table.add_column(name, justify="right", style=style, no_wrap=True)
+    table.add_column("chain", no_wrap=True)
+    table.add_column("trial", justify="right", style="dim", no_wrap=True)
+    table.add_column("searched" if words.searched else "", style="dim", no_wrap=True)
     ranked = sorted(members, key=lambda c: -c.accuracy)
     for c in ranked[:FRONT_ROWS]:
         table.add_row(
@@ -223,7 +237,7 @@ def front_table(members: tuple[Candidate, ...], searched: bool) -> Table:
             f"{c.latency_ms:.4g}",
             c.label,
             str(c.trial),
-            *([recipe_text(c.recipe)] if searched else []),
+            words.recipe(c.recipe),
         )
     if len(ranked) > FRONT_ROWS:
         table.add_row("", "", "", f"and {len(ranked) - FRONT_ROWS} more", "")
