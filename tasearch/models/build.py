@@ -24,11 +24,11 @@ Build = Callable[..., nn.Module]
 FAMILIES: dict[str, Build] = {"cnn": cnn.build, "mlp": mlp.build}
 
 
-class Standardized(nn.Module):
-    """A model on raw samples: subtract the training part's mean, divide by its spread.
+class _Scaled(nn.Module):
+    """A model with the scale of the training part.
 
     Args:
-        net: takes standardized samples.
+        net: the model.
         mean: broadcastable to one sample.
         std: likewise.
     """
@@ -42,23 +42,18 @@ class Standardized(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
+
+class Standardized(_Scaled):
+    """A model of standardized samples, on raw ones."""
+
     def forward(self, x: Tensor) -> Tensor:
-        """float32 (samples, *in_shape) to logits (samples, num_classes)."""
+        """Raw float32 (samples, *in_shape) to logits (samples, num_classes)."""
         logits: Tensor = self.net((x - self.mean) / self.std)
         return logits
 
 
-class FromRaw(nn.Module):
-    """A model on raw samples as one on standardized samples; the inverse of `Standardized`."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, net: nn.Module, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.net = net
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
+class FromRaw(_Scaled):
+    """A model of raw samples, on standardized ones."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardized float32 (samples, *in_shape) to logits (samples, num_classes)."""
