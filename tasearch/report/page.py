@@ -51,7 +51,11 @@ def _cards(info: Info) -> list[tuple[str, str, str]]:
         (f"{costs.paid:.3g}", "FLOPs paid", "training of all hops, each once"),
         (f"{shared:.1f}×", "saved by sharing", f"{costs.uses} hops needed, {costs.hops} trained"),
         (f"{pruned:.1%}", "saved by pruning", f"{states.get('pruned', 0)} students stopped early"),
-        (audit, "audited, wrong", "students to stop that ran on and reached their skyline"),
+        (
+            audit,
+            "wrong, of those audited",
+            "students to stop that ran on and reached their skyline",
+        ),
         (
             str(states.get("complete", 0)),
             "students finished",
