@@ -42,6 +42,12 @@ class Recipe:
     warmup: float
 
     @property
+    def words(self) -> str:
+        """What makes a training succeed or fail, in short."""
+        heat = f"temperature {self.temperature:g}, " if self.guided else ""
+        return f"loss {self.loss!r}, {heat}learning_rate {self.learning_rate:g}"
+
+    @property
     def guided(self) -> bool:
         """Whether the pupil learns from a teacher at all."""
         return self.loss != LABELS_ONLY

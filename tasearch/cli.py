@@ -314,4 +314,4 @@ def _open(run: str, runs_dir: Path) -> Run:
 
 
 def _json(candidate: Candidate) -> dict[str, Any]:
-    return asdict(candidate)
+    return {**asdict(candidate), "label": candidate.label}

@@ -97,7 +97,7 @@ class Words:
             parts.append(self.recipe(record.recipe))
         if record.reason:
             parts.append(f"({record.reason})")
-        return "  ".join(parts)
+        return "  ".join(part for part in parts if part)
 
 
 class Plain:

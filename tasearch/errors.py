@@ -76,7 +76,8 @@ def first_line(error: BaseException) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the known name closest to `word`, else the list of all."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1)
+    folded = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(word.lower(), folded, n=1)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {folded[close[0]]!r}?"
     return "; known: " + ", ".join(names)

@@ -27,6 +27,8 @@ from tasearch.front import Measurement
 from tasearch.store import Store, no_room, write_atomic
 from tasearch.study import Study
 
+REMEDY = "put the file back, or remove the folder and run the study again"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
@@ -158,7 +160,7 @@ class RunDir:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
-                f"{self.path / 'run.json'}: cannot be read: {first_line(error)}"
+                f"{self.path / 'run.json'}: cannot be read: {first_line(error)}; {REMEDY}"
             ) from None
 
     def measurements(self) -> tuple[dict[int, Measurement], dict[str, Any], str]:
@@ -169,7 +171,7 @@ class RunDir:
             measured = [Measurement(**m) for m in content["measurements"]]
             return {m.width: m for m in measured}, dict(content["setup"]), str(content["device"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{file}: cannot be read: {error}") from None
+            raise RunError(f"{file}: cannot be read: {first_line(error)}; {REMEDY}") from None
 
     def check_same(self, study: Study, inputs: Mapping[str, str]) -> Snapshot:
         """The snapshot of this run, if it is of this very study.

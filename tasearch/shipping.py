@@ -48,7 +48,7 @@ class Built:
 
 
 def export(
-    run: Run,
+    run: Run | str | Path,
     out: str | Path,
     *,
     max_params: int | None = None,
@@ -58,7 +58,7 @@ def export(
     """Write the best candidate within a budget to a folder.
 
     Args:
-        run: finished or not.
+        run: finished or not; or its path or name.
         out: made if need be; what an earlier export left there is replaced.
         max_params: see `Front.best`.
         max_bytes: see `Front.best`.
@@ -72,6 +72,7 @@ def export(
         ExportError: where ONNX Runtime and torch do not agree.
         RunError: where the run's data or models are not what they were.
     """
+    run = run if isinstance(run, Run) else Run.open(run)
     candidate = run.best(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     folder = Path(out)
     names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
@@ -226,6 +227,7 @@ def _metrics(built: Built, difference: float, contents: dict[str, bytes]) -> dic
     ]
     return {
         **asdict(candidate),
+        "label": candidate.label,
         "study": snapshot.study.name,
         "test_accuracy": float(hits.mean()),
         "test_samples": len(test),
@@ -260,7 +262,7 @@ def _card(built: Built, metrics: dict[str, Any]) -> str:
     this = len(candidate.chain) == 2 and candidate.recipe["student"]["loss"] != LABELS_ONLY
     made = f"Distilled along the chain {candidate.label} (widths, teacher first)."
     if candidate.recipe["student"]["loss"] == LABELS_ONLY:
-        made = f"Width {candidate.chain[-1]}, trained on the labels alone: no teacher did better."
+        made = f"Width {candidate.chain[-1]}, trained on the labels alone, without a teacher."
     return template.substitute(
         study=metrics["study"],
         made=made,

@@ -17,6 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+ROUNDING = 1e-9  # sums of accuracies that are equal differ by less
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
@@ -81,7 +83,7 @@ class Skyline:
         if len(gains) < max(self.evidence, 1):
             return Judgement(prune=False, reach=None, skyline=skyline)
         reach = curve[-1] + gains[max(0, math.ceil(self.quantile * len(gains)) - 1)] + self.margin
-        prune = skyline is not None and reach < skyline
+        prune = skyline is not None and reach < skyline - ROUNDING
         return Judgement(prune=prune, reach=reach, skyline=skyline)
 
 

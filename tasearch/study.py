@@ -48,6 +48,11 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
 Losses = Annotated[tuple[str, ...], BeforeValidator(_options), AfterValidator(_distinct)]
+Temperatures = Annotated[
+    tuple[Annotated[float, Field(ge=0.01, le=1000)], ...],
+    BeforeValidator(_options),
+    AfterValidator(_distinct),
+]
 Positives = Annotated[tuple[Positive, ...], BeforeValidator(_options), AfterValidator(_distinct)]
 Shares = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1)], ...],
@@ -114,7 +119,7 @@ class Distilled(Section):
     """Keys that assistants and students share; a list is searched."""
 
     loss: Losses = key(("kd",), '"kd" (Hinton), "ce" (labels alone), or "package.module:function"')
-    temperature: Positives = key((4.0,), "softens both sides of the distillation term")
+    temperature: Temperatures = key((4.0,), "softens both sides of the distillation term")
     alpha: Shares = key(
         (0.9,), "weight of the distillation term, above 0; the labels have the rest"
     )

@@ -107,7 +107,7 @@ def test_best_finds_a_run_by_path_and_by_name(finished: tasearch.Run) -> None:
     assert text.splitlines()[0] == f"{best.label}  (trial {best.trial})"
     assert call("best", "tiny", "--runs-dir", finished.path.parent) == text
     found = json.loads(call("best", finished.path, "--json"))
-    assert found == json.loads(json.dumps({**vars(best)}))
+    assert found == json.loads(json.dumps({**vars(best), "label": best.label}))
     needed = {"chain", "recipe", "accuracy", "params", "bytes", "latency_ms", "trial"}
     assert found.keys() >= needed
 

@@ -185,6 +185,17 @@ def test_a_teacher_from_a_factory_and_a_checkpoint(root: Path, suffix: str) -> N
     made.check([64, 8, 4])
 
 
+def test_a_teacher_that_is_too_small_is_named(root: Path) -> None:
+    section = {"width": 64, "factory": "users:teacher"}
+    made = models(root, model={"family": "mlp"}, teacher=section)
+    with pytest.raises(ModelError) as error:
+        made.check([64, 500])
+    assert str(error.value).startswith(
+        "teacher.factory: 'users:teacher': the teacher should have more parameters than any other "
+        "model, found 15,010 and "
+    )
+
+
 def test_checkpoints_that_do_not_fit_are_told_apart(root: Path) -> None:
     made = models(
         root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.safetensors"}

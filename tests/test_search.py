@@ -166,7 +166,7 @@ def test_a_hop_that_fails_fails_its_trials_and_the_search_goes_on(
         assert trial.recipe["student"]["learning_rate"] == 1e30
         assert trial.reason == (
             f"hop {trial.label}: the loss became nan in epoch 1 of 4 "
-            f"(loss 'kd', learning_rate 1e+30)"
+            f"(loss 'kd', temperature 4, learning_rate 1e+30)"
         )
     assert len(run.trials) == 14
 
@@ -335,6 +335,7 @@ def test_a_poor_teacher_is_told(rerun: Any) -> None:
         ("return 1.0", "gave float"),
         ("return logits.sum().detach()", "gave shape ()"),
         ("raise KeyError('k')", "raised KeyError: 'k'"),
+        ("return recipe['alpha']", "raised TypeError: 'Recipe' object is not subscriptable"),
     ],
 )
 def test_a_users_loss_is_tried_before_anything_is_written(
@@ -344,7 +345,7 @@ def test_a_users_loss_is_tried_before_anything_is_written(
     study = tiny(student={"loss": "own:f"}).model_copy(update={"root": str(tmp_path)})
     with pytest.raises(StudyError) as error:
         rerun(study)
-    assert str(error.value).startswith("loss 'own:f' should ")
+    assert str(error.value).startswith("loss 'own:f' ")
     assert str(error.value).endswith(message)
     assert not (tmp_path / "again").exists()
 

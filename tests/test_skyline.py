@@ -70,7 +70,20 @@ def test_a_student_that_could_repeat_the_best_gain_is_kept(
 ) -> None:
     found = RULE.judge(curve, params=10, latency_ms=1.0, finished=among)
     gain = max(f.curve[-1] - f.curve[len(curve) - 1] for f in among)
-    assert found.prune == (curve[-1] + gain < max(f.curve[-1] for f in among))
+    assert found.prune == (curve[-1] + gain < max(f.curve[-1] for f in among) - 1e-9)
+
+
+def test_a_tie_with_the_skyline_is_no_reason_to_stop() -> None:
+    rule = Skyline(quantile=1.0, margin=0.01, evidence=1)
+    below = 0
+    for start in range(90):
+        for gain in range(1, 10):
+            end = (start + gain + 1) / 100  # the rival began 0.01 higher and gained as much
+            rival = finished((start + 1) / 100, end)
+            found = judge(rule, start / 100, among=[rival])
+            assert not found.prune
+            below += found.reach < end
+    assert below > 0  # as floats add up, some ties look like less
 
 
 def test_a_watch_stops_once_and_says_why() -> None:

@@ -148,6 +148,12 @@ class Models:
             self._learns(net, width)
             if len(sizes) > 1 and sizes[-1] >= sizes[-2]:
                 wider = widths[len(sizes) - 2]
+                if wider == self.study.teacher.width and self.study.teacher.factory is not None:
+                    raise ModelError(
+                        f"teacher.factory: {self.study.teacher.factory!r}: the teacher should have "
+                        f"more parameters than any other model, found {sizes[-2]:,} and "
+                        f"{sizes[-1]:,} at width {width}"
+                    )
                 raise ModelError(
                     f"model.family: {self.study.model.family!r}: parameters should fall with the "
                     f"width, found {sizes[-2]:,} at width {wider} and {sizes[-1]:,} at {width}"

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.errors import RunError, first_line
 from tasearch.record import HopUse, TrialRecord
-from tasearch.rundir import RunDir
+from tasearch.rundir import REMEDY, RunDir
 from tasearch.skyline import Audit
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
@@ -84,7 +84,9 @@ def _readable(journal: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, IsADirectoryError, PermissionError) as error:
-        raise RunError(f"{journal}: is damaged or cannot be read: {first_line(error)}") from error
+        raise RunError(
+            f"{journal}: is damaged or cannot be read: {first_line(error)}; {REMEDY}"
+        ) from error
 
 
 def _storage(journal: Path) -> JournalStorage:

@@ -17,7 +17,7 @@ from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, weight_bytes
 from tasearch.models import Models, Standardized
 from tasearch.rundir import RunDir, Snapshot
-from tasearch.search.sampler import make_sampler
+from tasearch.search.sampler import make_sampler, try_sampler
 from tasearch.space import Space
 from tasearch.study import Study
 from tasearch.train.losses import LOSSES, Loss, check_loss
@@ -66,7 +66,7 @@ def prepare(
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     run = RunDir(Path(runs_dir) / study.name)
     where = choose_device(device)
-    make_sampler(study)
+    make = make_sampler(study)
     losses = _losses(study)
     data = load_data(study)
     for name, (loss, recipe) in losses.items():
@@ -93,6 +93,7 @@ def prepare(
             device=words,
         )
     space = make_space(study, models, snapshot.measured)
+    try_sampler(space, make)
     return Prepared(run=run, snapshot=snapshot, space=space, data=data, models=models, device=where)
 
 

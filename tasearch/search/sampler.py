@@ -53,6 +53,19 @@ def make_sampler(study: Study) -> MakeSampler:
     return make
 
 
+def try_sampler(space: Space, make: MakeSampler) -> None:
+    """Ask for one proposal in a study of its own, before the time for training is spent.
+
+    Raises:
+        StudyError: where the sampler cannot work on such a study.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        directions=["maximize", "minimize", "minimize"], sampler=ChainSampler(space, make, 0)
+    )
+    study.ask(distributions(space))
+
+
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Optuna's view of the space."""
     made: dict[str, BaseDistribution] = {}

@@ -135,8 +135,7 @@ def train(
         mean = float(total) / steps
         if not math.isfinite(mean):
             raise TrainingError(
-                f"the loss became {mean} in epoch {epoch + 1} of {recipe.epochs} "
-                f"(loss {recipe.loss!r}, learning_rate {recipe.learning_rate})"
+                f"the loss became {mean} in epoch {epoch + 1} of {recipe.epochs} ({recipe.words})"
             )
         state.epoch = epoch + 1
         accuracy = None

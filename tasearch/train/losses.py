@@ -52,7 +52,7 @@ def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
         value = loss(logits, labels, logits.detach().flip(0), recipe)
     except Exception as error:  # the user's loss may raise anything
         raise StudyError(
-            f"loss {name!r} should take (logits, labels, targets, recipe), "
+            f"loss {name!r} called with (logits, labels, targets, recipe) "
             f"raised {type(error).__name__}: {first_line(error)}"
         ) from error
     if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
