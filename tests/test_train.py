@@ -238,8 +238,8 @@ def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path) -> None:
     teacher = hops(study, 4)[0]
     train_all(own, [teacher])
     cached = own._targets(teacher)
-    online = predict(own.module(teacher).net, own.x)
-    assert not own.module(teacher).training
+    online = predict(own.net(teacher), own.x)
+    assert not own.net(teacher).training
     assert torch.equal(cached, online.half().float())
     assert torch.equal(own._targets(teacher), cached)  # now read from the store
     assert not cached.requires_grad

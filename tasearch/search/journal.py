@@ -33,7 +33,7 @@ def open_study(run: RunDir, name: str, sampler: optuna.samplers.BaseSampler) -> 
         study = optuna.create_study(
             storage=_storage(run.journal),
             study_name=name,
-            directions=list(DIRECTIONS),
+            directions=DIRECTIONS,
             sampler=sampler,
             load_if_exists=True,
         )

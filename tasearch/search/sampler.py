@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from tasearch import plugins
 from tasearch.chain import canonical_json, derived_seed
 from tasearch.errors import StudyError, first_line
+from tasearch.search.journal import DIRECTIONS
 from tasearch.space import Choices, Space
 from tasearch.study import Study
 
@@ -60,9 +61,7 @@ def try_sampler(space: Space, make: MakeSampler) -> None:
         StudyError: where the sampler cannot work on such a study.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        directions=["maximize", "minimize", "minimize"], sampler=ChainSampler(space, make, 0)
-    )
+    study = optuna.create_study(directions=DIRECTIONS, sampler=ChainSampler(space, make, 0))
     study.ask(distributions(space))
 
 

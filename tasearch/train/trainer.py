@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasearch import plugins
 from tasearch.chain import Hop, Setting, derived_seed
 from tasearch.data import Dataset, Part
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, first_line
-from tasearch.models import Models, Standardized
+from tasearch.models import Models
 from tasearch.numerics import cpu_threads
 from tasearch.store import HopRecord, Store
 from tasearch.study import Study
@@ -142,15 +142,13 @@ class Trainer:
         key = self.key(hop)
         return self.store.record("hops", key) or self.store.record("partial", key)
 
-    def module(self, hop: Hop) -> Standardized:
-        """The trained model of a stored hop, on CPU, in eval mode, taking raw samples."""
+    def net(self, hop: Hop) -> nn.Module:
+        """The trained model of a stored hop, on CPU, in eval mode, taking standardized samples."""
         saved = self.store.load("hops", self.key(hop))
         assert saved is not None, f"hop {hop.label} is not stored"
         net = self.models.build(hop.pupil.width)
         net.load_state_dict(saved[0])
-        module = Standardized(net, self.mean, self.std)
-        module.eval()
-        return module
+        return net.eval()
 
     def _start(self, hop: Hop, key: str) -> State:
         """A fresh pupil, or one as its last saved rung left it."""
@@ -178,17 +176,14 @@ class Trainer:
         """Raw fp16 logits of an ancestor on the training part, made once and kept."""
         key = self.key(hop)
         saved = self.store.load("targets", key)
-        if saved is None:
-            weights = self.store.load("hops", key)
-            assert weights is not None, f"ancestor {hop.label} is not stored"
-            net = self.models.build(hop.pupil.width)
-            net.load_state_dict(weights[0])
-            logits = predict(net.to(self.device), self.x).half().cpu()
-            if not logits.isfinite().all():
-                raise TrainingError(f"the logits of {hop.label} do not fit 16 bits")
-            self.store.save("targets", key, {"logits": logits}, weights[1])
-        else:
-            logits = saved[0]["logits"]
+        if saved is not None:
+            return saved[0]["logits"].to(self.device).float()
+        record = self.saved(hop)
+        assert record is not None, f"ancestor {hop.label} is not stored"
+        logits = predict(self.net(hop).to(self.device), self.x).half().cpu()
+        if not logits.isfinite().all():
+            raise TrainingError(f"the logits of {hop.label} do not fit 16 bits")
+        self.store.save("targets", key, {"logits": logits}, record)
         return logits.to(self.device).float()
 
     def _tensors(self, part: Part) -> tuple[Tensor, Tensor]:
