@@ -25,21 +25,35 @@ class Recipe:
         loss: a name of `tasearch.train.losses.LOSSES` or `"package.module:function"`.
         temperature: softens both sides of the distillation term (Hinton et al., 1503.02531).
         alpha: weight of the distillation term; 1 - alpha is that of the labels.
+        edges: "serial", from the pupil before alone, or "dense", from all ancestors.
+        drop: chance that a dense pupil does without one of the assistants in a step.
         epochs: passes over the training part.
         learning_rate: its peak, after warm-up.
         batch_size: samples a step.
-        weight_decay: decoupled, on matrices and kernels only.
-        warmup: share of all steps over which the learning rate rises linearly.
+        optimizer: a name of `tasearch.train.optimizer.OPTIMIZERS`.
+        momentum: of SGD, Nesterov's.
+        schedule: a name of `tasearch.train.optimizer.SCHEDULES`.
+        warmup: share of all steps over which the learning rate rises.
+        weight_decay: on matrices and kernels only.
+        clip: largest norm of a step's gradient; None for no limit.
+        ema: decay of a moving average of the weights, which then is the result; None for none.
     """
 
     loss: str
     temperature: float
     alpha: float
+    edges: str
+    drop: float
     epochs: int
     learning_rate: float
     batch_size: int
-    weight_decay: float
+    optimizer: str
+    momentum: float
+    schedule: str
     warmup: float
+    weight_decay: float
+    clip: float | None
+    ema: float | None
 
     @property
     def words(self) -> str:
@@ -72,11 +86,20 @@ class Pupil:
     def guided(self) -> bool:
         return self.recipe is not None and self.recipe.guided
 
-    def essence(self) -> Pupil:
-        """Without what means nothing to it: no teacher, no temperature."""
-        if self.recipe is None or self.recipe.guided:
+    def essence(self, ancestors: int) -> Pupil:
+        """Without what means nothing to it: no teacher, no temperature; one teacher, no edges."""
+        recipe = self.recipe
+        if recipe is None:
             return self
-        return replace(self, recipe=replace(self.recipe, temperature=1.0, alpha=0.0))
+        if not recipe.guided:
+            recipe = replace(recipe, temperature=1.0, alpha=0.0)
+        if ancestors < 2 or not recipe.guided:
+            recipe = replace(recipe, edges="serial")
+        if recipe.edges == "serial":
+            recipe = replace(recipe, drop=0.0)
+        if recipe.optimizer != "sgd":
+            recipe = replace(recipe, momentum=0.0)
+        return replace(self, recipe=recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +115,8 @@ class Setting:
         threads: of one training process on CPU; another number rounds differently.
         trainer: version of the training code.
         device: kind of device, "cpu" or "cuda": they round differently.
+        views: name of the set of augmented views.
+        precision: (width, "fp32" or "bf16") of training; only those of the lineage count.
     """
 
     data: str
@@ -102,6 +127,8 @@ class Setting:
     threads: int
     trainer: int
     device: str
+    views: str
+    precision: tuple[tuple[int, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +143,18 @@ class Hop:
 
     @property
     def ancestor(self) -> Hop | None:
-        """The hop whose outputs this pupil learns from."""
+        """The hop before this one."""
         return Hop(lineage=self.lineage[:-1]) if len(self.lineage) > 1 else None
+
+    @property
+    def teachers(self) -> tuple[Hop, ...]:
+        """The hops whose outputs this pupil learns from, the oldest first."""
+        recipe = self.pupil.recipe
+        if recipe is None or not recipe.guided or self.ancestor is None:
+            return ()
+        if recipe.edges == "serial":
+            return (self.ancestor,)
+        return tuple(Hop(lineage=self.lineage[:end]) for end in range(1, len(self.lineage)))
 
     @property
     def label(self) -> str:
@@ -127,9 +164,11 @@ class Hop:
         """32 hex digits: the same key, torch and machine give the same weights."""
         used = {pupil.recipe.loss for pupil in self.lineage if pupil.recipe}
         losses = tuple(pair for pair in setting.losses if pair[0] in used)
+        trained = {pupil.width for pupil in self.lineage if pupil.recipe}
+        precision = tuple(pair for pair in setting.precision if pair[0] in trained)
         content = {
-            "setting": asdict(replace(setting, losses=losses)),
-            "lineage": [asdict(pupil.essence()) for pupil in self.lineage],
+            "setting": asdict(replace(setting, losses=losses, precision=precision)),
+            "lineage": [asdict(pupil.essence(i)) for i, pupil in enumerate(self.lineage)],
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
 

@@ -42,6 +42,7 @@ class Snapshot:
         space: number of chains within the budget.
         measured: by width, the teacher's first.
         setup: what they were measured with: shapes, backend, batch, threads.
+        precision: of training, "fp32" or "bf16" by width; frozen, for a probe may have chosen it.
         device: that latencies were measured on, in words.
     """
 
@@ -52,6 +53,7 @@ class Snapshot:
     space: int
     measured: Mapping[int, Measurement]
     setup: Mapping[str, Any]
+    precision: Mapping[int, str]
     device: str
 
 
@@ -136,6 +138,7 @@ class RunDir:
             "samples": snapshot.samples,
             "validation": snapshot.validation,
             "space": snapshot.space,
+            "precision": {str(width): name for width, name in snapshot.precision.items()},
         }
         self._write_json("run.json", content)
 
@@ -156,6 +159,7 @@ class RunDir:
                 space=content["space"],
                 measured=measured,
                 setup=setup,
+                precision={int(w): str(name) for w, name in content["precision"].items()},
                 device=device,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -25,6 +25,7 @@ from tasearch.measure import onnx_session, to_onnx
 from tasearch.models import Models, Standardized
 from tasearch.record import TrialRecord, training_flops
 from tasearch.search.results import Run
+from tasearch.space import SEARCHED
 from tasearch.store import write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
@@ -145,14 +146,13 @@ def pinned(built: Built, folder: Path) -> Study:
     assert trial.recipe is not None
     widths = trial.chain[1:-1]
     own, shared = trial.recipe["student"], trial.recipe["assistants"] or {}
-    searched = ("loss", "temperature", "alpha", "learning_rate")
     values = study.model_dump()
     values["name"] = f"{study.name}-trial-{trial.number}"
     values["root"] = os.path.relpath(study.root, folder.resolve())
     values["assistants"] |= {"min": len(widths), "max": len(widths), "widths": widths}
-    values["assistants"] |= {name: (shared[name],) for name in searched if name in shared}
+    values["assistants"] |= {name: (shared[name],) for name in SEARCHED if name in shared}
     values["student"] |= {"widths": (trial.chain[-1],)}
-    values["student"] |= {name: (own[name],) for name in searched}
+    values["student"] |= {name: (own[name],) for name in SEARCHED}
     values["budget"] = {}
     values["search"] |= {"trials": 1, "pruner": "none"}
     return Study.model_validate(values)

@@ -20,8 +20,8 @@ from tasearch.chain import Chain, Pupil, Recipe
 Choice = int | float | str
 Choices = dict[str, Choice]
 
-SEARCHED = ("loss", "temperature", "alpha", "learning_rate")
-ONLY_GUIDED = ("temperature", "alpha")  # mean nothing to a pupil without a teacher
+SEARCHED = ("loss", "temperature", "alpha", "edges", "learning_rate")
+ONLY_GUIDED = ("temperature", "alpha", "edges")  # mean nothing to a pupil without a teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,19 @@ class Recipes:
         found = [self._canonical(self._at((loss, *rest))) for loss in self.options["loss"]]
         return sorted(found, key=lambda recipe: not recipe.guided)
 
-    def __iter__(self) -> Iterator[Recipe]:
-        """Each distinct canonical recipe once, in the order of the options."""
+    def distinct(self, *, one_teacher: bool) -> list[Recipe]:
+        """Each canonical recipe once, in the order of the options.
+
+        Args:
+            one_teacher: of pupils with one ancestor, to whom all edges are the same.
+        """
         grid = itertools.product(*(self.options[name] for name in SEARCHED))
-        return iter(dict.fromkeys(self._canonical(self._at(values)) for values in grid))
+        found = (self._canonical(self._at(values)) for values in grid)
+        return list(dict.fromkeys(self.one_teacher(r) if one_teacher else r for r in found))
+
+    def one_teacher(self, recipe: Recipe) -> Recipe:
+        """The canonical recipe of a pupil with at most one ancestor."""
+        return replace(recipe, edges=str(self.options["edges"][0]))
 
     def _at(self, values: tuple[Choice, ...]) -> Recipe:
         return replace(self.base, **dict(zip(SEARCHED, values, strict=True)))  # type: ignore[arg-type]
@@ -124,6 +133,14 @@ class Space:
         assistants = _needed(assistants, student)
         if len(assistants) < self.min_assistants:
             return None
+        return self._canonical(assistants, student)
+
+    def _canonical(self, assistants: tuple[Pupil, ...], student: Pupil) -> Chain:
+        """The chain, with the first edges of the options where they make no difference."""
+        if len(assistants) == 1:
+            assistants = (_with_one_teacher(assistants[0], self.assistant_recipes),)
+        if not assistants or not assistants[-1].guided:
+            student = _with_one_teacher(student, self.student_recipes)
         return Chain(pupils=(self.teacher, *assistants, student))
 
     def choices(self, chain: Chain) -> Choices:
@@ -134,7 +151,7 @@ class Space:
             choices[f"assistant_{slot}"] = chain.assistants[slot - 1].width if slot <= count else 0
         choices["student"] = chain.student.width
         if self.max_assistants:
-            recipe = chain.assistants[0].recipe if count else next(iter(self.assistant_recipes))
+            recipe = chain.assistants[0].recipe if count else self._first_assistant_recipe
             assert recipe is not None
             choices |= self.assistant_recipes.choices(recipe, "assistant_")
         assert chain.student.recipe is not None
@@ -157,33 +174,49 @@ class Space:
         """Each chain once."""
         for width in self.student_widths:
             wider = [w for w in self.assistant_widths if w > width]
-            for own in self.student_recipes:
+            for own in self.student_recipes.distinct(one_teacher=False):
                 student = Pupil(width=width, recipe=own)
                 for count in range(self.min_assistants, self.max_assistants + 1):
                     for chosen in itertools.combinations(wider, count):
                         yield from self._over_recipes(chosen, student)
 
     def _over_recipes(self, widths: tuple[int, ...], student: Pupil) -> Iterator[Chain]:
-        shared = list(self.assistant_recipes) if widths else list(self.assistant_recipes)[:1]
-        for recipe in shared:
+        shared = self.assistant_recipes.distinct(one_teacher=len(widths) < 2)
+        for recipe in shared if widths else shared[:1]:
             assistants = tuple(Pupil(width=width, recipe=recipe) for width in widths)
-            if _needed(assistants, student) == assistants:
-                yield Chain(pupils=(self.teacher, *assistants, student))
+            chain = Chain(pupils=(self.teacher, *assistants, student))
+            needed = _needed(assistants, student) == assistants
+            if needed and self._canonical(assistants, student) == chain:
+                yield chain
 
     @cached_property
     def size(self) -> int:
         """Number of chains, counted without walking through them."""
-        shared = [recipe.guided for recipe in self.assistant_recipes]
-        own = [recipe.guided for recipe in self.student_recipes]
-        total = 0
-        for width in self.student_widths:
-            wider = sum(w > width for w in self.assistant_widths)
-            for count in range(self.min_assistants, self.max_assistants + 1):
-                # an unguided assistant makes those before it useless; so does an unguided student
-                recipes = 1 if count == 0 else sum(shared) if count > 1 else len(shared)
-                students = len(own) if count == 0 else sum(own)
-                total += math.comb(wider, count) * recipes * students
-        return total
+        # an unguided assistant makes those before it useless; so does an unguided student
+        first, many = (
+            [r.guided for r in self.assistant_recipes.distinct(one_teacher=one)]
+            for one in (True, False)
+        )
+        direct, guided = (
+            [r.guided for r in self.student_recipes.distinct(one_teacher=one)]
+            for one in (True, False)
+        )
+        alone = (len(first) - sum(first)) * sum(direct)  # after an unguided assistant
+        recipes = [len(direct), sum(first) * sum(guided) + alone, sum(many) * sum(guided)]
+        return sum(
+            math.comb(sum(w > width for w in self.assistant_widths), count) * recipes[min(count, 2)]
+            for width in self.student_widths
+            for count in range(self.min_assistants, self.max_assistants + 1)
+        )
+
+    @cached_property
+    def _first_assistant_recipe(self) -> Recipe:
+        return self.assistant_recipes.distinct(one_teacher=True)[0]
+
+
+def _with_one_teacher(pupil: Pupil, recipes: Recipes) -> Pupil:
+    assert pupil.recipe is not None
+    return replace(pupil, recipe=recipes.one_teacher(pupil.recipe))
 
 
 def _needed(assistants: tuple[Pupil, ...], student: Pupil) -> tuple[Pupil, ...]:

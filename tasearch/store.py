@@ -5,7 +5,7 @@ so that one file is either whole and true, or known to be damaged. Records are r
 
     hops/<key>.safetensors      a finished hop: weights, and its record
     partial/<key>.safetensors   a hop in flight: weights, optimizer, and its record so far
-    targets/<key>.safetensors   soft targets: a hop's logits on every training view
+    targets/<key>-<slot>.safetensors   soft targets: a hop's logits on one view of each sample
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class HopRecord:
     Args:
         widths: its lineage, ancestors first.
         recipes: of the lineage; None for a loaded teacher.
+        precision: of its training, "fp32" or "bf16".
         epoch: epochs done.
         epochs: at which the curve was taken.
         curve: validation accuracy at those epochs.
@@ -46,6 +47,7 @@ class HopRecord:
 
     widths: tuple[int, ...]
     recipes: tuple[Mapping[str, Any] | None, ...]
+    precision: str
     epoch: int
     epochs: tuple[int, ...]
     curve: tuple[float, ...]
@@ -102,6 +104,28 @@ class Store:
 
     def drop(self, kind: str, key: str) -> None:
         self._file(kind, key).unlink(missing_ok=True)
+
+    def touch(self, kind: str, key: str) -> None:
+        """Mark a file as used just now."""
+        with contextlib.suppress(OSError):  # it may have gone, or be somebody else's
+            os.utime(self._file(kind, key))
+
+    def trim(self, kind: str, limit: float) -> None:
+        """Delete the files of a kind that were not used for longest, down to `limit` bytes.
+
+        The one used last stays, whatever its size.
+        """
+        used: list[tuple[float, int, Path]] = []
+        for file in (self.path / kind).glob("*.safetensors"):
+            with contextlib.suppress(FileNotFoundError):  # another worker deletes, too
+                found = file.stat()
+                used.append((found.st_mtime, found.st_size, file))
+        total = sum(size for _, size, _ in used)
+        for _, size, file in sorted(used)[:-1]:
+            if total <= limit:
+                break
+            file.unlink(missing_ok=True)
+            total -= size
 
     def finished(self) -> list[str]:
         """Keys of all finished hops, whole or not, sorted."""
@@ -202,6 +226,7 @@ def _record(record: Mapping[str, Any]) -> HopRecord:
     return HopRecord(
         widths=tuple(record["widths"]),
         recipes=tuple(record["recipes"]),
+        precision=record["precision"],
         epoch=record["epoch"],
         epochs=tuple(record["epochs"]),
         curve=tuple(record["curve"]),

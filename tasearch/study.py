@@ -53,6 +53,9 @@ Temperatures = Annotated[
     BeforeValidator(_options),
     AfterValidator(_distinct),
 ]
+Edges = Annotated[
+    tuple[Literal["serial", "dense"], ...], BeforeValidator(_options), AfterValidator(_distinct)
+]
 Positives = Annotated[tuple[Positive, ...], BeforeValidator(_options), AfterValidator(_distinct)]
 Shares = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1)], ...],
@@ -118,10 +121,20 @@ class TeacherSection(Section):
 class Distilled(Section):
     """Keys that assistants and students share; a list is searched."""
 
-    loss: Losses = key(("kd",), '"kd" (Hinton), "ce" (labels alone), or "package.module:function"')
+    loss: Losses = key(
+        ("kd",),
+        '"kd" (Hinton), "kd-std" (kd of standardised logits), "dist", "dkd", "ce" (labels alone), '
+        'or "package.module:function"',
+    )
     temperature: Temperatures = key((4.0,), "softens both sides of the distillation term")
     alpha: Shares = key(
         (0.9,), "weight of the distillation term, above 0; the labels have the rest"
+    )
+    edges: Edges = key(
+        ("serial",), '"serial", taught by the pupil before, or "dense", by all ancestors (DGKD)'
+    )
+    drop: Annotated[float, Field(ge=0, lt=1)] = key(
+        0.25, "chance that a dense pupil does without an assistant in a step"
     )
     learning_rate: Positives = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training part")
@@ -146,13 +159,31 @@ class StudentSection(Distilled):
 class TrainingSection(Section):
     """What all trainings share."""
 
-    batch_size: Annotated[int, Field(ge=2)] = key(64, "samples a step")
-    weight_decay: Annotated[float, Field(ge=0)] = key(
-        1e-4, "AdamW's, on matrices and kernels; norms and biases have none"
+    views: Literal["none", "flip", "crop4+flip"] = key(
+        "none", "augmented views of images, the same for pupils and their ancestors"
     )
-    warmup: Share = key(0.05, "share of all steps in which the learning rate rises; then cosine")
+    batch_size: Annotated[int, Field(ge=2)] = key(64, "samples a step")
+    optimizer: Literal["adamw", "sgd"] = key("adamw", '"adamw", or "sgd" with Nesterov momentum')
+    momentum: Annotated[float, Field(ge=0, lt=1)] = key(0.9, "of sgd")
+    weight_decay: Annotated[float, Field(ge=0)] = key(
+        1e-4, "on matrices and kernels; norms and biases have none"
+    )
+    schedule: Literal["cosine", "one-cycle"] = key(
+        "cosine", "of the learning rate after its warm-up; one-cycle moves the momentum too"
+    )
+    warmup: Share = key(0.05, "share of all steps in which the learning rate rises")
+    clip: Positive | None = key(None, "largest norm of a step's gradient")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = key(
+        None, "decay of a moving average of the weights, evaluated and kept in their place"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = key(
+        "auto", "of training; auto is bf16 on CUDA, and on CPU what a probe finds faster"
+    )
     threads: Annotated[int, Field(ge=1)] = key(
         1, "of a training on CPU; another number rounds differently"
+    )
+    targets_gb: Positive = key(
+        10.0, "room for soft targets in the run directory; the oldest unused go first"
     )
 
 
@@ -252,7 +283,8 @@ class Study(Section):
         section: Distilled = getattr(self, role)
         options = {name: getattr(section, name) for name in SEARCHED}
         first = {name: values[0] for name, values in options.items()}
-        return Recipes(base=self._recipe(epochs=section.epochs, **first), options=options)
+        own = {"epochs": section.epochs, "drop": section.drop}
+        return Recipes(base=self._recipe(**own, **first), options=options)
 
     def teacher_recipe(self) -> Recipe | None:
         """None where the teacher is loaded."""
@@ -262,6 +294,8 @@ class Study(Section):
             loss=LABELS_ONLY,
             temperature=1.0,
             alpha=0.0,
+            edges="serial",
+            drop=0.0,
             epochs=self.teacher.epochs,
             learning_rate=self.teacher.learning_rate,
         )
@@ -270,14 +304,20 @@ class Study(Section):
         shared = self.training
         return Recipe(
             batch_size=shared.batch_size,
-            weight_decay=shared.weight_decay,
+            optimizer=shared.optimizer,
+            momentum=shared.momentum,
+            schedule=shared.schedule,
             warmup=shared.warmup,
+            weight_decay=shared.weight_decay,
+            clip=shared.clip,
+            ema=shared.ema,
             **own,
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes two study files the same study: all but its length and its place."""
-        values = self.model_dump(mode="json", exclude={"root": True, "search": {"trials"}})
+        """What makes two study files the same study: all but its length, place and room."""
+        unlike: Any = {"root": True, "search": {"trials"}, "training": {"targets_gb"}}
+        values = self.model_dump(mode="json", exclude=unlike)
         flat: dict[str, Any] = {}
         for section, value in values.items():
             if isinstance(value, dict):

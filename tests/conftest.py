@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
     "teacher": {"width": 16, "epochs": 3},
     "assistants": {"max": 2, "widths": [12, 8, 6], "epochs": 3},
     "student": {"widths": [6, 4, 2], "epochs": 4},
+    "training": {"precision": "fp32"},
     "latency": {"backend": "torch"},
     "search": {"trials": 10, "rungs": 4, "evidence": 3},
 }

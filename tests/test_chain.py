@@ -10,15 +10,31 @@ KD = Recipe(
     loss="kd",
     temperature=4.0,
     alpha=0.9,
+    edges="serial",
+    drop=0.25,
     epochs=5,
     learning_rate=0.01,
     batch_size=32,
-    weight_decay=0.0,
+    optimizer="adamw",
+    momentum=0.9,
+    schedule="cosine",
     warmup=0.1,
+    weight_decay=0.0,
+    clip=None,
+    ema=None,
 )
 CE = replace(KD, loss="ce")
 SETTING = Setting(
-    data="d", family="cnn", losses=(), seed=0, replicate=0, threads=1, trainer=1, device="cpu"
+    data="d",
+    family="cnn",
+    losses=(),
+    seed=0,
+    replicate=0,
+    threads=1,
+    trainer=1,
+    device="cpu",
+    views="none",
+    precision=(),
 )
 
 
@@ -44,7 +60,7 @@ def test_common_prefixes_have_common_keys() -> None:
     assert a[2] != b[2]
 
 
-@pytest.mark.parametrize("field", [f.name for f in fields(SETTING) if f.name != "losses"])
+@pytest.mark.parametrize("field", [f.name for f in fields(SETTING) if f.type in ("str", "int")])
 def test_a_key_depends_on_the_whole_setting(field: str) -> None:
     hop = Hop(lineage=(Pupil(width=8, recipe=CE),))
     value = getattr(SETTING, field)
@@ -67,6 +83,30 @@ def test_a_key_depends_on_every_recipe_and_on_the_teachers_origin() -> None:
 def test_what_a_pupil_of_labels_alone_ignores_is_not_in_its_key() -> None:
     cold = replace(CE, temperature=1.0, alpha=0.5)
     assert chain(64, 6, last=CE).hop().key(SETTING) == chain(64, 6, last=cold).hop().key(SETTING)
+
+
+def test_edges_of_a_pupil_with_one_teacher_are_not_in_its_key() -> None:
+    dense = replace(KD, edges="dense")
+    assert chain(64, 6, last=dense).hop().key(SETTING) == chain(64, 6).hop().key(SETTING)
+    assert chain(64, 24, 6, last=dense).hop().key(SETTING) != chain(64, 24, 6).hop().key(SETTING)
+    dropping = replace(dense, drop=0.5)
+    longer = [chain(64, 24, 6, last=recipe).hop() for recipe in (dense, dropping)]
+    assert longer[0].key(SETTING) != longer[1].key(SETTING)
+
+
+def test_teachers_are_the_pupil_before_or_all_ancestors() -> None:
+    dense = replace(KD, edges="dense")
+    assert [hop.label for hop in chain(64, 24, 6).hop().teachers] == ["64 → 24"]
+    found = [hop.label for hop in chain(64, 24, 6, last=dense).hop().teachers]
+    assert found == ["64", "64 → 24"]
+    assert chain(64, 6, last=CE).hop().teachers == ()
+
+
+def test_precision_counts_where_the_lineage_is_trained() -> None:
+    mixed = replace(SETTING, precision=((64, "fp32"), (24, "bf16"), (6, "fp32")))
+    other = replace(SETTING, precision=((64, "fp32"), (24, "fp32"), (6, "fp32")))
+    assert chain(64, 6).hop().key(mixed) == chain(64, 6).hop().key(other)
+    assert chain(64, 24, 6).hop().key(mixed) != chain(64, 24, 6).hop().key(other)
 
 
 def test_a_users_loss_counts_where_the_lineage_uses_it() -> None:

@@ -341,7 +341,7 @@ def test_a_poor_teacher_is_told(rerun: Any) -> None:
 def test_a_users_loss_is_tried_before_anything_is_written(
     rerun: Any, tmp_path: Path, body: str, message: str
 ) -> None:
-    (tmp_path / "own.py").write_text(f"def f(logits, labels, targets, recipe):\n    {body}\n")
+    (tmp_path / "own.py").write_text(f"def f(logits, labels, targets, terms):\n    {body}\n")
     study = tiny(student={"loss": "own:f"}).model_copy(update={"root": str(tmp_path)})
     with pytest.raises(StudyError) as error:
         rerun(study)
@@ -444,7 +444,7 @@ def test_a_users_sampler_and_loss(tmp_path: Path, rerun: Any) -> None:
         "import torch.nn.functional as F\n"
         "def sampler(seed):\n"
         "    return optuna.samplers.RandomSampler(seed=seed)\n"
-        "def matching(logits, labels, targets, recipe):\n"
+        "def matching(logits, labels, targets, terms):\n"
         "    return F.mse_loss(logits, targets)\n"
     )
     study = tiny(search={"sampler": "own:sampler"}, student={"loss": "own:matching"})

@@ -11,7 +11,14 @@ import torch
 from tasearch.errors import StoreError
 from tasearch.store import HopRecord, Store, seal, verify, write_atomic
 
-RECORD = HopRecord(widths=(8, 4), recipes=(None, {"a": 1}), epoch=3, epochs=(1, 3), curve=(0.5, 1))
+RECORD = HopRecord(
+    widths=(8, 4),
+    recipes=(None, {"a": 1}),
+    precision="fp32",
+    epoch=3,
+    epochs=(1, 3),
+    curve=(0.5, 1),
+)
 TENSORS = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3), "h": torch.ones(2).half()}
 
 

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import itertools
-import math
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from sklearn.datasets import load_digits
 
 from tasearch.chain import Chain, Hop, Pupil
 from tasearch.data import load_data
@@ -18,11 +18,9 @@ from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.models import Models
 from tasearch.store import Store
 from tasearch.study import Study
-from tasearch.train import Trainer
-from tasearch.train.loop import learning_rate, make_optimizer, predict, rung_epochs
-from tasearch.train.losses import LOSSES
+from tasearch.train import Trainer, targets
+from tasearch.train.loop import evaluate, rung_epochs
 from tests.conftest import tiny
-from tests.test_chain import CE, KD
 
 DEVICES = [
     "cpu",
@@ -41,6 +39,7 @@ def trainer(folder: Path, study: Study | None = None, device: str = "cpu") -> Tr
         data=data,
         store=Store(folder),
         device=torch.device(device),
+        precision=dict.fromkeys(study.widths, study.training.precision),
     )
 
 
@@ -58,70 +57,19 @@ def train_all(own: Trainer, lineage: list[Hop]) -> None:
             pass
 
 
-# Losses
-
-
-def by_hand(logits: Tensor, labels: Tensor, targets: Tensor, t: float, alpha: float) -> float:
-    """The distillation loss in plain Python, sample by sample, class by class."""
-    total = 0.0
-    for z, y, v in zip(logits.tolist(), labels.tolist(), targets.tolist(), strict=True):
-
-        def shares(values: list[float], t: float) -> list[float]:
-            powers = [math.exp(value / t) for value in values]
-            return [p / sum(powers) for p in powers]
-
-        soft, goal = shares(z, t), shares(v, t)
-        divergence = sum(q * math.log(q / p) for p, q in zip(soft, goal, strict=True))
-        total += (1 - alpha) * -math.log(shares(z, 1.0)[y]) + alpha * t * t * divergence
-    return total / len(labels)
-
-
-@given(st.integers(0, 1000), st.floats(0.5, 20), st.floats(0, 1), st.integers(2, 12))
-@settings(max_examples=50)
-def test_kd_is_hintons(seed: int, t: float, alpha: float, classes: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    logits, targets = (
-        torch.randn(5, classes, generator=generator, dtype=torch.float64) * 3 for _ in range(2)
+def image_study(folder: Path, views: str, **sections: Any) -> Study:
+    """A study of 16x16 images in two colours, made from digits."""
+    digits = load_digits()
+    x = np.kron(digits.images[:360], np.ones((2, 2)))[:, None].repeat(2, 1)
+    np.savez(folder / "images.npz", x_train=x.astype(np.uint8), y_train=digits.target[:360])
+    training = {"views": views, **sections.pop("training", {})}
+    study = tiny(
+        data={"source": "npz", "path": "images.npz", "layout": "chw"},
+        model={"family": "cnn"},
+        training=training,
+        **sections,
     )
-    labels = torch.randint(classes, (5,), generator=generator)
-    recipe = replace(KD, temperature=t, alpha=alpha)
-    expected = by_hand(logits, labels, targets, t, alpha)
-    assert LOSSES["kd"](logits, labels, targets, recipe).item() == pytest.approx(expected)
-
-
-def test_kd_does_not_depend_on_the_number_of_classes_or_samples() -> None:
-    """The default mean of KLDivLoss divides by the classes too, and distillation vanishes."""
-    logits, targets = torch.randn(4, 6), torch.randn(4, 6)
-    labels = torch.zeros(4, dtype=torch.int64)
-    recipe = replace(KD, alpha=1.0)
-    once = LOSSES["kd"](logits, labels, targets, recipe)
-    padding = torch.full((4, 94), -1e4)
-    wide = LOSSES["kd"](
-        torch.cat([logits, padding], 1), labels, torch.cat([targets, padding], 1), recipe
-    )
-    twice = LOSSES["kd"](logits.repeat(2, 1), labels.repeat(2), targets.repeat(2, 1), recipe)
-    assert torch.allclose(once, wide)
-    assert torch.allclose(once, twice)
-
-
-def test_limits_and_gradients_of_kd() -> None:
-    logits = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
-    targets = torch.randn(4, 5, dtype=torch.float64)
-    labels = torch.tensor([0, 1, 2, 4])
-    alone = LOSSES["kd"](logits, labels, targets, replace(KD, alpha=0.0))
-    assert torch.allclose(alone, F.cross_entropy(logits, labels))
-    same = LOSSES["kd"](targets, labels, targets, replace(KD, alpha=1.0))
-    assert same.item() == pytest.approx(0.0, abs=1e-12)
-    hot = LOSSES["kd"](logits, labels, targets, replace(KD, alpha=1.0, temperature=1e4))
-    gap = (logits - logits.mean(1, keepdim=True)) - (targets - targets.mean(1, keepdim=True))
-    assert torch.allclose(hot, gap.square().sum(1).mean() / (2 * 5), rtol=1e-3)
-    assert torch.autograd.gradcheck(lambda z: LOSSES["kd"](z, labels, targets, KD), (logits,))
-
-
-def test_cross_entropy_needs_no_targets() -> None:
-    logits, labels = torch.randn(4, 5), torch.tensor([0, 1, 2, 4])
-    expected = -logits.log_softmax(1)[torch.arange(4), labels].mean()
-    assert torch.allclose(LOSSES["ce"](logits, labels, None, CE), expected)
+    return study.model_copy(update={"root": str(folder)})
 
 
 # The loop
@@ -134,24 +82,6 @@ def test_rungs_are_distinct_epochs_up_to_the_last(epochs: int, rungs: int) -> No
     assert found[-1] == epochs
     assert found[0] >= 1
     assert len(found) == min(epochs, rungs)
-
-
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
-    recipe = replace(KD, learning_rate=0.5, warmup=0.1)
-    rates = [learning_rate(step, 100, recipe) for step in range(100)]
-    assert max(rates) == pytest.approx(0.5)
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.001
-    flat = [learning_rate(step, 10, replace(recipe, warmup=0.0)) for step in range(10)]
-    assert flat[0] == 0.5
-
-
-def test_norms_and_biases_do_not_decay() -> None:
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    groups = make_optimizer(net, replace(KD, weight_decay=0.1)).param_groups
-    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
-    assert decayed == {id(net[0].weight)}
 
 
 # The trainer
@@ -171,9 +101,18 @@ def test_a_hop_learns(tmp_path: Path, device: str) -> None:
     assert record.epochs == (2, 4, 6, 8)
 
 
-def test_resuming_equals_never_stopping(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "training",
+    [
+        {},
+        {"optimizer": "sgd", "schedule": "one-cycle", "ema": 0.9, "clip": 1.0},
+        {"precision": "bf16", "views": "flip", "ema": 0.99},
+    ],
+    ids=["adamw", "sgd", "bf16"],
+)
+def test_resuming_equals_never_stopping(tmp_path: Path, training: dict[str, Any]) -> None:
     """Stop after every single epoch, with a new trainer each time: the same files, bit for bit."""
-    study = tiny(model={"family": "cnn"})
+    study = tiny(model={"family": "cnn"}, training=training, student={"edges": "dense"})
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     lineage = hops(study, 8, 4)
     train_all(trainer(straight, study), lineage)
@@ -232,20 +171,93 @@ def test_pupils_of_one_width_start_alike_whatever_teaches_them(tmp_path: Path) -
     assert all(torch.equal(ends[0][0][name], ends[1][0][name]) for name in ends[0][0])
 
 
-def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path) -> None:
-    study = tiny(model={"family": "cnn"})
+@pytest.mark.parametrize("views", ["none", "flip", "crop4+flip"])
+def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path, views: str) -> None:
+    """In every epoch, for each sample, on the very view that the pupil sees."""
+    study = image_study(tmp_path, views)
     own = trainer(tmp_path, study)
-    teacher = hops(study, 4)[0]
-    train_all(own, [teacher])
-    cached = own._targets(teacher)
-    online = predict(own.net(teacher), own.x)
-    assert not own.net(teacher).training
-    assert torch.equal(cached, online.half().float())
-    assert torch.equal(own._targets(teacher), cached)  # now read from the store
-    assert not cached.requires_grad
-    file = tmp_path / "targets" / f"{own.key(teacher)}.safetensors"
+    lineage = hops(study, 8, 4)
+    train_all(own, lineage[:2])
+    for ancestor in lineage[:2]:
+        net = own.net(ancestor)
+        assert not net.training
+        cached = own._guide(Hop(lineage=(*ancestor.lineage, lineage[-1].pupil)))
+        for epoch in range(4):
+            slot = own.views.slot(epoch)
+            for samples in torch.randperm(len(own.views)).split(50):
+                with torch.no_grad():
+                    online = net(own.views.batch(samples, slot))
+                found = cached(slot)[0][samples]
+                assert found.dtype == torch.float16
+                assert not found.requires_grad
+                assert torch.allclose(found.float(), online, rtol=2**-10, atol=1e-5)
+
+
+def test_targets_are_kept_checked_and_made_once(tmp_path: Path, monkeypatch: Any) -> None:
+    study = tiny(model={"family": "cnn"})
+    lineage = hops(study, 4)
+    own = trainer(tmp_path, study)
+    train_all(own, lineage[:1])
+    passes = []
+    usual = targets.view_logits
+    monkeypatch.setattr(targets, "view_logits", lambda *a: passes.append(a) or usual(*a))
+    first = own._guide(lineage[1])(0)
+    file = tmp_path / "targets" / f"{own.key(lineage[0])}-0.safetensors"
+    assert len(passes) == 1 and file.is_file()
+    again = trainer(tmp_path, study)
+    assert torch.equal(again._guide(lineage[1])(0), first)
+    assert len(passes) == 1
     file.write_bytes(file.read_bytes()[:-2])
-    assert torch.equal(own._targets(teacher), cached)  # damaged, so made again
+    assert torch.equal(trainer(tmp_path, study)._guide(lineage[1])(0), first)
+    assert len(passes) == 2
+
+
+def test_targets_are_of_the_views_that_epochs_use(tmp_path: Path) -> None:
+    study = image_study(tmp_path, "crop4+flip")
+    own = trainer(tmp_path, study)
+    lineage = hops(study, 8, 4)
+    train_all(own, lineage)
+    found = sorted(file.stem for file in (tmp_path / "targets").iterdir())
+    ancestors = [(own.key(lineage[0]), 3), (own.key(lineage[1]), 4)]
+    assert found == sorted(f"{key}-{slot}" for key, n in ancestors for slot in range(n))
+
+
+def test_targets_keep_to_their_room(tmp_path: Path) -> None:
+    study = image_study(tmp_path, "crop4+flip", training={"targets_gb": 1.1e-5})
+    own = trainer(tmp_path, study)
+    train_all(own, hops(study, 8, 4))
+    files = list((tmp_path / "targets").iterdir())
+    assert 1 <= len(files) < 7
+    assert sum(file.stat().st_size for file in files) <= 1.1e4
+
+
+def test_a_dense_pupil_learns_from_all_its_ancestors(tmp_path: Path) -> None:
+    study = tiny(student={"edges": "dense", "drop": 0.0})
+    own = trainer(tmp_path, study)
+    lineage = hops(study, 8, 4)
+    train_all(own, lineage)
+    both = own._guide(lineage[-1])(0)
+    serial = [own._guide(hops(tiny(), 8, 4)[i])(0) for i in (1, 2)]
+    assert torch.equal(both, torch.cat(serial))
+    other = tiny(student={"edges": "dense", "drop": 0.9})
+    dropping = hops(other, 8, 4)[-1]
+    train_all(trainer(tmp_path, other), [dropping])
+    ends = [own.store.load("hops", own.key(hop)) for hop in (lineage[-1], dropping)]
+    assert not torch.equal(ends[0][0]["1.weight"], ends[1][0]["1.weight"])
+
+
+def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
+    study = tiny(training={"ema": 0.9})
+    own, teacher = trainer(tmp_path, study), hops(study, 4)[0]
+    train_all(own, [teacher])
+    record = own.saved(teacher)
+    assert record is not None
+    assert evaluate(own.net(teacher), *own.validation) == record.curve[-1]
+    plain = trainer(tmp_path / "plain")
+    train_all(plain, [hops(tiny(), 4)[0]])
+    live = plain.net(hops(tiny(), 4)[0]).state_dict()
+    kept = own.net(teacher).state_dict()
+    assert not torch.equal(live["1.weight"], kept["1.weight"])
 
 
 def test_a_teachers_hop_is_not_changed_by_its_pupils(tmp_path: Path) -> None:

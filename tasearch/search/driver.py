@@ -74,6 +74,7 @@ class Driver:
             data=prepared.data,
             store=self.store,
             device=prepared.device,
+            precision=prepared.snapshot.precision,
         )
         search = self.study.search
         self.sampler = ChainSampler(self.space, make_sampler(self.study), self.study.seed)

@@ -21,7 +21,9 @@ from tasearch.search.sampler import make_sampler, try_sampler
 from tasearch.space import Space
 from tasearch.study import Study
 from tasearch.train.losses import LOSSES, Loss, check_loss
+from tasearch.train.precision import choose_precisions
 from tasearch.train.trainer import TRAINER_VERSION
+from tasearch.train.views import check_views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ def prepare(
     data = load_data(study)
     for name, (loss, recipe) in losses.items():
         check_loss(loss, name, recipe, data.num_classes)
+    check_views(study.training.views, data.in_shape)
     models = Models.of(study, data)
     inputs = _inputs(study, [*losses], data, models, where)
     if run.exists:
@@ -90,6 +93,7 @@ def prepare(
             space=0,
             measured=measured,
             setup=_setup(study, data),
+            precision=_precision(study, models, data, where, runs_dir, latency_from),
             device=words,
         )
     space = make_space(study, models, snapshot.measured)
@@ -123,6 +127,35 @@ def _inputs(
         "device": device.type,
         "version of the trainer": str(TRAINER_VERSION),
     }
+
+
+def _precision(
+    study: Study,
+    models: Models,
+    data: Dataset,
+    device: torch.device,
+    runs_dir: str | Path,
+    latency_from: str | Path | None,
+) -> dict[int, str]:
+    """Of training, for each width; a loaded teacher is not trained.
+
+    A run that lends its latencies lends what its probe found as well, so that both train alike.
+    """
+    training = study.training
+    trained = study.widths if study.teacher_recipe() else study.widths[1:]
+    if latency_from is not None and training.precision == "auto":
+        given = RunDir.open(latency_from, runs_dir).read().precision
+        if {*trained} <= {*given}:
+            return {width: given[width] for width in trained}
+    return choose_precisions(
+        training.precision,
+        models.build,
+        trained,
+        in_shape=data.in_shape,
+        batch=training.batch_size,
+        device=device,
+        threads=training.threads,
+    )
 
 
 def _setup(study: Study, data: Dataset) -> dict[str, Any]:

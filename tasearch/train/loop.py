@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from tasearch.chain import Recipe, derived_seed
 from tasearch.errors import TrainingError
-from tasearch.train.losses import Loss
+from tasearch.train.losses import Loss, Terms, dropped, guided_loss, ramp
+from tasearch.train.optimizer import OPTIMIZERS, SCHEDULES, Average, Flat, clip, set_rates
+from tasearch.train.views import Views
 
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH = 256
+BLOCK_BYTES = 8 * 2**20  # of samples gathered at once, for small batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +37,64 @@ class Progress:
     accuracy: float | None
 
 
-@dataclass(kw_only=True)
 class State:
     """A model in training; what a checkpoint holds.
 
     Args:
-        net: on the device.
-        optimizer: over its parameters.
+        net: on the device; its parameters become views of flat ones.
+        recipe: of the pupil.
+
+    Attributes:
         epoch: epochs done.
         rungs: epochs at which it was evaluated so far.
         curve: validation accuracy at those.
     """
 
-    net: nn.Module
-    optimizer: torch.optim.Optimizer
-    epoch: int = 0
-    rungs: list[int] = field(default_factory=list)
-    curve: list[float] = field(default_factory=list)
+    def __init__(self, net: nn.Module, recipe: Recipe) -> None:
+        self.net, self.recipe = net, recipe
+        self.flat = Flat(net)
+        self.optimizer = OPTIMIZERS[recipe.optimizer](self.flat, recipe)
+        self.average = Average(self.flat, recipe.ema) if recipe.ema is not None else None
+        self.epoch = 0
+        self.rungs: list[int] = []
+        self.curve: list[float] = []
+
+    @contextlib.contextmanager
+    def result(self) -> Iterator[nn.Module]:
+        """The net with the weights that count: their average, where there is one."""
+        if self.average is not None:
+            self.average.swap()
+        try:
+            yield self.net
+        finally:
+            if self.average is not None:
+                self.average.swap()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What a pupil learns from, and how.
+
+    Args:
+        views: the training part.
+        y: int64 (samples,), its labels.
+        targets: for a slot of the views, the teachers' logits on it, float16 (ancestors, samples,
+            classes), the oldest ancestor first; None for labels alone.
+        validation: x, float32 standardized (samples, *in_shape), and y.
+        loss: what the recipe names.
+        rungs: number of evaluations.
+        bf16: whether forward passes run under bfloat16 autocast.
+        noise: what seeds derive from.
+    """
+
+    views: Views
+    y: Tensor
+    targets: Callable[[int], Tensor] | None
+    validation: tuple[Tensor, Tensor]
+    loss: Loss
+    rungs: int
+    bf16: bool
+    noise: tuple[int, ...]
 
 
 def rung_epochs(epochs: int, rungs: int) -> list[int]:
@@ -58,80 +102,60 @@ def rung_epochs(epochs: int, rungs: int) -> list[int]:
     return sorted({math.ceil(epochs * i / rungs) for i in range(1, rungs + 1)})
 
 
-def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; vectors (norms and biases) have no weight decay."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    vectors = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
-
-
-def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
-    """Linear warm-up, then half a cosine to zero; a function of the step alone."""
-    warm = recipe.warmup * steps
-    rise = min(1.0, (step + 1) / warm) if warm else 1.0
-    fall = max(0.0, step - warm) / max(1.0, steps - warm)
-    return recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * fall))
-
-
-def train(
-    state: State,
-    *,
-    x: Tensor,
-    y: Tensor,
-    targets: Tensor | None,
-    validation: tuple[Tensor, Tensor],
-    recipe: Recipe,
-    loss: Loss,
-    rungs: int,
-    noise: tuple[int, ...],
-) -> Iterator[Progress]:
+def train(state: State, lesson: Lesson) -> Iterator[Progress]:
     """Train to the end of the recipe, one epoch for each value yielded.
 
     Stopping between two values loses nothing: a state put back goes on, bit for bit on CPU. The
-    order of samples and the noise within models depend on `noise` and the epoch alone.
+    order of samples and the noise within models depend on the lesson's noise and the epoch alone.
 
     Args:
         state: changed in place.
-        x: float32 (samples, *in_shape), standardized, on the device.
-        y: int64 (samples,).
-        targets: (samples, classes), the ancestor's logits on x; None without an ancestor.
-        validation: (x, y) likewise.
-        recipe: of the pupil.
-        loss: what the recipe names.
-        rungs: number of evaluations.
-        noise: what seeds derive from.
+        lesson: what is learned.
 
     Raises:
         TrainingError: where the loss is not finite.
     """
-    size = min(recipe.batch_size, len(x))
-    steps = len(x) // size  # a rest too small for a batch waits for another epoch's order
-    milestones = set(rung_epochs(recipe.epochs, rungs))
-    groups = state.optimizer.param_groups
+    net, flat, optimizer, recipe = state.net, state.flat, state.optimizer, state.recipe
+    views, device = lesson.views, lesson.y.device
+    size = min(recipe.batch_size, len(views))
+    steps = len(views) // size  # a rest too small for a batch waits for another epoch's order
+    schedule, milestones = SCHEDULES[recipe.schedule], rung_epochs(recipe.epochs, lesson.rungs)
     while state.epoch < recipe.epochs:
-        epoch = state.epoch
-        order = torch.Generator().manual_seed(derived_seed("order", *noise, epoch))
-        permutation = torch.randperm(len(x), generator=order).to(x.device)
-        total = torch.zeros((), device=x.device)
-        state.net.train()
-        with seeded(derived_seed("noise", *noise, epoch), x.device):
-            for step in range(steps):
-                rate = learning_rate(epoch * steps + step, recipe.epochs * steps, recipe)
-                for group in groups:
-                    group["lr"] = rate
-                batch = permutation[step * size : (step + 1) * size]
-                logits = state.net(x[batch])
-                guide = None if targets is None else targets[batch]
-                value = loss(logits, y[batch], guide, recipe)
-                state.optimizer.zero_grad(set_to_none=True)
+        epoch, slot = state.epoch, views.slot(state.epoch)
+        chance = torch.Generator().manual_seed(derived_seed("order", *lesson.noise, epoch))
+        order = torch.randperm(len(views), generator=chance)[: steps * size].to(device)
+        targets = lesson.targets(slot) if lesson.targets else None
+        kept = None
+        if targets is not None and len(targets) > 1:
+            kept = dropped(len(targets), steps, recipe.drop, chance).to(device)
+        terms = Terms(
+            temperature=recipe.temperature, alpha=recipe.alpha, ramp=ramp(epoch, recipe.epochs)
+        )
+        total = torch.zeros((), device=device)
+        step = epoch * steps
+        net.train()
+        with seeded(derived_seed("noise", *lesson.noise, epoch), device):
+            for x, y, guides in batches(views, lesson.y, targets, order, slot, size):
+                set_rates(optimizer, *schedule(step, recipe.epochs * steps, recipe))
+                with torch.autocast(device.type, torch.bfloat16, enabled=lesson.bf16):
+                    logits = net(x)
+                logits = logits.float()
+                if guides is None:
+                    value = lesson.loss(logits, y, None, terms)
+                elif kept is None:
+                    value = lesson.loss(logits, y, guides[0], terms)
+                else:
+                    mask = kept[step - epoch * steps]
+                    value = guided_loss(lesson.loss, logits, y, guides, terms, mask)
+                flat.zero_grad()
                 value.backward()  # type: ignore[no-untyped-call]
-                state.optimizer.step()
+                if recipe.clip is not None:
+                    clip(flat, recipe.clip)
+                optimizer.step()
+                if state.average is not None:
+                    state.average.update(step)
                 total += value.detach()
+                step += 1
         mean = float(total) / steps
         if not math.isfinite(mean):
             raise TrainingError(
@@ -140,10 +164,32 @@ def train(
         state.epoch = epoch + 1
         accuracy = None
         if state.epoch in milestones:
-            accuracy = evaluate(state.net, *validation)
+            with state.result() as result:
+                accuracy = evaluate(result, *lesson.validation)
             state.rungs.append(state.epoch)
             state.curve.append(accuracy)
         yield Progress(epoch=state.epoch, epochs=recipe.epochs, loss=mean, accuracy=accuracy)
+
+
+def batches(
+    views: Views, y: Tensor, targets: Tensor | None, order: Tensor, slot: int, size: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Batches (x, y, targets of each ancestor) in an order, gathered several at a time.
+
+    A gather costs about the same call for one batch of a small data set as for all of them.
+    """
+    sample_bytes = 4 * math.prod(views.shape)
+    block = size * max(1, BLOCK_BYTES // (size * sample_bytes))
+    for samples in torch.split(order, block):
+        x, labels = views.batch(samples, slot), y[samples]
+        guides = None if targets is None else targets[:, samples].float()
+        for start in range(0, len(samples), size):
+            end = start + size
+            yield (
+                x[start:end],
+                labels[start:end],
+                None if guides is None else guides[:, start:end],
+            )
 
 
 @torch.inference_mode()
@@ -178,7 +224,10 @@ def pack(state: State) -> dict[str, Tensor]:
     tensors = {f"net.{name}": t for name, t in state.net.state_dict().items()}
     for index, slots in state.optimizer.state_dict()["state"].items():
         for name, value in slots.items():
-            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+            if value is not None:
+                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    for index, value in enumerate(state.average.values if state.average else ()):
+        tensors[f"average.{index}"] = value
     return tensors
 
 
@@ -194,3 +243,5 @@ def unpack(state: State, tensors: Mapping[str, Tensor]) -> None:
             slots.setdefault(int(index), {})[slot] = tensor
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    for position, average in enumerate(state.average.values if state.average else ()):
+        average.copy_(tensors[f"average.{position}"])

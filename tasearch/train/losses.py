@@ -1,13 +1,18 @@
-"""Losses of a pupil. A loss is a function `(logits, labels, targets, recipe) -> scalar`.
+"""Losses of a pupil. A loss is a function `(logits, labels, targets, terms) -> scalar`.
 
 logits   float (batch, classes), the pupil's
 labels   int64 (batch,)
-targets  float (batch, classes), the ancestor's raw logits; None without an ancestor
+targets  float (batch, classes), an ancestor's raw logits; None without an ancestor
+terms    what weighs the loss's terms
+
+Every loss is (1 - alpha) times the cross-entropy of the labels, plus alpha times a distillation
+term. None branches on values, so that weights may be tensors on the device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,43 +21,160 @@ from torch import Tensor
 from tasearch.chain import LABELS_ONLY, Recipe
 from tasearch.errors import StudyError, first_line
 
-Loss = Callable[[Tensor, Tensor, Tensor | None, Recipe], Tensor]
+WARMUP = 20 / 240  # of all epochs, over which DKD's weight rises in its source
+NON_TARGET = 8.0  # DKD's beta; its alpha is 1
+EPSILON = 1e-7  # keeps a constant row from dividing by zero
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, recipe: Recipe) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What weighs the terms of a loss.
+
+    Args:
+        temperature: softens both sides of the distillation term.
+        alpha: weight of the distillation term; 1 - alpha is that of the labels.
+        ramp: 0 .. 1, how far a loss with a warm-up has warmed up.
+    """
+
+    temperature: float | Tensor
+    alpha: float | Tensor
+    ramp: float | Tensor = 1.0
+
+
+Loss = Callable[[Tensor, Tensor, Tensor | None, Terms], Tensor]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
     """The labels alone: mean negative log-likelihood."""
     return F.cross_entropy(logits, labels)
 
 
-def kd(logits: Tensor, labels: Tensor, targets: Tensor | None, recipe: Recipe) -> Tensor:
-    """(1 - a) CE + a T² KL(teacher at T || pupil at T), the mean over samples.
+def kd(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
+    """T² KL(teacher at T || pupil at T), the mean over samples.
 
     Hinton et al., 1503.02531, section 2: T² keeps the size of the gradient when T changes.
     """
     assert targets is not None
-    t, alpha = recipe.temperature, recipe.alpha
-    divergence = F.kl_div(
-        F.log_softmax(logits / t, dim=1),
-        F.log_softmax(targets / t, dim=1),
-        reduction="batchmean",
-        log_target=True,
+    return _mixed(logits, labels, _divergence(logits, targets, terms.temperature), terms)
+
+
+def kd_std(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
+    """`kd` of logits that are standardised over the classes first, so that scales do not matter.
+
+    Sun et al., 2403.01427, algorithm 1; the standard deviation is the unbiased one.
+    """
+    assert targets is not None
+    divergence = _divergence(_z_scores(logits), _z_scores(targets), terms.temperature)
+    return _mixed(logits, labels, divergence, terms)
+
+
+def dist(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
+    """T² times what the probabilities' correlations lack of 1: of each sample, of each class.
+
+    DIST (Huang et al., 2205.10536), equations 8 to 10, with beta = gamma = 1 within alpha.
+    """
+    assert targets is not None
+    t = terms.temperature
+    ours, theirs = F.softmax(logits / t, dim=1), F.softmax(targets / t, dim=1)
+    between_classes = 1 - _pearson(ours, theirs, dim=1).mean()
+    within_classes = 1 - _pearson(ours, theirs, dim=0).mean()
+    return _mixed(logits, labels, t * t * (between_classes + within_classes), terms)
+
+
+def dkd(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
+    """T² (TCKD + 8 NCKD), times the warm-up.
+
+    Decoupled distillation (Zhao et al., 2203.08679), equation 7: the target class against all
+    others, and the others among themselves.
+    """
+    assert targets is not None
+    t = terms.temperature
+    target = labels[:, None] == torch.arange(logits.shape[1], device=labels.device)
+    ours, theirs = F.log_softmax(logits / t, dim=1), F.log_softmax(targets / t, dim=1)
+    our_rest, their_rest = (
+        p.masked_fill(target, -torch.inf).logsumexp(dim=1, keepdim=True) for p in (ours, theirs)
     )
-    return (1 - alpha) * F.cross_entropy(logits, labels) + alpha * t * t * divergence
+    right = (theirs.exp() * (theirs - ours)).masked_fill(~target, 0).sum(dim=1, keepdim=True)
+    binary = right + their_rest.exp() * (their_rest - our_rest)
+    weights = (theirs - their_rest).masked_fill(target, -torch.inf).exp()
+    gaps = (theirs - their_rest - ours + our_rest).masked_fill(target, 0)
+    divergence = binary.mean() + NON_TARGET * (weights * gaps).sum(dim=1).mean()
+    return _mixed(logits, labels, terms.ramp * t * t * divergence, terms)
+
+
+LOSSES: dict[str, Loss] = {
+    LABELS_ONLY: cross_entropy,
+    "kd": kd,
+    "kd-std": kd_std,
+    "dist": dist,
+    "dkd": dkd,
+}
+MANY_CLASSES = {
+    "kd-std": "two standardised logits are always 0.71 and -0.71, whatever they were",
+    "dist": "two probabilities of a sample always correlate fully",
+    "dkd": "beside the target there is one class, and nothing to learn among one",
+}
+
+
+def ramp(epoch: int, epochs: int) -> float:
+    """How far a loss with a warm-up has warmed up in an epoch (from 0) of so many."""
+    return min(1.0, (epoch + 1) / max(1.0, WARMUP * epochs))
+
+
+def guided_loss(
+    loss: Loss, logits: Tensor, labels: Tensor, targets: Tensor, terms: Terms, kept: Tensor
+) -> Tensor:
+    """Dense edges: the mean of a loss over the ancestors that are kept.
+
+    Densely guided distillation (Son et al., 2009.08825) takes the sum; the mean keeps its balance
+    between labels and teachers, and lets one learning rate serve serial and dense pupils.
+
+    Args:
+        loss: of one ancestor.
+        logits: (batch, classes).
+        labels: (batch,).
+        targets: (ancestors, batch, classes).
+        terms: of the loss.
+        kept: float (ancestors,), 1 for those that count.
+    """
+    parts = torch.stack([loss(logits, labels, target, terms) for target in targets])
+    return (parts * kept).sum() / kept.sum()
+
+
+def dropped(ancestors: int, steps: int, chance: float, generator: torch.Generator) -> Tensor:
+    """float (steps, ancestors): 0 where a step does without an assistant; the teacher stays.
+
+    Args:
+        ancestors: the teacher first.
+        steps: of an epoch.
+        chance: of each assistant to be left out.
+        generator: on CPU.
+    """
+    kept = (torch.rand(steps, ancestors, generator=generator) >= chance).float()
+    kept[:, 0] = 1.0
+    return kept
 
 
 def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
     """Try a loss on a batch of two.
 
     Raises:
-        StudyError: where it raises, or gives no scalar with a gradient.
+        StudyError: where it raises, gives no scalar with a gradient, or means nothing for two
+            classes.
     """
+    if num_classes == 2 and name in MANY_CLASSES:
+        raise StudyError(
+            f"loss {name!r} should have more than two classes to compare, the data have 2: "
+            f"{MANY_CLASSES[name]}; use 'kd'"
+        )
     logits = torch.linspace(-1, 1, 2 * num_classes).reshape(2, num_classes).requires_grad_()
     labels = torch.tensor([0, num_classes - 1])
+    terms = Terms(temperature=recipe.temperature, alpha=recipe.alpha)
     try:
-        value = loss(logits, labels, logits.detach().flip(0), recipe)
+        value = loss(logits, labels, logits.detach().flip(0), terms)
     except Exception as error:  # the user's loss may raise anything
         raise StudyError(
-            f"loss {name!r} called with (logits, labels, targets, recipe) "
+            f"loss {name!r} called with (logits, labels, targets, terms) "
             f"raised {type(error).__name__}: {first_line(error)}"
         ) from error
     if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
@@ -60,4 +182,24 @@ def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
         raise StudyError(f"loss {name!r} should give a scalar tensor with a gradient, gave {found}")
 
 
-LOSSES: dict[str, Loss] = {LABELS_ONLY: cross_entropy, "kd": kd}
+def _mixed(logits: Tensor, labels: Tensor, distillation: Tensor, terms: Terms) -> Tensor:
+    return (1 - terms.alpha) * F.cross_entropy(logits, labels) + terms.alpha * distillation
+
+
+def _divergence(logits: Tensor, targets: Tensor, t: float | Tensor) -> Tensor:
+    """T² KL(targets || logits) at temperature T, the mean over samples."""
+    ours, theirs = F.log_softmax(logits / t, dim=1), F.log_softmax(targets / t, dim=1)
+    divergence: Tensor = (theirs.exp() * (theirs - ours)).sum(dim=1).mean()
+    return t * t * divergence
+
+
+def _z_scores(logits: Tensor) -> Tensor:
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    return centred / (logits.std(dim=1, keepdim=True) + EPSILON)
+
+
+def _pearson(a: Tensor, b: Tensor, dim: int) -> Tensor:
+    """Correlation of a and b along an axis; 0 where one of them never changes."""
+    a, b = a - a.mean(dim=dim, keepdim=True), b - b.mean(dim=dim, keepdim=True)
+    correlation: Tensor = (a * b).sum(dim=dim) / (a.norm(dim=dim) * b.norm(dim=dim) + EPSILON**2)
+    return correlation

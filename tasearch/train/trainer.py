@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tasearch import plugins
-from tasearch.chain import Hop, Setting, derived_seed
+from tasearch.chain import Hop, Recipe, Setting, derived_seed
 from tasearch.data import Dataset, Part
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, first_line
 from tasearch.models import Models
 from tasearch.numerics import cpu_threads
 from tasearch.store import HopRecord, Store
 from tasearch.study import Study
-from tasearch.train.loop import (
-    Progress,
-    State,
-    evaluate,
-    make_optimizer,
-    pack,
-    predict,
-    train,
-    unpack,
-)
+from tasearch.train.loop import Lesson, Progress, State, evaluate, pack, train, unpack
 from tasearch.train.losses import LOSSES, Loss
+from tasearch.train.targets import Targets, stacked
+from tasearch.train.views import VIEWS, Views
 
 NO_MEMORY = "can't allocate memory"  # what torch says on CPU
-TRAINER_VERSION = 1  # raise it with every change that alters weights
+TRAINER_VERSION = 2  # raise it with every change that alters weights
 
 
 class Trainer:
@@ -43,6 +36,7 @@ class Trainer:
         data: training and validation parts.
         store: keeps hops, half-trained hops and soft targets.
         device: to train on.
+        precision: "fp32" or "bf16" by width.
         replicate: which repetition of the training noise.
     """
 
@@ -54,12 +48,18 @@ class Trainer:
         data: Dataset,
         store: Store,
         device: torch.device,
+        precision: Mapping[int, str],
         replicate: int = 0,
     ) -> None:
         self.study, self.models, self.store, self.device = study, models, store, device
-        self.mean, self.std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
-        self.x, self.y = self._tensors(data.train)
-        self.validation = self._tensors(data.validation)
+        self.precision = dict(precision)
+        seed = derived_seed("views", study.seed, replicate)
+        self.views = self._views(data, data.train, study.training.views, seed)
+        self.y = torch.tensor(data.train.y, device=device)
+        whole = self._views(data, data.validation, "none", seed)
+        every = torch.arange(len(whole), device=device)
+        self.validation = whole.batch(every, 0), torch.tensor(data.validation.y, device=device)
+        self.targets = Targets(self.views, store, study.training.targets_gb * 1e9)
         self.losses = {name: _loss(name, study.root) for name in _loss_names(study)}
         self.setting = Setting(
             data=data.fingerprint,
@@ -72,6 +72,8 @@ class Trainer:
             threads=study.training.threads,
             trainer=TRAINER_VERSION,
             device=device.type,
+            views=study.training.views,
+            precision=tuple(sorted(self.precision.items())),
         )
 
     def key(self, hop: Hop) -> str:
@@ -113,28 +115,25 @@ class Trainer:
 
     def _train(self, hop: Hop, key: str) -> Iterator[Progress]:
         recipe = hop.pupil.recipe
-        state, rungs = self._start(hop, key), self.study.search.rungs
         if recipe is None:
-            state.curve, state.rungs = [evaluate(state.net, *self.validation)], [0]
-            self._finish(hop, key, state)
+            self._take_in(hop, key)
             return
-        targets = self._targets(hop.ancestor) if hop.ancestor and recipe.guided else None
-        noise = (self.study.seed, self.setting.replicate, hop.pupil.width)
-        for progress in train(
-            state,
-            x=self.x,
+        state = self._start(hop, recipe, key)
+        lesson = Lesson(
+            views=self.views,
             y=self.y,
-            targets=targets,
+            targets=self._guide(hop) if hop.teachers else None,
             validation=self.validation,
-            recipe=recipe,
             loss=self.losses[recipe.loss],
-            rungs=rungs,
-            noise=noise,
-        ):
+            rungs=self.study.search.rungs,
+            bf16=self.precision[hop.pupil.width] == "bf16",
+            noise=(self.study.seed, self.setting.replicate, hop.pupil.width),
+        )
+        for progress in train(state, lesson):
             if progress.epoch == progress.epochs:
                 self._finish(hop, key, state)
             elif progress.accuracy is not None:
-                self.store.save("partial", key, pack(state), _record_of(hop, state))
+                self.store.save("partial", key, pack(state), self._record(hop, state))
             yield progress
 
     def saved(self, hop: Hop) -> HopRecord | None:
@@ -150,16 +149,11 @@ class Trainer:
         net.load_state_dict(saved[0])
         return net.eval()
 
-    def _start(self, hop: Hop, key: str) -> State:
+    def _start(self, hop: Hop, recipe: Recipe, key: str) -> State:
         """A fresh pupil, or one as its last saved rung left it."""
         width = hop.pupil.width
         seed = derived_seed("weights", self.study.seed, self.setting.replicate, width)
-        net = self.models.build(width, seed).to(self.device)
-        recipe = hop.pupil.recipe
-        optimizer = (
-            torch.optim.SGD([torch.zeros(())]) if recipe is None else make_optimizer(net, recipe)
-        )
-        state = State(net=net, optimizer=optimizer)
+        state = State(self._placed(self.models.build(width, seed)), recipe)
         saved = self.store.load("partial", key)
         if saved is not None:
             tensors, record = saved
@@ -169,39 +163,63 @@ class Trainer:
         return state
 
     def _finish(self, hop: Hop, key: str, state: State) -> None:
-        self.store.save("hops", key, state.net.state_dict(), _record_of(hop, state))
+        with state.result() as net:
+            self.store.save("hops", key, net.state_dict(), self._record(hop, state))
         self.store.drop("partial", key)
 
-    def _targets(self, hop: Hop) -> Tensor:
-        """Raw fp16 logits of an ancestor on the training part, made once and kept."""
-        key = self.key(hop)
-        saved = self.store.load("targets", key)
-        if saved is not None:
-            return saved[0]["logits"].to(self.device).float()
+    def _take_in(self, hop: Hop, key: str) -> None:
+        """Evaluate a loaded teacher and store it."""
+        net = self._placed(self.models.build(hop.pupil.width))
+        accuracy = evaluate(net, *self.validation)
+        record = HopRecord(
+            widths=(hop.pupil.width,),
+            recipes=(None,),
+            precision="fp32",
+            epoch=0,
+            epochs=(0,),
+            curve=(accuracy,),
+        )
+        self.store.save("hops", key, net.state_dict(), record)
+
+    def _guide(self, hop: Hop) -> Callable[[int], Tensor]:
+        """The soft targets of a hop's teachers by slot; their models are built if one is new."""
+        nets = {self.key(t): cache(lambda t=t: self._placed(self.net(t))) for t in hop.teachers}
+        records = {self.key(t): cache(lambda t=t: self._known(t)) for t in hop.teachers}
+
+        def guide(slot: int) -> Tensor:
+            parts = [self.targets.of(key, slot, nets[key], records[key]) for key in nets]
+            return stacked(parts)
+
+        return guide
+
+    def _known(self, hop: Hop) -> HopRecord:
         record = self.saved(hop)
         assert record is not None, f"ancestor {hop.label} is not stored"
-        logits = predict(self.net(hop).to(self.device), self.x).half().cpu()
-        if not logits.isfinite().all():
-            raise TrainingError(f"the logits of {hop.label} do not fit 16 bits")
-        self.store.save("targets", key, {"logits": logits}, record)
-        return logits.to(self.device).float()
+        return record
 
-    def _tensors(self, part: Part) -> tuple[Tensor, Tensor]:
-        x = (torch.from_numpy(part.x) - self.mean) / self.std
-        return x.to(self.device), torch.from_numpy(np.array(part.y)).to(self.device)
+    def _placed(self, net: nn.Module) -> nn.Module:
+        """On the device, images' kernels in channels_last format."""
+        if len(self.views.shape) == 3:
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return net.to(self.device)
 
+    def _views(self, data: Dataset, part: Part, name: str, seed: int) -> Views:
+        x = torch.tensor(part.x, device=self.device)
+        mean, std = (torch.from_numpy(a).to(self.device) for a in (data.mean, data.std))
+        return Views(x, mean, std, VIEWS[name], seed)
 
-def _record_of(hop: Hop, state: State) -> HopRecord:
-    recipes: list[dict[str, Any] | None] = [
-        None if p.recipe is None else dataclasses.asdict(p.recipe) for p in hop.lineage
-    ]
-    return HopRecord(
-        widths=tuple(p.width for p in hop.lineage),
-        recipes=tuple(recipes),
-        epoch=state.epoch,
-        epochs=tuple(state.rungs),
-        curve=tuple(state.curve),
-    )
+    def _record(self, hop: Hop, state: State) -> HopRecord:
+        recipes: list[dict[str, Any] | None] = [
+            None if p.recipe is None else dataclasses.asdict(p.recipe) for p in hop.lineage
+        ]
+        return HopRecord(
+            widths=tuple(p.width for p in hop.lineage),
+            recipes=tuple(recipes),
+            precision=self.precision[hop.pupil.width],
+            epoch=state.epoch,
+            epochs=tuple(state.rungs),
+            curve=tuple(state.curve),
+        )
 
 
 def _loss_names(study: Study) -> list[str]:

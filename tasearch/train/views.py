@@ -1,0 +1,141 @@
+"""Views: augmentation as a finite set of looks at each sample.
+
+Because the views can be counted, an ancestor's logits on them can be kept. A sample goes through
+its views in a seeded order of its own, one an epoch, the same for every pupil of a study and their
+ancestors; after the last it begins again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tasearch.errors import StudyError
+
+SMALLEST = 16  # pixels of a side that may be shifted by 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSet:
+    """Shifts by up to `pad` pixels either way (cut from an image with a black border), and flips.
+
+    Args:
+        pad: 0 for no shifts.
+        flip: whether mirrored views are in the set.
+    """
+
+    pad: int
+    flip: bool
+
+    @property
+    def count(self) -> int:
+        """Views of one sample."""
+        return (2 * self.pad + 1) ** 2 * (1 + self.flip)
+
+
+VIEWS = {
+    "none": ViewSet(pad=0, flip=False),
+    "flip": ViewSet(pad=0, flip=True),
+    "crop4+flip": ViewSet(pad=4, flip=True),
+}
+
+
+def check_views(name: str, in_shape: tuple[int, ...]) -> None:
+    """Whether samples of a shape have such views.
+
+    Raises:
+        StudyError: where they are no images, or too small to be shifted.
+    """
+    views = VIEWS[name]
+    if views.count > 1 and len(in_shape) != 3:
+        raise StudyError(f"training.views: {name!r} needs images, found samples of {in_shape}")
+    if views.pad and min(in_shape[1:]) < SMALLEST:
+        raise StudyError(
+            f"training.views: {name!r} needs images of {SMALLEST} pixels a side, "
+            f"found {in_shape[1]}x{in_shape[2]}"
+        )
+
+
+class Views:
+    """The samples of a training part under one set of views, on the device.
+
+    Args:
+        x: uint8 or float32 (samples, *in_shape), raw, on the device.
+        mean: of raw samples, broadcastable to one.
+        std: likewise.
+        views: the set.
+        seed: of the order of views.
+    """
+
+    def __init__(self, x: Tensor, mean: Tensor, std: Tensor, views: ViewSet, seed: int) -> None:
+        self._views, self._samples, self._shape = views, len(x), x.shape[1:]
+        self._scale, self._shift = _channels_last(1 / std), _channels_last(-mean / std)
+        pad = views.pad
+        x = _channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
+        if x.dtype != torch.uint8:  # small, so scaled once
+            x = torch.addcmul(self._shift, x, self._scale)
+        self._x = x
+        generator = torch.Generator().manual_seed(seed)
+        units = torch.tensor([n for n in range(views.count) if math.gcd(n, views.count) == 1])
+        picked = torch.randint(len(units), (self._samples,), generator=generator)
+        self._stride = units[picked].to(x.device)
+        self._start = torch.randint(views.count, (self._samples,), generator=generator).to(x.device)
+
+    def __len__(self) -> int:
+        return self._samples
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sample."""
+        return tuple(self._shape)
+
+    @property
+    def device(self) -> torch.device:
+        return self._x.device
+
+    def slot(self, epoch: int) -> int:
+        """Epochs of one slot show the same views; slots are 0 .. count - 1."""
+        return epoch % self._views.count
+
+    def numbers(self, slot: int) -> Tensor:
+        """int64 (samples,): the view of each sample. Over all slots each comes once."""
+        return (self._start + self._stride * slot) % self._views.count
+
+    def batch(self, samples: Tensor, slot: int) -> Tensor:
+        """These samples as the slot shows them.
+
+        Returns:
+            float32 (batch, *in_shape), standardized; images in channels_last format.
+        """
+        if self._views.count == 1:
+            x = self._x.index_select(0, samples)
+        else:
+            x = self._shown(samples, self.numbers(slot)[samples])
+        if x.dtype == torch.uint8:
+            x = torch.addcmul(self._shift, x.float(), self._scale)
+        return x.movedim(-1, 1) if x.ndim == 4 else x
+
+    def _shown(self, samples: Tensor, numbers: Tensor) -> Tensor:
+        """Views of images by their numbers: (batch, height, width, channels)."""
+        flip, place = numbers % 2 == 1, numbers // 2
+        x = self._x
+        if self._views.pad:
+            side = 2 * self._views.pad + 1
+            channels, height, width = self._shape
+            n, h, w, c = x.stride()
+            windows = x.as_strided(
+                (len(x), side, side, height, width, channels), (n, h, w, h, w, c)
+            )
+            x = windows[samples, place // side, place % side]
+        else:
+            x = x.index_select(0, samples)
+        return torch.where(flip[:, None, None, None], x.flip(2), x)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Channels as the last axis of images or of one image; features as they are."""
+    return x.movedim(-3, -1) if x.ndim > 2 else x

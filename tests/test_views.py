@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tasearch.errors import StudyError
+from tasearch.train.views import VIEWS, Views, check_views
+
+NONE = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
+
+
+def images(samples: int = 6, side: int = 20, dtype: torch.dtype = torch.uint8) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    shape = (samples, 3, side, side)
+    return torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(dtype)
+
+
+def by_hand(image: Tensor, number: int, pad: int) -> Tensor:
+    """One view of one image (channels, height, width), pixel by pixel from the padded image."""
+    place, flip = number // 2, number % 2
+    height, width = image.shape[1:]
+    padded = torch.zeros(3, height + 2 * pad, width + 2 * pad)
+    padded[:, pad : pad + height, pad : pad + width] = image
+    top, left = place // (2 * pad + 1), place % (2 * pad + 1)
+    view = padded[:, top : top + height, left : left + width]
+    return view.flip(2) if flip else view
+
+
+@pytest.mark.parametrize(("name", "count"), [("none", 1), ("flip", 2), ("crop4+flip", 162)])
+def test_every_view_comes_once_before_any_comes_twice(name: str, count: int) -> None:
+    views = Views(images(), *NONE, VIEWS[name], seed=1)
+    assert VIEWS[name].count == count
+    seen = torch.stack([views.numbers(slot) for slot in range(count)])
+    assert all(sorted(column) == [*range(count)] for column in seen.T.tolist())
+    assert [views.slot(epoch) for epoch in (0, count - 1, count)] == [0, count - 1, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("name", [*VIEWS])
+def test_a_batch_is_what_its_numbers_say(name: str, dtype: torch.dtype) -> None:
+    x, pad = images(dtype=dtype), VIEWS[name].pad
+    mean, std = torch.tensor([90.0, 100, 110])[:, None, None], torch.full((3, 1, 1), 50.0)
+    views = Views(x, mean, std, VIEWS[name], seed=3)
+    chosen = torch.tensor([4, 0, 0, 5])
+    for slot in range(min(VIEWS[name].count, 12)):
+        batch, numbers = views.batch(chosen, slot), views.numbers(slot)
+        assert batch.dtype == torch.float32
+        for row, sample in enumerate(chosen.tolist()):
+            number = int(numbers[sample]) if name != "none" else 0
+            expected = (by_hand(x[sample].float(), number, pad) - mean) / std
+            assert torch.allclose(batch[row], expected, atol=1e-5)
+
+
+def test_the_view_of_nothing_done_is_the_image() -> None:
+    views = Views(images(), *NONE, VIEWS["crop4+flip"], seed=0)
+    middle = 2 * (4 * 9 + 4)
+    found = [slot for slot in range(162) for n in views.numbers(slot).tolist()[:1] if n == middle]
+    assert torch.equal(views.batch(torch.tensor([0]), found[0])[0], images()[0].float())
+
+
+def test_views_depend_on_the_seed_alone() -> None:
+    a, b, c = (Views(images(50), *NONE, VIEWS["crop4+flip"], seed=s) for s in (1, 1, 2))
+    assert torch.equal(a.numbers(7), b.numbers(7))
+    assert not torch.equal(a.numbers(7), c.numbers(7))
+
+
+def test_samples_go_through_their_views_in_orders_of_their_own() -> None:
+    views = Views(images(200), *NONE, VIEWS["crop4+flip"], seed=1)
+    steps = (views.numbers(1) - views.numbers(0)) % 162
+    assert len(set(steps.tolist())) > 20
+    assert len(set(views.numbers(0).tolist())) > 50
+
+
+def test_features_have_no_views_but_themselves() -> None:
+    x = torch.randn(5, 7)
+    views = Views(x, x.mean(0), x.std(0), VIEWS["none"], seed=0)
+    expected = (x - x.mean(0)) / x.std(0)
+    assert torch.allclose(views.batch(torch.arange(5), 0), expected, atol=1e-6)
+    with pytest.raises(StudyError, match=r"'flip' needs images, found samples of \(7,\)"):
+        check_views("flip", (7,))
+
+
+def test_small_images_are_flipped_but_not_shifted() -> None:
+    check_views("flip", (1, 8, 8))
+    check_views("crop4+flip", (1, 28, 28))
+    with pytest.raises(StudyError, match="needs images of 16 pixels a side, found 8x8"):
+        check_views("crop4+flip", (1, 8, 8))
