@@ -108,7 +108,8 @@ class Setting:
 
     Args:
         data: digest of the training and validation parts.
-        family: name of the family, with the digest of its source if it is the user's.
+        family: name of the family, with the digest of its source if it is the user's, and with
+            its multiplier if that is not 1.
         losses: (name, digest) of the user's own losses; only those of the lineage count.
         seed: the study's seed.
         replicate: which repetition of the training noise.

@@ -18,6 +18,8 @@ from tasearch.chain import LABELS_ONLY, Recipe
 from tasearch.front import Budget
 from tasearch.space import SEARCHED, Recipes
 
+SCALABLE = "resnet"  # the family whose channels have a multiplier
+
 
 def _options(value: Any) -> Any:
     """One value or a list of them, as a tuple."""
@@ -97,8 +99,14 @@ class ModelSection(Section):
 
     family: str = key(
         "cnn",
-        '"cnn", "mlp", or "package.module:build": build(width, *, in_shape, num_classes) -> Module',
+        '"cnn", "mlp", "plain" (TAKD\'s; width 2, 4, 6, 8, 10), "resnet" (width 8, 14, 20, 26, 32, '
+        '44, 56, 110), or "package.module:build": build(width, *, in_shape, num_classes) -> Module',
     )
+    multiplier: Positive = key(1.0, "of the channels, for family resnet")
+
+    def options(self) -> dict[str, float]:
+        """What the family's function takes besides width and shapes."""
+        return {"multiplier": self.multiplier} if self.family == SCALABLE else {}
 
 
 class TeacherSection(Section):
@@ -262,6 +270,9 @@ class Study(Section):
                     f"{LABELS_ONLY!r} learns from no assistant, so assistants.min cannot be {low}"
                 )
                 found.append((f"{section}.loss", rule))
+        if self.model.multiplier != 1 and self.model.family != SCALABLE:
+            rule = f'goes with family = "{SCALABLE}", found {self.model.family!r}'
+            found.append(("model.multiplier", rule))
         if self.data.source == "npz" and self.data.path is None:
             found.append(("data.path", 'is required with source = "npz"'))
         if self.data.source != "npz" and self.data.path is not None:

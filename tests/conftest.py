@@ -26,6 +26,14 @@ TINY: dict[str, Any] = {
     "search": {"trials": 10, "rungs": 4, "evidence": 3},
 }
 
+LADDERS = {  # widths to try each family at
+    "cnn": (9, 4, 1),
+    "mlp": (9, 4, 1),
+    "plain": (10, 8, 6, 4, 2),
+    "resnet": (20, 14, 8),
+}
+IMAGES_ONLY = ("plain", "resnet")
+
 
 def tiny(**sections: Any) -> Study:
     """The tiny study, with keys of sections, or whole values, replaced."""

@@ -61,6 +61,10 @@ MISTAKES = {
     ),
     '[search]\npruner = "a"': "search.pruner: should be 'skyline' or 'none', found \"a\"",
     '[data]\nsource = "npz"': 'data.path: is required with source = "npz"',
+    "[model]\nmultiplier = 0.5": ("model.multiplier: goes with family = \"resnet\", found 'cnn'"),
+    '[model]\nfamily = "resnet"\nmultiplier = 0.0': (
+        "model.multiplier: should be greater than 0, found 0.0"
+    ),
     '[data]\npath = "a.npz"': "data.path: goes with source = \"npz\", found 'digits'",
 }
 
@@ -106,6 +110,7 @@ def test_a_missing_and_a_broken_file(tmp_path: Path) -> None:
             "name": "a-1.b",
             "student": {"temperature": [1, 2.5], "loss": ["kd", "ce"], "widths": [5]},
             "assistants": {"widths": [], "max": 0},
+            "model": {"family": "resnet", "multiplier": 0.1},
             "budget": {"max_params": 12_345, "max_latency_ms": 0.5},
             "data": {"source": "npz", "path": 'odd "name"\\ü.npz'},
         },
@@ -156,6 +161,8 @@ def test_length_and_place_do_not_make_another_study() -> None:
     b = parse_study({"search": {"trials": 4}, "root": "/b"})
     assert a.identity() == b.identity()
     assert a.identity() != parse_study({"seed": 1}).identity()
+    full, half = ({"family": "resnet", "multiplier": m} for m in (1, 0.5))
+    assert parse_study({"model": full}).identity() != parse_study({"model": half}).identity()
 
 
 @pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda p: p.name)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,18 @@ from tasearch import plugins
 from tasearch.chain import Pupil
 from tasearch.data import Dataset
 from tasearch.errors import ModelError
-from tasearch.models import cnn, mlp
+from tasearch.models import cnn, mlp, plain, resnet
 from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.study import Study
 
 Build = Callable[..., nn.Module]
 
-FAMILIES: dict[str, Build] = {"cnn": cnn.build, "mlp": mlp.build}
+FAMILIES: dict[str, Build] = {
+    "cnn": cnn.build,
+    "mlp": mlp.build,
+    "plain": plain.build,
+    "resnet": resnet.build,
+}
 
 
 class _Scaled(nn.Module):
@@ -91,9 +97,14 @@ class Models:
 
     @property
     def family(self) -> str:
-        """Name of the family, with the digest of its source if it is the user's."""
+        """What identifies the family: its name, and what its models depend on besides.
+
+        That is the digest of the source of a user's own, and a multiplier other than 1.
+        """
         self._family()
-        return plugins.identity(self.study.model.family, self.study.root)
+        section = self.study.model
+        name = plugins.identity(section.family, self.study.root)
+        return name if section.multiplier == 1 else f"{name} x{section.multiplier}"
 
     def teacher(self) -> Pupil:
         """The first pupil of every chain."""
@@ -169,7 +180,9 @@ class Models:
     def _call(
         self, function: Build, args: tuple[int, ...], *, path: str, name: str, seed: int
     ) -> nn.Module:
-        shapes = {"in_shape": self.in_shape, "num_classes": self.num_classes}
+        shapes: dict[str, Any] = {"in_shape": self.in_shape, "num_classes": self.num_classes}
+        if args:
+            shapes |= self.study.model.options()
         wanted = "(width, *, in_shape, num_classes)" if args else "(*, in_shape, num_classes)"
         try:
             signature = inspect.signature(function)
@@ -183,6 +196,8 @@ class Models:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 net = function(*args, **shapes)
+        except ModelError as error:  # a family of ours says what it refuses
+            raise ModelError(f"{path}: {name!r}: {error}") from None
         except Exception as error:  # the user's function may raise anything
             raise ModelError(
                 f"{path}: {name!r}{at} raised {type(error).__name__}: {error}"

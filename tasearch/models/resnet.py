@@ -1,0 +1,77 @@
+"""The residual networks for CIFAR (He et al., arXiv 1512.03385, section 4.2).
+
+A stem, three stages of basic blocks with 16, 32 and 64 channels, global average pooling, a dense
+layer. A width is the depth: 6n + 2 layers have n blocks in each stage. Where a block changes the
+shape, its shortcut is a 1x1 convolution with batch norm (option B), as in the networks of TAKD.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tasearch.models.checks import check_images, check_width
+
+WIDTHS = (8, 14, 20, 26, 32, 44, 56, 110)
+CHANNELS = (16, 32, 64)  # of the stages
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut.
+
+    Args:
+        channels: of the input.
+        wider: of the output.
+        stride: of the first convolution and the shortcut.
+    """
+
+    def __init__(self, channels: int, wider: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, wider, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(wider)
+        self.conv2 = nn.Conv2d(wider, wider, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(wider)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != wider:
+            narrow = nn.Conv2d(channels, wider, 1, stride=stride, bias=False)
+            self.shortcut = nn.Sequential(narrow, nn.BatchNorm2d(wider))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(samples, channels, h, w) to (samples, wider, ceil(h / stride), ceil(w / stride))."""
+        inner = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
+
+
+def build(
+    width: int, *, in_shape: tuple[int, ...], num_classes: int, multiplier: float = 1.0
+) -> nn.Module:
+    """The network of depth `width`, its convolutions initialised after He (arXiv 1502.01852).
+
+    Args:
+        width: 8, 14, 20, 26, 32, 44, 56 or 110.
+        in_shape: (channels, height, width).
+        num_classes: length of the logits.
+        multiplier: of the channels of stem and stages, rounded to whole ones, at least 1.
+
+    Raises:
+        ModelError: where the width is another, or the samples are flat.
+    """
+    check_images(in_shape)
+    check_width(width, WIDTHS, meaning="layers")
+    stages = [max(1, round(multiplier * base)) for base in CHANNELS]
+    channels = stages[0]
+    layers: list[nn.Module] = [
+        nn.Conv2d(in_shape[0], channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+    ]
+    for i, wider in enumerate(stages):
+        for j in range((width - 2) // 6):
+            layers.append(Block(channels, wider, stride=2 if i and not j else 1))
+            channels = wider
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    net = nn.Sequential(*layers)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net
