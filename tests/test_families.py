@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 import tasearch
-from tasearch.chain import Hop, Setting
+from tasearch.chain import Hop
 from tasearch.errors import ModelError
 from tasearch.measure import forward_flops, parameters
 from tasearch.models import FAMILIES, Models
 from tasearch.models.plain import WIDTHS as PLAIN
 from tasearch.models.resnet import WIDTHS as RESNET
 from tests.conftest import IMAGES_ONLY, LADDERS, tiny
+from tests.test_chain import SETTING
 
 CIFAR = (3, 32, 32)
 SIZES = [  # of three CIFAR-10 channels: parameters, millions of multiply-adds
@@ -137,15 +139,13 @@ def test_a_multiplier_is_part_of_what_identifies_the_family() -> None:
 
 
 def test_a_multiplier_makes_other_keys() -> None:
-    common: dict[str, Any] = {"data": "d", "losses": (), "seed": 0, "replicate": 0}
-    common |= {"threads": 1, "trainer": 1, "device": "cpu"}
     keys = []
     for multiplier in (1, 1.0, 0.5):
         made = models("resnet", multiplier=multiplier)
-        setting = Setting(**common, family=made.family)
+        setting = replace(SETTING, family=made.family)
         keys.append(Hop(lineage=(made.teacher(),)).key(setting))
     assert keys[0] == keys[1] != keys[2]
-    named = Setting(**common, family="resnet")
+    named = replace(SETTING, family="resnet")
     assert keys[0] == Hop(lineage=(models("resnet").teacher(),)).key(named)
 
 

@@ -335,7 +335,7 @@ def test_a_poor_teacher_is_told(rerun: Any) -> None:
         ("return 1.0", "gave float"),
         ("return logits.sum().detach()", "gave shape ()"),
         ("raise KeyError('k')", "raised KeyError: 'k'"),
-        ("return recipe['alpha']", "raised TypeError: 'Recipe' object is not subscriptable"),
+        ("return terms['alpha']", "raised TypeError: 'Terms' object is not subscriptable"),
     ],
 )
 def test_a_users_loss_is_tried_before_anything_is_written(

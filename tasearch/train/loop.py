@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tasearch.chain import Recipe, derived_seed
 from tasearch.errors import TrainingError
+from tasearch.train.layout import arranged, image_format
 from tasearch.train.losses import Loss, Terms, dropped, guided_loss, ramp
 from tasearch.train.optimizer import OPTIMIZERS, SCHEDULES, Average, Flat, clip, set_rates
 from tasearch.train.views import Views
@@ -119,6 +120,7 @@ def train(state: State, lesson: Lesson) -> Iterator[Progress]:
     views, device = lesson.views, lesson.y.device
     size = min(recipe.batch_size, len(views))
     steps = len(views) // size  # a rest too small for a batch waits for another epoch's order
+    images = image_format(net, device) if len(views.shape) == 3 else torch.contiguous_format
     schedule, milestones = SCHEDULES[recipe.schedule], rung_epochs(recipe.epochs, lesson.rungs)
     while state.epoch < recipe.epochs:
         epoch, slot = state.epoch, views.slot(state.epoch)
@@ -138,7 +140,7 @@ def train(state: State, lesson: Lesson) -> Iterator[Progress]:
             for x, y, guides in batches(views, lesson.y, targets, order, slot, size):
                 set_rates(optimizer, *schedule(step, recipe.epochs * steps, recipe))
                 with torch.autocast(device.type, torch.bfloat16, enabled=lesson.bf16):
-                    logits = net(x)
+                    logits = net(arranged(x, images))
                 logits = logits.float()
                 if guides is None:
                     value = lesson.loss(logits, y, None, terms)

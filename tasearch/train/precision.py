@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tasearch.numerics import cpu_threads
+from tasearch.train.layout import arranged, image_format
 
 TURNS = 5  # timed steps of each, after one that is not
 ADVANTAGE = 0.9  # of fp32's time, that bf16 must stay under to be worth its rounding
@@ -52,8 +53,9 @@ def _faster(net: nn.Module, in_shape: tuple[int, ...], batch: int) -> str:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, *in_shape, generator=generator)
     if x.ndim == 4:
-        x = x.contiguous(memory_format=torch.channels_last)
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = image_format(net, x.device)
+        x = arranged(x, layout)
+        net = net.to(memory_format=layout)  # type: ignore[call-overload]
     net.train()
 
     def seconds(bf16: bool) -> float:

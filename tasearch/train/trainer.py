@@ -18,6 +18,7 @@ from tasearch.models import Models
 from tasearch.numerics import cpu_threads
 from tasearch.store import HopRecord, Store
 from tasearch.study import Study
+from tasearch.train.layout import image_format
 from tasearch.train.loop import Lesson, Progress, State, evaluate, pack, train, unpack
 from tasearch.train.losses import LOSSES, Loss
 from tasearch.train.targets import Targets, stacked
@@ -200,7 +201,8 @@ class Trainer:
     def _placed(self, net: nn.Module) -> nn.Module:
         """On the device, images' kernels in channels_last format."""
         if len(self.views.shape) == 3:
-            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            layout = image_format(net, self.device)
+            net = net.to(memory_format=layout)  # type: ignore[call-overload]
         return net.to(self.device)
 
     def _views(self, data: Dataset, part: Part, name: str, seed: int) -> Views:

@@ -1,0 +1,35 @@
+"""The order of a batch of images in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+BLOCK = 16  # channels; oneDNN's largest block
+
+
+def image_format(net: nn.Module, device: torch.device) -> torch.memory_format:
+    """channels_last, in which convolutions are fastest, unless oneDNN would damage memory.
+
+    Its weight gradient of a strided 1x1 convolution with fewer channels than one of its blocks
+    writes past a buffer in that format (oneDNN issue 6035).
+    """
+    if device.type == "cpu" and any(map(_overruns, net.modules())):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def arranged(x: Tensor, layout: torch.memory_format) -> Tensor:
+    """A batch in a format; also where one channel makes all formats look alike to torch."""
+    if layout == torch.contiguous_format:
+        return x.flatten(1).view(x.shape)
+    return x.contiguous(memory_format=layout)
+
+
+def _overruns(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.in_channels // module.groups < BLOCK
+    )

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tasearch.train.layout import arranged, image_format
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("conv", "expected"),
+    [
+        (nn.Conv2d(4, 8, 1, stride=2), torch.contiguous_format),
+        (nn.Conv2d(32, 32, 1, stride=2, groups=8), torch.contiguous_format),
+        (nn.Conv2d(4, 8, 3, stride=2, padding=1), torch.channels_last),
+        (nn.Conv2d(4, 8, 1), torch.channels_last),
+        (nn.Conv2d(16, 8, 1, stride=2), torch.channels_last),
+    ],
+)
+def test_strided_pointwise_kernels_of_few_channels_keep_out_of_channels_last(
+    conv: nn.Module, expected: torch.memory_format
+) -> None:
+    assert image_format(nn.Sequential(nn.Identity(), conv), CPU) == expected
+    assert image_format(conv, torch.device("cuda")) == torch.channels_last
+
+
+def test_a_grey_batch_is_told_apart_by_its_strides() -> None:
+    x = torch.arange(2 * 8 * 8.0).view(2, 8, 8, 1).movedim(-1, 1)
+    assert x.stride() == (64, 1, 8, 1)
+    found = arranged(x, torch.contiguous_format)
+    assert found.stride() == (64, 64, 8, 1)
+    assert torch.equal(found, x)
+    colour = torch.randn(2, 3, 8, 8)
+    last = arranged(colour, torch.channels_last)
+    assert last.stride() == (192, 1, 24, 3)
+    assert torch.equal(arranged(last, torch.contiguous_format), colour)
