@@ -104,10 +104,21 @@ def run(
     target = study.search.trials if trials is None else trials
     stop = Stop()
     with stop:
-        with err.status(f"preparing {study.name}: data, models, latencies") as status:
+        words = f"preparing {study.name}: data, models, latencies"
+        with err.status(words) as status:
             from tasearch.search.prepare import prepare
 
-            prepared = prepare(study, runs_dir=runs_dir, device=device, latency_from=latency_from)
+            def decoded(done: int, total: int) -> None:
+                left = "" if done == total else f"; decoded {done:,} of {total:,} images"
+                status.update(words + left)
+
+            prepared = prepare(
+                study,
+                runs_dir=runs_dir,
+                device=device,
+                latency_from=latency_from,
+                progress=decoded,
+            )
             status.stop()
         finished = _search(prepared, target, stop)
     path = prepared.run.path

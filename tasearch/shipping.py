@@ -164,9 +164,9 @@ def onnx_difference(model: bytes, module: nn.Module, part: Part) -> float:
     Logits beyond 1 in size are compared relative to it: float32 has 7 digits.
     """
     session = onnx_session(model, threads=1)
-    expected = predict(module, torch.from_numpy(part.x)).numpy()
+    expected = predict(module, torch.tensor(part.x)).numpy()
     batches = [*np.array_split(part.x, len(part) // 97 + 1), *part.x[:64, None]]
-    logits = np.concatenate([session.run(None, {"x": x})[0] for x in batches])
+    logits = np.concatenate([session.run(None, {"x": x.astype(np.float32)})[0] for x in batches])
     expected = np.concatenate([expected, expected[:64]])
     return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())
 
@@ -192,7 +192,7 @@ def _build(run: Run, candidate: Candidate) -> Built:
     net.load_state_dict(saved[0])
     module = Standardized(net, torch.from_numpy(data.mean), torch.from_numpy(data.std))
     module.eval()
-    accuracy = evaluate(module, *map(torch.from_numpy, (data.validation.x, data.validation.y)))
+    accuracy = evaluate(module, *map(torch.tensor, (data.validation.x, data.validation.y)))
     if abs(accuracy - candidate.accuracy) > DRIFT:
         raise RunError(
             f"{run.path}: trial {candidate.trial} has {candidate.accuracy:.2%} in its journal, but "
@@ -217,7 +217,7 @@ def _metrics(built: Built, difference: float, contents: dict[str, bytes]) -> dic
     snapshot = run.snapshot
     size = snapshot.measured[candidate.chain[-1]]
     test = load_test(snapshot.study)
-    hits = predict(built.module, torch.from_numpy(test.x)).argmax(1).numpy() == test.y
+    hits = predict(built.module, torch.tensor(test.x)).argmax(1).numpy() == test.y
     direct = [
         t.accuracy
         for t in run.trials

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -44,6 +45,8 @@ def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+FILES = ("npz", "parquet")  # sources with a path
+
 Width = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -76,10 +79,17 @@ class Section(BaseModel):
 
 
 class DataSection(Section):
-    """The data set: digits (scikit-learn's), npz (with path), or your own function."""
+    """The data set: digits (scikit-learn's), npz or parquet (with path), or your own function."""
 
-    source: str = key("digits", '"digits", "npz", or "package.module:function"')
-    path: str | None = key(None, "the .npz file, for source npz")
+    source: str = key("digits", '"digits", "npz", "parquet", or "package.module:function"')
+    path: str | None = key(
+        None, "the .npz file; or the .parquet file, or folder of train*, validation*, test*"
+    )
+    image: str | None = key(None, "parquet's column of images, where there are several")
+    label: str = key("label", "parquet's column of labels")
+    limit: Annotated[int, Field(ge=2)] | None = key(
+        None, "at most so many training samples, stratified, drawn after the other parts"
+    )
     layout: Literal["auto", "chw", "hwc"] = key(
         "auto", "axes of images with channels; auto takes the axis of 1, 3 or 4"
     )
@@ -273,10 +283,16 @@ class Study(Section):
         if self.model.multiplier != 1 and self.model.family != SCALABLE:
             rule = f'goes with family = "{SCALABLE}", found {self.model.family!r}'
             found.append(("model.multiplier", rule))
-        if self.data.source == "npz" and self.data.path is None:
-            found.append(("data.path", 'is required with source = "npz"'))
-        if self.data.source != "npz" and self.data.path is not None:
-            found.append(("data.path", f'goes with source = "npz", found {self.data.source!r}'))
+        source, path = self.data.source, self.data.path
+        if source in FILES and path is None:
+            found.append(("data.path", f"is required with source = {json.dumps(source)}"))
+        if source not in FILES and path is not None:
+            rule = f'goes with source = "npz" or "parquet", found {json.dumps(source)}'
+            found.append(("data.path", rule))
+        for name in ("image", "label"):
+            if source != "parquet" and getattr(self.data, name) != DataSection().model_dump()[name]:
+                rule = f'goes with source = "parquet", found {json.dumps(source)}'
+                found.append((f"data.{name}", rule))
         return found
 
     @property

@@ -11,6 +11,7 @@ from tasearch.data import SOURCES, load_data, load_test
 from tasearch.errors import DataError, StudyError
 from tasearch.study import Study
 from tasearch.studyfile import parse_study
+from tests import test_parquet
 
 RNG = np.random.default_rng(0)
 
@@ -31,9 +32,17 @@ def sound(samples: int = 40, shape: tuple[int, ...] = (6, 5), classes: int = 4) 
 
 
 @pytest.fixture(params=[*sorted(SOURCES), "function"])
-def any_study(request: pytest.FixtureRequest, tmp_path: Path) -> Study:
+def any_study(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Study:
     if request.param == "npz":
         return npz(tmp_path, **sound())
+    if request.param == "parquet":
+        monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "cache"))
+        images = test_parquet.pictures(50, 6, 5)
+        file = tmp_path / "images.parquet"
+        test_parquet.write(file, [*map(test_parquet.encoded, images)], [i % 5 for i in range(50)])
+        return test_parquet.study(file)
     if request.param == "function":
         (tmp_path / "mine.py").write_text(
             "import numpy as np\n"
@@ -49,7 +58,7 @@ def test_every_source_keeps_the_contract(any_study: Study) -> None:
     data, test = load_data(any_study), load_test(any_study)
     parts = (data.train, data.validation, test)
     for part in parts:
-        assert part.x.dtype == np.float32
+        assert part.x.dtype in (np.uint8, np.float32)
         assert part.x.shape == (len(part), *data.in_shape)
         assert part.y.dtype == np.int64
         assert set(part.y) == set(range(data.num_classes))

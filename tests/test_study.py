@@ -65,7 +65,9 @@ MISTAKES = {
     '[model]\nfamily = "resnet"\nmultiplier = 0.0': (
         "model.multiplier: should be greater than 0, found 0.0"
     ),
-    '[data]\npath = "a.npz"': "data.path: goes with source = \"npz\", found 'digits'",
+    '[data]\npath = "a.npz"': 'data.path: goes with source = "npz" or "parquet", found "digits"',
+    '[data]\nimage = "img"': 'data.image: goes with source = "parquet", found "digits"',
+    '[data]\nlabel = "y"': 'data.label: goes with source = "parquet", found "digits"',
 }
 
 

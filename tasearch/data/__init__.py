@@ -1,6 +1,6 @@
 """Data sets: named sources, one contract, one seeded split.
 
-A source is a function `(section, root) -> arrays` that gives a mapping from the names in
+A source is a function `(section, root, progress) -> arrays` that gives a mapping from the names in
 `arrays.NAMES` to arrays; everything behind it is shared.
 """
 
@@ -12,27 +12,32 @@ from typing import Any
 import numpy as np
 
 from tasearch import plugins
-from tasearch.data import digits, npz
+from tasearch.data import digits, npz, parquet
 from tasearch.data.arrays import Dataset, Part, check
+from tasearch.data.parquet import Progress
 from tasearch.data.split import split
 from tasearch.errors import DataError
 from tasearch.study import DataSection, Study
 
-__all__ = ["SOURCES", "Dataset", "Part", "load_data", "load_test"]
+__all__ = ["SOURCES", "Dataset", "Part", "Progress", "load_data", "load_test"]
 
-Source = Callable[[DataSection, str], Mapping[str, np.ndarray]]
+Source = Callable[[DataSection, str, Progress | None], Mapping[str, np.ndarray]]
 
-SOURCES: dict[str, Source] = {"digits": digits.load, "npz": npz.load}
+SOURCES: dict[str, Source] = {"digits": digits.load, "npz": npz.load, "parquet": parquet.load}
 
 
-def load_data(study: Study) -> Dataset:
+def load_data(study: Study, progress: Progress | None = None) -> Dataset:
     """The training and validation parts; the test part is dropped here.
+
+    Args:
+        study: names the source.
+        progress: told of (done, total) while a source decodes, from time to time.
 
     Raises:
         DataError: where the data break a rule.
         StudyError: where the source is not known.
     """
-    parts, num_classes = _parts(study)
+    parts, num_classes = _parts(study, progress)
     return Dataset.of(train=parts["train"], validation=parts["val"], num_classes=num_classes)
 
 
@@ -41,12 +46,12 @@ def load_test(study: Study) -> Part:
     return _parts(study)[0]["test"]
 
 
-def _parts(study: Study) -> tuple[dict[str, Part], int]:
+def _parts(study: Study, progress: Progress | None = None) -> tuple[dict[str, Part], int]:
     section = study.data
     source = plugins.resolve(section.source, SOURCES, path="data.source", root=study.root)
     where = section.path or section.source
     if section.source in SOURCES:
-        arrays = source(section, study.root)
+        arrays = source(section, study.root, progress)
     else:
         arrays = _call(source, section.source)
     parts, num_classes = check(arrays, layout=section.layout, where=where)

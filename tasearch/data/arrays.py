@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from tasearch.errors import DataError, nearest
 PARTS = ("train", "val", "test")
 NAMES = tuple(f"{axis}_{part}" for part in PARTS for axis in "xy")
 CHANNELS = (1, 3, 4)
+STEP = 256  # samples whose wide copies stay in the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,8 @@ class Part:
     """Samples and their labels.
 
     Args:
-        x: float32, (samples, channels, height, width) or (samples, features), as in the source.
+        x: uint8 or float32, (samples, channels, height, width) or (samples, features), in the
+            units of the source.
         y: int64, (samples,), 0 .. classes - 1.
     """
 
@@ -58,13 +61,11 @@ class Dataset:
 
     @staticmethod
     def of(*, train: Part, validation: Part, num_classes: int) -> Dataset:
-        axes = (0, *range(2, train.x.ndim))
-        mean = train.x.mean(axis=axes, dtype=np.float64, keepdims=True)[0]
-        std = train.x.std(axis=axes, dtype=np.float64, keepdims=True)[0]
+        mean, std = moments(train.x)
         std[std < 1e-8] = 1.0
         digest = hashlib.sha256()
         for array in (train.x, train.y, validation.x, validation.y):
-            digest.update(str(array.shape).encode())
+            digest.update(f"{array.shape} {array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return Dataset(
             train=train,
@@ -74,6 +75,29 @@ class Dataset:
             std=std.astype(np.float32),
             fingerprint=digest.hexdigest()[:32],
         )
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel or feature, float64, shaped like one sample.
+
+    Bytes are added up as integers, some samples at a time: exact, and without a wide copy of all.
+    """
+    axes = (0, *range(2, x.ndim))
+    if x.dtype != np.uint8:
+        return (
+            x.mean(axis=axes, dtype=np.float64, keepdims=True)[0],
+            x.std(axis=axes, dtype=np.float64, keepdims=True)[0],
+        )
+    count = x.size // x.shape[1]
+    total: Any = 0
+    squares: Any = 0
+    for start in range(0, len(x), STEP):
+        part = x[start : start + STEP].astype(np.uint32)
+        total += part.sum(axis=axes, dtype=np.uint64, keepdims=True)[0]
+        part *= part
+        squares += part.sum(axis=axes, dtype=np.uint64, keepdims=True)[0]
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
 
 
 def check(
@@ -117,6 +141,8 @@ def check(
                 f"as x_train has, found {x.shape[1:]}"
             )
         parts[part] = Part(x=x, y=labels[part])
+    if len({part.x.dtype for part in parts.values()}) > 1:
+        parts = {n: replace(part, x=part.x.astype(np.float32)) for n, part in parts.items()}
     return parts, num_classes
 
 
@@ -162,7 +188,7 @@ def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
 
 
 def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
-    """float32, channels first."""
+    """uint8 as it is, all else float32; channels first."""
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where}: samples should be numbers, found {x.dtype}")
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
@@ -170,12 +196,14 @@ def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
             f"{where}: samples should be (n, features), (n, height, width) or (n, height, width, "
             f"channels) in either order, found shape {x.shape}"
         )
-    given = x
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise DataError(f"{where}{list(place)}: should be a finite float32, found {given[place]}")
+    if x.dtype != np.uint8:
+        given = x
+        with np.errstate(over="ignore"):
+            x = x.astype(np.float32)
+        if not np.isfinite(x).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+            found = given[place]
+            raise DataError(f"{where}{list(place)}: should be a finite float32, found {found}")
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4 and _channels_last(x.shape, layout, where):

@@ -8,6 +8,6 @@ from sklearn.datasets import load_digits
 from tasearch.study import DataSection
 
 
-def load(section: DataSection, root: str) -> dict[str, np.ndarray]:
+def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:
     bunch = load_digits()
     return {"x_train": bunch.images.astype(np.float32), "y_train": bunch.target}

@@ -12,7 +12,7 @@ from tasearch.errors import DataError
 from tasearch.study import DataSection
 
 
-def load(section: DataSection, root: str) -> dict[str, np.ndarray]:
+def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:
     assert section.path is not None
     path = Path(root) / section.path
     try:

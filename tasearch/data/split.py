@@ -13,7 +13,8 @@ from tasearch.study import DataSection
 def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[str, Part]:
     """Train, validation and test parts; those the source has stay as they are.
 
-    The test part is drawn first, so that it does not depend on the share of the validation part.
+    The test part is drawn first, so that it does not depend on the share of the validation part;
+    the training part is limited last, so that neither depends on its limit.
 
     Raises:
         DataError: where a class is too rare to be in every part.
@@ -30,6 +31,9 @@ def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[s
         if name not in made:
             count = round(share * whole)
             made["train"], made[name] = _draw(made["train"], count, section.split_seed, where)
+    most = section.limit
+    if most is not None and most < len(made["train"]):
+        _, made["train"] = _draw(made["train"], most, section.split_seed, where)
     return made
 
 

@@ -11,7 +11,7 @@ import torch
 
 from tasearch import plugins
 from tasearch.chain import Recipe
-from tasearch.data import Dataset, load_data
+from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
 from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, weight_bytes
@@ -53,6 +53,7 @@ def prepare(
     runs_dir: str | Path = "runs",
     device: str = "auto",
     latency_from: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Load, check and measure; nothing is written.
 
@@ -61,6 +62,7 @@ def prepare(
         runs_dir: the run is, or will be, its folder `study.name`.
         device: "auto", "cpu" or "cuda".
         latency_from: a run whose measurements to take instead of measuring.
+        progress: told of (done, total) while data are decoded.
 
     Raises:
         TasearchError: whatever is wrong with the study, its data, its models or its run.
@@ -70,7 +72,7 @@ def prepare(
     where = choose_device(device)
     make = make_sampler(study)
     losses = _losses(study)
-    data = load_data(study)
+    data = load_data(study, progress)
     for name, (loss, recipe) in losses.items():
         check_loss(loss, name, recipe, data.num_classes)
     check_views(study.training.views, data.in_shape)

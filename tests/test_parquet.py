@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import tasearch
+from tasearch.data import load_data, load_test, parquet
+from tasearch.data.arrays import moments
+from tasearch.errors import DataError
+from tasearch.study import Study
+from tests.conftest import tiny
+
+RNG = np.random.default_rng(0)
+REAL = Path(os.environ.get("TASEARCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG") -> dict[str, Any]:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return {"bytes": stream.getvalue(), "path": None}
+
+
+def write(file: Path, images: list[Any], labels: list[Any], column: str = "image") -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {column: pa.array(images, kind), "label": pa.array(labels)}
+    pq.write_table(pa.table(columns), file)
+
+
+def pictures(samples: int, *shape: int) -> np.ndarray:
+    return RNG.integers(0, 256, size=(samples, *shape), dtype=np.uint8)
+
+
+def study(path: Path, **data: Any) -> Study:
+    given = tiny(data={"source": "parquet", "path": path.name, **data})
+    return given.model_copy(update={"root": str(path.parent)})
+
+
+def test_pixels_come_out_as_they_went_in(tmp_path: Path) -> None:
+    x, y = pictures(60, 9, 7, 3), [i % 3 for i in range(60)]
+    test = pictures(10, 9, 7, 3)
+    write(tmp_path / "d" / "train-00000-of-00002.parquet", [*map(encoded, x[:40])], y[:40], "img")
+    write(tmp_path / "d" / "train-00001-of-00002.parquet", [*map(encoded, x[40:])], y[40:], "img")
+    write(tmp_path / "d" / "validation.parquet", [*map(encoded, x[:30])], y[:30], "img")
+    write(tmp_path / "d" / "test.parquet", [*map(encoded, test)], [0] * 10, "img")
+    data = load_data(study(tmp_path / "d"))
+    assert data.train.x.dtype == np.uint8
+    assert data.in_shape == (3, 9, 7)
+    assert np.array_equal(data.train.x, x.transpose(0, 3, 1, 2))
+    assert data.train.y.tolist() == y
+    assert np.array_equal(data.validation.x, x[:30].transpose(0, 3, 1, 2))
+    assert np.array_equal(load_test(study(tmp_path / "d")).x, test.transpose(0, 3, 1, 2))
+
+
+def test_one_file_is_split_and_grey_images_have_one_channel(tmp_path: Path) -> None:
+    x = pictures(50, 8, 8)
+    write(tmp_path / "all.parquet", [*map(encoded, x)], [i % 2 for i in range(50)])
+    data = load_data(study(tmp_path / "all.parquet"))
+    assert data.in_shape == (1, 8, 8)
+    assert len(data.train) == 30
+    assert len(data.validation) == 10
+
+
+def test_images_are_decoded_once(tmp_path: Path, cache: Path) -> None:
+    x, y = pictures(50, 8, 8), [i % 2 for i in range(50)]
+    write(tmp_path / "all.parquet", [*map(encoded, x)], y)
+    seen: list[tuple[int, int]] = []
+    first = load_data(study(tmp_path / "all.parquet"), lambda *at: seen.append(at))
+    assert seen[-1] == (50, 50)
+    seen.clear()
+    again = load_data(study(tmp_path / "all.parquet"), lambda *at: seen.append(at))
+    assert not seen
+    assert again.fingerprint == first.fingerprint
+    (file,) = cache.glob("*/x_train.npy")
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    assert load_data(study(tmp_path / "all.parquet")).fingerprint == first.fingerprint
+    write(tmp_path / "all.parquet", [*map(encoded, 255 - x)], y)
+    assert load_data(study(tmp_path / "all.parquet")).fingerprint != first.fingerprint
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_limit_takes_a_stratified_part_of_the_training_images_alone(tmp_path: Path) -> None:
+    x, y = pictures(200, 8, 8), [i % 4 for i in range(200)]
+    write(tmp_path / "all.parquet", [*map(encoded, x)], y)
+    whole, some, same = (
+        load_data(study(tmp_path / "all.parquet", **given))
+        for given in ({}, {"limit": 40}, {"limit": 40})
+    )
+    assert np.bincount(some.train.y).tolist() == [10, 10, 10, 10]
+    assert np.array_equal(some.validation.x, whole.validation.x)
+    assert np.array_equal(some.train.x, same.train.x)
+    rows = {row.tobytes() for row in whole.train.x}
+    assert all(row.tobytes() in rows for row in some.train.x)
+
+
+def test_moments_of_bytes_are_exact() -> None:
+    x = pictures(700, 3, 5, 4)
+    mean, std = moments(x)
+    assert np.allclose(mean, x.mean(axis=(0, 2, 3), keepdims=True)[0], rtol=1e-12)
+    assert np.allclose(std, x.std(axis=(0, 2, 3), keepdims=True)[0], rtol=1e-9)
+    flat = pictures(300, 6)
+    assert np.allclose(moments(flat)[0], flat.mean(axis=0))
+
+
+GREY, COLOUR = encoded(pictures(1, 8, 8)[0]), encoded(pictures(1, 8, 8, 3)[0])
+DEEP = encoded(np.full((8, 8), 40_000, dtype=np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        ([GREY, {"bytes": b"junk"}], [0, 1], "row 1: cannot be decoded: cannot identify image"),
+        ([GREY, None], [0, 1], "row 1: has no bytes of an image"),
+        ([GREY, COLOUR], [0, 1], "row 1: is a colour image (RGB) among grey ones"),
+        ([GREY, encoded(pictures(1, 8, 9)[0])], [0, 1], "row 1: is 8x9 pixels, should be 8x8"),
+        ([DEEP, DEEP], [0, 1], "row 0: has more than 8 bits a channel (mode I;16)"),
+        ([GREY, GREY], [0, None], "row 1: has no label"),
+        ([GREY, GREY], ["a", "b"], "column 'label' should hold integers, holds string"),
+        ([], pa.array([], pa.int64()), "has no rows"),
+    ],
+)
+def test_a_broken_image_or_label_is_named(
+    tmp_path: Path, cache: Path, images: list[Any], labels: Any, message: str
+) -> None:
+    write(tmp_path / "all.parquet", images, labels)
+    with pytest.raises(DataError) as error:
+        load_data(study(tmp_path / "all.parquet"))
+    assert str(error.value).startswith(f"{tmp_path / 'all.parquet'}: ")
+    assert message in str(error.value)
+    assert not list(cache.glob("*/*"))
+
+
+def test_a_folder_or_file_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such data file or folder"):
+        load_data(study(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"should hold train\*.parquet, found nothing"):
+        load_data(study(tmp_path / "empty"))
+    (tmp_path / "empty" / "part.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="name should begin with train, validation or test"):
+        load_data(study(tmp_path / "empty"))
+    (tmp_path / "bad.parquet").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="is no readable parquet file"):
+        load_data(study(tmp_path / "bad.parquet"))
+
+
+def test_columns_are_found_or_asked_for(tmp_path: Path) -> None:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.array([GREY] * 40, kind)
+    table = pa.table({"front": images, "back": images, "kind": [i % 2 for i in range(40)]})
+    pq.write_table(table, tmp_path / "all.parquet")
+    with pytest.raises(DataError, match=r"found \['front', 'back'\]; data.image names it"):
+        load_data(study(tmp_path / "all.parquet"))
+    with pytest.raises(DataError, match=r"data.label: no column 'label'; known: back, front, kind"):
+        load_data(study(tmp_path / "all.parquet", image="back"))
+    with pytest.raises(DataError, match=r"data\.image: no column 'bakc'; did you mean 'back'"):
+        load_data(study(tmp_path / "all.parquet", image="bakc"))
+    with pytest.raises(DataError, match="column 'kind' should be a struct of bytes and path"):
+        load_data(study(tmp_path / "all.parquet", image="kind", label="kind"))
+    assert len(load_data(study(tmp_path / "all.parquet", image="back", label="kind")).train) == 24
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "all.parquet", [GREY] * 40, [i % 2 for i in range(40)])
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"decoded images cannot be kept here: .*TASEARCH_CACHE"):
+        load_data(study(tmp_path / "all.parquet"))
+
+
+def test_a_study_of_images_runs_and_ships(tmp_path: Path) -> None:
+    x, y = pictures(80, 16, 16, 3), [i % 4 for i in range(80)]
+    for part in ("train", "val", "test"):
+        write(tmp_path / "d" / f"{part}.parquet", [encoded(p, "JPEG") for p in x], y)
+    given = study(tmp_path / "d").model_dump() | {"model": {"family": "cnn", "multiplier": 1.0}}
+    given["training"]["views"] = "crop4+flip"
+    run = tasearch.run(Study.model_validate(given), runs_dir=tmp_path / "runs", trials=2)
+    assert [trial.state for trial in run.trials][:2] == ["complete", "complete"]
+    tasearch.export(run, tmp_path / "out")
+    net = tasearch.load(tmp_path / "out")
+    assert net(tasearch_input(x)).shape == (80, 4)
+
+
+def tasearch_input(x: np.ndarray) -> Any:
+    import torch
+
+    return torch.tensor(x.transpose(0, 3, 1, 2).astype(np.float32))
+
+
+@pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason="no CIFAR-10 beside the checkout")
+def test_the_real_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parquet.load(study(REAL / "cifar10").data, str(REAL))["x_train"].shape == (
+        50_000,
+        3,
+        32,
+        32,
+    )
