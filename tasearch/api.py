@@ -20,6 +20,7 @@ def run(
     trials: int | None = None,
     device: str = "auto",
     latency_from: str | Path | None = None,
+    workers: int | str = 1,
     on_event: Callable[[Event], None] | None = None,
 ) -> Run:
     """Run a study, or go on with it, until its trials are over.
@@ -30,6 +31,8 @@ def run(
         trials: instead of the study's own number.
         device: "auto", "cpu" or "cuda".
         latency_from: a run whose latencies to take instead of measuring.
+        workers: processes that train, or "auto": one for each GPU, or for each core. Results do
+            not depend on it.
         on_event: told of everything that happens.
 
     Returns:
@@ -40,7 +43,12 @@ def run(
     """
     study = study if isinstance(study, Study) else load_study(study)
     events = steps(
-        study, runs_dir=runs_dir, trials=trials, device=device, latency_from=latency_from
+        study,
+        runs_dir=runs_dir,
+        trials=trials,
+        device=device,
+        latency_from=latency_from,
+        workers=workers,
     )
     for event in events:
         if on_event is not None:
@@ -55,8 +63,11 @@ def steps(
     trials: int | None = None,
     device: str = "auto",
     latency_from: str | Path | None = None,
+    workers: int | str = 1,
 ) -> Iterator[Event]:
     """The same as an iterator of events, which may be closed at any time and begun again."""
     study = study if isinstance(study, Study) else load_study(study)
-    prepared = prepare(study, runs_dir=runs_dir, device=device, latency_from=latency_from)
+    prepared = prepare(
+        study, runs_dir=runs_dir, device=device, latency_from=latency_from, workers=workers
+    )
     yield from search(prepared, study.search.trials if trials is None else trials)

@@ -112,24 +112,24 @@ class Setting:
             its multiplier if that is not 1.
         losses: (name, digest) of the user's own losses; only those of the lineage count.
         seed: the study's seed.
-        replicate: which repetition of the training noise.
+        replicates: repetitions of the training noise, kept together.
         threads: of one training process on CPU; another number rounds differently.
         trainer: version of the training code.
         device: kind of device, "cpu" or "cuda": they round differently.
         views: name of the set of augmented views.
-        precision: (width, "fp32" or "bf16") of training; only those of the lineage count.
+        modes: (width, mode of its training); only those of the lineage count.
     """
 
     data: str
     family: str
     losses: tuple[tuple[str, str], ...]
     seed: int
-    replicate: int
+    replicates: int
     threads: int
     trainer: int
     device: str
     views: str
-    precision: tuple[tuple[int, str], ...]
+    modes: tuple[tuple[int, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +137,20 @@ class Hop:
     """One training: the last pupil of `lineage` learns from the one before it, if there is one."""
 
     lineage: tuple[Pupil, ...]
+
+    @staticmethod
+    def of(content: Mapping[str, Any]) -> Hop:
+        """A hop from the nested mappings that `asdict` made of it."""
+        return Hop(
+            lineage=tuple(
+                Pupil(
+                    width=pupil["width"],
+                    recipe=Recipe(**pupil["recipe"]) if pupil["recipe"] else None,
+                    origin=pupil["origin"],
+                )
+                for pupil in content["lineage"]
+            )
+        )
 
     @property
     def pupil(self) -> Pupil:
@@ -166,9 +180,9 @@ class Hop:
         used = {pupil.recipe.loss for pupil in self.lineage if pupil.recipe}
         losses = tuple(pair for pair in setting.losses if pair[0] in used)
         trained = {pupil.width for pupil in self.lineage if pupil.recipe}
-        precision = tuple(pair for pair in setting.precision if pair[0] in trained)
+        modes = tuple(pair for pair in setting.modes if pair[0] in trained)
         content = {
-            "setting": asdict(replace(setting, losses=losses, precision=precision)),
+            "setting": asdict(replace(setting, losses=losses, modes=modes)),
             "lineage": [asdict(pupil.essence(i)) for i, pupil in enumerate(self.lineage)],
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]

@@ -9,6 +9,7 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from statistics import stdev
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,6 +93,12 @@ def run(
     latency_from: Annotated[
         str | None, typer.Option(metavar="RUN", help="Take this run's latencies, do not measure.")
     ] = None,
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|N", help="Processes that train; auto: one a GPU, or one a core."
+        ),
+    ] = "auto",
 ) -> None:
     """Run a study, or go on with it.
 
@@ -117,6 +124,7 @@ def run(
                 runs_dir=runs_dir,
                 device=device,
                 latency_from=latency_from,
+                workers=workers,
                 progress=decoded,
             )
             status.stop()
@@ -179,8 +187,8 @@ def _search(prepared: Any, trials: int, stop: Stop) -> bool:
     ]
     words = Words(snapshot.measured, searched)
     out.print(
-        f"chains within the budget: {space.size:,}; trials: {trials}, on {prepared.device}; "
-        f"latency: {snapshot.device}",
+        f"chains within the budget: {space.size:,}; trials: {trials}, on {prepared.device}"
+        f"{_several(prepared.workers)}; latency: {snapshot.device}",
         soft_wrap=True,
     )
     earlier = read_trials(prepared.run) if prepared.run.exists else []
@@ -197,6 +205,10 @@ def _search(prepared: Any, trials: int, stop: Stop) -> bool:
     finally:
         events.close()  # type: ignore[attr-defined]
     return True
+
+
+def _several(workers: list[str]) -> str:
+    return f" with {len(workers)} workers" if len(workers) > 1 else ""
 
 
 def _again() -> str:
@@ -236,7 +248,9 @@ def best(
     from tasearch.report.info import recipe_text
 
     out.print(Text(found.label, style="bold") + Text(f"  (trial {found.trial})"))
-    out.print(f"  accuracy  {found.accuracy:.2%} of the validation part")
+    accuracies = opened.trials[found.trial].accuracies
+    spread = f", ± {stdev(accuracies):.2%} over {len(accuracies)} replicates" if accuracies else ""
+    out.print(f"  accuracy  {found.accuracy:.2%} of the validation part{spread}")
     out.print(f"  size      {found.params:,} params, {found.bytes:,} bytes")
     out.print(f"  latency   {found.latency_ms:.4g} ms ({opened.snapshot.device})", soft_wrap=True)
     out.print(f"  recipe    {recipe_text(found.recipe)}", soft_wrap=True)

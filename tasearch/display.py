@@ -23,6 +23,7 @@ from tasearch.search.events import (
     Finished,
     HopDone,
     HopStarted,
+    HopStopped,
     Notice,
     TrialDone,
     TrialStarted,
@@ -146,8 +147,9 @@ class LiveView:
     def __init__(self, console: Console, words: Words, earlier: list[TrialRecord]) -> None:
         self._console, self._words, self._clock = console, words, Clock()
         self._members = Front(candidates(earlier, words.measured)).members
-        self._trial, self._hop = "starting", Text("")
-        self._done = self._trials = self._epoch = self._epochs = 0
+        self._trial = "starting"
+        self._hops: dict[str, tuple[int, int, str]] = {}  # epoch, epochs and words of each
+        self._done = self._trials = 0
         self._live = Live(self._render(), console=console, refresh_per_second=8)
 
     def __enter__(self) -> Self:
@@ -160,7 +162,7 @@ class LiveView:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._hop, self._epochs = Text(""), 0
+        self._hops.clear()
         self._live.update(self._render())
         self._live.stop()
 
@@ -169,13 +171,11 @@ class LiveView:
             self._done, self._trials = event.done, event.trials
             self._trial = f"trial {event.number}: {event.label}"
         elif isinstance(event, HopStarted):
-            self._epoch, self._epochs = event.epoch, event.epochs
-            self._hop = Text(
-                f"training {event.label}" if event.epochs else f"loading {event.label}"
-            )
+            words = f"training {event.label}" if event.epochs else f"loading {event.label}"
+            self._hops[event.key] = event.epoch, event.epochs, words
         elif isinstance(event, EpochDone):
-            self._epoch, self._epochs = event.epoch, event.epochs
-            self._hop = Text(f"training {event.label}, loss {event.loss:.3f}", no_wrap=True)
+            words = f"training {event.label}, loss {event.loss:.3f}"
+            self._hops[event.key] = event.epoch, event.epochs, words
         elif isinstance(event, TrialDone):
             self._clock.tick()
             self._done, self._trials = event.done, event.trials
@@ -187,9 +187,11 @@ class LiveView:
                 no_wrap=True,
                 overflow="ellipsis",
             )
-        elif isinstance(event, HopDone) and event.teacher:
-            line = f"teacher {event.label}: accuracy {event.accuracy:.2%} of the validation part"
-            self._console.print(Text(line))
+        elif isinstance(event, HopDone | HopStopped):
+            self._hops.pop(event.key, None)
+            if isinstance(event, HopDone) and event.teacher:
+                found = f"accuracy {event.accuracy:.2%} of the validation part"
+                self._console.print(Text(f"teacher {event.label}: {found}"))
         elif isinstance(event, Notice):
             self._console.print(Text(f"notice: {event.message}", style="yellow"))
         elif isinstance(event, Finished):
@@ -206,13 +208,13 @@ class LiveView:
             f"{left} left",
             Text(self._trial, style="bold", no_wrap=True, overflow="ellipsis"),
         )
-        if self._epochs:
+        for epoch, epochs, words in self._hops.values():
             grid.add_row(
                 "epochs",
-                ProgressBar(total=self._epochs, completed=self._epoch, width=20),
-                f"{self._epoch}/{self._epochs}",
+                ProgressBar(total=epochs or 1, completed=epoch, width=20),
+                f"{epoch}/{epochs}",
                 "",
-                self._hop,
+                Text(words, no_wrap=True, overflow="ellipsis"),
             )
         return Group("", grid, front_table(self._members, self._words))
 

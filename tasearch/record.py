@@ -43,6 +43,7 @@ class TrialRecord:
         epochs: at which the curve was taken.
         curve: validation accuracy of the student at those epochs.
         hops: what it used, the student's own last.
+        accuracies: of each replicate, where there are several; `accuracy` is their mean.
         reason: why it failed or was pruned.
         audit: set where the rule would have stopped it.
     """
@@ -55,6 +56,7 @@ class TrialRecord:
     epochs: tuple[int, ...] = ()
     curve: tuple[float, ...] = ()
     hops: tuple[HopUse, ...] = ()
+    accuracies: tuple[float, ...] = ()
     reason: str | None = None
     audit: Audit | None = None
 

@@ -6,6 +6,7 @@ journal.log        Optuna's study
 events.jsonl       every hop's start and end, with seconds
 lock               held by the driver
 hops/ partial/ targets/   the store
+locks/             held by workers
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Snapshot:
         space: number of chains within the budget.
         measured: by width, the teacher's first.
         setup: what they were measured with: shapes, backend, batch, threads.
-        precision: of training, "fp32" or "bf16" by width; frozen, for a probe may have chosen it.
+        modes: of training, by width; frozen, for a probe may have chosen them.
         device: that latencies were measured on, in words.
     """
 
@@ -53,7 +54,7 @@ class Snapshot:
     space: int
     measured: Mapping[int, Measurement]
     setup: Mapping[str, Any]
-    precision: Mapping[int, str]
+    modes: Mapping[int, str]
     device: str
 
 
@@ -138,7 +139,7 @@ class RunDir:
             "samples": snapshot.samples,
             "validation": snapshot.validation,
             "space": snapshot.space,
-            "precision": {str(width): name for width, name in snapshot.precision.items()},
+            "modes": {str(width): mode for width, mode in snapshot.modes.items()},
         }
         self._write_json("run.json", content)
 
@@ -159,7 +160,7 @@ class RunDir:
                 space=content["space"],
                 measured=measured,
                 setup=setup,
-                precision={int(w): str(name) for w, name in content["precision"].items()},
+                modes={int(width): str(mode) for width, mode in content["modes"].items()},
                 device=device,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:

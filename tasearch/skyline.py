@@ -30,6 +30,26 @@ class Finished:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bar:
+    """What one rung asks of a student.
+
+    Args:
+        gain: that it may still hope for.
+        margin: against noise.
+        skyline: the accuracy to reach.
+    """
+
+    gain: float
+    margin: float
+    skyline: float
+
+
+def falls_short(accuracy: float, bar: Bar) -> bool:
+    """Whether a student of this accuracy at a rung cannot reach the skyline."""
+    return accuracy + bar.gain + bar.margin < bar.skyline - ROUNDING
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
     """What the rule found at one rung.
 
@@ -74,17 +94,24 @@ class Skyline:
             latency_ms: its latency.
             finished: students that reached their end, with the same rungs.
         """
+        bar = self.bar(len(curve) - 1, params=params, latency_ms=latency_ms, finished=finished)
+        if bar is None:
+            return Judgement(prune=False, reach=None, skyline=None)
+        reach = curve[-1] + bar.gain + bar.margin
+        return Judgement(prune=falls_short(curve[-1], bar), reach=reach, skyline=bar.skyline)
+
+    def bar(
+        self, rung: int, *, params: int, latency_ms: float, finished: Sequence[Finished]
+    ) -> Bar | None:
+        """What a rung (from 0) asks of a student; None where nothing is known to ask."""
         rivals = [
             f.curve[-1] for f in finished if f.params <= params and f.latency_ms <= latency_ms
         ]
-        skyline = max(rivals, default=None)
-        rung = len(curve) - 1
         gains = sorted(f.curve[-1] - f.curve[rung] for f in finished if len(f.curve) > rung)
-        if len(gains) < max(self.evidence, 1):
-            return Judgement(prune=False, reach=None, skyline=skyline)
-        reach = curve[-1] + gains[max(0, math.ceil(self.quantile * len(gains)) - 1)] + self.margin
-        prune = skyline is not None and reach < skyline - ROUNDING
-        return Judgement(prune=prune, reach=reach, skyline=skyline)
+        if not rivals or len(gains) < max(self.evidence, 1):
+            return None
+        gain = gains[max(0, math.ceil(self.quantile * len(gains)) - 1)]
+        return Bar(gain=gain, margin=self.margin, skyline=max(rivals))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +153,20 @@ class Watch:
         self._params, self._latency_ms, self._finished = params, latency_ms, finished
         self.audit: Audit | None = None
         self.reason = ""
+
+    def bars(self, rungs: int) -> tuple[Bar | None, ...]:
+        """What each rung but the last asks, for whoever trains the student; none if it runs on."""
+        if self._rule is None or self._audited:
+            return ()
+        return tuple(
+            self._rule.bar(
+                rung,
+                params=self._params,
+                latency_ms=self._latency_ms,
+                finished=self._finished,
+            )
+            for rung in range(rungs - 1)
+        )
 
     def stops(self, curve: Sequence[float]) -> bool:
         """Judge at the last rung of `curve`; to be asked once at each rung."""

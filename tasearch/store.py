@@ -17,10 +17,12 @@ import json
 import os
 import secrets
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from tasearch.chain import canonical_json
 from tasearch.errors import StoreError
@@ -39,18 +41,28 @@ class HopRecord:
     Args:
         widths: its lineage, ancestors first.
         recipes: of the lineage; None for a loaded teacher.
-        precision: of its training, "fp32" or "bf16".
+        mode: of its training: "fp32" or "bf16", and " x5" if five replicates were one wide model.
         epoch: epochs done.
-        epochs: at which the curve was taken.
-        curve: validation accuracy at those epochs.
+        epochs: at which the curves were taken.
+        curves: validation accuracy at those epochs, of each replicate.
     """
 
     widths: tuple[int, ...]
     recipes: tuple[Mapping[str, Any] | None, ...]
-    precision: str
+    mode: str
     epoch: int
     epochs: tuple[int, ...]
-    curve: tuple[float, ...]
+    curves: tuple[tuple[float, ...], ...]
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """Mean over the replicates."""
+        return tuple(sum(rung) / len(rung) for rung in zip(*self.curves, strict=True))
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Of each replicate at the last rung."""
+        return tuple(curve[-1] for curve in self.curves if curve)
 
 
 Tensors = Mapping[str, "Tensor"]
@@ -127,6 +139,18 @@ class Store:
             file.unlink(missing_ok=True)
             total -= size
 
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Hold a name against other workers; the system lets go when the process ends."""
+        file = self.path / "locks" / f"{name}.lock"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise no_room(file, error) from None
+        with FileLock(file):
+            yield
+            file.unlink(missing_ok=True)  # whoever waits on it may then make the same again
+
     def finished(self) -> list[str]:
         """Keys of all finished hops, whole or not, sorted."""
         return sorted(file.stem for file in (self.path / "hops").glob("*.safetensors"))
@@ -144,6 +168,17 @@ class Store:
         except StoreError as error:
             self._warn(f"{file}: {error}; it counts as absent")
             return None
+
+
+def numbered(parts: Iterable[Tensors]) -> dict[str, Tensor]:
+    """The tensors of all replicates in one mapping."""
+    return {f"{i}/{name}": t for i, part in enumerate(parts) for name, t in part.items()}
+
+
+def replicate(tensors: Tensors, number: int) -> dict[str, Tensor]:
+    """One replicate's tensors of those of all."""
+    prefix = f"{number}/"
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def seal(blob: bytes, record: Mapping[str, Any]) -> bytes:
@@ -226,8 +261,8 @@ def _record(record: Mapping[str, Any]) -> HopRecord:
     return HopRecord(
         widths=tuple(record["widths"]),
         recipes=tuple(record["recipes"]),
-        precision=record["precision"],
+        mode=record["mode"],
         epoch=record["epoch"],
         epochs=tuple(record["epochs"]),
-        curve=tuple(record["curve"]),
+        curves=tuple(map(tuple, record["curves"])),
     )

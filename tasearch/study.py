@@ -197,6 +197,9 @@ class TrainingSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = key(
         "auto", "of training; auto is bf16 on CUDA, and on CPU what a probe finds faster"
     )
+    fuse: Literal["auto", "never"] = key(
+        "auto", "auto trains replicates as one wide model where a probe finds that faster"
+    )
     threads: Annotated[int, Field(ge=1)] = key(
         1, "of a training on CPU; another number rounds differently"
     )
@@ -226,6 +229,12 @@ class SearchSection(Section):
 
     trials: Annotated[int, Field(ge=1)] = key(40, "chains to try, pruned and failed ones included")
     sampler: str = key("tpe", '"tpe", "nsga2", "random", or "package.module:function"')
+    replicates: Annotated[int, Field(ge=1)] = key(
+        1, "times that each chain is trained, with other weights and batches; accuracy is the mean"
+    )
+    lookahead: Annotated[int, Field(ge=1)] = key(
+        8, "trials in flight at once; a proposal or a stop sees the trials before those"
+    )
     pruner: Literal["skyline", "none"] = key("skyline", "skyline stops what cannot reach the front")
     rungs: Annotated[int, Field(ge=1)] = key(8, "times that a pupil is evaluated and saved")
     quantile: Share = key(0.9, "of the gains of finished students: how late a bloomer to hope for")

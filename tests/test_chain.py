@@ -29,12 +29,12 @@ SETTING = Setting(
     family="cnn",
     losses=(),
     seed=0,
-    replicate=0,
+    replicates=1,
     threads=1,
     trainer=1,
     device="cpu",
     views="none",
-    precision=(),
+    modes=(),
 )
 
 
@@ -103,8 +103,8 @@ def test_teachers_are_the_pupil_before_or_all_ancestors() -> None:
 
 
 def test_precision_counts_where_the_lineage_is_trained() -> None:
-    mixed = replace(SETTING, precision=((64, "fp32"), (24, "bf16"), (6, "fp32")))
-    other = replace(SETTING, precision=((64, "fp32"), (24, "fp32"), (6, "fp32")))
+    mixed = replace(SETTING, modes=((64, "fp32"), (24, "bf16"), (6, "fp32")))
+    other = replace(SETTING, modes=((64, "fp32"), (24, "fp32"), (6, "fp32")))
     assert chain(64, 6).hop().key(mixed) == chain(64, 6).hop().key(other)
     assert chain(64, 24, 6).hop().key(mixed) != chain(64, 24, 6).hop().key(other)
 

@@ -242,19 +242,28 @@ def test_assistants_are_dropped_at_the_rate_asked_and_the_teacher_never() -> Non
     assert dropped(3, 50, 0.0, torch.Generator()).eq(1).all()
 
 
-@pytest.mark.parametrize("name", GUIDED)
-def test_a_loss_runs_over_many_pupils_at_once(name: str) -> None:
+@pytest.mark.parametrize("name", LOSSES)
+def test_many_pupils_at_once_are_as_many_alone(name: str) -> None:
     parts = [problem(seed) for seed in range(3)]
     logits, labels, targets = (torch.stack(p) for p in zip(*parts, strict=True))
     heat = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
-
-    def one(z: Tensor, y: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        return LOSSES[name](z, y, v, Terms(temperature=t, alpha=t / 10))
-
-    found = torch.func.vmap(one)(logits, labels, targets, heat)
+    found = LOSSES[name](logits, labels, targets, Terms(temperature=heat, alpha=heat / 10))
+    assert found.shape == (3,)
     for i, part in enumerate(parts):
         t = float(heat[i])
-        assert torch.allclose(found[i], LOSSES[name](*part, Terms(temperature=t, alpha=t / 10)))
+        alone = LOSSES[name](*part, Terms(temperature=t, alpha=t / 10))
+        assert torch.allclose(found[i], alone, rtol=1e-12)
+
+
+def test_many_dense_pupils_at_once_are_as_many_alone() -> None:
+    parts = [problem(seed) for seed in range(3)]
+    logits, labels, first = (torch.stack(p) for p in zip(*parts, strict=True))
+    targets = torch.stack([first, -first])
+    kept = torch.tensor([[1.0, 1, 1], [1, 0, 1]], dtype=torch.float64)
+    found = guided_loss(LOSSES["kd"], logits, labels, targets, TERMS, kept)
+    for i, (z, y, _) in enumerate(parts):
+        alone = guided_loss(LOSSES["kd"], z, y, targets[:, i], TERMS, kept[:, i])
+        assert torch.allclose(found[i], alone, rtol=1e-12)
 
 
 # The check

@@ -14,10 +14,10 @@ from tasearch.store import HopRecord, Store, seal, verify, write_atomic
 RECORD = HopRecord(
     widths=(8, 4),
     recipes=(None, {"a": 1}),
-    precision="fp32",
+    mode="fp32",
     epoch=3,
     epochs=(1, 3),
-    curve=(0.5, 1),
+    curves=((0.5, 1),),
 )
 TENSORS = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3), "h": torch.ones(2).half()}
 

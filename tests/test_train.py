@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.models import Models
 from tasearch.store import Store
 from tasearch.study import Study
-from tasearch.train import Trainer, targets
+from tasearch.train import Progress, Trainer, targets, train_hop
 from tasearch.train.loop import evaluate, rung_epochs
+from tasearch.train.messages import HopEnded, HopEpoch
 from tests.conftest import tiny
 
 DEVICES = [
@@ -30,7 +32,9 @@ DEVICES = [
 ]
 
 
-def trainer(folder: Path, study: Study | None = None, device: str = "cpu") -> Trainer:
+def trainer(
+    folder: Path, study: Study | None = None, device: str = "cpu", mode: str = ""
+) -> Trainer:
     study = study or tiny()
     data = load_data(study)
     return Trainer(
@@ -39,7 +43,7 @@ def trainer(folder: Path, study: Study | None = None, device: str = "cpu") -> Tr
         data=data,
         store=Store(folder),
         device=torch.device(device),
-        precision=dict.fromkeys(study.widths, study.training.precision),
+        modes=dict.fromkeys(study.widths, mode or study.training.precision),
     )
 
 
@@ -51,9 +55,19 @@ def hops(study: Study, *widths: int) -> list[Hop]:
     return list(Chain(pupils=(teacher, *assistants, student)).hops())
 
 
+def steps(own: Trainer, hop: Hop) -> Iterator[Progress]:
+    """The epochs of a hop; its failure is raised."""
+    for message in train_hop(own, hop):
+        if isinstance(message, HopEpoch):
+            yield message.progress
+        elif isinstance(message, HopEnded) and message.reason:
+            kind = OutOfMemoryError if message.outcome == "memory" else TrainingError
+            raise kind(message.reason)
+
+
 def train_all(own: Trainer, lineage: list[Hop]) -> None:
     for hop in lineage:
-        for _ in own.train(hop):
+        for _ in steps(own, hop):
             pass
 
 
@@ -92,7 +106,7 @@ def test_a_hop_learns(tmp_path: Path, device: str) -> None:
     study = tiny(teacher={"epochs": 8})
     own = trainer(tmp_path, study, device)
     (teacher,) = hops(study, 4)[:1]
-    progress = list(own.train(teacher))
+    progress = list(steps(own, teacher))
     assert [p.epoch for p in progress] == list(range(1, 9))
     assert progress[-1].loss < progress[0].loss
     record = own.saved(teacher)
@@ -121,10 +135,10 @@ def test_resuming_equals_never_stopping(tmp_path: Path, training: dict[str, Any]
             own = trainer(broken, study)
             if own.store.has(own.key(hop)):
                 break
-            steps = own.train(hop)
-            for _ in itertools.islice(steps, 1):
+            epochs = steps(own, hop)
+            for _ in itertools.islice(epochs, 1):
                 pass
-            steps.close()
+            epochs.close()
     assert files(straight) == files(broken)
 
 
@@ -141,9 +155,9 @@ def test_dropout_is_reproduced_too(tmp_path: Path) -> None:
         own = trainer(tmp_path / name, study)
         train_all(own, lineage[:1])
         if stop:
-            steps = own.train(lineage[1])
-            next(steps)
-            steps.close()
+            epochs = steps(own, lineage[1])
+            next(epochs)
+            epochs.close()
             torch.rand(3)  # whatever else draws from torch's generator in between
         train_all(own, lineage[1:])
     assert files(tmp_path / "a") == files(tmp_path / "b")
@@ -179,15 +193,15 @@ def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path, views: s
     lineage = hops(study, 8, 4)
     train_all(own, lineage[:2])
     for ancestor in lineage[:2]:
-        net = own.net(ancestor)
+        net = own.nets(ancestor)[0]
         assert not net.training
         cached = own._guide(Hop(lineage=(*ancestor.lineage, lineage[-1].pupil)))
         for epoch in range(4):
-            slot = own.views.slot(epoch)
-            for samples in torch.randperm(len(own.views)).split(50):
+            slot = own.views[0].slot(epoch)
+            for samples in torch.randperm(len(own.views[0])).split(50):
                 with torch.no_grad():
-                    online = net(own.views.batch(samples, slot))
-                found = cached(slot)[0][samples]
+                    online = net(own.views[0].batch(samples, slot))
+                found = cached(slot)[0][0][samples]
                 assert found.dtype == torch.float16
                 assert not found.requires_grad
                 assert torch.allclose(found.float(), online, rtol=2**-10, atol=1e-5)
@@ -201,14 +215,14 @@ def test_targets_are_kept_checked_and_made_once(tmp_path: Path, monkeypatch: Any
     passes = []
     usual = targets.view_logits
     monkeypatch.setattr(targets, "view_logits", lambda *a: passes.append(a) or usual(*a))
-    first = own._guide(lineage[1])(0)
+    first = own._guide(lineage[1])(0)[0]
     file = tmp_path / "targets" / f"{own.key(lineage[0])}-0.safetensors"
     assert len(passes) == 1 and file.is_file()
     again = trainer(tmp_path, study)
-    assert torch.equal(again._guide(lineage[1])(0), first)
+    assert torch.equal(again._guide(lineage[1])(0)[0], first)
     assert len(passes) == 1
     file.write_bytes(file.read_bytes()[:-2])
-    assert torch.equal(trainer(tmp_path, study)._guide(lineage[1])(0), first)
+    assert torch.equal(trainer(tmp_path, study)._guide(lineage[1])(0)[0], first)
     assert len(passes) == 2
 
 
@@ -236,14 +250,14 @@ def test_a_dense_pupil_learns_from_all_its_ancestors(tmp_path: Path) -> None:
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
     train_all(own, lineage)
-    both = own._guide(lineage[-1])(0)
-    serial = [own._guide(hops(tiny(), 8, 4)[i])(0) for i in (1, 2)]
+    both = own._guide(lineage[-1])(0)[0]
+    serial = [own._guide(hops(tiny(), 8, 4)[i])(0)[0] for i in (1, 2)]
     assert torch.equal(both, torch.cat(serial))
     other = tiny(student={"edges": "dense", "drop": 0.9})
     dropping = hops(other, 8, 4)[-1]
     train_all(trainer(tmp_path, other), [dropping])
     ends = [own.store.load("hops", own.key(hop)) for hop in (lineage[-1], dropping)]
-    assert not torch.equal(ends[0][0]["1.weight"], ends[1][0]["1.weight"])
+    assert not torch.equal(ends[0][0]["0/1.weight"], ends[1][0]["0/1.weight"])
 
 
 def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
@@ -252,11 +266,11 @@ def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path
     train_all(own, [teacher])
     record = own.saved(teacher)
     assert record is not None
-    assert evaluate(own.net(teacher), *own.validation) == record.curve[-1]
+    assert evaluate(own.nets(teacher)[0], *own.validation) == record.curve[-1]
     plain = trainer(tmp_path / "plain")
     train_all(plain, [hops(tiny(), 4)[0]])
-    live = plain.net(hops(tiny(), 4)[0]).state_dict()
-    kept = own.net(teacher).state_dict()
+    live = plain.nets(hops(tiny(), 4)[0])[0].state_dict()
+    kept = own.nets(teacher)[0].state_dict()
     assert not torch.equal(live["1.weight"], kept["1.weight"])
 
 
@@ -299,7 +313,7 @@ def test_outputs_that_are_not_finite_fail_the_hop_too(tmp_path: Path) -> None:
 def test_a_consumers_threads_are_its_own_between_epochs(tmp_path: Path) -> None:
     study = tiny()
     torch.set_num_threads(2)
-    seen = [torch.get_num_threads() for _ in trainer(tmp_path, study).train(hops(study, 4)[0])]
+    seen = [torch.get_num_threads() for _ in steps(trainer(tmp_path, study), hops(study, 4)[0])]
     assert seen == [2, 2, 2]
 
 

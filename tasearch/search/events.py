@@ -19,8 +19,9 @@ class TrialStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class HopStarted:
-    """A hop is being trained, from an earlier rung if `epoch` > 0."""
+    """A hop is being trained, from an earlier rung if `epoch` > 0. `key` tells hops apart."""
 
+    key: str
     label: str
     epoch: int
     epochs: int
@@ -28,15 +29,16 @@ class HopStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class HopReused:
-    """A hop is in the store already."""
+    """A trial needs a hop that is in the store already, or trained for an earlier trial."""
 
     label: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
-    """One epoch of the hop started last; accuracy at rungs only."""
+    """One epoch of a hop that was started; accuracy at rungs only."""
 
+    key: str
     label: str
     epoch: int
     epochs: int
@@ -48,9 +50,19 @@ class EpochDone:
 class HopDone:
     """A hop was trained to its end, or a teacher loaded; accuracy of the validation part."""
 
+    key: str
     label: str
     accuracy: float
     teacher: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopStopped:
+    """A hop was stopped at a rung, or failed; its trials tell why."""
+
+    key: str
+    label: str
+    epoch: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,4 +89,14 @@ class Finished:
     done: int
 
 
-Event = TrialStarted | HopStarted | HopReused | EpochDone | HopDone | TrialDone | Notice | Finished
+Event = (
+    TrialStarted
+    | HopStarted
+    | HopReused
+    | EpochDone
+    | HopDone
+    | HopStopped
+    | TrialDone
+    | Notice
+    | Finished
+)

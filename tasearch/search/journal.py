@@ -73,6 +73,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         epochs=tuple(attrs.get("epochs", ())),
         curve=curve,
         hops=tuple(HopUse(**use) for use in attrs.get("hops", ())),
+        accuracies=tuple(attrs.get("accuracies", ())),
         reason=attrs.get("reason"),
         audit=Audit(**attrs["audit"]) if "audit" in attrs else None,
     )

@@ -20,8 +20,9 @@ from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.sampler import make_sampler, try_sampler
 from tasearch.space import Space
 from tasearch.study import Study
+from tasearch.train.engine import worker_devices
 from tasearch.train.losses import LOSSES, Loss, check_loss
-from tasearch.train.precision import choose_precisions
+from tasearch.train.precision import choose_modes
 from tasearch.train.trainer import TRAINER_VERSION
 from tasearch.train.views import check_views
 
@@ -37,6 +38,7 @@ class Prepared:
         data: training and validation parts.
         models: of the study.
         device: to train on.
+        workers: the device of each that trains.
     """
 
     run: RunDir
@@ -45,6 +47,7 @@ class Prepared:
     data: Dataset
     models: Models
     device: torch.device
+    workers: list[str]
 
 
 def prepare(
@@ -53,6 +56,7 @@ def prepare(
     runs_dir: str | Path = "runs",
     device: str = "auto",
     latency_from: str | Path | None = None,
+    workers: int | str = 1,
     progress: Progress | None = None,
 ) -> Prepared:
     """Load, check and measure; nothing is written.
@@ -62,6 +66,7 @@ def prepare(
         runs_dir: the run is, or will be, its folder `study.name`.
         device: "auto", "cpu" or "cuda".
         latency_from: a run whose measurements to take instead of measuring.
+        workers: processes that train, or "auto": one for each GPU, or for each core.
         progress: told of (done, total) while data are decoded.
 
     Raises:
@@ -70,6 +75,7 @@ def prepare(
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     run = RunDir(Path(runs_dir) / study.name)
     where = choose_device(device)
+    devices = worker_devices(str(workers), where, study.training.threads)
     make = make_sampler(study)
     losses = _losses(study)
     data = load_data(study, progress)
@@ -95,12 +101,20 @@ def prepare(
             space=0,
             measured=measured,
             setup=_setup(study, data),
-            precision=_precision(study, models, data, where, runs_dir, latency_from),
+            modes=_modes(study, models, data, where, runs_dir, latency_from),
             device=words,
         )
     space = make_space(study, models, snapshot.measured)
     try_sampler(space, make)
-    return Prepared(run=run, snapshot=snapshot, space=space, data=data, models=models, device=where)
+    return Prepared(
+        run=run,
+        snapshot=snapshot,
+        space=space,
+        data=data,
+        models=models,
+        device=where,
+        workers=devices[: study.search.lookahead],
+    )
 
 
 def _losses(study: Study) -> dict[str, tuple[Loss, Recipe]]:
@@ -131,7 +145,7 @@ def _inputs(
     }
 
 
-def _precision(
+def _modes(
     study: Study,
     models: Models,
     data: Dataset,
@@ -141,22 +155,27 @@ def _precision(
 ) -> dict[int, str]:
     """Of training, for each width; a loaded teacher is not trained.
 
-    A run that lends its latencies lends what its probe found as well, so that both train alike.
+    A run that lends its latencies lends what its probes found as well, so that both train alike.
     """
     training = study.training
     trained = study.widths if study.teacher_recipe() else study.widths[1:]
-    if latency_from is not None and training.precision == "auto":
-        given = RunDir.open(latency_from, runs_dir).read().precision
-        if {*trained} <= {*given}:
+    replicates = study.search.replicates
+    if latency_from is not None:
+        lent = RunDir.open(latency_from, runs_dir).read()
+        given, theirs = lent.modes, lent.study
+        alike = theirs.training == training and theirs.search.replicates == replicates
+        if alike and {*trained} <= {*given}:
             return {width: given[width] for width in trained}
-    return choose_precisions(
+    return choose_modes(
         training.precision,
+        training.fuse,
         models.build,
         trained,
+        recipe=study.recipes("student").firsts()[0],
         in_shape=data.in_shape,
-        batch=training.batch_size,
         device=device,
         threads=training.threads,
+        replicates=replicates,
     )
 
 

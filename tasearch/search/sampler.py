@@ -76,21 +76,40 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return made
 
 
+class _Earlier(optuna.Study):
+    """A study as its first trials have left it.
+
+    Args:
+        study: whose storage it shares.
+        last: number of the last trial that is seen.
+    """
+
+    def __init__(self, study: optuna.Study, last: int) -> None:
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._last = last
+
+    def _get_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:
+        trials = super()._get_trials(*args, **options)
+        return [trial for trial in trials if trial.number <= self._last]
+
+
 class ChainSampler(BaseSampler):
     """Asks an inner sampler until it proposes a chain that was never tried.
 
-    The inner sampler is made afresh for each trial from the seed and the trial's number, so a
-    proposal depends on those and on the finished trials alone: a run that was killed proposes the
-    same again.
+    The inner sampler is made afresh for each trial from the seed and the trial's number, and sees
+    the trials at least `lookahead` before it, which are over by then. So a proposal depends on
+    nothing else: a run that was killed, or has another number of workers, proposes the same.
 
     Args:
         space: of canonical chains.
         make: the inner sampler, from a seed.
         seed: the study's.
+        lookahead: trials in flight at once.
     """
 
-    def __init__(self, space: Space, make: MakeSampler, seed: int) -> None:
+    def __init__(self, space: Space, make: MakeSampler, seed: int, lookahead: int = 1) -> None:
         self._space, self._make, self._seed = space, make, seed
+        self._lookahead = lookahead
         self._distributions = distributions(space)
         self._known: set[str] = set()
 
@@ -112,6 +131,7 @@ class ChainSampler(BaseSampler):
     ) -> dict[str, Any]:
         seed = derived_seed("proposal", self._seed, trial.number) % 2**32
         inner = self._make(seed)
+        study = _Earlier(study, trial.number - self._lookahead)
         fixed = {name: values[0] for name, values in self._space.domains.items()}
         for _ in range(TRIES):
             new = self._new(fixed | self._propose(inner, study, trial, search_space))

@@ -1,6 +1,7 @@
-"""Training one hop: losses, soft targets, the loop, and the trainer that keeps them."""
+"""Training hops: losses, soft targets, the loop, the trainer that keeps them, and engines."""
 
-from tasearch.train.loop import Progress
+from tasearch.train.hops import train_hop
+from tasearch.train.messages import Progress
 from tasearch.train.trainer import TRAINER_VERSION, Trainer
 
-__all__ = ["TRAINER_VERSION", "Progress", "Trainer"]
+__all__ = ["TRAINER_VERSION", "Progress", "Trainer", "train_hop"]

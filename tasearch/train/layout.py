@@ -19,6 +19,13 @@ def image_format(net: nn.Module, device: torch.device) -> torch.memory_format:
     return torch.channels_last
 
 
+def input_format(
+    net: nn.Module, shape: tuple[int, ...], device: torch.device
+) -> torch.memory_format:
+    """Of batches of samples of a shape."""
+    return image_format(net, device) if len(shape) == 3 else torch.contiguous_format
+
+
 def arranged(x: Tensor, layout: torch.memory_format) -> Tensor:
     """A batch in a format; also where one channel makes all formats look alike to torch."""
     if layout == torch.contiguous_format:

@@ -7,6 +7,9 @@ terms    what weighs the loss's terms
 
 Every loss is (1 - alpha) times the cross-entropy of the labels, plus alpha times a distillation
 term. None branches on values, so that weights may be tensors on the device.
+
+Those of `LOSSES` also take several pupils at once: logits and targets (pupils, batch, classes),
+labels (pupils, batch), and weights that are floats or (pupils,), to a value each, (pupils,).
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ EPSILON = 1e-7  # keeps a constant row from dividing by zero
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What weighs the terms of a loss.
+    """What weighs the terms of a loss: numbers, or tensors of one number for each pupil.
 
     Args:
         temperature: softens both sides of the distillation term.
@@ -46,7 +49,10 @@ Loss = Callable[[Tensor, Tensor, Tensor | None, Terms], Tensor]
 
 def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
     """The labels alone: mean negative log-likelihood."""
-    return F.cross_entropy(logits, labels)
+    if logits.ndim == 2:
+        return F.cross_entropy(logits, labels)
+    each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return each.view(labels.shape).mean(dim=-1)
 
 
 def kd(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
@@ -74,10 +80,10 @@ def dist(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -
     DIST (Huang et al., 2205.10536), equations 8 to 10, with beta = gamma = 1 within alpha.
     """
     assert targets is not None
-    t = terms.temperature
-    ours, theirs = F.softmax(logits / t, dim=1), F.softmax(targets / t, dim=1)
-    between_classes = 1 - _pearson(ours, theirs, dim=1).mean()
-    within_classes = 1 - _pearson(ours, theirs, dim=0).mean()
+    t, heat = terms.temperature, _each(terms.temperature)
+    ours, theirs = F.softmax(logits / heat, dim=-1), F.softmax(targets / heat, dim=-1)
+    between_classes = 1 - _pearson(ours, theirs, dim=-1).mean(dim=-1)
+    within_classes = 1 - _pearson(ours, theirs, dim=-2).mean(dim=-1)
     return _mixed(logits, labels, t * t * (between_classes + within_classes), terms)
 
 
@@ -88,17 +94,18 @@ def dkd(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) ->
     others, and the others among themselves.
     """
     assert targets is not None
-    t = terms.temperature
-    target = labels[:, None] == torch.arange(logits.shape[1], device=labels.device)
-    ours, theirs = F.log_softmax(logits / t, dim=1), F.log_softmax(targets / t, dim=1)
+    t, heat = terms.temperature, _each(terms.temperature)
+    target = labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)
+    ours, theirs = F.log_softmax(logits / heat, dim=-1), F.log_softmax(targets / heat, dim=-1)
     our_rest, their_rest = (
-        p.masked_fill(target, -torch.inf).logsumexp(dim=1, keepdim=True) for p in (ours, theirs)
+        p.masked_fill(target, -torch.inf).logsumexp(dim=-1, keepdim=True) for p in (ours, theirs)
     )
-    right = (theirs.exp() * (theirs - ours)).masked_fill(~target, 0).sum(dim=1, keepdim=True)
+    right = (theirs.exp() * (theirs - ours)).masked_fill(~target, 0).sum(dim=-1, keepdim=True)
     binary = right + their_rest.exp() * (their_rest - our_rest)
     weights = (theirs - their_rest).masked_fill(target, -torch.inf).exp()
     gaps = (theirs - their_rest - ours + our_rest).masked_fill(target, 0)
-    divergence = binary.mean() + NON_TARGET * (weights * gaps).sum(dim=1).mean()
+    others = (weights * gaps).sum(dim=-1).mean(dim=-1)
+    divergence = binary.squeeze(-1).mean(dim=-1) + NON_TARGET * others
     return _mixed(logits, labels, terms.ramp * t * t * divergence, terms)
 
 
@@ -136,9 +143,12 @@ def guided_loss(
         targets: (ancestors, batch, classes).
         terms: of the loss.
         kept: float (ancestors,), 1 for those that count.
+
+    Several pupils at once have their axis before the batch, in `kept` last.
     """
     parts = torch.stack([loss(logits, labels, target, terms) for target in targets])
-    return (parts * kept).sum() / kept.sum()
+    value: Tensor = (parts * kept).sum(dim=0) / kept.sum(dim=0)
+    return value
 
 
 def dropped(ancestors: int, steps: int, chance: float, generator: torch.Generator) -> Tensor:
@@ -183,19 +193,26 @@ def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
 
 
 def _mixed(logits: Tensor, labels: Tensor, distillation: Tensor, terms: Terms) -> Tensor:
-    return (1 - terms.alpha) * F.cross_entropy(logits, labels) + terms.alpha * distillation
+    labelled = cross_entropy(logits, labels, None, terms)
+    return (1 - terms.alpha) * labelled + terms.alpha * distillation
 
 
 def _divergence(logits: Tensor, targets: Tensor, t: float | Tensor) -> Tensor:
     """T² KL(targets || logits) at temperature T, the mean over samples."""
-    ours, theirs = F.log_softmax(logits / t, dim=1), F.log_softmax(targets / t, dim=1)
-    divergence: Tensor = (theirs.exp() * (theirs - ours)).sum(dim=1).mean()
+    heat = _each(t)
+    ours, theirs = F.log_softmax(logits / heat, dim=-1), F.log_softmax(targets / heat, dim=-1)
+    divergence: Tensor = (theirs.exp() * (theirs - ours)).sum(dim=-1).mean(dim=-1)
     return t * t * divergence
 
 
+def _each(weight: float | Tensor) -> float | Tensor:
+    """A weight for each pupil, beside axes of batch and classes."""
+    return weight[:, None, None] if isinstance(weight, Tensor) and weight.ndim else weight
+
+
 def _z_scores(logits: Tensor) -> Tensor:
-    centred = logits - logits.mean(dim=1, keepdim=True)
-    return centred / (logits.std(dim=1, keepdim=True) + EPSILON)
+    centred = logits - logits.mean(dim=-1, keepdim=True)
+    return centred / (logits.std(dim=-1, keepdim=True) + EPSILON)
 
 
 def _pearson(a: Tensor, b: Tensor, dim: int) -> Tensor:

@@ -47,6 +47,16 @@ class Flat:
     def tensors(self) -> list[nn.Parameter]:
         return self.decayed + self.undecayed
 
+    def home(self, parameter: Tensor) -> int:
+        """Index among `tensors` of the one that a parameter is a view of."""
+        place = parameter.untyped_storage().data_ptr()
+        return [flat.untyped_storage().data_ptr() for flat in self.tensors].index(place)
+
+    @staticmethod
+    def within(parameter: Tensor, like: Tensor) -> Tensor:
+        """The part of a tensor laid out as a flat one that stands where the parameter does."""
+        return like.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
+
     def zero_grad(self) -> None:
         """In place, for the parameters' gradients are views of these."""
         for flat in self.tensors:

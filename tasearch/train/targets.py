@@ -23,24 +23,28 @@ class Targets:
     saw, and so that workers which need the same slot at once write the same file.
 
     Args:
-        views: of the training part.
+        views: of the training part, for each replicate.
         store: keeps them, under `targets/`.
         limit: bytes on disk; the oldest unused go first.
     """
 
-    def __init__(self, views: Views, store: Store, limit: float) -> None:
+    def __init__(self, views: Sequence[Views], store: Store, limit: float) -> None:
         self._views, self._store, self._limit = views, store, limit
-        self._held: OrderedDict[str, Tensor] = OrderedDict()
+        self._held: OrderedDict[str, list[Tensor]] = OrderedDict()
 
     def of(
-        self, key: str, slot: int, net: Callable[[], nn.Module], record: Callable[[], HopRecord]
-    ) -> Tensor:
-        """float16 (samples, classes) of one ancestor, on the device of the views.
+        self,
+        key: str,
+        slot: int,
+        nets: Callable[[], Sequence[nn.Module]],
+        record: Callable[[], HopRecord],
+    ) -> list[Tensor]:
+        """float16 (samples, classes) of one ancestor in each replicate, on the views' device.
 
         Args:
             key: the ancestor's.
             slot: of the views.
-            net: the ancestor's model in eval mode on the device, asked for only if needed.
+            nets: the ancestor's models in eval mode on the device, asked for only if needed.
             record: the ancestor's, likewise.
 
         Raises:
@@ -50,25 +54,36 @@ class Targets:
         if name in self._held:
             self._held.move_to_end(name)
             return self._held[name]
-        device = self._views.device
-        saved = self._store.load("targets", name)
-        if saved is not None:
-            logits = saved[0]["logits"].to(device)
-            self._store.touch("targets", name)
-        else:
-            logits = view_logits(net(), self._views, slot).half()
-            if not logits.isfinite().all():
-                raise TrainingError("the logits of an ancestor do not fit 16 bits")
-            self._store.save("targets", name, {"logits": logits}, record())
-            self._store.trim("targets", self._limit)
+        with self._store.alone(name):  # of several workers that need a slot, one makes it
+            logits = self._load(name)
+            if logits is None:
+                logits = self._make(nets(), slot)
+                parts = {str(i): part for i, part in enumerate(logits)}
+                self._store.save("targets", name, parts, record())
+                self._store.trim("targets", self._limit)
         self._held[name] = logits
         while sum(map(_bytes, self._held.values())) > IN_MEMORY and len(self._held) > 1:
             self._held.popitem(last=False)
         return logits
 
+    def _load(self, name: str) -> list[Tensor] | None:
+        saved = self._store.load("targets", name)
+        if saved is None:
+            return None
+        self._store.touch("targets", name)
+        device = self._views[0].device
+        return [saved[0][str(i)].to(device) for i in range(len(self._views))]
 
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+    def _make(self, nets: Sequence[nn.Module], slot: int) -> list[Tensor]:
+        pairs = zip(nets, self._views, strict=True)
+        logits = [view_logits(net, views, slot).half() for net, views in pairs]
+        if not all(bool(part.isfinite().all()) for part in logits):
+            raise TrainingError("the logits of an ancestor do not fit 16 bits")
+        return logits
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 @torch.inference_mode()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -15,17 +16,19 @@ from tasearch.chain import Hop, Recipe, Setting, derived_seed
 from tasearch.data import Dataset, Part
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, first_line
 from tasearch.models import Models
-from tasearch.numerics import cpu_threads
-from tasearch.store import HopRecord, Store
+from tasearch.store import HopRecord, Store, numbered, replicate
 from tasearch.study import Study
 from tasearch.train.layout import image_format
-from tasearch.train.loop import Lesson, Progress, State, evaluate, pack, train, unpack
+from tasearch.train.lesson import Lesson
+from tasearch.train.loop import evaluate
 from tasearch.train.losses import LOSSES, Loss
+from tasearch.train.precision import is_bf16, is_fused
+from tasearch.train.state import State, pack, unpack
 from tasearch.train.targets import Targets, stacked
 from tasearch.train.views import VIEWS, Views
 
 NO_MEMORY = "can't allocate memory"  # what torch says on CPU
-TRAINER_VERSION = 2  # raise it with every change that alters weights
+TRAINER_VERSION = 3  # raise it with every change that alters weights
 
 
 class Trainer:
@@ -37,8 +40,7 @@ class Trainer:
         data: training and validation parts.
         store: keeps hops, half-trained hops and soft targets.
         device: to train on.
-        precision: "fp32" or "bf16" by width.
-        replicate: which repetition of the training noise.
+        modes: by width; see `tasearch.train.precision`.
     """
 
     def __init__(
@@ -49,15 +51,18 @@ class Trainer:
         data: Dataset,
         store: Store,
         device: torch.device,
-        precision: Mapping[int, str],
-        replicate: int = 0,
+        modes: Mapping[int, str],
     ) -> None:
         self.study, self.models, self.store, self.device = study, models, store, device
-        self.precision = dict(precision)
-        seed = derived_seed("views", study.seed, replicate)
-        self.views = self._views(data, data.train, study.training.views, seed)
+        self.modes = dict(modes)
+        self.replicates = range(study.search.replicates)
+        views = self._views(data, data.train, study.training.views)
+        self.views = [
+            views.reseeded(derived_seed("views", study.seed, replicate))
+            for replicate in self.replicates
+        ]
         self.y = torch.tensor(data.train.y, device=device)
-        whole = self._views(data, data.validation, "none", seed)
+        whole = self._views(data, data.validation, "none")
         every = torch.arange(len(whole), device=device)
         self.validation = whole.batch(every, 0), torch.tensor(data.validation.y, device=device)
         self.targets = Targets(self.views, store, study.training.targets_gb * 1e9)
@@ -69,127 +74,129 @@ class Trainer:
                 (name, plugins.identity(name, study.root)) for name in self.losses if ":" in name
             ),
             seed=study.seed,
-            replicate=replicate,
+            replicates=len(self.replicates),
             threads=study.training.threads,
             trainer=TRAINER_VERSION,
             device=device.type,
             views=study.training.views,
-            precision=tuple(sorted(self.precision.items())),
+            modes=tuple(sorted(self.modes.items())),
         )
 
     def key(self, hop: Hop) -> str:
         return hop.key(self.setting)
 
-    def train(self, hop: Hop) -> Iterator[Progress]:
-        """Train a hop to its end, from its last saved rung; its ancestors must be stored.
+    def begin(self, hop: Hop) -> tuple[list[State], list[Lesson]] | None:
+        """The pupils of a hop, one a replicate, as their last saved rung left them, and what each
+        learns from; None for a loaded teacher, which is evaluated and stored."""
+        recipe = hop.pupil.recipe
+        if recipe is None:
+            self._take_in(hop)
+            return None
+        guide = self._guide(hop) if hop.teachers else None
+        lessons = [
+            Lesson(
+                views=self.views[i],
+                y=self.y,
+                targets=None if guide is None else lambda slot, i=i: guide(slot)[i],  # type: ignore[misc]
+                validation=self.validation,
+                loss=self.losses[recipe.loss],
+                rungs=self.study.search.rungs,
+                bf16=is_bf16(self.modes[hop.pupil.width]),
+                noise=(self.study.seed, i, hop.pupil.width),
+            )
+            for i in self.replicates
+        ]
+        return self._start(hop, recipe), lessons
 
-        Each rung is saved before its value is yielded, so that closing the iterator, or killing
-        the process, loses no finished rung. A loaded teacher is evaluated and stored.
+    def fuses(self, hop: Hop) -> bool:
+        """Whether a hop's replicates train as one wide model."""
+        return is_fused(self.modes[hop.pupil.width])
+
+    def keep(self, hop: Hop, states: list[State]) -> None:
+        """Save pupils at a rung, half-trained or finished, in one file."""
+        key, record = self.key(hop), self._record(hop, states)
+        if record.epoch < states[0].recipe.epochs:
+            self.store.save("partial", key, numbered(map(pack, states)), record)
+            return
+        with contextlib.ExitStack() as stack:
+            nets = [stack.enter_context(state.result()) for state in states]
+            self.store.save("hops", key, numbered(net.state_dict() for net in nets), record)
+        self.store.drop("partial", key)
+
+    def explained(self, hop: Hop, error: Exception) -> TrainingError:
+        """An error of a hop as the reason that its trials fail.
 
         Raises:
-            TrainingError: where the loss is not finite or memory runs out.
+            Exception: the error itself, where it is neither the user's code's nor memory's.
         """
-        key = self.key(hop)
-        steps = self._train(hop, key)
-        while True:
-            try:
-                # not while the caller has control
-                with cpu_threads(self.study.training.threads, flush_denormals=True):
-                    progress = next(steps, None)
-            except TrainingError as error:
-                raise TrainingError(f"hop {hop.label}: {error}") from None
-            except Exception as error:
-                raise self._explained(hop, error) from error
-            if progress is None:
-                return
-            yield progress
-
-    def _explained(self, hop: Hop, error: Exception) -> Exception:
-        """An error of a hop as the reason that its trial fails; our own stay what they are."""
+        if isinstance(error, TrainingError):
+            return TrainingError(f"hop {hop.label}: {error}")
         if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error):
             return OutOfMemoryError(f"hop {hop.label}: out of memory on {self.device}")
         recipe = hop.pupil.recipe
         users = ":" in self.setting.family or hop.pupil.origin or (recipe and ":" in recipe.loss)
         if isinstance(error, TasearchError) or not users:
-            return error
+            raise error
         return TrainingError(f"hop {hop.label}: {type(error).__name__}: {first_line(error)}")
-
-    def _train(self, hop: Hop, key: str) -> Iterator[Progress]:
-        recipe = hop.pupil.recipe
-        if recipe is None:
-            self._take_in(hop, key)
-            return
-        state = self._start(hop, recipe, key)
-        lesson = Lesson(
-            views=self.views,
-            y=self.y,
-            targets=self._guide(hop) if hop.teachers else None,
-            validation=self.validation,
-            loss=self.losses[recipe.loss],
-            rungs=self.study.search.rungs,
-            bf16=self.precision[hop.pupil.width] == "bf16",
-            noise=(self.study.seed, self.setting.replicate, hop.pupil.width),
-        )
-        for progress in train(state, lesson):
-            if progress.epoch == progress.epochs:
-                self._finish(hop, key, state)
-            elif progress.accuracy is not None:
-                self.store.save("partial", key, pack(state), self._record(hop, state))
-            yield progress
 
     def saved(self, hop: Hop) -> HopRecord | None:
         """What the store knows of a hop, finished or not."""
         key = self.key(hop)
         return self.store.record("hops", key) or self.store.record("partial", key)
 
-    def net(self, hop: Hop) -> nn.Module:
-        """The trained model of a stored hop, on CPU, in eval mode, taking standardized samples."""
+    def nets(self, hop: Hop) -> list[nn.Module]:
+        """The trained models of a stored hop, one a replicate, on CPU, in eval mode, taking
+        standardized samples."""
         saved = self.store.load("hops", self.key(hop))
         assert saved is not None, f"hop {hop.label} is not stored"
-        net = self.models.build(hop.pupil.width)
-        net.load_state_dict(saved[0])
-        return net.eval()
+        nets = []
+        for i in self.replicates:
+            net = self.models.build(hop.pupil.width)
+            net.load_state_dict(replicate(saved[0], i))
+            nets.append(net.eval())
+        return nets
 
-    def _start(self, hop: Hop, recipe: Recipe, key: str) -> State:
-        """A fresh pupil, or one as its last saved rung left it."""
-        width = hop.pupil.width
-        seed = derived_seed("weights", self.study.seed, self.setting.replicate, width)
-        state = State(self._placed(self.models.build(width, seed)), recipe)
-        saved = self.store.load("partial", key)
-        if saved is not None:
-            tensors, record = saved
-            unpack(state, tensors)
-            state.epoch = record.epoch
-            state.rungs, state.curve = list(record.epochs), list(record.curve)
-        return state
+    def _start(self, hop: Hop, recipe: Recipe) -> list[State]:
+        """Fresh pupils, or as their last saved rung left them."""
+        width, saved = hop.pupil.width, self.store.load("partial", self.key(hop))
+        states = []
+        for i in self.replicates:
+            seed = derived_seed("weights", self.study.seed, i, width)
+            state = State(self._placed(self.models.build(width, seed)), recipe)
+            if saved is not None:
+                tensors, record = saved
+                unpack(state, replicate(tensors, i))
+                state.epoch = record.epoch
+                state.rungs, state.curve = list(record.epochs), list(record.curves[i])
+            states.append(state)
+        return states
 
-    def _finish(self, hop: Hop, key: str, state: State) -> None:
-        with state.result() as net:
-            self.store.save("hops", key, net.state_dict(), self._record(hop, state))
-        self.store.drop("partial", key)
-
-    def _take_in(self, hop: Hop, key: str) -> None:
-        """Evaluate a loaded teacher and store it."""
+    def _take_in(self, hop: Hop) -> None:
+        """Evaluate a loaded teacher and store it, for each replicate the same."""
         net = self._placed(self.models.build(hop.pupil.width))
         accuracy = evaluate(net, *self.validation)
         record = HopRecord(
             widths=(hop.pupil.width,),
             recipes=(None,),
-            precision="fp32",
+            mode="fp32",
             epoch=0,
             epochs=(0,),
-            curve=(accuracy,),
+            curves=((accuracy,),) * len(self.replicates),
         )
-        self.store.save("hops", key, net.state_dict(), record)
+        weights = numbered(net.state_dict() for _ in self.replicates)
+        self.store.save("hops", self.key(hop), weights, record)
 
-    def _guide(self, hop: Hop) -> Callable[[int], Tensor]:
-        """The soft targets of a hop's teachers by slot; their models are built if one is new."""
-        nets = {self.key(t): cache(lambda t=t: self._placed(self.net(t))) for t in hop.teachers}
+    def _guide(self, hop: Hop) -> Callable[[int], list[Tensor]]:
+        """The soft targets of a hop's teachers by slot, for each replicate; their models are built
+        if a slot is new."""
+        nets = {
+            self.key(t): cache(lambda t=t: [*map(self._placed, self.nets(t))]) for t in hop.teachers
+        }
         records = {self.key(t): cache(lambda t=t: self._known(t)) for t in hop.teachers}
 
-        def guide(slot: int) -> Tensor:
-            parts = [self.targets.of(key, slot, nets[key], records[key]) for key in nets]
-            return stacked(parts)
+        def guide(slot: int) -> list[Tensor]:
+            found = [self.targets.of(key, slot, nets[key], records[key]) for key in nets]
+            return [stacked(parts) for parts in zip(*found, strict=True)]
 
         return guide
 
@@ -200,27 +207,27 @@ class Trainer:
 
     def _placed(self, net: nn.Module) -> nn.Module:
         """On the device, images' kernels in channels_last format."""
-        if len(self.views.shape) == 3:
+        if len(self.views[0].shape) == 3:
             layout = image_format(net, self.device)
             net = net.to(memory_format=layout)  # type: ignore[call-overload]
         return net.to(self.device)
 
-    def _views(self, data: Dataset, part: Part, name: str, seed: int) -> Views:
+    def _views(self, data: Dataset, part: Part, name: str) -> Views:
         x = torch.tensor(part.x, device=self.device)
         mean, std = (torch.from_numpy(a).to(self.device) for a in (data.mean, data.std))
-        return Views(x, mean, std, VIEWS[name], seed)
+        return Views(x, mean, std, VIEWS[name], seed=0)
 
-    def _record(self, hop: Hop, state: State) -> HopRecord:
+    def _record(self, hop: Hop, states: list[State]) -> HopRecord:
         recipes: list[dict[str, Any] | None] = [
             None if p.recipe is None else dataclasses.asdict(p.recipe) for p in hop.lineage
         ]
         return HopRecord(
             widths=tuple(p.width for p in hop.lineage),
             recipes=tuple(recipes),
-            precision=self.precision[hop.pupil.width],
-            epoch=state.epoch,
-            epochs=tuple(state.rungs),
-            curve=tuple(state.curve),
+            mode=self.modes[hop.pupil.width],
+            epoch=states[0].epoch,
+            epochs=tuple(states[0].rungs),
+            curves=tuple(tuple(state.curve) for state in states),
         )
 
 

@@ -7,6 +7,7 @@ ancestors; after the last it begins again.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -79,6 +80,16 @@ class Views:
         if x.dtype != torch.uint8:  # small, so scaled once
             x = torch.addcmul(self._shift, x, self._scale)
         self._x = x
+        self._draw(seed)
+
+    def reseeded(self, seed: int) -> Views:
+        """The same samples, shared, in another order of views."""
+        other = copy.copy(self)
+        other._draw(seed)
+        return other
+
+    def _draw(self, seed: int) -> None:
+        views, x = self._views, self._x
         generator = torch.Generator().manual_seed(seed)
         units = torch.tensor([n for n in range(views.count) if math.gcd(n, views.count) == 1])
         picked = torch.randint(len(units), (self._samples,), generator=generator)

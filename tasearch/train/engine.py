@@ -1,0 +1,232 @@
+"""Engines: who trains hops. In this process one after another, or in a pool of workers.
+
+An engine gets tasks and tells what becomes of them. The result of a hop depends on neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+
+from tasearch import errors
+from tasearch.chain import Hop
+from tasearch.errors import RunError
+from tasearch.skyline import Bar
+from tasearch.train.hops import train_hop
+from tasearch.train.messages import HopEnded, Message, Warned, from_json
+from tasearch.train.trainer import Trainer
+
+DEATHS = 3  # of workers at one hop, or at their start, before it is given up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A hop to train, whose ancestors are stored.
+
+    Args:
+        key: the hop's.
+        hop: all its replicates.
+        bars: of each rung, below which it stops; empty to let it run to its end.
+    """
+
+    key: str
+    hop: Hop
+    bars: tuple[Bar | None, ...] = ()
+
+
+class Engine(Protocol):
+    """Who trains hops."""
+
+    @property
+    def free(self) -> int:
+        """Tasks that would be taken up at once."""
+
+    def submit(self, task: Task) -> None:
+        """Begin a task; one that is free must be there."""
+
+    def messages(self) -> Iterator[Message]:
+        """Wait for what happens next; a task's last message is `HopEnded`.
+
+        Raises:
+            TasearchError: where an engine, or the disk, fails.
+        """
+
+    def close(self) -> None:
+        """End at once; no finished rung is lost."""
+
+
+class Here:
+    """In this process, one task at a time.
+
+    Args:
+        trainer: of the run.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._steps: Iterator[Message] | None = None
+
+    @property
+    def free(self) -> int:
+        return int(self._steps is None)
+
+    def submit(self, task: Task) -> None:
+        assert self._steps is None
+        self._steps = train_hop(self._trainer, task.hop, task.bars)
+
+    def messages(self) -> Iterator[Message]:
+        assert self._steps is not None
+        message = next(self._steps)
+        if isinstance(message, HopEnded):
+            self._steps = None
+        yield message
+
+    def close(self) -> None:
+        if self._steps is not None:
+            self._steps.close()  # type: ignore[attr-defined]
+            self._steps = None
+
+
+class Pool:
+    """Worker processes, one thread of control each, spoken to in lines of JSON.
+
+    A worker that dies is replaced, and its hop goes on from its last saved rung.
+
+    Args:
+        setup: of each worker; see `tasearch.train.worker`.
+        devices: of each worker, such as "cuda:1" or "cpu".
+        threads: of each worker's operations on CPU.
+    """
+
+    def __init__(self, setup: dict[str, Any], devices: list[str], threads: int) -> None:
+        self._setup, self._threads = setup, threads
+        self._queue: queue.Queue[tuple[_Worker, str | None]] = queue.Queue()
+        self._deaths: Counter[str] = Counter()
+        self._workers = [self._start(device) for device in devices]
+
+    @property
+    def free(self) -> int:
+        return sum(worker.task is None for worker in self._workers)
+
+    def submit(self, task: Task) -> None:
+        next(worker for worker in self._workers if worker.task is None).give(task)
+
+    def messages(self) -> Iterator[Message]:
+        worker, line = self._queue.get()
+        if line is None:
+            yield from self._replace(worker)
+            return
+        kind, content = json.loads(line)
+        if kind == "error":
+            raise getattr(errors, content["kind"])(content["message"])
+        if kind == "bug":
+            raise RuntimeError(f"in a worker:\n{content}")
+        message = from_json(kind, content)
+        if isinstance(message, HopEnded):
+            worker.task = None
+        yield message
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    def _start(self, device: str) -> _Worker:
+        return _Worker({**self._setup, "device": device}, self._threads, self._queue)
+
+    def _replace(self, dead: _Worker) -> Iterator[Message]:
+        """Somebody else takes over, unless too many have died of it."""
+        words = dead.obituary()
+        task, key = dead.task, dead.task.key if dead.task else "start"
+        self._deaths[key] += 1
+        given_up = self._deaths[key] >= DEATHS
+        if given_up and task is None:
+            raise RunError(f"no worker can be started: the last one {words}; use --workers 1")
+        heir = self._start(dead.device)
+        self._workers[self._workers.index(dead)] = heir
+        if task is None:
+            return
+        if given_up:
+            reason = f"hop {task.hop.label}: its worker {words} {DEATHS} times, out of memory?"
+            yield HopEnded(key=key, outcome="memory", epoch=0, seconds=0.0, reason=reason)
+            return
+        yield Warned(text=f"a worker {words}; hop {task.hop.label} goes on in a new one")
+        heir.give(task)
+
+
+class _Worker:
+    """One process, and a thread that waits for its lines."""
+
+    def __init__(self, setup: dict[str, Any], threads: int, lines: queue.Queue[Any]) -> None:
+        self.device: str = setup["device"]
+        self.task: Task | None = None
+        count = str(threads)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tasearch.train.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is the driver's affair
+        )
+        self._say(setup)
+        threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
+
+    def give(self, task: Task) -> None:
+        self.task = task
+        bars = [asdict(bar) if bar else None for bar in task.bars]
+        self._say({"hop": asdict(task.hop), "bars": bars})
+
+    def obituary(self) -> str:
+        code = self._process.wait()
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()  # which it takes as its end
+        self._process.wait()
+
+    def _say(self, content: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died, and its listener tells
+            self._process.stdin.write(json.dumps(content) + "\n")
+            self._process.stdin.flush()
+
+    def _listen(self, lines: queue.Queue[Any]) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            lines.put((self, line))
+        lines.put((self, None))
+
+
+def worker_devices(workers: str, device: torch.device, threads: int) -> list[str]:
+    """The device of each worker.
+
+    Args:
+        workers: a number, or "auto": one for each GPU, or as many as the cores have room for.
+        device: "cuda", or "cpu".
+        threads: of each worker on CPU.
+
+    Raises:
+        RunError: where it is neither.
+    """
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if workers == "auto":
+        number = count or max(1, len(os.sched_getaffinity(0)) // threads)
+    elif workers.isdecimal() and int(workers) > 0:
+        number = int(workers)
+    else:
+        raise RunError(f'--workers: should be "auto" or a number from 1, found {workers!r}')
+    return [f"cuda:{i % count}" if count else device.type for i in range(number)]

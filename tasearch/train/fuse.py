@@ -1,0 +1,137 @@
+"""Several pupils of one architecture as one wide model.
+
+Channels of all pupils lie side by side: a convolution becomes a grouped one, a batch norm a wider
+one, a dense layer a batched product; what has no weights stays. A step then makes one call where
+as many pupils alone make as many calls each, which is most of the time of a small net.
+
+Every tensor of the wide model is (pupils * n, ...) where a pupil's is (n, ...).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+WEIGHTLESS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # but random: not fused
+
+
+class CannotFuse(Exception):
+    """The model has a layer whose wide form is not known."""
+
+
+class _Dense(nn.Module):
+    """`nn.Linear` of several pupils: (batch, pupils * n) to (batch, pupils * m)."""
+
+    def __init__(self, linear: nn.Linear, pupils: int) -> None:
+        super().__init__()
+        self.pupils = pupils
+        self.weight = nn.Parameter(linear.weight.detach().repeat(pupils, 1))
+        self.bias: nn.Parameter | None = None
+        if linear.bias is not None:
+            self.bias = nn.Parameter(linear.bias.detach().repeat(pupils))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.view(len(x), self.pupils, -1)
+        weight = self.weight.view(self.pupils, -1, x.shape[-1])
+        y = torch.bmm(x.transpose(0, 1), weight.transpose(1, 2)).transpose(0, 1).flatten(1)
+        return y if self.bias is None else y + self.bias
+
+
+def _conv(conv: nn.Module, pupils: int) -> nn.Module:
+    assert isinstance(conv, nn.Conv1d | nn.Conv2d)
+    if conv.padding_mode != "zeros":
+        raise CannotFuse
+    return type(conv)(
+        pupils * conv.in_channels,
+        pupils * conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        conv.stride,  # type: ignore[arg-type]
+        conv.padding,  # type: ignore[arg-type]
+        conv.dilation,  # type: ignore[arg-type]
+        pupils * conv.groups,
+        conv.bias is not None,
+    )
+
+
+def _norm(norm: nn.Module, pupils: int) -> nn.Module:
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    return type(norm)(
+        pupils * norm.num_features,
+        norm.eps,
+        norm.momentum,
+        norm.affine,
+        norm.track_running_stats,
+    )
+
+
+def _unflatten(module: nn.Module, pupils: int) -> nn.Module:
+    assert isinstance(module, nn.Unflatten)
+    first, *rest = module.unflattened_size
+    if module.dim != 1 or not isinstance(first, int):
+        raise CannotFuse
+    return nn.Unflatten(1, (pupils * first, *rest))
+
+
+def _dense(module: nn.Module, pupils: int) -> nn.Module:
+    assert isinstance(module, nn.Linear)
+    return _Dense(module, pupils)
+
+
+WIDE: dict[type[nn.Module], Callable[[nn.Module, int], nn.Module]] = {
+    nn.Conv1d: _conv,
+    nn.Conv2d: _conv,
+    nn.BatchNorm1d: _norm,
+    nn.BatchNorm2d: _norm,
+    nn.Linear: _dense,
+    nn.Unflatten: _unflatten,
+}
+
+
+def widened(net: nn.Module, pupils: int) -> nn.Module:
+    """A model of `pupils` pupils like `net`; its weights are to be copied in.
+
+    It takes (batch, pupils * channels, ...) and gives (batch, pupils * classes).
+
+    Raises:
+        CannotFuse: where a module with weights of its own, or a random one, is none of `WIDE`.
+    """
+    net = copy.deepcopy(net)
+    if type(net) in WIDE:
+        return WIDE[type(net)](net, pupils).to(next(net.parameters()).device)
+    for module in [*net.modules()]:
+        if type(module) in WIDE:
+            continue
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if own or isinstance(module, WEIGHTLESS):
+            raise CannotFuse
+        for name, child in module.named_children():
+            if type(child) in WIDE:
+                wide = WIDE[type(child)](child, pupils)
+                device = next((t.device for t in child.state_dict().values()), None)
+                setattr(module, name, wide.to(device))
+    return net.train()
+
+
+def repeated(parts: list[Tensor]) -> Tensor:
+    """The inputs of all pupils side by side: (batch, pupils * channels, ...)."""
+    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+
+def pairs(
+    wide: nn.Module, nets: list[nn.Module]
+) -> Iterator[tuple[str, Tensor, list[Tensor], bool]]:
+    """(name, the wide tensor by pupil, each pupil's) of all weights and buffers.
+
+    What a pupil has as one number, such as a count of batches, is one number of the wide model
+    too: then the wide tensor is as it is, and the last of the four is False.
+    """
+    own = [dict(net.state_dict(keep_vars=True)) for net in nets]
+    for name, tensor in wide.state_dict(keep_vars=True).items():
+        parts = [named[name] for named in own]
+        if tensor.ndim == 0:
+            yield name, tensor, parts, False
+        else:
+            yield name, tensor.view(len(nets), *parts[0].shape), parts, True

@@ -1,0 +1,169 @@
+"""Pupils in training: each alone, or a group of them as one wide model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tasearch.chain import Recipe
+from tasearch.train.fuse import pairs, widened
+from tasearch.train.layout import image_format
+from tasearch.train.optimizer import OPTIMIZERS, Average, Flat, clip
+
+
+class State:
+    """A model in training; what a checkpoint holds.
+
+    Args:
+        net: on the device; its parameters become views of flat ones.
+        recipe: of the pupil.
+
+    Attributes:
+        epoch: epochs done.
+        rungs: epochs at which it was evaluated so far.
+        curve: validation accuracy at those.
+    """
+
+    def __init__(self, net: nn.Module, recipe: Recipe) -> None:
+        self.net, self.recipe = net, recipe
+        self.flat = Flat(net)
+        self.optimizer = OPTIMIZERS[recipe.optimizer](self.flat, recipe)
+        self.average = Average(self.flat, recipe.ema) if recipe.ema is not None else None
+        self.epoch = 0
+        self.rungs: list[int] = []
+        self.curve: list[float] = []
+
+    @contextlib.contextmanager
+    def result(self) -> Iterator[nn.Module]:
+        """The net with the weights that count: their average, where there is one."""
+        if self.average is not None:
+            self.average.swap()
+        try:
+            yield self.net
+        finally:
+            if self.average is not None:
+                self.average.swap()
+
+    def slots(self) -> dict[str, list[Tensor]]:
+        """What the optimizer and the average keep, by name: a tensor for each flat one."""
+        found: dict[str, list[Tensor]] = {}
+        for flat in self.flat.tensors:
+            for name, value in self.optimizer.state[flat].items():
+                if value is not None:
+                    found.setdefault(name, []).append(value)
+        return found | ({"average": self.average.values} if self.average is not None else {})
+
+
+class Group:
+    """Pupils of one architecture whose steps are made together.
+
+    Args:
+        states: at the same epoch, of recipes alike in all but loss, temperature, alpha and edges.
+        fused: as one wide model; otherwise there is one pupil, as it is.
+
+    Attributes:
+        body: what the steps change: the pupil's own state, or the wide model's.
+    """
+
+    def __init__(self, states: Sequence[State], *, fused: bool) -> None:
+        self.states, self.fused = list(states), fused
+        if not fused:
+            (self.body,) = states
+            return
+        wide = widened(states[0].net, len(states))
+        if any(p.ndim == 4 for p in wide.parameters()):
+            device = next(wide.parameters()).device
+            wide = wide.to(memory_format=image_format(wide, device))  # type: ignore[call-overload]
+        self.body = State(wide, states[0].recipe)
+        self._copy(inward=True)
+
+    def hand_back(self) -> None:
+        """Give each pupil its part of the wide model."""
+        if self.fused:
+            self._copy(inward=False)
+
+    def clip(self, largest: float) -> None:
+        """Scale each pupil's gradient down to a norm of at most `largest`."""
+        if not self.fused:
+            clip(self.body.flat, largest)
+            return
+        grads = [p.grad for p in self.body.net.parameters() if p.grad is not None]
+        parts = [grad.view(len(self.states), -1, *grad.shape[1:]) for grad in grads]
+        squares = [part.square().flatten(1).sum(1) for part in parts]
+        scale = (largest / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1.0)
+        for part in parts:
+            part.mul_(scale.view(-1, *[1] * (part.ndim - 1)))
+
+    @torch.no_grad()
+    def _copy(self, *, inward: bool) -> None:
+        """Weights, buffers, and what optimizer and average keep of them."""
+        nets = [state.net for state in self.states]
+        if inward:
+            _make_slots(self.body, self.states[0])
+        else:
+            for state in self.states:
+                _make_slots(state, self.body)
+        ours, theirs = self.body.slots(), [state.slots() for state in self.states]
+        for _, wide, parts, apart in pairs(self.body.net, nets):
+            _between([*wide] if apart else [wide] * len(parts), parts, inward=inward)
+            if not isinstance(parts[0], nn.Parameter) or not parts[0].requires_grad:
+                continue
+            home = self.states[0].flat.home(parts[0])
+            for name, values in ours.items():
+                if values[home].ndim == 0:
+                    continue
+                within = Flat.within(wide, values[home])
+                narrow = [
+                    Flat.within(part, slots[name][home])
+                    for part, slots in zip(parts, theirs, strict=True)
+                ]
+                _between([*within], narrow, inward=inward)
+
+
+def _between(wide: Sequence[Tensor], parts: Sequence[Tensor], *, inward: bool) -> None:
+    for large, part in zip(wide, parts, strict=True):
+        if inward:
+            large.copy_(part)
+        else:
+            part.copy_(large)
+
+
+def _make_slots(state: State, example: State) -> None:
+    """The optimizer's tensors as another's are, for `_copy` to fill; single numbers are copied."""
+    for flat, other in zip(state.flat.tensors, example.flat.tensors, strict=True):
+        for name, value in example.optimizer.state[other].items():
+            if value is None or value.ndim == 0:
+                state.optimizer.state[flat][name] = None if value is None else value.clone()
+            elif state.optimizer.state[flat].get(name) is None:
+                state.optimizer.state[flat][name] = torch.zeros_like(flat)
+
+
+def pack(state: State) -> dict[str, Tensor]:
+    """A state's tensors by name."""
+    tensors = {f"net.{name}": t for name, t in state.net.state_dict().items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        for name, value in slots.items():
+            if value is not None:
+                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    for index, value in enumerate(state.average.values if state.average else ()):
+        tensors[f"average.{index}"] = value
+    return tensors
+
+
+def unpack(state: State, tensors: Mapping[str, Tensor]) -> None:
+    """Put the tensors of `pack` back."""
+    state.net.load_state_dict(
+        {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
+    )
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, slot = name.split(".", 2)
+            slots.setdefault(int(index), {})[slot] = tensor
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    for position, average in enumerate(state.average.values if state.average else ()):
+        average.copy_(tensors[f"average.{position}"])

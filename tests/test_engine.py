@@ -1,0 +1,172 @@
+"""Engines: whoever trains a hop, the result is the same, and nobody's death is the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tasearch
+from tasearch import DataError, RunError, StoreError
+from tasearch.search.events import EpochDone, HopStarted, Notice
+from tasearch.study import Study
+from tasearch.train.engine import worker_devices
+from tests.conftest import contents, tiny
+from tests.test_kill import once_each
+from tests.test_search import facts
+
+STUDY = {"trials": 12, "quantile": 0.0, "margin": 0.0, "evidence": 1, "audit": 0.3}
+
+
+def children() -> list[int]:
+    """Processes of this one."""
+    own = os.getpid()
+    return [int(p) for p in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
+
+
+def family(folder: Path, body: str, **sections: Any) -> Study:
+    """A study whose models run `body` at every training step, with `self.width` at hand."""
+    (folder / "own.py").write_text(
+        "import os, sys, torch\n"
+        "from torch import nn\n"
+        "def full(*args):\n"
+        "    raise OSError(28, 'No space left on device')\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, width, classes):\n"
+        "        super().__init__()\n"
+        "        self.width = width\n"
+        "        self.one, self.two = nn.Linear(64, width), nn.Linear(width, classes)\n"
+        "    def forward(self, x):\n"
+        "        if self.training and len(x) > 2:\n"
+        f"            {body}\n"
+        "        return self.two(torch.relu(self.one(x.flatten(1))))\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    return Net(width, num_classes)\n"
+    )
+    study = tiny(model={"family": "own:build"}, **sections)
+    return study.model_copy(update={"root": str(folder)})
+
+
+def test_the_number_of_workers_changes_nothing(rerun: Any) -> None:
+    """Pruned, audited and complete trials, shared prefixes, dense edges: bit for bit."""
+    study = tiny(search=STUDY, student={"edges": ["serial", "dense"], "loss": ["kd", "ce"]})
+    one = rerun(study, "one")
+    assert {t.state for t in one.trials} == {"complete", "pruned"}
+    for workers in (2, 3):
+        several = rerun(study, f"{workers} workers", workers=workers)
+        assert facts(several) == facts(one)
+        assert contents(several) == contents(one)
+        assert once_each(several)
+
+
+def test_hops_are_trained_at_the_same_time(rerun: Any) -> None:
+    events: list[Any] = []
+    study = tiny(student={"loss": ["ce", "kd"]}, teacher={"epochs": 60})
+    rerun(study, trials=6, workers=2, on_event=events.append)
+    labels = [e.label for e in events if isinstance(e, EpochDone)]
+    first, last = labels.index("16"), len(labels) - labels[::-1].index("16")
+    assert {*labels[first:last]} > {"16"}
+
+
+def test_a_worker_that_is_killed_is_replaced(rerun: Any) -> None:
+    study = tiny(search=STUDY)
+    straight = rerun(study, "straight")
+    kills = 0
+
+    def kill(event: Any) -> None:
+        nonlocal kills
+        if isinstance(event, HopStarted) and kills < 2:
+            kills += 1
+            os.kill(children()[-1], signal.SIGKILL)
+
+    events: list[Any] = []
+    run = rerun(
+        study, "killed", workers=2, on_event=lambda event: (events.append(event), kill(event))
+    )
+    told = [e.message for e in events if isinstance(e, Notice)]
+    assert kills == 2
+    assert any(m.startswith("a worker was killed by signal 9; hop ") for m in told)
+    assert facts(run) == facts(straight)
+    assert contents(run) == contents(straight)
+    assert not children()
+
+
+def test_a_hop_that_kills_its_workers_fails_and_the_search_goes_on(tmp_path: Path) -> None:
+    study = family(tmp_path, "self.width == 4 and os._exit(3)")
+    run = tasearch.run(study, runs_dir=tmp_path, workers=2, trials=4)
+    assert {t.state for t in run.trials if t.chain[-1] == 4} == {"failed"}
+    assert {t.state for t in run.trials if t.chain[-1] != 4} == {"complete"}
+    (reason,) = {t.reason for t in run.trials if t.state == "failed"}
+    assert reason == "hop 16 → 4: its worker ended with code 3 3 times, out of memory?"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_out_of_memory_fails_the_hop_and_the_search_goes_on(tmp_path: Path, workers: int) -> None:
+    full = "if self.width == 4: raise torch.OutOfMemoryError('CUDA out of memory')"
+    study = family(tmp_path, full)
+    run = tasearch.run(study, runs_dir=tmp_path, workers=workers, trials=4)
+    failed = [t for t in run.trials if t.state == "failed"]
+    assert [t.reason for t in failed] == ["hop 16 → 4: out of memory on cpu"] * len(failed)
+    assert failed and {t.chain[-1] for t in failed} == {4}
+    assert sum(t.state == "complete" for t in run.trials) == 4 - len(failed)
+
+
+def test_what_a_users_code_prints_disturbs_nobody(tmp_path: Path) -> None:
+    study = family(tmp_path, "print('[\"HopEnded\", {}]', flush=True)")
+    run = tasearch.run(study, runs_dir=tmp_path, workers=2, trials=3)
+    assert [t.state for t in run.trials] == ["complete"] * 3
+
+
+def test_a_bug_in_a_worker_is_a_traceback_here(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasearch.search.driver.setup", lambda *a: {"study": {}})
+    with pytest.raises(RuntimeError, match=r"(?s)in a worker:.*KeyError"):
+        rerun(tiny(), workers=2, trials=1)
+    assert not children()
+
+
+def test_data_that_change_from_call_to_call_are_refused(rerun: Any, tmp_path: Path) -> None:
+    (tmp_path / "moody.py").write_text(
+        "import os\n"
+        "from sklearn.datasets import load_digits\n"
+        "def data():\n"
+        "    digits = load_digits()\n"
+        "    return {'x_train': digits.images + os.getpid(), 'y_train': digits.target}\n"
+    )
+    study = tiny(data={"source": "moody:data"}).model_copy(update={"root": str(tmp_path)})
+    with pytest.raises(DataError) as error:
+        rerun(study, workers=2)
+    assert str(error.value) == (
+        "moody:data: gave other data to a worker than before; it should give the same each time, "
+        "or use --workers 1"
+    )
+
+
+def test_a_disk_that_is_full_ends_the_run(tmp_path: Path) -> None:
+    study = family(tmp_path, "os.replace = full if 'worker' in sys.argv[0] else os.replace")
+    with pytest.raises(StoreError, match="no room left on the disk; what is finished is kept"):
+        tasearch.run(study, runs_dir=tmp_path, workers=2, trials=2)
+    assert not children()
+
+
+def test_workers_are_one_a_core_or_as_many_as_asked() -> None:
+    cpu, cores = torch.device("cpu"), len(os.sched_getaffinity(0))
+    assert worker_devices("auto", cpu, 1) == ["cpu"] * cores
+    assert worker_devices("auto", cpu, 10_000) == ["cpu"]
+    assert worker_devices("3", cpu, 1) == ["cpu"] * 3
+    for wrong in ("0", "-1", "many", "1.5"):
+        with pytest.raises(RunError) as error:
+            worker_devices(wrong, cpu, 1)
+        assert str(error.value) == (
+            f'--workers: should be "auto" or a number from 1, found {wrong!r}'
+        )
+
+
+def test_several_gpus_have_a_worker_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cuda = torch.device("cuda")
+    assert worker_devices("auto", cuda, 1) == ["cuda:0", "cuda:1"]
+    assert worker_devices("3", cuda, 1) == ["cuda:0", "cuda:1", "cuda:0"]
