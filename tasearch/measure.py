@@ -37,6 +37,8 @@ ROTATED = 8  # different inputs
 WARM_CALLS = 50
 BUDGET_S = 6.0  # of timing per model; a model slower than that allows gets fewer calls
 
+ADVICE = 'set latency.backend = "torch" to search without it'  # where ONNX fails
+
 Call = Callable[[int], object]
 
 
@@ -46,6 +48,7 @@ def measure(
     in_shape: tuple[int, ...],
     section: LatencySection,
     device: torch.device,
+    models: Mapping[int, bytes] | None = None,
 ) -> dict[int, Measurement]:
     """Measure models side by side.
 
@@ -54,14 +57,17 @@ def measure(
         in_shape: (channels, height, width) or (features,).
         section: backend, batch and threads.
         device: where the torch backend runs.
+        models: in ONNX, by width, for those who have them already.
 
     Raises:
         ModelError: where a model cannot be exported to ONNX.
     """
     calls = {}
+    if section.backend == "onnx" and models is None:
+        models = {width: _exported(net, in_shape, width) for width, net in nets.items()}
     for width, net in nets.items():
         net.eval()
-        calls[width] = _prepare(net, in_shape, section, device, width)
+        calls[width] = _prepare(net, in_shape, section, device, (models or {}).get(width))
     with cpu_threads(section.threads):
         times = _interleaved(calls)
     return {
@@ -142,23 +148,27 @@ def onnx_session(model: bytes | Path, threads: int) -> onnxruntime.InferenceSess
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
+def _exported(net: nn.Module, in_shape: tuple[int, ...], width: int) -> bytes:
+    try:
+        return to_onnx(net, in_shape)
+    except ModelError as error:
+        raise ModelError(f"width {width}: {error}; {ADVICE}") from error.__cause__
+
+
 def _prepare(
     net: nn.Module,
     in_shape: tuple[int, ...],
     section: LatencySection,
     device: torch.device,
-    width: int,
+    model: bytes | None,
 ) -> Call:
     """One call of the model on one of several rotated inputs."""
     generator = torch.Generator().manual_seed(0)
     shape = (ROTATED, section.batch, *in_shape)
     inputs = torch.randn(shape, generator=generator)
     if section.backend == "onnx":
-        try:
-            session = onnx_session(to_onnx(net, in_shape), section.threads)
-        except ModelError as error:
-            advice = 'set latency.backend = "torch" to search without it'
-            raise ModelError(f"width {width}: {error}; {advice}") from error.__cause__
+        assert model is not None
+        session = onnx_session(model, section.threads)
         arrays = [{"x": x.numpy()} for x in inputs]
         return lambda i: session.run(None, arrays[i % ROTATED])
     folded = _folded(net).to(device)

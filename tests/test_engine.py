@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +124,7 @@ def test_what_a_users_code_prints_disturbs_nobody(tmp_path: Path) -> None:
 
 
 def test_a_bug_in_a_worker_is_a_traceback_here(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasearch.search.driver.setup", lambda *a: {"study": {}})
+    monkeypatch.setattr("tasearch.search.driver.training_setup", lambda *a: {"study": {}})
     with pytest.raises(RuntimeError, match=r"(?s)in a worker:.*KeyError"):
         rerun(tiny(), workers=2, trials=1)
     assert not children()
@@ -170,3 +172,24 @@ def test_several_gpus_have_a_worker_each(monkeypatch: pytest.MonkeyPatch) -> Non
     cuda = torch.device("cuda")
     assert worker_devices("auto", cuda, 1) == ["cuda:0", "cuda:1"]
     assert worker_devices("3", cuda, 1) == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_all_threads_of_a_worker_flush_denormals() -> None:
+    code = (
+        "import torch\n"
+        "from tasearch.numerics import cpu_threads, flush_denormals_everywhere\n"
+        "flush_denormals_everywhere()\n"
+        "with cpu_threads(2, flush_denormals=True):\n"
+        "    tiny = torch.full((2_000_000,), 1e-38)\n"
+        "    assert not (tiny * 1e-3).any()\n"
+        "assert not (tiny * 1e-3).any()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_several_threads_train_in_a_worker(rerun: Any) -> None:
+    """As many workers as there are, the result is the same, denormals and all."""
+    study = tiny(training={"threads": 2})
+    one, two = rerun(study, "one", trials=3), rerun(study, "two", trials=3, workers=2)
+    assert facts(one) == facts(two)
+    assert contents(one) == contents(two)

@@ -39,7 +39,7 @@ from tasearch.train import Trainer
 from tasearch.train.engine import Engine, Here, Pool, Task
 from tasearch.train.loop import rung_epochs
 from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Message, Warned
-from tasearch.train.worker import setup
+from tasearch.train.worker import training_setup
 
 HARDLY = 1.5  # times chance
 OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -141,18 +141,20 @@ class Driver:
         """Made when there is something to train."""
         if self._engine is None:
             prepared, devices = self._prepared, self._prepared.workers
-            if len(devices) == 1:
+            if devices == ["cuda:0"] or (devices == ["cpu"] and self.study.training.threads == 1):
                 self._engine = Here(self.trainer)
             else:
                 modes, data = dict(prepared.snapshot.modes), prepared.data.fingerprint
-                content = setup(self.study, self.run.path, modes, data)
-                self._engine = Pool(content, devices, self.study.training.threads)
+                pool = prepared.pool or Pool(devices, self.study.training.threads)
+                pool.set_up(training_setup(self.study, self.run.path, modes, data))
+                self._engine = pool
         return self._engine
 
     def close(self) -> None:
         """End the engine, and note the hops that it leaves unfinished."""
-        if self._engine is not None:
-            self._engine.close()
+        engine = self._engine or self._prepared.pool
+        if engine is not None:
+            engine.close()
         for key, begun in self.begun.items():
             seconds = round(time.perf_counter() - begun, 3)
             self.run.log("stopped", hop=key, seconds=seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +21,12 @@ from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.sampler import make_sampler, try_sampler
 from tasearch.space import Space
 from tasearch.study import Study
-from tasearch.train.engine import worker_devices
+from tasearch.train.engine import Pool, worker_devices
 from tasearch.train.losses import LOSSES, Loss, check_loss
 from tasearch.train.precision import choose_modes
 from tasearch.train.trainer import TRAINER_VERSION
 from tasearch.train.views import check_views
+from tasearch.train.worker import onnx_request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class Prepared:
         models: of the study.
         device: to train on.
         workers: the device of each that trains.
+        pool: these workers, where they have helped to prepare.
     """
 
     run: RunDir
@@ -48,6 +51,12 @@ class Prepared:
     models: Models
     device: torch.device
     workers: list[str]
+    pool: Pool | None
+
+    def close(self) -> None:
+        """Let go of the workers."""
+        if self.pool is not None:
+            self.pool.close()
 
 
 def prepare(
@@ -75,37 +84,39 @@ def prepare(
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     run = RunDir(Path(runs_dir) / study.name)
     where = choose_device(device)
-    devices = worker_devices(str(workers), where, study.training.threads)
-    make = make_sampler(study)
-    losses = _losses(study)
-    data = load_data(study, progress)
-    for name, (loss, recipe) in losses.items():
-        check_loss(loss, name, recipe, data.num_classes)
-    check_views(study.training.views, data.in_shape)
-    models = Models.of(study, data)
-    inputs = _inputs(study, [*losses], data, models, where)
-    if run.exists:
-        snapshot = replace(run.check_same(study, inputs), study=study)
-        if latency_from is not None:
-            given, _, _ = RunDir.open(latency_from, runs_dir).measurements()
-            if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:
-                raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
-    else:
-        models.check(study.widths)
-        measured, words = _measured(study, models, data, where, runs_dir, latency_from)
-        snapshot = Snapshot(
-            study=study,
-            inputs=inputs,
-            samples=len(data.train),
-            validation=len(data.validation),
-            space=0,
-            measured=measured,
-            setup=_setup(study, data),
-            modes=_modes(study, models, data, where, runs_dir, latency_from),
-            device=words,
-        )
-    space = make_space(study, models, snapshot.measured)
-    try_sampler(space, make)
+    devices = worker_devices(str(workers), where, study.training.threads)[: study.search.lookahead]
+    with contextlib.ExitStack() as undo:
+        pool = None
+        if len(devices) > 1 and not run.exists and latency_from is None:
+            pool = Pool(devices, study.training.threads)  # imports while the data are read
+            undo.callback(pool.close)
+        make = make_sampler(study)
+        losses = _losses(study)
+        data = load_data(study, progress)
+        for name, (loss, recipe) in losses.items():
+            check_loss(loss, name, recipe, data.num_classes)
+        check_views(study.training.views, data.in_shape)
+        models = Models.of(study, data)
+        inputs = _inputs(study, [*losses], data, models, where)
+        if run.exists:
+            snapshot = _known(run, study, inputs, runs_dir, latency_from)
+        else:
+            models.check(study.widths)
+            measured, words = _measured(study, models, data, where, runs_dir, latency_from, pool)
+            snapshot = Snapshot(
+                study=study,
+                inputs=inputs,
+                samples=len(data.train),
+                validation=len(data.validation),
+                space=0,
+                measured=measured,
+                setup=_setup(study, data),
+                modes=_modes(study, models, data, where, runs_dir, latency_from),
+                device=words,
+            )
+        space = make_space(study, models, snapshot.measured)
+        try_sampler(space, make)
+        undo.pop_all()
     return Prepared(
         run=run,
         snapshot=snapshot,
@@ -113,8 +124,25 @@ def prepare(
         data=data,
         models=models,
         device=where,
-        workers=devices[: study.search.lookahead],
+        workers=devices,
+        pool=pool,
     )
+
+
+def _known(
+    run: RunDir,
+    study: Study,
+    inputs: Mapping[str, str],
+    runs_dir: str | Path,
+    latency_from: str | Path | None,
+) -> Snapshot:
+    """The snapshot of a run that is there."""
+    snapshot = replace(run.check_same(study, inputs), study=study)
+    if latency_from is not None:
+        given, _, _ = RunDir.open(latency_from, runs_dir).measurements()
+        if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:
+            raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
+    return snapshot
 
 
 def _losses(study: Study) -> dict[str, tuple[Loss, Recipe]]:
@@ -229,6 +257,7 @@ def _measured(
     device: torch.device,
     runs_dir: str | Path,
     latency_from: str | Path | None,
+    pool: Pool | None,
 ) -> tuple[dict[int, Measurement], str]:
     """Every width's measurement, the teacher's first, and the device in words."""
     mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
@@ -236,7 +265,16 @@ def _measured(
     sizes = {w: parameters(net) for w, net in nets.items()}
     if latency_from is None:
         _admit_some(study, nets)
-        measured = measure(nets, in_shape=data.in_shape, section=study.latency, device=device)
+        exported = None
+        if pool is not None and study.latency.backend == "onnx":
+            exported = pool.export({width: onnx_request(models, width) for width in nets})
+        measured = measure(
+            nets,
+            in_shape=data.in_shape,
+            section=study.latency,
+            device=device,
+            models=exported,
+        )
         return measured, describe(study.latency, device)
     source = RunDir.open(latency_from, runs_dir)
     given, setup, words = source.measurements()

@@ -5,6 +5,7 @@ An engine gets tasks and tells what becomes of them. The result of a hop depends
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -21,7 +22,8 @@ import torch
 
 from tasearch import errors
 from tasearch.chain import Hop
-from tasearch.errors import RunError
+from tasearch.errors import ModelError, RunError
+from tasearch.measure import ADVICE
 from tasearch.skyline import Bar
 from tasearch.train.hops import train_hop
 from tasearch.train.messages import HopEnded, Message, Warned, from_json
@@ -67,7 +69,10 @@ class Engine(Protocol):
 
 
 class Here:
-    """In this process, one task at a time.
+    """In this process, one task at a time; on CPU with one thread only.
+
+    Several threads flush denormals only where they were started to, as those of a worker are, and
+    without that a training can take ten times as long.
 
     Args:
         trainer: of the run.
@@ -101,19 +106,47 @@ class Here:
 class Pool:
     """Worker processes, one thread of control each, spoken to in lines of JSON.
 
-    A worker that dies is replaced, and its hop goes on from its last saved rung.
+    They begin to import at once, can export models, and train after they are set up. A worker that
+    dies is replaced, and its hop goes on from its last saved rung.
 
     Args:
-        setup: of each worker; see `tasearch.train.worker`.
         devices: of each worker, such as "cuda:1" or "cpu".
         threads: of each worker's operations on CPU.
     """
 
-    def __init__(self, setup: dict[str, Any], devices: list[str], threads: int) -> None:
-        self._setup, self._threads = setup, threads
+    def __init__(self, devices: list[str], threads: int) -> None:
+        self._setup: dict[str, Any] = {}
+        self._threads = threads
         self._queue: queue.Queue[tuple[_Worker, str | None]] = queue.Queue()
         self._deaths: Counter[str] = Counter()
         self._workers = [self._start(device) for device in devices]
+
+    def set_up(self, setup: dict[str, Any]) -> None:
+        """Tell all workers what to train; see `tasearch.train.worker`."""
+        self._setup = setup
+        for worker in self._workers:
+            worker.set_up(setup)
+
+    def export(self, requests: dict[int, dict[str, Any]]) -> dict[int, bytes]:
+        """ONNX models by width, of `tasearch.train.worker.onnx_request`s.
+
+        Raises:
+            ModelError: where torch cannot export one.
+        """
+        left = list(requests)
+        models: dict[int, bytes] = {}
+        for worker in self._workers[: len(left)]:
+            worker.say({"onnx": requests[left.pop(0)]})
+        while len(models) < len(requests):
+            worker, kind, content = self._next()
+            if kind is None:
+                raise ModelError(f"a worker {worker.obituary()} while it exported a model to ONNX")
+            if content["error"]:
+                raise ModelError(f"width {content['width']}: {content['error']}; {ADVICE}")
+            models[content["width"]] = base64.b64decode(content["model"])
+            if left:
+                worker.say({"onnx": requests[left.pop(0)]})
+        return models
 
     @property
     def free(self) -> int:
@@ -123,15 +156,10 @@ class Pool:
         next(worker for worker in self._workers if worker.task is None).give(task)
 
     def messages(self) -> Iterator[Message]:
-        worker, line = self._queue.get()
-        if line is None:
+        worker, kind, content = self._next()
+        if kind is None:
             yield from self._replace(worker)
             return
-        kind, content = json.loads(line)
-        if kind == "error":
-            raise getattr(errors, content["kind"])(content["message"])
-        if kind == "bug":
-            raise RuntimeError(f"in a worker:\n{content}")
         message = from_json(kind, content)
         if isinstance(message, HopEnded):
             worker.task = None
@@ -141,8 +169,23 @@ class Pool:
         for worker in self._workers:
             worker.end()
 
+    def _next(self) -> tuple[_Worker, str | None, Any]:
+        """Who says what next; None where somebody has died."""
+        worker, line = self._queue.get()
+        if line is None:
+            return worker, None, None
+        kind, content = json.loads(line)
+        if kind == "error":
+            raise getattr(errors, content["kind"])(content["message"])
+        if kind == "bug":
+            raise RuntimeError(f"in a worker:\n{content}")
+        return worker, kind, content
+
     def _start(self, device: str) -> _Worker:
-        return _Worker({**self._setup, "device": device}, self._threads, self._queue)
+        worker = _Worker(device, self._threads, self._queue)
+        if self._setup:
+            worker.set_up(self._setup)
+        return worker
 
     def _replace(self, dead: _Worker) -> Iterator[Message]:
         """Somebody else takes over, unless too many have died of it."""
@@ -167,8 +210,8 @@ class Pool:
 class _Worker:
     """One process, and a thread that waits for its lines."""
 
-    def __init__(self, setup: dict[str, Any], threads: int, lines: queue.Queue[Any]) -> None:
-        self.device: str = setup["device"]
+    def __init__(self, device: str, threads: int, lines: queue.Queue[Any]) -> None:
+        self.device = device
         self.task: Task | None = None
         count = str(threads)
         self._process = subprocess.Popen(
@@ -180,25 +223,28 @@ class _Worker:
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C is the driver's affair
         )
-        self._say(setup)
         threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
 
     def give(self, task: Task) -> None:
         self.task = task
         bars = [asdict(bar) if bar else None for bar in task.bars]
-        self._say({"hop": asdict(task.hop), "bars": bars})
+        self.say({"hop": asdict(task.hop), "bars": bars})
 
     def obituary(self) -> str:
         code = self._process.wait()
         return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
     def end(self) -> None:
+        self._process.kill()  # whatever is written is written at once
+        self._process.wait()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()  # which it takes as its end
-        self._process.wait()
+            self._process.stdin.close()
 
-    def _say(self, content: dict[str, Any]) -> None:
+    def set_up(self, setup: dict[str, Any]) -> None:
+        self.say({**setup, "device": self.device})
+
+    def say(self, content: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has died, and its listener tells
             self._process.stdin.write(json.dumps(content) + "\n")

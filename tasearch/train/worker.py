@@ -1,12 +1,13 @@
 """A worker: `python -m tasearch.train.worker`, told by lines of JSON on its standard input.
 
-The first line is what to work on: the study, the run's folder, the device, the modes and the
-data's fingerprint. Each further line is a hop and its bars; the answers are lines of a kind and a
+A line is either what to train for (the study, the run's folder, the device, the modes and the
+data's fingerprint), or a hop and its bars, or a model to export. Answers are lines of a kind and a
 content. The end of the input is the end of the worker, at once, whatever it does: rungs are saved.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import queue
@@ -21,8 +22,10 @@ import torch
 
 from tasearch.chain import Hop
 from tasearch.data import load_data
-from tasearch.errors import DataError, TasearchError
-from tasearch.models import Models
+from tasearch.errors import DataError, ModelError, TasearchError
+from tasearch.measure import to_onnx
+from tasearch.models import Models, Standardized
+from tasearch.numerics import cpu_threads, flush_denormals_everywhere
 from tasearch.skyline import Bar
 from tasearch.store import Store
 from tasearch.study import Study
@@ -31,8 +34,10 @@ from tasearch.train.messages import Warned
 from tasearch.train.trainer import Trainer
 
 
-def setup(study: Study, run: Path, modes: dict[int, str], fingerprint: str) -> dict[str, Any]:
-    """The first line, without the device."""
+def training_setup(
+    study: Study, run: Path, modes: dict[int, str], fingerprint: str
+) -> dict[str, Any]:
+    """What to train for, without the device."""
     return {
         "study": study.model_dump(mode="json"),
         "run": str(run.resolve()),
@@ -41,8 +46,38 @@ def setup(study: Study, run: Path, modes: dict[int, str], fingerprint: str) -> d
     }
 
 
+def onnx_request(models: Models, width: int) -> dict[str, Any]:
+    """A model to export, of standardized samples, on raw ones."""
+    return {
+        "study": models.study.model_dump(mode="json"),
+        "in_shape": models.in_shape,
+        "num_classes": models.num_classes,
+        "mean": models.mean.tolist(),
+        "std": models.std.tolist(),
+        "width": width,
+    }
+
+
+def exported(content: dict[str, Any]) -> dict[str, Any]:
+    """The model that was asked for, in ONNX and base 64, or why there is none."""
+    mean, std = torch.tensor(content["mean"]), torch.tensor(content["std"])
+    in_shape, width = tuple(content["in_shape"]), content["width"]
+    models = Models(
+        study=Study.model_validate_json(json.dumps(content["study"])),
+        in_shape=in_shape,
+        num_classes=content["num_classes"],
+        mean=mean,
+        std=std,
+    )
+    try:
+        model = to_onnx(Standardized(models.build(width), mean, std), in_shape)
+    except ModelError as error:
+        return {"width": width, "model": "", "error": str(error)}
+    return {"width": width, "model": base64.b64encode(model).decode(), "error": ""}
+
+
 def make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
-    """The trainer that a first line asks for.
+    """The trainer of what a line says.
 
     Raises:
         TasearchError: where the data or the models are not what they were.
@@ -78,14 +113,22 @@ def main() -> None:
     def warn(text: str) -> None:
         tell("Warned", asdict(Warned(text=text)))
 
+    flush_denormals_everywhere()
     try:
         torch.set_num_interop_threads(1)
-        trainer = make_trainer(json.loads(lines.get()), warn)
+        trainer: Trainer | None = None
         while True:
-            task = json.loads(lines.get())
-            bars = [Bar(**bar) if bar else None for bar in task["bars"]]
-            for message in train_hop(trainer, Hop.of(task["hop"]), bars):
-                tell(type(message).__name__, asdict(message))
+            content = json.loads(lines.get())
+            if "onnx" in content:
+                with cpu_threads(1):
+                    tell("Exported", exported(content["onnx"]))
+            elif "hop" in content:
+                assert trainer is not None
+                bars = [Bar(**bar) if bar else None for bar in content["bars"]]
+                for message in train_hop(trainer, Hop.of(content["hop"]), bars):
+                    tell(type(message).__name__, asdict(message))
+            else:
+                trainer = make_trainer(content, warn)
     except TasearchError as error:
         tell("error", {"kind": type(error).__name__, "message": str(error)})
     except Exception:
