@@ -1,0 +1,1 @@
+"""Benchmarks: one module per question, its stored result in `results/`."""

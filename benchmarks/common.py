@@ -1,0 +1,120 @@
+"""What all benchmarks share: images, fresh processes, provenance, tables."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tasearch.data import load_data
+from tasearch.studyfile import parse_study
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results"
+CIFAR = "../shared/data/cifar10"  # from the repository root
+PARTS = ("train", "val", "test")
+CLASSES = 10  # of CIFAR-10
+VALIDATION = 100  # samples: enough to evaluate, too few to take time
+
+
+def write_images(data: str, count: int, file: Path) -> str:
+    """Some of CIFAR-10's images as arrays, or noise of their shape where the folder is absent.
+
+    Args:
+        data: folder of the parquet files, seen from the repository root.
+        count: of training images.
+        file: receives them.
+
+    Returns:
+        What the images are.
+    """
+    real = (ROOT / data).is_dir()
+    if real:
+        section = {"source": "parquet", "path": str((ROOT / data).resolve()), "limit": count}
+        found = load_data(parse_study({"data": section}))
+        rest = found.validation
+        x = found.train.x, rest.x[:VALIDATION], rest.x[-VALIDATION:]
+        y = found.train.y, rest.y[:VALIDATION], rest.y[-VALIDATION:]
+    else:
+        random, sizes = np.random.default_rng(0), (count, VALIDATION, VALIDATION)
+        x = tuple(random.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8) for n in sizes)
+        y = tuple(np.arange(n) % CLASSES for n in sizes)
+    arrays = {f"x_{part}": array for part, array in zip(PARTS, x, strict=True)}
+    arrays |= {f"y_{part}": array for part, array in zip(PARTS, y, strict=True)}
+    np.savez(file, **arrays)
+    return "CIFAR-10" if real else "noise of CIFAR-10's shape"
+
+
+def fresh(function: Callable[..., Any], *args: Any, processes: int = 1) -> list[Any]:
+    """A function's results in so many new processes at the same time."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        futures = [pool.submit(function, *args) for _ in range(processes)]
+        return [future.result() for future in futures]
+
+
+def peak_mib() -> dict[str, float]:
+    """Peak resident memory of this process, and of the largest of its children that ended."""
+    kinds = {"process": resource.RUSAGE_SELF, "largest_child": resource.RUSAGE_CHILDREN}
+    return {name: resource.getrusage(kind).ru_maxrss / 1024 for name, kind in kinds.items()}
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def provenance(args: argparse.Namespace) -> dict[str, Any]:
+    """When, where and with what a result was measured."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": git("rev-parse", "HEAD"),
+        "changed_since": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": os.getloadavg()[0],
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_default_threads": torch.get_num_threads(),
+        "arguments": {name: str(value) for name, value in vars(args).items()},
+    }
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+
+
+def write_json(path: Path, result: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns aligned, the first to the left."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        first, *rest = zip(row, widths, strict=True)
+        lines.append("  ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)]))
+    return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""Hops as benchmarks train them: a fixed teacher and a pupil, through tasearch's own trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tasearch.chain import Chain, Hop, Pupil
+from tasearch.data import Dataset, load_data
+from tasearch.models import FAMILIES, Models
+from tasearch.store import Store
+from tasearch.study import Study
+from tasearch.studyfile import parse_study
+from tasearch.train import Trainer, train_hop
+from tasearch.train.messages import HopEnded, HopEpoch
+from tasearch.train.precision import choose_modes
+
+TEACHER = "teacher.safetensors"
+CPU = torch.device("cpu")
+
+Modes = dict[int, str]  # how to train, by width
+Span = tuple[float, float]  # start and end of an epoch, seconds of the system's monotonic clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A teacher and a pupil, and how the pupil is trained.
+
+    Args:
+        family: of both.
+        teacher: its width.
+        student: the pupil's width.
+        batch: samples a step.
+        images: file of `common.write_images`, seen under "crop4+flip"; None for the digits.
+        replicates: of the pupil.
+    """
+
+    family: str
+    teacher: int
+    student: int
+    batch: int
+    images: Path | None
+    replicates: int = 1
+
+    @property
+    def label(self) -> str:
+        return f"{self.family}{self.teacher} -> {self.family}{self.student}"
+
+    def load(
+        self, folder: Path, *, threads: int, epochs: int, precision: str = "auto"
+    ) -> tuple[Study, Dataset]:
+        """The study of this pair alone, with its data; its teacher's weights are in `folder`."""
+        data = {"source": "digits"}
+        if self.images is not None:
+            data = {"source": "npz", "path": str(self.images), "layout": "chw"}
+        content = {
+            "data": data,
+            "model": {"family": self.family},
+            "teacher": {"width": self.teacher, "checkpoint": TEACHER, "inputs": "standardized"},
+            "assistants": {"max": 0},
+            "student": {"widths": [self.student], "epochs": epochs},
+            "training": {
+                "views": "none" if self.images is None else "crop4+flip",
+                "batch_size": self.batch,
+                "optimizer": "sgd",
+                "threads": threads,
+                "precision": precision,
+            },
+            "search": {"rungs": 1, "replicates": self.replicates},
+        }
+        study = parse_study(content).model_copy(update={"root": str(folder)})
+        found = load_data(study)
+        save_file(self.fixed_teacher(found).state_dict(), folder / TEACHER)
+        return study, found
+
+    def build(self, width: int, data: Dataset) -> nn.Module:
+        """A model with weights drawn from seed 0."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            family = FAMILIES[self.family]
+            return family(width, in_shape=data.in_shape, num_classes=data.num_classes)
+
+    def fixed_teacher(self, data: Dataset) -> nn.Module:
+        """An untrained teacher in eval mode, its batch norms with the statistics of one batch.
+
+        What the weights are does not matter to speed, as long as its logits are of usual size.
+        """
+        net = self.build(self.teacher, data)
+        norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = 1.0
+        x = (data.train.x[:256] - data.mean) / data.std
+        with torch.no_grad():
+            net.train()(torch.from_numpy(x.astype(np.float32)))
+        for norm in norms:
+            norm.momentum = 0.1
+        return net.eval()
+
+
+def chosen_modes(study: Study, data: Dataset) -> Modes:
+    """How a run of this study would train its pupil, as a probe finds on this machine."""
+    return choose_modes(
+        study.training.precision,
+        study.training.fuse,
+        Models.of(study, data).build,
+        study.student.widths,
+        recipe=study.recipes("student").firsts()[0],
+        in_shape=data.in_shape,
+        device=CPU,
+        threads=study.training.threads,
+        replicates=study.search.replicates,
+    )
+
+
+def make_trainer(study: Study, data: Dataset, folder: Path, modes: Modes) -> Trainer:
+    """A trainer as a search has it, with the teacher stored."""
+    models = Models.of(study, data)
+    trainer = Trainer(
+        study=study, models=models, data=data, store=Store(folder), device=CPU, modes=modes
+    )
+    for _ in epoch_spans(trainer, Hop(lineage=(models.teacher(),))):
+        pass
+    return trainer
+
+
+def pupil_hop(trainer: Trainer, temperature: float) -> Hop:
+    """The hop from the teacher to the student; each temperature makes another one."""
+    (width,) = trainer.study.student.widths
+    recipe = replace(trainer.study.recipes("student").firsts()[0], temperature=temperature)
+    student = Pupil(width=width, recipe=recipe)
+    return Chain(pupils=(trainer.models.teacher(), student)).hop()
+
+
+def epoch_spans(trainer: Trainer, hop: Hop) -> Iterator[Span]:
+    """Train a hop; each epoch's start and end. Building is in the first, saving in the last."""
+    start = time.perf_counter()
+    for message in train_hop(trainer, hop):
+        if isinstance(message, HopEpoch):
+            end = time.perf_counter()
+            yield start, end
+            start = end
+        elif isinstance(message, HopEnded):
+            assert message.outcome == "end", message.reason

@@ -1,0 +1,192 @@
+"""Do the ways of training that are meant to be equal end in equal accuracies?
+
+A pupil of plain2 under plain6, on a part of CIFAR-10 with crops and flips, in five replicates with
+paired seeds: soft targets cached in 16 bits against an online teacher in 32, bfloat16 against
+float32, replicates as one wide model against one after the other, and a pool of two workers against
+this process. For each the paired differences of the test accuracies, and their 95 % interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.stats import t as student_t
+from torch import Tensor
+
+import tasearch
+from benchmarks import common
+from tasearch.chain import Chain, Hop, Pupil
+from tasearch.data import Dataset, load_data, load_test
+from tasearch.models import Models
+from tasearch.store import Store
+from tasearch.study import Study
+from tasearch.studyfile import parse_study
+from tasearch.train import Trainer, train_hop
+from tasearch.train.loop import evaluate
+from tasearch.train.messages import HopEnded
+from tasearch.train.targets import stacked, view_logits
+
+TEACHER, PUPIL = 6, 2
+
+
+class Online(Trainer):
+    """Asks the teacher itself for its logits on the views of an epoch, in 32 bits, each time."""
+
+    def _guide(self, hop: Hop) -> Callable[[int], list[Tensor]]:
+        (teacher,) = hop.teachers
+        nets = [self._placed(net) for net in self.nets(teacher)]
+        return lambda slot: [
+            stacked([view_logits(net, views, slot)])
+            for net, views in zip(nets, self.views, strict=True)
+        ]
+
+
+def make_study(args: argparse.Namespace) -> Study:
+    return parse_study(
+        {
+            "name": "parity",
+            "data": {
+                "source": "parquet",
+                "path": str((common.ROOT / args.data).resolve()),
+                "validation": 0.04,
+                "limit": args.images,
+            },
+            "model": {"family": "plain"},
+            "teacher": {"width": TEACHER, "epochs": args.epochs, "learning_rate": 0.003},
+            "assistants": {"max": 0},
+            "student": {"widths": [PUPIL], "epochs": args.epochs, "learning_rate": 0.003},
+            "training": {"views": "crop4+flip", "precision": "fp32", "fuse": "never"},
+            "latency": {"backend": "torch"},
+            "search": {"replicates": args.replicates, "trials": 1},
+        }
+    )
+
+
+def accuracies(trainer: Trainer, hop: Hop, test: tuple[Tensor, Tensor]) -> list[float]:
+    """Test accuracy of each replicate of a hop, trained now if it is not stored."""
+    if not trainer.store.has(trainer.key(hop)):
+        *_, last = train_hop(trainer, hop)
+        assert isinstance(last, HopEnded) and last.outcome == "end", last
+    return [evaluate(net, *test) for net in trainer.nets(hop)]
+
+
+def hops(study: Study) -> list[Hop]:
+    teacher = Pupil(width=TEACHER, recipe=study.teacher_recipe())
+    pupil = Pupil(width=PUPIL, recipe=study.recipes("student").firsts()[0])
+    return list(Chain(pupils=(teacher, pupil)).hops())
+
+
+def in_ways(study: Study, data: Dataset, folder: Path) -> dict[str, list[float]]:
+    """The pupil's test accuracies by way of training, all under the same teachers."""
+    part = load_test(study)
+    mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
+    test = (torch.tensor(part.x) - mean) / std, torch.tensor(part.y)
+    teacher, pupil = hops(study)
+    fused = f"fp32 x{study.search.replicates}"
+    ways: dict[str, tuple[type[Trainer], str]] = {
+        "one after the other, cached, float32": (Trainer, "fp32"),
+        "online teacher": (Online, "fp32"),
+        "bfloat16": (Trainer, "bf16"),
+        "one wide model": (Trainer, fused),
+    }
+    found = {}
+    for name, (kind, mode) in ways.items():
+        own = folder / name
+        trainer = kind(
+            study=study,
+            models=Models.of(study, data),
+            data=data,
+            store=Store(own),
+            device=torch.device("cpu"),
+            modes={TEACHER: "fp32", PUPIL: mode},
+        )
+        if name != next(iter(ways)):  # the first way's teachers serve all
+            (own / "hops").mkdir(parents=True)
+            first = folder / next(iter(ways)) / "hops" / f"{trainer.key(teacher)}.safetensors"
+            (own / "hops" / first.name).write_bytes(first.read_bytes())
+        else:
+            accuracies(trainer, teacher, test)
+        found[name] = accuracies(trainer, pupil, test)
+        print(f"{name}: {[f'{a:.2%}' for a in found[name]]}", flush=True)
+    return found
+
+
+def in_pools(study: Study, folder: Path) -> dict[str, list[float]]:
+    """Validation accuracies of every student of a small study, by number of workers."""
+    small = study.model_copy(
+        update={
+            "student": study.student.model_copy(update={"widths": (4, 2)}),
+            "teacher": study.teacher.model_copy(update={"epochs": 2}),
+            "search": study.search.model_copy(update={"trials": 2}),
+        }
+    )
+    first = tasearch.run(small, runs_dir=folder / "1")
+    others = tasearch.run(small, runs_dir=folder / "2", latency_from=first.path, workers=2)
+    return {
+        "this process": [a for t in first.trials for a in t.accuracies],
+        "a pool of two workers": [a for t in others.trials for a in t.accuracies],
+    }
+
+
+def compared(name: str, values: list[float], against: str, base: list[float]) -> dict[str, Any]:
+    """Paired differences: mean, 95 % interval (Student's t), and whether 0 lies within."""
+    gaps = [a - b for a, b in zip(values, base, strict=True)]
+    mean = statistics.mean(gaps)
+    half = 0.0
+    if len(set(gaps)) > 1:
+        quantile = float(student_t.ppf(0.975, len(gaps) - 1))
+        half = quantile * statistics.stdev(gaps) / len(gaps) ** 0.5
+    return {
+        "way": name,
+        "against": against,
+        "accuracies": values,
+        "base": base,
+        "mean_difference": mean,
+        "interval": [mean - half, mean + half],
+        "identical": values == base,
+        "agrees": mean - half <= 0 <= mean + half,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", type=int, default=4_000, help="of the training part")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--replicates", type=int, default=5)
+    parser.add_argument("--data", default=common.CIFAR, help="seen from the repository root")
+    parser.add_argument("--out", type=Path, default=common.RESULTS / "parity-cpu.json")
+    args = parser.parse_args()
+    study = make_study(args)
+    data = load_data(study)
+    with tempfile.TemporaryDirectory() as folder:
+        ways = in_ways(study, data, Path(folder))
+        pools = in_pools(study, Path(folder))
+    rows = []
+    for group in (ways, pools):
+        (against, base), *rest = group.items()
+        rows += [compared(name, values, against, base) for name, values in rest]
+    result = {
+        "question": (__doc__ or "").splitlines()[0],
+        "provenance": common.provenance(args),
+        "comparisons": rows,
+    }
+    common.write_json(args.out, result)
+    head = ["way", "against", "mean", "95 % interval, points", "agrees"]
+    print(common.table(head, [shown(row) for row in rows]))
+
+
+def shown(row: dict[str, Any]) -> list[str]:
+    low, high = row["interval"]
+    mean = statistics.mean(row["accuracies"])
+    interval = "identical" if row["identical"] else f"{100 * low:+.2f} .. {100 * high:+.2f}"
+    return [row["way"], row["against"], f"{mean:.2%}", interval, "yes" if row["agrees"] else "no"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The loop that a careful tutorial writes, which tasearch is compared with.
+
+Careful: the teacher is in eval mode under `no_grad`, the KL term is `batchmean` times T squared,
+the data come from a `DataLoader` with two workers. What makes it slow is what tutorials do:
+transforms in Python for each image, and a pass of the teacher for each step of the student, all in
+fp32, with torch's own number of threads.
+
+The transforms are written in plain torch, for torchvision is not among tasearch's dependencies.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+MEAN = torch.tensor([0.4914, 0.4822, 0.4465])[:, None, None]
+STD = torch.tensor([0.2470, 0.2435, 0.2616])[:, None, None]
+PADDING = 4
+WORKERS = 2
+WARM_STEPS = 5
+TEMPERATURE = 4.0
+ALPHA = 0.9
+
+
+class Images(Dataset[tuple[Tensor, int]]):
+    """Images in memory, transformed one by one.
+
+    Args:
+        images: uint8 (samples, height, width, channels).
+        labels: (samples,).
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = torch.from_numpy(self.images[index]).permute(2, 0, 1)
+        return transform(image), int(self.labels[index])
+
+
+def transform(image: Tensor) -> Tensor:
+    """Random crop with padding, random flip, to float, normalise: (channels, height, width)."""
+    _, height, width = image.shape
+    image = F.pad(image, (PADDING,) * 4)
+    top, left = torch.randint(2 * PADDING + 1, (2,)).tolist()
+    image = image[:, top : top + height, left : left + width]
+    if torch.rand(()) < 0.5:
+        image = image.flip(2)
+    return (image.float() / 255 - MEAN) / STD
+
+
+def kd_loss(logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+    """(1 - alpha) CE + alpha T² KL, the mean over samples."""
+    divergence = F.kl_div(
+        F.log_softmax(logits / TEMPERATURE, dim=1),
+        F.softmax(targets / TEMPERATURE, dim=1),
+        reduction="batchmean",
+    )
+    return (1 - ALPHA) * F.cross_entropy(logits, labels) + ALPHA * TEMPERATURE**2 * divergence
+
+
+def train_epoch(
+    teacher: nn.Module,
+    student: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    seconds: float = float("inf"),
+) -> float:
+    """Train for one epoch, or for so many seconds of it.
+
+    Args:
+        teacher: gives logits.
+        student: is trained.
+        images: uint8 (samples, height, width, channels).
+        labels: (samples,).
+        batch_size: samples a step.
+        seconds: after which it stops.
+
+    Returns:
+        Images a second, without the start of the workers and the first steps.
+    """
+    loader = DataLoader(
+        Images(images, labels),
+        batch_size=batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=WORKERS,
+    )
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    teacher.eval()
+    student.train()
+    running_loss, elapsed, start = 0.0, 0.0, time.perf_counter()
+    for step, (x, y) in enumerate(loader, start=1):
+        with torch.no_grad():
+            targets = teacher(x)
+        loss = kd_loss(student(x), targets, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        running_loss += loss.item()
+        if step == WARM_STEPS:
+            start = time.perf_counter()
+        elapsed = time.perf_counter() - start
+        if step > WARM_STEPS and elapsed > seconds:
+            break
+    assert step > WARM_STEPS, f"an epoch should have more than {WARM_STEPS} steps, has {step}"
+    return (step - WARM_STEPS) * batch_size / elapsed

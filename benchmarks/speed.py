@@ -1,0 +1,267 @@
+"""How many times faster than a careful tutorial's loop does tasearch train a pupil?
+
+Both train the same pupil under the same teacher, on the same images, views, batch size and cores,
+in turn, each time in a fresh process. The teacher is untrained: accuracy does not matter to speed.
+
+tasearch trains through its `Trainer`, in one process with all cores and in one process a core; what
+is faster over all rounds is its figure. The main figure is with soft targets held already: all of a
+pupil's training is in it (building, evaluating, saving), but no pass of the teacher. Passes are
+timed apart, and the figures with them, for one pupil and for several that share a teacher, stand
+beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import common, hops, plain_loop
+from benchmarks.hops import Modes, Pair, Span
+from tasearch.measure import forward_flops
+from tasearch.numerics import flush_denormals_everywhere
+
+CORES = 2
+BATCH = 128
+EPOCHS = 2  # of each pupil, so 2 slots of views
+CEILING_SIZE = 2048  # of the square matrices of the ceiling
+PAIRS = {  # by name: family, teacher, student, and how many times faster tasearch is to be
+    "plain2": ("plain", 10, 2, 16),
+    "plain4": ("plain", 10, 4, 8),
+    "plain8": ("plain", 10, 8, 6),
+    "resnet8": ("resnet", 56, 8, 5),
+}
+SETUPS = {1: CORES, CORES: 1}  # processes, threads of each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What one process of tasearch's did.
+
+    Args:
+        epochs: of pupils whose targets were held, back to back.
+        pass_s: of the teacher over one slot of views.
+        peak_mib: of the process.
+    """
+
+    epochs: list[Span]
+    pass_s: float
+    peak_mib: float
+
+
+# Each of these runs in a process of its own.
+
+
+def run_tutorial(pair: Pair, seconds: float) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        _, data = pair.load(Path(folder), threads=CORES, epochs=EPOCHS)
+    rate = plain_loop.train_epoch(
+        pair.fixed_teacher(data),
+        pair.build(pair.student, data),
+        np.ascontiguousarray(data.train.x.transpose(0, 2, 3, 1)),
+        data.train.y,
+        batch_size=pair.batch,
+        seconds=seconds,
+    )
+    return {"images_per_s": rate, "peak_mib": common.peak_mib(), "threads": torch.get_num_threads()}
+
+
+def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Training:
+    """Train a pupil without targets, then others with them until `seconds` have passed."""
+    flush_denormals_everywhere()  # as in a worker
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        study, data = pair.load(folder, threads=threads, epochs=EPOCHS)
+        trainer = hops.make_trainer(study, data, folder, modes)
+        cold = list(hops.epoch_spans(trainer, hops.pupil_hop(trainer, 1.0)))
+        epochs: list[Span] = []
+        temperature = 2.0
+        while not epochs or epochs[-1][1] - epochs[0][0] < seconds:
+            epochs += hops.epoch_spans(trainer, hops.pupil_hop(trainer, temperature))
+            temperature += 1.0
+    held = statistics.median(end - start for start, end in epochs)
+    start, end = cold[-1]
+    return Training(epochs=epochs, pass_s=end - start - held, peak_mib=common.peak_mib()["process"])
+
+
+def run_ceiling() -> dict[str, float]:
+    """GFLOP/s of a large matrix product on all cores, the best of some."""
+    torch.set_num_threads(CORES)
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a = torch.randn(CEILING_SIZE, CEILING_SIZE).to(dtype)
+        times = []
+        for _ in range(12):
+            start = time.perf_counter()
+            torch.mm(a, a)
+            times.append(time.perf_counter() - start)
+        found[name] = 2 * CEILING_SIZE**3 / min(times) / 1e9
+    return found
+
+
+def describe(pair: Pair, precision: str) -> dict[str, Any]:
+    """How a run would train, by number of threads, and the pupil's cost."""
+    modes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for threads in SETUPS.values():
+            study, data = pair.load(
+                Path(folder), threads=threads, epochs=EPOCHS, precision=precision
+            )
+            modes[threads] = hops.chosen_modes(study, data)
+    flops = forward_flops(pair.build(pair.student, data), data.in_shape)
+    return {"modes": modes, "forward_flops": flops}
+
+
+# The rest runs in the first process, which holds no data.
+
+
+def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Aggregate rates of so many processes, over the time in which all of them trained."""
+    threads = SETUPS[processes]
+    modes = known["modes"][threads]
+    parts: list[Training] = common.fresh(
+        run_tasearch, pair, threads, modes, seconds, processes=processes
+    )
+    start = max(part.epochs[0][0] for part in parts)
+    end = min(part.epochs[-1][1] for part in parts)
+    held = [(end - start) / done(part.epochs, start, end) for part in parts]
+    size = known["images"] // pair.batch * pair.batch  # a rest too small for a batch is left out
+    return {
+        "images_per_s": sum(size / epoch for epoch in held),
+        "with_pass": {
+            str(pupils): sum(
+                size / (epoch + part.pass_s / pupils)
+                for part, epoch in zip(parts, held, strict=True)
+            )
+            for pupils in (1, known["pupils"])
+        },
+        "processes": [asdict(part) for part in parts],
+    }
+
+
+def done(epochs: list[Span], start: float, end: float) -> float:
+    """Epochs done between two moments; of one that reaches beyond, the share within."""
+    assert start < end, "the processes should train at the same time; raise --seconds"
+    return sum(max(0.0, min(b, end) - max(a, start)) / (b - a) for a, b in epochs)
+
+
+def run_round(pair: Pair, known: dict[str, Any], seconds: float) -> dict[str, Any]:
+    (tutorial,) = common.fresh(run_tutorial, pair, seconds)
+    tasearch = {str(n): run_setup(pair, n, known, seconds) for n in SETUPS}
+    (ceiling,) = common.fresh(run_ceiling)
+    return {"tutorial": tutorial, "tasearch": tasearch, "ceiling_gflops": ceiling}
+
+
+def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, Any]:
+    """Medians and spreads over the rounds, of the setup that is faster over all of them."""
+    rates = {n: [r["tasearch"][n]["images_per_s"] for r in rounds] for n in map(str, SETUPS)}
+    best = max(rates, key=lambda n: statistics.median(rates[n]))
+    tutorial = [r["tutorial"]["images_per_s"] for r in rounds]
+    chosen = [r["tasearch"][best] for r in rounds]
+    (mode,) = known["modes"][SETUPS[int(best)]].values()
+    ceiling = statistics.median(r["ceiling_gflops"][mode] for r in rounds)
+    flops = 3 * known["forward_flops"] * statistics.median(rates[best]) / 1e9
+    return {
+        "setup": {"processes": int(best), "threads": SETUPS[int(best)], "mode": mode},
+        "tutorial_images_per_s": common.spread(tutorial),
+        "tasearch_images_per_s": {n: common.spread(found) for n, found in rates.items()},
+        "ratio": common.spread([a / b for a, b in zip(rates[best], tutorial, strict=True)]),
+        "ratio_with_pass": {
+            str(n): common.spread(
+                [c["with_pass"][str(n)] / t for c, t in zip(chosen, tutorial, strict=True)]
+            )
+            for n in (1, known["pupils"])
+        },
+        "pass_s": common.spread([p["pass_s"] for c in chosen for p in c["processes"]]),
+        "training_gflops": flops,
+        "utilisation": flops / ceiling,
+        "peak_mib": {
+            "tutorial": max(r["tutorial"]["peak_mib"]["process"] for r in rounds),
+            "tutorial_worker": max(r["tutorial"]["peak_mib"]["largest_child"] for r in rounds),
+            "tasearch": max(sum(p["peak_mib"] for p in c["processes"]) for c in chosen),
+        },
+    }
+
+
+def printed(pairs: list[dict[str, Any]], pupils: int) -> str:
+    head = ["pair", "tutorial/s", "tasearch/s", "setup", "times", "(min..max)", "target"]
+    head += [f"pass/{n}" for n in (1, pupils)] + ["of ceiling", "MiB (+worker)", "MiB"]
+    rows = []
+    for pair in pairs:
+        found, setup = pair["summary"], pair["summary"]["setup"]
+        ratio, peak = found["ratio"], found["peak_mib"]
+        rate = found["tasearch_images_per_s"][str(setup["processes"])]["median"]
+        rows.append(
+            [
+                pair["label"],
+                f"{found['tutorial_images_per_s']['median']:,.0f}",
+                f"{rate:,.0f}",
+                f"{setup['processes']}x{setup['threads']} {setup['mode']}",
+                f"{ratio['median']:.1f}",
+                f"({ratio['min']:.1f}..{ratio['max']:.1f})",
+                pair["target"],
+                *(f"{found['ratio_with_pass'][str(n)]['median']:.1f}" for n in (1, pupils)),
+                f"{found['utilisation']:.0%}",
+                f"{peak['tutorial']:,.0f}+{peak['tutorial_worker']:,.0f}",
+                f"{peak['tasearch']:,.0f}",
+            ]
+        )
+    return common.table(head, rows)
+
+
+def main() -> None:
+    args = arguments()
+    result: dict[str, Any] = {
+        "question": __doc__.splitlines()[0],
+        "provenance": common.provenance(args),
+        "threads_by_processes": SETUPS,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "images.npz"
+        (result["images"],) = common.fresh(common.write_images, args.data, args.images, file)
+        result["pairs"] = measure(args, file)
+    common.write_json(args.out, result)
+    print(f"{result['images']}, {args.images:,} images an epoch, batch {BATCH}")
+    print(printed(result["pairs"], args.pupils))
+
+
+def measure(args: argparse.Namespace, file: Path) -> list[dict[str, Any]]:
+    """All rounds of all pairs, the pairs taking turns within a round."""
+    pairs, found = [], []
+    for name in args.pairs:
+        family, teacher, student, target = PAIRS[name]
+        pair = Pair(family=family, teacher=teacher, student=student, batch=BATCH, images=file)
+        (known,) = common.fresh(describe, pair, args.precision)
+        print(f"{pair.label}: mode by threads and width {known['modes']}", flush=True)
+        pairs.append(pair)
+        known |= {"images": args.images, "pupils": args.pupils}
+        found.append({"label": pair.label, "batch": BATCH, "target": target, **known, "rounds": []})
+    for number in range(1, args.rounds + 1):
+        for pair, entry in zip(pairs, found, strict=True):
+            entry["rounds"].append(run_round(pair, entry, args.seconds))
+            print(f"round {number} of {args.rounds}: {pair.label}", flush=True)
+    return [{**entry, "summary": summary(entry["rounds"], entry)} for entry in found]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
+    parser.add_argument("--images", type=int, default=5_000, help="of an epoch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each timing")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    parser.add_argument("--pupils", type=int, default=10, help="that share a teacher's passes")
+    parser.add_argument("--data", default=common.CIFAR, help="seen from the repository root")
+    parser.add_argument("--out", type=Path, default=common.RESULTS / "speed-cpu.json")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
