@@ -98,6 +98,11 @@ def provenance(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def machine() -> str:
+    """Cores and processor in words."""
+    return f"{len(os.sched_getaffinity(0))} cores of {_cpu()}, {platform.system()}, no GPU used"
+
+
 def _cpu() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -124,7 +124,7 @@ def test_what_a_users_code_prints_disturbs_nobody(tmp_path: Path) -> None:
 
 
 def test_a_bug_in_a_worker_is_a_traceback_here(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasearch.search.driver.training_setup", lambda *a: {"study": {}})
+    monkeypatch.setattr("tasearch.search.hops.training_setup", lambda *a: {"study": {}})
     with pytest.raises(RuntimeError, match=r"(?s)in a worker:.*KeyError"):
         rerun(tiny(), workers=2, trials=1)
     assert not children()

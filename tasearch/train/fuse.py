@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-WEIGHTLESS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # but random: not fused
+RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # pupils draw alone
 
 
 class CannotFuse(Exception):
@@ -105,7 +105,7 @@ def widened(net: nn.Module, pupils: int) -> nn.Module:
         if type(module) in WIDE:
             continue
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        if own or isinstance(module, WEIGHTLESS):
+        if own or isinstance(module, RANDOM):
             raise CannotFuse
         for name, child in module.named_children():
             if type(child) in WIDE:

@@ -1,0 +1,180 @@
+"""The hops of a run: which are stored, which are in training, and which cannot be had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from tasearch.chain import Hop
+from tasearch.record import HopUse
+from tasearch.search.events import EpochDone, Event, HopDone, HopStarted, HopStopped, Notice
+from tasearch.search.prepare import Prepared
+from tasearch.skyline import Bar
+from tasearch.store import HopRecord
+from tasearch.train import Trainer
+from tasearch.train.engine import Engine, Here, Pool, Task
+from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Warned
+from tasearch.train.worker import training_setup
+
+HARDLY = 1.5  # times chance
+
+
+class Hops:
+    """Hops of one run whose lock is held, and the engine that trains them.
+
+    Args:
+        prepared: the run, and who trains.
+
+    Attributes:
+        failed: hop to reason: not tried again.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared, self._run = prepared, prepared.run
+        self._chance = 1 / prepared.data.num_classes
+        self._teacher = prepared.models.teacher()
+        self._warnings: list[str] = []  # not yet told
+        self._warned: set[str] = set()
+        self._store = self._run.store(self._warn)
+        self.trainer = Trainer(
+            study=prepared.snapshot.study,
+            models=prepared.models,
+            data=prepared.data,
+            store=self._store,
+            device=prepared.device,
+            modes=prepared.snapshot.modes,
+        )
+        self._engine: Engine | None = None
+        self._training: dict[str, Hop] = {}
+        self._begun: dict[str, float] = {}  # when, of those in training
+        self._whole: set[str] = set()  # verified on disk
+        self.failed: dict[str, str] = {}
+        self._full: dict[str, str] = {}  # likewise, for want of memory, while this process lives
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._training)
+
+    @property
+    def free(self) -> int:
+        """Hops that could be begun now."""
+        return self._made_engine().free
+
+    def key(self, hop: Hop) -> str:
+        return self.trainer.key(hop)
+
+    def saved(self, hop: Hop) -> HopRecord | None:
+        """What the store knows of a hop, finished or not."""
+        return self.trainer.saved(hop)
+
+    def has(self, hop: Hop) -> bool:
+        """Whether a hop is finished and whole."""
+        key = self.key(hop)
+        if key not in self._whole and key not in self._training and self._store.has(key):
+            self._whole.add(key)
+            self._store.drop("partial", key)  # a kill may have come between
+        return key in self._whole
+
+    def can_begin(self, hop: Hop) -> bool:
+        """Whether a hop's ancestors are there, and it is not in training yet."""
+        ready = hop.ancestor is None or self.has(hop.ancestor)
+        return ready and self.key(hop) not in self._training
+
+    def reason(self, hop: Hop) -> str | None:
+        """Why a hop cannot be had."""
+        key = self.key(hop)
+        return self.failed.get(key) or self._full.get(key)
+
+    def use(self, hop: Hop, saved: HopRecord | None) -> HopUse:
+        """A hop as a trial used it that left it with this record."""
+        epochs = hop.pupil.recipe.epochs if hop.pupil.recipe else 0
+        trained = saved.epoch if saved else 0
+        return HopUse(key=self.key(hop), width=hop.pupil.width, epochs=epochs, trained=trained)
+
+    def begin(self, hop: Hop, bars: tuple[Bar | None, ...]) -> None:
+        """Have a hop trained; something is free, and it can begin."""
+        key = self.key(hop)
+        self._training[key] = hop
+        self._made_engine().submit(Task(key=key, hop=hop, bars=bars))
+
+    def wait(self) -> Iterator[Event]:
+        """What happens until some hop is not in training any more."""
+        ended = False
+        while not ended:
+            for message in self._made_engine().messages():
+                if isinstance(message, Warned):
+                    self._warn(message.text)
+                    yield from self.notices()
+                    continue
+                hop, key = self._training[message.key], message.key
+                if isinstance(message, HopBegun):
+                    yield self._started(hop, message)
+                elif isinstance(message, HopEpoch):
+                    yield EpochDone(key=key, label=hop.label, **vars(message.progress))
+                else:
+                    yield from self._land(hop, message)
+                    ended = True
+
+    def notices(self) -> Iterator[Event]:
+        """What a person should know and was not told yet."""
+        while self._warnings:
+            yield Notice(message=self._warnings.pop(0))
+
+    def close(self) -> None:
+        """End the engine, and note the hops that it leaves unfinished."""
+        if self._engine is not None:
+            self._engine.close()
+        for key, begun in self._begun.items():
+            seconds = round(time.perf_counter() - begun, 3)
+            self._run.log("stopped", hop=key, seconds=seconds)
+        self._begun.clear()
+
+    def _made_engine(self) -> Engine:
+        """The engine, made when there is something to train."""
+        if self._engine is None:
+            prepared, study = self._prepared, self._prepared.snapshot.study
+            devices, threads = prepared.workers, study.training.threads
+            if devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1):
+                self._engine = Here(self.trainer)
+            else:
+                modes, data = dict(prepared.snapshot.modes), prepared.data.fingerprint
+                pool = prepared.pool or Pool(devices, threads)
+                pool.set_up(training_setup(study, self._run.path, modes, data))
+                self._engine = pool
+        return self._engine
+
+    def _started(self, hop: Hop, message: HopBegun) -> Event:
+        key, recipe = message.key, hop.pupil.recipe
+        self._run.log("start", hop=key, label=hop.label, epoch=message.epoch)
+        self._begun[key] = time.perf_counter()
+        epochs = recipe.epochs if recipe else 0
+        return HopStarted(key=key, label=hop.label, epoch=message.epoch, epochs=epochs)
+
+    def _land(self, hop: Hop, ended: HopEnded) -> Iterator[Event]:
+        key, outcome = ended.key, ended.outcome
+        del self._training[key]
+        self._begun.pop(key, None)
+        words = "failed" if outcome == "memory" else outcome
+        self._run.log(words, hop=key, epoch=ended.epoch, seconds=ended.seconds)
+        if outcome == "failed":
+            self.failed[key] = ended.reason
+        elif outcome == "memory":
+            self._full[key] = ended.reason
+        if outcome != "end":
+            yield HopStopped(key=key, label=hop.label, epoch=ended.epoch)
+            return
+        self._whole.add(key)
+        done = self.saved(hop)
+        assert done is not None, f"hop {hop.label} has ended and is not stored"
+        teacher, accuracy = hop.lineage == (self._teacher,), done.curve[-1]
+        yield HopDone(key=key, label=hop.label, accuracy=accuracy, teacher=teacher)
+        if teacher and accuracy < HARDLY * self._chance:
+            yield Notice(
+                message=f"the teacher is right in {accuracy:.2%} of the validation part, "
+                f"hardly better than chance; if it was loaded, see teacher.inputs"
+            )
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            self._warnings.append(message)
