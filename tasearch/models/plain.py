@@ -73,7 +73,7 @@ def build(width: int, *, in_shape: tuple[int, ...], num_classes: int) -> nn.Modu
             layers += [nn.Conv2d(channels, wider, 3, padding=1), nn.BatchNorm2d(wider), nn.ReLU()]
             channels = wider
         if min(sides) >= 2 and (form.pools is None or i < form.pools):
-            layers.append(nn.MaxPool2d(2))
+            layers.insert(-1, nn.MaxPool2d(2))  # as good before ReLU, which then has a quarter
             sides = [side // 2 for side in sides]
     layers.append(nn.Flatten())
     features = channels * sides[0] * sides[1]

@@ -17,7 +17,7 @@ from tasearch.train.messages import Progress, average
 from tasearch.train.optimizer import SCHEDULES, set_rates
 from tasearch.train.state import Group, State
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 64  # a larger one is slower: it outgrows the processor's caches
 
 
 def rung_epochs(epochs: int, rungs: int) -> list[int]:

@@ -13,7 +13,7 @@ from tasearch.store import HopRecord, Store
 from tasearch.train.views import Views
 
 IN_MEMORY = 256 * 2**20  # bytes of targets that a trainer holds at once
-BATCH = 256
+BATCH = 64  # a larger one is slower: it outgrows the processor's caches
 
 
 class Targets:

@@ -65,7 +65,8 @@ class Views:
     """The samples of a training part under one set of views, on the device.
 
     Args:
-        x: uint8 or float32 (samples, *in_shape), raw, on the device.
+        x: uint8 or float32 (samples, *in_shape), raw, on the device; mirrored ones are kept beside
+            them where they are shown, and scaled ones in their place if they are no bytes.
         mean: of raw samples, broadcastable to one.
         std: likewise.
         views: the set.
@@ -74,12 +75,15 @@ class Views:
 
     def __init__(self, x: Tensor, mean: Tensor, std: Tensor, views: ViewSet, seed: int) -> None:
         self._views, self._samples, self._shape = views, len(x), x.shape[1:]
-        self._scale, self._shift = _channels_last(1 / std), _channels_last(-mean / std)
+        scale, shift = _channels_last(1 / std), _channels_last(-mean / std)
         pad = views.pad
         x = _channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
         if x.dtype != torch.uint8:  # small, so scaled once
-            x = torch.addcmul(self._shift, x, self._scale)
-        self._x = x
+            x = torch.addcmul(shift, x, scale)
+        if x.ndim == 4:  # a row of an image at once, for a loop over its channels is a short one
+            scale, shift = (s.expand(1, self._shape[-1], -1).contiguous() for s in (scale, shift))
+        self._scale, self._shift = scale, shift
+        self._x = torch.stack([x, x.flip(2)]) if views.flip else x
         self._draw(seed)
 
     def reseeded(self, seed: int) -> Views:
@@ -132,19 +136,15 @@ class Views:
 
     def _shown(self, samples: Tensor, numbers: Tensor) -> Tensor:
         """Views of images by their numbers: (batch, height, width, channels)."""
-        flip, place = numbers % 2 == 1, numbers // 2
-        x = self._x
-        if self._views.pad:
-            side = 2 * self._views.pad + 1
-            channels, height, width = self._shape
-            n, h, w, c = x.stride()
-            windows = x.as_strided(
-                (len(x), side, side, height, width, channels), (n, h, w, h, w, c)
-            )
-            x = windows[samples, place // side, place % side]
-        else:
-            x = x.index_select(0, samples)
-        return torch.where(flip[:, None, None, None], x.flip(2), x)
+        flip, place = numbers % 2, numbers // 2
+        side, (channels, height, width) = 2 * self._views.pad + 1, self._shape
+        f, n, h, w, c = self._x.stride()
+        windows = self._x.as_strided(
+            (2, self._samples, side, side, height, width, channels), (f, n, h, w, h, w, c)
+        )
+        row, column = place // side, place % side
+        column = torch.where(flip == 1, side - 1 - column, column)  # in the mirror, from there
+        return windows[flip, samples, row, column]
 
 
 def _channels_last(x: Tensor) -> Tensor:
