@@ -25,7 +25,11 @@ def build(width: int, *, in_shape: tuple[int, ...], num_classes: int) -> nn.Modu
         channels, size = in_shape[0], list(in_shape[1:])
         conv, norm, pool, mean = nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d  # type: ignore[assignment]
     for wider in (width, 2 * width):
-        layers += [conv(channels, wider, 3, padding=1, bias=False), norm(wider), nn.ReLU()]
+        layers += [
+            conv(channels, wider, 3, padding=1, bias=False),
+            norm(wider),
+            nn.ReLU(inplace=True),
+        ]
         if all(length >= 2 for length in size):
             layers.insert(-1, pool(2))  # as good before ReLU, which then has less to do
             size = [length // 2 for length in size]

@@ -38,8 +38,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(samples, channels, h, w) to (samples, wider, ceil(h / stride), ceil(w / stride))."""
-        inner = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
+        inner = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x), inplace=True)
 
 
 def build(
@@ -63,7 +63,7 @@ def build(
     layers: list[nn.Module] = [
         nn.Conv2d(in_shape[0], channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
     for i, wider in enumerate(stages):
         for j in range((width - 2) // 6):
