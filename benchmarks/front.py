@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -40,7 +41,8 @@ def picture(run: tasearch.Run) -> str:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         figure.write_html(page)
-        driver = webdriver.Chrome(options)
+        service = webdriver.ChromeService(shutil.which("chromedriver"))
+        driver = webdriver.Chrome(options, service)
         try:
             driver.get(page.as_uri())
             svg: str = driver.execute_async_script(DRAW, SIZE)
