@@ -31,6 +31,7 @@ from tasearch.search.events import (
 from tasearch.space import ONLY_GUIDED
 
 FRONT_ROWS = 12
+REDRAW_S = 0.1  # at least, between two epochs that are shown
 SHORT = {"temperature": "T", "learning_rate": "lr"}
 
 
@@ -150,7 +151,10 @@ class LiveView:
         self._trial = "starting"
         self._hops: dict[str, tuple[int, int, str]] = {}  # epoch, epochs and words of each
         self._done = self._trials = 0
-        self._live = Live(self._render(), console=console, refresh_per_second=8)
+        self._drawn = 0.0
+        self._live = Live(
+            self._render(), console=console, auto_refresh=False
+        )  # else lines get lost
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -163,7 +167,7 @@ class LiveView:
         tb: TracebackType | None,
     ) -> None:
         self._hops.clear()
-        self._live.update(self._render())
+        self._live.update(self._render(), refresh=True)
         self._live.stop()
 
     def show(self, event: Event) -> None:
@@ -196,7 +200,10 @@ class LiveView:
             self._console.print(Text(f"notice: {event.message}", style="yellow"))
         elif isinstance(event, Finished):
             self._trial, self._done = f"finished: {event.reason}", event.done
-        self._live.update(self._render())
+        now = time.monotonic()
+        if now - self._drawn > REDRAW_S or not isinstance(event, EpochDone):
+            self._live.update(self._render(), refresh=True)
+            self._drawn = now
 
     def _render(self) -> Group:
         grid = Table.grid(padding=(0, 2))
