@@ -12,6 +12,7 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,13 @@ class Online(Trainer):
     def _guide(self, hop: Hop) -> Callable[[int], list[Tensor]]:
         (teacher,) = hop.teachers
         nets = [self._placed(net) for net in self.nets(teacher)]
-        return lambda slot: [
-            stacked([view_logits(net, views, slot)])
-            for net, views in zip(nets, self.views, strict=True)
-        ]
+
+        @lru_cache(maxsize=1)  # the replicates of an epoch ask one after another
+        def guide(slot: int) -> list[Tensor]:
+            pairs = zip(nets, self.views, strict=True)
+            return [stacked([view_logits(net, views, slot)]) for net, views in pairs]
+
+        return guide
 
 
 def make_study(args: argparse.Namespace) -> Study:
