@@ -94,7 +94,7 @@ def provenance(args: argparse.Namespace) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_default_threads": torch.get_num_threads(),
-        "arguments": {name: str(value) for name, value in vars(args).items()},
+        "arguments": {n: str(v).replace(f"{ROOT}/", "") for n, v in vars(args).items()},
     }
 
 
