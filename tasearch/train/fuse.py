@@ -120,18 +120,16 @@ def repeated(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
-def pairs(
-    wide: nn.Module, nets: list[nn.Module]
-) -> Iterator[tuple[str, Tensor, list[Tensor], bool]]:
-    """(name, the wide tensor by pupil, each pupil's) of all weights and buffers.
+def pairs(wide: nn.Module, nets: list[nn.Module]) -> Iterator[tuple[Tensor, list[Tensor], bool]]:
+    """(the wide tensor by pupil, each pupil's, True) of all weights and buffers.
 
     What a pupil has as one number, such as a count of batches, is one number of the wide model
-    too: then the wide tensor is as it is, and the last of the four is False.
+    too: then the wide tensor is as it is, and the last of the three is False.
     """
     own = [dict(net.state_dict(keep_vars=True)) for net in nets]
     for name, tensor in wide.state_dict(keep_vars=True).items():
         parts = [named[name] for named in own]
         if tensor.ndim == 0:
-            yield name, tensor, parts, False
+            yield tensor, parts, False
         else:
-            yield name, tensor.view(len(nets), *parts[0].shape), parts, True
+            yield tensor.view(len(nets), *parts[0].shape), parts, True

@@ -107,7 +107,7 @@ class Group:
             for state in self.states:
                 _make_slots(state, self.body)
         ours, theirs = self.body.slots(), [state.slots() for state in self.states]
-        for _, wide, parts, apart in pairs(self.body.net, nets):
+        for wide, parts, apart in pairs(self.body.net, nets):
             _between([*wide] if apart else [wide] * len(parts), parts, inward=inward)
             if not isinstance(parts[0], nn.Parameter) or not parts[0].requires_grad:
                 continue
