@@ -28,9 +28,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import common, hops
 from benchmarks.hops import Pair
+from tasearch.mode import Mode
 from tasearch.numerics import cpu_threads
 from tasearch.train import Trainer
-from tasearch.train.precision import is_bf16, is_fused
 
 THREADS = 1
 WARM_CALLS, CALLS, TRIES = 20, 100, 5  # of one operator
@@ -88,10 +88,10 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
         "profile": shares(events, sum(profiled), seen),
         "operator_calls": calls(events) / seen,
     }
-    if not is_fused(mode):
+    if Mode.of(mode).seats is None:
         with cpu_threads(THREADS, flush_denormals=True):
             net, shape = pair.build(student, data), (batch, *data.in_shape)
-            result["floor"] = floor(net, shape, is_bf16(mode), result["operator_calls"])
+            result["floor"] = floor(net, shape, Mode.of(mode).bf16, result["operator_calls"])
     return result
 
 

@@ -154,6 +154,8 @@ def pinned(built: Built, folder: Path) -> Study:
     values["student"] |= {"widths": (trial.chain[-1],)}
     values["student"] |= {name: (own[name],) for name in SEARCHED}
     values["budget"] = {}
+    modes = built.run.snapshot.modes
+    values["training"] |= {"modes": {str(w): modes[w] for w in trial.chain if w in modes}}
     values["search"] |= {"trials": 1, "pruner": "none"}
     return Study.model_validate(values)
 

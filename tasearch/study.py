@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from tasearch.chain import LABELS_ONLY, Recipe
 from tasearch.front import Budget
+from tasearch.mode import Mode
 from tasearch.space import SEARCHED, Recipes
 
 SCALABLE = "resnet"  # the family whose channels have a multiplier
@@ -45,10 +46,19 @@ def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _mode(text: str) -> str:
+    try:
+        return str(Mode.of(text))
+    except ValueError as error:
+        rule = str(error).rpartition(", found")[0]
+        raise PydanticCustomError("mode", "{rule}", {"rule": rule}) from None
+
+
 FILES = ("npz", "parquet")  # sources with a path
 
 Width = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=1)]
+ModeText = Annotated[str, AfterValidator(_mode)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
@@ -198,7 +208,10 @@ class TrainingSection(Section):
         "auto", "of training; auto is bf16 on CUDA, and on CPU what a probe finds faster"
     )
     fuse: Literal["auto", "never"] = key(
-        "auto", "auto trains replicates as one wide model where a probe finds that faster"
+        "auto", "auto trains pupils of one width as one wide model where a probe finds that faster"
+    )
+    modes: dict[str, ModeText] = key(
+        {}, "of widths, in place of what probes find: `export` writes them to train alike again"
     )
     threads: Annotated[int, Field(ge=1)] = key(
         1, "of a training on CPU; another number rounds differently"
@@ -289,6 +302,9 @@ class Study(Section):
                     f"{LABELS_ONLY!r} learns from no assistant, so assistants.min cannot be {low}"
                 )
                 found.append((f"{section}.loss", rule))
+        for width in self.training.modes:
+            if width not in map(str, self.widths):
+                found.append((f"training.modes.{width}", "is no width of this study"))
         if self.model.multiplier != 1 and self.model.family != SCALABLE:
             rule = f'goes with family = "{SCALABLE}", found {self.model.family!r}'
             found.append(("model.multiplier", rule))

@@ -92,9 +92,15 @@ def _entry(name: str, meaning: str, value: Any) -> list[str]:
 
 
 def _literal(value: Any) -> str:
-    """TOML for a string, a number or a list; JSON's strings and numbers are TOML's too."""
+    """TOML for a string, a number, a list or a table of plain names.
+
+    JSON's strings and numbers are TOML's too.
+    """
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, dict):
+        inner = ", ".join(f"{name} = {_literal(entry)}" for name, entry in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, int) and value >= 10_000:
         return f"{value:_}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -123,7 +129,7 @@ def _mistake(error: ErrorDetails, content: Mapping[str, Any]) -> str:
     return f"{path}: {rule[0].lower()}{rule[1:]}, found {_shown(found)}"
 
 
-_PLAINER = (("a valid tuple", "a list"), ("a valid dictionary or instance of .*", "a table"))
+_PLAINER = (("a valid tuple", "a list"), ("a valid dictionary.*", "a table"))
 
 
 def _shown(value: Any) -> str:

@@ -14,7 +14,8 @@ import torch
 
 import tasearch
 from tasearch import DataError, RunError, StoreError
-from tasearch.search.events import EpochDone, HopStarted, Notice
+from tasearch.api import steps
+from tasearch.search.events import EpochDone, HopDone, HopStarted, HopStopped, Notice
 from tasearch.study import Study
 from tasearch.train.engine import worker_devices
 from tests.conftest import contents, tiny
@@ -65,6 +66,75 @@ def test_the_number_of_workers_changes_nothing(rerun: Any) -> None:
         assert once_each(several)
 
 
+SHARED = dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")
+
+
+def test_hops_that_share_a_wide_model_change_nothing(rerun: Any) -> None:
+    """Bit for bit: one after another, side by side as they happen to be ready, and resumed."""
+    losses = {"loss": ["kd", "ce", "dist"], "edges": ["serial", "dense"]}
+    study = tiny(search=STUDY, student=losses, training={"modes": SHARED})
+    apart = tiny(search={**STUDY, "lookahead": 1}, student=losses, training={"modes": SHARED})
+    events: list[Any] = []
+    one = rerun(study, "one", on_event=events.append)
+    assert most_at_once(events) > 2
+    assert {t.state for t in one.trials} == {"complete", "pruned"}
+    for workers in (2, 3):
+        several = rerun(study, f"{workers} workers", workers=workers)
+        assert facts(several) == facts(one)
+        assert contents(several) == contents(one)
+        assert once_each(several)
+    alone: list[Any] = []
+    other = rerun(apart, "apart", on_event=alone.append)
+    assert most_at_once(alone) == 1
+    same = {*contents(other)} & {*contents(one)}
+    assert any(name.startswith("hops/") for name in same)
+    for name in same:
+        if not name.startswith("partial/"):  # other rules stop it elsewhere
+            assert contents(other)[name] == contents(one)[name]
+    cut = steps(study, runs_dir=one.path.parent.parent / "cut", latency_from=one.path)
+    begun: set[str] = set()
+    for event in cut:
+        begun |= {event.key} if isinstance(event, HopStarted) else set()
+        if len(begun) > 12 and isinstance(event, EpochDone) and event.epoch == 2:
+            break
+    cut.close()  # in the middle of a group
+    resumed = rerun(study, "cut")
+    assert facts(resumed) == facts(one)
+    assert contents(resumed) == contents(one)
+
+
+def most_at_once(events: list[Any]) -> int:
+    """Hops in training at the same time."""
+    begun: set[str] = set()
+    most = 0
+    for event in events:
+        if isinstance(event, HopStarted):
+            begun.add(event.key)
+        elif isinstance(event, HopDone | HopStopped):
+            begun.discard(event.key)
+        most = max(most, len(begun))
+    return most
+
+
+def test_a_group_that_kills_its_workers_is_taken_apart(tmp_path: Path) -> None:
+    """Only the hop that is to blame fails: here a loss of its own."""
+    (tmp_path / "deadly.py").write_text(
+        "import os, sys\n"
+        "from torch.nn.functional import cross_entropy\n"
+        "def loss(logits, labels, targets, terms):\n"
+        "    return os._exit(3) if 'worker' in sys.argv[0] else cross_entropy(logits, labels)\n"
+    )
+    modes = {"training": {"modes": {"4": "fp32 x8+", "2": "fp32 x8+"}}}
+    student = {"widths": [4, 2], "loss": ["kd", "deadly:loss", "ce"]}
+    study = tiny(assistants={"max": 0}, student=student, **modes)
+    study = study.model_copy(update={"root": str(tmp_path)})
+    run = tasearch.run(study, runs_dir=tmp_path, workers=2, trials=6)
+    deadly = [t for t in run.trials if t.recipe and t.recipe["student"]["loss"] == "deadly:loss"]
+    assert [t.state for t in deadly] == ["failed"] * 2
+    assert all(t.state == "complete" for t in run.trials if t not in deadly)
+    assert all("its worker ended with code 3 3 times" in str(t.reason) for t in deadly)
+
+
 def test_hops_are_trained_at_the_same_time(rerun: Any) -> None:
     events: list[Any] = []
     study = tiny(student={"loss": ["ce", "kd"]}, teacher={"epochs": 60})
@@ -98,7 +168,7 @@ def test_a_worker_that_is_killed_is_replaced(rerun: Any) -> None:
 
 
 def test_a_hop_that_kills_its_workers_fails_and_the_search_goes_on(tmp_path: Path) -> None:
-    study = family(tmp_path, "self.width == 4 and os._exit(3)")
+    study = family(tmp_path, "self.width == 4 and 'worker' in sys.argv[0] and os._exit(3)")
     run = tasearch.run(study, runs_dir=tmp_path, workers=2, trials=4)
     assert {t.state for t in run.trials if t.chain[-1] == 4} == {"failed"}
     assert {t.state for t in run.trials if t.chain[-1] != 4} == {"complete"}

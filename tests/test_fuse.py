@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tasearch.chain import Hop
+from tasearch.mode import Mode
 from tasearch.models import Models
+from tasearch.skyline import Bar
+from tasearch.study import Study
+from tasearch.train import Task, Trainer, train_hops
 from tasearch.train.fuse import CannotFuse, widened
 from tasearch.train.loop import train
-from tasearch.train.precision import choose_modes, is_bf16, is_fused
+from tasearch.train.messages import HopBegun, HopEnded, HopEpoch
+from tasearch.train.precision import choose_modes
 from tasearch.train.state import Group, State
 from tests.conftest import IMAGES_ONLY, tiny
 from tests.test_train import DEVICES, files, hops, image_study, steps, train_all, trainer
@@ -50,7 +58,7 @@ def test_replicates_side_by_side_end_as_they_do_in_turn(
     ends = []
     for mode in ("fp32", "fp32 x3"):
         own = trainer(tmp_path / mode, study, device, mode=mode)
-        assert own.fuses(lineage[0]) == is_fused(mode)
+        assert own.seats(lineage[0]) == (3 if mode.endswith("x3") else None)
         train_all(own, lineage[:1])
         ends.append(own.store.load("hops", own.key(lineage[0])))
     (alone, record), (wide, other) = ends[0], ends[1]
@@ -84,10 +92,6 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
         {"loss": "kd", "temperature": 8.0, "edges": "dense", "drop": 0.5},
         {"loss": "ce"},
     ]
-    from dataclasses import replace
-
-    from tasearch.chain import Hop
-
     found = []
     for lineage, recipe in zip(lineages, recipes, strict=True):
         *before, student = lineage[-1].lineage
@@ -105,13 +109,190 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
     states, lessons = zip(*found, strict=True)
     alone = [State(copy.deepcopy(state.net), state.recipe) for state in states]
     for state, lesson in zip(alone, lessons, strict=True):
-        for _ in train([state], [lesson], fused=False):
+        for _ in train([state], [lesson], seats=None):
             pass
-    for _ in train(states, lessons, fused=True):
+    for _ in train(states, lessons, seats=4):
         pass
     for state, same in zip(states, alone, strict=True):
         assert close(state.net.state_dict(), same.net.state_dict(), 1e-3)
         assert state.curve == pytest.approx(same.curve, abs=0.02)
+
+
+# Hops that share a wide model
+
+
+RECIPES = [
+    {"loss": "ce"},
+    {"loss": "kd", "temperature": 2.0},
+    {"loss": "kd", "temperature": 8.0, "alpha": 0.5},
+    {"loss": "dist"},
+    {"loss": "dkd", "edges": "dense", "drop": 0.5},
+    {"loss": "kd-std"},
+]
+
+
+def company(**sections: Any) -> Study:
+    """A study of all those recipes."""
+    student = {
+        "widths": [4, 3],
+        "loss": sorted({recipe["loss"] for recipe in RECIPES}),
+        **sections.pop("student", {}),
+    }
+    content: dict[str, Any] = {"model": {"family": "cnn"}, "assistants": {"widths": [8, 6]}}
+    return tiny(**{**content, **sections}, student=student)
+
+
+def neighbours(study: Study, width: int, recipes: Sequence[dict[str, Any]] = RECIPES) -> list[Hop]:
+    """Students of one width under several chains, with several recipes."""
+    found = []
+    for chain, recipe in zip(itertools.cycle([(8,), (6,), (8, 6), ()]), recipes, strict=False):
+        *before, student = hops(study, *chain, width)[-1].lineage
+        assert student.recipe is not None
+        pupil = replace(student, recipe=replace(student.recipe, **recipe))
+        lineage = (*before, pupil) if pupil.guided else (pupil,)
+        found.append(Hop(lineage=lineage))
+    return found
+
+
+def train_ancestors(own: Trainer, students: Sequence[Hop]) -> None:
+    for hop in students:
+        for end in range(1, len(hop.lineage)):
+            ancestor = Hop(lineage=hop.lineage[:end])
+            if not own.store.has(own.key(ancestor)):
+                train_all(own, [ancestor])
+
+
+def tasks(own: Trainer, students: Sequence[Hop]) -> list[Task]:
+    return [Task(key=own.key(hop), hop=hop) for hop in students]
+
+
+def outcomes(messages: Iterator[Any]) -> dict[str, HopEnded]:
+    """How each hop ended, by key."""
+    return {m.key: m for m in messages if isinstance(m, HopEnded)}
+
+
+@pytest.mark.parametrize(
+    ("family", "training"),
+    [("cnn", {}), ("cnn", {**ALL, "batch_size": 51}), ("mlp", {}), ("mlp", ALL)],
+)
+def test_a_hop_is_bit_for_bit_the_same_in_any_company(
+    tmp_path: Path, family: str, training: dict[str, Any]
+) -> None:
+    """Six recipes under four chains: one by one, in pairs, and all in another order."""
+    study = company(model={"family": family}, training=training)
+    students = neighbours(study, 3)
+    ways = {
+        "one by one": [[hop] for hop in students],
+        "in pairs": [students[i : i + 2] for i in (4, 0, 2)],
+        "all": [students[::-1]],
+    }
+    ends = []
+    for way, groups in ways.items():
+        own = trainer(tmp_path / way, study, mode="fp32 x8+")
+        train_ancestors(own, students)
+        for group in groups:
+            assert len({own.companions(hop) for hop in group}) == 1
+            ended = outcomes(train_hops(own, tasks(own, group)))
+            assert [end.outcome for end in ended.values()] == ["end"] * len(group)
+        ends.append(files(tmp_path / way))
+    assert ends[0] == ends[1] == ends[2]
+
+
+def test_replicates_of_several_hops_share_seats(tmp_path: Path) -> None:
+    study = company(search={"replicates": 3})
+    students = neighbours(study, 4)[:3]
+    ends = []
+    for way, groups in (("alone", [[hop] for hop in students]), ("together", [students])):
+        own = trainer(tmp_path / way, study, mode="fp32 x4+")
+        train_ancestors(own, students)
+        for group in groups:
+            outcomes(train_hops(own, tasks(own, group)))
+        ends.append(files(tmp_path / way))
+    assert ends[0] == ends[1]
+
+
+def test_who_stops_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    """One stops at its second rung; it has read no more targets than alone, and goes on later."""
+    study = company()
+    students = neighbours(study, 3)[1:4]
+    own = trainer(tmp_path / "together", study, mode="fp32 x8+")
+    train_ancestors(own, students)
+    group = tasks(own, students)
+    bar = Bar(gain=0.0, margin=0.0, skyline=2.0)
+    group[1] = replace(group[1], bars=(None, bar, None))
+    ended = outcomes(train_hops(own, group))
+    assert [ended[t.key].outcome for t in group] == ["end", "stopped", "end"]
+    assert [ended[t.key].epoch for t in group] == [4, 2, 4]
+    assert own.companions(students[1]) != own.companions(students[0])  # not at one epoch any more
+    train_all(own, [students[1]])
+    alone = trainer(tmp_path / "alone", study, mode="fp32 x8+")
+    train_ancestors(alone, students)
+    train_all(alone, students)
+    assert files(tmp_path / "together") == files(tmp_path / "alone")
+
+
+def test_a_pupil_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
+    """The middle one's loss is no number in its third epoch, which is no rung."""
+    (tmp_path / "bad.py").write_text(
+        "from torch.nn.functional import cross_entropy\n"
+        "calls = 0\n"
+        "def loss(logits, labels, targets, terms):\n"
+        "    global calls\n"
+        "    calls += 1\n"
+        "    return cross_entropy(logits, labels) * (float('nan') if calls > 40 else 1)\n"
+    )
+    study = company(
+        student={"loss": ["kd", "dist", "bad:loss"]},
+        search={"rungs": 2},
+    ).model_copy(update={"root": str(tmp_path)})
+    recipes = [{"loss": "kd"}, {"loss": "bad:loss"}, {"loss": "dist"}]
+    students = neighbours(study, 3, recipes)
+    own = trainer(tmp_path / "together", study, mode="fp32 x8+")
+    train_ancestors(own, students)
+    group = tasks(own, students)
+    ended = outcomes(train_hops(own, group))
+    assert [ended[t.key].outcome for t in group] == ["end", "failed", "end"]
+    assert ended[group[1].key].reason.startswith(
+        f"hop {students[1].label}: the loss became nan in epoch 3 of 4 (loss 'bad:loss', "
+    )
+    alone = trainer(tmp_path / "alone", study, mode="fp32 x8+")
+    train_ancestors(alone, students)
+    train_all(alone, [students[0], students[2]])
+    for name, content in files(tmp_path / "alone").items():
+        assert files(tmp_path / "together")[name] == content
+
+
+@pytest.mark.parametrize("error", ["torch.OutOfMemoryError('full')", "ValueError('bad')"])
+def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path, error: str) -> None:
+    """A model that raises in its third epoch where more than two pupils share it."""
+    (tmp_path / "narrow.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, width, classes):\n"
+        "        super().__init__()\n"
+        "        self.flat = nn.Flatten()\n"
+        "        self.one, self.two = nn.Linear(64, width), nn.Linear(width, classes)\n"
+        "        self.steps = 0\n"
+        "    def forward(self, x):\n"
+        "        self.steps += self.training and x.shape[1] > 2\n"
+        "        if self.steps > 40:\n"
+        f"            raise {error}\n"
+        "        return self.two(torch.relu(self.one(self.flat(x))))\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    return Net(width, num_classes)\n"
+    )
+    study = company(model={"family": "narrow:build"}).model_copy(update={"root": str(tmp_path)})
+    students = neighbours(study, 4)[:3]
+    own = trainer(tmp_path / "together", study, mode="fp32 x1+")
+    train_ancestors(own, students)
+    messages = list(train_hops(own, tasks(own, students)))
+    ended = outcomes(iter(messages))
+    assert [end.outcome for end in ended.values()] == ["end"] * 3
+    begun = [m.epoch for m in messages if isinstance(m, HopBegun)]
+    assert begun == [0, 0, 0, 2, 2, 2]  # from the last rung
+    epochs = [m.progress.epoch for m in messages if isinstance(m, HopEpoch)]
+    assert sorted(epochs) == sorted([1, 2, 3, 4] * 3)
 
 
 def test_a_users_own_loss_is_asked_pupil_by_pupil(tmp_path: Path) -> None:
@@ -225,14 +406,43 @@ def test_modes_are_fused_only_where_asked_and_right(
     """A model whose layers are all known, but which mixes its channels, is found out by trying."""
     monkeypatch.setattr("tasearch.train.precision.GAIN", 1e9)  # whatever the time it takes
     (tmp_path / "mixing.py").write_text(MIXING)
+    monkeypatch.setattr("tasearch.train.precision.ALONE", 0.0)
     assert modes(tmp_path, "cnn", "auto") == {4: "fp32 x4", 2: "fp32 x4"}
     assert modes(tmp_path, "cnn", "never") == {4: "fp32", 2: "fp32"}
     assert modes(tmp_path, "cnn", "auto", replicates=1) == {4: "fp32", 2: "fp32"}
+    assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
+    monkeypatch.setattr("tasearch.train.precision.ALONE", 1e9)
+    assert all(Mode.of(m).open for m in modes(tmp_path, "cnn", "auto", replicates=1).values())
     assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
     monkeypatch.setattr("tasearch.train.precision.GAIN", 0.0)
     assert modes(tmp_path, "cnn", "auto") == {4: "fp32", 2: "fp32"}
 
 
+def test_seats_that_change_the_last_bits_are_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer that rounds by its place in the wide model: right, but not exact."""
+    (tmp_path / "placed.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "class Round(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        place = torch.arange(x.shape[1])\n"
+        "        return x * (1 + 1e-6 * (place % 40 > 30))\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(),\n"
+        "                         nn.Linear(width, num_classes), Round())\n"
+    )
+    for name in ("GAIN", "ALONE"):
+        monkeypatch.setattr(f"tasearch.train.precision.{name}", 1e9)
+    assert modes(tmp_path, "placed:build", "auto", replicates=1) == {4: "fp32", 2: "fp32"}
+    assert modes(tmp_path, "placed:build", "auto", replicates=3) == {4: "fp32 x3", 2: "fp32 x3"}
+
+
 def test_the_words_of_modes() -> None:
-    assert [is_bf16(m) for m in ("fp32", "bf16", "bf16 x5")] == [False, True, True]
-    assert [is_fused(m) for m in ("fp32", "bf16", "bf16 x5")] == [False, False, True]
+    for text in ("fp32", "bf16", "bf16 x5", "fp32 x12+"):
+        assert str(Mode.of(text)) == text
+    assert Mode.of("bf16 x12+") == Mode(bf16=True, seats=12, open=True)
+    for wrong in ("fp16", "fp32 x0", "fp32+", "fp32 x4 ", ""):
+        with pytest.raises(ValueError, match="should be such as"):
+            Mode.of(wrong)

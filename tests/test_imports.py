@@ -14,7 +14,7 @@ import tasearch
 PACKAGE = Path(tasearch.__file__).parent
 FLOORS = [
     ["errors"],
-    ["chain"],
+    ["chain", "mode"],
     ["space", "front", "skyline"],
     ["record", "study"],
     ["studyfile", "plugins", "numerics"],
@@ -29,7 +29,7 @@ FLOORS = [
     ["__main__", "__init__"],
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
-PURE = ["errors", "chain", "space", "front", "skyline", "record", "study", "studyfile"]
+PURE = ["errors", "chain", "mode", "space", "front", "skyline", "record", "study", "studyfile"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

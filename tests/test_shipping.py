@@ -171,6 +171,24 @@ def test_a_student_without_a_teacher_is_not_called_distilled(rerun: Any, tmp_pat
     assert len(again.trials[0].hops) == len(list((again.path / "hops").iterdir())) == 1
 
 
+def test_a_shipped_chain_is_trained_in_the_ways_that_the_run_found(
+    rerun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe that finds otherwise today does not change the weights."""
+    modes = dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")
+    study = tiny(training={"modes": modes}, search={"trials": 6})
+    run = rerun(study)
+    found = tasearch.export(run, tmp_path / "out")
+    pinned = load_study(tmp_path / "out" / "chain.toml")
+    assert {*pinned.training.modes} == {*map(str, found.chain)}
+    monkeypatch.setattr("tasearch.search.prepare.choose_modes", lambda *a, **k: {})
+    again = tasearch.run(tmp_path / "out" / "chain.toml", runs_dir=tmp_path / "again")
+    key = run.trials[found.trial].hops[-1].key
+    assert again.trials[0].hops[-1].key == key
+    file = f"hops/{key}.safetensors"
+    assert (again.path / file).read_bytes() == (run.path / file).read_bytes()
+
+
 def test_a_damaged_winner_is_named(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(), trials=3)
     file = run.path / "hops" / f"{run.trials[run.best().trial].hops[-1].key}.safetensors"

@@ -39,6 +39,11 @@ MISTAKES = {
         "student.loss: 'ce' learns from no assistant, so assistants.min cannot be 1"
     ),
     "student = 3": "student: should be a table, found 3",
+    "[training]\nmodes = 3": "training.modes: should be a table, found 3",
+    '[training]\nmodes = { 12 = "fp8" }': (
+        'training.modes.12: should be such as "fp32", "bf16 x5" or "fp32 x4+", found "fp8"'
+    ),
+    '[training]\nmodes = { 5 = "fp32" }': "training.modes.5: is no width of this study",
     'seed = "x"': 'seed: should be a valid integer, found "x"',
     "seed = true": "seed: should be a valid integer, found true",
     'name = "a/b"': ("name: should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$', found \"a/b\""),

@@ -6,6 +6,7 @@ the trials that far before alone, so neither the engine nor the number of worker
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -315,12 +316,14 @@ class Driver:
         return told
 
     def _submit(self) -> None:
-        """Begin what can be begun, for earlier trials first."""
-        for hop, bars in self._ready():
-            if not self.hops.free:
-                return
-            if self.hops.can_begin(hop):
-                self.hops.begin(hop, bars)
+        """Begin what can be begun, for earlier trials first; as many groups as are free, if need
+        be smaller ones."""
+        found = ((hop, bars) for hop, bars in self._ready() if self.hops.can_begin(hop))
+        ready = {self.hops.key(hop): (hop, bars) for hop, bars in found}
+        while ready and self.hops.free:
+            hops = [hop for hop, _ in ready.values()]
+            group = self.hops.group(hops, math.ceil(len(ready) / self.hops.free))
+            self.hops.begin(dict(ready.pop(self.hops.key(hop)) for hop in group))
 
     def _ready(self) -> Iterator[tuple[Hop, tuple[Bar | None, ...]]]:
         """The next hop of each trial, and the bars of a student that nobody needs whole."""

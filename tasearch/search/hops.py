@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from tasearch.chain import Hop
 from tasearch.record import HopUse
@@ -11,9 +12,10 @@ from tasearch.search.events import EpochDone, Event, HopDone, HopStarted, HopSto
 from tasearch.search.prepare import Prepared
 from tasearch.skyline import Bar
 from tasearch.store import HopRecord
-from tasearch.train import Trainer
-from tasearch.train.engine import Engine, Here, Pool, Task
+from tasearch.train import Task, Trainer
+from tasearch.train.engine import Engine, Here, Pool
 from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Warned
+from tasearch.train.precision import SEATS
 from tasearch.train.worker import training_setup
 
 HARDLY = 1.5  # times chance
@@ -91,11 +93,22 @@ class Hops:
         trained = saved.epoch if saved else 0
         return HopUse(key=self.key(hop), width=hop.pupil.width, epochs=epochs, trained=trained)
 
-    def begin(self, hop: Hop, bars: tuple[Bar | None, ...]) -> None:
-        """Have a hop trained; something is free, and it can begin."""
-        key = self.key(hop)
-        self._training[key] = hop
-        self._made_engine().submit(Task(key=key, hop=hop, bars=bars))
+    def group(self, hops: Sequence[Hop], most: int) -> list[Hop]:
+        """The first of hops that can begin, and those that may train as one wide model with it, as
+        long as it has seats."""
+        first, *others = hops
+        shared = self.trainer.companions(first)
+        room = min(most, SEATS // len(self.trainer.replicates))
+        if shared is None or room < 2:
+            return [first]
+        fitting = (hop for hop in others if self.trainer.companions(hop) == shared)
+        return [first, *islice(fitting, room - 1)]
+
+    def begin(self, tasks: Mapping[Hop, tuple[Bar | None, ...]]) -> None:
+        """Have the hops of a group trained, with their bars; something is free."""
+        found = [Task(key=self.key(hop), hop=hop, bars=bars) for hop, bars in tasks.items()]
+        self._training |= {task.key: task.hop for task in found}
+        self._made_engine().submit(found)
 
     def wait(self) -> Iterator[Event]:
         """What happens until some hop is not in training any more."""

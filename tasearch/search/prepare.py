@@ -194,11 +194,12 @@ def _modes(
         alike = theirs.training == training and theirs.search.replicates == replicates
         if alike and {*trained} <= {*given}:
             return {width: given[width] for width in trained}
-    return choose_modes(
+    pinned = {int(width): mode for width, mode in training.modes.items()}
+    return pinned | choose_modes(
         training.precision,
         training.fuse,
         models.build,
-        trained,
+        [width for width in trained if width not in pinned],
         recipe=study.recipes("student").firsts()[0],
         in_shape=data.in_shape,
         device=device,

@@ -14,37 +14,20 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
 
 from tasearch import errors
-from tasearch.chain import Hop
 from tasearch.errors import ModelError, RunError
 from tasearch.measure import ADVICE
-from tasearch.skyline import Bar
-from tasearch.train.hops import train_hop
+from tasearch.train.hops import Task, train_hops
 from tasearch.train.messages import HopEnded, Message, Warned, from_json
 from tasearch.train.trainer import Trainer
 
 DEATHS = 3  # of workers at one hop, or at their start, before it is given up
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A hop to train, whose ancestors are stored.
-
-    Args:
-        key: the hop's.
-        hop: all its replicates.
-        bars: of each rung, below which it stops; empty to let it run to its end.
-    """
-
-    key: str
-    hop: Hop
-    bars: tuple[Bar | None, ...] = ()
 
 
 class Engine(Protocol):
@@ -52,10 +35,10 @@ class Engine(Protocol):
 
     @property
     def free(self) -> int:
-        """Tasks that would be taken up at once."""
+        """Groups of tasks that would be taken up at once."""
 
-    def submit(self, task: Task) -> None:
-        """Begin a task; one that is free must be there."""
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Begin tasks, one or some that go together; somebody must be free."""
 
     def messages(self) -> Iterator[Message]:
         """Wait for what happens next; a task's last message is `HopEnded`.
@@ -69,7 +52,7 @@ class Engine(Protocol):
 
 
 class Here:
-    """In this process, one task at a time; on CPU with one thread only.
+    """In this process, one group of tasks at a time; on CPU with one thread only.
 
     Several threads flush denormals only where they were started to, as those of a worker are, and
     without that a training can take ten times as long.
@@ -81,19 +64,21 @@ class Here:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._steps: Iterator[Message] | None = None
+        self._left = 0  # tasks
 
     @property
     def free(self) -> int:
         return int(self._steps is None)
 
-    def submit(self, task: Task) -> None:
+    def submit(self, tasks: Sequence[Task]) -> None:
         assert self._steps is None
-        self._steps = train_hop(self._trainer, task.hop, task.bars)
+        self._steps, self._left = train_hops(self._trainer, tasks), len(tasks)
 
     def messages(self) -> Iterator[Message]:
         assert self._steps is not None
         message = next(self._steps)
-        if isinstance(message, HopEnded):
+        self._left -= isinstance(message, HopEnded)
+        if not self._left:
             self._steps = None
         yield message
 
@@ -150,10 +135,10 @@ class Pool:
 
     @property
     def free(self) -> int:
-        return sum(worker.task is None for worker in self._workers)
+        return sum(not worker.tasks for worker in self._workers)
 
-    def submit(self, task: Task) -> None:
-        next(worker for worker in self._workers if worker.task is None).give(task)
+    def submit(self, tasks: Sequence[Task]) -> None:
+        next(worker for worker in self._workers if not worker.tasks).give(tasks)
 
     def messages(self) -> Iterator[Message]:
         worker, kind, content = self._next()
@@ -162,7 +147,7 @@ class Pool:
             return
         message = from_json(kind, content)
         if isinstance(message, HopEnded):
-            worker.task = None
+            worker.tasks = [task for task in worker.tasks if task.key != message.key]
         yield message
 
     def close(self) -> None:
@@ -188,23 +173,26 @@ class Pool:
         return worker
 
     def _replace(self, dead: _Worker) -> Iterator[Message]:
-        """Somebody else takes over, unless too many have died of it."""
-        words = dead.obituary()
-        task, key = dead.task, dead.task.key if dead.task else "start"
+        """Somebody else takes over, unless too many have died of it; hops that were together go on
+        one by one, so that no death is laid to another's charge."""
+        words, tasks = dead.obituary(), dead.tasks
+        key = tasks[0].key if tasks else "start"
         self._deaths[key] += 1
         given_up = self._deaths[key] >= DEATHS
-        if given_up and task is None:
+        if given_up and not tasks:
             raise RunError(f"no worker can be started: the last one {words}; use --workers 1")
         heir = self._start(dead.device)
         self._workers[self._workers.index(dead)] = heir
-        if task is None:
+        if not tasks:
             return
         if given_up:
-            reason = f"hop {task.hop.label}: its worker {words} {DEATHS} times, out of memory?"
+            culprit, *tasks = tasks
+            reason = f"hop {culprit.hop.label}: its worker {words} {DEATHS} times, out of memory?"
             yield HopEnded(key=key, outcome="memory", epoch=0, seconds=0.0, reason=reason)
-            return
-        yield Warned(text=f"a worker {words}; hop {task.hop.label} goes on in a new one")
-        heir.give(task)
+        for task in tasks:
+            yield Warned(text=f"a worker {words}; hop {task.hop.label} goes on in a new one")
+        if tasks:
+            heir.give(tasks, apart=True)
 
 
 class _Worker:
@@ -212,7 +200,7 @@ class _Worker:
 
     def __init__(self, device: str, threads: int, lines: queue.Queue[Any]) -> None:
         self.device = device
-        self.task: Task | None = None
+        self.tasks: list[Task] = []  # that it has not ended
         count = str(threads)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tasearch.train.worker"],
@@ -225,10 +213,10 @@ class _Worker:
         )
         threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
 
-    def give(self, task: Task) -> None:
-        self.task = task
-        bars = [asdict(bar) if bar else None for bar in task.bars]
-        self.say({"hop": asdict(task.hop), "bars": bars})
+    def give(self, tasks: Sequence[Task], *, apart: bool = False) -> None:
+        self.tasks = [*tasks]
+        for part in [[task] for task in tasks] if apart else [tasks]:
+            self.say({"tasks": [asdict(task) for task in part]})
 
     def obituary(self) -> str:
         code = self._process.wait()

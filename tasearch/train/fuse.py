@@ -5,21 +5,63 @@ one, a dense layer a batched product; what has no weights stays. A step then mak
 as many pupils alone make as many calls each, which is most of the time of a small net.
 
 Every tensor of the wide model is (pupils * n, ...) where a pupil's is (n, ...).
+
+No sum runs over pupils, so a pupil's result depends on nobody beside it. Where its seat, and their
+number, change no rounding either, which `tasearch.train.precision` tries, any pupils may share a
+wide model.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+LINE = 64  # bytes, of the processor's cache
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # pupils draw alone
 
 
 class CannotFuse(Exception):
     """The model has a layer whose wide form is not known."""
+
+
+class _Products(torch.autograd.Function):
+    """`x @ weight.T + bias` of each pupil, every matrix aligned in memory alike.
+
+    A product of matrices rounds otherwise where they begin elsewhere within a cache line, so rows
+    are as long as whole lines. The bias is one more column of the weights: its gradient is part of
+    a product as well, not a sum over columns of all pupils in the vector unit's strides.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:  # (pupils, batch, m) from (batch, pupils, n), (pupils, m, n), (pupils, m)
+        batch, pupils, n = x.shape
+        line = LINE // x.element_size()
+        row = -(-(n + 1) // line) * line
+        inputs = x.new_zeros(pupils, batch, row)
+        inputs[..., :n] = x.transpose(0, 1)
+        kernels = weight.new_zeros(pupils, weight.shape[1], row)
+        kernels[..., :n] = weight
+        if bias is not None:
+            inputs[..., n] = 1
+            kernels[..., n] = bias
+        ctx.save_for_backward(inputs, kernels)
+        ctx.n, ctx.biased = n, bias is not None
+        return torch.bmm(inputs, kernels.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        (grad,) = grads
+        inputs, kernels = ctx.saved_tensors
+        n = ctx.n
+        back = torch.bmm(grad, kernels)[..., :n].transpose(0, 1)
+        own = torch.bmm(grad.transpose(1, 2), inputs)
+        return back, own[..., :n], own[..., n] if ctx.biased else None
 
 
 class _Dense(nn.Module):
@@ -36,8 +78,14 @@ class _Dense(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.view(len(x), self.pupils, -1)
         weight = self.weight.view(self.pupils, -1, x.shape[-1])
-        y = torch.bmm(x.transpose(0, 1), weight.transpose(1, 2)).transpose(0, 1).flatten(1)
-        return y if self.bias is None else y + self.bias
+        bias = None if self.bias is None else self.bias.view(self.pupils, -1)
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+            x, weight = x.to(dtype), weight.to(dtype)
+            bias = None if bias is None else bias.to(dtype)
+        y: Tensor = _Products.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return y.transpose(0, 1).flatten(1)
 
 
 def _conv(conv: nn.Module, pupils: int) -> nn.Module:

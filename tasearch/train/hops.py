@@ -1,74 +1,169 @@
-"""Training a hop: from what the store has of it to its end, telling all the while."""
+"""Training hops: from what the store has of them to their ends, telling all the while."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from tasearch.chain import Hop
-from tasearch.errors import OutOfMemoryError
+from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.numerics import cpu_threads
 from tasearch.skyline import Bar, falls_short
-from tasearch.train.loop import train
-from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Message, Outcome
+from tasearch.train.lesson import Lesson
+from tasearch.train.loop import Lap, train
+from tasearch.train.messages import (
+    HopBegun,
+    HopEnded,
+    HopEpoch,
+    Message,
+    Outcome,
+    Progress,
+    average,
+)
+from tasearch.train.state import State
 from tasearch.train.trainer import Trainer
 
 
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A hop to train, whose ancestors are stored.
+
+    Args:
+        key: the hop's.
+        hop: all its replicates.
+        bars: of each rung, below which it stops; empty to let it run to its end.
+    """
+
+    key: str
+    hop: Hop
+    bars: tuple[Bar | None, ...] = ()
+
+
 def train_hop(trainer: Trainer, hop: Hop, bars: Sequence[Bar | None] = ()) -> Iterator[Message]:
-    """Train a hop to its end, from its last saved rung; its ancestors must be stored.
+    """Train one hop to its end; see `train_hops`."""
+    return train_hops(trainer, [Task(key=trainer.key(hop), hop=hop, bars=tuple(bars))])
+
+
+def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
+    """Train hops side by side to their ends, from their last saved rungs.
 
     Each rung is saved before it is told of, so that closing the iterator, or killing the process,
-    loses no finished rung. A loaded teacher is evaluated and stored.
+    loses no finished rung. A loaded teacher is evaluated and stored. What becomes of a hop depends
+    on none of the others; where the whole group fails, for want of memory or by a user's own code,
+    each half of it goes on from the last rungs.
 
     Args:
         trainer: with the store.
-        hop: all its replicates.
-        bars: of each rung, below which it stops; none to let it run to its end.
+        tasks: one; or several that share `Trainer.companions`.
 
     Yields:
-        `HopBegun`, `HopEpoch` for each epoch, `HopEnded`.
+        Of each hop `HopBegun`, `HopEpoch` for each epoch, `HopEnded`.
 
     Raises:
         Exception: whatever is neither the hop's nor a user's own fault.
     """
-    key, begun, epoch = trainer.key(hop), time.perf_counter(), 0
-    steps = _training(trainer, hop, key, bars)
-
-    def ended(outcome: Outcome, reason: str = "") -> HopEnded:
-        seconds = round(time.perf_counter() - begun, 3)
-        return HopEnded(key=key, outcome=outcome, epoch=epoch, seconds=seconds, reason=reason)
-
+    members = [_Member(task) for task in tasks]
+    steps = _steps(trainer, members)
     while True:
         try:  # the caller's threads are its own while it has control
             with cpu_threads(trainer.study.training.threads, flush_denormals=True):
                 message = next(steps)
-        except StopIteration as end:
-            yield ended(end.value)
+        except StopIteration:
             return
         except Exception as error:
-            found = trainer.explained(hop, error)
-            yield ended("memory" if isinstance(found, OutOfMemoryError) else "failed", str(found))
-            return
-        epoch = message.epoch if isinstance(message, HopBegun) else message.progress.epoch
+            left = [member for member in members if not member.over]
+            if len(left) == 1:
+                yield _failed(trainer, left[0], error)
+                return
+            break
         yield message
+    for half in (left[: len(left) // 2], left[len(left) // 2 :]):
+        yield from train_hops(trainer, [member.task for member in half])
 
 
-def _training(
-    trainer: Trainer, hop: Hop, key: str, bars: Sequence[Bar | None]
-) -> Generator[HopBegun | HopEpoch, None, Outcome]:
-    """The same without its end, which it returns."""
-    learning = trainer.begin(hop)
-    if learning is None:
-        yield HopBegun(key=key, epoch=0)
-        return "end"
-    states, lessons = learning
-    yield HopBegun(key=key, epoch=states[0].epoch)
-    for progress in train(states, lessons, fused=trainer.fuses(hop)):
-        if progress.accuracy is not None:
-            trainer.keep(hop, states)
-        yield HopEpoch(key=key, progress=progress)
-        rung = len(states[0].curve) - 1
-        bar = bars[rung] if progress.accuracy is not None and rung < len(bars) else None
-        if bar is not None and falls_short(progress.accuracy, bar):  # type: ignore[arg-type]
-            return "stopped"
-    return "end"
+class _Member:
+    """One hop of a group."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.states: list[State] = []
+        self.lessons: list[Lesson] = []
+        self.epoch = 0
+        self.seconds = 0.0  # its share of the group's
+        self.over = False
+
+    def ended(self, outcome: Outcome, reason: str = "") -> HopEnded:
+        self.over = True
+        return HopEnded(
+            key=self.task.key,
+            outcome=outcome,
+            epoch=self.epoch,
+            seconds=round(self.seconds, 3),
+            reason=reason,
+        )
+
+    def passed(self, laps: list[Lap]) -> Progress:
+        """An epoch of its replicates."""
+        self.epoch = self.states[0].epoch
+        graded = [lap.accuracy for lap in laps if lap.accuracy is not None]
+        return Progress(
+            epoch=self.epoch,
+            epochs=self.states[0].recipe.epochs,
+            loss=average(lap.loss for lap in laps),
+            accuracy=average(graded) if graded else None,
+        )
+
+    def stops(self, accuracy: float | None) -> bool:
+        """Whether it is told to stop at this rung."""
+        rung = len(self.states[0].curve) - 1
+        if accuracy is None or rung >= len(self.task.bars):
+            return False
+        bar = self.task.bars[rung]
+        return bar is not None and falls_short(accuracy, bar)
+
+
+def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
+    """The same as `train_hops`, as long as nothing fails."""
+    since = time.perf_counter()
+    for member in members:
+        learning = trainer.begin(member.task.hop)
+        if learning is not None:
+            member.states, member.lessons = learning
+            member.epoch = member.states[0].epoch
+        yield HopBegun(key=member.task.key, epoch=member.epoch)
+        if learning is None:
+            member.seconds = time.perf_counter() - since
+            yield member.ended("end")
+    while active := [member for member in members if not member.over]:
+        states = [state for member in active for state in member.states]
+        lessons = [lesson for member in active for lesson in member.lessons]
+        for laps in train(states, lessons, seats=trainer.seats(active[0].task.hop)):
+            now, places = time.perf_counter(), iter(laps)
+            for member in active:
+                member.seconds += (now - since) / len(active)
+                yield from _after(trainer, member, [next(places) for _ in member.states])
+            since = now
+            if any(member.over for member in active):  # the others go on without it
+                break
+
+
+def _after(trainer: Trainer, member: _Member, laps: list[Lap]) -> Iterator[Message]:
+    """Save and tell what an epoch has made of a hop."""
+    task, progress = member.task, member.passed(laps)
+    for lap in laps:
+        if lap.fault:
+            yield _failed(trainer, member, TrainingError(lap.fault))
+            return
+    if progress.accuracy is not None:
+        trainer.keep(task.hop, member.states)
+    yield HopEpoch(key=task.key, progress=progress)
+    if progress.epoch == progress.epochs:
+        yield member.ended("end")
+    elif member.stops(progress.accuracy):
+        yield member.ended("stopped")
+
+
+def _failed(trainer: Trainer, member: _Member, error: Exception) -> HopEnded:
+    found = trainer.explained(member.task.hop, error)
+    return member.ended("memory" if isinstance(found, OutOfMemoryError) else "failed", str(found))

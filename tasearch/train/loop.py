@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ from tasearch.chain import derived_seed
 from tasearch.errors import TrainingError
 from tasearch.train.layout import arranged, input_format
 from tasearch.train.lesson import Epoch, Lesson
-from tasearch.train.messages import Progress, average
 from tasearch.train.optimizer import SCHEDULES, set_rates
 from tasearch.train.state import Group, State
 
@@ -25,25 +25,42 @@ def rung_epochs(epochs: int, rungs: int) -> list[int]:
     return sorted({math.ceil(epochs * i / rungs) for i in range(1, rungs + 1)})
 
 
-def train(states: Sequence[State], lessons: Sequence[Lesson], *, fused: bool) -> Iterator[Progress]:
-    """Train pupils abreast to the end of their recipe, one epoch for each value yielded.
+@dataclass(frozen=True, kw_only=True)
+class Lap:
+    """One epoch of one pupil.
+
+    Args:
+        loss: mean over the epoch's steps.
+        accuracy: of the validation part, at rungs; None between.
+        fault: why the pupil is good for nothing any more; empty where it is.
+    """
+
+    loss: float
+    accuracy: float | None
+    fault: str
+
+
+def train(
+    states: Sequence[State], lessons: Sequence[Lesson], *, seats: int | None
+) -> Iterator[list[Lap]]:
+    """Train pupils abreast to the end of their recipe, one epoch of each for a value yielded.
 
     Stopping between two values loses nothing: states put back go on, bit for bit on CPU. The order
     of samples and the noise within models depend on a lesson's noise and the epoch alone. States
-    are up to date at rungs.
+    are up to date at rungs, and where a pupil has a fault, which is none of its neighbours'.
 
     Args:
         states: of one architecture, at one epoch; changed in place.
         lessons: of each.
-        fused: as one wide model; otherwise each in turn, an epoch at a time.
-
-    Raises:
-        TrainingError: where a loss or an output is not finite.
+        seats: of one wide model, a multiple of this; pupils that repeat the last one fill it up.
+            None trains each in turn, an epoch at a time.
     """
     recipe, device, epoch = states[0].recipe, lessons[0].y.device, states[0].epoch
     schedule, milestones = SCHEDULES[recipe.schedule], rung_epochs(recipe.epochs, lessons[0].rungs)
     layout = input_format(states[0].net, lessons[0].views.shape, device)
-    together = [[*range(len(states))]] if fused else [[i] for i in range(len(states))]
+    fused, together = seats is not None, [[i] for i in range(len(states))]
+    if seats is not None:
+        together = [[*range(len(states)), *[len(states) - 1] * (-len(states) % seats)]]
     groups = [Group([states[i] for i in members], fused=fused) for members in together]
     while epoch < recipe.epochs:
         losses: list[float] = []
@@ -75,26 +92,31 @@ def train(states: Sequence[State], lessons: Sequence[Lesson], *, fused: bool) ->
         epoch += 1
         for state in states:
             state.epoch = epoch
-        for mean in losses:
-            if not math.isfinite(mean):
-                raise TrainingError(
-                    f"the loss became {mean} in epoch {epoch} of {recipe.epochs} ({recipe.words})"
-                )
-        accuracy = None
-        if epoch in milestones:
+        losses = losses[: len(states)]
+        if epoch in milestones or not all(map(math.isfinite, losses)):
             for group in groups:
                 group.hand_back()
-            accuracy = average(map(_grade, states, lessons))
-        yield Progress(epoch=epoch, epochs=recipe.epochs, loss=average(losses), accuracy=accuracy)
+        yield [
+            _lap(state, lesson, loss, epoch in milestones)
+            for state, lesson, loss in zip(states, lessons, losses, strict=True)
+        ]
 
 
-def _grade(state: State, lesson: Lesson) -> float:
-    """Evaluate a pupil at a rung and note it."""
-    with state.result() as net:
-        accuracy = evaluate(net, *lesson.validation)
-    state.rungs.append(state.epoch)
-    state.curve.append(accuracy)
-    return accuracy
+def _lap(state: State, lesson: Lesson, loss: float, graded: bool) -> Lap:
+    """A pupil after an epoch; evaluated at a rung, which it notes."""
+    recipe, accuracy = state.recipe, None
+    if not math.isfinite(loss):
+        fault = f"the loss became {loss} in epoch {state.epoch} of {recipe.epochs} ({recipe.words})"
+        return Lap(loss=loss, accuracy=None, fault=fault)
+    if graded:
+        try:
+            with state.result() as net:
+                accuracy = evaluate(net, *lesson.validation)
+        except TrainingError as error:
+            return Lap(loss=loss, accuracy=None, fault=str(error))
+        state.rungs.append(state.epoch)
+        state.curve.append(accuracy)
+    return Lap(loss=loss, accuracy=accuracy, fault="")
 
 
 @torch.inference_mode()

@@ -1,7 +1,6 @@
-"""How to train a model fastest, tried on a few steps of noise: precision, and replicates as one.
+"""How to train a model fastest, tried on a few steps of noise: precision, and pupils as one.
 
-A mode is "fp32" or "bf16", and " x5" after it where five replicates train as one wide model. It
-decides the last bits of a result, so it is part of a hop's key, and frozen for a run.
+A mode decides the last bits of a result, so it is part of a hop's key, and frozen for a run.
 """
 
 from __future__ import annotations
@@ -10,32 +9,28 @@ import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 
 from tasearch.chain import Recipe
+from tasearch.mode import Mode
 from tasearch.numerics import cpu_threads
 from tasearch.train.layout import arranged, input_format
 from tasearch.train.losses import Terms, cross_entropy
-from tasearch.train.state import Group, State
+from tasearch.train.state import Group, State, pack
 
-FUSED = " x"
+SEATS = 16  # of a wide model that hops share, at most, unless one hop has more replicates
+MULTIPLES = (2, 4, 8)  # seats whose vectors have no rest, for one width or another
 TURNS = 5  # timed steps of each, after one that is not
 ADVANTAGE = 0.9  # of fp32's time, that bf16 must stay under to be worth its rounding
 EXAMPLE = 64  # largest batch tried
-GAIN = 0.8  # of the time one after the other, that replicates side by side must stay under
+GAIN = 0.8  # of the time one after the other, that pupils side by side must stay under
+ALONE = 1.25  # times what it takes otherwise, that a hop which found no companion may take
 SMALL_MS = 10.0  # a step beyond this is arithmetic, not calls, on CPU
-STEPS = 4  # of the comparisons
+STEPS = 5  # of the comparisons
 TOLERANCE = 1e-4  # between logits of a fused pupil and its own alone
-
-
-def is_bf16(mode: str) -> bool:
-    return mode.startswith("bf16")
-
-
-def is_fused(mode: str) -> bool:
-    return FUSED in mode
 
 
 def choose_modes(
@@ -54,7 +49,7 @@ def choose_modes(
 
     Args:
         precision: "fp32", "bf16", or "auto": bf16 on CUDA; on CPU whichever a probe finds faster.
-        fuse: "never", or "auto": where a probe finds the replicates faster as one wide model.
+        fuse: "never", or "auto": where a probe finds pupils faster as one wide model.
         build: a model of a width and a seed, on CPU.
         widths: all that may be trained.
         recipe: with the batch size and the optimizer.
@@ -69,41 +64,54 @@ def choose_modes(
     modes = {}
     with cpu_threads(threads, flush_denormals=True):
         for width in widths:
-            nets = [build(width, seed) for seed in range(replicates)]
-            probe = _Probe(nets, recipe, in_shape, device)
-            mode = precision
+            probe = _Probe(partial(build, width), recipe, in_shape, device)
+            bf16 = precision == "bf16"
             if precision == "auto":
-                mode = "bf16" if device.type == "cuda" or probe.bf16_is_faster() else "fp32"
-            if fuse == "auto" and replicates > 1 and probe.fusing_pays(is_bf16(mode)):
-                mode += f"{FUSED}{replicates}"
-            modes[width] = mode
+                bf16 = device.type == "cuda" or probe.bf16_is_faster()
+            mode = Mode(bf16=bf16, seats=None, open=False)
+            if fuse == "auto":
+                mode = probe.seating(mode, replicates)
+            modes[width] = str(mode)
     return modes
 
 
 class _Probe:
-    """Steps on noise with pupils of one width."""
+    """Steps on noise with pupils of one width.
+
+    Args:
+        build: a pupil from a seed, on CPU.
+        recipe: of them.
+        in_shape: (channels, height, width) or (features,).
+        device: to train on.
+    """
 
     def __init__(
         self,
-        nets: list[nn.Module],
+        build: Callable[[int], nn.Module],
         recipe: Recipe,
         in_shape: tuple[int, ...],
         device: torch.device,
     ) -> None:
-        self._nets = [net.to(device) for net in nets]
         plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.01, "ema": None}
-        self._recipe = replace(recipe, **plain)  # type: ignore[arg-type]
-        self._layout = input_format(self._nets[0], in_shape, device)
-        if len(in_shape) == 3:
-            self._nets = [net.to(memory_format=self._layout) for net in self._nets]  # type: ignore[call-overload]
-        generator = torch.Generator().manual_seed(0)
-        batch = min(recipe.batch_size, EXAMPLE)
-        self._x = torch.randn(len(self._nets), batch, *in_shape, generator=generator).to(device)
-        self._y = torch.zeros(batch, dtype=torch.int64, device=device)
+        self._plain = replace(recipe, **plain)  # type: ignore[arg-type]
+        self._recipe = recipe
+        self._layout = input_format(build(0), in_shape, device)
+        self._batch = min(recipe.batch_size, EXAMPLE)
+        self._y = torch.zeros(recipe.batch_size, dtype=torch.int64, device=device)
+
+        @cache
+        def pupil(seed: int) -> tuple[nn.Module, Tensor]:
+            net = build(seed).to(device)
+            if len(in_shape) == 3:
+                net = net.to(memory_format=self._layout)  # type: ignore[call-overload]
+            generator = torch.Generator().manual_seed(seed)
+            return net, torch.randn(recipe.batch_size, *in_shape, generator=generator).to(device)
+
+        self._pupil = pupil
 
     def bf16_is_faster(self) -> bool:
         times: dict[bool, list[float]] = {False: [], True: []}
-        group = self._group([0], fused=False)
+        group = self._group([0], self._plain, fused=False)
         for turn in range(1 + TURNS):
             for bf16, found in times.items():
                 found.append(self._step(group, [0], bf16)[1])
@@ -112,53 +120,87 @@ class _Probe:
         best = {bf16: min(found[1:]) for bf16, found in times.items()}
         return best[True] < ADVANTAGE * best[False]
 
-    def fusing_pays(self, bf16: bool) -> bool:
-        """Whether the pupils as one wide model are faster, and each as it is alone."""
-        alone = self._group([0], fused=False)
-        self._step(alone, [0], bf16)
-        once = min(self._step(alone, [0], bf16)[1] for _ in range(TURNS))
-        if self._y.device.type == "cpu" and once > SMALL_MS / 1000:
-            return False
-        everybody = [*range(len(self._nets))]
+    def seating(self, mode: Mode, replicates: int) -> Mode:
+        """The mode with the seats that are fastest, pupils in them being as they are alone."""
         try:
-            wide = self._group(everybody, fused=True)
-            self._step(wide, everybody, bf16)
-            together = min(self._step(wide, everybody, bf16)[1] for _ in range(TURNS))
-            return together < GAIN * len(everybody) * once and self._agrees(everybody)
-        except Exception:  # a user's model may do anything with the axis of channels
-            return False
+            once = self._time(1, mode.bf16, fused=False)
+            if self._y.device.type == "cpu" and once > SMALL_MS / 1000:
+                return mode
+            if not self._agrees(max(2, replicates)):
+                return mode
+            best, least = mode, replicates * once  # for one hop
+            if replicates > 1:
+                together = self._time(replicates, mode.bf16)
+                if together < GAIN * least:
+                    best, least = replace(mode, seats=replicates), together
+            if self._y.device.type == "cpu" and mode.bf16:
+                return best  # where it rounds otherwise shows once in many steps, if at all
+            seats = next((n for n in MULTIPLES if self._exact(n, mode.bf16)), None)
+            if seats is None:
+                return best
+            one, two = (self._time(-(-n * replicates // seats) * seats, mode.bf16) for n in (1, 2))
+            if one < ALONE * least and two < GAIN * 2 * least:
+                best = replace(mode, seats=seats, open=True)
+            return best
+        except Exception:  # a user's model may do anything, with the axis of channels above all
+            return mode
 
-    def _agrees(self, everybody: list[int]) -> bool:
+    def _time(self, seats: int, bf16: bool, *, fused: bool = True) -> float:
+        """The shortest step, in seconds."""
+        pupils = [*range(seats)]
+        group = self._group(pupils, self._plain, fused=fused)
+        return min([self._step(group, pupils, bf16)[1] for _ in range(1 + TURNS)][1:])
+
+    def _agrees(self, pupils: int) -> bool:
         """Each beside the others against itself alone, after some steps in fp32."""
-        wide = self._walk(everybody, fused=True)
-        alone = torch.stack([self._walk([i], fused=False) for i in everybody])
-        return torch.allclose(wide, alone, rtol=TOLERANCE, atol=TOLERANCE)
+        everybody = [*range(pupils)]
+        wide, _ = self._walk(everybody, self._plain)
+        alone = [self._walk([i], self._plain, fused=False)[0] for i in everybody]
+        return torch.allclose(wide, torch.stack(alone), rtol=TOLERANCE, atol=TOLERANCE)
 
-    def _group(self, seats: list[int], *, fused: bool) -> Group:
-        states = [State(copy.deepcopy(self._nets[i]), self._recipe) for i in seats]
+    def _exact(self, seats: int, bf16: bool) -> bool:
+        """Whether pupils are the same bit for bit in other seats beside more others."""
+        few, many = [*range(seats)], [*range(SEATS)]
+        _, one = self._walk(few, self._recipe, bf16=bf16)
+        _, other = self._walk(many[::-1], self._recipe, bf16=bf16)
+        pairs = zip(one, other[::-1], strict=False)
+        return all(
+            torch.equal(tensor, pack(b)[name]) for a, b in pairs for name, tensor in pack(a).items()
+        )
+
+    def _group(self, seats: list[int], recipe: Recipe, *, fused: bool) -> Group:
+        states = [State(copy.deepcopy(self._pupil(i)[0]), recipe) for i in seats]
         return Group(states, fused=fused)
 
-    def _walk(self, seats: list[int], *, fused: bool) -> Tensor:
-        """Logits after some steps: (pupils, batch, classes), or (batch, classes) of one alone."""
-        group = self._group(seats, fused=fused)
+    def _walk(
+        self, seats: list[int], recipe: Recipe, *, fused: bool = True, bf16: bool = False
+    ) -> tuple[Tensor, list[State]]:
+        """Logits after some steps, (pupils, batch, classes), or (batch, classes) of one alone; and
+        the pupils."""
+        group = self._group(seats, recipe, fused=fused)
         for _ in range(STEPS):
-            logits, _ = self._step(group, seats, bf16=False)
-        return logits
+            logits, _ = self._step(group, seats, bf16, batch=len(self._y))
+        group.hand_back()
+        return logits, group.states
 
-    def _step(self, group: Group, seats: list[int], bf16: bool) -> tuple[Tensor, float]:
+    def _step(
+        self, group: Group, seats: list[int], bf16: bool, batch: int | None = None
+    ) -> tuple[Tensor, float]:
         """Logits, and seconds."""
-        device = self._y.device
-        x = arranged(torch.cat([self._x[i] for i in seats], dim=1), self._layout)
+        device, size = self._y.device, batch or self._batch
+        x = arranged(torch.cat([self._pupil(i)[1][:size] for i in seats], dim=1), self._layout)
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = group.body.net(x)
-        y = self._y
+        y = self._y[:size]
         if group.fused:
             logits = logits.view(len(x), len(seats), -1).transpose(0, 1)
             y = y.expand(len(seats), -1)
         value = cross_entropy(logits.float(), y, None, Terms(temperature=1.0, alpha=0.0))
         group.body.flat.zero_grad()
         value.sum().backward()  # type: ignore[no-untyped-call]
+        if group.states[0].recipe.clip is not None:
+            group.clip(group.states[0].recipe.clip)
         group.body.optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)

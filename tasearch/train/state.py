@@ -61,7 +61,8 @@ class Group:
     """Pupils of one architecture whose steps are made together.
 
     Args:
-        states: at the same epoch, of recipes alike in all but loss, temperature, alpha and edges.
+        states: at the same epoch, of recipes alike in all but loss, temperature, alpha and edges;
+            one may stand there several times, to fill seats.
         fused: as one wide model; otherwise there is one pupil, as it is.
 
     Attributes:
@@ -124,7 +125,8 @@ class Group:
 
 
 def _between(wide: Sequence[Tensor], parts: Sequence[Tensor], *, inward: bool) -> None:
-    for large, part in zip(wide, parts, strict=True):
+    # backwards, so that a pupil who fills several seats is what the first of them made of it
+    for large, part in reversed([*zip(wide, parts, strict=True)]):
         if inward:
             large.copy_(part)
         else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from tasearch import plugins
 from tasearch.chain import Hop, Recipe, Setting, derived_seed
 from tasearch.data import Dataset, Part
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, first_line
+from tasearch.mode import Mode
 from tasearch.models import Models
 from tasearch.store import HopRecord, Store, numbered, replicate
 from tasearch.study import Study
@@ -22,13 +23,12 @@ from tasearch.train.layout import image_format
 from tasearch.train.lesson import Lesson
 from tasearch.train.loop import evaluate
 from tasearch.train.losses import LOSSES, Loss
-from tasearch.train.precision import is_bf16, is_fused
 from tasearch.train.state import State, pack, unpack
 from tasearch.train.targets import Targets, stacked
 from tasearch.train.views import VIEWS, Views
 
 NO_MEMORY = "can't allocate memory"  # what torch says on CPU
-TRAINER_VERSION = 3  # raise it with every change that alters weights
+TRAINER_VERSION = 4  # raise it with every change that alters weights
 
 
 class Trainer:
@@ -40,7 +40,7 @@ class Trainer:
         data: training and validation parts.
         store: keeps hops, half-trained hops and soft targets.
         device: to train on.
-        modes: by width; see `tasearch.train.precision`.
+        modes: by width; see `tasearch.mode.Mode`.
     """
 
     def __init__(
@@ -101,16 +101,30 @@ class Trainer:
                 validation=self.validation,
                 loss=self.losses[recipe.loss],
                 rungs=self.study.search.rungs,
-                bf16=is_bf16(self.modes[hop.pupil.width]),
+                bf16=self._mode(hop).bf16,
                 noise=(self.study.seed, i, hop.pupil.width),
             )
             for i in self.replicates
         ]
         return self._start(hop, recipe), lessons
 
-    def fuses(self, hop: Hop) -> bool:
-        """Whether a hop's replicates train as one wide model."""
-        return is_fused(self.modes[hop.pupil.width])
+    def seats(self, hop: Hop) -> int | None:
+        """Of the wide model that a hop's pupils are part of, a multiple of this; None where each
+        trains alone."""
+        return self._mode(hop).seats
+
+    def companions(self, hop: Hop) -> Hashable:
+        """What hops have in common that may train as one wide model; None for one that may not.
+
+        Teachers, losses, temperatures, weights of the terms and edges may differ.
+        """
+        recipe = hop.pupil.recipe
+        if recipe is None or not self._mode(hop).open:
+            return None
+        half = self.store.record("partial", self.key(hop))
+        own = {"loss": "", "temperature": 1.0, "alpha": 0.0, "edges": "", "drop": 0.0}
+        epoch = half.epoch if half else 0
+        return hop.pupil.width, replace(recipe, **own), epoch  # type: ignore[arg-type]
 
     def keep(self, hop: Hop, states: list[State]) -> None:
         """Save pupils at a rung, half-trained or finished, in one file."""
@@ -155,6 +169,9 @@ class Trainer:
             net.load_state_dict(replicate(saved[0], i))
             nets.append(net.eval())
         return nets
+
+    def _mode(self, hop: Hop) -> Mode:
+        return Mode.of(self.modes[hop.pupil.width])
 
     def _start(self, hop: Hop, recipe: Recipe) -> list[State]:
         """Fresh pupils, or as their last saved rung left them."""
@@ -219,7 +236,7 @@ class Trainer:
 
     def _record(self, hop: Hop, states: list[State]) -> HopRecord:
         recipes: list[dict[str, Any] | None] = [
-            None if p.recipe is None else dataclasses.asdict(p.recipe) for p in hop.lineage
+            None if p.recipe is None else asdict(p.recipe) for p in hop.lineage
         ]
         return HopRecord(
             widths=tuple(p.width for p in hop.lineage),

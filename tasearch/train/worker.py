@@ -1,8 +1,9 @@
 """A worker: `python -m tasearch.train.worker`, told by lines of JSON on its standard input.
 
 A line is either what to train for (the study, the run's folder, the device, the modes and the
-data's fingerprint), or a hop and its bars, or a model to export. Answers are lines of a kind and a
-content. The end of the input is the end of the worker, at once, whatever it does: rungs are saved.
+data's fingerprint), or tasks that go together, or a model to export. Answers are lines of a kind
+and a content. The end of the input is the end of the worker, at once, whatever it does: rungs are
+saved.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tasearch.numerics import cpu_threads, flush_denormals_everywhere
 from tasearch.skyline import Bar
 from tasearch.store import Store
 from tasearch.study import Study
-from tasearch.train.hops import train_hop
+from tasearch.train.hops import Task, train_hops
 from tasearch.train.messages import Warned
 from tasearch.train.trainer import Trainer
 
@@ -122,10 +123,9 @@ def main() -> None:
             if "onnx" in content:
                 with cpu_threads(1):
                     tell("Exported", exported(content["onnx"]))
-            elif "hop" in content:
+            elif "tasks" in content:
                 assert trainer is not None
-                bars = [Bar(**bar) if bar else None for bar in content["bars"]]
-                for message in train_hop(trainer, Hop.of(content["hop"]), bars):
+                for message in train_hops(trainer, [*map(_task, content["tasks"])]):
                     tell(type(message).__name__, asdict(message))
             else:
                 trainer = make_trainer(content, warn)
@@ -133,6 +133,11 @@ def main() -> None:
         tell("error", {"kind": type(error).__name__, "message": str(error)})
     except Exception:
         tell("bug", traceback.format_exc())
+
+
+def _task(content: dict[str, Any]) -> Task:
+    bars = tuple(Bar(**bar) if bar else None for bar in content["bars"])
+    return Task(key=content["key"], hop=Hop.of(content["hop"]), bars=bars)
 
 
 def _listen(lines: queue.Queue[str]) -> None:
