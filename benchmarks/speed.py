@@ -26,7 +26,7 @@ import torch
 from benchmarks import common, hops, plain_loop
 from benchmarks.hops import Modes, Pair, Span
 from tasearch.measure import forward_flops
-from tasearch.numerics import flush_denormals_everywhere
+from tasearch.numerics import flush_denormals_everywhere, keep_freed_memory
 
 CORES = 2
 BATCH = 128
@@ -76,6 +76,7 @@ def run_tutorial(pair: Pair, seconds: float) -> dict[str, Any]:
 def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Training:
     """Train a pupil without targets, then others with them until `seconds` have passed."""
     flush_denormals_everywhere()  # as in a worker
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         study, data = pair.load(folder, threads=threads, epochs=EPOCHS)

@@ -113,7 +113,10 @@ def run(
     with stop:
         words = f"preparing {study.name}: data, models, latencies"
         with err.status(words) as status:
+            from tasearch.numerics import keep_freed_memory
             from tasearch.search.prepare import prepare
+
+            keep_freed_memory()
 
             def decoded(done: int, total: int) -> None:
                 left = "" if done == total else f"; decoded {done:,} of {total:,} images"

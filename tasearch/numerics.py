@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 from collections.abc import Iterator
 
 import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3), in bytes
 
 _everywhere = False  # whether every thread of this process flushes denormals for good
 
@@ -18,6 +22,19 @@ def flush_denormals_everywhere() -> None:
     global _everywhere
     _everywhere = True
     torch.set_flush_denormal(True)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed, for this process's next allocations.
+
+    It gives large pieces back to the system, which clears each page anew when it is touched: a
+    seventh of the time of a step whose activations are 4 MB each was seen to go there. For a
+    process of our own; elsewhere than in glibc nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None) if os.name == "posix" else None, "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from tasearch.data import load_data
 from tasearch.errors import DataError, ModelError, TasearchError
 from tasearch.measure import to_onnx
 from tasearch.models import Models, Standardized
-from tasearch.numerics import cpu_threads, flush_denormals_everywhere
+from tasearch.numerics import cpu_threads, flush_denormals_everywhere, keep_freed_memory
 from tasearch.skyline import Bar
 from tasearch.store import Store
 from tasearch.study import Study
@@ -115,6 +115,7 @@ def main() -> None:
         tell("Warned", asdict(Warned(text=text)))
 
     flush_denormals_everywhere()
+    keep_freed_memory()
     try:
         torch.set_num_interop_threads(1)
         trainer: Trainer | None = None
