@@ -112,7 +112,11 @@ def test_flat_features_are_refused(family: str) -> None:
 @pytest.mark.parametrize("in_shape", [(1, 28, 28), (1, 8, 8), CIFAR, (4, 3, 50)], ids=str)
 def test_their_ladders_are_sound(family: str, in_shape: tuple[int, ...]) -> None:
     widths = PLAIN if family == "plain" else RESNET[:4]
-    models(family, in_shape).check(widths[::-1])
+    made = models(family, in_shape)
+    made.check(widths[::-1])
+    for width in widths:
+        logits = made.build(width).eval()(torch.zeros(2, *in_shape))
+        assert logits.shape == (2, made.num_classes)
 
 
 def test_a_pooling_that_would_leave_nothing_is_left_out() -> None:
