@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from tasearch.data import load_data
+from tasearch.numerics import with_large_pages
 from tasearch.studyfile import parse_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,12 +59,24 @@ def write_images(data: str, count: int, file: Path) -> str:
     return "CIFAR-10" if real else "noise of CIFAR-10's shape"
 
 
-def fresh(function: Callable[..., Any], *args: Any, processes: int = 1) -> list[Any]:
-    """A function's results in so many new processes at the same time."""
+def fresh(
+    function: Callable[..., Any], *args: Any, processes: int = 1, large_pages: bool = False
+) -> list[Any]:
+    """A function's results in so many new processes at the same time.
+
+    With large pages they are as tasearch's workers are.
+    """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        futures = [pool.submit(function, *args) for _ in range(processes)]
-        return [future.result() for future in futures]
+    before = dict(os.environ)
+    if large_pages:
+        os.environ.update(with_large_pages(before))
+    try:
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            futures = [pool.submit(function, *args) for _ in range(processes)]
+            return [future.result() for future in futures]
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def peak_mib() -> dict[str, float]:

@@ -128,7 +128,7 @@ def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float)
     threads = SETUPS[processes]
     modes = known["modes"][threads]
     parts: list[Training] = common.fresh(
-        run_tasearch, pair, threads, modes, seconds, processes=processes
+        run_tasearch, pair, threads, modes, seconds, processes=processes, large_pages=True
     )
     start = max(part.epochs[0][0] for part in parts)
     end = min(part.epochs[-1][1] for part in parts)

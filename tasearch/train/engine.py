@@ -23,6 +23,7 @@ import torch
 from tasearch import errors
 from tasearch.errors import ModelError, RunError
 from tasearch.measure import ADVICE
+from tasearch.numerics import with_large_pages
 from tasearch.train.hops import Task, train_hops
 from tasearch.train.messages import HopEnded, Message, Warned, from_json
 from tasearch.train.trainer import Trainer
@@ -206,7 +207,9 @@ class _Worker:
             [sys.executable, "-m", "tasearch.train.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
+            env=with_large_pages(
+                {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+            ),
             text=True,
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C is the driver's affair
