@@ -72,6 +72,7 @@ class Pair:
                 "optimizer": "sgd",
                 "threads": threads,
                 "precision": precision,
+                "fuse": "auto" if self.replicates > 1 else "never",  # one pupil has no company
             },
             "search": {"rungs": 1, "replicates": self.replicates},
         }

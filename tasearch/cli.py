@@ -131,6 +131,7 @@ def run(
                 progress=decoded,
             )
             status.stop()
+        stop.training = True
         finished = _search(prepared, target, stop)
     path = prepared.run.path
     if not finished:
@@ -150,10 +151,12 @@ def run(
 
 
 class Stop:
-    """Ctrl-C (or SIGTERM) asks for an end after this epoch; a second one ends at once."""
+    """Ctrl-C (or SIGTERM) asks for an end after this epoch; a second one ends at once, and so does
+    the first while nothing is trained yet."""
 
     def __init__(self) -> None:
         self.asked = False
+        self.training = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -166,7 +169,7 @@ class Stop:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked or not self.training:
             raise KeyboardInterrupt
         self.asked = True
         where = out if out.is_terminal else err  # the live view makes room for what out prints
@@ -252,7 +255,9 @@ def best(
 
     out.print(Text(found.label, style="bold") + Text(f"  (trial {found.trial})"))
     accuracies = opened.trials[found.trial].accuracies
-    spread = f", ± {stdev(accuracies):.2%} over {len(accuracies)} replicates" if accuracies else ""
+    spread = ""
+    if accuracies:
+        spread = f", standard deviation {stdev(accuracies):.2%} over {len(accuracies)} replicates"
     out.print(f"  accuracy  {found.accuracy:.2%} of the validation part{spread}")
     out.print(f"  size      {found.params:,} params, {found.bytes:,} bytes")
     out.print(f"  latency   {found.latency_ms:.4g} ms ({opened.snapshot.device})", soft_wrap=True)

@@ -78,14 +78,22 @@ class Words:
         self.measured, self.searched = measured, searched
 
     def recipe(self, recipe: Mapping[str, Any]) -> str:
-        """What is searched of a recipe, in short."""
-        parts = []
+        """What is searched of a trial's recipes, in short."""
+        found = []
         for role, field in self.searched:
-            values = recipe[role]
-            if values and (field not in ONLY_GUIDED or values["loss"] != LABELS_ONLY):
+            if recipe[role] and _counts(field, recipe[role]):
                 who = "assistants' " if role == "assistants" else ""
-                parts.append(f"{who}{SHORT.get(field, field)} {values[field]}")
-        return ", ".join(parts)
+                found.append(f"{who}{_shown(field, recipe[role])}")
+        return ", ".join(found)
+
+    def hop(self, event: HopStarted) -> str:
+        """A hop with what is searched of its pupil's recipe."""
+        own = event.recipe
+        if own is None:
+            return event.label
+        fields = dict.fromkeys(field for _, field in self.searched if _counts(field, own))
+        words = ", ".join(_shown(field, own) for field in fields)
+        return f"{event.label}  {words}" if words else event.label
 
     def trial(self, record: TrialRecord) -> str:
         """One finished trial in one line, what matters most first."""
@@ -100,6 +108,15 @@ class Words:
         if record.reason:
             parts.append(f"({record.reason})")
         return "  ".join(part for part in parts if part)
+
+
+def _counts(field: str, recipe: Mapping[str, Any]) -> bool:
+    """Whether a field means anything to a pupil of this recipe."""
+    return field not in ONLY_GUIDED or recipe["loss"] != LABELS_ONLY
+
+
+def _shown(field: str, recipe: Mapping[str, Any]) -> str:
+    return f"{SHORT.get(field, field)} {recipe[field]}"
 
 
 class Plain:
@@ -122,8 +139,8 @@ class Plain:
     def show(self, event: Event) -> None:
         if isinstance(event, HopStarted):
             again = f" from epoch {event.epoch}" if event.epoch else ""
-            what = f"train {event.label}{again}" if event.epochs else f"load {event.label}"
-            self._print(f"  {what}")
+            what = f"train {self._words.hop(event)}" if event.epochs else f"load {event.label}"
+            self._print(f"  {what}{again}")
         elif isinstance(event, TrialDone):
             self._clock.tick()
             left = self._clock.left(event.trials - event.done)

@@ -208,8 +208,14 @@ def test_rare_classes_cannot_be_split(tmp_path: Path) -> None:
     y = Y.copy()
     y[y == 3] = 2
     y[0] = 3
-    with pytest.raises(DataError, match=r"^d\.npz: cannot be split with every class in every part"):
+    with pytest.raises(DataError) as error:
         load_data(npz(tmp_path, x_train=X, y_train=y))
+    assert str(error.value) == (
+        "d.npz: data.test: 8 of 40 samples cannot be drawn with every class among them and among "
+        "the rest; bring more samples, or parts of your own (x_val, y_val, x_test, y_test)"
+    )
+    with pytest.raises(DataError, match=r"^digits: data\.limit: 9 of [0-9,]+ samples cannot be"):
+        load_data(parse_study({"data": {"limit": 9}}))
     with pytest.raises(DataError) as error:
         load_data(parse_study({"data": {"validation": 0.5, "test": 0.6}}))
     assert str(error.value) == ("data.validation + data.test: should be below 1, found 0.5 + 0.6")

@@ -123,7 +123,7 @@ DEEP = encoded(np.full((8, 8), 40_000, dtype=np.uint16))
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        ([GREY, {"bytes": b"junk"}], [0, 1], "row 1: cannot be decoded: cannot identify image"),
+        ([GREY, {"bytes": b"junk"}], [0, 1], "row 1: is no image that Pillow knows"),
         ([GREY, None], [0, 1], "row 1: has no bytes of an image"),
         ([GREY, COLOUR], [0, 1], "row 1: is a colour image (RGB) among grey ones"),
         ([GREY, encoded(pictures(1, 8, 9)[0])], [0, 1], "row 1: is 8x9 pixels, should be 8x8"),

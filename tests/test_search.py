@@ -249,7 +249,7 @@ def test_a_run_that_was_made_meanwhile_keeps_its_measurements(tmp_path: Path) ->
     before = (tmp_path / "tiny" / "measurements.json").read_bytes()
     with pytest.raises(RunError, match="was made meanwhile; run the same command again"):
         next(search(late, 1))
-    assert list(second) == [Finished(reason="1 trials are done", done=1)]
+    assert list(second) == [Finished(reason="1 trial is done", done=1)]
     assert (tmp_path / "tiny" / "measurements.json").read_bytes() == before
 
 
@@ -382,6 +382,31 @@ def test_a_damaged_journal_is_told(rerun: Any) -> None:
     journal.write_bytes(damage + b"more\n")
     with pytest.raises(RunError, match=r"journal\.log: is damaged or cannot be read: "):
         _ = tasearch.Run.open(run.path).trials
+
+
+def test_a_journal_that_is_removed_is_made_again_from_the_hops(rerun: Any) -> None:
+    run = rerun(tiny(), trials=4)
+    before, files = facts(run), contents(run)
+    (run.path / "journal.log").unlink()
+    events: list[Any] = []
+    again = rerun(tiny(), trials=4, on_event=events.append)
+    assert facts(again) == before
+    assert contents(again) == files
+    assert not any(isinstance(event, HopStarted) for event in events)
+
+
+def test_no_trial_is_left_waiting(rerun: Any) -> None:
+    """Baselines enter the journal one by one, so that none beyond the trials asked for stays."""
+    study = tiny(student={"loss": ["kd", "ce", "dist"]})
+    run = rerun(study, trials=2)
+    assert [t.state for t in run.trials] == ["complete"] * 2
+    run = rerun(study, trials=4)
+    whole = rerun(study, "whole", trials=4)
+    assert facts(run) == facts(whole)
+    assert len(run.trials) == 4
+    events: list[Any] = []
+    rerun(study, trials=3, on_event=events.append)
+    assert events[-1].reason == "4 trials are done, more than the 3 asked for"
 
 
 def test_latencies_of_another_run_must_fit(finished: tasearch.Run, rerun: Any) -> None:

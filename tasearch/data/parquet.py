@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from tasearch.data.cache import cached
 from tasearch.errors import DataError, first_line, nearest
@@ -209,7 +209,10 @@ def _open(content: Any, file: Path, row: int) -> Image.Image:
         image = Image.open(io.BytesIO(blob))
         image.load()
     except Exception as error:  # Pillow raises anything from SyntaxError to struct.error
-        raise DataError(f"{file}: row {row}: cannot be decoded: {first_line(error)}") from None
+        reason = "is no image that Pillow knows"
+        if not isinstance(error, UnidentifiedImageError):  # whose words hold an address
+            reason = f"cannot be decoded: {first_line(error)}"
+        raise DataError(f"{file}: row {row}: {reason}") from None
     if image.mode.startswith(DEEP):
         raise DataError(
             f"{file}: row {row}: has more than 8 bits a channel (mode {image.mode}); "

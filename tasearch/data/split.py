@@ -27,25 +27,26 @@ def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[s
         )
     made = dict(parts)
     whole = len(made["train"])
-    for name, share in (("test", section.test), ("val", section.validation)):
+    for name, key in (("test", "test"), ("val", "validation")):
         if name not in made:
-            count = round(share * whole)
-            made["train"], made[name] = _draw(made["train"], count, section.split_seed, where)
+            count = round(getattr(section, key) * whole)
+            made["train"], made[name] = _draw(made["train"], count, section.split_seed, where, key)
     most = section.limit
     if most is not None and most < len(made["train"]):
-        _, made["train"] = _draw(made["train"], most, section.split_seed, where)
+        _, made["train"] = _draw(made["train"], most, section.split_seed, where, "limit")
     return made
 
 
-def _draw(part: Part, count: int, seed: int, where: str) -> tuple[Part, Part]:
+def _draw(part: Part, count: int, seed: int, where: str, key: str) -> tuple[Part, Part]:
     try:
         rest, drawn = train_test_split(
             np.arange(len(part)), test_size=count, stratify=part.y, random_state=seed
         )
-    except ValueError as error:
+    except ValueError:  # in scikit-learn's words
         raise DataError(
-            f"{where}: cannot be split with every class in every part ({error}); bring more "
-            f"samples, or parts of your own (x_val, y_val, x_test, y_test)"
+            f"{where}: data.{key}: {count:,} of {len(part):,} samples cannot be drawn with every "
+            f"class among them and among the rest; bring more samples, or parts of your own "
+            f"(x_val, y_val, x_test, y_test)"
         ) from None
     return _take(part, np.sort(rest)), _take(part, np.sort(drawn))
 

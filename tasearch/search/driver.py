@@ -101,6 +101,8 @@ class Driver:
         self.flights: dict[int, Flight] = {}  # by trial number, in order
         self.over: set[int] = set()  # numbers of trials
         self.asked = 0  # trials so far, whatever became of them
+        self.queued = 0  # trials that Optuna knows of, those to be asked for next included
+        self.failures = 0
         self.finished: dict[int, FinishedStudent] = {}
         self.claimed: set[str] = set()  # hops that some trial needs whole
         self.lost: list[Hop] = []  # of trials that are over, to be trained again
@@ -122,9 +124,13 @@ class Driver:
             self.lost = [hop for hop in self.lost if self.hops.reason(hop) is None]
         assert not self.flights, "a trial waits for a hop that nobody trains"
         done = len(self.over)
-        reason = f"{done} trials are done"
+        reason = f"{done} trials are done" if done > 1 else "1 trial is done"
         if done < self.trials:
             reason = f"all {self.space.size} chains have been tried"
+        elif done > self.trials:
+            reason += f", more than the {self.trials} asked for"
+        if self.failures:
+            reason += f"; {self.failures} failed"
         yield Finished(reason=reason, done=done)
 
     def _recall(self) -> None:
@@ -133,8 +139,7 @@ class Driver:
             t for t in self.optuna.get_trials(deepcopy=False) if t.state != TrialState.WAITING
         ]
         self.asked = len(trials)
-        for choices in self.baselines[len(self.optuna.get_trials(deepcopy=False)) :]:
-            self.optuna.enqueue_trial(choices)  # they are trials 0 .. of every study
+        self.queued = len(self.optuna.get_trials(deepcopy=False))
         for frozen in trials:
             if frozen.state in OVER:
                 self.sampler.remember(frozen.params)
@@ -151,6 +156,7 @@ class Driver:
     def _learn_from(self, trial: FrozenTrial) -> None:
         """Take in a trial that is over: its curve, or the hop that would fail again."""
         self.over.add(trial.number)
+        self.failures += trial.state == TrialState.FAIL
         if trial.state == TrialState.COMPLETE:
             size = self.measured[int(trial.params["student"])]
             self.finished[trial.number] = FinishedStudent(
@@ -179,8 +185,11 @@ class Driver:
 
     def _ask(self) -> Iterator[Event]:
         while self._may_ask():
+            if self.queued == self.asked < len(self.baselines):  # trials 0 .. of every study
+                self.optuna.enqueue_trial(self.baselines[self.asked])
             trial = self.optuna.ask(self.distributions)
             self.asked += 1
+            self.queued = max(self.queued, self.asked)
             claimed = set(self.claimed)
             self._take_off(trial)
             chain = self.flights[trial.number].chain

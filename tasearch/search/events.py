@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tasearch.record import TrialRecord
 
@@ -19,12 +21,16 @@ class TrialStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class HopStarted:
-    """A hop is being trained, from an earlier rung if `epoch` > 0. `key` tells hops apart."""
+    """A hop is being trained, from an earlier rung if `epoch` > 0. `key` tells hops apart.
+
+    `recipe` is the pupil's; None for the teacher.
+    """
 
     key: str
     label: str
     epoch: int
     epochs: int
+    recipe: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 
 from tasearch.chain import Hop
@@ -160,8 +161,14 @@ class Hops:
         key, recipe = message.key, hop.pupil.recipe
         self._run.log("start", hop=key, label=hop.label, epoch=message.epoch)
         self._begun[key] = time.perf_counter()
-        epochs = recipe.epochs if recipe else 0
-        return HopStarted(key=key, label=hop.label, epoch=message.epoch, epochs=epochs)
+        own = asdict(recipe) if recipe and hop.lineage != (self._teacher,) else None
+        return HopStarted(
+            key=key,
+            label=hop.label,
+            epoch=message.epoch,
+            epochs=recipe.epochs if recipe else 0,
+            recipe=own,
+        )
 
     def _land(self, hop: Hop, ended: HopEnded) -> Iterator[Event]:
         key, outcome = ended.key, ended.outcome

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.errors import RunError, first_line
 from tasearch.record import HopUse, TrialRecord
-from tasearch.rundir import REMEDY, RunDir
+from tasearch.rundir import RunDir
 from tasearch.skyline import Audit
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
@@ -86,7 +86,9 @@ def _readable(journal: Path) -> Iterator[None]:
         yield
     except (ValueError, KeyError, TypeError, IsADirectoryError, PermissionError) as error:
         raise RunError(
-            f"{journal}: is damaged or cannot be read: {first_line(error)}; {REMEDY}"
+            f"{journal}: is damaged or cannot be read: {first_line(error)}; "
+            f"put it back, or remove it: the same command then tries the same chains again, "
+            f"from the hops that are stored"
         ) from error
 
 
