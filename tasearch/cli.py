@@ -169,7 +169,10 @@ class Stop:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked or not self.training:
+        if not self.training:
+            err.print("stopped before anything was trained")
+            raise KeyboardInterrupt
+        if self.asked:
             raise KeyboardInterrupt
         self.asked = True
         where = out if out.is_terminal else err  # the live view makes room for what out prints

@@ -173,6 +173,15 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(
     assert "8 interrupted" in call("status", study_file.parent / "runs" / "slow")
 
 
+def test_an_interrupt_while_preparing_ends_at_once(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    study = tiny(model={"family": "own:build"})
+    (tmp_path / "s.toml").write_text(render(study))
+    text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=cli.INTERRUPTED)
+    assert text == "stopped before anything was trained\n"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_terminal_shows_the_front_and_the_hop(finished: tasearch.Run, study_file: Path) -> None:
     screen, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
