@@ -54,16 +54,21 @@ def family(folder: Path, body: str, **sections: Any) -> Study:
     return study.model_copy(update={"root": str(folder)})
 
 
-def test_the_number_of_workers_changes_nothing(rerun: Any) -> None:
-    """Pruned, audited and complete trials, shared prefixes, dense edges: bit for bit."""
-    study = tiny(search=STUDY, student={"edges": ["serial", "dense"], "loss": ["kd", "ce"]})
-    one = rerun(study, "one")
-    assert {t.state for t in one.trials} == {"complete", "pruned"}
+def workers_change_nothing(rerun: Any, study: Study, one: tasearch.Run) -> None:
+    """A study's run with two and three workers is the one with one, bit for bit."""
     for workers in (2, 3):
         several = rerun(study, f"{workers} workers", workers=workers)
         assert facts(several) == facts(one)
         assert contents(several) == contents(one)
         assert once_each(several)
+
+
+def test_the_number_of_workers_changes_nothing(rerun: Any) -> None:
+    """Pruned, audited and complete trials, shared prefixes, dense edges: bit for bit."""
+    study = tiny(search=STUDY, student={"edges": ["serial", "dense"], "loss": ["kd", "ce"]})
+    one = rerun(study, "one")
+    assert {t.state for t in one.trials} == {"complete", "pruned"}
+    workers_change_nothing(rerun, study, one)
 
 
 SHARED = dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")
@@ -78,11 +83,7 @@ def test_hops_that_share_a_wide_model_change_nothing(rerun: Any) -> None:
     one = rerun(study, "one", on_event=events.append)
     assert most_at_once(events) > 2
     assert {t.state for t in one.trials} == {"complete", "pruned"}
-    for workers in (2, 3):
-        several = rerun(study, f"{workers} workers", workers=workers)
-        assert facts(several) == facts(one)
-        assert contents(several) == contents(one)
-        assert once_each(several)
+    workers_change_nothing(rerun, study, one)
     alone: list[Any] = []
     other = rerun(apart, "apart", on_event=alone.append)
     assert most_at_once(alone) == 1

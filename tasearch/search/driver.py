@@ -135,11 +135,9 @@ class Driver:
 
     def _recall(self) -> None:
         """Take in what earlier runs did, and the trials that were cut off."""
-        trials = [
-            t for t in self.optuna.get_trials(deepcopy=False) if t.state != TrialState.WAITING
-        ]
-        self.asked = len(trials)
-        self.queued = len(self.optuna.get_trials(deepcopy=False))
+        known = self.optuna.get_trials(deepcopy=False)
+        trials = [trial for trial in known if trial.state != TrialState.WAITING]
+        self.asked, self.queued = len(trials), len(known)
         for frozen in trials:
             if frozen.state in OVER:
                 self.sampler.remember(frozen.params)

@@ -163,10 +163,8 @@ class _Probe:
         few, many = [*range(seats)], [*range(SEATS)]
         _, one = self._walk(few, self._recipe, bf16=bf16)
         _, other = self._walk(many[::-1], self._recipe, bf16=bf16)
-        pairs = zip(one, other[::-1], strict=False)
-        return all(
-            torch.equal(tensor, pack(b)[name]) for a, b in pairs for name, tensor in pack(a).items()
-        )
+        pairs = ((pack(a), pack(b)) for a, b in zip(one, other[::-1], strict=False))
+        return all(torch.equal(a[name], b[name]) for a, b in pairs for name in a)
 
     def _group(self, seats: list[int], recipe: Recipe, *, fused: bool) -> Group:
         states = [State(copy.deepcopy(self._pupil(i)[0]), recipe) for i in seats]
