@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 LABELS_ONLY = "ce"  # the loss that needs no teacher
@@ -156,6 +157,11 @@ class Hop:
     def pupil(self) -> Pupil:
         return self.lineage[-1]
 
+    @cached_property
+    def essence(self) -> tuple[Pupil, ...]:
+        """The lineage without what means nothing: equal where the weights are."""
+        return tuple(_essence(pupil, min(i, 2)) for i, pupil in enumerate(self.lineage))
+
     @property
     def ancestor(self) -> Hop | None:
         """The hop before this one."""
@@ -183,7 +189,7 @@ class Hop:
         modes = tuple(pair for pair in setting.modes if pair[0] in trained)
         content = {
             "setting": asdict(replace(setting, losses=losses, modes=modes)),
-            "lineage": [asdict(pupil.essence(i)) for i, pupil in enumerate(self.lineage)],
+            "lineage": [asdict(pupil) for pupil in self.essence],
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
 
@@ -200,6 +206,12 @@ class Chain:
             raise ValueError(f"a chain has a teacher and a student, found widths {widths}")
         if any(a <= b for a, b in itertools.pairwise(widths)):
             raise ValueError(f"widths of a chain fall strictly, found {widths}")
+
+    @staticmethod
+    def ending_in(hop: Hop, teacher: Pupil) -> Chain:
+        """The chain whose student is this hop's pupil."""
+        above = () if hop.lineage[0] == teacher else (teacher,)
+        return Chain(pupils=(*above, *hop.lineage))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -224,6 +236,11 @@ class Chain:
         lineage = self.hop().lineage
         for end in range(1, len(lineage) + 1):
             yield Hop(lineage=lineage[:end])
+
+
+@cache
+def _essence(pupil: Pupil, ancestors: int) -> Pupil:
+    return pupil.essence(ancestors)
 
 
 def arrows(widths: tuple[int, ...]) -> str:

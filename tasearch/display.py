@@ -96,8 +96,10 @@ class Words:
         return f"{event.label}  {words}" if words else event.label
 
     def trial(self, record: TrialRecord) -> str:
-        """One finished trial in one line, what matters most first."""
-        parts = [f"{record.state:<8}"]
+        """One finished trial in one line, what matters most first; an assistant that is a
+        candidate by itself is "free"."""
+        state = "free" if record.free and record.state == "complete" else record.state
+        parts = [f"{state:<8}"]
         if record.accuracy is not None:
             size = self.measured[record.chain[-1]]
             cost = f"{size.params:>9,} params {size.latency_ms:>8.4g} ms"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from tasearch.chain import label
 from tasearch.errors import NothingFits, StudyError
+
+BEYOND = 1.1  # times the largest cost: the end of hypervolume's axes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,31 +169,55 @@ def _covers(member: Candidate, candidate: Candidate) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The corner that hypervolume is measured from: accuracy 0, and these."""
+    """The box that hypervolume is measured in; its costs are on logarithmic axes, as in the plots:
+    a halved size counts alike among the large and among the small.
 
-    params: float
-    latency_ms: float
+    Args:
+        accuracy: from here to 1.
+        params: from the first to the second.
+        latency_ms: from the first to the second.
+    """
+
+    accuracy: float
+    params: tuple[float, float]
+    latency_ms: tuple[float, float]
 
     @staticmethod
-    def of(measured: Sequence[Measurement]) -> Reference:
-        """A tenth beyond the largest and the slowest, so that every candidate counts."""
+    def of(measured: Iterable[Measurement], *, classes: int) -> Reference:
+        """From guessing, and from the smallest and the fastest, to a tenth beyond the largest and
+        the slowest, so that every candidate counts."""
+        listed = [*measured]
+        sizes, latencies = [m.params for m in listed], [m.latency_ms for m in listed]
         return Reference(
-            params=1.1 * max(m.params for m in measured),
-            latency_ms=1.1 * max(m.latency_ms for m in measured),
+            accuracy=1 / classes,
+            params=(min(sizes), BEYOND * max(sizes)),
+            latency_ms=(min(latencies), BEYOND * max(latencies)),
         )
+
+    def corner(self, item: Measurement | Candidate) -> tuple[float, float]:
+        """Where a size and a latency lie on their axes: 0 is the cheapest, 1 the box's end."""
+        return _along(item.params, self.params), _along(item.latency_ms, self.latency_ms)
+
+    def height(self, accuracy: float) -> float:
+        """Where an accuracy lies on its axis, 0..1."""
+        return max(0.0, accuracy - self.accuracy) / (1 - self.accuracy)
+
+
+def _along(value: float, axis: tuple[float, float]) -> float:
+    low, high = axis
+    return max(0.0, math.log(value / low) / math.log(high / low))
 
 
 def hypervolume(candidates: Iterable[Candidate], reference: Reference) -> float:
-    """Share of the box between `reference` and the ideal corner that the candidates dominate.
+    """Share of the box that the candidates dominate.
 
-    The box spans accuracy 0 to 1, params 0 to the reference's, latency 0 to the reference's.
     A sweep over latency with a staircase in (params, accuracy): O(n²).
     """
-    points = [
-        (c.latency_ms / reference.latency_ms, c.params / reference.params, c.accuracy)
-        for c in Front(candidates).members
-        if c.latency_ms < reference.latency_ms and c.params < reference.params
-    ]
+    points = []
+    for c in Front(candidates).members:
+        size, latency = reference.corner(c)
+        if size < 1 and latency < 1:
+            points.append((latency, size, reference.height(c.accuracy)))
     points.sort()
     volume = 0.0
     for i, (latency, _, _) in enumerate(points):

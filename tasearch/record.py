@@ -22,12 +22,14 @@ class HopUse:
         width: its pupil's.
         epochs: of its recipe; 0 for a loaded teacher.
         trained: epochs done when the trial left it; fewer than `epochs` where it was stopped.
+        accuracy: at its last rung then; None before the first.
     """
 
     key: str
     width: int
     epochs: int
     trained: int
+    accuracy: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class TrialRecord:
         accuracies: of each replicate, where there are several; `accuracy` is their mean.
         reason: why it failed or was pruned.
         audit: set where the rule would have stopped it.
+        free: whether it is an assistant of the chain proposed before it, and cost nothing more.
     """
 
     number: int
@@ -59,6 +62,7 @@ class TrialRecord:
     accuracies: tuple[float, ...] = ()
     reason: str | None = None
     audit: Audit | None = None
+    free: bool = False
 
     @property
     def label(self) -> str:
@@ -124,33 +128,61 @@ def costs(
 
     Args:
         trials: in any order.
-        samples: of the training part.
+        samples: of the training part, times the replicates.
         measured: by width.
     """
-    uses: list[HopUse] = []
-    furthest: dict[str, HopUse] = {}
-    stopped: dict[str, HopUse] = {}
+    bill = Bill(samples, measured)
     for trial in trials:
+        bill.add(trial)
+    return bill.costs
+
+
+class Bill:
+    """The cost of trials that are added one by one.
+
+    Args:
+        samples: of the training part, times the replicates.
+        measured: by width.
+
+    Attributes:
+        paid: see `Costs`.
+        unshared: see `Costs`.
+    """
+
+    def __init__(self, samples: int, measured: Mapping[int, Measurement]) -> None:
+        self._samples, self._measured = samples, measured
+        self._furthest: dict[str, int] = {}  # epochs of each hop
+        self._stopped: dict[str, HopUse] = {}
+        self.unshared = 0.0
+        self._uses = 0
+        self.paid = 0.0
+
+    def add(self, trial: TrialRecord) -> None:
         needed = [use for use in trial.hops if use.epochs]
-        uses += needed
+        if trial.free:  # its chain's, which has them already
+            return
+        self._uses += len(needed)
         for use in needed:
-            known = furthest.get(use.key)
-            if known is None or use.trained > known.trained:
-                furthest[use.key] = use
+            before = self._furthest.get(use.key, 0)
+            self._furthest[use.key] = max(before, use.trained)
+            self.paid += self._flops(use.width, max(0, use.trained - before))
+            self.unshared += self._flops(use.width, use.trained)
         if trial.state == "pruned":
-            stopped[needed[-1].key] = needed[-1]
+            self._stopped[needed[-1].key] = needed[-1]
 
-    def flops(width: int, epochs: int) -> float:
-        return training_flops(width, epochs, samples, measured)
+    @property
+    def costs(self) -> Costs:
+        spared = sum(
+            self._flops(use.width, use.epochs - self._furthest[key])
+            for key, use in self._stopped.items()
+        )
+        return Costs(
+            paid=self.paid,
+            unshared=self.unshared,
+            unpruned=self.paid + spared,
+            hops=len(self._furthest),
+            uses=self._uses,
+        )
 
-    paid = sum(flops(u.width, u.trained) for u in furthest.values())
-    spared = sum(
-        flops(use.width, use.epochs - furthest[key].trained) for key, use in stopped.items()
-    )
-    return Costs(
-        paid=paid,
-        unshared=sum(flops(u.width, u.trained) for u in uses),
-        unpruned=paid + spared,
-        hops=len(furthest),
-        uses=len(uses),
-    )
+    def _flops(self, width: int, epochs: int) -> float:
+        return training_flops(width, epochs, self._samples, self._measured)

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from tasearch.chain import canonical_json
 from tasearch.errors import RunError, first_line
-from tasearch.front import Measurement
+from tasearch.front import Measurement, Reference
 from tasearch.store import Store, no_room, write_atomic
 from tasearch.study import Study
 
@@ -56,6 +56,27 @@ class Snapshot:
     setup: Mapping[str, Any]
     modes: Mapping[int, str]
     device: str
+
+    @property
+    def classes(self) -> int:
+        return int(self.setup["num_classes"])
+
+    @property
+    def candidates(self) -> dict[int, Measurement]:
+        """Of the widths within the budget but the teacher's, students' and assistants'."""
+        budget = self.study.limits()
+        within = {w: self.measured[w] for w in self.study.widths[1:]}
+        return {width: m for width, m in within.items() if budget.admits(m)}
+
+    @property
+    def reference(self) -> Reference:
+        """The box that this run's hypervolume is measured in."""
+        return Reference.of(self.candidates.values(), classes=self.classes)
+
+    @property
+    def trained_samples(self) -> int:
+        """Samples of an epoch, over all replicates."""
+        return self.samples * self.study.search.replicates
 
 
 class RunDir:
@@ -207,6 +228,15 @@ class RunDir:
                 stream.write((b"\n" if torn else b"") + line.encode())
         except OSError as error:
             raise no_room(file, error) from None
+
+    def seconds(self) -> float:
+        """That searches of this run took so far, as far as events.jsonl tells."""
+        spent = start = last = 0.0
+        for event in self.events():
+            if event["event"] == "search":
+                spent, start = spent + last - start, event["time"]
+            last = event["time"]
+        return spent + last - start
 
     def events(self) -> list[dict[str, Any]]:
         """The lines of events.jsonl; one that a kill tore is left out."""

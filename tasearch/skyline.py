@@ -5,26 +5,38 @@ Notation, all accuracies in 0..1:
     a[i]    accuracy of the student at rung i (its last rung is its final accuracy)
     g[i]    what finished students gained from rung i to their end
     s       skyline: the best final accuracy among finished students no larger and no slower
+    noise   standard deviation of a final accuracy over repetitions
 
-A student stops at rung i when a[i] + quantile(g[i]) + margin < s: even an unusually late bloomer
-would end below what a smaller and faster student has reached already. Ordinary rules compare
-students at the same rung and so cut large, slow learners that would have reached the front.
+A student stops at rung i when a[i] + quantile(g[i]) + margin * noise < s: even an unusually late
+bloomer would end below what a smaller and faster student has reached already. Ordinary rules
+compare students at the same rung and so cut large, slow learners that would have reached the front.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import variance
 
 ROUNDING = 1e-9  # sums of accuracies that are equal differ by less
+BEND = 6.0  # variance of a - 2b + c, over that of each of three independent values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A student that was trained to the end: accuracy at each rung, and what it costs."""
+    """A student that was trained to the end.
+
+    Args:
+        curve: accuracy at each rung, mean over replicates.
+        accuracies: of each replicate at the end.
+        params: its size.
+        latency_ms: its latency.
+    """
 
     curve: tuple[float, ...]
+    accuracies: tuple[float, ...]
     params: int
     latency_ms: float
 
@@ -43,25 +55,16 @@ class Bar:
     margin: float
     skyline: float
 
+    def reach(self, accuracy: float) -> float:
+        """Upper bound of the final accuracy of a student that has this one at the rung."""
+        return accuracy + self.gain + self.margin
 
-def falls_short(accuracy: float, bar: Bar) -> bool:
-    """Whether a student of this accuracy at a rung cannot reach the skyline."""
-    return accuracy + bar.gain + bar.margin < bar.skyline - ROUNDING
+    def stops(self, accuracy: float) -> bool:
+        """Whether a student of this accuracy at the rung cannot reach the skyline."""
+        return self.reach(accuracy) < self.skyline - ROUNDING
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What the rule found at one rung.
-
-    Args:
-        prune: whether the student cannot reach the front.
-        reach: upper bound of its final accuracy; None without enough evidence.
-        skyline: the accuracy to reach; None where nothing smaller and faster has finished.
-    """
-
-    prune: bool
-    reach: float | None
-    skyline: float | None
+Bars = tuple[Bar | None, ...]  # of each rung but the last; None where nothing is known to ask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,7 @@ class Skyline:
 
     Args:
         quantile: of the gains of finished students; 1 takes the largest gain seen.
-        margin: added to the bound against noise, in accuracy.
+        margin: added to the bound against noise, in standard deviations.
         evidence: finished students that it takes before any other is stopped.
     """
 
@@ -78,40 +81,64 @@ class Skyline:
     margin: float
     evidence: int
 
-    def judge(
-        self,
-        curve: Sequence[float],
-        *,
-        params: int,
-        latency_ms: float,
-        finished: Sequence[Finished],
-    ) -> Judgement:
-        """Judge a student by its curve so far.
 
-        Args:
-            curve: accuracy at its rungs so far, at least one.
-            params: its size.
-            latency_ms: its latency.
-            finished: students that reached their end, with the same rungs.
-        """
-        bar = self.bar(len(curve) - 1, params=params, latency_ms=latency_ms, finished=finished)
-        if bar is None:
-            return Judgement(prune=False, reach=None, skyline=None)
-        reach = curve[-1] + bar.gain + bar.margin
-        return Judgement(prune=falls_short(curve[-1], bar), reach=reach, skyline=bar.skyline)
+class Evidence:
+    """Finished students, as the rule needs them: adding one and asking take O(students) at worst.
 
-    def bar(
-        self, rung: int, *, params: int, latency_ms: float, finished: Sequence[Finished]
-    ) -> Bar | None:
-        """What a rung (from 0) asks of a student; None where nothing is known to ask."""
-        rivals = [
-            f.curve[-1] for f in finished if f.params <= params and f.latency_ms <= latency_ms
-        ]
-        gains = sorted(f.curve[-1] - f.curve[rung] for f in finished if len(f.curve) > rung)
-        if not rivals or len(gains) < max(self.evidence, 1):
-            return None
-        gain = gains[max(0, math.ceil(self.quantile * len(gains)) - 1)]
-        return Bar(gain=gain, margin=self.margin, skyline=max(rivals))
+    Args:
+        rule: what to ask of others.
+    """
+
+    def __init__(self, rule: Skyline) -> None:
+        self._rule = rule
+        self._gains: dict[int, list[list[float]]] = {}  # by number of rungs: of each, sorted
+        self._best: dict[tuple[int, float], float] = {}  # accuracy by params and latency
+        self._variances = 0.0  # summed
+        self._noted = 0
+
+    def add(self, student: Finished) -> None:
+        curve, end = student.curve, student.curve[-1]
+        gains = self._gains.setdefault(len(curve), [[] for _ in curve])
+        for found, accuracy in zip(gains, curve, strict=True):
+            bisect.insort(found, end - accuracy)
+        size = student.params, student.latency_ms
+        self._best[size] = max(end, self._best.get(size, 0.0))
+        spread = _spread(student)
+        if spread is not None:
+            self._variances += spread
+            self._noted += 1
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a final accuracy: between replicates, whose mean it is; of single
+        ones, how much their curves jump about at the end."""
+        return math.sqrt(self._variances / self._noted) if self._noted else 0.0
+
+    def skyline(self, *, params: int, latency_ms: float) -> float | None:
+        """The best accuracy of a student no larger and no slower, if there is one."""
+        rivals = [a for (p, t), a in self._best.items() if p <= params and t <= latency_ms]
+        return max(rivals, default=None)
+
+    def bars(self, rungs: int, *, params: int, latency_ms: float) -> Bars:
+        """What each of so many rungs, but the last, asks of a student of this size and latency."""
+        skyline = self.skyline(params=params, latency_ms=latency_ms)
+        gains = self._gains.get(rungs, [])
+        enough = bool(gains) and len(gains[0]) >= max(self._rule.evidence, 1)
+        if skyline is None or not enough:
+            return (None,) * (rungs - 1)
+        place = max(0, math.ceil(self._rule.quantile * len(gains[0])) - 1)
+        margin = self._rule.margin * self.noise
+        return tuple(Bar(gain=found[place], margin=margin, skyline=skyline) for found in gains[:-1])
+
+
+def _spread(student: Finished) -> float | None:
+    """Variance of a final accuracy, as far as one student tells."""
+    if len(student.accuracies) > 1:
+        return variance(student.accuracies) / len(student.accuracies)
+    if len(student.curve) < 3:
+        return None
+    a, b, c = student.curve[-3:]
+    return (a - 2 * b + c) ** 2 / BEND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,59 +156,32 @@ class Audit:
     skyline: float
 
 
+@dataclass(frozen=True, kw_only=True)
 class Watch:
-    """One student under the rule, rung by rung.
+    """One student under the rule.
 
     Args:
-        rule: None lets it run to its end.
-        params: its size.
-        latency_ms: its latency.
-        finished: the students it is measured against.
+        bars: frozen when its trial began; empty to let it run to its end.
         audited: whether to let it run on where the rule would stop it.
     """
 
-    def __init__(
-        self,
-        rule: Skyline | None,
-        *,
-        params: int,
-        latency_ms: float,
-        finished: Sequence[Finished],
-        audited: bool,
-    ) -> None:
-        self._rule, self._audited = rule, audited
-        self._params, self._latency_ms, self._finished = params, latency_ms, finished
-        self.audit: Audit | None = None
-        self.reason = ""
+    bars: Bars
+    audited: bool
 
-    def bars(self, rungs: int) -> tuple[Bar | None, ...]:
-        """What each rung but the last asks, for whoever trains the student; none if it runs on."""
-        if self._rule is None or self._audited:
-            return ()
-        return tuple(
-            self._rule.bar(
-                rung,
-                params=self._params,
-                latency_ms=self._latency_ms,
-                finished=self._finished,
-            )
-            for rung in range(rungs - 1)
-        )
+    @property
+    def binding(self) -> Bars:
+        """For whoever trains the student."""
+        return () if self.audited else self.bars
 
-    def stops(self, curve: Sequence[float]) -> bool:
-        """Judge at the last rung of `curve`; to be asked once at each rung."""
-        if self._rule is None or self.audit is not None:
-            return False
-        found = self._rule.judge(
-            curve, params=self._params, latency_ms=self._latency_ms, finished=self._finished
-        )
-        if not found.prune:
-            return False
-        assert found.reach is not None and found.skyline is not None
-        if self._audited:
-            self.audit = Audit(rung=len(curve) - 1, reach=found.reach, skyline=found.skyline)
-            return False
-        self.reason = (
-            f"could reach {found.reach:.2%} at most, below the skyline of {found.skyline:.2%}"
-        )
-        return True
+    def stop(self, curve: Sequence[float]) -> Audit | None:
+        """The first rung of a curve at which the rule stops the student; of one that is audited,
+        would stop it."""
+        for rung, (bar, accuracy) in enumerate(zip(self.bars, curve, strict=False)):
+            if bar is not None and bar.stops(accuracy):
+                return Audit(rung=rung, reach=bar.reach(accuracy), skyline=bar.skyline)
+        return None
+
+
+def reason(stop: Audit) -> str:
+    """Why a student was stopped, in words."""
+    return f"could reach {stop.reach:.2%} at most, below the skyline of {stop.skyline:.2%}"

@@ -135,8 +135,11 @@ class Space:
             return None
         return self._canonical(assistants, student)
 
-    def _canonical(self, assistants: tuple[Pupil, ...], student: Pupil) -> Chain:
+    def canonical(self, chain: Chain) -> Chain:
         """The chain, with the first edges of the options where they make no difference."""
+        return self._canonical(chain.assistants, chain.student)
+
+    def _canonical(self, assistants: tuple[Pupil, ...], student: Pupil) -> Chain:
         if len(assistants) == 1:
             assistants = (_with_one_teacher(assistants[0], self.assistant_recipes),)
         if not assistants or not assistants[-1].guided:
@@ -157,16 +160,26 @@ class Space:
         assert chain.student.recipe is not None
         return choices | self.student_recipes.choices(chain.student.recipe, "student_")
 
+    def member(self, chain: Chain) -> Choices | None:
+        """The canonical parameters of a chain, if it is one of these."""
+        if not self.min_assistants <= len(chain.assistants) <= self.max_assistants:
+            return None
+        choices = self.choices(chain)
+        if any(value not in self.domains[name] for name, value in choices.items()):
+            return None
+        return choices if self.chain(choices) == chain else None
+
     def baselines(self) -> list[Chain]:
         """The chains without assistants: direct distillation, then labels alone if searched.
 
-        Of every student, widest first, with the first recipe of each loss.
+        Of every student, widest first, with the first recipe of its kind.
         """
         if self.min_assistants:
             return []
+        kinds = {recipe.guided: recipe for recipe in reversed(self.student_recipes.firsts())}
         return [
-            Chain(pupils=(self.teacher, Pupil(width=width, recipe=recipe)))
-            for recipe in self.student_recipes.firsts()
+            Chain(pupils=(self.teacher, Pupil(width=width, recipe=kinds[guided])))
+            for guided in sorted(kinds, reverse=True)
             for width in self.student_widths
         ]
 

@@ -18,7 +18,7 @@ import os
 import secrets
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,15 @@ class HopRecord:
     def curve(self) -> tuple[float, ...]:
         """Mean over the replicates."""
         return tuple(sum(rung) / len(rung) for rung in zip(*self.curves, strict=True))
+
+    def until(self, rung: int) -> HopRecord:
+        """As it was at a rung, counted from 0."""
+        return replace(
+            self,
+            epoch=self.epochs[rung],
+            epochs=self.epochs[: rung + 1],
+            curves=tuple(curve[: rung + 1] for curve in self.curves),
+        )
 
     @property
     def accuracies(self) -> tuple[float, ...]:

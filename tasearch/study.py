@@ -241,7 +241,21 @@ class SearchSection(Section):
     """The search."""
 
     trials: Annotated[int, Field(ge=1)] = key(40, "chains to try, pruned and failed ones included")
-    sampler: str = key("tpe", '"tpe", "nsga2", "random", or "package.module:function"')
+    max_hours: Positive | None = key(
+        None, "of searching, in all; what is begun by then is finished"
+    )
+    max_cost: Positive | None = key(
+        None, "training FLOPs, in all; what is begun by then is finished"
+    )
+    patience: Positive | None = key(
+        None,
+        "stop when spending as much again should raise the hypervolume by less than this share",
+    )
+    sampler: str = key(
+        "ehvi",
+        '"ehvi" (expected gain of hypervolume for its cost), Optuna\'s "tpe", "nsga2", "gp", '
+        '"random", "brute", or "package.module:function"',
+    )
     replicates: Annotated[int, Field(ge=1)] = key(
         1, "times that each chain is trained, with other weights and batches; accuracy is the mean"
     )
@@ -250,8 +264,10 @@ class SearchSection(Section):
     )
     pruner: Literal["skyline", "none"] = key("skyline", "skyline stops what cannot reach the front")
     rungs: Annotated[int, Field(ge=1)] = key(8, "times that a pupil is evaluated and saved")
-    quantile: Share = key(0.9, "of the gains of finished students: how late a bloomer to hope for")
-    margin: Annotated[float, Field(ge=0)] = key(0.01, "added against noise, in accuracy")
+    quantile: Share = key(1.0, "of the gains of finished students: how late a bloomer to hope for")
+    margin: Annotated[float, Field(ge=0)] = key(
+        0.5, "added against noise, in its standard deviations between replicates, or along a curve"
+    )
     evidence: Annotated[int, Field(ge=1)] = key(6, "finished students before any is stopped")
     audit: Share = key(0.1, "share of students to stop that run on, to measure the rule")
 
@@ -368,7 +384,8 @@ class Study(Section):
 
     def identity(self) -> dict[str, Any]:
         """What makes two study files the same study: all but its length, place and room."""
-        unlike: Any = {"root": True, "search": {"trials"}, "training": {"targets_gb"}}
+        length = {"trials", "max_hours", "max_cost", "patience"}
+        unlike: Any = {"root": True, "search": length, "training": {"targets_gb"}}
         values = self.model_dump(mode="json", exclude=unlike)
         flat: dict[str, Any] = {}
         for section, value in values.items():

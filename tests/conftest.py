@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 import tasearch
+from tasearch.record import TrialRecord
 from tasearch.study import Study
 from tasearch.studyfile import parse_study
 
@@ -67,6 +68,11 @@ def rerun(finished: tasearch.Run, tmp_path: Path) -> Any:
         )
 
     return run
+
+
+def proposed(run: tasearch.Run) -> list[TrialRecord]:
+    """The trials but those of assistants, which come along for free."""
+    return [trial for trial in run.trials if not trial.free]
 
 
 def contents(run: tasearch.Run) -> dict[str, bytes]:

@@ -65,8 +65,12 @@ def test_a_run_in_a_pipe_is_plain_lines(finished: tasearch.Run, study_file: Path
     options = ("--runs-dir", folder / "runs", "--latency-from", finished.path)
     text = call("run", study_file, *options, "--trials", 5)
     assert "\x1b" not in text
-    assert sorted(re.findall(r"\[\d/5\] trial (\d): ", text)) == ["0", "1", "2", "3", "4"]
-    assert "[5/5] trial " in text
+    run = tasearch.Run.open(folder / "runs" / "tiny")
+    told = re.findall(r"\[(\d)/5\] trial (\d+): (\w+)", text)
+    assert sorted(int(number) for _, number, _ in told) == [t.number for t in run.trials]
+    free = {int(number) for _, number, state in told if state == "free"}
+    assert free == {t.number for t in run.trials if t.free}
+    assert [done for done, _, state in told if state != "free"] == ["1", "2", "3", "4", "5"]
     assert text.count("  train 16\n") == text.count("  teacher 16: accuracy ") == 1
     assert "finished: 5 trials are done" in text
     again = call("run", study_file, *options, "--trials", 5)
@@ -76,7 +80,8 @@ def test_a_run_in_a_pipe_is_plain_lines(finished: tasearch.Run, study_file: Path
 
 
 def test_a_run_without_one_finished_student_fails(finished: tasearch.Run, study_file: Path) -> None:
-    study_file.write_text(render(tiny(student={"learning_rate": 1e30})))
+    wild = {"learning_rate": 1e30}  # of assistants too, which are students as well
+    study_file.write_text(render(tiny(assistants=wild, student=wild)))
     options = ("--runs-dir", study_file.parent / "runs", "--latency-from", finished.path)
     message = call("run", study_file, *options, code=1)
     assert "error: no student was trained to the end; the last reason: hop 16 → " in message

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from tasearch.errors import NothingFits, StudyError
 from tasearch.front import Budget, Candidate, Front, Measurement, Reference, hypervolume
 
-REFERENCE = Reference(params=10.0, latency_ms=10.0)
+REFERENCE = Reference(accuracy=0.0, params=(1, 2**10), latency_ms=(1, 2**10))
 
 
 def candidate(
@@ -64,7 +65,8 @@ def test_the_front_is_idempotent_and_blind_to_order(
 
 @given(grid)
 def test_hypervolume_is_the_union_of_boxes(found: list[Candidate]) -> None:
-    """Every value of the grid is a whole number of cells, so that cells can be counted."""
+    """On logarithmic axes every value is a whole number of cells, so that cells can be counted."""
+    powers = [replace(c, params=2**c.params, latency_ms=2**c.latency_ms) for c in found]
     cells = 0
     for accuracy in range(10):
         for params in range(10):
@@ -73,13 +75,17 @@ def test_hypervolume_is_the_union_of_boxes(found: list[Candidate]) -> None:
                     c.accuracy * 10 > accuracy and c.params <= params and c.latency_ms <= latency
                     for c in found
                 )
-    assert hypervolume(found, REFERENCE) == pytest.approx(cells / 1000)
+    assert hypervolume(powers, REFERENCE) == pytest.approx(cells / 1000)
 
 
 def test_hypervolume_of_one_candidate_has_a_closed_form() -> None:
-    assert hypervolume([candidate(0.9, 4, 2.5)], REFERENCE) == pytest.approx(0.9 * 0.6 * 0.75)
+    found = [candidate(0.9, 2**4, 2**2.5)]
+    assert hypervolume(found, REFERENCE) == pytest.approx(0.9 * 0.6 * 0.75)
+    guessing = replace(REFERENCE, accuracy=0.1)
+    assert hypervolume(found, guessing) == pytest.approx(0.8 / 0.9 * 0.6 * 0.75)
     assert hypervolume([], REFERENCE) == 0
-    assert hypervolume([candidate(0.9, 11, 2.5)], REFERENCE) == 0
+    assert hypervolume([candidate(0.9, 2**11, 2.5)], REFERENCE) == 0
+    assert hypervolume([candidate(0.05, 2, 2.5)], guessing) == 0
 
 
 @given(grid)
@@ -149,4 +155,6 @@ def test_the_reference_lies_beyond_everything_measured() -> None:
         )
         for w in (1, 2)
     ]
-    assert Reference.of(sizes) == Reference(params=22.0, latency_ms=1.1)
+    assert Reference.of(sizes, classes=10) == Reference(
+        accuracy=0.1, params=(10, 22.0), latency_ms=(0.5, 1.1)
+    )

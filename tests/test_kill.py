@@ -75,6 +75,7 @@ def test_death_at_any_write_changes_nothing(
     study = tiny(search={"trials": 8})
     straight = rerun(study, "straight")
     expected, files, total = facts(straight), contents(straight), writes.count
+    assert any(t.free for t in straight.trials)
     assert total > 100
     rng = random.Random(time.time_ns())  # another sample in every run of the tests
     for number in sorted(rng.sample(range(1, total + 1), KILLED_WRITES)):
@@ -95,6 +96,7 @@ def test_death_at_every_second_moment_still_ends(
     """Killed over and over, each time a little later, in one and the same run."""
     study = tiny(search={"trials": 6})
     straight = rerun(study, "straight")
+    assert any(t.free for t in straight.trials)
     writes = Writes(monkeypatch)
     for deaths in range(200):  # noqa: B007
         writes.count, writes.fatal = 0, 23

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,14 @@ from typer.testing import CliRunner
 import tasearch
 from tasearch.chain import arrows
 from tasearch.cli import app
-from tasearch.front import Reference, hypervolume
+from tasearch.front import hypervolume
 from tasearch.record import HopUse, TrialRecord, costs
 from tasearch.report.figures import figures
-from tasearch.report.info import audit_count, report_info
+from tasearch.report.info import AuditCount, audit_count, report_info
 from tasearch.report.page import render_page
 from tasearch.report.status import duration, status_lines
 from tasearch.skyline import Audit
-from tests.conftest import tiny
+from tests.conftest import proposed, tiny
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -61,7 +63,9 @@ def test_curves_are_the_students_and_pruned_ones_are_short(budgeted: tasearch.Ru
     for curve in report_info(budgeted).curves:
         trial = budgeted.trials[curve.trial]
         assert (curve.epochs, curve.accuracy) == (trial.epochs, trial.curve)
-        assert (len(curve.epochs) < 4) == (curve.kind == "pruned")
+        assert trial.recipe is not None
+        whole = trial.recipe["student"]["epochs"]  # fewer of an assistant
+        assert (curve.epochs[-1] < whole) == (curve.kind == "pruned")
 
 
 def test_progress_rises_to_the_fronts_hypervolume(budgeted: tasearch.Run) -> None:
@@ -71,8 +75,10 @@ def test_progress_rises_to_the_fronts_hypervolume(budgeted: tasearch.Run) -> Non
     assert volumes == sorted(volumes)
     assert paid == sorted(paid)
     assert len(volumes) == len(budgeted.trials)
-    sizes = [budgeted.snapshot.measured[w] for w in (6, 4, 2)]
-    whole = hypervolume(budgeted.front.members, Reference.of(sizes))
+    free = [t.number for t in budgeted.trials if t.free]
+    assert free
+    assert all(paid[number] == paid[number - 1] for number in free)
+    whole = hypervolume(budgeted.front.members, budgeted.snapshot.reference)
     assert volumes[-1] == pytest.approx(whole)
     assert paid[-1] == info.costs.paid
 
@@ -88,7 +94,7 @@ def test_chains_show_the_accuracy_of_every_model(budgeted: tasearch.Run) -> None
 
 
 def use(key: str, width: int, trained: int, epochs: int = 10) -> HopUse:
-    return HopUse(key=key, width=width, epochs=epochs, trained=trained)
+    return HopUse(key=key, width=width, epochs=epochs, trained=trained, accuracy=0.5)
 
 
 def test_costs_count_each_hop_once(finished: tasearch.Run) -> None:
@@ -103,6 +109,12 @@ def test_costs_count_each_hop_once(finished: tasearch.Run) -> None:
     assert found.unshared == 20 * big + 12 * small
     assert found.unpruned == 10 * big + 20 * small
     assert (found.hops, found.uses) == (3, 4)
+
+
+def test_costs_count_every_replicate(rerun: Any) -> None:
+    one, two = (rerun(tiny(search={"replicates": n}), f"{n}", trials=3) for n in (1, 2))
+    assert two.costs.paid == 2 * one.costs.paid
+    assert two.costs.hops == one.costs.hops
 
 
 def test_a_loaded_teacher_costs_no_training(finished: tasearch.Run) -> None:
@@ -124,9 +136,40 @@ def test_audits_are_counted() -> None:
     assert (found.audited, found.wrong) == (2, 1)
 
 
+@pytest.mark.parametrize(("wrong", "audited"), [(0, 10), (1, 12), (3, 3), (7, 40), (0, 0)])
+def test_the_rate_of_wrong_stops_has_an_exact_interval(wrong: int, audited: int) -> None:
+    """At each of its ends, so few or so many would be found in one case of 40."""
+
+    def chance(counts: range, rate: float) -> float:
+        return sum(math.comb(audited, n) * rate**n * (1 - rate) ** (audited - n) for n in counts)
+
+    low, high = AuditCount(audited=audited, wrong=wrong).interval
+    if wrong:
+        assert chance(range(wrong, audited + 1), low) == pytest.approx(0.025)
+    if wrong < audited:
+        assert chance(range(wrong + 1), high) == pytest.approx(0.025)
+    assert (low == 0, high == 1) == (wrong == 0, wrong == audited)
+
+
+def test_an_audit_in_words() -> None:
+    assert AuditCount(audited=0, wrong=0).words == "none ran on to measure the rule"
+    assert AuditCount(audited=12, wrong=1).words == (
+        "12 ran on to measure the rule and 1 reached the skyline: 8% (0% to 38%)"
+    )
+
+
 def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
     lines = dict(status_lines(finished))
-    assert lines["trials"].startswith("10 of 10: ")
+    free = sum(t.free for t in finished.trials)
+    states = Counter(t.state for t in proposed(finished))
+    words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    assert free > 0
+    assert lines["trials"] == (
+        f"10 of 10: {words}; besides, {free} of their assistants are students, for free"
+    )
+    spared = 1 - finished.costs.paid / finished.costs.unpruned
+    words = audit_count(finished.trials).words
+    assert lines["pruning"] == f"spared {spared:.1%}; of those to stop, {words}"
     assert lines["space"] == "18 chains within the budget"
     hops = finished.costs.hops
     assert lines["hops"] == f"{hops} trained, {finished.costs.uses - hops} times reused"

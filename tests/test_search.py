@@ -9,6 +9,7 @@ import pytest
 
 import tasearch
 from tasearch import RunError, StudyError, TrainingError
+from tasearch.record import TrialRecord, costs
 from tasearch.rundir import RunDir
 from tasearch.search.driver import search
 from tasearch.search.events import (
@@ -19,19 +20,17 @@ from tasearch.search.events import (
     HopStarted,
     Notice,
     TrialDone,
+    TrialStarted,
 )
 from tasearch.search.prepare import prepare
 from tasearch.search.sampler import SAMPLERS
 from tasearch.store import Store
-from tests.conftest import contents, tiny
+from tests.conftest import contents, proposed, tiny
 
 
 def facts(run: tasearch.Run) -> list[Any]:
     """All that two equal runs share."""
-    return [
-        (t.number, t.state, t.chain, t.recipe, t.accuracy, t.curve, t.hops, t.reason, t.audit)
-        for t in run.trials
-    ]
+    return [vars(t) for t in run.trials]
 
 
 def test_the_direct_chains_come_first_and_are_never_pruned(finished: tasearch.Run) -> None:
@@ -45,13 +44,19 @@ def test_labels_alone_are_a_baseline_where_they_are_searched(rerun: Any) -> None
     assert [t.recipe["student"]["loss"] for t in run.trials] == ["kd"] * 3 + ["ce"] * 3
 
 
+def recipes(trial: TrialRecord) -> tuple[tuple[int, ...], str]:
+    """What tells chains of a study apart."""
+    return trial.chain, json.dumps(trial.recipe, sort_keys=True)
+
+
 def test_no_chain_is_tried_twice(finished: tasearch.Run) -> None:
-    chains = [t.chain for t in finished.trials]
+    chains = [t.chain for t in proposed(finished)]
     assert len(chains) == len(set(chains)) == 10
+    assert len({recipes(t) for t in finished.trials}) == len(finished.trials)
 
 
 def test_each_lineage_is_trained_once(finished: tasearch.Run) -> None:
-    trials = finished.trials  # a width is trained differently as a student and as an assistant
+    trials = proposed(finished)  # a width is trained otherwise as a student than as an assistant
     ancestors = {t.chain[:end] for t in trials for end in range(1, len(t.chain))}
     students = {t.chain for t in trials if t.state == "complete"}
     store = Store(finished.path)
@@ -63,7 +68,10 @@ def test_each_lineage_is_trained_once(finished: tasearch.Run) -> None:
 
 
 def test_the_study_is_optunas(finished: tasearch.Run) -> None:
-    """Optuna opens it: three objectives, readable parameters, the same front."""
+    """Optuna opens it: three objectives, readable parameters, the same front.
+
+    An assistant has other epochs than students here, so it is no chain of the space.
+    """
     storage = optuna.storages.JournalStorage(
         optuna.storages.journal.JournalFileBackend(str(finished.path / "journal.log"))
     )
@@ -71,6 +79,9 @@ def test_the_study_is_optunas(finished: tasearch.Run) -> None:
     assert study.metric_names == ["accuracy", "params", "latency_ms"]
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
     for trial, record in zip(study.trials, finished.trials, strict=True):
+        assert (trial.params == {}) == record.free
+        if record.free:
+            continue
         chain = [trial.params[f"assistant_{i + 1}"] for i in range(trial.params["assistants"])]
         assert (16, *chain, trial.params["student"]) == record.chain
     best = {tuple(t.values) for t in study.best_trials}
@@ -93,7 +104,8 @@ def test_a_finished_run_trains_nothing_and_a_longer_one_goes_on(rerun: Any) -> N
     assert events == [Finished(reason="5 trials are done", done=5)]
     longer = rerun(tiny(), trials=8)
     straight = rerun(tiny(), "straight", trials=8)
-    assert facts(longer)[:5] == short
+    assert facts(longer)[: len(short)] == short
+    assert len(proposed(longer)) == 8
     assert facts(longer) == facts(straight)
 
 
@@ -102,7 +114,7 @@ def test_an_exhausted_space_ends_the_run_and_says_so(rerun: Any) -> None:
     small = tiny(assistants={"max": 1, "widths": [8]}, student={"widths": [4, 2]})
     run = rerun(small, trials=50, on_event=events.append)
     assert events[-1] == Finished(reason="all 4 chains have been tried", done=4)
-    assert sorted(t.chain for t in run.trials) == [(16, 2), (16, 4), (16, 8, 2), (16, 8, 4)]
+    assert sorted(t.chain for t in proposed(run)) == [(16, 2), (16, 4), (16, 8, 2), (16, 8, 4)]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -114,8 +126,10 @@ def test_every_sampler_covers_the_space_without_a_repeat(rerun: Any, sampler: st
         teacher={"epochs": 1},
     )
     run = rerun(study)
-    chains = [(t.chain, json.dumps(t.recipe, sort_keys=True)) for t in run.trials]
-    assert len(set(chains)) == len(chains) == run.snapshot.space == 39
+    chains = [recipes(t) for t in proposed(run)]
+    assert len(set(chains)) == len(chains)
+    own = [recipes(t) for t in run.trials if t.free and t.chain[-1] == 6]  # a student's width
+    assert len({*chains, *own}) == run.snapshot.space == 39
     plain = [t for t in run.trials if t.recipe["student"]["loss"] == "ce"]
     assert plain
     assert all(len(t.chain) == 2 and len(t.hops) == 1 for t in plain)
@@ -168,7 +182,7 @@ def test_a_hop_that_fails_fails_its_trials_and_the_search_goes_on(
             f"hop {trial.label}: the loss became nan in epoch 1 of 4 "
             f"(loss 'kd', temperature 4, learning_rate 1e+30)"
         )
-    assert len(run.trials) == 14
+    assert len(proposed(run)) == 14
 
 
 def test_an_assistant_that_fails_is_trained_once_for_all_its_trials(rerun: Any) -> None:
@@ -176,7 +190,9 @@ def test_an_assistant_that_fails_is_trained_once_for_all_its_trials(rerun: Any) 
     events: list[Any] = []
     run = rerun(study, on_event=events.append)
     failed = [t for t in run.trials if t.state == "failed"]
-    assert {t.chain for t in failed} == {(16, 8, w) for w in (6, 4, 2)}
+    assert {t.chain for t in failed if not t.free} == {(16, 8, w) for w in (6, 4, 2)}
+    assert [t.chain for t in failed if t.free] == [(16, 8)]
+    assert events[-1].reason == "all 6 chains have been tried; 3 failed"
     assert [e.label for e in events if isinstance(e, HopStarted)].count("16 → 8") == 1
 
 
@@ -497,11 +513,160 @@ def test_events_tell_the_whole_story(rerun: Any) -> None:
     events: list[Any] = []
     run = rerun(tiny(), trials=6, on_event=events.append)
     done = [e for e in events if isinstance(e, TrialDone)]
-    assert [e.record for e in done] == run.trials[:6]
-    assert [e.done for e in done] == [1, 2, 3, 4, 5, 6]
+    assert sorted((e.record for e in done), key=lambda t: t.number) == run.trials
+    assert [e.record for e in done if not e.record.free] == proposed(run)
+    assert [e.done for e in done if not e.record.free] == [1, 2, 3, 4, 5, 6]
+    behind = 0
+    for event in done:  # a free one does not count
+        behind += not event.record.free
+        assert (event.done, event.trials) == (behind, 6)
     started = [(e.label, e.epochs) for e in events if isinstance(e, HopStarted)]
     assert len(started) == len(set(started))
     assert any(isinstance(e, HopReused) for e in events)
     assert all(
         e.accuracy is None or 0 <= e.accuracy <= 1 for e in events if isinstance(e, EpochDone)
     )
+
+
+# Assistants as students
+
+
+ALIKE: dict[str, Any] = {  # an assistant is trained as a student is, so its chain is in the space
+    "assistants": {"widths": [12, 8, 6], "epochs": 4},
+    "student": {"widths": [8, 6, 4, 2]},
+}
+STRICT = {"quantile": 0.0, "margin": 0.0, "evidence": 1, "audit": 0.0}
+
+
+def claims(run: tasearch.Run) -> dict[str, tuple[int, int]]:
+    """Of each assistant's hop: index of the proposal that asked for it first, and its width."""
+    found: dict[str, tuple[int, int]] = {}
+    for index, trial in enumerate(proposed(run)):
+        for use in trial.hops[:-1]:
+            if use.width != run.snapshot.study.teacher.width:
+                found.setdefault(use.key, (index, use.width))
+    return found
+
+
+@pytest.mark.parametrize("sections", [{}, ALIKE, {**ALIKE, "search": STRICT}])
+@pytest.mark.parametrize("lookahead", [1, 8])
+def test_each_assistant_is_a_student_for_free(
+    rerun: Any, sections: dict[str, Any], lookahead: int
+) -> None:
+    search = {**sections.get("search", {}), "trials": 30, "lookahead": lookahead}
+    run = rerun(tiny(**{**sections, "search": search}))
+    store, trials = Store(run.path), run.trials
+    free = [t for t in trials if t.free]
+    assert free
+    own = {t.hops[-1].key: t for t in free}
+    assert len(own) == len(free)
+    index = {t.number: i for i, t in enumerate(proposed(run))}
+    students = {t.hops[-1].key: t for t in proposed(run)}
+    for key, (claim, width) in claims(run).items():
+        student = students.get(key)
+        if key not in own:
+            assert student is not None
+            assert student.state == "complete"
+            continue
+        if student is not None and student.state == "complete":  # not over when it was claimed
+            assert index[student.number] > claim - lookahead
+        trial = own[key]
+        assert trial.chain[-1] == width
+        before = next(t for t in reversed(trials[: trial.number]) if not t.free)
+        assert before.number == [*index][claim]
+        assert trial.chain == before.chain[: len(trial.chain)]
+        assert trial.hops == before.hops[: len(trial.hops)]
+        assert trial.recipe is not None
+        assert before.recipe is not None
+        assert trial.recipe["student"]["epochs"] == before.recipe["assistants"]["epochs"]
+        record = store.record("hops", key)
+        assert record is not None
+        assert trial.state == "complete"
+        assert (trial.accuracy, trial.curve) == (record.curve[-1], record.curve)
+        assert trial.audit is None
+    assert {*own} <= {*claims(run)}
+
+
+def test_a_free_trial_costs_nothing(finished: tasearch.Run) -> None:
+    snapshot = finished.snapshot
+    without = costs(proposed(finished), snapshot.trained_samples, snapshot.measured)
+    assert any(t.free for t in finished.trials)
+    assert finished.costs.hops == without.hops
+    assert finished.costs.paid == without.paid
+    assert finished.costs.unpruned == without.unpruned
+
+
+def test_a_chain_that_was_a_free_trial_is_not_proposed_again(rerun: Any, tmp_path: Path) -> None:
+    """The first proposal after the direct chains has two assistants; the others are random."""
+    (tmp_path / "own.py").write_text(
+        "import optuna\n"
+        "class Sampler(optuna.samplers.RandomSampler):\n"
+        "    def sample_relative(self, study, trial, search_space):\n"
+        "        return {'assistants': 2, 'assistant_1': 12, 'assistant_2': 8, 'student': 2}\n"
+        "def sampler(seed):\n"
+        "    return Sampler(seed=seed)\n"
+    )
+    study = tiny(**ALIKE, search={"sampler": "own:sampler", "pruner": "none", "lookahead": 1})
+    events: list[Any] = []
+    run = rerun(study.model_copy(update={"root": str(tmp_path)}), trials=50, on_event=events.append)
+    assert [(t.chain, t.free) for t in run.trials[4:7]] == [
+        ((16, 12, 8, 2), False),
+        ((16, 12), True),
+        ((16, 12, 8), True),
+    ]
+    within = [t.chain for t in run.trials if t.chain != (16, 12)]
+    assert len(within) == len(set(within)) == run.snapshot.space == 20
+    done = len(proposed(run))
+    assert done < 20
+    assert events[-1] == Finished(reason="all 20 chains have been tried", done=done)
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(run.path / "journal.log"))
+    )
+    trials = optuna.load_study(study_name="tiny", storage=storage).trials
+    assert trials[5].params == {}
+    assert trials[6].params == {"assistants": 1, "assistant_1": 12, "assistant_2": 0, "student": 8}
+
+
+def test_assistants_over_the_budget_are_no_students(finished: tasearch.Run, rerun: Any) -> None:
+    limit = finished.snapshot.measured[8].params
+    run = rerun(tiny(budget={"max_params": limit}), trials=18)
+    assert {width for _, width in claims(run).values()} == {12, 8, 6}
+    assert {t.chain[-1] for t in run.trials if t.free} == {8, 6}
+    assert {t.hops[-1].key for t in run.trials if t.free} == {
+        key for key, (_, width) in claims(run).items() if width <= 8
+    }
+
+
+def test_a_cut_after_any_trial_changes_nothing(rerun: Any, tmp_path: Path) -> None:
+    """In one run, again and again: after each start and each end of a trial."""
+    study = tiny(**ALIKE, search={**STRICT, "trials": 12, "lookahead": 3})
+    straight = rerun(study, "straight")
+    assert any(t.free for t in straight.trials)
+    assert {t.state for t in straight.trials} == {"complete", "pruned"}
+    seen: set[tuple[str, int]] = set()
+    for cuts in range(99):  # noqa: B007
+        events = tasearch.steps(study, runs_dir=tmp_path / "cut", latency_from=straight.path)
+        for event in events:
+            if isinstance(event, TrialStarted | TrialDone):
+                started = isinstance(event, TrialStarted)
+                moment = type(event).__name__, event.number if started else event.record.number
+                if moment not in seen:
+                    seen.add(moment)
+                    break
+        else:
+            break
+        events.close()
+    assert cuts == len(straight.trials) + 12
+    cut = tasearch.Run.open(tmp_path / "cut" / "tiny")
+    assert facts(cut) == facts(straight)
+    assert contents(cut) == contents(straight)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_free_trials_are_the_same_whoever_trains(rerun: Any, sampler: str) -> None:
+    search = {**STRICT, "trials": 12, "lookahead": 3, "sampler": sampler}
+    study = tiny(**ALIKE, search=search)
+    one, three = rerun(study, "one"), rerun(study, "three", workers=3)
+    assert any(t.free for t in one.trials)
+    assert facts(one) == facts(three)
+    assert contents(one) == contents(three)

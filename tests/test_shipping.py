@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from safetensors.torch import save_file
 
 import tasearch
 from tasearch import shipping
+from tasearch.chain import Pupil
 from tasearch.data import load_data, load_test
 from tasearch.errors import ExportError, NothingFits, RunError, StoreError
-from tasearch.shipping import FILES
+from tasearch.search.prepare import make_space
+from tasearch.search.trials import chain_of
+from tasearch.shipping import FILES, pinned
 from tasearch.studyfile import load_study
-from tests.conftest import contents, tiny
+from tests.conftest import contents, proposed, tiny
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +85,45 @@ def test_onnx_runtime_agrees_with_torch(cnn: tasearch.Run, folder: Path) -> None
         assert np.abs(logits - expected[:batch]).max() < 1e-4
 
 
+@pytest.mark.parametrize("width", [16, 4])
 def test_the_chain_file_ends_in_the_same_weights(
-    cnn: tasearch.Run, folder: Path, tmp_path: Path
+    cnn: tasearch.Run, tmp_path: Path, width: int
 ) -> None:
-    study = load_study(folder / "chain.toml")
-    again = tasearch.run(study, runs_dir=tmp_path)
-    (trial,) = again.trials
-    assert trial.chain == cnn.best().chain
-    assert trial.accuracy == cnn.best().accuracy
+    """Of an assistant, which is the best of all, and of a student with assistants."""
+    limit = cnn.snapshot.measured[width].params
+    found = tasearch.export(cnn, tmp_path / "out", max_params=limit)
+    assert cnn.trials[found.trial].free == (width == 16)
+    again = tasearch.run(load_study(tmp_path / "out" / "chain.toml"), runs_dir=tmp_path)
+    (trial,) = proposed(again)
+    assert trial.chain == found.chain
+    assert trial.accuracy == found.accuracy
     mine, theirs = contents(again), contents(cnn)
     assert {name: theirs[name] for name in mine} == mine
     assert sum(name.startswith("hops/") for name in mine) == len(trial.chain)
+
+
+def test_the_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path) -> None:
+    """Assistants as students too, whose epochs, drop and other options are not a student's."""
+    options = {"loss": ["kd", "ce"], "edges": ["dense", "serial"]}
+    run = rerun(
+        tiny(
+            assistants={"temperature": 2.0, "drop": 0.5, **options},
+            student={"temperature": [4.0, 8.0], **options},
+            search={"trials": 30},
+        )
+    )
+    trials = [t for t in run.trials if t.state == "complete"]
+    kinds = {(t.free, len(t.hops)) for t in trials}
+    assert kinds >= {(False, 1), (False, 2), (False, 3), (True, 1), (True, 2)}
+    teacher = Pupil(width=16, recipe=run.snapshot.study.teacher_recipe())
+    for trial in trials:
+        built: Any = SimpleNamespace(run=run, trial=trial)
+        (chain,) = make_space(pinned(built, tmp_path), teacher, run.snapshot.measured)
+        theirs = chain_of(vars(trial), teacher).hop().lineage
+        mine = chain.hop().lineage
+        assert [p.essence(i) for i, p in enumerate(mine)] == [
+            p.essence(i) for i, p in enumerate(theirs)
+        ], trial.label
 
 
 def test_the_cards_snippets_run(folder: Path) -> None:

@@ -64,6 +64,9 @@ MISTAKES = {
     "[teacher]\nlearning_rate = nan": (
         "teacher.learning_rate: should be a finite number, found NaN"
     ),
+    "[search]\nmax_hours = 0": "search.max_hours: should be greater than 0, found 0",
+    '[search]\nmax_cost = "x"': 'search.max_cost: should be a valid number, found "x"',
+    "[search]\npatience = -0.1": "search.patience: should be greater than 0, found -0.1",
     '[search]\npruner = "a"': "search.pruner: should be 'skyline' or 'none', found \"a\"",
     '[data]\nsource = "npz"': 'data.path: is required with source = "npz"',
     "[model]\nmultiplier = 0.5": ("model.multiplier: goes with family = \"resnet\", found 'cnn'"),
@@ -164,8 +167,9 @@ def test_a_root_that_is_no_path(tmp_path: Path) -> None:
 
 
 def test_length_and_place_do_not_make_another_study() -> None:
+    limits = {"trials": 4, "max_hours": 2.5, "max_cost": 1e15, "patience": 0.01}
     a = parse_study({"search": {"trials": 3}, "root": "/a"})
-    b = parse_study({"search": {"trials": 4}, "root": "/b"})
+    b = parse_study({"search": limits, "root": "/b"})
     assert a.identity() == b.identity()
     assert a.identity() != parse_study({"seed": 1}).identity()
     full, half = ({"family": "resnet", "multiplier": m} for m in (1, 0.5))

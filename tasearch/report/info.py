@@ -6,10 +6,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scipy.special import betaincinv
+
 from tasearch.chain import arrows
-from tasearch.front import Budget, Candidate, Front, Measurement, Reference, hypervolume
-from tasearch.record import Costs, TrialRecord, candidates, costs
+from tasearch.front import Budget, Candidate, Front, Measurement, hypervolume
+from tasearch.record import Bill, Costs, TrialRecord, candidates
+from tasearch.rundir import Snapshot
 from tasearch.search.results import Run
+
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,26 @@ class AuditCount:
     audited: int
     wrong: int
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the false-prune rate, 95 % (Clopper and Pearson, 1934)."""
+        wrong, right, tail = self.wrong, self.audited - self.wrong, (1 - CONFIDENCE) / 2
+        low = float(betaincinv(wrong, right + 1, tail)) if wrong else 0.0
+        high = float(betaincinv(wrong + 1, right, 1 - tail)) if right else 1.0
+        return low, high
+
+    @property
+    def words(self) -> str:
+        """`12 ran on to measure the rule, 1 of them reached its skyline: 8% (0% to 38%)`."""
+        if not self.audited:
+            return "none ran on to measure the rule"
+        low, high = self.interval
+        rate = self.wrong / self.audited
+        return (
+            f"{self.audited} ran on to measure the rule and {self.wrong} reached the skyline: "
+            f"{rate:.0%} ({low:.0%} to {high:.0%})"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
@@ -117,7 +142,7 @@ def report_info(run: Run) -> Info:
             for t in trials
             if t.number in kinds and t.curve
         ),
-        progress=tuple(_progress(trials, snapshot.samples, measured)),
+        progress=tuple(_progress(trials, snapshot)),
         chains={c.trial: _links(c, run) for c in front.members},
         costs=run.costs,
         audit=audit_count(trials),
@@ -209,18 +234,14 @@ def _others(run: Run) -> list[Point]:
     return points
 
 
-def _progress(
-    trials: list[TrialRecord], samples: int, measured: Mapping[int, Measurement]
-) -> list[Step]:
-    reference = Reference.of(
-        [measured[t.chain[-1]] for t in trials if t.chain] or [*measured.values()]
-    )
+def _progress(trials: list[TrialRecord], snapshot: Snapshot) -> list[Step]:
+    measured, reference = snapshot.measured, snapshot.reference
     steps: list[Step] = []
     members: tuple[Candidate, ...] = ()
     volume = 0.0
-    done: list[TrialRecord] = []
+    bill = Bill(snapshot.trained_samples, measured)
     for trial in trials:
-        done.append(trial)
+        bill.add(trial)
         if trial.state not in ("complete", "pruned", "failed"):
             continue
         grown = Front([*members, *candidates([trial], measured)]).members
@@ -229,7 +250,7 @@ def _progress(
         steps.append(
             Step(
                 trial=trial.number,
-                cost=costs(done, samples, measured).paid,
+                cost=bill.paid,
                 hypervolume=volume,
             )
         )

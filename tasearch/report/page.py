@@ -53,8 +53,8 @@ def _cards(info: Info) -> list[tuple[str, str, str]]:
         (f"{pruned:.1%}", "saved by pruning", f"{states.get('pruned', 0)} students stopped early"),
         (
             audit,
-            "wrong, of those audited",
-            "students to stop that ran on and reached their skyline",
+            "wrongly stopped, of those audited",
+            _rate(info),
         ),
         (
             str(states.get("complete", 0)),
@@ -62,6 +62,13 @@ def _cards(info: Info) -> list[tuple[str, str, str]]:
             f"{states.get('failed', 0)} trials failed",
         ),
     ]
+
+
+def _rate(info: Info) -> str:
+    if not info.audit.audited:
+        return "no student to stop ran on to measure the rule"
+    low, high = info.audit.interval
+    return f"a rate of {low:.0%} to {high:.0%}, with 95% confidence"
 
 
 def _card(value: str, name: str, meaning: str) -> str:

@@ -13,7 +13,7 @@ OVER = ("complete", "pruned", "failed")
 def status_lines(run: Run) -> list[tuple[str, str]]:
     """Name and value of each line of `tasearch status`."""
     trials, costs = run.trials, run.costs
-    states = Counter(trial.state for trial in trials)
+    states = Counter(trial.state for trial in trials if not trial.free)
     over = sum(states[state] for state in OVER)
     events = run.directory.events()
     target = next((e["trials"] for e in reversed(events) if e["event"] == "search"), over)
@@ -22,6 +22,9 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     if states["running"] and not run.directory.busy:
         states["interrupted"] = states.pop("running")
     words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    free = sum(trial.free and trial.state == "complete" for trial in trials)
+    if free:
+        words += f"; besides, {free} of their assistants are students, for free"
     teacher = teacher_accuracy(run)
     shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
     spared = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
@@ -32,7 +35,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
         ("hops", f"{costs.hops} trained, {costs.uses - costs.hops} times reused"),
         ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
-        ("pruning", f"spared {spared:.1%}; {audit.audited} audited, {audit.wrong} of them wrongly"),
+        ("pruning", f"spared {spared:.1%}; of those to stop, {audit.words}"),
         ("time", f"{duration(seconds)} of training, {_left(seconds, over, target, run)}"),
         ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
     ]

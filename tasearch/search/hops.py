@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
+from typing import Protocol
 
-from tasearch.chain import Hop
+from tasearch.chain import Hop, Pupil
 from tasearch.record import HopUse
 from tasearch.search.events import EpochDone, Event, HopDone, HopStarted, HopStopped, Notice
 from tasearch.search.prepare import Prepared
-from tasearch.skyline import Bar
+from tasearch.skyline import Bars
 from tasearch.store import HopRecord
 from tasearch.train import Task, Trainer
 from tasearch.train.engine import Engine, Here, Pool
@@ -22,32 +23,60 @@ from tasearch.train.worker import training_setup
 HARDLY = 1.5  # times chance
 
 
+class Archive(Protocol):
+    """What has been trained: a `Trainer`, or a table of results.
+
+    Attributes:
+        replicates: numbers of the repetitions of each hop.
+    """
+
+    @property
+    def replicates(self) -> Sequence[int]: ...
+
+    def key(self, hop: Hop) -> str:
+        """Names a hop."""
+
+    def finished(self, hop: Hop) -> bool:
+        """Whether a hop is stored and whole."""
+
+    def saved(self, hop: Hop) -> HopRecord | None:
+        """What is stored of a hop, finished or not."""
+
+    def companions(self, hop: Hop) -> Hashable:
+        """What hops have in common that may train together; None for one that may not."""
+
+
 class Hops:
-    """Hops of one run whose lock is held, and the engine that trains them.
+    """Hops, and the engine that trains them.
 
     Args:
-        prepared: the run, and who trains.
+        archive: of what is stored.
+        make_engine: called once there is something to train.
+        teacher: of all chains.
+        chance: accuracy of guessing.
+        log: told of each start and end.
+        warnings: from the archive, not yet told.
 
     Attributes:
         failed: hop to reason: not tried again.
     """
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared, self._run = prepared, prepared.run
-        self._chance = 1 / prepared.data.num_classes
-        self._teacher = prepared.models.teacher()
-        self._warnings: list[str] = []  # not yet told
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        make_engine: Callable[[], Engine],
+        teacher: Pupil,
+        chance: float,
+        log: Callable[..., None],
+        warnings: list[str],
+    ) -> None:
+        self._archive, self._make_engine, self._log = archive, make_engine, log
+        self._teacher, self._chance = teacher, chance
+        self._warnings = warnings
         self._warned: set[str] = set()
-        self._store = self._run.store(self._warn)
-        self.trainer = Trainer(
-            study=prepared.snapshot.study,
-            models=prepared.models,
-            data=prepared.data,
-            store=self._store,
-            device=prepared.device,
-            modes=prepared.snapshot.modes,
-        )
         self._engine: Engine | None = None
+        self._keys: dict[Hop, str] = {}
         self._training: dict[str, Hop] = {}
         self._begun: dict[str, float] = {}  # when, of those in training
         self._whole: set[str] = set()  # verified on disk
@@ -64,18 +93,19 @@ class Hops:
         return self._made_engine().free
 
     def key(self, hop: Hop) -> str:
-        return self.trainer.key(hop)
+        if hop not in self._keys:
+            self._keys[hop] = self._archive.key(hop)
+        return self._keys[hop]
 
     def saved(self, hop: Hop) -> HopRecord | None:
-        """What the store knows of a hop, finished or not."""
-        return self.trainer.saved(hop)
+        """What is stored of a hop, finished or not."""
+        return self._archive.saved(hop)
 
     def has(self, hop: Hop) -> bool:
         """Whether a hop is finished and whole."""
         key = self.key(hop)
-        if key not in self._whole and key not in self._training and self._store.has(key):
+        if key not in self._whole and key not in self._training and self._archive.finished(hop):
             self._whole.add(key)
-            self._store.drop("partial", key)  # a kill may have come between
         return key in self._whole
 
     def can_begin(self, hop: Hop) -> bool:
@@ -92,20 +122,26 @@ class Hops:
         """A hop as a trial used it that left it with this record."""
         epochs = hop.pupil.recipe.epochs if hop.pupil.recipe else 0
         trained = saved.epoch if saved else 0
-        return HopUse(key=self.key(hop), width=hop.pupil.width, epochs=epochs, trained=trained)
+        return HopUse(
+            key=self.key(hop),
+            width=hop.pupil.width,
+            epochs=epochs,
+            trained=trained,
+            accuracy=saved.curve[-1] if saved and saved.curves[0] else None,
+        )
 
     def group(self, hops: Sequence[Hop], most: int) -> list[Hop]:
         """The first of hops that can begin, and those that may train as one wide model with it, as
         long as it has seats."""
         first, *others = hops
-        shared = self.trainer.companions(first)
-        room = min(most, SEATS // len(self.trainer.replicates))
-        if shared is None or room < 2:
+        room = min(most, SEATS // len(self._archive.replicates))
+        shared = self._archive.companions(first) if room > 1 else None
+        if shared is None:
             return [first]
-        fitting = (hop for hop in others if self.trainer.companions(hop) == shared)
+        fitting = (hop for hop in others if self._archive.companions(hop) == shared)
         return [first, *islice(fitting, room - 1)]
 
-    def begin(self, tasks: Mapping[Hop, tuple[Bar | None, ...]]) -> None:
+    def begin(self, tasks: Mapping[Hop, Bars]) -> None:
         """Have the hops of a group trained, with their bars; something is free."""
         found = [Task(key=self.key(hop), hop=hop, bars=bars) for hop, bars in tasks.items()]
         self._training |= {task.key: task.hop for task in found}
@@ -117,7 +153,7 @@ class Hops:
         while not ended:
             for message in self._made_engine().messages():
                 if isinstance(message, Warned):
-                    self._warn(message.text)
+                    self._warnings.append(message.text)
                     yield from self.notices()
                     continue
                 hop, key = self._training[message.key], message.key
@@ -132,7 +168,10 @@ class Hops:
     def notices(self) -> Iterator[Event]:
         """What a person should know and was not told yet."""
         while self._warnings:
-            yield Notice(message=self._warnings.pop(0))
+            message = self._warnings.pop(0)
+            if message not in self._warned:
+                self._warned.add(message)
+                yield Notice(message=message)
 
     def close(self) -> None:
         """End the engine, and note the hops that it leaves unfinished."""
@@ -140,26 +179,18 @@ class Hops:
             self._engine.close()
         for key, begun in self._begun.items():
             seconds = round(time.perf_counter() - begun, 3)
-            self._run.log("stopped", hop=key, seconds=seconds)
+            self._log("stopped", hop=key, seconds=seconds)
         self._begun.clear()
 
     def _made_engine(self) -> Engine:
         """The engine, made when there is something to train."""
         if self._engine is None:
-            prepared, study = self._prepared, self._prepared.snapshot.study
-            devices, threads = prepared.workers, study.training.threads
-            if devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1):
-                self._engine = Here(self.trainer)
-            else:
-                modes, data = dict(prepared.snapshot.modes), prepared.data.fingerprint
-                pool = prepared.pool or Pool(devices, threads)
-                pool.set_up(training_setup(study, self._run.path, modes, data))
-                self._engine = pool
+            self._engine = self._make_engine()
         return self._engine
 
     def _started(self, hop: Hop, message: HopBegun) -> Event:
         key, recipe = message.key, hop.pupil.recipe
-        self._run.log("start", hop=key, label=hop.label, epoch=message.epoch)
+        self._log("start", hop=key, label=hop.label, epoch=message.epoch)
         self._begun[key] = time.perf_counter()
         own = asdict(recipe) if recipe and hop.lineage != (self._teacher,) else None
         return HopStarted(
@@ -175,7 +206,7 @@ class Hops:
         del self._training[key]
         self._begun.pop(key, None)
         words = "failed" if outcome == "memory" else outcome
-        self._run.log(words, hop=key, epoch=ended.epoch, seconds=ended.seconds)
+        self._log(words, hop=key, epoch=ended.epoch, seconds=ended.seconds)
         if outcome == "failed":
             self.failed[key] = ended.reason
         elif outcome == "memory":
@@ -194,7 +225,34 @@ class Hops:
                 f"hardly better than chance; if it was loaded, see teacher.inputs"
             )
 
-    def _warn(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            self._warnings.append(message)
+
+def trained_hops(prepared: Prepared) -> Hops:
+    """Hops of a run whose lock is held, trained in this process or by workers."""
+    study, snapshot = prepared.snapshot.study, prepared.snapshot
+    warnings: list[str] = []
+    trainer = Trainer(
+        study=study,
+        models=prepared.models,
+        data=prepared.data,
+        store=prepared.run.store(warnings.append),
+        device=prepared.device,
+        modes=snapshot.modes,
+    )
+
+    def make_engine() -> Engine:
+        devices, threads = prepared.workers, study.training.threads
+        if devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1):
+            return Here(trainer)
+        pool = prepared.pool or Pool(devices, threads)
+        modes, data = dict(snapshot.modes), prepared.data.fingerprint
+        pool.set_up(training_setup(study, prepared.run.path, modes, data))
+        return pool
+
+    return Hops(
+        archive=trainer,
+        make_engine=make_engine,
+        teacher=prepared.models.teacher(),
+        chance=1 / prepared.data.num_classes,
+        log=prepared.run.log,
+        warnings=warnings,
+    )

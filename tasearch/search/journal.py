@@ -76,6 +76,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         accuracies=tuple(attrs.get("accuracies", ())),
         reason=attrs.get("reason"),
         audit=Audit(**attrs["audit"]) if "audit" in attrs else None,
+        free=bool(attrs.get("free")),
     )
 
 

@@ -11,14 +11,15 @@ from typing import Any, Literal
 import torch
 
 from tasearch import plugins
-from tasearch.chain import Recipe
+from tasearch.chain import Pupil, Recipe
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
 from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, weight_bytes
 from tasearch.models import Models, Standardized
 from tasearch.rundir import RunDir, Snapshot
-from tasearch.search.sampler import make_sampler, try_sampler
+from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
+from tasearch.search.scout import Scout
 from tasearch.space import Space
 from tasearch.study import Study
 from tasearch.train.engine import Pool, worker_devices
@@ -114,8 +115,9 @@ def prepare(
                 modes=_modes(study, models, data, where, runs_dir, latency_from),
                 device=words,
             )
-        space = make_space(study, models, snapshot.measured)
-        try_sampler(space, make)
+        space = make_space(study, models.teacher(), snapshot.measured)
+        if study.search.sampler not in SAMPLERS:
+            try_sampler(space, make(Scout(snapshot, space)))
         undo.pop_all()
     return Prepared(
         run=run,
@@ -224,7 +226,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def make_space(study: Study, models: Models, measured: Mapping[int, Measurement]) -> Space:
+def make_space(study: Study, teacher: Pupil, measured: Mapping[int, Measurement]) -> Space:
     """The chains whose student is within the budget.
 
     Raises:
@@ -236,7 +238,7 @@ def make_space(study: Study, models: Models, measured: Mapping[int, Measurement]
         _refuse(budget, [measured[w] for w in study.student.widths])
     widths = study.assistants.widths if study.assistants.max else ()
     space = Space(
-        teacher=models.teacher(),
+        teacher=teacher,
         assistant_widths=widths,
         student_widths=students,
         min_assistants=study.assistants.min,

@@ -61,4 +61,4 @@ class Run:
 
     @property
     def costs(self) -> Costs:
-        return costs(self.trials, self.snapshot.samples, self.snapshot.measured)
+        return costs(self.trials, self.snapshot.trained_samples, self.snapshot.measured)

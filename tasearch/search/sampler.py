@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.trial import FrozenTrial
 
 from tasearch import plugins
@@ -19,25 +27,69 @@ from tasearch.search.journal import DIRECTIONS
 from tasearch.space import Choices, Space
 from tasearch.study import Study
 
+if TYPE_CHECKING:
+    from tasearch.search.scout import Scout
+
 TRIES = 16  # proposals of the inner sampler before a random chain is taken
 RANDOM_TRIES = 1000  # random choices before the space is walked through
 
 MakeSampler = Callable[[int], BaseSampler]
 
-SAMPLERS: dict[str, MakeSampler] = {
-    "tpe": lambda seed: TPESampler(seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
-    "random": lambda seed: RandomSampler(seed=seed),
+
+class ScoutSampler(BaseSampler):
+    """Proposes the chain that promises most for its cost; see `tasearch.search.scout`.
+
+    Args:
+        scout: who ranks the chains.
+        seed: of choices at random, where it knows of no chain that is left.
+    """
+
+    def __init__(self, scout: Scout, seed: int) -> None:
+        self._scout, self._random = scout, RandomSampler(seed=seed)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {}  # it knows the space
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        seen = study.seen if isinstance(study, _Earlier) else trial.number
+        self._scout.catch_up(trials, seen)
+        best = self._scout.best()
+        return {} if best is None else dict(best.choices)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+SAMPLERS: dict[str, Callable[[Scout], MakeSampler]] = {
+    "ehvi": lambda scout: lambda seed: ScoutSampler(scout, seed),
+    "tpe": lambda scout: lambda seed: TPESampler(seed=seed),
+    "nsga2": lambda scout: lambda seed: NSGAIISampler(seed=seed, population_size=20),
+    "gp": lambda scout: lambda seed: GPSampler(seed=seed),
+    "random": lambda scout: lambda seed: RandomSampler(seed=seed),
+    "brute": lambda scout: lambda seed: BruteForceSampler(seed=seed),
 }
 
 
-def make_sampler(study: Study) -> MakeSampler:
-    """The function behind `search.sampler`, tried once.
+def make_sampler(study: Study) -> Callable[[Scout], MakeSampler]:
+    """The function behind `search.sampler`; the user's own is tried once.
 
     Raises:
         StudyError: where it is none, or makes no sampler.
     """
     name = study.search.sampler
+    if name in SAMPLERS:
+        return SAMPLERS[name]
     make = plugins.resolve(name, SAMPLERS, path="search.sampler", root=study.root)
     try:
         made = make(0)
@@ -51,7 +103,7 @@ def make_sampler(study: Study) -> MakeSampler:
             f"search.sampler: {name!r} should return an Optuna sampler, "
             f"returned {type(made).__name__}"
         )
-    return make
+    return lambda scout: make
 
 
 def try_sampler(space: Space, make: MakeSampler) -> None:
@@ -77,45 +129,48 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 class _Earlier(optuna.Study):
-    """A study as its first trials have left it.
+    """A study as its first trials have left it, those that have parameters.
 
     Args:
         study: whose storage it shares.
-        last: number of the last trial that is seen.
+        seen: so many trials.
     """
 
-    def __init__(self, study: optuna.Study, last: int) -> None:
+    def __init__(self, study: optuna.Study, seen: int) -> None:
         super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._last = last
+        self.seen = seen
 
     def _get_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:
         trials = super()._get_trials(*args, **options)
-        return [trial for trial in trials if trial.number <= self._last]
+        return [trial for trial in trials if trial.number < self.seen and trial.params]
 
 
 class ChainSampler(BaseSampler):
     """Asks an inner sampler until it proposes a chain that was never tried.
 
     The inner sampler is made afresh for each trial from the seed and the trial's number, and sees
-    the trials at least `lookahead` before it, which are over by then. So a proposal depends on
-    nothing else: a run that was killed, or has another number of workers, proposes the same.
+    those trials that the driver says, which are over by then. So a proposal depends on nothing
+    else: a run that was killed, or has another number of workers, proposes the same.
 
     Args:
         space: of canonical chains.
         make: the inner sampler, from a seed.
         seed: the study's.
-        lookahead: trials in flight at once.
     """
 
-    def __init__(self, space: Space, make: MakeSampler, seed: int, lookahead: int = 1) -> None:
+    def __init__(self, space: Space, make: MakeSampler, seed: int) -> None:
         self._space, self._make, self._seed = space, make, seed
-        self._lookahead = lookahead
+        self._seen = 0
         self._distributions = distributions(space)
         self._known: set[str] = set()
 
     def remember(self, choices: Choices) -> None:
         """Never propose these again."""
         self._known.add(canonical_json(choices))
+
+    def see(self, trials: int) -> None:
+        """Let proposals depend on so many trials, the first ones."""
+        self._seen = trials
 
     @property
     def exhausted(self) -> bool:
@@ -131,7 +186,7 @@ class ChainSampler(BaseSampler):
     ) -> dict[str, Any]:
         seed = derived_seed("proposal", self._seed, trial.number) % 2**32
         inner = self._make(seed)
-        study = _Earlier(study, trial.number - self._lookahead)
+        study = _Earlier(study, self._seen)
         fixed = {name: values[0] for name, values in self._space.domains.items()}
         for _ in range(TRIES):
             new = self._new(fixed | self._propose(inner, study, trial, search_space))
@@ -155,6 +210,8 @@ class ChainSampler(BaseSampler):
         trial: FrozenTrial,
         space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
+        trial = copy.copy(trial)
+        trial.params = dict(trial.params)  # the storage has the others
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -163,6 +220,7 @@ class ChainSampler(BaseSampler):
                 for name, distribution in space.items():
                     if name not in values:
                         values[name] = inner.sample_independent(study, trial, name, distribution)
+                    trial.params[name] = values[name]  # by which brute force finds its branch
         except Exception as error:  # a user's sampler may raise anything
             raise StudyError(
                 f"search.sampler: {type(inner).__name__} raised {type(error).__name__}: "

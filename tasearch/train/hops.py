@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tasearch.chain import Hop
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.numerics import cpu_threads
-from tasearch.skyline import Bar, falls_short
+from tasearch.skyline import Bars
 from tasearch.train.lesson import Lesson
 from tasearch.train.loop import Lap, train
 from tasearch.train.messages import (
@@ -37,12 +37,12 @@ class Task:
 
     key: str
     hop: Hop
-    bars: tuple[Bar | None, ...] = ()
+    bars: Bars = ()
 
 
-def train_hop(trainer: Trainer, hop: Hop, bars: Sequence[Bar | None] = ()) -> Iterator[Message]:
+def train_hop(trainer: Trainer, hop: Hop, bars: Bars = ()) -> Iterator[Message]:
     """Train one hop to its end; see `train_hops`."""
-    return train_hops(trainer, [Task(key=trainer.key(hop), hop=hop, bars=tuple(bars))])
+    return train_hops(trainer, [Task(key=trainer.key(hop), hop=hop, bars=bars)])
 
 
 def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
@@ -120,7 +120,7 @@ class _Member:
         if accuracy is None or rung >= len(self.task.bars):
             return False
         bar = self.task.bars[rung]
-        return bar is not None and falls_short(accuracy, bar)
+        return bar is not None and bar.stops(accuracy)
 
 
 def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:

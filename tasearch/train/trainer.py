@@ -153,6 +153,14 @@ class Trainer:
             raise error
         return TrainingError(f"hop {hop.label}: {type(error).__name__}: {first_line(error)}")
 
+    def finished(self, hop: Hop) -> bool:
+        """Whether a hop is stored and whole."""
+        key = self.key(hop)
+        if not self.store.has(key):
+            return False
+        self.store.drop("partial", key)  # a kill may have come between
+        return True
+
     def saved(self, hop: Hop) -> HopRecord | None:
         """What the store knows of a hop, finished or not."""
         key = self.key(hop)

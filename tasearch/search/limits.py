@@ -1,0 +1,66 @@
+"""When a search has done enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from optuna.trial import FrozenTrial
+
+from tasearch.rundir import Snapshot
+from tasearch.search.scout import Scout
+
+HOUR_S = 3600.0
+
+
+class Limits:
+    """The limits of a study besides its number of trials.
+
+    But for hours they depend on the trials that a proposal may depend on, and on those in flight as
+    if they were trained to their ends, so that a search stops at the same trial whoever trains.
+
+    Args:
+        snapshot: of the run.
+        scout: what is known of chains, and of their costs.
+        spent: seconds of earlier searches of this run.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        scout: Scout,
+        *,
+        spent: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._search, self._scout, self._clock = snapshot.study.search, scout, clock
+        self._start = clock() - spent
+
+    def reached(self, trials: Sequence[FrozenTrial], seen: int) -> str:
+        """Why nothing more is to be proposed; empty to go on.
+
+        Args:
+            trials: all of them.
+            seen: so many of the first may be depended on.
+        """
+        search = self._search
+        if search.max_hours is not None and self._hours >= search.max_hours:
+            return f"search.max_hours = {search.max_hours:g} are over"
+        if search.max_cost is None and search.patience is None:
+            return ""
+        self._scout.catch_up(trials, seen)
+        if search.max_cost is not None and self._scout.paid >= search.max_cost:
+            return f"search.max_cost = {search.max_cost:g} training FLOPs are spent"
+        if search.patience is not None:
+            promise = self._scout.promise()
+            if promise is not None and promise < search.patience:
+                return (
+                    f"spending as much again should raise the hypervolume by {promise:.2%}, "
+                    f"below search.patience = {search.patience:g}"
+                )
+        return ""
+
+    @property
+    def _hours(self) -> float:
+        return (self._clock() - self._start) / HOUR_S

@@ -1,0 +1,276 @@
+"""What chains promise: gains against sampling, costs against the bill, and never a chain twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tasearch
+from tasearch.chain import Pupil, canonical_json
+from tasearch.front import Candidate, Measurement, Reference, hypervolume
+from tasearch.record import training_flops
+from tasearch.rundir import Snapshot
+from tasearch.search import scout as scouting
+from tasearch.search.driver import describe_recipes
+from tasearch.search.features import Features
+from tasearch.search.limits import Limits
+from tasearch.search.prepare import make_space
+from tasearch.search.scout import Scout
+from tasearch.search.stairs import Stairs
+from tasearch.search.trials import Trials
+from tasearch.space import Space
+from tests.conftest import tiny
+
+SIZES = {  # params and latency in no common order
+    width: Measurement(
+        width=width, params=params, bytes=4, flops=params, latency_ms=ms, latency_p95_ms=ms
+    )
+    for width, params, ms in ((16, 160, 2.0), (8, 80, 3.0), (4, 40, 1.0), (2, 20, 1.0))
+}
+BOX = Reference.of(SIZES.values(), classes=10)
+
+
+def student(width: int, accuracy: float) -> Candidate:
+    size = SIZES[width]
+    return Candidate(
+        trial=0,
+        chain=(32, width),
+        recipe={},
+        accuracy=accuracy,
+        params=size.params,
+        bytes=size.bytes,
+        latency_ms=size.latency_ms,
+    )
+
+
+found = st.lists(st.tuples(st.sampled_from([*SIZES]), st.floats(0, 1)), max_size=8)
+
+
+def stairs_of(students: list[tuple[int, float]]) -> Stairs:
+    stairs = Stairs(SIZES, BOX)
+    for width, accuracy in students:
+        stairs.add(width, accuracy)
+    return stairs
+
+
+@given(found)
+def test_the_stairs_have_the_hypervolume(students: list[tuple[int, float]]) -> None:
+    whole = hypervolume([student(*s) for s in students], BOX)
+    assert stairs_of(students).volume == pytest.approx(whole, abs=1e-12)
+
+
+@given(found, st.sampled_from([*SIZES]), st.floats(0, 1))
+def test_a_certain_gain_is_the_rise_of_the_hypervolume(
+    students: list[tuple[int, float]], width: int, accuracy: float
+) -> None:
+    stairs = stairs_of(students)
+    (gain,) = stairs.gains(np.array([width]), np.array([accuracy]), np.array([1e-9]))
+    rise = stairs_of([*students, (width, accuracy)]).volume - stairs.volume
+    assert gain == pytest.approx(rise, abs=1e-8)
+
+
+def test_an_uncertain_gain_is_the_mean_over_samples() -> None:
+    students = [(16, 0.9), (4, 0.7), (2, 0.65)]
+    stairs, rng = stairs_of(students), np.random.default_rng(0)
+    for width, mean in ((16, 0.88), (8, 0.8), (4, 0.72), (2, 0.5)):
+        (gain,) = stairs.gains(np.array([width]), np.array([mean]), np.array([0.05]))
+        sampled = np.clip(rng.normal(mean, 0.05, 4000), BOX.accuracy, None)
+        rises = [stairs_of([*students, (width, a)]).volume - stairs.volume for a in sampled]
+        assert gain == pytest.approx(np.mean(rises), abs=5 * np.std(rises) / 4000**0.5)
+
+
+@pytest.fixture(scope="module")
+def snapshot(finished: tasearch.Run) -> Snapshot:
+    study = tiny(student={"loss": ["kd", "ce"]}, assistants={"edges": ["serial", "dense"]})
+    return replace(finished.snapshot, study=study)
+
+
+def space_of(snapshot: Snapshot) -> Space:
+    study = snapshot.study
+    teacher = Pupil(width=study.teacher.width, recipe=study.teacher_recipe())
+    return make_space(study, teacher, snapshot.measured)
+
+
+class Played:
+    """A search whose hops are trained at once, told by hand."""
+
+    def __init__(self, snapshot: Snapshot, space: Space) -> None:
+        self.snapshot, self.space = snapshot, space
+        self.trials = Trials(
+            optuna.create_study(directions=["maximize", "minimize", "minimize"]), space
+        )
+        self.scout = Scout(snapshot, space)
+        self.seen = 0
+
+    def begin(self, choices: Any) -> tuple[Any, Any]:
+        trial, chain = self.trials.ask(choices)
+        self.trials.describe(trial, chain, describe_recipes(chain))
+        return trial, chain
+
+    def end(self, trial: Any, chain: Any, accuracy: float) -> None:
+        uses = [
+            {
+                "key": hop.label,
+                "width": hop.pupil.width,
+                "epochs": hop.pupil.recipe.epochs,
+                "trained": hop.pupil.recipe.epochs,
+                "accuracy": accuracy,
+            }
+            for hop in chain.hops()
+        ]
+        attrs = {"curve": [accuracy / 2, accuracy], "hops": uses}
+        values = (accuracy, 1.0, 1.0)
+        state = optuna.trial.TrialState.COMPLETE
+        self.trials.tell(trial.number, trial._trial_id, attrs, values, state)
+        self.seen = trial.number + 1
+
+    def run(self, choices: Any, accuracy: float) -> None:
+        self.end(*self.begin(choices), accuracy)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        self.scout.catch_up(self.trials.all(), self.seen)
+
+    def start(self) -> None:
+        for chain in self.space.baselines():
+            self.run(self.space.choices(chain), 0.5 + chain.student.width / 50)
+
+
+@pytest.fixture
+def played(snapshot: Snapshot) -> Played:
+    return Played(snapshot, space_of(snapshot))
+
+
+def test_every_chain_is_proposed_once(played: Played) -> None:
+    played.start()
+    proposed = []
+    while (prospect := played.scout.best()) is not None:
+        proposed.append(canonical_json(prospect.choices))
+        played.run(prospect.choices, 0.6)
+    assert len(proposed) == len(set(proposed))
+    assert len(proposed) + len(played.space.baselines()) == played.space.size
+
+
+def test_the_marginal_cost_is_what_is_paid(played: Played) -> None:
+    played.start()
+    for _ in range(6):
+        before, prospect = played.scout.paid, played.scout.best()
+        assert prospect is not None
+        played.run(prospect.choices, 0.6)
+        assert played.scout.paid - before == pytest.approx(prospect.cost)
+
+
+def test_hops_in_flight_are_paid_for_and_cost_nothing_more(played: Played) -> None:
+    played.start()
+    chain = next(c for c in played.space if len(c.assistants) == 2 and c.student.width == 4)
+    before = played.scout.paid
+    played.begin(played.space.choices(chain))
+    played.catch_up()
+    snapshot = played.snapshot
+    whole = sum(
+        training_flops(p.width, p.recipe.epochs, snapshot.trained_samples, snapshot.measured)
+        for p in chain.pupils[1:]
+        if p.recipe
+    )
+    assert played.scout.paid - before == pytest.approx(whole)
+    other = next(
+        c
+        for c in played.space
+        if c.assistants == chain.assistants and c.student.width == 2 and c.student.guided
+    )
+    left, _, costs = played.scout._prospects()
+    index = played.scout._catalogue.index[canonical_json(played.space.choices(other))]
+    own = other.student.recipe
+    assert own is not None
+    only = training_flops(2, own.epochs, snapshot.trained_samples, snapshot.measured)
+    assert costs[[*left].index(index)] == pytest.approx(only)
+
+
+def test_it_knows_the_same_however_it_caught_up(played: Played) -> None:
+    played.start()
+    for _ in range(4):
+        prospect = played.scout.best()
+        assert prospect is not None
+        played.run(prospect.choices, 0.55)
+    late = Scout(played.snapshot, played.space)
+    late.catch_up(played.trials.all(), played.seen)
+    assert late.best() == played.scout.best()
+    assert late.promise() == played.scout.promise()
+
+
+def test_the_start_is_half_way_for_the_smallest_student(played: Played) -> None:
+    played.start()
+    prospect = played.scout.best()
+    assert prospect is not None
+    assert prospect.choices["assistants"] == 1
+    assert prospect.choices["student"] == 2
+
+
+def test_a_better_family_of_chains_is_learned(played: Played) -> None:
+    """Where one recipe wins for all, the chain that follows has it."""
+    for chain in played.space.baselines():
+        recipe = chain.student.recipe
+        assert recipe is not None
+        better = 0.2 if recipe.loss == "kd" else 0.0
+        played.run(played.space.choices(chain), 0.5 + better + chain.student.width / 50)
+    played.run(played.scout.best().choices, 0.75)  # type: ignore[union-attr]
+    prospect = played.scout.best()
+    assert prospect is not None
+    assert prospect.choices["student_loss"] == "kd"
+    assert prospect.gain > 0
+
+
+def test_of_a_large_space_some_are_looked_at(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scouting, "CHAINS", 20)
+    scout = Scout(played.snapshot, played.space)
+    assert len(scout._catalogue.choices) == 20 < played.space.size
+    known = {canonical_json(played.space.choices(chain)) for chain in played.space.baselines()}
+    assert known <= {*scout._catalogue.index}
+
+
+def test_features_tell_chains_apart(snapshot: Snapshot) -> None:
+    space = space_of(snapshot)
+    features = Features(space, snapshot.measured, [*snapshot.candidates])
+    chains = [*space]
+    rows = {json.dumps(features.of(chain)) for chain in chains}
+    assert len(rows) == len(chains)
+    assert all(np.isfinite(json.loads(row)).all() for row in rows)
+
+
+def test_cost_and_patience_end_a_search(played: Played) -> None:
+    def limits(**search: Any) -> Limits:
+        study = played.snapshot.study
+        section = study.search.model_copy(update=search)
+        changed = study.model_copy(update={"search": section})
+        return Limits(replace(played.snapshot, study=changed), played.scout)
+
+    played.start()
+    played.run(played.scout.best().choices, 0.6)  # type: ignore[union-attr]
+    paid, promise = played.scout.paid, played.scout.promise()
+    assert promise is not None and promise > 0
+    trials = played.trials.all()
+    assert not limits().reached(trials, played.seen)
+    assert not limits(max_cost=paid * 1.01).reached(trials, played.seen)
+    assert "max_cost" in limits(max_cost=paid * 0.99).reached(trials, played.seen)
+    assert not limits(patience=promise * 0.99).reached(trials, played.seen)
+    assert "patience" in limits(patience=promise * 1.01).reached(trials, played.seen)
+
+
+def test_hours_end_a_search_those_of_earlier_ones_included(played: Played) -> None:
+    study = played.snapshot.study
+    section = study.search.model_copy(update={"max_hours": 2.0})
+    snapshot = replace(played.snapshot, study=study.model_copy(update={"search": section}))
+    now = 0.0
+    limits = Limits(snapshot, played.scout, spent=3600.0, clock=lambda: now)
+    assert not limits.reached([], 0)
+    now = 3600.0
+    assert "max_hours" in limits.reached([], 0)
