@@ -9,13 +9,8 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import shutil
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import Any
-
-from selenium import webdriver
 
 import tasearch
 from benchmarks import common
@@ -24,31 +19,11 @@ from tasearch.report.info import report_info
 
 SIZE = {"width": 860, "height": 440}
 PACKAGES = ("torch", "optuna", "onnxruntime", "scikit-learn")
-DRAW = """
-const done = arguments[arguments.length - 1];
-const plot = document.querySelector(".js-plotly-plot");
-Plotly.toImage(plot, Object.assign({format: "svg"}, arguments[0]))
-  .then(url => done(decodeURIComponent(url.slice(url.indexOf(",") + 1))));
-"""
 
 
 def picture(run: tasearch.Run) -> str:
-    """The front of accuracy against parameters, drawn by plotly in Chromium."""
-    figure = figures(report_info(run))["front-params"]
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"):
-        options.add_argument(flag)
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "page.html"
-        figure.write_html(page)
-        service = webdriver.ChromeService(shutil.which("chromedriver"))
-        driver = webdriver.Chrome(options, service)
-        try:
-            driver.get(page.as_uri())
-            svg: str = driver.execute_async_script(DRAW, SIZE)
-        finally:
-            driver.quit()
-    return svg
+    """The front of accuracy against parameters."""
+    return common.svg(figures(report_info(run))["front-params"], **SIZE)
 
 
 def facts(run: tasearch.Run, seconds: float) -> dict[str, Any]:

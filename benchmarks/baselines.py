@@ -1,0 +1,224 @@
+"""What a search on a table is compared with: plain Optuna, MO-ASHA, and an oracle."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import optuna
+
+from benchmarks.replay import Step
+from benchmarks.table import Table
+from tasearch.chain import Chain, Hop, Pupil
+from tasearch.front import Candidate, Front, hypervolume
+from tasearch.record import training_flops
+from tasearch.rundir import Snapshot
+from tasearch.search.journal import DIRECTIONS
+from tasearch.search.sampler import distributions
+from tasearch.study import BudgetSection
+
+ETA = 3  # of MO-ASHA: a third goes on at each rung, and rungs are a factor of three apart
+
+
+class Ledger:
+    """Costs and front of chains that are trained one after another; the teacher is given.
+
+    Args:
+        table: with the results.
+        snapshot: with the budget.
+        free: whether assistants within the budget count for the front.
+
+    Attributes:
+        steps: after each chain.
+        found: lineages of students trained to their ends.
+        volume: hypervolume of the front.
+    """
+
+    def __init__(self, table: Table, snapshot: Snapshot, *, free: bool = False) -> None:
+        self._table, self._snapshot, self._free = table, snapshot, free
+        self._budget = snapshot.study.limits()
+        self._epochs: dict[tuple[Pupil, ...], int] = {}
+        self._paid = self._unshared = self._seconds = 0.0
+        self._front = Front([])
+        self.volume = 0.0
+        self.steps: list[Step] = []
+        self.found: set[tuple[Pupil, ...]] = set()
+
+    def train(self, chain: Chain, epochs: int | None = None) -> None:
+        """Train a chain, its student for so many epochs; None is to its end."""
+        hops = self._hops(chain)
+        for hop in hops:
+            until = epochs if hop is hops[-1] else None
+            self._pay(hop, until)
+            if until is None and (self._free or hop is hops[-1]):
+                self.found.add(hop.essence)
+        grown = self._grown(hops) if epochs is None else self._front
+        if grown.members != self._front.members:
+            self._front, self.volume = grown, hypervolume(grown.members, self._snapshot.reference)
+        step = Step(
+            paid=self._paid,
+            unshared=self._unshared,
+            proposals=len(self.steps) + 1,
+            seconds=self._seconds,
+            volume=self.volume,
+        )
+        self.steps.append(step)
+
+    def rate(self, chain: Chain) -> float:
+        """Gain of hypervolume for the cost of a chain that was not trained."""
+        hops = self._hops(chain)
+        cost = sum(self._flops(h, _epochs(h) - self._epochs.get(h.essence, 0)) for h in hops)
+        if not cost:
+            return 0.0
+        grown = hypervolume(self._grown(hops).members, self._snapshot.reference)
+        return (grown - self.volume) / cost
+
+    def _hops(self, chain: Chain) -> list[Hop]:
+        return [hop for hop in chain.hops() if hop.lineage != (self._table.teacher,)]
+
+    def _grown(self, hops: Sequence[Hop]) -> Front:
+        """The front with what these hops add."""
+        students = hops if self._free else hops[-1:]
+        return Front([*self._front.members, *filter(None, map(self._candidate, students))])
+
+    def _candidate(self, hop: Hop) -> Candidate | None:
+        size = self._snapshot.measured[hop.pupil.width]
+        if not self._budget.admits(size):
+            return None
+        return Candidate(
+            trial=len(self.found),
+            chain=tuple(pupil.width for pupil in hop.lineage),
+            recipe={},
+            accuracy=self._table.end(hop),
+            params=size.params,
+            bytes=size.bytes,
+            latency_ms=size.latency_ms,
+        )
+
+    def _pay(self, hop: Hop, epochs: int | None) -> None:
+        until, before = epochs or _epochs(hop), self._epochs.get(hop.essence, 0)
+        self._epochs[hop.essence] = max(until, before)
+        new = max(0, until - before)
+        self._paid += self._flops(hop, new)
+        self._unshared += self._flops(hop, until)
+        self._seconds += self._table[hop].seconds * new / _epochs(hop)
+
+    def _flops(self, hop: Hop, epochs: int) -> float:
+        snapshot = self._snapshot
+        return training_flops(hop.pupil.width, epochs, snapshot.trained_samples, snapshot.measured)
+
+
+def _epochs(hop: Hop) -> int:
+    assert hop.pupil.recipe is not None
+    return hop.pupil.recipe.epochs
+
+
+def unlimited(snapshot: Snapshot) -> Snapshot:
+    """Without a budget."""
+    study = snapshot.study.model_copy(update={"budget": BudgetSection()})
+    return Snapshot(**{**vars(snapshot), "study": study})
+
+
+def plain_optuna(table: Table, snapshot: Snapshot, seed: int, trials: int) -> Ledger:
+    """Optuna's default sampler on the parameters as they are: over the budget as well, with
+    repeats, without baselines, pruning and free candidates."""
+    space = table.space(unlimited(snapshot))
+    known = distributions(space)
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
+    ledger = Ledger(table, snapshot)
+    for _ in range(trials):
+        trial = study.ask(known)
+        chain = space.chain(trial.params)
+        assert chain is not None
+        ledger.train(chain)
+        size = snapshot.measured[chain.student.width]
+        study.tell(trial, (table.accuracy(chain), size.params, size.latency_ms))
+    return ledger
+
+
+def mo_asha(table: Table, snapshot: Snapshot, seed: int, trials: int) -> Ledger:
+    """Asynchronous successive halving of chains drawn at random, each once, within the budget.
+
+    A student goes on from a rung if, among all that reached it, it is in the best third of layers
+    of non-dominated sorting of (accuracy there, size, latency): true ranks, as MO-ASHA (Schmucker
+    et al., arXiv 2106.12639) means them.
+    """
+    rng = random.Random(seed)
+    chains = [*table.space(snapshot)]
+    rng.shuffle(chains)
+    ledger = Ledger(table, snapshot)
+    seen: dict[int, list[tuple[float, ...]]] = {}
+    for chain in chains[:trials]:
+        *_, student = chain.hops()
+        recipe, size = student.pupil.recipe, snapshot.measured[student.pupil.width]
+        assert recipe is not None
+        curves = table[student].curves
+        stopped = None
+        for epoch in asha_rungs(recipe.epochs):
+            accuracy = sum(curve[epoch - 1] for curve in curves) / len(curves)
+            rung = seen.setdefault(epoch, [])
+            rung.append((-accuracy, size.params, size.latency_ms))
+            if not promoted(rung):
+                stopped = epoch
+                break
+        ledger.train(chain, stopped)
+    return ledger
+
+
+def asha_rungs(epochs: int) -> list[int]:
+    """Epochs at which students are ranked, the end left out."""
+    return sorted({math.ceil(epochs / ETA**k) for k in (1, 2)} - {epochs})
+
+
+def promoted(rung: list[tuple[float, ...]]) -> bool:
+    """Whether the last of points to be minimised is in the best of `ETA` parts by layers."""
+    points = np.array(rung)
+    left = np.arange(len(points))
+    better = 0
+    while True:
+        a = points[left]
+        no_worse = (a[:, None] <= a[None]).all(axis=2)
+        dominated = (no_worse & ~no_worse.T).any(axis=0)
+        if not dominated[-1]:
+            return better < max(1.0, len(points) / ETA)
+        better += int((~dominated).sum())
+        left = left[dominated]
+
+
+def oracle(table: Table, snapshot: Snapshot, regret: float) -> float:
+    """Training FLOPs to a regret for somebody who knows the table: again and again the chain of the
+    largest gain for its marginal cost, assistants included; then what later ones made needless is
+    left out. An upper bound of the least cost."""
+    enough = (1 - regret) * table.best_volume(snapshot)
+    chains = [*{chain.hop().essence: chain for chain in _with_assistants(table, snapshot)}.values()]
+    taken: list[Chain] = []
+    ledger = Ledger(table, snapshot, free=True)
+    while ledger.volume < enough:
+        taken.append(max(chains, key=ledger.rate))
+        ledger.train(taken[-1])
+
+    def bought(chosen: list[Chain]) -> Ledger:
+        found = Ledger(table, snapshot, free=True)
+        for chain in chosen:
+            found.train(chain)
+        return found
+
+    for chain in [*taken]:
+        rest = [other for other in taken if other is not chain]
+        if rest and bought(rest).volume >= enough:
+            taken = rest
+    return bought(taken).steps[-1].paid
+
+
+def _with_assistants(table: Table, snapshot: Snapshot) -> Iterator[Chain]:
+    """All chains within the budget, and the assistants within it."""
+    budget = snapshot.study.limits()
+    for chain in table.space(snapshot):
+        yield chain
+        for hop in chain.hops():
+            within = budget.admits(snapshot.measured[hop.pupil.width])
+            if hop.lineage != (table.teacher,) and within:
+                yield Chain.ending_in(hop, table.teacher)

@@ -1,0 +1,380 @@
+"""What does it cost to find the front, beside plain Optuna and others?
+
+Searches are replayed on exhaustive tables: no training, but the code of `tasearch run`. Each seed
+draws its own noise (which replicates it sees, with replacement) and its own proposals. Costs are
+training FLOPs beyond the teacher, who is given; regret is the share of the true front's hypervolume
+that is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import multiprocessing
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from scipy.stats import wilcoxon
+
+from benchmarks import common
+from benchmarks.baselines import Ledger, mo_asha, oracle, plain_optuna
+from benchmarks.replay import replay, restudied
+from benchmarks.table import Table
+from tasearch.record import TrialRecord
+from tasearch.rundir import Snapshot
+from tasearch.search.trials import chain_of
+
+TABLES = common.ROOT / "benchmarks/tables"
+BUDGETS = {"digits": 12, "mnist": 8}  # the widest student that the budget admits
+REGRET = 0.01
+GRID = 60  # costs at which regrets are kept
+WORKERS, LOOKAHEAD, FEW_SEEDS = (1, 4, 16), 64, 10  # of the oracle and the speed-up
+LEVELS = (0.05, 0.02, 0.01, 0.005, 0.002)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to search.
+
+    Args:
+        trials: at most; 0 for the whole space.
+        search: keys of [search].
+        baseline: instead of tasearch's driver.
+        seeds: at most, for what is slow.
+    """
+
+    trials: int
+    search: Mapping[str, Any] | None = None
+    baseline: Callable[[Table, Snapshot, int, int], Ledger] | None = None
+    seeds: int | None = None
+
+
+WAYS = {
+    "plain": Way(trials=300, baseline=plain_optuna),
+    "mo-asha": Way(trials=250, baseline=mo_asha),
+    "random, unpruned": Way(trials=400, search={"sampler": "random", "pruner": "none"}),
+    "tpe": Way(trials=100, search={"sampler": "tpe"}),
+    "nsga2": Way(trials=200, search={"sampler": "nsga2"}),
+    "gp": Way(trials=30, search={"sampler": "gp"}, seeds=10),
+    "random": Way(trials=400, search={"sampler": "random"}),
+    "brute": Way(trials=200, search={"sampler": "brute"}),
+    "ehvi": Way(trials=0, search={}),  # the defaults
+    "ehvi, unpruned": Way(trials=400, search={"pruner": "none"}),
+}
+ARMS = {  # letter: words, way, whether hops are shared
+    "a": ("plain Optuna: no reuse, no pruning, no budget", "plain", False),
+    "b": ("plain Optuna with reuse", "plain", True),
+    "c": ("random with reuse", "random, unpruned", True),
+    "d": ("MO-ASHA with true ranks, with reuse", "mo-asha", True),
+    "e1": ("TPE with reuse and skyline", "tpe", True),
+    "e2": ("NSGA-II with reuse and skyline", "nsga2", True),
+    "e3": ("GP with reuse and skyline", "gp", True),
+    "e4": ("random with reuse and skyline", "random", True),
+    "e5": ("brute force with reuse and skyline", "brute", True),
+    "f": ("tasearch: ehvi with reuse and skyline", "ehvi", True),
+    "g1": ("ehvi with reuse, no pruning", "ehvi, unpruned", True),
+    "g2": ("ehvi with skyline, no reuse", "ehvi", False),
+    "g3": ("ehvi, no reuse, no pruning", "ehvi, unpruned", False),
+}
+
+
+@functools.cache
+def load(name: str) -> Table:
+    return Table.load(TABLES / f"{name}.json.gz")
+
+
+def limits(table: Table, name: str) -> dict[str, Any]:
+    return {"max_params": table.snapshot.measured[BUDGETS[name]].params}
+
+
+def run_way(
+    name: str, way_name: str, seed: int, search: Mapping[str, Any] | None = None, trials: int = 0
+) -> dict[str, Any]:
+    """One seed of one way on one table.
+
+    Args:
+        name: of the table.
+        way_name: of the way.
+        seed: of noise and proposals.
+        search: keys in place of the way's.
+        trials: in place of the way's, if not 0.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")  # of samplers that call themselves experimental
+    way, table = WAYS[way_name], load(name).drawn(seed)
+    keys = {**(way.search or {}), **(search or {})}
+    snapshot = restudied(table, keys, seed, limits(table, name))
+    trials = trials or way.trials or table.space(snapshot).size
+    begun = time.perf_counter()
+    records: list[TrialRecord] = []
+    given = given_s = 0.0  # the teacher's, which baselines leave out
+    if way.baseline is not None:
+        steps = way.baseline(table, snapshot, seed, trials).steps
+    else:
+        replayed = replay(table, snapshot, trials=trials)
+        steps, records = replayed.steps, replayed.trials
+        given = table.cost(table.teacher_hop, snapshot)
+        given_s = table[table.teacher_hop].seconds
+    wall = time.perf_counter() - begun
+    best = table.best_volume(snapshot)
+    return {
+        "paid": [step.paid - given for step in steps],
+        "unshared": [step.unshared - step.proposals * given for step in steps],
+        "seconds": [step.seconds - given_s for step in steps],
+        "regrets": [1 - step.volume / best for step in steps],
+        "wall_ms_a_trial": 1000 * wall / len(steps),
+        **(front_found(table, snapshot, records) if records else {}),
+    }
+
+
+def front_found(
+    table: Table, snapshot: Snapshot, records: Sequence[TrialRecord]
+) -> dict[str, float]:
+    """How much of the true front was trained to its end, and how much of it was pruned.
+
+    Beyond noise is pruned what ends above every finished student no larger and no slower by more
+    than a standard deviation of the noise.
+    """
+    ended, pruned = set(), set()
+    for record in records:
+        *_, hop = chain_of(asdict(record), table.teacher).hops()
+        place = hop.pupil.width, table.end(hop)
+        (ended if record.state == "complete" else pruned).add(place)
+    found = lost = beyond = 0
+    front = table.front(snapshot).members
+    for member in front:
+        place = member.chain[-1], member.accuracy
+        if place in ended:
+            found += 1
+        elif place in pruned:
+            lost += 1
+            sizes = ((snapshot.measured[width], accuracy) for width, accuracy in ended)
+            rivals = [
+                accuracy
+                for size, accuracy in sizes
+                if size.params <= member.params and size.latency_ms <= member.latency_ms
+            ]
+            beyond += member.accuracy - max(rivals, default=0.0) > table.noise()
+    return {
+        "recall": found / len(front),
+        "front_pruned": lost / len(front),
+        "front_pruned_beyond_noise": beyond / len(front),
+        "pruned": sum(record.state == "pruned" for record in records),
+        "trials": len(records),
+    }
+
+
+def cost_to(run: Mapping[str, Any], regret: float, of: str = "paid") -> float:
+    """What a run had cost when its regret was reached; infinite where it was not."""
+    for cost, found in zip(run[of], run["regrets"], strict=True):
+        if found <= regret:
+            return float(cost)
+    return math.inf
+
+
+def summarize(
+    runs: list[dict[str, Any]], shared: bool, grid: np.ndarray[Any, Any]
+) -> dict[str, Any]:
+    """Quartiles over seeds."""
+    of = "paid" if shared else "unshared"
+    to = {str(level): quartiles([cost_to(run, level, of) for run in runs]) for level in LEVELS}
+    to_s = {
+        str(level): quartiles([cost_to(run, level, "seconds") for run in runs]) for level in LEVELS
+    }
+    curves = np.array([regret_at(run, grid, of) for run in runs])
+    summary: dict[str, Any] = {
+        "seeds": len(runs),
+        "trials": quartiles([len(run["regrets"]) for run in runs]),
+        "cost_to_regret": to,
+        "seconds_to_regret": to_s if shared else None,
+        "reached": {
+            str(level): sum(cost_to(run, level) < math.inf for run in runs) for level in LEVELS
+        },
+        "cost_at_end": quartiles([run[of][-1] for run in runs]),
+        "regret_at_end": quartiles([run["regrets"][-1] for run in runs]),
+        "wall_ms_a_trial": quartiles([run["wall_ms_a_trial"] for run in runs]),
+        "regret_curve": {
+            name: [round(float(value), 5) for value in np.quantile(curves, q, axis=0)]
+            for name, q in (("low", 0.25), ("median", 0.5), ("high", 0.75))
+        },
+    }
+    for key in ("recall", "front_pruned", "front_pruned_beyond_noise"):
+        if key in runs[0]:
+            values = [run[key] for run in runs]
+            summary[key] = quartiles(values) | {"mean": statistics.fmean(values)}
+    if "pruned" in runs[0]:
+        summary["pruned_share"] = quartiles([run["pruned"] / run["trials"] for run in runs])
+    return summary
+
+
+def regret_at(run: Mapping[str, Any], grid: np.ndarray[Any, Any], of: str) -> list[float]:
+    """The regret when so much was paid; 1 before the first trial, the last one after the end."""
+    places = np.searchsorted(run[of], grid, side="right")
+    return [1.0 if place == 0 else run["regrets"][place - 1] for place in places]
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float | None]:
+    """Infinite ones, which are not reached, as None."""
+    ranked = sorted(values)
+    found = {"low": 0.25, "median": 0.5, "high": 0.75}
+    at = {n: ranked[min(len(ranked) - 1, math.ceil(q * len(ranked)) - 1)] for n, q in found.items()}
+    return {name: value if math.isfinite(value) else None for name, value in at.items()}
+
+
+def holm(ours: list[float], others: Mapping[str, list[float]]) -> dict[str, float]:
+    """Paired Wilcoxon tests of our costs against each other arm's, adjusted by Holm's method.
+
+    What was not reached counts as dearer than all that was.
+    """
+    finite = [v for values in (ours, *others.values()) for v in values if math.isfinite(v)]
+    cap = 2 * max(finite)
+    raw = {}
+    for name, values in others.items():
+        pairs = zip(ours, values, strict=False)  # of the seeds that both have
+        differences = [min(a, cap) - min(b, cap) for a, b in pairs]
+        raw[name] = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
+    adjusted, worst = {}, 0.0
+    for rank, name in enumerate(sorted(raw, key=raw.__getitem__)):
+        worst = max(worst, min(1.0, raw[name] * (len(raw) - rank)))
+        adjusted[name] = worst
+    return adjusted
+
+
+def speed_up(name: str, seed: int, workers: Sequence[int], lookahead: int) -> dict[str, Any]:
+    """Simulated seconds of the same search with so many workers, the teacher apart."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    table = load(name).drawn(seed)
+    snapshot = restudied(table, {"lookahead": lookahead}, seed, limits(table, name))
+    trials = table.space(snapshot).size
+    given_s = table[table.teacher_hop].seconds
+    best = table.best_volume(snapshot)
+    found = {}
+    for count in workers:
+        steps = replay(table, snapshot, trials=trials, workers=count).steps
+        run = {
+            "regrets": [1 - step.volume / best for step in steps],
+            "seconds": [step.seconds - given_s for step in steps],
+        }
+        found[str(count)] = {
+            "end_s": run["seconds"][-1],
+            "end_with_teacher_s": steps[-1].seconds,
+            "to_1_percent_s": cost_to(run, REGRET, "seconds"),
+        }
+    return {"seed": seed, "lookahead": lookahead, "trials": trials, "workers": found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tables", nargs="+", default=[*BUDGETS])
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=common.RESULTS / "search.json")
+    args = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    result: dict[str, Any] = {
+        "question": (__doc__ or "").splitlines()[0],
+        "provenance": common.provenance(args),
+        "arms": {arm: words for arm, (words, _, _) in ARMS.items()},
+        "tables": {},
+    }
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.processes, mp_context=context) as pool:
+        for name in args.tables:
+            result["tables"][name] = one_table(name, args, pool)
+            common.write_json(args.out, result)
+    show(result)
+
+
+def one_table(name: str, args: argparse.Namespace, pool: ProcessPoolExecutor) -> dict[str, Any]:
+    table = load(name)
+    snapshot = restudied(table, {}, 0, limits(table, name))
+    runs = {}
+    for way in WAYS:
+        begun = time.perf_counter()
+        seeds = range(min(args.seeds, WAYS[way].seeds or args.seeds))
+        jobs = [pool.submit(run_way, name, way, seed) for seed in seeds]
+        runs[way] = [job.result() for job in jobs]
+        print(f"{name}, {way}: {time.perf_counter() - begun:.0f} s", flush=True)
+    few = range(min(args.seeds, FEW_SEEDS))
+    oracles = [pool.submit(oracle_cost, name, seed) for seed in few]
+    speed = [pool.submit(speed_up, name, seed, WORKERS, LOOKAHEAD) for seed in few]
+    paid = [cost for found in runs.values() for run in found for cost in run["unshared"]]
+    grid = np.geomspace(max(min(paid), max(paid) / 1e5), max(paid), GRID)
+    to = {
+        arm: [cost_to(run, REGRET, "paid" if shared else "unshared") for run in runs[way]]
+        for arm, (_, way, shared) in ARMS.items()
+    }
+    return {
+        "chains": table.space(snapshot).size,
+        "hops": len(table),
+        "front": [
+            {"chain": m.chain, "accuracy": m.accuracy, "params": m.params}
+            for m in table.front(snapshot).members
+        ],
+        "noise": table.noise(),
+        "grid": [float(f"{cost:.4g}") for cost in grid],
+        "arms": {arm: summarize(runs[way], shared, grid) for arm, (_, way, shared) in ARMS.items()},
+        "costs_to_regret": {
+            arm: [cost if math.isfinite(cost) else None for cost in costs]
+            for arm, costs in to.items()
+        },
+        "holm_p": holm(to["f"], {arm: costs for arm, costs in to.items() if arm != "f"}),
+        "oracle_cost_to_regret": quartiles([job.result() for job in oracles]),
+        "speed_up": [job.result() for job in speed],
+    }
+
+
+def oracle_cost(name: str, seed: int) -> float:
+    table = load(name).drawn(seed)
+    return oracle(table, restudied(table, {}, seed, limits(table, name)), REGRET)
+
+
+def times(found: Mapping[str, Any], arm: str) -> str:
+    """How many times our median cost to the regret another arm's is; at least, where most of its
+    seeds ended before."""
+    ours, summary = found["arms"]["f"], found["arms"][arm]
+    base = ours["cost_to_regret"][str(REGRET)]["median"]
+    own = summary["cost_to_regret"][str(REGRET)]["median"]
+    if not base:
+        return "-"
+    return f"{own / base:.1f}" if own else f"> {summary['cost_at_end']['median'] / base:.1f}"
+
+
+def show(result: Mapping[str, Any]) -> None:
+    head = ["cost to 1 % regret", "low", "median", "high", "times f", "reached", "end", "cut"]
+    for name, found in result["tables"].items():
+        print(f"\n{name}: {found['chains']} chains, {found['hops']} hops")
+        rows = []
+        for arm, summary in found["arms"].items():
+            to = summary["cost_to_regret"][str(REGRET)]
+            rows.append(
+                [
+                    f"{arm}: {result['arms'][arm]}",
+                    *(f"{to[q]:.3g}" if to[q] else "-" for q in ("low", "median", "high")),
+                    times(found, arm),
+                    f"{summary['reached'][str(REGRET)]}/{summary['seeds']}",
+                    f"{summary['regret_at_end']['median']:.2%}",
+                    f"{summary.get('front_pruned_beyond_noise', {}).get('mean', 0):.1%}",
+                    f"{summary['wall_ms_a_trial']['median']:.0f}",
+                    f"{found['holm_p'].get(arm, 1):.1g}",
+                ]
+            )
+        print(common.table([*head, "ms a trial", "p"], rows))
+        print(f"oracle: {found['oracle_cost_to_regret']['median']:.3g}")
+        for speed in found["speed_up"]:
+            ends = {int(w): s["end_s"] for w, s in speed["workers"].items()}
+            print("speed-up:", {w: round(ends[1] / s, 2) for w, s in ends.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""A table: every chain of a ladder, trained to its end, with every epoch of every hop.
+
+A table is made by the real trainer, as a run that can be cut off and goes on:
+
+    .venv/bin/tasearch run benchmarks/tables/digits.toml
+    .venv/bin/python -m benchmarks.table runs/digits-table benchmarks/tables/digits.json.gz
+
+It keeps, of each hop, its lineage, how many of the validation samples each replicate got right
+after each epoch, and the seconds that it took. FLOPs follow from the measurements, kept as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import gzip
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks import common
+from tasearch.chain import Chain, Hop, Pupil, Recipe, canonical_json
+from tasearch.errors import RunError
+from tasearch.front import Candidate, Front, Measurement, hypervolume
+from tasearch.record import training_flops
+from tasearch.rundir import RunDir, Snapshot
+from tasearch.search.prepare import make_space
+from tasearch.space import Space
+from tasearch.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What became of one hop.
+
+    Args:
+        seconds: of its training, all replicates.
+        curves: accuracy of the validation part after each epoch, of each replicate.
+    """
+
+    seconds: float
+    curves: tuple[tuple[float, ...], ...]
+
+
+class Table:
+    """All chains of a study.
+
+    Args:
+        content: as `build` made it.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.provenance = content["provenance"]
+        measured = [Measurement(**m) for m in content["measurements"]]
+        self.snapshot = Snapshot(
+            study=Study.model_validate_json(json.dumps(content["study"])),
+            inputs=content["inputs"],
+            samples=content["samples"],
+            validation=content["validation"],
+            space=0,
+            measured={m.width: m for m in measured},
+            setup=content["setup"],
+            modes={int(width): mode for width, mode in content["modes"].items()},
+            device=content["device"],
+        )
+        self.recipes = [Recipe(**recipe) for recipe in content["recipes"]]
+        right = self.snapshot.validation
+        self._entries = {
+            (tuple(widths), tuple(recipes)): Entry(
+                seconds=seconds,
+                curves=tuple(tuple(count / right for count in curve) for curve in curves),
+            )
+            for widths, recipes, seconds, curves in content["hops"]
+        }
+        self._numbers = {recipe: i for i, recipe in enumerate(self.recipes)}
+        self._known: dict[Hop, Entry] = {}
+
+    @staticmethod
+    def load(file: Path) -> Table:
+        with gzip.open(file, "rt", encoding="utf-8") as stream:
+            return Table(json.load(stream))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, hop: Hop) -> Entry:
+        if hop not in self._known:
+            recipes = tuple(self._numbers[p.recipe] for p in hop.essence if p.recipe is not None)
+            self._known[hop] = self._entries[tuple(p.width for p in hop.lineage), recipes]
+        return self._known[hop]
+
+    def drawn(self, seed: int) -> Table:
+        """The same chains with replicates drawn with replacement, as noise would have it."""
+        rng = random.Random(seed)
+        chosen = [rng.randrange(self.replicates) for _ in range(self.replicates)]
+        other = copy.copy(self)
+        other._known = {}
+        other._entries = {
+            key: replace(entry, curves=tuple(entry.curves[i] for i in chosen))
+            for key, entry in self._entries.items()
+        }
+        return other
+
+    def number(self, recipe: Recipe) -> int:
+        return self._numbers[recipe]
+
+    @property
+    def replicates(self) -> int:
+        return self.snapshot.study.search.replicates
+
+    def entries(self) -> list[Entry]:
+        return [*self._entries.values()]
+
+    @property
+    def teacher_hop(self) -> Hop:
+        return Hop(lineage=(self.teacher,))
+
+    def cost(self, hop: Hop, snapshot: Snapshot) -> float:
+        """Training FLOPs of a hop."""
+        recipe, width = hop.pupil.recipe, hop.pupil.width
+        assert recipe is not None
+        return training_flops(width, recipe.epochs, snapshot.trained_samples, snapshot.measured)
+
+    @cached_property
+    def teacher(self) -> Pupil:
+        study = self.snapshot.study
+        return Pupil(width=study.teacher.width, recipe=study.teacher_recipe())
+
+    def space(self, snapshot: Snapshot) -> Space:
+        """The chains of this study, or of one with another budget."""
+        return make_space(snapshot.study, self.teacher, snapshot.measured)
+
+    def accuracy(self, chain: Chain) -> float:
+        """Of the student after its last epoch, mean over the replicates."""
+        *_, hop = chain.hops()
+        return self.end(hop)
+
+    def end(self, hop: Hop) -> float:
+        curves = self[hop].curves
+        return sum(curve[-1] for curve in curves) / len(curves)
+
+    def candidates(self, snapshot: Snapshot) -> dict[tuple[Pupil, ...], Candidate]:
+        """Every student within the budget, assistants that are among them included, by lineage."""
+        found: dict[tuple[Pupil, ...], Candidate] = {}
+        budget = snapshot.study.limits()
+        for chain in self.space(snapshot):
+            for hop in chain.hops():
+                lineage = hop.essence
+                size = snapshot.measured[hop.pupil.width]
+                if hop == self.teacher_hop or not budget.admits(size) or lineage in found:
+                    continue
+                found[lineage] = Candidate(
+                    trial=len(found),
+                    chain=Chain.ending_in(hop, self.teacher).widths,
+                    recipe={},
+                    accuracy=self.end(hop),
+                    params=size.params,
+                    bytes=size.bytes,
+                    latency_ms=size.latency_ms,
+                )
+        return found
+
+    def best_volume(self, snapshot: Snapshot) -> float:
+        """Hypervolume of the true front."""
+        return hypervolume(self.front(snapshot).members, snapshot.reference)
+
+    def front(self, snapshot: Snapshot) -> Front:
+        return Front(self.candidates(snapshot).values())
+
+    def noise(self) -> float:
+        """Standard deviation of a mean over the replicates."""
+        ends = [[curve[-1] for curve in e.curves] for e in self._entries.values()]
+        total = 0.0
+        for values in ends:
+            mean = sum(values) / len(values)
+            total += sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)
+        return float((total / len(ends)) ** 0.5)
+
+
+def build(run: RunDir, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a table from a finished run of all chains.
+
+    Raises:
+        RunError: where a chain is missing.
+    """
+    snapshot, store = run.read(), run.store()
+    seconds: Counter[str] = Counter()
+    for event in run.events():
+        seconds[event.get("hop", "")] += event.get("seconds", 0.0)
+    recipes: dict[str, int] = {}
+    hops = []
+    for key in store.finished():
+        record = store.record("hops", key)
+        assert record is not None, key
+        pupils = [
+            Pupil(width=width, recipe=Recipe(**recipe) if recipe else None)
+            for width, recipe in zip(record.widths, record.recipes, strict=True)
+        ]
+        essence = Hop(lineage=tuple(pupils)).essence
+        own = [canonical_json(asdict(p.recipe)) for p in essence if p.recipe is not None]
+        numbers = [recipes.setdefault(recipe, len(recipes)) for recipe in own]
+        curves = [[round(a * snapshot.validation) for a in curve] for curve in record.curves]
+        hops.append([list(record.widths), numbers, round(seconds[key], 2), curves])
+    content = {
+        "provenance": dict(provenance),
+        "study": snapshot.study.model_copy(update={"root": "."}).model_dump(mode="json"),
+        "inputs": dict(snapshot.inputs),
+        "samples": snapshot.samples,
+        "validation": snapshot.validation,
+        "measurements": [asdict(m) for m in snapshot.measured.values()],
+        "setup": dict(snapshot.setup),
+        "modes": {str(width): mode for width, mode in snapshot.modes.items()},
+        "device": snapshot.device,
+        "recipes": [json.loads(recipe) for recipe in recipes],
+        "hops": sorted(hops),
+    }
+    table = Table(content)
+    for chain in table.space(table.snapshot):
+        try:
+            table.accuracy(chain)
+        except KeyError:
+            raise RunError(f"{run.path}: has not trained {chain.widths}; go on with it") from None
+    return content
+
+
+def save(content: Mapping[str, Any], file: Path) -> None:
+    """The same bytes for the same content."""
+    blob = json.dumps(content, separators=(",", ":")).encode()
+    file.write_bytes(gzip.compress(blob, mtime=0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    save(build(RunDir.open(args.run), common.provenance(args)), args.out)
+    table = Table.load(args.out)
+    print(f"{len(table)} hops of {table.replicates} replicates, {args.out.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

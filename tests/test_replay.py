@@ -1,0 +1,127 @@
+"""A search on a table is the search itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasearch
+from benchmarks import baselines, table
+from benchmarks.replay import Replayed, replay, restudied
+from benchmarks.search import cost_to, holm
+from benchmarks.table import Table
+from tasearch.errors import RunError
+from tasearch.front import hypervolume
+from tasearch.rundir import RunDir
+from tests.conftest import tiny
+
+STUDENT = {"epochs": 4, "loss": ["kd", "ce"]}
+WHOLE = {"sampler": "random", "pruner": "none", "trials": 100}
+
+
+@pytest.fixture(scope="module")
+def source(finished: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run of every chain."""
+    folder = tmp_path_factory.mktemp("table")
+    study = tiny(student=STUDENT, search=WHOLE)
+    return tasearch.run(study, runs_dir=folder, latency_from=finished.path).directory
+
+
+@pytest.fixture(scope="module")
+def made(source: RunDir, tmp_path_factory: pytest.TempPathFactory) -> Table:
+    file = tmp_path_factory.mktemp("tables") / "tiny.json.gz"
+    table.save(table.build(source, {"commit": "none"}), file)
+    return Table.load(file)
+
+
+def replayed(made: Table, workers: int = 1, **search: Any) -> Replayed:
+    keys = {**tiny().search.model_dump(), **search}
+    return replay(made, restudied(made, keys, 0, {}), trials=keys["trials"], workers=workers)
+
+
+def facts(trials: Any) -> list[Any]:
+    """By number, for they end in another order."""
+    return [
+        (t.number, t.state, t.chain, t.recipe, t.accuracy, t.epochs, t.curve, t.reason, t.free)
+        for t in sorted(trials, key=lambda t: t.number)
+    ]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"sampler": "ehvi"},
+        {"sampler": "tpe", "trials": 14},
+        {"sampler": "ehvi", "quantile": 0.0, "margin": 0.0, "evidence": 1, "trials": 14},
+    ],
+)
+def test_it_is_what_the_trainer_would_have_made_of_it(
+    made: Table, rerun: Any, search: dict[str, Any]
+) -> None:
+    run = rerun(tiny(student=STUDENT, search=search))
+    found = replayed(made, **search)
+    assert facts(found.trials) == facts(run.trials)
+    assert found.steps[-1].paid == pytest.approx(run.costs.paid)
+    assert found.steps[-1].unshared == pytest.approx(run.costs.unshared)
+    whole = hypervolume(run.front.members, run.snapshot.reference)
+    assert found.steps[-1].volume == pytest.approx(whole)
+
+
+def test_workers_change_the_time_alone(made: Table) -> None:
+    one, four = (replayed(made, workers=n, trials=20) for n in (1, 4))
+    assert facts(one.trials) == facts(four.trials)
+    assert 1.2 < one.steps[-1].seconds / four.steps[-1].seconds <= 4
+
+
+def test_one_workers_time_is_the_sum_of_the_hops(made: Table) -> None:
+    whole = replayed(made, pruner="none", trials=100).steps[-1].seconds
+    assert whole == pytest.approx(sum(entry.seconds for entry in made.entries()))
+
+
+def test_a_table_without_some_chain_is_refused(finished: tasearch.Run) -> None:
+    with pytest.raises(RunError, match="has not trained"):
+        table.build(finished.directory, {})
+
+
+def test_the_same_run_gives_the_same_bytes(source: RunDir, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        table.save(table.build(source, {}), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_no_search_beats_the_true_front_and_the_whole_space_reaches_it(made: Table) -> None:
+    snapshot = restudied(made, {}, 0, {})
+    best = made.best_volume(snapshot)
+    volumes = [step.volume for step in replayed(made, pruner="none", trials=100).steps]
+    assert volumes == sorted(volumes)
+    assert volumes[-1] == pytest.approx(best)
+    plain = baselines.plain_optuna(made, snapshot, 0, 60)
+    assert plain.steps[-1].volume <= best * (1 + 1e-9)
+    assert plain.steps[-1].unshared > plain.steps[-1].paid
+
+
+def test_the_oracle_is_cheapest(made: Table) -> None:
+    snapshot = restudied(made, {}, 0, {})
+    cost = baselines.oracle(made, snapshot, 0.01)
+    best, run = made.best_volume(snapshot), replayed(made, pruner="none", trials=100)
+    given = made.cost(made.teacher_hop, snapshot)
+    regrets = [1 - step.volume / best for step in run.steps]
+    paid = {"paid": [step.paid - given for step in run.steps], "regrets": regrets}
+    assert 0 < cost <= cost_to(paid, 0.01)
+
+
+def test_the_best_third_by_layers_goes_on() -> None:
+    first = [(float(i), float(9 - i)) for i in range(3)]  # none beats another
+    assert baselines.promoted([(5.0, 5.0)])
+    assert baselines.promoted([*first, (0.5, 0.5)])
+    assert not baselines.promoted([*first, (9.0, 9.0)])
+
+
+def test_holms_adjustment() -> None:
+    ours = [1.0 + i / 10 for i in range(12)]
+    worse = {"much": [2 * v for v in ours], "alike": ours[:]}
+    found = holm(ours, worse)
+    assert found["alike"] == 1.0
+    assert found["much"] == pytest.approx(2 * 2 * 0.5**12)
