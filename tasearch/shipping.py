@@ -153,6 +153,7 @@ def pinned(built: Built, folder: Path) -> Study:
     values["assistants"] |= {name: (shared[name],) for name in SEARCHED if name in shared}
     values["student"] |= {"widths": (trial.chain[-1],)}
     values["student"] |= {name: (own[name],) for name in SEARCHED}
+    values["student"] |= {name: own[name] for name in ("epochs", "drop")}  # an assistant's, perhaps
     values["budget"] = {}
     modes = built.run.snapshot.modes
     values["training"] |= {"modes": {str(w): modes[w] for w in trial.chain if w in modes}}

@@ -128,7 +128,7 @@ def report_info(run: Run) -> Info:
         device=snapshot.device,
         budget=snapshot.study.limits(),
         space=snapshot.space,
-        states=dict(Counter(t.state for t in trials)),
+        states=dict(Counter(t.state for t in trials if not t.free)),
         front=front,
         points=(*_students(trials, kinds, measured), *_others(run)),
         curves=tuple(

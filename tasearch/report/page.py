@@ -57,9 +57,9 @@ def _cards(info: Info) -> list[tuple[str, str, str]]:
             _rate(info),
         ),
         (
-            str(states.get("complete", 0)),
+            str(len(info.front.candidates)),
             "students finished",
-            f"{states.get('failed', 0)} trials failed",
+            f"assistants within the budget included; {states.get('failed', 0)} trials failed",
         ),
     ]
 
