@@ -38,7 +38,7 @@ TABLES = common.ROOT / "benchmarks/tables"
 BUDGETS = {"digits": 12, "mnist": 8}  # the widest student that the budget admits
 REGRET = 0.01
 GRID = 60  # costs at which regrets are kept
-WORKERS, LOOKAHEAD, FEW_SEEDS = (1, 4, 16), 64, 10  # of the oracle and the speed-up
+WORKERS, LOOKAHEAD, FEW_SEEDS = (1, 4, 16), 64, 4  # of the oracle and the speed-up
 LEVELS = (0.05, 0.02, 0.01, 0.005, 0.002)
 
 
@@ -60,12 +60,12 @@ class Way:
 
 
 WAYS = {
-    "plain": Way(trials=300, baseline=plain_optuna),
+    "plain": Way(trials=250, baseline=plain_optuna),
     "mo-asha": Way(trials=250, baseline=mo_asha),
     "random, unpruned": Way(trials=400, search={"sampler": "random", "pruner": "none"}),
-    "tpe": Way(trials=100, search={"sampler": "tpe"}),
+    "tpe": Way(trials=80, search={"sampler": "tpe"}),
     "nsga2": Way(trials=200, search={"sampler": "nsga2"}),
-    "gp": Way(trials=30, search={"sampler": "gp"}, seeds=10),
+    "gp": Way(trials=30, search={"sampler": "gp"}, seeds=6),
     "random": Way(trials=400, search={"sampler": "random"}),
     "brute": Way(trials=200, search={"sampler": "brute"}),
     "ehvi": Way(trials=0, search={}),  # the defaults

@@ -54,8 +54,8 @@ class Clock:
     def __init__(self) -> None:
         self._begun, self._done = time.monotonic(), 0
 
-    def tick(self) -> None:
-        self._done += 1
+    def tick(self, record: TrialRecord) -> None:
+        self._done += not record.free
 
     def left(self, trials: int) -> str:
         """Words for the time that so many trials will take."""
@@ -144,11 +144,11 @@ class Plain:
             what = f"train {self._words.hop(event)}" if event.epochs else f"load {event.label}"
             self._print(f"  {what}{again}")
         elif isinstance(event, TrialDone):
-            self._clock.tick()
+            self._clock.tick(event.record)
             left = self._clock.left(event.trials - event.done)
             line = self._words.trial(event.record)
             self._print(f"[{event.done}/{event.trials}] trial {event.record.number}: {line}")
-            if event.done % 10 == 0 and event.done < event.trials:
+            if event.done % 10 == 0 and event.done < event.trials and not event.record.free:
                 self._print(f"  about {left} left")
         elif isinstance(event, HopDone) and event.teacher:
             self._print(f"  teacher {event.label}: accuracy {event.accuracy:.2%}")
@@ -200,7 +200,7 @@ class LiveView:
             words = f"training {event.label}, loss {event.loss:.3f}"
             self._hops[event.key] = event.epoch, event.epochs, words
         elif isinstance(event, TrialDone):
-            self._clock.tick()
+            self._clock.tick(event.record)
             self._done, self._trials = event.done, event.trials
             grown = candidates([event.record], self._words.measured)
             self._members = Front([*self._members, *grown]).members

@@ -242,7 +242,7 @@ def _metrics(built: Built, difference: float, contents: dict[str, bytes]) -> dic
         "latency_of": snapshot.device,
         "forward_flops": size.flops,
         "training_flops": sum(
-            training_flops(use.width, use.epochs, snapshot.samples, snapshot.measured)
+            training_flops(use.width, use.epochs, snapshot.trained_samples, snapshot.measured)
             for use in built.trial.hops
         ),
         "onnx_difference": difference,

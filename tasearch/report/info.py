@@ -87,7 +87,7 @@ class AuditCount:
 
     @property
     def words(self) -> str:
-        """`12 ran on to measure the rule, 1 of them reached its skyline: 8% (0% to 38%)`."""
+        """`12 ran on to measure the rule and 1 reached the skyline: 8% (0% to 38%)`."""
         if not self.audited:
             return "none ran on to measure the rule"
         low, high = self.interval

@@ -122,6 +122,7 @@ class Driver:
         self.done = self.failures = 0  # of proposals that are over
         self.claimed: set[str] = set()  # hops that some trial needs whole
         self.entered: set[str] = set()  # hops whose trial is, or will be, complete
+        self.counted: set[str] = set()  # students that are evidence; two trials may have one
         self.lost: list[Hop] = []  # of trials that are over, to be trained again
         self.enough = ""  # why no more is proposed
 
@@ -185,7 +186,9 @@ class Driver:
         until = self.last[first] + 1 if first >= 0 else 0
         for number in range(self.seen, until):
             trial = self.over.pop(number)
-            if trial.state == TrialState.COMPLETE:
+            key = trial.user_attrs["hops"][-1]["key"] if trial.user_attrs["hops"] else ""
+            if trial.state == TrialState.COMPLETE and key not in self.counted:
+                self.counted.add(key)
                 size = self.measured[trial.user_attrs["chain"][-1]]
                 curve = tuple(trial.user_attrs["curve"])
                 student = FinishedStudent(
@@ -195,7 +198,7 @@ class Driver:
                     latency_ms=size.latency_ms,
                 )
                 self.evidence.add(student)
-                self.entered.add(trial.user_attrs["hops"][-1]["key"])
+                self.entered.add(key)
         self.seen = until
         self.sampler.see(until)
 

@@ -18,6 +18,7 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from tasearch import plugins
@@ -55,8 +56,10 @@ class ScoutSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        seen = study.seen if isinstance(study, _Earlier) else trial.number
+        storage, seen = study._storage, trial.number
+        if isinstance(study, _Earlier):
+            storage, seen = study.whole, study.seen
+        trials = storage.get_all_trials(study._study_id, deepcopy=False)
         self._scout.catch_up(trials, seen)
         best = self._scout.best()
         return {} if best is None else dict(best.choices)
@@ -134,15 +137,36 @@ class _Earlier(optuna.Study):
     Args:
         study: whose storage it shares.
         seen: so many trials.
+        asking: number of the trial that is asked for.
     """
 
-    def __init__(self, study: optuna.Study, seen: int) -> None:
+    def __init__(self, study: optuna.Study, seen: int, asking: int) -> None:
         super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self.seen = seen
+        self.whole, self.seen = study._storage, seen
+        self._storage: Any = _Window(study._storage, seen, asking)
 
     def _get_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:
         trials = super()._get_trials(*args, **options)
-        return [trial for trial in trials if trial.number < self.seen and trial.params]
+        return [trial for trial in trials if trial.number < self.seen]
+
+
+class _Window:
+    """A storage as such a study has it, for samplers that pass the study by; these want to find the
+    trial that is asked for as well."""
+
+    def __init__(self, storage: BaseStorage, seen: int, asking: int) -> None:
+        self._storage, self._seen, self._asking = storage, seen, asking
+
+    def get_all_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:
+        trials = self._storage.get_all_trials(*args, **options)
+        return [
+            trial
+            for trial in trials
+            if (trial.number < self._seen and trial.params) or trial.number == self._asking
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
 
 
 class ChainSampler(BaseSampler):
@@ -185,8 +209,10 @@ class ChainSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         seed = derived_seed("proposal", self._seed, trial.number) % 2**32
-        inner = self._make(seed)
-        study = _Earlier(study, self._seen)
+        study = _Earlier(study, self._seen, trial.number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            inner = self._make(seed)
         fixed = {name: values[0] for name, values in self._space.domains.items()}
         for _ in range(TRIES):
             new = self._new(fixed | self._propose(inner, study, trial, search_space))

@@ -113,6 +113,7 @@ class Scout:
         self._widths = [space.teacher.width]  # of each hop
         self._costs, self._paid = [0.0], [0.0]  # FLOPs of each: in all, and as far as trained
         self._accuracy: dict[int, float] = {}  # of hops trained to their ends
+        self._ended: set[int] = set()  # hops that are the student of a complete trial
         self._known = self._seen = 0  # trials taken in, and learned from
         self._flying: dict[int, _Flight] = {}  # trials taken in and not learned from
         self._tried: set[str] = set()  # canonical choices
@@ -152,9 +153,11 @@ class Scout:
             if share == 1.0:
                 self._accuracy[number] = use["accuracy"]
         curve = tuple(trial.user_attrs.get("curve", ()))
-        if curve and trial.state != TrialState.FAIL:
-            whole = trial.state == TrialState.COMPLETE
+        student, whole = flight.hops[-1], trial.state == TrialState.COMPLETE
+        if curve and trial.state != TrialState.FAIL and student not in self._ended:
             self._rows.append(_Row(flight=flight, curve=curve, whole=whole))
+        if whole:
+            self._ended.add(student)  # it may be another trial's, too
 
     @property
     def paid(self) -> float:
@@ -206,7 +209,7 @@ class Scout:
             believed = model.predict([[*f.features, guess[f.ancestor]] for f in flying])
             for flight, accuracy in zip(flying, believed.tolist(), strict=True):
                 stairs.add(flight.width, accuracy)
-        gains = stairs.gains(catalogue.widths, mean, np.maximum(sd, LEAST_SD))
+        gains = stairs.gains(catalogue.widths, mean, np.fmax(sd, LEAST_SD))
         others = np.append(gains, 0.0) * open_  # assistants that come along as students
         return left, gains[left] + others[catalogue.shorter[left]].sum(axis=1), costs
 
