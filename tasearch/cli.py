@@ -20,6 +20,7 @@ from rich.text import Text
 import tasearch
 from tasearch.errors import NothingFits, StudyError, TasearchError
 from tasearch.front import Budget, Candidate
+from tasearch.space import SEARCHED
 from tasearch.store import no_room, write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
@@ -194,6 +195,12 @@ def _search(prepared: Any, trials: int, stop: Stop) -> bool:
         )
         for field in recipes.searched
     ]
+    if snapshot.study.assistants.max:  # their trials differ from students' by what is not searched
+        roles = snapshot.study.assistants, snapshot.study.student
+        differing = [
+            f for f in ("epochs", *SEARCHED) if len({str(getattr(r, f)) for r in roles}) > 1
+        ]
+        searched += [("student", f) for f in differing if ("student", f) not in searched]
     words = Words(snapshot.measured, searched)
     out.print(
         f"chains within the budget: {space.size:,}; trials: {trials}, on {prepared.device}"
@@ -256,7 +263,8 @@ def best(
         return
     from tasearch.report.info import recipe_text
 
-    out.print(Text(found.label, style="bold") + Text(f"  (trial {found.trial})"))
+    free = ", an assistant within the budget" if opened.trials[found.trial].free else ""
+    out.print(Text(found.label, style="bold") + Text(f"  (trial {found.trial}{free})"))
     accuracies = opened.trials[found.trial].accuracies
     spread = ""
     if accuracies:

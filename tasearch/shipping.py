@@ -233,6 +233,7 @@ def _metrics(built: Built, difference: float, contents: dict[str, bytes]) -> dic
         **asdict(candidate),
         "label": candidate.label,
         "accuracies": built.trial.accuracies,
+        "free": built.trial.free,  # an assistant within the budget, with the assistants' recipe
         "study": snapshot.study.name,
         "test_accuracy": float(hits.mean()),
         "test_samples": len(test),

@@ -247,7 +247,7 @@ class SearchSection(Section):
     max_cost: Positive | None = key(
         None, "training FLOPs, in all; what is begun by then is finished"
     )
-    patience: Positive | None = key(
+    patience: Annotated[float, Field(gt=0, lt=1)] | None = key(
         None,
         "stop when spending as much again should raise the hypervolume by less than this share",
     )

@@ -174,7 +174,7 @@ def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
     hops = finished.costs.hops
     assert lines["hops"] == f"{hops} trained, {finished.costs.uses - hops} times reused"
     assert lines["teacher"].startswith("accuracy ")
-    assert lines["time"].endswith("nothing left to do")
+    assert lines["time"].endswith("finished: 10 trials are done")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     if free:
         words += f"; besides, {free} of their assistants are students, for free"
     teacher = teacher_accuracy(run)
+    left = _left(seconds, over, target, run)
+    if events and events[-1]["event"] == "finished":
+        left = f"finished: {events[-1]['reason']}"
     shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
     spared = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
     return [
@@ -36,7 +39,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("hops", f"{costs.hops} trained, {costs.uses - costs.hops} times reused"),
         ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
         ("pruning", f"spared {spared:.1%}; of those to stop, {audit.words}"),
-        ("time", f"{duration(seconds)} of training, {_left(seconds, over, target, run)}"),
+        ("time", f"{duration(seconds)} of training, {left}"),
         ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
     ]
 

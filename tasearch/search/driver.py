@@ -67,7 +67,10 @@ def search(prepared: Prepared, trials: int) -> Iterator[Event]:
                 spent=spent,
             )
             try:
-                yield from driver.events()
+                for event in driver.events():
+                    if isinstance(event, Finished):
+                        run.log("finished", reason=event.reason)
+                    yield event
             finally:
                 driver.hops.close()
     finally:
@@ -152,7 +155,11 @@ class Driver:
         done = self.done
         found = f"{done} trials are done" if done != 1 else "1 trial is done"
         if done < self.target:
-            found = self.enough or f"all {self.space.size} chains have been tried"
+            many = self.space.size > 1
+            tried = (
+                f"all {self.space.size} chains have been tried" if many else "there is one chain"
+            )
+            found = self.enough or tried
         elif done > self.target:
             found += f", more than the {self.target} asked for"
         if self.failures:

@@ -181,14 +181,15 @@ class Scout:
 
     def promise(self) -> float | None:
         """The share by which the hypervolume should rise if as much again were spent as was so far,
-        at the best rate; None as long as too little is known."""
+        at the best rate, as far as the chains that are left go; None as long as too little is
+        known."""
         if self._proposed <= self._baselines:
             return None
         left, gains, costs = self._prospects()
         volume = self._stairs().volume
         if not left.size or not volume:
             return None
-        return float(np.max(gains / costs)) * self.paid / volume
+        return min(float(np.max(gains / costs)) * self.paid, float(gains.sum())) / volume
 
     def _prospects(self) -> tuple[Array, Array, Array]:
         """The chains that are left (indices into the catalogue), their expected gains and costs."""
