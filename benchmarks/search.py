@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import math
 import multiprocessing
 import os
@@ -276,16 +277,17 @@ def speed_up(name: str, seed: int, workers: Sequence[int], lookahead: int) -> di
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", nargs="+", default=[*BUDGETS])
+    parser.add_argument("--skip", nargs="+", default=[], choices=[*WAYS], help="ways to leave out")
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "search.json")
     args = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    known = json.loads(args.out.read_text("utf-8"))["tables"] if args.out.exists() else {}
     result: dict[str, Any] = {
         "question": (__doc__ or "").splitlines()[0],
-        "provenance": common.provenance(args),
         "arms": {arm: words for arm, (words, _, _) in ARMS.items()},
-        "tables": {},
+        "tables": known,  # those that are not measured now stay as they were
     }
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.processes, mp_context=context) as pool:
@@ -299,7 +301,10 @@ def one_table(name: str, args: argparse.Namespace, pool: ProcessPoolExecutor) ->
     table = load(name)
     snapshot = restudied(table, {}, 0, limits(table, name))
     runs = {}
+    provenance = common.provenance(args)
     for way in WAYS:
+        if way in args.skip:
+            continue
         begun = time.perf_counter()
         seeds = range(min(args.seeds, WAYS[way].seeds or args.seeds))
         jobs = [pool.submit(run_way, name, way, seed) for seed in seeds]
@@ -313,8 +318,10 @@ def one_table(name: str, args: argparse.Namespace, pool: ProcessPoolExecutor) ->
     to = {
         arm: [cost_to(run, REGRET, "paid" if shared else "unshared") for run in runs[way]]
         for arm, (_, way, shared) in ARMS.items()
+        if way in runs
     }
     return {
+        "provenance": provenance,
         "chains": table.space(snapshot).size,
         "hops": len(table),
         "front": [
@@ -323,7 +330,11 @@ def one_table(name: str, args: argparse.Namespace, pool: ProcessPoolExecutor) ->
         ],
         "noise": table.noise(),
         "grid": [float(f"{cost:.4g}") for cost in grid],
-        "arms": {arm: summarize(runs[way], shared, grid) for arm, (_, way, shared) in ARMS.items()},
+        "arms": {
+            arm: summarize(runs[way], shared, grid)
+            for arm, (_, way, shared) in ARMS.items()
+            if way in runs
+        },
         "costs_to_regret": {
             arm: [cost if math.isfinite(cost) else None for cost in costs]
             for arm, costs in to.items()

@@ -111,7 +111,10 @@ def test_a_limit_of_nothing_is_refused(finished: tasearch.Run) -> None:
 def test_best_finds_a_run_by_path_and_by_name(finished: tasearch.Run) -> None:
     best = finished.best()
     text = call("best", finished.path)
-    assert text.splitlines()[0] == f"{best.label}  (trial {best.trial})"
+    assert finished.trials[best.trial].free
+    assert text.splitlines()[0] == (
+        f"{best.label}  (trial {best.trial}, an assistant within the budget)"
+    )
     assert call("best", "tiny", "--runs-dir", finished.path.parent) == text
     found = json.loads(call("best", finished.path, "--json"))
     assert found == json.loads(json.dumps({**vars(best), "label": best.label}))
