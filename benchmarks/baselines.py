@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -12,8 +13,7 @@ import optuna
 from benchmarks.replay import Step
 from benchmarks.table import Table
 from tasearch.chain import Chain, Hop, Pupil
-from tasearch.front import Candidate, Front, hypervolume
-from tasearch.record import training_flops
+from tasearch.front import Front, hypervolume
 from tasearch.rundir import Snapshot
 from tasearch.search.journal import DIRECTIONS
 from tasearch.search.sampler import distributions
@@ -38,7 +38,6 @@ class Ledger:
 
     def __init__(self, table: Table, snapshot: Snapshot, *, free: bool = False) -> None:
         self._table, self._snapshot, self._free = table, snapshot, free
-        self._budget = snapshot.study.limits()
         self._epochs: dict[tuple[Pupil, ...], int] = {}
         self._paid = self._unshared = self._seconds = 0.0
         self._front = Front([])
@@ -81,21 +80,8 @@ class Ledger:
     def _grown(self, hops: Sequence[Hop]) -> Front:
         """The front with what these hops add."""
         students = hops if self._free else hops[-1:]
-        return Front([*self._front.members, *filter(None, map(self._candidate, students))])
-
-    def _candidate(self, hop: Hop) -> Candidate | None:
-        size = self._snapshot.measured[hop.pupil.width]
-        if not self._budget.admits(size):
-            return None
-        return Candidate(
-            trial=len(self.found),
-            chain=tuple(pupil.width for pupil in hop.lineage),
-            recipe={},
-            accuracy=self._table.end(hop),
-            params=size.params,
-            bytes=size.bytes,
-            latency_ms=size.latency_ms,
-        )
+        found = (self._table.candidate(hop, self._snapshot) for hop in students)
+        return Front([*self._front.members, *filter(None, found)])
 
     def _pay(self, hop: Hop, epochs: int | None) -> None:
         until, before = epochs or _epochs(hop), self._epochs.get(hop.essence, 0)
@@ -106,8 +92,7 @@ class Ledger:
         self._seconds += self._table[hop].seconds * new / _epochs(hop)
 
     def _flops(self, hop: Hop, epochs: int) -> float:
-        snapshot = self._snapshot
-        return training_flops(hop.pupil.width, epochs, snapshot.trained_samples, snapshot.measured)
+        return self._table.cost(hop, self._snapshot, epochs)
 
 
 def _epochs(hop: Hop) -> int:
@@ -118,7 +103,7 @@ def _epochs(hop: Hop) -> int:
 def unlimited(snapshot: Snapshot) -> Snapshot:
     """Without a budget."""
     study = snapshot.study.model_copy(update={"budget": BudgetSection()})
-    return Snapshot(**{**vars(snapshot), "study": study})
+    return replace(snapshot, study=study)
 
 
 def plain_optuna(table: Table, snapshot: Snapshot, seed: int, trials: int) -> Ledger:

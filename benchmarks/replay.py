@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -23,6 +23,7 @@ from tasearch.search.driver import Driver
 from tasearch.search.events import TrialDone
 from tasearch.search.hops import Hops
 from tasearch.search.journal import DIRECTIONS
+from tasearch.search.sampler import ChainSampler
 from tasearch.store import HopRecord
 from tasearch.study import BudgetSection, SearchSection
 from tasearch.train.hops import Task
@@ -172,8 +173,32 @@ def restudied(
     changed = study.model_copy(
         update={"search": section, "seed": seed, "budget": BudgetSection(**budget)}
     )
-    values = {**vars(table.snapshot), "study": changed}
-    return Snapshot(**values)
+    return replace(table.snapshot, study=changed)
+
+
+def make_driver(
+    snapshot: Snapshot,
+    shelf: Shelf,
+    engine: Lookup,
+    open_optuna: Callable[[ChainSampler], optuna.Study],
+    trials: int,
+) -> Driver:
+    """The driver of `tasearch run` over the hops of a table."""
+    space = shelf.table.space(snapshot)
+    return Driver(
+        snapshot=snapshot,
+        space=space,
+        hops=Hops(
+            archive=shelf,
+            make_engine=lambda: engine,
+            teacher=space.teacher,
+            chance=0.0,
+            log=lambda *args, **values: None,
+            warnings=[],
+        ),
+        open_optuna=open_optuna,
+        trials=trials,
+    )
 
 
 def replay(table: Table, snapshot: Snapshot, *, trials: int, workers: int = 1) -> Replayed:
@@ -185,22 +210,14 @@ def replay(table: Table, snapshot: Snapshot, *, trials: int, workers: int = 1) -
         trials: to propose at most.
         workers: simulated.
     """
-    space = table.space(snapshot)
     shelf = Shelf(table, snapshot.study.search.rungs)
     engine = Lookup(shelf, workers)
-    driver = Driver(
-        snapshot=snapshot,
-        space=space,
-        hops=Hops(
-            archive=shelf,
-            make_engine=lambda: engine,
-            teacher=space.teacher,
-            chance=0.0,
-            log=lambda *args, **values: None,
-            warnings=[],
-        ),
-        open_optuna=lambda sampler: optuna.create_study(directions=DIRECTIONS, sampler=sampler),
-        trials=trials,
+    driver = make_driver(
+        snapshot,
+        shelf,
+        engine,
+        lambda sampler: optuna.create_study(directions=DIRECTIONS, sampler=sampler),
+        trials,
     )
     bill = Bill(snapshot.trained_samples, snapshot.measured)
     steps: list[Step] = []

@@ -20,16 +20,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import common
-from benchmarks.replay import Lookup, Shelf
+from benchmarks.replay import Lookup, Shelf, make_driver
 from benchmarks.table import Entry, Table
 from tasearch.chain import Hop, derived_seed
 from tasearch.front import Measurement
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.driver import Driver
 from tasearch.search.events import TrialDone, TrialStarted
-from tasearch.search.hops import Hops
 from tasearch.search.journal import open_study, read_trials
-from tasearch.search.prepare import make_space
 from tasearch.studyfile import parse_study
 
 EPOCHS = RUNGS = 16
@@ -47,7 +45,12 @@ class MadeUp(Table):
                 "name": "scale",
                 "teacher": {"width": 128, "epochs": EPOCHS},
                 "assistants": {"max": 4, "widths": ASSISTANTS, "epochs": EPOCHS},
-                "student": {"widths": STUDENTS, "loss": LOSSES, "epochs": EPOCHS},
+                "student": {
+                    "widths": STUDENTS,
+                    "loss": LOSSES,
+                    "temperature": [2.0, 4.0],  # else there are fewer than 10,000 chains
+                    "epochs": EPOCHS,
+                },
                 "search": {"rungs": RUNGS},
             }
         )
@@ -88,32 +91,18 @@ class MadeUp(Table):
         return Entry(seconds=1.0, curves=(curve,))
 
 
-def make_driver(table: MadeUp, run: RunDir, trials: int) -> Driver:
-    shelf = Shelf(table, RUNGS)
-    space = make_space(table.snapshot.study, table.teacher, table.snapshot.measured)
-    return Driver(
-        snapshot=table.snapshot,
-        space=space,
-        hops=Hops(
-            archive=shelf,
-            make_engine=lambda: Lookup(shelf, 1),
-            teacher=space.teacher,
-            chance=0.0,
-            log=lambda *args, **values: None,
-            warnings=[],
-        ),
-        open_optuna=partial(open_study, run, "scale"),
-        trials=trials,
-    )
-
-
 def measure(trials: int) -> dict[str, Any]:
     """In this process, on one thread."""
     table = MadeUp()
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        run = RunDir(Path(folder))
+        run, shelf = RunDir(Path(folder)), Shelf(table, RUNGS)
+        open_optuna = partial(open_study, run, "scale")
+
+        def driver_of(count: int) -> Driver:
+            return make_driver(table.snapshot, shelf, Lookup(shelf, 1), open_optuna, count)
+
         begun = time.perf_counter()
-        driver = make_driver(table, run, trials)
+        driver = driver_of(trials)
         marks = [time.perf_counter()]
         asked = []
         for event in driver.events():
@@ -129,7 +118,7 @@ def measure(trials: int) -> dict[str, Any]:
             name = "free" if record.free else record.state
             states[name] = states.get(name, 0) + 1
         again = time.perf_counter()
-        driver = make_driver(table, run, trials + 1)
+        driver = driver_of(trials + 1)
         events = driver.events()
         while not isinstance(next(events), TrialStarted):
             pass

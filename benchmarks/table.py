@@ -15,12 +15,14 @@ import argparse
 import copy
 import gzip
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean, variance
 from typing import Any
 
 from benchmarks import common
@@ -120,11 +122,12 @@ class Table:
     def teacher_hop(self) -> Hop:
         return Hop(lineage=(self.teacher,))
 
-    def cost(self, hop: Hop, snapshot: Snapshot) -> float:
-        """Training FLOPs of a hop."""
+    def cost(self, hop: Hop, snapshot: Snapshot, epochs: int | None = None) -> float:
+        """Training FLOPs of a hop, of so many of its epochs."""
         recipe, width = hop.pupil.recipe, hop.pupil.width
         assert recipe is not None
-        return training_flops(width, recipe.epochs, snapshot.trained_samples, snapshot.measured)
+        count = recipe.epochs if epochs is None else epochs
+        return training_flops(width, count, snapshot.trained_samples, snapshot.measured)
 
     @cached_property
     def teacher(self) -> Pupil:
@@ -144,42 +147,35 @@ class Table:
         curves = self[hop].curves
         return sum(curve[-1] for curve in curves) / len(curves)
 
-    def candidates(self, snapshot: Snapshot) -> dict[tuple[Pupil, ...], Candidate]:
-        """Every student within the budget, assistants that are among them included, by lineage."""
-        found: dict[tuple[Pupil, ...], Candidate] = {}
-        budget = snapshot.study.limits()
-        for chain in self.space(snapshot):
-            for hop in chain.hops():
-                lineage = hop.essence
-                size = snapshot.measured[hop.pupil.width]
-                if hop == self.teacher_hop or not budget.admits(size) or lineage in found:
-                    continue
-                found[lineage] = Candidate(
-                    trial=len(found),
-                    chain=Chain.ending_in(hop, self.teacher).widths,
-                    recipe={},
-                    accuracy=self.end(hop),
-                    params=size.params,
-                    bytes=size.bytes,
-                    latency_ms=size.latency_ms,
-                )
-        return found
+    def candidate(self, hop: Hop, snapshot: Snapshot) -> Candidate | None:
+        """A hop's pupil as a student; None where it is over the budget."""
+        size = snapshot.measured[hop.pupil.width]
+        if not snapshot.study.limits().admits(size):
+            return None
+        return Candidate(
+            trial=0,
+            chain=Chain.ending_in(hop, self.teacher).widths,
+            recipe={},
+            accuracy=self.end(hop),
+            params=size.params,
+            bytes=size.bytes,
+            latency_ms=size.latency_ms,
+        )
 
     def best_volume(self, snapshot: Snapshot) -> float:
         """Hypervolume of the true front."""
         return hypervolume(self.front(snapshot).members, snapshot.reference)
 
     def front(self, snapshot: Snapshot) -> Front:
-        return Front(self.candidates(snapshot).values())
+        """Of every student within the budget, assistants that are among them included."""
+        every = (hop for chain in self.space(snapshot) for hop in chain.hops())
+        hops = {hop.essence: hop for hop in every if hop != self.teacher_hop}
+        return Front(filter(None, (self.candidate(hop, snapshot) for hop in hops.values())))
 
     def noise(self) -> float:
         """Standard deviation of a mean over the replicates."""
-        ends = [[curve[-1] for curve in e.curves] for e in self._entries.values()]
-        total = 0.0
-        for values in ends:
-            mean = sum(values) / len(values)
-            total += sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)
-        return float((total / len(ends)) ** 0.5)
+        ends = ([curve[-1] for curve in entry.curves] for entry in self._entries.values())
+        return math.sqrt(fmean(variance(values) / len(values) for values in ends))
 
 
 def build(run: RunDir, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ costs nothing and does not count.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice, takewhile
@@ -87,7 +86,6 @@ class Driver:
         open_optuna: makes or opens Optuna's study with a sampler.
         trials: chains to try in all.
         spent: seconds that earlier searches of this run took.
-        clock: seconds, for `search.max_hours`.
     """
 
     def __init__(
@@ -99,17 +97,16 @@ class Driver:
         open_optuna: Callable[[ChainSampler], OptunaStudy],
         trials: int,
         spent: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.space, self.hops, self.target = space, hops, trials
-        self.snapshot, self.study = snapshot, snapshot.study
-        self.measured, self.search = snapshot.measured, snapshot.study.search
+        self.study, self.measured = snapshot.study, snapshot.measured
+        self.search = self.study.search
         self.lookahead = self.search.lookahead
         scout = Scout(snapshot, space)
         make = make_sampler(self.study)(scout)
         self.sampler = ChainSampler(space, make, self.study.seed)
         self.trials = Trials(open_optuna(self.sampler), space)
-        self.limits = Limits(snapshot, scout, spent=spent, clock=clock)
+        self.limits = Limits(snapshot, scout, spent=spent)
         self.evidence = Evidence(
             Skyline(
                 quantile=self.search.quantile,
