@@ -203,7 +203,8 @@ class Scout:
             return left, np.ones(len(left)), costs
         model, guess = self._model()
         x = np.column_stack([catalogue.features, guess[catalogue.ancestors]])
-        mean, sd = model.predict(x, return_std=True)
+        with np.errstate(invalid="ignore"):  # a variance of nothing may be rounded below it
+            mean, sd = model.predict(x, return_std=True)
         stairs = self._stairs()
         flying = [*self._flying.values()]
         if flying:  # as if they ended as predicted
