@@ -158,7 +158,7 @@ class Bill:
         self.paid = 0.0
 
     def add(self, trial: TrialRecord) -> None:
-        needed = [use for use in trial.hops if use.epochs]
+        needed = [use for use in trial.hops if use.epochs and use.trained]
         if trial.free:  # its chain's, which has them already
             return
         self._uses += len(needed)
@@ -168,12 +168,12 @@ class Bill:
             self.paid += self._flops(use.width, max(0, use.trained - before))
             self.unshared += self._flops(use.width, use.trained)
         if trial.state == "pruned":
-            self._stopped[needed[-1].key] = needed[-1]
+            self._stopped |= {use.key: use for use in trial.hops if use.trained < use.epochs}
 
     @property
     def costs(self) -> Costs:
         spared = sum(
-            self._flops(use.width, use.epochs - self._furthest[key])
+            self._flops(use.width, use.epochs - self._furthest.get(key, 0))
             for key, use in self._stopped.items()
         )
         return Costs(

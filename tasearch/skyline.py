@@ -5,11 +5,16 @@ Notation, all accuracies in 0..1:
     a[i]    accuracy of the student at rung i (its last rung is its final accuracy)
     g[i]    what finished students gained from rung i to their end
     s       skyline: the best final accuracy among finished students no larger and no slower
+    lead    the most by which a finished student was ahead of a model before it in its chain
     noise   standard deviation of a final accuracy over repetitions
 
 A student stops at rung i when a[i] + quantile(g[i]) + margin * noise < s: even an unusually late
 bloomer would end below what a smaller and faster student has reached already. Ordinary rules
 compare students at the same rung and so cut large, slow learners that would have reached the front.
+
+An assistant, and with it what follows in the chain, stops when a[i] + quantile(g[i]) + lead +
+margin * noise < s, where s is the student's: even ahead of it as far as any was, the student would
+end below, and the models in between, which are larger, all the more.
 """
 
 from __future__ import annotations
@@ -33,12 +38,14 @@ class Finished:
         accuracies: of each replicate at the end.
         params: its size.
         latency_ms: its latency.
+        before: final accuracies of the models before it in its chain.
     """
 
     curve: tuple[float, ...]
     accuracies: tuple[float, ...]
     params: int
     latency_ms: float
+    before: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +53,7 @@ class Bar:
     """What one rung asks of a student.
 
     Args:
-        gain: that it may still hope for.
+        gain: that it may still hope for; of an assistant, with the student's lead.
         margin: against noise.
         skyline: the accuracy to reach.
     """
@@ -56,15 +63,31 @@ class Bar:
     skyline: float
 
     def reach(self, accuracy: float) -> float:
-        """Upper bound of the final accuracy of a student that has this one at the rung."""
+        """Upper bound of the student's final accuracy where this one is found at the rung."""
         return accuracy + self.gain + self.margin
 
     def stops(self, accuracy: float) -> bool:
-        """Whether a student of this accuracy at the rung cannot reach the skyline."""
+        """Whether with this accuracy at the rung the student cannot reach the skyline."""
         return self.reach(accuracy) < self.skyline - ROUNDING
 
+    @property
+    def least(self) -> float:
+        """The accuracy that it takes."""
+        return self.skyline - self.gain - self.margin
 
-Bars = tuple[Bar | None, ...]  # of each rung but the last; None where nothing is known to ask
+
+Bars = tuple[Bar | None, ...]  # of each rung that is asked; None where nothing is known to ask
+
+
+def lowest(wanted: Sequence[Bars]) -> Bars:
+    """What each rung asks where several trials want one hop: it stops only where it would for all;
+    never where one has no bars."""
+    rungs = zip(*wanted, strict=False) if all(wanted) else ()
+    found = []
+    for bars in rungs:
+        known = [bar for bar in bars if bar is not None]
+        found.append(min(known, key=lambda b: b.least) if len(known) == len(bars) else None)
+    return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +116,7 @@ class Evidence:
         self._rule = rule
         self._gains: dict[int, list[list[float]]] = {}  # by number of rungs: of each, sorted
         self._best: dict[tuple[int, float], float] = {}  # accuracy by params and latency
+        self._lead: float | None = None
         self._variances = 0.0  # summed
         self._noted = 0
 
@@ -103,6 +127,9 @@ class Evidence:
             bisect.insort(found, end - accuracy)
         size = student.params, student.latency_ms
         self._best[size] = max(end, self._best.get(size, 0.0))
+        if student.before:
+            lead = end - min(student.before)
+            self._lead = lead if self._lead is None else max(lead, self._lead)
         spread = _spread(student)
         if spread is not None:
             self._variances += spread
@@ -119,16 +146,30 @@ class Evidence:
         rivals = [a for (p, t), a in self._best.items() if p <= params and t <= latency_ms]
         return max(rivals, default=None)
 
-    def bars(self, rungs: int, *, params: int, latency_ms: float) -> Bars:
-        """What each of so many rungs, but the last, asks of a student of this size and latency."""
+    def bars(self, rungs: int, *, params: int, latency_ms: float, assistant: bool = False) -> Bars:
+        """What each rung asks.
+
+        Args:
+            rungs: of the hop.
+            params: of the student.
+            latency_ms: of the student.
+            assistant: whether the hop is that of an assistant of this student; it is asked at the
+                last rung, too.
+        """
+        asked = rungs if assistant else rungs - 1
         skyline = self.skyline(params=params, latency_ms=latency_ms)
         gains = self._gains.get(rungs, [])
         enough = bool(gains) and len(gains[0]) >= max(self._rule.evidence, 1)
-        if skyline is None or not enough:
-            return (None,) * (rungs - 1)
+        lead = max(0.0, self._lead) if self._lead is not None else None
+        if skyline is None or not enough or (assistant and lead is None):
+            return (None,) * asked
         place = max(0, math.ceil(self._rule.quantile * len(gains[0])) - 1)
+        ahead = (lead or 0.0) if assistant else 0.0
         margin = self._rule.margin * self.noise
-        return tuple(Bar(gain=found[place], margin=margin, skyline=skyline) for found in gains[:-1])
+        return tuple(
+            Bar(gain=found[place] + ahead, margin=margin, skyline=skyline)
+            for found in gains[:asked]
+        )
 
 
 def _spread(student: Finished) -> float | None:

@@ -18,6 +18,7 @@ from tasearch.rundir import RunDir
 from tests.conftest import tiny
 
 STUDENT = {"epochs": 4, "loss": ["kd", "ce"]}
+STRICT = {"quantile": 0.0, "margin": 0.0, "evidence": 1, "audit": 0.0}
 WHOLE = {"sampler": "random", "pruner": "none", "trials": 100}
 
 
@@ -54,7 +55,7 @@ def facts(trials: Any) -> list[Any]:
     [
         {"sampler": "ehvi"},
         {"sampler": "tpe", "trials": 14},
-        {"sampler": "ehvi", "quantile": 0.0, "margin": 0.0, "evidence": 1, "trials": 14},
+        {"sampler": "ehvi", **STRICT, "trials": 14},
     ],
 )
 def test_it_is_what_the_trainer_would_have_made_of_it(
@@ -69,10 +70,26 @@ def test_it_is_what_the_trainer_would_have_made_of_it(
     assert found.steps[-1].volume == pytest.approx(whole)
 
 
-def test_workers_change_the_time_alone(made: Table) -> None:
-    one, four = (replayed(made, workers=n, trials=20) for n in (1, 4))
+@pytest.mark.parametrize("search", [{}, STRICT])
+def test_workers_change_the_time_alone(made: Table, search: dict[str, Any]) -> None:
+    one, four = (replayed(made, workers=n, trials=20, **search) for n in (1, 4))
     assert facts(one.trials) == facts(four.trials)
     assert 1.2 < one.steps[-1].seconds / four.steps[-1].seconds <= 4
+
+
+def test_a_chain_whose_assistant_is_hopeless_goes_no_further(made: Table) -> None:
+    run = replayed(made, trials=100, **STRICT)
+    cut = [t for t in run.trials if t.state == "pruned" and not t.curve]
+    assert cut
+    for trial in cut:
+        trained = [use.trained for use in trial.hops]
+        assert trained[-1] == 0
+        assert trained == sorted(trained, reverse=True)
+        last = next(use for use in reversed(trial.hops) if use.trained)
+        assert last.accuracy < float(trial.reason.split("%")[0].split()[-1]) / 100 + 1e-4
+    kept = replayed(made, trials=100, **{**STRICT, "margin": 1000.0})
+    assert all(t.state == "complete" for t in kept.trials)
+    assert run.steps[-1].paid < kept.steps[-1].paid
 
 
 def test_one_workers_time_is_the_sum_of_the_hops(made: Table) -> None:

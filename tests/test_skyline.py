@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 from statistics import variance
 
 import pytest
@@ -18,6 +19,7 @@ from tasearch.skyline import (
     Finished,
     Skyline,
     Watch,
+    lowest,
     reason,
 )
 
@@ -254,6 +256,51 @@ def test_a_watch_stops_at_the_first_such_rung_and_says_why() -> None:
     later = watch.stop([0.35, 0.6])
     assert later is not None
     assert later.rung == 1
+
+
+# Assistants
+
+
+def with_assistant(*curve: float, before: tuple[float, ...], params: int = 10) -> Finished:
+    return replace(finished(*curve, params=params), before=before)
+
+
+def test_an_assistant_stops_when_no_student_could_be_far_enough_ahead_of_it() -> None:
+    among = [with_assistant(0.1, 0.5, 0.6, before=(0.9, 0.55)), QUICK]
+    found = evidence(RULE, among).bars(3, params=10, latency_ms=1.0, assistant=True)
+    lead = 0.6 - 0.55
+    for bar, gain in zip(found, (0.5, 0.1, 0.0), strict=True):
+        assert bar is not None
+        assert bar.skyline == 0.8
+        assert bar.gain == pytest.approx(gain + lead)
+    watch = Watch(bars=found, audited=False)
+    assert watch.stop([0.2]) == Audit(rung=0, reach=pytest.approx(0.75), skyline=0.8)
+    assert watch.stop([0.3, 0.7, 0.76]) is None
+    last = watch.stop([0.3, 0.7, 0.74])
+    assert last is not None
+    assert last.rung == 2
+
+
+def test_a_student_that_is_behind_gives_no_lead() -> None:
+    among = [with_assistant(0.1, 0.5, 0.6, before=(0.9, 0.7)), QUICK]
+    student, assistant = (
+        evidence(RULE, among).bars(3, params=10, latency_ms=1.0, assistant=kind)
+        for kind in (False, True)
+    )
+    assert assistant[:-1] == student
+
+
+def test_no_assistant_stops_while_no_student_was_compared_with_one() -> None:
+    found = evidence(RULE, [SLOW, QUICK]).bars(3, params=10, latency_ms=1.0, assistant=True)
+    assert found == (None, None, None)
+
+
+def test_a_hop_that_several_want_stops_only_where_it_would_for_all() -> None:
+    high, low = (Bar(gain=0.1, margin=0.0, skyline=s) for s in (0.8, 0.5))
+    assert lowest([(high, high), (low, high, high)]) == (low, high)
+    assert lowest([(high, high), (low, None)]) == (low, None)
+    assert lowest([(high, high), ()]) == ()
+    assert lowest([(high,)]) == (high,)
 
 
 def test_an_audited_student_runs_on_and_is_noted_once() -> None:

@@ -9,7 +9,7 @@ costs nothing and does not count.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice, takewhile
 from typing import Any
@@ -29,7 +29,7 @@ from tasearch.search.prepare import Prepared
 from tasearch.search.sampler import ChainSampler, make_sampler
 from tasearch.search.scout import Scout
 from tasearch.search.trials import OVER, Trials, is_free
-from tasearch.skyline import Bars, Evidence, Skyline, Watch
+from tasearch.skyline import Bars, Evidence, Skyline, Watch, lowest
 from tasearch.skyline import Finished as FinishedStudent
 from tasearch.space import Space
 from tasearch.train.loop import rung_epochs
@@ -200,11 +200,17 @@ class Driver:
                     accuracies=tuple(trial.user_attrs.get("accuracies", curve[-1:])),
                     params=size.params,
                     latency_ms=size.latency_ms,
+                    before=self._before(trial),
                 )
                 self.evidence.add(student)
                 self.entered.add(key)
         self.seen = until
         self.sampler.see(until)
+
+    def _before(self, trial: FrozenTrial) -> tuple[float, ...]:
+        """Accuracies of the models before a student, as far as they are known."""
+        uses = trial.user_attrs["hops"][:-1]
+        return tuple(use["accuracy"] for use in uses if use["accuracy"] is not None)
 
     def _ask(self) -> Iterator[Event]:
         while self._may_ask():
@@ -225,10 +231,12 @@ class Driver:
     def _take_off(self, trial: FrozenTrial, chain: Chain, free: list[FrozenTrial]) -> None:
         """Take up a proposal, and its assistants that are candidates, known or new."""
         baseline = self.asked < len(self.baselines)
-        proposal = self.asked
-        self._fly(trial, chain, proposal, free=False, whole=baseline)
-        number = trial.number
-        *ancestors, _ = chain.hops()
+        proposal, number = self.asked, trial.number
+        *ancestors, student = chain.hops()
+        bars = {self.hops.key(hop): self._bars(hop, student) for hop in ancestors}
+        whole = baseline or self.hops.key(student) in self.claimed
+        bars[self.hops.key(student)] = () if whole else self._bars(student, student)
+        self._fly(trial, chain, proposal, bars, free=False, whole=whole)
         for hop in ancestors:
             key = self.hops.key(hop)
             if key in self.claimed:
@@ -240,42 +248,53 @@ class Driver:
             self.entered.add(key)
             shorter = self.space.canonical(Chain.ending_in(hop, self.space.teacher))
             found = free.pop(0) if free else self.trials.enter(shorter, describe_recipes(shorter))
-            self._fly(found, shorter, proposal, free=True, whole=True)
+            own = bars | {key: bars[key][:-1]}  # trained to its end, it is complete
+            self._fly(found, shorter, proposal, own, free=True, whole=True)
             number = found.number
         self.last.append(number)
 
     def _fly(
-        self, trial: FrozenTrial, chain: Chain, proposal: int, *, free: bool, whole: bool
+        self,
+        trial: FrozenTrial,
+        chain: Chain,
+        proposal: int,
+        bars: Mapping[str, Bars],
+        *,
+        free: bool,
+        whole: bool,
     ) -> None:
         """A trial in flight; one of an earlier search may be over."""
         self.trials.describe(trial, chain, describe_recipes(chain))
         choices = self.space.member(chain)
         if choices is not None:
             self.sampler.remember(choices)
-        *ancestors, student = chain.hops()
-        whole = whole or self.hops.key(student) in self.claimed
+        hops = [*chain.hops()]
         if whole:
-            self.entered.add(self.hops.key(student))
+            self.entered.add(self.hops.key(hops[-1]))
         if trial.state in OVER:
             self._land(trial, free=free)
-            self.lost += self._damaged(trial, ancestors, student)
+            self.lost += self._damaged(trial, hops)
             return
+        audited = self._coin(proposal)
+        watches = (Watch(bars=bars.get(self.hops.key(hop), ()), audited=audited) for hop in hops)
         self.flights[trial.number] = Flight(
             trial=trial._trial_id,
             proposal=proposal,
             free=free,
-            ancestors=tuple(ancestors),
-            student=student,
-            watch=Watch(bars=() if whole else self._bars(student), audited=self._coin(proposal)),
+            legs=tuple(zip(hops, watches, strict=True)),
         )
 
-    def _bars(self, student: Hop) -> Bars:
-        if self.search.pruner != "skyline":
+    def _bars(self, hop: Hop, student: Hop) -> Bars:
+        """What a hop of this student's chain is asked; nothing, where it is the teacher's."""
+        recipe, size = hop.pupil.recipe, self.measured[student.pupil.width]
+        if self.search.pruner != "skyline" or recipe is None:
             return ()
-        recipe, size = student.pupil.recipe, self.measured[student.pupil.width]
-        assert recipe is not None
+        if hop.lineage == (self.space.teacher,):
+            return ()
         rungs = len(rung_epochs(recipe.epochs, self.search.rungs))
-        return self.evidence.bars(rungs, params=size.params, latency_ms=size.latency_ms)
+        return self.evidence.bars(
+            rungs, params=size.params, latency_ms=size.latency_ms, assistant=hop != student
+        )
 
     def _coin(self, proposal: int) -> bool:
         return derived_seed("audit", self.study.seed, proposal) / 2**63 < self.search.audit
@@ -288,12 +307,13 @@ class Driver:
         if "failed_hop" in trial.user_attrs:
             self.hops.failed[trial.user_attrs["failed_hop"]] = trial.user_attrs["reason"]
 
-    def _damaged(self, trial: FrozenTrial, ancestors: list[Hop], student: Hop) -> list[Hop]:
+    def _damaged(self, trial: FrozenTrial, hops: Sequence[Hop]) -> list[Hop]:
         """What a trial that is over has lost."""
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return []
-        whole = [student] if trial.state == TrialState.COMPLETE else []
-        return [hop for hop in (*ancestors, *whole) if not self.hops.has(hop)]
+        uses = zip(hops, trial.user_attrs["hops"], strict=True)
+        whole = [hop for hop, use in uses if use["trained"] == use["epochs"]]
+        return [hop for hop in whole if not self.hops.has(hop)]
 
     def _settle(self) -> Iterator[Event]:
         """Tell Optuna of every trial in flight that is over by now."""
@@ -321,12 +341,15 @@ class Driver:
             self.hops.begin(dict(ready.pop(self.hops.key(hop)) for hop in group))
 
     def _ready(self) -> Iterator[tuple[Hop, Bars]]:
-        """The next hop of each trial, and the bars of a student that nobody needs whole."""
-        yield from ((hop, ()) for hop in self.lost)
+        """The next hop of each trial, and its bars, as far as all who want it have some."""
+        wanted: dict[str, tuple[Hop, list[Bars]]] = {}
+        for hop in self.lost:
+            wanted[self.hops.key(hop)] = hop, [()]
         for flight in self.flights.values():
-            hop = next(hop for hop in flight.hops if not self.hops.has(hop))
-            alone = hop == flight.student and self.hops.key(hop) not in self.claimed
-            yield hop, flight.watch.binding if alone else ()
+            hop, watch = next(leg for leg in flight.legs if not self.hops.has(leg[0]))
+            wanted.setdefault(self.hops.key(hop), (hop, []))[1].append(watch.binding)
+        for hop, bars in wanted.values():
+            yield hop, lowest(bars)
 
 
 def describe_recipes(chain: Chain) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,22 +23,19 @@ class Flight:
         trial: Optuna's id.
         proposal: its number among proposals; a free trial has that of the chain it is part of.
         free: whether it is an assistant of a chain that was proposed.
-        ancestors: hops that must be trained to their ends.
-        student: the hop that it is about.
-        watch: what its student is judged by; without bars where it is needed whole.
+        legs: the hops that it needs, in order, and what each is judged by: by nothing, where it is
+            needed whole.
     """
 
     trial: int
     proposal: int
     free: bool
-    ancestors: tuple[Hop, ...]
-    student: Hop
-    watch: Watch
+    legs: tuple[tuple[Hop, Watch], ...]
 
     @property
-    def hops(self) -> tuple[Hop, ...]:
-        """All that it needs, in order."""
-        return (*self.ancestors, self.student)
+    def student(self) -> Hop:
+        """The hop that it is about."""
+        return self.legs[-1][0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,49 +59,49 @@ def outcome(flight: Flight, hops: Hops, teacher: Pupil) -> Outcome | None:
     Raises:
         TrainingError: where the teacher cannot be had, without whom no chain can do.
     """
-    missing = next((hop for hop in flight.ancestors if not hops.has(hop)), flight.student)
-    why = hops.reason(missing)
-    saved = hops.saved(flight.student)
-    if why is not None:
-        if missing.lineage == (teacher,):
-            raise TrainingError(why)
-        attrs: dict[str, Any] = {"reason": why}
-        if hops.key(missing) in hops.failed:
-            attrs["failed_hop"] = hops.key(missing)
-        attrs |= _curve(saved) | _uses(flight, hops, saved, until=missing)
-        return Outcome(state=TrialState.FAIL, accuracy=None, attrs=attrs)
-    if missing != flight.student or saved is None:
-        return None
-    stop = flight.watch.stop(saved.curve)
-    if stop is not None and not flight.watch.audited:
-        saved = saved.until(stop.rung)
-        attrs = {"reason": reason(stop), **_curve(saved), **_uses(flight, hops, saved)}
-        return Outcome(state=TrialState.PRUNED, accuracy=None, attrs=attrs)
-    if not hops.has(flight.student):
-        return None
-    attrs = {"audit": asdict(stop)} if stop else {}
-    attrs |= _curve(saved) | _uses(flight, hops, saved)
+    used: list[tuple[Hop, HopRecord | None]] = []
+    audit = None
+    for hop, watch in flight.legs:
+        saved = hops.saved(hop)
+        why = None if hops.has(hop) else hops.reason(hop)
+        if why is not None:
+            if hop.lineage == (teacher,):
+                raise TrainingError(why)
+            attrs: dict[str, Any] = {"reason": why}
+            if hops.key(hop) in hops.failed:
+                attrs["failed_hop"] = hops.key(hop)
+            if saved is not None or hop != flight.student:
+                used.append((hop, saved))
+            return Outcome(
+                state=TrialState.FAIL, accuracy=None, attrs=attrs | _details(used, hops, flight)
+            )
+        stop = watch.stop(saved.curve) if saved is not None else None
+        if saved is not None and stop is not None and not watch.audited:
+            rest = [(other, None) for other, _ in flight.legs[len(used) + 1 :]]
+            used += [(hop, saved.until(stop.rung)), *rest]
+            words = reason(stop)
+            if hop != flight.student or flight.free:
+                words = f"behind {hop.label} a student {words}"
+            attrs = {"reason": words} | _details(used, hops, flight)
+            return Outcome(state=TrialState.PRUNED, accuracy=None, attrs=attrs)
+        if not hops.has(hop):
+            return None
+        used.append((hop, saved))
+        audit = audit or stop
+    assert saved is not None
+    attrs = {"audit": asdict(audit)} if audit and not flight.free else {}
+    attrs |= _details(used, hops, flight)
     return Outcome(state=TrialState.COMPLETE, accuracy=saved.curve[-1], attrs=attrs)
 
 
-def _curve(saved: HopRecord | None) -> dict[str, Any]:
-    if saved is None:
-        return {}
-    attrs: dict[str, Any] = {"epochs": list(saved.epochs), "curve": list(saved.curve)}
-    if len(saved.curves) > 1:
-        attrs["accuracies"] = list(saved.accuracies)
-    return attrs
-
-
-def _uses(
-    flight: Flight, hops: Hops, saved: HopRecord | None, until: Hop | None = None
+def _details(
+    used: Sequence[tuple[Hop, HopRecord | None]], hops: Hops, flight: Flight
 ) -> dict[str, Any]:
-    """The hops as the trial used them, up to one that it could not have."""
-    used = []
-    for hop in flight.hops:
-        own = saved if hop == flight.student else hops.saved(hop)
-        if own is not None or hop != flight.student:
-            used.append(asdict(hops.use(hop, own)))
-        if hop == until:
-            break
-    return {"hops": used}
+    """The hops as a trial used them, and its student's curve as far as it was trained."""
+    attrs: dict[str, Any] = {"hops": [asdict(hops.use(hop, saved)) for hop, saved in used]}
+    hop, saved = used[-1]
+    if hop == flight.student and saved is not None:
+        attrs |= {"epochs": list(saved.epochs), "curve": list(saved.curve)}
+        if len(saved.curves) > 1:
+            attrs["accuracies"] = list(saved.accuracies)
+    return attrs

@@ -80,6 +80,7 @@ class Hops:
         self._training: dict[str, Hop] = {}
         self._begun: dict[str, float] = {}  # when, of those in training
         self._whole: set[str] = set()  # verified on disk
+        self._records: dict[str, HopRecord] = {}  # of these
         self.failed: dict[str, str] = {}
         self._full: dict[str, str] = {}  # likewise, for want of memory, while this process lives
 
@@ -99,7 +100,13 @@ class Hops:
 
     def saved(self, hop: Hop) -> HopRecord | None:
         """What is stored of a hop, finished or not."""
-        return self._archive.saved(hop)
+        key = self.key(hop)
+        found = self._records.get(key)
+        if found is None:
+            found = self._archive.saved(hop)
+            if found is not None and key in self._whole:
+                self._records[key] = found
+        return found
 
     def has(self, hop: Hop) -> bool:
         """Whether a hop is finished and whole."""
