@@ -137,13 +137,26 @@ def test_a_group_that_kills_its_workers_is_taken_apart(tmp_path: Path) -> None:
     assert all("its worker ended with code 3 3 times" in str(t.reason) for t in deadly)
 
 
-def test_hops_are_trained_at_the_same_time(rerun: Any) -> None:
-    events: list[Any] = []
-    study = tiny(student={"loss": ["ce", "kd"]}, teacher={"epochs": 60})
-    rerun(study, trials=6, workers=2, on_event=events.append)
-    labels = [e.label for e in events if isinstance(e, EpochDone)]
-    first, last = labels.index("16"), len(labels) - labels[::-1].index("16")
-    assert {*labels[first:last]} > {"16"}
+def test_hops_are_trained_at_the_same_time(tmp_path: Path) -> None:
+    """A loss that waits for the other worker is computed."""
+    (tmp_path / "meeting.py").write_text(
+        "import os, pathlib, sys, time\n"
+        "from torch.nn.functional import cross_entropy\n"
+        "def loss(logits, labels, targets, terms):\n"
+        "    if 'worker' in sys.argv[0]:\n"
+        "        here = pathlib.Path(__file__).parent / 'here'\n"
+        "        here.mkdir(exist_ok=True)\n"
+        "        (here / str(os.getpid())).touch()\n"
+        "        until = time.monotonic() + 100\n"
+        "        while len(list(here.iterdir())) < 2:\n"
+        "            assert time.monotonic() < until, 'nobody else has come'\n"
+        "            time.sleep(0.01)\n"
+        "    return cross_entropy(logits, labels)\n"
+    )
+    study = tiny(assistants={"max": 0}, student={"widths": [4, 2], "loss": "meeting:loss"})
+    study = study.model_copy(update={"root": str(tmp_path)})
+    run = tasearch.run(study, runs_dir=tmp_path, workers=2, trials=2)
+    assert [(t.state, t.reason) for t in run.trials] == [("complete", None)] * 2
 
 
 def test_a_worker_that_is_killed_is_replaced(rerun: Any) -> None:
