@@ -5,7 +5,7 @@ Notation, all accuracies in 0..1:
     a[i]    accuracy of the student at rung i (its last rung is its final accuracy)
     g[i]    what finished students gained from rung i to their end
     s       skyline: the best final accuracy among finished students no larger and no slower
-    lead    the most by which a finished student was ahead of a model before it in its chain
+    lead    the most by which a finished student was ahead of an assistant in its chain
     noise   standard deviation of a final accuracy over repetitions
 
 A student stops at rung i when a[i] + quantile(g[i]) + margin * noise < s: even an unusually late
@@ -38,14 +38,14 @@ class Finished:
         accuracies: of each replicate at the end.
         params: its size.
         latency_ms: its latency.
-        before: final accuracies of the models before it in its chain.
+        assistants: final accuracies of those in its chain.
     """
 
     curve: tuple[float, ...]
     accuracies: tuple[float, ...]
     params: int
     latency_ms: float
-    before: tuple[float, ...] = ()
+    assistants: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,8 @@ class Skyline:
     Args:
         quantile: of the gains of finished students; 1 takes the largest gain seen.
         margin: added to the bound against noise, in standard deviations.
-        evidence: finished students that it takes before any other is stopped.
+        evidence: finished students that it takes before any other is stopped; and of those behind
+            assistants, before an assistant is.
     """
 
     quantile: float
@@ -116,7 +117,8 @@ class Evidence:
         self._rule = rule
         self._gains: dict[int, list[list[float]]] = {}  # by number of rungs: of each, sorted
         self._best: dict[tuple[int, float], float] = {}  # accuracy by params and latency
-        self._lead: float | None = None
+        self._lead = 0.0
+        self._behind = 0  # students behind assistants
         self._variances = 0.0  # summed
         self._noted = 0
 
@@ -127,9 +129,9 @@ class Evidence:
             bisect.insort(found, end - accuracy)
         size = student.params, student.latency_ms
         self._best[size] = max(end, self._best.get(size, 0.0))
-        if student.before:
-            lead = end - min(student.before)
-            self._lead = lead if self._lead is None else max(lead, self._lead)
+        if student.assistants:
+            self._lead = max(self._lead, end - min(student.assistants))
+            self._behind += 1
         spread = _spread(student)
         if spread is not None:
             self._variances += spread
@@ -160,11 +162,12 @@ class Evidence:
         skyline = self.skyline(params=params, latency_ms=latency_ms)
         gains = self._gains.get(rungs, [])
         enough = bool(gains) and len(gains[0]) >= max(self._rule.evidence, 1)
-        lead = max(0.0, self._lead) if self._lead is not None else None
-        if skyline is None or not enough or (assistant and lead is None):
+        if assistant:
+            enough = enough and self._behind >= max(self._rule.evidence, 1)
+        if skyline is None or not enough:
             return (None,) * asked
         place = max(0, math.ceil(self._rule.quantile * len(gains[0])) - 1)
-        ahead = (lead or 0.0) if assistant else 0.0
+        ahead = self._lead if assistant else 0.0
         margin = self._rule.margin * self.noise
         return tuple(
             Bar(gain=found[place] + ahead, margin=margin, skyline=skyline)

@@ -201,6 +201,12 @@ def test_a_teacher_that_fails_ends_the_run(rerun: Any) -> None:
         rerun(tiny(teacher={"learning_rate": 1e30}))
 
 
+def test_a_student_without_a_teacher_may_fail_too(rerun: Any) -> None:
+    run = rerun(tiny(student={"loss": "ce", "learning_rate": 1e30}), trials=2)
+    assert [t.state for t in run.trials] == ["failed"] * 2
+    assert all("the loss became nan" in str(t.reason) and not t.hops for t in run.trials)
+
+
 def test_pruning_stops_students_and_its_audit_lets_some_run_on(rerun: Any) -> None:
     keys = {"trials": 18, "quantile": 0.0, "margin": 0.0, "evidence": 1}
     strict = rerun(tiny(search={**keys, "audit": 0.0}))

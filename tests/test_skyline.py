@@ -261,13 +261,16 @@ def test_a_watch_stops_at_the_first_such_rung_and_says_why() -> None:
 # Assistants
 
 
-def with_assistant(*curve: float, before: tuple[float, ...], params: int = 10) -> Finished:
-    return replace(finished(*curve, params=params), before=before)
+ONE = replace(RULE, evidence=1)
+
+
+def with_assistant(*curve: float, assistants: tuple[float, ...]) -> Finished:
+    return replace(finished(*curve), assistants=assistants)
 
 
 def test_an_assistant_stops_when_no_student_could_be_far_enough_ahead_of_it() -> None:
-    among = [with_assistant(0.1, 0.5, 0.6, before=(0.9, 0.55)), QUICK]
-    found = evidence(RULE, among).bars(3, params=10, latency_ms=1.0, assistant=True)
+    among = [with_assistant(0.1, 0.5, 0.6, assistants=(0.9, 0.55)), QUICK]
+    found = evidence(ONE, among).bars(3, params=10, latency_ms=1.0, assistant=True)
     lead = 0.6 - 0.55
     for bar, gain in zip(found, (0.5, 0.1, 0.0), strict=True):
         assert bar is not None
@@ -282,17 +285,19 @@ def test_an_assistant_stops_when_no_student_could_be_far_enough_ahead_of_it() ->
 
 
 def test_a_student_that_is_behind_gives_no_lead() -> None:
-    among = [with_assistant(0.1, 0.5, 0.6, before=(0.9, 0.7)), QUICK]
+    among = [with_assistant(0.1, 0.5, 0.6, assistants=(0.9, 0.7)), QUICK]
     student, assistant = (
-        evidence(RULE, among).bars(3, params=10, latency_ms=1.0, assistant=kind)
+        evidence(ONE, among).bars(3, params=10, latency_ms=1.0, assistant=kind)
         for kind in (False, True)
     )
     assert assistant[:-1] == student
 
 
-def test_no_assistant_stops_while_no_student_was_compared_with_one() -> None:
-    found = evidence(RULE, [SLOW, QUICK]).bars(3, params=10, latency_ms=1.0, assistant=True)
-    assert found == (None, None, None)
+@pytest.mark.parametrize("behind", [0, 1, 2, 3])
+def test_no_assistant_stops_before_enough_students_behind_one_have_ended(behind: int) -> None:
+    among = [SLOW, QUICK, *[replace(QUICK, assistants=(0.9,))] * behind]
+    found = evidence(RULE, among).bars(3, params=10, latency_ms=1.0, assistant=True)
+    assert [bar is not None for bar in found] == [behind >= RULE.evidence] * 3
 
 
 def test_a_hop_that_several_want_stops_only_where_it_would_for_all() -> None:

@@ -200,17 +200,17 @@ class Driver:
                     accuracies=tuple(trial.user_attrs.get("accuracies", curve[-1:])),
                     params=size.params,
                     latency_ms=size.latency_ms,
-                    before=self._before(trial),
+                    assistants=self._assistants(trial),
                 )
                 self.evidence.add(student)
                 self.entered.add(key)
         self.seen = until
         self.sampler.see(until)
 
-    def _before(self, trial: FrozenTrial) -> tuple[float, ...]:
-        """Accuracies of the models before a student, as far as they are known."""
-        uses = trial.user_attrs["hops"][:-1]
-        return tuple(use["accuracy"] for use in uses if use["accuracy"] is not None)
+    def _assistants(self, trial: FrozenTrial) -> tuple[float, ...]:
+        """Accuracies of the assistants before a student."""
+        uses, teacher = trial.user_attrs["hops"][:-1], self.study.teacher.width
+        return tuple(use["accuracy"] for use in uses if use["width"] != teacher)
 
     def _ask(self) -> Iterator[Event]:
         while self._may_ask():

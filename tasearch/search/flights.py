@@ -62,14 +62,16 @@ def outcome(flight: Flight, hops: Hops, teacher: Pupil) -> Outcome | None:
     used: list[tuple[Hop, HopRecord | None]] = []
     audit = None
     for hop, watch in flight.legs:
-        saved = hops.saved(hop)
-        why = None if hops.has(hop) else hops.reason(hop)
+        there = hops.has(hop)
+        saved = hops.saved(hop) if there or any(watch.bars) else None
+        why = None if there else hops.reason(hop)
         if why is not None:
             if hop.lineage == (teacher,):
                 raise TrainingError(why)
             attrs: dict[str, Any] = {"reason": why}
             if hops.key(hop) in hops.failed:
                 attrs["failed_hop"] = hops.key(hop)
+            saved = hops.saved(hop)
             if saved is not None or hop != flight.student:
                 used.append((hop, saved))
             return Outcome(
@@ -84,7 +86,7 @@ def outcome(flight: Flight, hops: Hops, teacher: Pupil) -> Outcome | None:
                 words = f"behind {hop.label} a student {words}"
             attrs = {"reason": words} | _details(used, hops, flight)
             return Outcome(state=TrialState.PRUNED, accuracy=None, attrs=attrs)
-        if not hops.has(hop):
+        if not there:
             return None
         used.append((hop, saved))
         audit = audit or stop
@@ -99,7 +101,7 @@ def _details(
 ) -> dict[str, Any]:
     """The hops as a trial used them, and its student's curve as far as it was trained."""
     attrs: dict[str, Any] = {"hops": [asdict(hops.use(hop, saved)) for hop, saved in used]}
-    hop, saved = used[-1]
+    hop, saved = used[-1] if used else (None, None)
     if hop == flight.student and saved is not None:
         attrs |= {"epochs": list(saved.epochs), "curve": list(saved.curve)}
         if len(saved.curves) > 1:
