@@ -194,13 +194,18 @@ class Space:
                         yield from self._over_recipes(chosen, student)
 
     def _over_recipes(self, widths: tuple[int, ...], student: Pupil) -> Iterator[Chain]:
-        shared = self.assistant_recipes.distinct(one_teacher=len(widths) < 2)
+        shared = self._assistant_recipes[len(widths) < 2]
         for recipe in shared if widths else shared[:1]:
             assistants = tuple(Pupil(width=width, recipe=recipe) for width in widths)
             chain = Chain(pupils=(self.teacher, *assistants, student))
             needed = _needed(assistants, student) == assistants
             if needed and self._canonical(assistants, student) == chain:
                 yield chain
+
+    @cached_property
+    def _assistant_recipes(self) -> dict[bool, list[Recipe]]:
+        """By whether they have one teacher."""
+        return {one: self.assistant_recipes.distinct(one_teacher=one) for one in (False, True)}
 
     @cached_property
     def size(self) -> int:

@@ -18,7 +18,6 @@ from tasearch.front import Candidate, Measurement, Reference, hypervolume
 from tasearch.record import training_flops
 from tasearch.rundir import Snapshot
 from tasearch.search import scout as scouting
-from tasearch.search.driver import describe_recipes
 from tasearch.search.features import Features
 from tasearch.search.limits import Limits
 from tasearch.search.prepare import make_space
@@ -111,7 +110,7 @@ class Played:
 
     def begin(self, choices: Any) -> tuple[Any, Any]:
         trial, chain = self.trials.ask(choices)
-        self.trials.describe(trial, chain, describe_recipes(chain))
+        self.trials.describe(trial, chain)
         return trial, chain
 
     def end(self, trial: Any, chain: Any, accuracy: float) -> None:

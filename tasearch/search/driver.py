@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice, takewhile
-from typing import Any
 
 from optuna import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
@@ -28,7 +27,7 @@ from tasearch.search.limits import Limits
 from tasearch.search.prepare import Prepared
 from tasearch.search.sampler import ChainSampler, make_sampler
 from tasearch.search.scout import Scout
-from tasearch.search.trials import OVER, Trials, is_free
+from tasearch.search.trials import OVER, Trials, describe_recipes, is_free
 from tasearch.skyline import Bars, Evidence, Skyline, Watch, lowest
 from tasearch.skyline import Finished as FinishedStudent
 from tasearch.space import Space
@@ -233,9 +232,11 @@ class Driver:
         baseline = self.asked < len(self.baselines)
         proposal, number = self.asked, trial.number
         *ancestors, student = chain.hops()
-        bars = {self.hops.key(hop): self._bars(hop, student) for hop in ancestors}
         whole = baseline or self.hops.key(student) in self.claimed
-        bars[self.hops.key(student)] = () if whole else self._bars(student, student)
+        judged = ancestors if whole else [*ancestors, student]
+        if all(known.state in OVER for known in (trial, *free)):
+            judged = []
+        bars = {self.hops.key(hop): self._bars(hop, student) for hop in judged}
         self._fly(trial, chain, proposal, bars, free=False, whole=whole)
         for hop in ancestors:
             key = self.hops.key(hop)
@@ -247,8 +248,8 @@ class Driver:
                 continue
             self.entered.add(key)
             shorter = self.space.canonical(Chain.ending_in(hop, self.space.teacher))
-            found = free.pop(0) if free else self.trials.enter(shorter, describe_recipes(shorter))
-            own = bars | {key: bars[key][:-1]}  # trained to its end, it is complete
+            found = free.pop(0) if free else self.trials.enter(shorter)
+            own = bars | {key: bars.get(key, ())[:-1]}  # trained to its end, it is complete
             self._fly(found, shorter, proposal, own, free=True, whole=True)
             number = found.number
         self.last.append(number)
@@ -264,7 +265,7 @@ class Driver:
         whole: bool,
     ) -> None:
         """A trial in flight; one of an earlier search may be over."""
-        self.trials.describe(trial, chain, describe_recipes(chain))
+        self.trials.describe(trial, chain)
         choices = self.space.member(chain)
         if choices is not None:
             self.sampler.remember(choices)
@@ -350,11 +351,3 @@ class Driver:
             wanted.setdefault(self.hops.key(hop), (hop, []))[1].append(watch.binding)
         for hop, bars in wanted.values():
             yield hop, lowest(bars)
-
-
-def describe_recipes(chain: Chain) -> dict[str, Any]:
-    """`{"assistants": {...} or None, "student": {...}}`."""
-    shared = chain.assistants[0].recipe if chain.assistants else None
-    own = chain.student.recipe
-    assert own is not None
-    return {"assistants": asdict(shared) if shared else None, "student": asdict(own)}

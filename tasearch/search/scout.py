@@ -14,7 +14,7 @@ import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,7 @@ class Scout:
         self._ids: dict[tuple[Pupil, ...], int] = {}  # of hops, by what decides their weights
         self._widths = [space.teacher.width]  # of each hop
         self._costs, self._paid = [0.0], [0.0]  # FLOPs of each: in all, and as far as trained
+        self._teacher = self._id(Hop(lineage=(space.teacher,)))
         self._accuracy: dict[int, float] = {}  # of hops trained to their ends
         self._ended: set[int] = set()  # hops that are the student of a complete trial
         self._known = self._seen = 0  # trials taken in, and learned from
@@ -131,10 +132,11 @@ class Scout:
             if "recipe" not in trial.user_attrs:
                 break
             chain = chain_of(trial.user_attrs, self._space.teacher)
+            hops = [self._id(hop) for hop in chain.hops()]
             self._flying[trial.number] = _Flight(
-                hops=[self._id(hop) for hop in chain.hops()],
+                hops=hops,
                 features=self._features.of(chain),
-                ancestor=self._ancestor(chain),
+                ancestor=self._ancestor(hops),
                 width=chain.student.width,
             )
             self._proposed += not is_free(trial)
@@ -295,9 +297,9 @@ class Scout:
             self._paid.append(0.0)
         return number
 
-    def _ancestor(self, chain: Chain) -> int:
-        """The hop that the student learns from; the teacher where it learns from labels alone."""
-        return self._id(chain.hop().ancestor or Hop(lineage=(self._space.teacher,)))
+    def _ancestor(self, hops: Sequence[int]) -> int:
+        """The hop that a chain's student learns from; the teacher where from labels alone."""
+        return hops[-2] if len(hops) > 1 else self._teacher
 
     @cached_property
     def _catalogue(self) -> _Catalogue:
@@ -307,23 +309,31 @@ class Scout:
         hops = np.full((len(chains), self._space.max_assistants + 1), NOBODY)
         shorter = np.full((len(chains), self._space.max_assistants), len(chains))
 
-        @cache
         def part(hop: Hop) -> int:
             """The chain that ends in an assistant."""
             chain = self._space.canonical(Chain.ending_in(hop, self._space.teacher))
             choices = self._space.member(chain)
             return index.get(canonical_json(choices) if choices else "", len(chains))
 
+        parts: dict[int, int] = {}  # by hop
+        ancestors = np.empty(len(chains), dtype=int)
         for i, chain in enumerate(chains):
-            own = [hop for hop in chain.hops() if hop.lineage != (self._space.teacher,)]
-            hops[i, : len(own)] = [self._id(hop) for hop in own]
-            shorter[i, : len(own) - 1] = [part(hop) for hop in own[:-1]]
+            every = [*chain.hops()]
+            numbers = [self._id(hop) for hop in every]
+            ancestors[i] = self._ancestor(numbers)
+            first = int(numbers[0] == self._teacher)
+            own = numbers[first:]
+            hops[i, : len(own)] = own
+            for place, hop in enumerate(every[first:-1]):
+                if own[place] not in parts:
+                    parts[own[place]] = part(hop)
+                shorter[i, place] = parts[own[place]]
         return _Catalogue(
             choices=choices,
             index=index,
             features=np.array([self._features.of(chain) for chain in chains]),
             widths=np.array([chain.student.width for chain in chains]),
-            ancestors=np.array([self._ancestor(chain) for chain in chains]),
+            ancestors=ancestors,
             hops=hops,
             shorter=shorter,
         )

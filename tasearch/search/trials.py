@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -46,9 +47,9 @@ class Trials:
             trial = self._add(choices, {})
         return trial, self.chain(trial)
 
-    def enter(self, chain: Chain, recipe: Mapping[str, Any]) -> FrozenTrial:
+    def enter(self, chain: Chain) -> FrozenTrial:
         """A free trial; it has no parameters where the space has no such chain."""
-        attrs = {"chain": list(chain.widths), "recipe": recipe, "free": True}
+        attrs = {"chain": list(chain.widths), "recipe": describe_recipes(chain), "free": True}
         return self._add(self._space.member(chain) or {}, attrs)
 
     def chain(self, trial: FrozenTrial) -> Chain:
@@ -62,10 +63,11 @@ class Trials:
         assert chain is not None and self._space.choices(chain) == choices, choices
         return chain
 
-    def describe(self, trial: FrozenTrial, chain: Chain, recipe: Mapping[str, Any]) -> None:
+    def describe(self, trial: FrozenTrial, chain: Chain) -> None:
         """Note the chain with a trial that lacks it."""
         if "recipe" not in trial.user_attrs:
-            self._note(trial._trial_id, {"chain": list(chain.widths), "recipe": recipe})
+            attrs = {"chain": list(chain.widths), "recipe": describe_recipes(chain)}
+            self._note(trial._trial_id, attrs)
 
     def tell(
         self,
@@ -105,6 +107,14 @@ class Trials:
             else:
                 trial.suggest_categorical(name, distribution.choices)  # type: ignore[attr-defined]
         return dict(trial.params)
+
+
+def describe_recipes(chain: Chain) -> dict[str, Any]:
+    """`{"assistants": {...} or None, "student": {...}}`."""
+    shared = chain.assistants[0].recipe if chain.assistants else None
+    own = chain.student.recipe
+    assert own is not None
+    return {"assistants": asdict(shared) if shared else None, "student": asdict(own)}
 
 
 def chain_of(attrs: Mapping[str, Any], teacher: Pupil) -> Chain:
