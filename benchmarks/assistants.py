@@ -16,6 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from benchmarks import common
 from benchmarks.replay import replay, restudied
 from benchmarks.search import REGRET, cost_to, limits, load, quartiles
@@ -63,6 +65,7 @@ def total(side: int) -> float:
 
 def search_cost(side: int, seed: int) -> dict[str, float]:
     """What the default search pays; the same replicates are drawn of both tables."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     tables = [load(name).drawn(seed) for name in PAIR]
     snapshots = [restudied(table, {}, seed, limits(tables[0], PAIR[0])) for table in tables]
     volumes = [t.best_volume(s) for t, s in zip(tables, snapshots, strict=True)]
