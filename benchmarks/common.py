@@ -121,6 +121,12 @@ def provenance(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def single_threaded(processes: int) -> ProcessPoolExecutor:
+    """Fresh processes of one thread each."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+
+
 def machine() -> str:
     """Cores and processor in words."""
     return f"{len(os.sched_getaffinity(0))} cores of {_cpu()}, {platform.system()}, no GPU used"

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
-import os
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +26,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "rules.json")
     args = parser.parse_args()
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     provenance, rows, found = common.provenance(args), [], []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.processes, mp_context=context) as pool:
+    with common.single_threaded(args.processes) as pool:
         for name in args.tables:
             whole = [
                 pool.submit(run_way, name, "random, unpruned", seed, None, 10**6)

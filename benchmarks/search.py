@@ -12,8 +12,6 @@ import argparse
 import functools
 import json
 import math
-import multiprocessing
-import os
 import statistics
 import time
 import warnings
@@ -282,15 +280,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "search.json")
     args = parser.parse_args()
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     known = json.loads(args.out.read_text("utf-8"))["tables"] if args.out.exists() else {}
     result: dict[str, Any] = {
         "question": (__doc__ or "").splitlines()[0],
         "arms": {arm: words for arm, (words, _, _) in ARMS.items()},
         "tables": known,  # those that are not measured now stay as they were
     }
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.processes, mp_context=context) as pool:
+    with common.single_threaded(args.processes) as pool:
         for name in args.tables:
             result["tables"][name] = one_table(name, args, pool)
             common.write_json(args.out, result)
