@@ -13,10 +13,11 @@ import functools
 import json
 import math
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ TABLES = common.ROOT / "benchmarks/tables"
 BUDGETS = {"digits": 12, "mnist": 8}  # the widest student that the budget admits
 REGRET = 0.01
 GRID = 60  # costs at which regrets are kept
-WORKERS, LOOKAHEAD, FEW_SEEDS = (1, 4, 16), 64, 4  # of the oracle and the speed-up
+WORKERS, LOOKAHEAD = (1, 4, 16), 64  # of the speed-up
 LEVELS = (0.05, 0.02, 0.01, 0.005, 0.002)
 
 
@@ -49,13 +50,11 @@ class Way:
         trials: at most; 0 for the whole space.
         search: keys of [search].
         baseline: instead of tasearch's driver.
-        seeds: at most, for what is slow.
     """
 
     trials: int
     search: Mapping[str, Any] | None = None
     baseline: Callable[[Table, Snapshot, int, int], Ledger] | None = None
-    seeds: int | None = None
 
 
 WAYS = {
@@ -64,7 +63,7 @@ WAYS = {
     "random, unpruned": Way(trials=400, search={"sampler": "random", "pruner": "none"}),
     "tpe": Way(trials=80, search={"sampler": "tpe"}),
     "nsga2": Way(trials=200, search={"sampler": "nsga2"}),
-    "gp": Way(trials=30, search={"sampler": "gp"}, seeds=6),
+    "gp": Way(trials=80, search={"sampler": "gp"}),
     "random": Way(trials=400, search={"sampler": "random"}),
     "brute": Way(trials=200, search={"sampler": "brute"}),
     "ehvi": Way(trials=0, search={}),  # the defaults
@@ -239,7 +238,7 @@ def holm(ours: list[float], others: Mapping[str, list[float]]) -> dict[str, floa
     cap = 2 * max(finite)
     raw = {}
     for name, values in others.items():
-        pairs = zip(ours, values, strict=False)  # of the seeds that both have
+        pairs = zip(ours, values, strict=True)
         differences = [min(a, cap) - min(b, cap) for a, b in pairs]
         raw[name] = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
     adjusted, worst = {}, 0.0
@@ -249,33 +248,45 @@ def holm(ours: list[float], others: Mapping[str, list[float]]) -> dict[str, floa
     return adjusted
 
 
-def speed_up(name: str, seed: int, workers: Sequence[int], lookahead: int) -> dict[str, Any]:
-    """Simulated seconds of the same search with so many workers, the teacher apart."""
+def workers_seconds(name: str, seed: int) -> dict[str, dict[str, float]]:
+    """Simulated seconds of the same search by number of workers, the teacher's included or not."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table = load(name).drawn(seed)
-    snapshot = restudied(table, {"lookahead": lookahead}, seed, limits(table, name))
+    snapshot = restudied(table, {"lookahead": LOOKAHEAD}, seed, limits(table, name))
     trials = table.space(snapshot).size
     given_s = table[table.teacher_hop].seconds
-    best = table.best_volume(snapshot)
     found = {}
-    for count in workers:
-        steps = replay(table, snapshot, trials=trials, workers=count).steps
-        run = {
-            "regrets": [1 - step.volume / best for step in steps],
-            "seconds": [step.seconds - given_s for step in steps],
+    for count in WORKERS:
+        whole = replay(table, snapshot, trials=trials, workers=count).steps[-1].seconds
+        found[str(count)] = {"end": whole - given_s, "end_with_teacher": whole}
+    return found
+
+
+def speed_up(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
+    """Quartiles over seeds of one worker's seconds over those of more."""
+    one, *more = map(str, WORKERS)
+    return {
+        kind: {
+            workers: quartiles([run[one][kind] / run[workers][kind] for run in runs])
+            for workers in more
         }
-        found[str(count)] = {
-            "end_s": run["seconds"][-1],
-            "end_with_teacher_s": steps[-1].seconds,
-            "to_1_percent_s": cost_to(run, REGRET, "seconds"),
-        }
-    return {"seed": seed, "lookahead": lookahead, "trials": trials, "workers": found}
+        for kind in ("end", "end_with_teacher")
+    }
+
+
+def kept(folder: Path, function: Callable[..., Any], *args: Any) -> Any:
+    """A function's result, from the folder where it is there already."""
+    file = folder / "-".join(map(str, (function.__name__, *args)))
+    if not file.exists():
+        common.write_json(file, function(*args))
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", nargs="+", default=[*BUDGETS])
     parser.add_argument("--skip", nargs="+", default=[], choices=[*WAYS], help="ways to leave out")
+    parser.add_argument("--runs", type=Path, help="folder that keeps each search, to go on from")
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "search.json")
@@ -286,14 +297,17 @@ def main() -> None:
         "arms": {arm: words for arm, (words, _, _) in ARMS.items()},
         "tables": known,  # those that are not measured now stay as they were
     }
-    with common.single_threaded(args.processes) as pool:
+    with tempfile.TemporaryDirectory() as folder, common.single_threaded(args.processes) as pool:
+        submit = functools.partial(pool.submit, kept, args.runs or Path(folder))
         for name in args.tables:
-            result["tables"][name] = one_table(name, args, pool)
+            result["tables"][name] = one_table(name, args, submit)
             common.write_json(args.out, result)
     show(result)
 
 
-def one_table(name: str, args: argparse.Namespace, pool: ProcessPoolExecutor) -> dict[str, Any]:
+def one_table(
+    name: str, args: argparse.Namespace, submit: Callable[..., Future[Any]]
+) -> dict[str, Any]:
     table = load(name)
     snapshot = restudied(table, {}, 0, limits(table, name))
     runs = {}
@@ -302,13 +316,11 @@ def one_table(name: str, args: argparse.Namespace, pool: ProcessPoolExecutor) ->
         if way in args.skip:
             continue
         begun = time.perf_counter()
-        seeds = range(min(args.seeds, WAYS[way].seeds or args.seeds))
-        jobs = [pool.submit(run_way, name, way, seed) for seed in seeds]
+        jobs = [submit(run_way, name, way, seed) for seed in range(args.seeds)]
         runs[way] = [job.result() for job in jobs]
         print(f"{name}, {way}: {time.perf_counter() - begun:.0f} s", flush=True)
-    few = range(min(args.seeds, FEW_SEEDS))
-    oracles = [pool.submit(oracle_cost, name, seed) for seed in few]
-    speed = [pool.submit(speed_up, name, seed, WORKERS, LOOKAHEAD) for seed in few]
+    oracles = [submit(oracle_cost, name, seed) for seed in range(args.seeds)]
+    seconds = [submit(workers_seconds, name, seed) for seed in range(args.seeds)]
     paid = [cost for found in runs.values() for run in found for cost in run["unshared"]]
     grid = np.geomspace(max(min(paid), max(paid) / 1e5), max(paid), GRID)
     to = {
@@ -337,7 +349,7 @@ def one_table(name: str, args: argparse.Namespace, pool: ProcessPoolExecutor) ->
         },
         "holm_p": holm(to["f"], {arm: costs for arm, costs in to.items() if arm != "f"}),
         "oracle_cost_to_regret": quartiles([job.result() for job in oracles]),
-        "speed_up": [job.result() for job in speed],
+        "speed_up": speed_up([job.result() for job in seconds]),
     }
 
 
@@ -378,9 +390,9 @@ def show(result: Mapping[str, Any]) -> None:
             )
         print(common.table([*head, "ms a trial", "p"], rows))
         print(f"oracle: {found['oracle_cost_to_regret']['median']:.3g}")
-        for speed in found["speed_up"]:
-            ends = {int(w): s["end_s"] for w, s in speed["workers"].items()}
-            print("speed-up:", {w: round(ends[1] / s, 2) for w, s in ends.items()})
+        for kind, by_workers in found["speed_up"].items():
+            medians = {workers: f"{times['median']:.1f}" for workers, times in by_workers.items()}
+            print(f"speed-up, {kind}:", medians)
 
 
 if __name__ == "__main__":

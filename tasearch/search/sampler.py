@@ -31,8 +31,8 @@ from tasearch.study import Study
 if TYPE_CHECKING:
     from tasearch.search.scout import Scout
 
-TRIES = 16  # proposals of the inner sampler before a random chain is taken
-RANDOM_TRIES = 1000  # random choices before the space is walked through
+TRIES = 16  # proposals of the inner sampler before a chain near its last is taken
+NEAR_TRIES = 100  # with so many choices changed before more are, or the space is walked through
 
 MakeSampler = Callable[[int], BaseSampler]
 
@@ -172,6 +172,9 @@ class _Window:
 class ChainSampler(BaseSampler):
     """Asks an inner sampler until it proposes a chain that was never tried.
 
+    Where it proposes again what it just did, it has nothing else in mind, and asking on would only
+    take time: the nearest chain that was never tried is taken.
+
     The inner sampler is made afresh for each trial from the seed and the trial's number, and sees
     those trials that the driver says, which are over by then. So a proposal depends on nothing
     else: a run that was killed, or has another number of workers, proposes the same.
@@ -213,12 +216,17 @@ class ChainSampler(BaseSampler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             inner = self._make(seed)
-        fixed = {name: values[0] for name, values in self._space.domains.items()}
-        for _ in range(TRIES):
-            new = self._new(fixed | self._propose(inner, study, trial, search_space))
+        choices = {name: values[0] for name, values in self._space.domains.items()}
+        proposed: list[Choices] = []
+        while len(proposed) < TRIES:
+            choices = choices | self._propose(inner, study, trial, search_space)
+            new = self._new(choices)
             if new is not None:
                 return new
-        return self._random(random.Random(seed))
+            if choices in proposed:
+                break
+            proposed.append(choices)
+        return self._near(choices, random.Random(seed))
 
     def sample_independent(
         self,
@@ -262,11 +270,14 @@ class ChainSampler(BaseSampler):
         choices = self._space.choices(chain)
         return None if canonical_json(choices) in self._known else choices
 
-    def _random(self, rng: random.Random) -> Choices:
-        domains = self._space.domains
-        for _ in range(RANDOM_TRIES):
-            new = self._new({name: rng.choice(values) for name, values in domains.items()})
-            if new is not None:
-                return new
+    def _near(self, choices: Choices, rng: random.Random) -> Choices:
+        """One that was never tried, with as few of the choices changed as are needed."""
+        domains = {name: d for name, d in self._space.domains.items() if len(d) > 1}
+        for changed in range(1, len(domains) + 1):
+            for _ in range(NEAR_TRIES):
+                names = rng.sample([*domains], changed)
+                new = self._new(choices | {name: rng.choice(domains[name]) for name in names})
+                if new is not None:
+                    return new
         left = [c for chain in self._space if (c := self._new(self._space.choices(chain)))]
         return rng.choice(left)
