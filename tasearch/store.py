@@ -87,7 +87,7 @@ class Store:
 
     def __init__(self, path: Path, warn: Callable[[str], None] = lambda message: None) -> None:
         self.path = path
-        self._warn = warn
+        self.warn = warn
 
     def has(self, key: str) -> bool:
         """Whether a hop is finished and its file is whole."""
@@ -175,7 +175,7 @@ class Store:
         try:
             return blob, _record(verify(blob))
         except StoreError as error:
-            self._warn(f"{file}: {error}; it counts as absent")
+            self.warn(f"{file}: {error}; it counts as absent")
             return None
 
 

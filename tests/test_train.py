@@ -200,7 +200,7 @@ def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path, views: s
             slot = own.views[0].slot(epoch)
             for samples in torch.randperm(len(own.views[0])).split(50):
                 with torch.no_grad():
-                    online = net(own.views[0].batch(samples, slot))
+                    online = net(own.views[0].batch(samples, own.views[0].numbers(slot)))
                 found = cached(slot)[0][0][samples]
                 assert found.dtype == torch.float16
                 assert not found.requires_grad

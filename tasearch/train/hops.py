@@ -138,7 +138,12 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
     while active := [member for member in members if not member.over]:
         states = [state for member in active for state in member.states]
         lessons = [lesson for member in active for lesson in member.lessons]
-        for laps in train(states, lessons, seats=trainer.seats(active[0].task.hop)):
+        for laps in train(
+            states,
+            lessons,
+            seats=trainer.seats(active[0].task.hop),
+            graphs=trainer.graphs,
+        ):
             now, places = time.perf_counter(), iter(laps)
             for member in active:
                 member.seconds += (now - since) / len(active)

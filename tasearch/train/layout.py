@@ -1,4 +1,4 @@
-"""The order of a batch of images in memory."""
+"""Batches: the order of images in memory, and how many at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 BLOCK = 16  # channels; oneDNN's largest block
+ON_CPU = 64  # samples evaluated at a time; more are slower: they outgrow the processor's caches
+ON_CUDA = 2000  # enough to fill a GPU
 
 
 def image_format(net: nn.Module, device: torch.device) -> torch.memory_format:
@@ -24,6 +26,11 @@ def input_format(
 ) -> torch.memory_format:
     """Of batches of samples of a shape."""
     return image_format(net, device) if len(shape) == 3 else torch.contiguous_format
+
+
+def evaluation_batch(device: torch.device) -> int:
+    """Samples to evaluate at a time."""
+    return ON_CPU if device.type == "cpu" else ON_CUDA
 
 
 def arranged(x: Tensor, layout: torch.memory_format) -> Tensor:

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tasearch.chain import derived_seed
 from tasearch.errors import TrainingError
-from tasearch.train.layout import arranged, input_format
+from tasearch.train.graphs import Graphs
+from tasearch.train.layout import evaluation_batch, input_format
 from tasearch.train.lesson import Epoch, Lesson
 from tasearch.train.optimizer import SCHEDULES, set_rates
 from tasearch.train.state import Group, State
+from tasearch.train.step import learn
 
-EVALUATION_BATCH = 64  # a larger one is slower: it outgrows the processor's caches
+NOT_FINITE = "the model's outputs are not finite"
 
 
 def rung_epochs(epochs: int, rungs: int) -> list[int]:
@@ -41,7 +42,11 @@ class Lap:
 
 
 def train(
-    states: Sequence[State], lessons: Sequence[Lesson], *, seats: int | None
+    states: Sequence[State],
+    lessons: Sequence[Lesson],
+    *,
+    seats: int | None,
+    graphs: Graphs | None = None,
 ) -> Iterator[list[Lap]]:
     """Train pupils abreast to the end of their recipe, one epoch of each for a value yielded.
 
@@ -54,68 +59,74 @@ def train(
         lessons: of each.
         seats: of one wide model, a multiple of this; pupils that repeat the last one fill it up.
             None trains each in turn, an epoch at a time.
+        graphs: make the steps on CUDA; None makes them one by one, here.
     """
     recipe, device, epoch = states[0].recipe, lessons[0].y.device, states[0].epoch
     schedule, milestones = SCHEDULES[recipe.schedule], rung_epochs(recipe.epochs, lessons[0].rungs)
-    layout = input_format(states[0].net, lessons[0].views.shape, device)
+    layout, bf16 = input_format(states[0].net, lessons[0].views.shape, device), lessons[0].bf16
     fused, together = seats is not None, [[i] for i in range(len(states))]
     if seats is not None:
         together = [[*range(len(states)), *[len(states) - 1] * (-len(states) % seats)]]
-    groups = [Group([states[i] for i in members], fused=fused) for members in together]
+    seated = [([states[i] for i in m], [lessons[i] for i in m]) for m in together]
+    groups = [] if graphs else [Group(own, fused=fused) for own, _ in seated]
+    if graphs is not None:
+        graphs.release()
     while epoch < recipe.epochs:
         losses: list[float] = []
-        for group, members in zip(groups, together, strict=True):
-            net, flat, optimizer = group.body.net, group.body.flat, group.body.optimizer
-            noise, bf16 = lessons[members[0]].noise, lessons[members[0]].bf16
-            lesson = Epoch(group, [lessons[i] for i in members], epoch)
-            total = torch.zeros(len(members) if fused else (), device=device)
-            first = step = epoch * lesson.steps
-            net.train()
-            with seeded(derived_seed("noise", *noise, epoch), device):
-                for x, rows in lesson.batches():
-                    set_rates(optimizer, *schedule(step, recipe.epochs * lesson.steps, recipe))
-                    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                        logits = net(arranged(x, layout))
-                    if fused:
-                        logits = logits.view(len(x), len(members), -1).transpose(0, 1)
-                    value = lesson.value(logits.float(), rows, step - first)
-                    flat.zero_grad()
-                    value.sum().backward()  # type: ignore[no-untyped-call]
-                    if recipe.clip is not None:
-                        group.clip(recipe.clip)
-                    optimizer.step()
+        for place, (own, taught) in enumerate(seated):
+            with seeded(taught[0].seed("noise", epoch), device):
+                if graphs is not None:
+                    losses += graphs.epoch(own, taught, epoch, fused=fused).view(-1).tolist()
+                    continue
+                group, recipes = groups[place], [state.recipe for state in own]
+                lesson = Epoch(recipes, taught, epoch, fused=fused)
+                total = torch.zeros(len(own) if fused else (), device=device)
+                group.body.net.train()
+                for step, batch in enumerate(lesson.batches()):
+                    done, all_ = epoch * lesson.steps + step, recipe.epochs * lesson.steps
+                    set_rates(group.body.optimizer, *schedule(done, all_, recipe))
+                    total += learn(group, lesson, batch, step, bf16=bf16, layout=layout)
                     if group.body.average is not None:
-                        group.body.average.update(step)
-                    total += value.detach()
-                    step += 1
-            losses += (total / lesson.steps).view(-1).tolist()
+                        group.body.average.update(done)
+                losses += (total / lesson.steps).view(-1).tolist()
         epoch += 1
         for state in states:
             state.epoch = epoch
         losses = losses[: len(states)]
         if epoch in milestones or not all(map(math.isfinite, losses)):
-            for group in groups:
-                group.hand_back()
-        yield [
-            _lap(state, lesson, loss, epoch in milestones)
-            for state, lesson, loss in zip(states, lessons, losses, strict=True)
-        ]
+            for holder in (graphs,) if graphs else groups:
+                holder.hand_back()
+        yield _laps(states, lessons, losses, graded=epoch in milestones)
 
 
-def _lap(state: State, lesson: Lesson, loss: float, graded: bool) -> Lap:
-    """A pupil after an epoch; evaluated at a rung, which it notes."""
-    recipe, accuracy = state.recipe, None
+def _laps(
+    states: Sequence[State], lessons: Sequence[Lesson], losses: Sequence[float], *, graded: bool
+) -> list[Lap]:
+    """Pupils after an epoch; evaluated at a rung, which they note."""
+    accuracies = [math.nan] * len(states)
+    whole = [i for i, loss in enumerate(losses) if math.isfinite(loss)]
+    if graded and whole:
+        found = []
+        for i in whole:
+            with states[i].result() as net:
+                found.append(_accuracy(net, *lessons[i].validation))
+        for i, accuracy in zip(whole, torch.stack(found).tolist(), strict=True):
+            accuracies[i] = accuracy
+    pupils = zip(states, losses, accuracies, strict=True)
+    return [_lap(state, loss, accuracy, graded) for state, loss, accuracy in pupils]
+
+
+def _lap(state: State, loss: float, accuracy: float, graded: bool) -> Lap:
+    recipe = state.recipe
     if not math.isfinite(loss):
         fault = f"the loss became {loss} in epoch {state.epoch} of {recipe.epochs} ({recipe.words})"
         return Lap(loss=loss, accuracy=None, fault=fault)
-    if graded:
-        try:
-            with state.result() as net:
-                accuracy = evaluate(net, *lesson.validation)
-        except TrainingError as error:
-            return Lap(loss=loss, accuracy=None, fault=str(error))
-        state.rungs.append(state.epoch)
-        state.curve.append(accuracy)
+    if not graded:
+        return Lap(loss=loss, accuracy=None, fault="")
+    if math.isnan(accuracy):
+        return Lap(loss=loss, accuracy=None, fault=NOT_FINITE)
+    state.rungs.append(state.epoch)
+    state.curve.append(accuracy)
     return Lap(loss=loss, accuracy=accuracy, fault="")
 
 
@@ -123,7 +134,7 @@ def _lap(state: State, lesson: Lesson, loss: float, graded: bool) -> Lap:
 def predict(net: nn.Module, x: Tensor) -> Tensor:
     """Logits (samples, classes) of a model in eval mode, in batches."""
     net.eval()
-    return torch.cat([net(part) for part in torch.split(x, EVALUATION_BATCH)])
+    return torch.cat([net(part) for part in torch.split(x, evaluation_batch(x.device))])
 
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor) -> float:
@@ -132,10 +143,17 @@ def evaluate(net: nn.Module, x: Tensor, y: Tensor) -> float:
     Raises:
         TrainingError: where a logit is not finite.
     """
+    accuracy = float(_accuracy(net, x, y))
+    if math.isnan(accuracy):
+        raise TrainingError(NOT_FINITE)
+    return accuracy
+
+
+def _accuracy(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """The same, float64 () on the device; NaN where a logit is not finite."""
     logits = predict(net, x)
-    if not logits.isfinite().all():
-        raise TrainingError("the model's outputs are not finite")
-    return int((logits.argmax(dim=1) == y).sum()) / len(y)
+    right = (logits.argmax(dim=1) == y).sum().double() / len(y)
+    return torch.where(logits.isfinite().all(), right, torch.nan)
 
 
 @contextlib.contextmanager

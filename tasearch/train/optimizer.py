@@ -93,7 +93,10 @@ def _groups(flat: Flat, recipe: Recipe) -> list[dict[str, object]]:
 
 def adamw(flat: Flat, recipe: Recipe) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 1711.05101)."""
-    return torch.optim.AdamW(_groups(flat, recipe), lr=recipe.learning_rate, fused=True)
+    on_cuda = flat.tensors[0].is_cuda
+    return torch.optim.AdamW(
+        _groups(flat, recipe), lr=recipe.learning_rate, fused=True, capturable=on_cuda
+    )
 
 
 def sgd(flat: Flat, recipe: Recipe) -> torch.optim.Optimizer:
@@ -146,7 +149,9 @@ SCHEDULES: dict[str, Callable[[int, int, Recipe], tuple[float, float | None]]] =
 }
 
 
-def set_rates(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None) -> None:
+def set_rates(
+    optimizer: torch.optim.Optimizer, rate: float | Tensor, momentum: float | None
+) -> None:
     """Put a step's learning rate and momentum (Adam's first beta) into every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -168,10 +173,18 @@ class Average:
         self._live, self._decay = [t.detach() for t in flat.tensors], decay
         self.values = [t.clone() for t in self._live]
 
+    def weight(self, step: int) -> float:
+        """Of the live weights in a step's update."""
+        return 1 - min(self._decay, (1 + step) / (10 + step))
+
     def update(self, step: int) -> None:
-        decay = min(self._decay, (1 + step) / (10 + step))
+        """After a step, counted from the start of the training."""
+        self.follow(self.weight(step))
+
+    def follow(self, weight: float | Tensor) -> None:
+        """Move towards the live weights, by such a share."""
         for value, live in zip(self.values, self._live, strict=True):
-            value.lerp_(live, 1 - decay)
+            value.lerp_(live, weight)
 
     def swap(self) -> None:
         """Exchange average and live weights; twice is nothing."""

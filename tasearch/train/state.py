@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -63,27 +64,24 @@ class Group:
     Args:
         states: at the same epoch, of recipes alike in all but loss, temperature, alpha and edges;
             one may stand there several times, to fill seats.
-        fused: as one wide model; otherwise there is one pupil, as it is.
+        fused: as one wide model; otherwise there is one pupil.
+        body: of `new_body`, which others have left; None for one of their own.
 
     Attributes:
-        body: what the steps change: the pupil's own state, or the wide model's.
+        body: what the steps change.
     """
 
-    def __init__(self, states: Sequence[State], *, fused: bool) -> None:
+    def __init__(self, states: Sequence[State], *, fused: bool, body: State | None = None) -> None:
         self.states, self.fused = list(states), fused
-        if not fused:
-            (self.body,) = states
-            return
-        wide = widened(states[0].net, len(states))
-        if any(p.ndim == 4 for p in wide.parameters()):
-            device = next(wide.parameters()).device
-            wide = wide.to(memory_format=image_format(wide, device))  # type: ignore[call-overload]
-        self.body = State(wide, states[0].recipe)
-        self._copy(inward=True)
+        if body is None:
+            body = new_body(states, fused=True) if fused else states[0]
+        self.body = body
+        if body is not states[0]:
+            self._copy(inward=True)
 
     def hand_back(self) -> None:
-        """Give each pupil its part of the wide model."""
-        if self.fused:
+        """Give each pupil what has become of it, if its own state is not what the steps change."""
+        if self.body is not self.states[0]:
             self._copy(inward=False)
 
     def clip(self, largest: float) -> None:
@@ -104,9 +102,8 @@ class Group:
         nets = [state.net for state in self.states]
         if inward:
             _make_slots(self.body, self.states[0])
-        else:
-            for state in self.states:
-                _make_slots(state, self.body)
+        for state in self.states:
+            _make_slots(state, self.body, numbers=not inward)
         ours, theirs = self.body.slots(), [state.slots() for state in self.states]
         for wide, parts, apart in pairs(self.body.net, nets):
             _between([*wide] if apart else [wide] * len(parts), parts, inward=inward)
@@ -133,14 +130,36 @@ def _between(wide: Sequence[Tensor], parts: Sequence[Tensor], *, inward: bool) -
             part.copy_(large)
 
 
-def _make_slots(state: State, example: State) -> None:
-    """The optimizer's tensors as another's are, for `_copy` to fill; single numbers are copied."""
+def new_body(states: Sequence[State], *, fused: bool) -> State:
+    """What steps of such pupils, wide or alone, may change instead of their own states.
+
+    Raises:
+        CannotFuse: where the wide model is not known.
+    """
+    net = states[0].net
+    wide = widened(net, len(states)) if fused else copy.deepcopy(net)
+    if any(p.ndim == 4 for p in wide.parameters()):
+        device = next(wide.parameters()).device
+        wide = wide.to(memory_format=image_format(wide, device))  # type: ignore[call-overload]
+    return State(wide, states[0].recipe)
+
+
+def _make_slots(state: State, example: State, *, numbers: bool = True) -> None:
+    """The optimizer's tensors as another's are, for `_copy` to fill; single numbers are copied, if
+    they should be. Those that are there stay where they are; one that the other has not yet is 0.
+    """
     for flat, other in zip(state.flat.tensors, example.flat.tensors, strict=True):
-        for name, value in example.optimizer.state[other].items():
-            if value is None or value.ndim == 0:
-                state.optimizer.state[flat][name] = None if value is None else value.clone()
-            elif state.optimizer.state[flat].get(name) is None:
-                state.optimizer.state[flat][name] = torch.zeros_like(flat)
+        own, theirs = state.optimizer.state[flat], example.optimizer.state[other]
+        for name, value in theirs.items():
+            if value is None:
+                own.setdefault(name, None)
+            elif own.get(name) is None:
+                own[name] = torch.zeros_like(value if value.ndim == 0 else flat)
+            if numbers and value is not None and value.ndim == 0:
+                own[name].copy_(value)
+        for name in own.keys() - theirs.keys():
+            if own[name] is not None:
+                own[name].zero_()
 
 
 def pack(state: State) -> dict[str, Tensor]:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from tasearch.errors import TrainingError
 from tasearch.store import HopRecord, Store
+from tasearch.train.layout import evaluation_batch
 from tasearch.train.views import Views
 
 IN_MEMORY = 256 * 2**20  # bytes of targets that a trainer holds at once
-BATCH = 64  # a larger one is slower: it outgrows the processor's caches
 
 
 class Targets:
@@ -89,8 +89,9 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
 @torch.inference_mode()
 def view_logits(net: nn.Module, views: Views, slot: int) -> Tensor:
     """float32 (samples, classes): a model's logits on one slot of the views."""
-    samples = torch.arange(len(views), device=views.device)
-    return torch.cat([net(views.batch(part, slot)) for part in torch.split(samples, BATCH)])
+    samples, numbers = torch.arange(len(views), device=views.device), views.numbers(slot)
+    batch = evaluation_batch(views.device)
+    return torch.cat([net(views.batch(part, numbers)) for part in torch.split(samples, batch)])
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:

@@ -19,6 +19,7 @@ from tasearch.mode import Mode
 from tasearch.models import Models
 from tasearch.store import HopRecord, Store, numbered, replicate
 from tasearch.study import Study
+from tasearch.train.graphs import Graphs
 from tasearch.train.layout import image_format
 from tasearch.train.lesson import Lesson
 from tasearch.train.loop import evaluate
@@ -64,8 +65,10 @@ class Trainer:
         self.y = torch.tensor(data.train.y, device=device)
         whole = self._views(data, data.validation, "none")
         every = torch.arange(len(whole), device=device)
-        self.validation = whole.batch(every, 0), torch.tensor(data.validation.y, device=device)
+        x = whole.batch(every, whole.numbers(0))
+        self.validation = x, torch.tensor(data.validation.y, device=device)
         self.targets = Targets(self.views, store, study.training.targets_gb * 1e9)
+        self.graphs = Graphs(device, store.warn) if device.type == "cuda" else None
         self.losses = {name: _loss(name, study.root) for name in _loss_names(study)}
         self.setting = Setting(
             data=data.fingerprint,
@@ -102,7 +105,8 @@ class Trainer:
                 loss=self.losses[recipe.loss],
                 rungs=self.study.search.rungs,
                 bf16=self._mode(hop).bf16,
-                noise=(self.study.seed, i, hop.pupil.width),
+                width=hop.pupil.width,
+                noise=(self.study.seed, i),
             )
             for i in self.replicates
         ]

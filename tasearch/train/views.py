@@ -120,8 +120,12 @@ class Views:
         """int64 (samples,): the view of each sample. Over all slots each comes once."""
         return (self._start + self._stride * slot) % self._views.count
 
-    def batch(self, samples: Tensor, slot: int) -> Tensor:
-        """These samples as the slot shows them.
+    def batch(self, samples: Tensor, numbers: Tensor) -> Tensor:
+        """These samples, each in its view.
+
+        Args:
+            samples: int64 (batch,), places in the part.
+            numbers: int64 (samples of the part,), as those of a slot.
 
         Returns:
             float32 (batch, *in_shape), standardized; images in channels_last format.
@@ -129,7 +133,7 @@ class Views:
         if self._views.count == 1:
             x = self._x.index_select(0, samples)
         else:
-            x = self._shown(samples, self.numbers(slot)[samples])
+            x = self._shown(samples, numbers[samples])
         if x.dtype == torch.uint8:
             x = torch.addcmul(self._shift, x.float(), self._scale)
         return x.movedim(-1, 1) if x.ndim == 4 else x

@@ -1,0 +1,213 @@
+"""Steps in memory that stays where it is, as CUDA graphs need them, against the loop's own.
+
+On CPU they are made one by one; on CUDA they are recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tasearch.chain import Hop
+from tasearch.train import Trainer
+from tasearch.train.graphs import Graphs, Steps
+from tasearch.train.lesson import Epoch, Lesson
+from tasearch.train.loop import train
+from tasearch.train.state import State, pack
+from tests.conftest import tiny
+from tests.test_fuse import close
+from tests.test_train import DEVICES, hops, image_study, train_all, trainer
+
+KINDS: dict[str, dict[str, Any]] = {
+    "adamw": {},
+    "sgd": {"training": {"optimizer": "sgd", "clip": 0.5, "ema": 0.9}},
+    "one-cycle": {"training": {"schedule": "one-cycle"}},
+    "dense": {"student": {"edges": "dense", "drop": 0.5, "loss": "dkd"}},
+    "flip": {"training": {"views": "flip"}},
+}
+
+
+def graphs_of(own: Trainer, said: list[str]) -> Graphs:
+    return Graphs(own.device, said.append)
+
+
+def begun(own: Trainer, hop: Hop, **recipe: Any) -> tuple[list[State], list[Lesson]]:
+    *before, pupil = hop.lineage
+    assert pupil.recipe is not None
+    pupil = replace(pupil, recipe=replace(pupil.recipe, **recipe))
+    found = own.begin(Hop(lineage=(*before, pupil)))
+    assert found is not None
+    return found
+
+
+def trained(
+    learning: tuple[Sequence[State], Sequence[Lesson]], seats: int | None, graphs: Graphs | None
+) -> list[dict[str, Tensor]]:
+    states, lessons = learning
+    for _ in train(states, lessons, seats=seats, graphs=graphs):
+        pass
+    return [pack(state) for state in states]
+
+
+def equal(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
+    pairs = zip(a, b, strict=True)
+    return all(torch.equal(one[name], other[name]) for one, other in pairs for name in one)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("seats", [None, 3], ids=["in turn", "abreast"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_end_where_the_loop_does(
+    tmp_path: Path, kind: str, seats: int | None, device: str
+) -> None:
+    """But for the rounding of rates, which they read from tensors."""
+    study = image_study(tmp_path, "none", search={"replicates": 3}, **KINDS[kind])
+    own = trainer(tmp_path / "store", study, device)
+    *before, student = hops(study, 8, 6, 4)
+    train_all(own, before)
+    said: list[str] = []
+    found = trained(begun(own, student), seats, graphs_of(own, said))
+    expected = trained(begun(own, student), seats, None)
+    assert len(found) == 3
+    assert not torch.equal(found[0]["net.0.weight"], found[1]["net.0.weight"])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert close(ours, theirs, 2e-3)
+    assert len(said) == (device == "cuda" and kind == "one-cycle")
+
+
+@pytest.mark.parametrize("training", [{}, {"optimizer": "sgd", "ema": 0.9}], ids=["adamw", "sgd"])
+@pytest.mark.parametrize("seats", [None, 2], ids=["in turn", "abreast"])
+def test_other_teachers_recipes_and_pupils_take_the_same_seats(
+    tmp_path: Path, training: dict[str, Any], seats: int | None, device: str
+) -> None:
+    """Nothing stays of who was there before; also where one has done some epochs already."""
+    study = tiny(
+        model={"family": "cnn"},
+        training={"precision": "fp32", **training},
+        student={"widths": [4], "temperature": [2.0, 8.0], "loss": ["kd", "dist"]},
+        search={"replicates": 2},
+    )
+    own = trainer(tmp_path, study, device)
+    wide, narrow, direct = hops(study, 8, 4), hops(study, 6, 4), hops(study, 4)
+    train_all(own, [*wide[:-1], narrow[1]])
+    said: list[str] = []
+    shared = graphs_of(own, said)
+    trained(begun(own, wide[-1], temperature=2.0), seats, shared)
+    other = {"temperature": 8.0, "alpha": 0.3, "learning_rate": 0.02, "epochs": 3}
+    cases = [(narrow[-1], other), (direct[-1], {}), (wide[-1], {"loss": "dist"})]
+    for hop, recipe in cases:
+        again = trained(begun(own, hop, **recipe), seats, shared)
+        assert equal(again, trained(begun(own, hop, **recipe), seats, graphs_of(own, said)))
+    assert len(shared._kinds) == 2  # of two losses
+    half = begun(own, narrow[-1], **other)
+    for _ in train(*half, seats=seats, graphs=shared):
+        break
+    shared.hand_back()
+    trained(begun(own, wide[-1], temperature=2.0), seats, shared)
+    assert equal(
+        trained(half, seats, shared),
+        trained(begun(own, narrow[-1], **other), seats, graphs_of(own, said)),
+    )
+    assert not said
+
+
+def test_a_users_own_loss_sees_each_pupils_terms(tmp_path: Path, device: str) -> None:
+    (tmp_path / "own.py").write_text(
+        "import torch.nn.functional as F\n"
+        "def loss(logits, labels, targets, terms):\n"
+        "    hard = F.cross_entropy(logits, labels)\n"
+        "    return hard + terms.alpha * F.mse_loss(logits, targets) / terms.temperature\n"
+    )
+    study = tiny(model={"family": "cnn"}, student={"widths": [4], "loss": "own:loss"})
+    own = trainer(tmp_path, study.model_copy(update={"root": str(tmp_path)}), device)
+    teacher, student = hops(study, 4)
+    train_all(own, [teacher])
+
+    def both() -> tuple[list[State], list[Lesson]]:
+        parts = [begun(own, student, alpha=alpha) for alpha in (0.1, 0.9)]
+        return [s for states, _ in parts for s in states], [x for _, y in parts for x in y]
+
+    found, expected = (trained(both(), 2, graphs) for graphs in (graphs_of(own, []), None))
+    assert not close(found[0], found[1], 1e-2)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert close(ours, theirs, 2e-3)
+
+
+def test_no_more_kinds_are_held_than_may_be(
+    tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leaves is brought up to date."""
+    monkeypatch.setattr("tasearch.train.graphs.KINDS", 1)
+    study = tiny(model={"family": "cnn"}, search={"replicates": 2})
+    own = trainer(tmp_path, study, device)
+    (teacher,) = hops(study, 4)[:1]
+    graphs = graphs_of(own, [])
+    states, lessons = begun(own, teacher)
+    graphs.epoch(states[:1], lessons[:1], 0, fused=False)
+    before = states[0].net.state_dict()["0.weight"].clone()
+    graphs.epoch(states, lessons, 0, fused=True)
+    assert len(graphs._kinds) == 1
+    assert not torch.equal(states[0].net.state_dict()["0.weight"], before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_model_that_asks_the_device_is_told_of_and_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny(model={"family": "cnn"})
+    own = trainer(tmp_path, study, "cuda")
+    (teacher,) = hops(study, 4)[:1]
+    expected = trained(begun(own, teacher), None, graphs_of(own, []))
+    asking = begun(own, teacher)
+    asking[0][0].net.register_forward_hook(lambda net, x, y: y * float(y.isfinite().all()))
+    said: list[str] = []
+    found = trained(asking, None, graphs_of(own, said))
+    assert len(said) == 1
+    assert "several times slower" in said[0]
+    assert equal(found, expected)
+
+
+def test_running_out_of_memory_empties_the_room_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny(model={"family": "cnn"}, search={"replicates": 2})
+    own = trainer(tmp_path, study)
+    (teacher,) = hops(study, 4)[:1]
+    graphs = graphs_of(own, [])
+    states, lessons = begun(own, teacher)
+    graphs.epoch(states, lessons, 0, fused=True)
+    made = Steps.__init__
+    full = [True]
+
+    def out_of_memory(self: Steps, *args: Any, **options: Any) -> None:
+        if full and full.pop():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made(self, *args, **options)
+
+    monkeypatch.setattr(Steps, "__init__", out_of_memory)
+    graphs.epoch(states[:1], lessons[:1], 0, fused=False)
+    assert not full
+    assert len(graphs._kinds) == 1
+
+
+def test_one_step_and_a_block_of_steps_are_the_same(tmp_path: Path) -> None:
+    study = image_study(tmp_path, "crop4+flip", search={"replicates": 2})
+    own = trainer(tmp_path / "store", study)
+    states, lessons = begun(own, hops(study, 4)[0])
+    recipes = [state.recipe for state in states]
+    lesson = Epoch(recipes, lessons, 3, fused=True, recorded=True)
+    blocks = [*lesson.block(torch.tensor([1, 2])), *lesson.block(torch.tensor([0]))]
+    for (x, ((y, _),)), place in zip(blocks, (1, 2, 0), strict=True):
+        expected_x, ((expected_y, _),) = [*lesson.batches()][place]
+        assert torch.equal(x, expected_x)
+        assert torch.equal(y, expected_y)
