@@ -216,6 +216,9 @@ class TrainingSection(Section):
     threads: Annotated[int, Field(ge=1)] = key(
         1, "of a training on CPU; another number rounds differently"
     )
+    deterministic: bool = key(
+        False, "on CUDA: the same bits from run to run, at some speed; on CPU they always are"
+    )
     targets_gb: Positive = key(
         10.0, "room for soft targets in the run directory; the oldest unused go first"
     )

@@ -17,6 +17,7 @@ from tasearch.errors import RunError, StudyError
 from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, weight_bytes
 from tasearch.models import Models, Standardized
+from tasearch.numerics import set_up_cuda
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
 from tasearch.search.scout import Scout
@@ -85,6 +86,8 @@ def prepare(
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     run = RunDir(Path(runs_dir) / study.name)
     where = choose_device(device)
+    if where.type == "cuda":
+        set_up_cuda(where, deterministic=study.training.deterministic)
     devices = worker_devices(str(workers), where, study.training.threads)[: study.search.lookahead]
     with contextlib.ExitStack() as undo:
         pool = None

@@ -24,7 +24,7 @@ from tasearch.train.optimizer import SCHEDULES, set_rates
 from tasearch.train.state import Group, State, new_body
 from tasearch.train.step import learn
 
-WARM_STEPS = 3  # before a recording: libraries choose their algorithms, optimizers make their state
+WARM = 3  # times that work is done before it is recorded
 TOGETHER = 8  # steps in a graph; a second one has the single step, for the rest of an epoch
 KINDS = 32  # held at once
 
@@ -176,20 +176,15 @@ class Steps:
         self.group = Group(states, fused=self._fused, body=self._body)
         self._prepare(states[0].recipe, lesson, 0)
         with torch.random.fork_rng(devices=[self._step.device]):
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                for _ in range(WARM_STEPS):
-                    self._step.zero_()
-                    self._make(1)
-            torch.cuda.current_stream().wait_stream(stream)
             for count in sorted({min(TOGETHER, lesson.steps), 1}, reverse=True):
-                self._step.zero_()
-                graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool=pool, stream=stream):  # type: ignore[arg-type]
-                    self._make(count)
-                self._graphs[count] = graph
+                self._graphs[count] = recorded(lambda n=count: self._again(n), pool)  # type: ignore[misc]
         self.group = None
+
+    def _again(self, count: int) -> None:
+        """So many steps from the first one, which stands at 0 again where they are not recorded."""
+        if not torch.cuda.is_current_stream_capturing():
+            self._step.zero_()
+        self._make(count)
 
     def _prepare(self, recipe: Recipe, lesson: Epoch, epoch: int) -> None:
         """Put an epoch into the tensors that steps read."""
@@ -224,6 +219,28 @@ class Steps:
                 self._body.average.follow(weights[i])
             self._losses += value
         self._step += count
+
+
+def recorded(
+    work: Callable[[], object], pool: tuple[int, int] | None = None
+) -> torch.cuda.CUDAGraph:
+    """A graph of what some work launches on the current CUDA device.
+
+    It is done a few times first: libraries choose their algorithms, optimizers make their state.
+
+    Raises:
+        Exception: whatever torch, or the work, raises where that cannot be.
+    """
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool, stream=stream):  # type: ignore[arg-type]
+        work()
+    return graph
 
 
 def _shared(recipe: Recipe) -> Recipe:

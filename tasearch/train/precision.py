@@ -5,6 +5,7 @@ A mode decides the last bits of a result, so it is part of a hop's key, and froz
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from tasearch.chain import Recipe
 from tasearch.mode import Mode
 from tasearch.numerics import cpu_threads
+from tasearch.train.graphs import recorded
 from tasearch.train.layout import arranged, input_format
 from tasearch.train.losses import Terms, cross_entropy
 from tasearch.train.state import Group, State, pack
@@ -96,7 +98,8 @@ class _Probe:
         self._plain = replace(recipe, **plain)  # type: ignore[arg-type]
         self._recipe = recipe
         self._layout = input_format(build(0), in_shape, device)
-        self._batch = min(recipe.batch_size, EXAMPLE)
+        self._device = device
+        self._batch = min(recipe.batch_size, EXAMPLE if device.type == "cpu" else recipe.batch_size)
         self._y = torch.zeros(recipe.batch_size, dtype=torch.int64, device=device)
 
         @cache
@@ -111,10 +114,10 @@ class _Probe:
 
     def bf16_is_faster(self) -> bool:
         times: dict[bool, list[float]] = {False: [], True: []}
-        group = self._group([0], self._plain, fused=False)
+        group, x = self._group([0], self._plain, fused=False), self._inputs([0], self._batch)
         for turn in range(1 + TURNS):
             for bf16, found in times.items():
-                found.append(self._step(group, [0], bf16)[1])
+                found.append(self._timed(partial(self._step, group, x, bf16)))
                 if turn == 1 and bf16 and found[-1] > 3 * times[False][-1]:  # clear already
                     return False
         best = {bf16: min(found[1:]) for bf16, found in times.items()}
@@ -124,7 +127,7 @@ class _Probe:
         """The mode with the seats that are fastest, pupils in them being as they are alone."""
         try:
             once = self._time(1, mode.bf16, fused=False)
-            if self._y.device.type == "cpu" and once > SMALL_MS / 1000:
+            if self._device.type == "cpu" and once > SMALL_MS / 1000:
                 return mode
             if not self._agrees(max(2, replicates)):
                 return mode
@@ -133,7 +136,7 @@ class _Probe:
                 together = self._time(replicates, mode.bf16)
                 if together < GAIN * least:
                     best, least = replace(mode, seats=replicates), together
-            if self._y.device.type == "cpu" and mode.bf16:
+            if self._device.type == "cpu" and mode.bf16:
                 return best  # where it rounds otherwise shows once in many steps, if at all
             seats = next((n for n in MULTIPLES if self._exact(n, mode.bf16)), None)
             if seats is None:
@@ -146,10 +149,22 @@ class _Probe:
             return mode
 
     def _time(self, seats: int, bf16: bool, *, fused: bool = True) -> float:
-        """The shortest step, in seconds."""
+        """The shortest step, in seconds; on CUDA within a graph, as trainings make it."""
         pupils = [*range(seats)]
         group = self._group(pupils, self._plain, fused=fused)
-        return min([self._step(group, pupils, bf16)[1] for _ in range(1 + TURNS)][1:])
+        x = self._inputs(pupils, self._batch)
+        step: Callable[[], object] = partial(self._step, group, x, bf16)
+        if self._device.type == "cuda":
+            with contextlib.suppress(Exception):  # then trainings do not either
+                step = recorded(step).replay
+        return min([self._timed(step) for _ in range(1 + TURNS)][1:])
+
+    def _timed(self, step: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        step()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter() - start
 
     def _agrees(self, pupils: int) -> bool:
         """Each beside the others against itself alone, after some steps in fp32."""
@@ -176,30 +191,28 @@ class _Probe:
         """Logits after some steps, (pupils, batch, classes), or (batch, classes) of one alone; and
         the pupils."""
         group = self._group(seats, recipe, fused=fused)
+        x = self._inputs(seats, len(self._y))
         for _ in range(STEPS):
-            logits, _ = self._step(group, seats, bf16, batch=len(self._y))
+            logits = self._step(group, x, bf16)
         group.hand_back()
         return logits, group.states
 
-    def _step(
-        self, group: Group, seats: list[int], bf16: bool, batch: int | None = None
-    ) -> tuple[Tensor, float]:
-        """Logits, and seconds."""
-        device, size = self._y.device, batch or self._batch
-        x = arranged(torch.cat([self._pupil(i)[1][:size] for i in seats], dim=1), self._layout)
-        start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = group.body.net(x)
-        y = self._y[:size]
+    def _inputs(self, seats: list[int], size: int) -> Tensor:
+        x = torch.cat([self._pupil(i)[1][:size] for i in seats], dim=1)
+        return arranged(x, self._layout)
+
+    def _step(self, group: Group, x: Tensor, bf16: bool) -> Tensor:
+        """The logits before it."""
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            logits: Tensor = group.body.net(x)
+        y = self._y[: len(x)]
         if group.fused:
-            logits = logits.view(len(x), len(seats), -1).transpose(0, 1)
-            y = y.expand(len(seats), -1)
+            logits = logits.view(len(x), len(group.states), -1).transpose(0, 1)
+            y = y.expand(len(group.states), -1)
         value = cross_entropy(logits.float(), y, None, Terms(temperature=1.0, alpha=0.0))
         group.body.flat.zero_grad()
         value.sum().backward()  # type: ignore[no-untyped-call]
         if group.states[0].recipe.clip is not None:
             group.clip(group.states[0].recipe.clip)
         group.body.optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return logits.detach(), time.perf_counter() - start
+        return logits.detach()

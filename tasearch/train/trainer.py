@@ -17,6 +17,7 @@ from tasearch.data import Dataset, Part
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, first_line
 from tasearch.mode import Mode
 from tasearch.models import Models
+from tasearch.numerics import set_up_cuda
 from tasearch.store import HopRecord, Store, numbered, replicate
 from tasearch.study import Study
 from tasearch.train.graphs import Graphs
@@ -56,6 +57,8 @@ class Trainer:
     ) -> None:
         self.study, self.models, self.store, self.device = study, models, store, device
         self.modes = dict(modes)
+        if device.type == "cuda":
+            set_up_cuda(device, deterministic=study.training.deterministic)
         self.replicates = range(study.search.replicates)
         views = self._views(data, data.train, study.training.views)
         self.views = [
