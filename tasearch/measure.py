@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.utils.flop_counter import FlopCounterMode
 
+from tasearch.cuda import recorded
 from tasearch.errors import ModelError, first_line
 from tasearch.front import Measurement
 from tasearch.numerics import cpu_threads
@@ -81,6 +82,65 @@ def measure(
         )
         for width, net in nets.items()
     }
+
+
+def cuda_latency(
+    net: nn.Module, in_shape: tuple[int, ...], batch: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of one batch on a GPU: medians over rotated inputs, after a warm-up.
+
+    Args:
+        net: on CPU, taking raw samples.
+        in_shape: (channels, height, width) or (features,).
+        batch: samples in a call.
+        device: a CUDA device.
+
+    Returns:
+        By "eager", operation by operation, and "graph", launched as one CUDA graph: `host_ms`, from
+        the call until the logits are there, by the host's clock; `device_ms`, between events before
+        and after calls that follow each other, divided by their number.
+    """
+    folded = _folded(net.eval()).to(device)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn((ROTATED, batch, *in_shape), generator=generator).to(device)
+    place = torch.empty_like(inputs[0])
+    with torch.inference_mode():
+        graph = recorded(lambda: folded(place))
+
+        def replay(i: int) -> None:
+            place.copy_(inputs[i % ROTATED])
+            graph.replay()
+
+        calls: dict[str, Call] = {"eager": lambda i: folded(inputs[i % ROTATED]), "graph": replay}
+        return {
+            kind: {
+                "host_ms": float(np.median(_host_times(call, device))),
+                "device_ms": float(np.median([_device_time(call) for _ in range(ROUNDS)])),
+            }
+            for kind, call in calls.items()
+        }
+
+
+def _host_times(call: Call, device: torch.device) -> list[float]:
+    times = []
+    for i in range(WARM_CALLS + CALLS):
+        start = time.perf_counter()
+        call(i)
+        torch.cuda.synchronize(device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times[WARM_CALLS:]
+
+
+def _device_time(call: Call) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    for i in range(WARM_CALLS):
+        call(i)
+    start.record()
+    for i in range(CALLS):
+        call(i)
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / CALLS
 
 
 def forward_flops(net: nn.Module, in_shape: tuple[int, ...]) -> int:

@@ -45,27 +45,6 @@ def with_large_pages(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, name: f"{others}:{tunable}" if others else tunable}
 
 
-def set_up_cuda(device: torch.device, *, deterministic: bool) -> None:
-    """How this process computes on a GPU: float32 in full, never as TF32.
-
-    Args:
-        device: that is used unless another is named.
-        deterministic: the same bits from run to run; otherwise cuDNN tries which of its algorithms
-            is fastest, and may choose otherwise the next time.
-
-    Comes before any other work on the GPU, for cuBLAS reads its setting once.
-    """
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if device.index is not None:
-        torch.cuda.set_device(device)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cudnn.deterministic = deterministic
-    torch.use_deterministic_algorithms(deterministic)
-
-
 @contextlib.contextmanager
 def cpu_threads(count: int, *, flush_denormals: bool = False) -> Iterator[None]:
     """So many threads on CPU, and what was before put back.

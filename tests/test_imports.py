@@ -17,7 +17,7 @@ FLOORS = [
     ["chain", "mode"],
     ["space", "front", "skyline"],
     ["record", "study"],
-    ["studyfile", "plugins", "numerics"],
+    ["studyfile", "plugins", "numerics", "cuda"],
     ["data"],
     ["models", "store"],
     ["rundir", "measure"],

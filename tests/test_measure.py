@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.errors import ModelError
-from tasearch.measure import forward_flops, measure, onnx_session, to_onnx
+from tasearch.measure import cuda_latency, forward_flops, measure, onnx_session, to_onnx
 from tasearch.models import FAMILIES, Standardized
 from tasearch.study import LatencySection
 from tests.conftest import IMAGES_ONLY, LADDERS
@@ -70,6 +70,16 @@ def test_the_number_of_threads_is_put_back() -> None:
     nets = {2: shipped("mlp", 2, (4,))}
     measure(nets, in_shape=(4,), section=LatencySection(backend="torch"), device=CPU)
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("batch", [1, 64])
+def test_latency_on_a_gpu_by_both_clocks(batch: int) -> None:
+    found = cuda_latency(shipped("cnn", 8, (1, 8, 8)), (1, 8, 8), batch, torch.device("cuda"))
+    assert set(found) == {"eager", "graph"}
+    for times in found.values():
+        assert times["device_ms"] > 0
+        assert times["host_ms"] > 0
 
 
 class Branching(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -28,6 +29,25 @@ def faults(setting: str) -> int:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return int(done.stdout)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_gpu_computes_float32_in_full_and_the_same_when_asked(deterministic: bool) -> None:
+    code = (
+        "import os, torch\n"
+        "from tasearch.cuda import set_up_cuda\n"
+        f"set_up_cuda(torch.device('cuda'), deterministic={deterministic})\n"
+        "cudnn = torch.backends.cudnn\n"
+        "print(torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark,\n"
+        "    cudnn.deterministic, torch.are_deterministic_algorithms_enabled(),\n"
+        "    os.environ.get('CUBLAS_WORKSPACE_CONFIG'))\n"
+    )
+    environment = {n: v for n, v in os.environ.items() if n != "CUBLAS_WORKSPACE_CONFIG"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+    )
+    found = ["False", "False", str(not deterministic), str(deterministic), str(deterministic)]
+    assert done.stdout.split() == [*found, ":4096:8" if deterministic else "None"]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")

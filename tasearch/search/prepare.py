@@ -12,12 +12,12 @@ import torch
 
 from tasearch import plugins
 from tasearch.chain import Pupil, Recipe
+from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
 from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, weight_bytes
 from tasearch.models import Models, Standardized
-from tasearch.numerics import set_up_cuda
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
 from tasearch.search.scout import Scout

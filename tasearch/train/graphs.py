@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tasearch.chain import Recipe
+from tasearch.cuda import recorded
 from tasearch.errors import first_line
 from tasearch.train.layout import input_format
 from tasearch.train.lesson import Epoch, Lesson
@@ -24,7 +25,6 @@ from tasearch.train.optimizer import SCHEDULES, set_rates
 from tasearch.train.state import Group, State, new_body
 from tasearch.train.step import learn
 
-WARM = 3  # times that work is done before it is recorded
 TOGETHER = 8  # steps in a graph; a second one has the single step, for the rest of an epoch
 KINDS = 32  # held at once
 
@@ -219,28 +219,6 @@ class Steps:
                 self._body.average.follow(weights[i])
             self._losses += value
         self._step += count
-
-
-def recorded(
-    work: Callable[[], object], pool: tuple[int, int] | None = None
-) -> torch.cuda.CUDAGraph:
-    """A graph of what some work launches on the current CUDA device.
-
-    It is done a few times first: libraries choose their algorithms, optimizers make their state.
-
-    Raises:
-        Exception: whatever torch, or the work, raises where that cannot be.
-    """
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM):
-            work()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, stream=stream):  # type: ignore[arg-type]
-        work()
-    return graph
 
 
 def _shared(recipe: Recipe) -> Recipe:

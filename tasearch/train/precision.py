@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.chain import Recipe
+from tasearch.cuda import recorded
 from tasearch.mode import Mode
 from tasearch.numerics import cpu_threads
-from tasearch.train.graphs import recorded
 from tasearch.train.layout import arranged, input_format
 from tasearch.train.losses import Terms, cross_entropy
 from tasearch.train.state import Group, State, pack

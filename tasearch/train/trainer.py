@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from tasearch import plugins
 from tasearch.chain import Hop, Recipe, Setting, derived_seed
+from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Part
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, first_line
 from tasearch.mode import Mode
 from tasearch.models import Models
-from tasearch.numerics import set_up_cuda
 from tasearch.store import HopRecord, Store, numbered, replicate
 from tasearch.study import Study
 from tasearch.train.graphs import Graphs
