@@ -41,13 +41,14 @@ Plotly.toImage(plot, Object.assign({format: "svg"}, arguments[0]))
 """
 
 
-def write_images(data: str, count: int, file: Path) -> str:
+def write_images(data: str, count: int, file: Path, validation: int = VALIDATION) -> str:
     """Some of CIFAR-10's images as arrays, or noise of their shape where the folder is absent.
 
     Args:
         data: folder of the parquet files, seen from the repository root.
         count: of training images.
         file: receives them.
+        validation: samples of it, and of the test part.
 
     Returns:
         What the images are.
@@ -57,10 +58,10 @@ def write_images(data: str, count: int, file: Path) -> str:
         section = {"source": "parquet", "path": str((ROOT / data).resolve()), "limit": count}
         found = load_data(parse_study({"data": section}))
         rest = found.validation
-        x = found.train.x, rest.x[:VALIDATION], rest.x[-VALIDATION:]
-        y = found.train.y, rest.y[:VALIDATION], rest.y[-VALIDATION:]
+        x = found.train.x, rest.x[:validation], rest.x[-validation:]
+        y = found.train.y, rest.y[:validation], rest.y[-validation:]
     else:
-        random, sizes = np.random.default_rng(0), (count, VALIDATION, VALIDATION)
+        random, sizes = np.random.default_rng(0), (count, validation, validation)
         x = tuple(random.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8) for n in sizes)
         y = tuple(np.arange(n) % CLASSES for n in sizes)
     arrays = {f"x_{part}": array for part, array in zip(PARTS, x, strict=True)}

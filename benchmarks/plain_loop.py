@@ -25,6 +25,7 @@ WORKERS = 2
 WARM_STEPS = 5
 TEMPERATURE = 4.0
 ALPHA = 0.9
+CPU = torch.device("cpu")
 
 
 class Images(Dataset[tuple[Tensor, int]]):
@@ -75,6 +76,7 @@ def train_epoch(
     *,
     batch_size: int,
     seconds: float = float("inf"),
+    device: torch.device = CPU,
 ) -> float:
     """Train for one epoch, or for so many seconds of it.
 
@@ -85,6 +87,7 @@ def train_epoch(
         labels: (samples,).
         batch_size: samples a step.
         seconds: after which it stops.
+        device: where both models are.
 
     Returns:
         Images a second, without the start of the workers and the first steps.
@@ -101,6 +104,7 @@ def train_epoch(
     student.train()
     running_loss, elapsed, start = 0.0, 0.0, time.perf_counter()
     for step, (x, y) in enumerate(loader, start=1):
+        x, y = x.to(device), y.to(device)
         with torch.no_grad():
             targets = teacher(x)
         loss = kd_loss(student(x), targets, y)
