@@ -37,7 +37,7 @@ from tasearch.search.trials import chain_of
 TABLES = common.ROOT / "benchmarks/tables"
 BUDGETS = {"digits": 12, "mnist": 8}  # the widest student that the budget admits
 REGRET = 0.01
-GRID = 60  # costs at which regrets are kept
+GRID = 60  # costs, and moments, at which regrets are kept
 WORKERS, LOOKAHEAD = (1, 4, 16), 64  # of the speed-up
 LEVELS = (0.05, 0.02, 0.01, 0.005, 0.002)
 
@@ -181,15 +181,15 @@ def cost_to(run: Mapping[str, Any], regret: float, of: str = "paid") -> float:
 
 
 def summarize(
-    runs: list[dict[str, Any]], shared: bool, grid: np.ndarray[Any, Any]
+    runs: list[dict[str, Any]], shared: bool, grids: Mapping[str, np.ndarray[Any, Any]]
 ) -> dict[str, Any]:
-    """Quartiles over seeds."""
+    """Quartiles over seeds; against seconds only where hops are shared, as they are simulated."""
     of = "paid" if shared else "unshared"
     to = {str(level): quartiles([cost_to(run, level, of) for run in runs]) for level in LEVELS}
     to_s = {
         str(level): quartiles([cost_to(run, level, "seconds") for run in runs]) for level in LEVELS
     }
-    curves = np.array([regret_at(run, grid, of) for run in runs])
+    curves = {"cost": of} | ({"seconds": "seconds"} if shared else {})
     summary: dict[str, Any] = {
         "seeds": len(runs),
         "trials": quartiles([len(run["regrets"]) for run in runs]),
@@ -202,8 +202,8 @@ def summarize(
         "regret_at_end": quartiles([run["regrets"][-1] for run in runs]),
         "wall_ms_a_trial": quartiles([run["wall_ms_a_trial"] for run in runs]),
         "regret_curve": {
-            name: [round(float(value), 5) for value in np.quantile(curves, q, axis=0)]
-            for name, q in (("low", 0.25), ("median", 0.5), ("high", 0.75))
+            kind: band([regret_at(run, grids[kind], key) for run in runs])
+            for kind, key in curves.items()
         },
     }
     for key in ("recall", "front_pruned", "front_pruned_beyond_noise"):
@@ -213,6 +213,19 @@ def summarize(
     if "pruned" in runs[0]:
         summary["pruned_share"] = quartiles([run["pruned"] / run["trials"] for run in runs])
     return summary
+
+
+def band(curves: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+    """Quartiles at each place of a grid."""
+    found = np.quantile(np.array(curves), [0.25, 0.5, 0.75], axis=0)
+    names = ("low", "median", "high")
+    return {n: [round(float(v), 5) for v in row] for n, row in zip(names, found, strict=True)}
+
+
+def grid(values: Sequence[float]) -> np.ndarray[Any, Any]:
+    """Evenly on a logarithmic axis up to the largest; over five decades at most."""
+    least = min(value for value in values if value > 0)
+    return np.geomspace(max(least, max(values) / 1e5), max(values), GRID)
 
 
 def regret_at(run: Mapping[str, Any], grid: np.ndarray[Any, Any], of: str) -> list[float]:
@@ -321,8 +334,11 @@ def one_table(
         print(f"{name}, {way}: {time.perf_counter() - begun:.0f} s", flush=True)
     oracles = [submit(oracle_cost, name, seed) for seed in range(args.seeds)]
     seconds = [submit(workers_seconds, name, seed) for seed in range(args.seeds)]
-    paid = [cost for found in runs.values() for run in found for cost in run["unshared"]]
-    grid = np.geomspace(max(min(paid), max(paid) / 1e5), max(paid), GRID)
+    every = [run for found in runs.values() for run in found]
+    grids = {
+        "cost": grid([cost for run in every for cost in run["unshared"]]),
+        "seconds": grid([moment for run in every for moment in run["seconds"]]),
+    }
     to = {
         arm: [cost_to(run, REGRET, "paid" if shared else "unshared") for run in runs[way]]
         for arm, (_, way, shared) in ARMS.items()
@@ -337,9 +353,9 @@ def one_table(
             for m in table.front(snapshot).members
         ],
         "noise": table.noise(),
-        "grid": [float(f"{cost:.4g}") for cost in grid],
+        "grid": {kind: [float(f"{v:.4g}") for v in found] for kind, found in grids.items()},
         "arms": {
-            arm: summarize(runs[way], shared, grid)
+            arm: summarize(runs[way], shared, grids)
             for arm, (_, way, shared) in ARMS.items()
             if way in runs
         },

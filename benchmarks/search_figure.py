@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from benchmarks import common
 from tasearch.report.figures import GRID, INK
 
-SIZE = {"width": 860, "height": 460}
+SIZE = {"width": 1120, "height": 440}
+AXES = {"cost": "training FLOPs beyond the teacher", "seconds": "simulated seconds, one worker"}
 SHOWN = {  # arm: name, colour
     "a": ("plain Optuna", "#dc2626"),
     "b": ("plain Optuna, hops shared", "#f59e0b"),
@@ -29,24 +31,36 @@ FLOOR = 1e-4  # of regrets on the logarithmic axis
 
 
 def figure(found: Mapping[str, Any]) -> go.Figure:
-    """Medians over seeds, with the quartiles as bands."""
-    drawn, grid = go.Figure(), found["grid"]
-    for arm, (name, colour) in SHOWN.items():
-        curve = found["arms"][arm]["regret_curve"]
-        low, middle, high = ([max(v, FLOOR) for v in curve[q]] for q in ("low", "median", "high"))
-        drawn.add_scatter(
-            x=[*grid, *grid[::-1]],
-            y=[*high, *low[::-1]],
-            fill="toself",
-            fillcolor=colour,
-            opacity=0.13,
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        drawn.add_scatter(
-            x=grid, y=middle, name=name, mode="lines", line={"color": colour, "width": 2.4}
-        )
+    """Medians over seeds, with the quartiles as bands; against cost, and against seconds."""
+    drawn = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.03)
+    for column, kind in enumerate(AXES, start=1):
+        grid, place = found["grid"][kind], {"row": 1, "col": column}
+        for arm, (name, colour) in SHOWN.items():
+            curve = found["arms"][arm]["regret_curve"].get(kind)
+            if curve is None:  # seconds are simulated with hops shared
+                continue
+            bounds = ([max(v, FLOOR) for v in curve[q]] for q in ("low", "median", "high"))
+            low, middle, high = bounds
+            drawn.add_scatter(
+                x=[*grid, *grid[::-1]],
+                y=[*high, *low[::-1]],
+                fill="toself",
+                fillcolor=colour,
+                opacity=0.13,
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                **place,
+            )
+            drawn.add_scatter(
+                x=grid,
+                y=middle,
+                name=name,
+                mode="lines",
+                line={"color": colour, "width": 2.4},
+                showlegend=kind == "cost",
+                **place,
+            )
     cost = found["oracle_cost_to_regret"]["median"]
     drawn.add_scatter(
         x=[cost],
@@ -54,17 +68,19 @@ def figure(found: Mapping[str, Any]) -> go.Figure:
         name="oracle, to 1 %",
         mode="markers",
         marker={"symbol": "star", "size": 13, "color": INK},
+        row=1,
+        col=1,
     )
     axis = {"type": "log", "gridcolor": GRID, "ticks": "outside", "exponentformat": "power"}
-    drawn.update_xaxes(title="training FLOPs beyond the teacher", dtick=1, **axis)
-    drawn.update_yaxes(
-        title="hypervolume that is missing", tickformat=".2~%", range=[-3.3, 0], dtick=1, **axis
-    )
+    for column, title in enumerate(AXES.values(), start=1):
+        drawn.update_xaxes(title=title, dtick=1, **axis, col=column)
+    drawn.update_yaxes(tickformat=".2~%", range=[-3.3, 0], dtick=1, **axis)
+    drawn.update_yaxes(title="hypervolume that is missing", col=1)
     drawn.update_layout(
         template="none",
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
         margin={"l": 78, "r": 16, "t": 16, "b": 56},
-        legend={"x": 0.01, "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
+        legend={"x": 0.525, "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
     )
     return drawn
 
