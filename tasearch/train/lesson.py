@@ -81,7 +81,8 @@ class Desk:
         alone: bool,
         recorded: bool,
     ) -> None:
-        self.seats, self._lessons, self._alone = seats, lessons, alone
+        self.seats, self._alone = seats, alone
+        self._labels = [lesson.y for lesson in lessons]
         first, device = recipes[0], lessons[0].y.device
         self._loss, self._own = lessons[0].loss, first.loss not in LOSSES
         self._targets = [t for t in targets if t is not None]
@@ -128,7 +129,7 @@ class Desk:
     def rows(self, samples: Sequence[Tensor]) -> Rows:
         """Labels ([pupils,] samples) and targets (ancestors, [pupils,] samples, classes) of each
         pupil's samples."""
-        labels = [lesson.y[own] for lesson, own in zip(self._lessons, samples, strict=True)]
+        labels = [y[own] for y, own in zip(self._labels, samples, strict=True)]
         targets = [t[:, own] for t, own in zip(self._targets, samples, strict=False)]
         if self._alone:
             return labels[0], targets[0].float() if targets else None
