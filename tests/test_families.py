@@ -127,6 +127,28 @@ def test_a_pooling_that_would_leave_nothing_is_left_out() -> None:
     assert pools == {1: 0, 2: 1, 7: 2, 8: 3, 28: 4}
 
 
+def test_biases_before_batch_norms_would_learn_nothing() -> None:
+    """So they stay zero: logits do not depend on them, and gradients with them are the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net, x = built("plain", 6).double().train(), torch.randn(8, *CIFAR).double()
+    free = copy.deepcopy(net)
+    for conv in (m for m in free.modules() if isinstance(m, nn.Conv2d)):
+        assert conv.bias is not None
+        nn.init.normal_(conv.bias).requires_grad_()
+    ours, theirs = net(x), free(x)
+    assert torch.allclose(ours, theirs)
+    for logits in (ours, theirs):
+        logits.square().mean().backward()
+    for (name, a), (_, b) in zip(net.named_parameters(), free.named_parameters(), strict=True):
+        if a.requires_grad:
+            assert a.grad is not None and b.grad is not None
+            assert torch.allclose(a.grad, b.grad), name
+        else:
+            assert name.endswith("bias") and not a.any() and b.grad is not None
+            assert b.grad.abs().max() < 1e-12, name
+
+
 @pytest.mark.parametrize("multiplier", [0.01, 0.5, 1.0, 2.0])
 def test_a_multiplier_scales_the_channels(multiplier: float) -> None:
     a, b, c = (max(1, round(multiplier * base)) for base in (16, 32, 64))
@@ -168,8 +190,9 @@ def test_models_can_be_stacked(family: str) -> None:
     for i, net in enumerate(nets):
         net(x).square().mean().backward()
         for name, param in net.named_parameters():
-            assert param.grad is not None
-            assert torch.allclose(stacked[name][i], param.grad, atol=1e-5, rtol=1e-3), name
+            grad_alone = param.grad if param.requires_grad else torch.zeros_like(param)
+            assert grad_alone is not None
+            assert torch.allclose(stacked[name][i], grad_alone, atol=1e-5, rtol=1e-3), name
         for name, buffer in net.named_buffers():
             assert torch.allclose(buffers[name][i], buffer, atol=1e-5), name
 

@@ -446,3 +446,12 @@ def test_the_words_of_modes() -> None:
     for wrong in ("fp16", "fp32 x0", "fp32+", "fp32 x4 ", ""):
         with pytest.raises(ValueError, match="should be such as"):
             Mode.of(wrong)
+
+
+def test_what_is_frozen_stays_frozen_in_a_wide_model() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Flatten(), nn.Linear(12, 2))
+    net[0].requires_grad_(False)
+    found = {name: p.requires_grad for name, p in widened(net, 3).named_parameters()}
+    assert found == {"0.weight": False, "0.bias": False, "2.weight": True, "2.bias": True}
+    alone = widened(net[0], 3)
+    assert not any(p.requires_grad for p in alone.parameters())

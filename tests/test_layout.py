@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tasearch.train.layout import arranged, image_format
+from tasearch.train.layout import arranged, image_format, keep_format
 
 CPU = torch.device("cpu")
 
@@ -36,3 +36,25 @@ def test_a_grey_batch_is_told_apart_by_its_strides() -> None:
     last = arranged(colour, torch.channels_last)
     assert last.stride() == (192, 1, 24, 3)
     assert torch.equal(arranged(last, torch.contiguous_format), colour)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("side", [4, 1])
+def test_gradients_keep_the_format_of_images_through_what_flattens_them(
+    layout: torch.memory_format, side: int
+) -> None:
+    seen: list[torch.Tensor] = []
+    net = nn.Sequential(nn.Conv2d(3, 5, 1), nn.Sequential(nn.ReLU(), nn.Flatten()))
+    net.append(nn.Linear(5 * side * side, 2))
+    x = torch.randn(6, 3, side, side).to(memory_format=layout)
+    net(x).square().sum().backward()
+    expected = [p.grad for p in net.parameters()]
+    net.zero_grad()
+    keep_format(net)
+    keep_format(net)  # once more changes nothing
+    net[1][0].register_full_backward_hook(lambda module, into, out: seen.append(out[0]))
+    net(x).square().sum().backward()
+    assert seen[0].is_contiguous(memory_format=layout)
+    for found, grad in zip(net.parameters(), expected, strict=True):
+        assert found.grad is not None and grad is not None
+        assert torch.allclose(found.grad, grad, atol=1e-5)

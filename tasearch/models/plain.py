@@ -1,7 +1,8 @@
 """The plain convolutional networks of TAKD (Mirzadeh et al., arXiv 1902.03393).
 
 3x3 convolutions with bias, batch norm and ReLU, in blocks with max pooling after each, then dense
-layers. A width is the number of convolutions.
+layers. A width is the number of convolutions. The convolutions' biases count as published, but are
+zero and stay so: the batch norm takes away whatever they add, and their gradient is zero.
 
 There are two forms, which TAKD used for CIFAR-10 and for CIFAR-100. Up to 10 classes get the first,
 more get the second, whose channels are twice as many in all but the largest network. As published,
@@ -71,7 +72,7 @@ def build(width: int, *, in_shape: tuple[int, ...], num_classes: int) -> nn.Modu
     for i, (wider, count) in enumerate(form.blocks):
         for _ in range(count):
             layers += [
-                nn.Conv2d(channels, wider, 3, padding=1),
+                _convolution(channels, wider),
                 nn.BatchNorm2d(wider),
                 nn.ReLU(inplace=True),
             ]
@@ -85,3 +86,10 @@ def build(width: int, *, in_shape: tuple[int, ...], num_classes: int) -> nn.Modu
         layers += [nn.Linear(features, form.hidden), nn.ReLU(inplace=True)]
         features = form.hidden
     return nn.Sequential(*layers, nn.Linear(features, num_classes))
+
+
+def _convolution(channels: int, wider: int) -> nn.Conv2d:
+    conv = nn.Conv2d(channels, wider, 3, padding=1)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias).requires_grad_(False)
+    return conv

@@ -146,7 +146,15 @@ def widened(net: nn.Module, pupils: int) -> nn.Module:
     Raises:
         CannotFuse: where a module with weights of its own, or a random one, is none of `WIDE`.
     """
-    net = copy.deepcopy(net)
+    trained = {name: p.requires_grad for name, p in net.named_parameters()}
+    wide = _widened(copy.deepcopy(net), pupils).train()
+    for name, parameter in wide.named_parameters():
+        parameter.requires_grad_(trained[name])
+    return wide
+
+
+def _widened(net: nn.Module, pupils: int) -> nn.Module:
+    """The same, changed in place where it is not one layer."""
     if type(net) in WIDE:
         return WIDE[type(net)](net, pupils).to(next(net.parameters()).device)
     for module in [*net.modules()]:
@@ -160,7 +168,7 @@ def widened(net: nn.Module, pupils: int) -> nn.Module:
                 wide = WIDE[type(child)](child, pupils)
                 device = next((t.device for t in child.state_dict().values()), None)
                 setattr(module, name, wide.to(device))
-    return net.train()
+    return net
 
 
 def repeated(parts: list[Tensor]) -> Tensor:

@@ -28,6 +28,31 @@ def input_format(
     return image_format(net, device) if len(shape) == 3 else torch.contiguous_format
 
 
+class _Flatten(nn.Flatten):
+    """Its gradient comes back in the format of the images.
+
+    As rows, it would lie otherwise in memory than all that the operators before it kept, and cost
+    them several times as much: 0.8 ms for a ReLU that takes 0.07.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad and x.ndim == 4 and not x.is_contiguous():
+            x.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+        return super().forward(x)
+
+
+def _channels_last(grad: Tensor) -> Tensor:
+    return grad.contiguous(memory_format=torch.channels_last)
+
+
+def keep_format(net: nn.Module) -> None:
+    """Have gradients keep the format of images back through what flattens them."""
+    for module in [*net.modules()]:
+        for name, child in module.named_children():
+            if type(child) is nn.Flatten:
+                setattr(module, name, _Flatten(child.start_dim, child.end_dim))
+
+
 def evaluation_batch(device: torch.device) -> int:
     """Samples to evaluate at a time."""
     return ON_CPU if device.type == "cpu" else ON_CUDA

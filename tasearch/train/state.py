@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tasearch.chain import Recipe
 from tasearch.train.fuse import pairs, widened
-from tasearch.train.layout import image_format
+from tasearch.train.layout import image_format, keep_format
 from tasearch.train.optimizer import OPTIMIZERS, Average, Flat, clip
 
 
@@ -19,7 +19,8 @@ class State:
     """A model in training; what a checkpoint holds.
 
     Args:
-        net: on the device; its parameters become views of flat ones.
+        net: on the device; changed in place: its parameters become views of flat ones, and what
+            flattens images gives gradients back in their format.
         recipe: of the pupil.
 
     Attributes:
@@ -29,6 +30,7 @@ class State:
     """
 
     def __init__(self, net: nn.Module, recipe: Recipe) -> None:
+        keep_format(net)
         self.net, self.recipe = net, recipe
         self.flat = Flat(net)
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.flat, recipe)
