@@ -16,8 +16,8 @@ from tasearch.chain import arrows
 from tasearch.cli import app
 from tasearch.front import hypervolume
 from tasearch.record import HopUse, TrialRecord, costs
-from tasearch.report.figures import figures
-from tasearch.report.info import AuditCount, audit_count, report_info
+from tasearch.report.figures import curves_figure, figures
+from tasearch.report.info import AuditCount, Curve, audit_count, report_info
 from tasearch.report.page import render_page
 from tasearch.report.status import duration, status_lines
 from tasearch.skyline import Audit
@@ -57,6 +57,18 @@ def test_every_finished_student_is_a_point_of_its_kind(budgeted: tasearch.Run) -
         else:
             assert (point.kind == "over budget") == (point.params > limit)
     assert {"teacher", "over budget"} <= {p.kind for p in info.points}
+
+
+@pytest.mark.parametrize("kind", ["front", "dominated", "pruned"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_curve_can_be_seen(kind: str, count: int) -> None:
+    """A line needs two points; a single one, as of pupils of one epoch, is a marker."""
+    points = tuple(range(1, count + 1)), (0.5,) * count
+    curve = Curve(label="8", trial=0, kind=kind, epochs=points[0], accuracy=points[1])
+    (line,) = curves_figure((curve,)).data
+    marked = "markers" in line.mode and line.marker.size[-1] > 0
+    assert marked == (count == 1 or kind == "pruned")
+    assert marked or (line.mode == "lines" and count > 1)
 
 
 def test_curves_are_the_students_and_pruned_ones_are_short(budgeted: tasearch.Run) -> None:

@@ -89,7 +89,8 @@ def front_figure(points: tuple[Point, ...], cost: str) -> go.Figure:
 
 
 def curves_figure(curves: tuple[Curve, ...]) -> go.Figure:
-    """Validation accuracy over epochs, one line a student; pruned ones end early."""
+    """Validation accuracy over epochs, one line a student; pruned ones end early. A curve of one
+    point is a marker."""
     figure = go.Figure()
     shown = set()
     order = {"dominated": 0, "pruned": 1, "front": 2}
@@ -100,10 +101,10 @@ def curves_figure(curves: tuple[Curve, ...]) -> go.Figure:
             name=curve.kind,
             legendgroup=curve.kind,
             showlegend=curve.kind not in shown,
-            mode="lines+markers" if curve.kind == "pruned" else "lines",
+            mode="lines+markers" if curve.kind == "pruned" or len(curve.epochs) == 1 else "lines",
             opacity=0.45 if curve.kind == "dominated" else 0.95,
             line={"color": COLOURS[curve.kind], "width": 2 if curve.kind == "front" else 1.3},
-            marker={"symbol": ["circle"] * (len(curve.epochs) - 1) + ["x"], "size": _ends(curve)},
+            marker={"symbol": "x" if curve.kind == "pruned" else "circle", "size": _ends(curve)},
             hovertemplate=f"<b>{curve.label}</b> (trial {curve.trial})<br>"
             "epoch %{x}: %{y:.2%}<extra></extra>",
         )
