@@ -17,7 +17,7 @@ from tasearch.front import Front, hypervolume
 from tasearch.rundir import Snapshot
 from tasearch.search.journal import DIRECTIONS
 from tasearch.search.sampler import distributions
-from tasearch.study import BudgetSection
+from tasearch.sections import BudgetSection
 
 ETA = 3  # of MO-ASHA: a third goes on at each rung, and rungs are a factor of three apart
 

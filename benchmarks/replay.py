@@ -24,8 +24,8 @@ from tasearch.search.events import TrialDone
 from tasearch.search.hops import Hops
 from tasearch.search.journal import DIRECTIONS
 from tasearch.search.sampler import ChainSampler
+from tasearch.sections import BudgetSection, SearchSection
 from tasearch.store import HopRecord
-from tasearch.study import BudgetSection, SearchSection
 from tasearch.train.hops import Task
 from tasearch.train.loop import rung_epochs
 from tasearch.train.messages import HopBegun, HopEnded, Message

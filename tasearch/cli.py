@@ -5,22 +5,19 @@ from __future__ import annotations
 import io
 import json
 import shlex
-import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from statistics import stdev
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 import tasearch
 from tasearch.errors import NothingFits, StudyError, TasearchError
 from tasearch.front import Budget, Candidate
-from tasearch.space import SEARCHED
+from tasearch.running import err, out, run_shown
 from tasearch.store import no_room, write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
@@ -38,8 +35,6 @@ app = typer.Typer(
     help="Find the chain of teacher assistants that distils the best student for a budget.",
     epilog="Start with: tasearch init study.toml, then: tasearch run study.toml",
 )
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run: its folder, or its name under --runs-dir.")
@@ -109,35 +104,18 @@ def run(
     study = load_study(study_file)
     if seed is not None:
         study = study.model_copy(update={"seed": seed})
-    target = study.search.trials if trials is None else trials
-    stop = Stop()
-    with stop:
-        words = f"preparing {study.name}: data, models, latencies"
-        with err.status(words) as status:
-            from tasearch.numerics import keep_freed_memory
-            from tasearch.search.prepare import prepare
-
-            keep_freed_memory()
-
-            def decoded(done: int, total: int) -> None:
-                left = "" if done == total else f"; decoded {done:,} of {total:,} images"
-                status.update(words + left)
-
-            prepared = prepare(
-                study,
-                runs_dir=runs_dir,
-                device=device,
-                latency_from=latency_from,
-                workers=workers,
-                progress=decoded,
-            )
-            status.stop()
-        stop.training = True
-        finished = _search(prepared, target, stop)
-    path = prepared.run.path
+    finished, path = run_shown(
+        study,
+        trials=study.search.trials if trials is None else trials,
+        runs_dir=runs_dir,
+        device=device,
+        latency_from=latency_from,
+        workers=workers,
+    )
     if not finished:
+        again = shlex.join(["tasearch", *sys.argv[1:]])
         out.print(
-            f"\nStopped; nothing finished is lost. This continues:\n  {_again()}", soft_wrap=True
+            f"\nStopped; nothing finished is lost. This continues:\n  {again}", soft_wrap=True
         )
         raise typer.Exit(INTERRUPTED)
     opened = _open(str(path), runs_dir)
@@ -149,86 +127,6 @@ def run(
     for command in ("best", "report", "status"):
         out.print(f"  tasearch {command} {shown}", soft_wrap=True)
     out.print(f"  tasearch export {shown} --out winner", soft_wrap=True)
-
-
-class Stop:
-    """Ctrl-C (or SIGTERM) asks for an end after this epoch; a second one ends at once, and so does
-    the first while nothing is trained yet."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.training = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if not self.training:
-            err.print("stopped before anything was trained")
-            raise KeyboardInterrupt
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        where = out if out.is_terminal else err  # the live view makes room for what out prints
-        where.print("stopping after this epoch; once more to stop at once", soft_wrap=True)
-
-
-def _search(prepared: Any, trials: int, stop: Stop) -> bool:
-    """Show a search to its end; False where it was stopped."""
-    from tasearch.display import LiveView, Plain, Words
-    from tasearch.search.driver import search
-    from tasearch.search.journal import read_trials
-
-    space, snapshot = prepared.space, prepared.snapshot
-    searched = [
-        (role, field)
-        for role, recipes in (
-            ("assistants", space.assistant_recipes),
-            ("student", space.student_recipes),
-        )
-        for field in recipes.searched
-    ]
-    if snapshot.study.assistants.max:  # their trials differ from students' by what is not searched
-        roles = snapshot.study.assistants, snapshot.study.student
-        differing = [
-            f for f in ("epochs", *SEARCHED) if len({str(getattr(r, f)) for r in roles}) > 1
-        ]
-        searched += [("student", f) for f in differing if ("student", f) not in searched]
-    words = Words(snapshot.measured, searched)
-    out.print(
-        f"chains within the budget: {space.size:,}; trials: {trials}, on {prepared.device}"
-        f"{_several(prepared.workers)}; latency: {snapshot.device}",
-        soft_wrap=True,
-    )
-    earlier = read_trials(prepared.run) if prepared.run.exists else []
-    view = LiveView(out, words, earlier) if out.is_terminal else Plain(out, words)
-    events = search(prepared, trials)
-    try:
-        with view:
-            for event in events:
-                view.show(event)
-                if stop.asked:
-                    return False
-    except KeyboardInterrupt:
-        return False
-    finally:
-        events.close()  # type: ignore[attr-defined]
-    return True
-
-
-def _several(workers: list[str]) -> str:
-    return f" with {len(workers)} workers" if len(workers) > 1 else ""
-
-
-def _again() -> str:
-    return shlex.join(["tasearch", *sys.argv[1:]])
 
 
 @app.command()

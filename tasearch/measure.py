@@ -28,7 +28,7 @@ from tasearch.cuda import recorded
 from tasearch.errors import ModelError, first_line
 from tasearch.front import Measurement
 from tasearch.numerics import cpu_threads
-from tasearch.study import LatencySection
+from tasearch.sections import LatencySection
 
 ROUNDS = 10
 CALLS = 100  # per round and model, so 1,000 timings each

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tasearch.errors import StudyError, nearest
-from tasearch.study import Section, Study
+from tasearch.sections import Section
+from tasearch.study import Study
 
 
 def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:

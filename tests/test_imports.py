@@ -15,7 +15,7 @@ PACKAGE = Path(tasearch.__file__).parent
 FLOORS = [
     ["errors"],
     ["chain", "mode"],
-    ["space", "front", "skyline"],
+    ["space", "front", "skyline", "sections"],
     ["record", "study"],
     ["studyfile", "plugins", "numerics", "cuda"],
     ["data"],
@@ -25,11 +25,12 @@ FLOORS = [
     ["search"],
     ["api", "report"],
     ["shipping", "display"],
+    ["running"],
     ["cli"],
     ["__main__", "__init__"],
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
-PURE = ["errors", "chain", "mode", "space", "front", "skyline", "record", "study", "studyfile"]
+PURE = [name for floor in FLOORS[:4] for name in floor] + ["studyfile"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tasearch.errors import ModelError
 from tasearch.measure import cuda_latency, forward_flops, measure, onnx_session, to_onnx
 from tasearch.models import FAMILIES, Standardized
-from tasearch.study import LatencySection
+from tasearch.sections import LatencySection
 from tests.conftest import IMAGES_ONLY, LADDERS
 
 CPU = torch.device("cpu")

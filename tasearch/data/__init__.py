@@ -17,7 +17,8 @@ from tasearch.data.arrays import Dataset, Part, check
 from tasearch.data.parquet import Progress
 from tasearch.data.split import split
 from tasearch.errors import DataError
-from tasearch.study import DataSection, Study
+from tasearch.sections import DataSection
+from tasearch.study import Study
 
 __all__ = ["SOURCES", "Dataset", "Part", "Progress", "load_data", "load_test"]
 

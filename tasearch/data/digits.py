@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
-from tasearch.study import DataSection
+from tasearch.sections import DataSection
 
 
 def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:

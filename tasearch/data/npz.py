@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tasearch.errors import DataError
-from tasearch.study import DataSection
+from tasearch.sections import DataSection
 
 
 def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tasearch.data.cache import cached
 from tasearch.errors import DataError, first_line, nearest
-from tasearch.study import DataSection
+from tasearch.sections import DataSection
 
 Progress = Callable[[int, int], None]  # images decoded, of so many
 

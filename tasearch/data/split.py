@@ -7,7 +7,7 @@ from sklearn.model_selection import train_test_split
 
 from tasearch.data.arrays import Part
 from tasearch.errors import DataError
-from tasearch.study import DataSection
+from tasearch.sections import DataSection
 
 
 def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[str, Part]:
