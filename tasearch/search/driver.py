@@ -16,22 +16,21 @@ from itertools import islice, takewhile
 from optuna import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from tasearch.chain import Chain, Hop, derived_seed, label
+from tasearch.chain import Chain, Hop, label
 from tasearch.errors import RunError
 from tasearch.rundir import Snapshot
 from tasearch.search.events import Event, Finished, HopReused, TrialDone, TrialStarted
 from tasearch.search.flights import Flight, outcome
 from tasearch.search.hops import Hops, trained_hops
 from tasearch.search.journal import open_study, to_record
+from tasearch.search.judge import Judge
 from tasearch.search.limits import Limits
 from tasearch.search.prepare import Prepared
 from tasearch.search.sampler import ChainSampler, make_sampler
 from tasearch.search.scout import Scout
 from tasearch.search.trials import OVER, Trials, describe_recipes, is_free
-from tasearch.skyline import Bars, Evidence, Skyline, Watch, lowest
-from tasearch.skyline import Finished as FinishedStudent
+from tasearch.skyline import Bars, Watch, lowest
 from tasearch.space import Space
-from tasearch.train.loop import rung_epochs
 
 
 def search(prepared: Prepared, trials: int) -> Iterator[Event]:
@@ -99,20 +98,13 @@ class Driver:
     ) -> None:
         self.space, self.hops, self.target = space, hops, trials
         self.study, self.measured = snapshot.study, snapshot.measured
-        self.search = self.study.search
-        self.lookahead = self.search.lookahead
+        self.lookahead = self.study.search.lookahead
         scout = Scout(snapshot, space)
         make = make_sampler(self.study)(scout)
         self.sampler = ChainSampler(space, make, self.study.seed)
         self.trials = Trials(open_optuna(self.sampler), space)
         self.limits = Limits(snapshot, scout, spent=spent)
-        self.evidence = Evidence(
-            Skyline(
-                quantile=self.search.quantile,
-                margin=self.search.margin,
-                evidence=self.search.evidence,
-            )
-        )
+        self.judge = Judge(snapshot, space.teacher)
         self.baselines = [space.choices(chain) for chain in space.baselines()]
         self.flights: dict[int, Flight] = {}  # by trial number, in order
         self.last: list[int] = []  # by proposal: number of the last trial that came with it
@@ -121,7 +113,6 @@ class Driver:
         self.done = self.failures = 0  # of proposals that are over
         self.claimed: set[str] = set()  # hops that some trial needs whole
         self.entered: set[str] = set()  # hops whose trial is, or will be, complete
-        self.counted: set[str] = set()  # students that are evidence; two trials may have one
         self.lost: list[Hop] = []  # of trials that are over, to be trained again
         self.enough = ""  # why no more is proposed
 
@@ -188,28 +179,11 @@ class Driver:
         first = self.asked - self.lookahead
         until = self.last[first] + 1 if first >= 0 else 0
         for number in range(self.seen, until):
-            trial = self.over.pop(number)
-            key = trial.user_attrs["hops"][-1]["key"] if trial.user_attrs["hops"] else ""
-            if trial.state == TrialState.COMPLETE and key not in self.counted:
-                self.counted.add(key)
-                size = self.measured[trial.user_attrs["chain"][-1]]
-                curve = tuple(trial.user_attrs["curve"])
-                student = FinishedStudent(
-                    curve=curve,
-                    accuracies=tuple(trial.user_attrs.get("accuracies", curve[-1:])),
-                    params=size.params,
-                    latency_ms=size.latency_ms,
-                    assistants=self._assistants(trial),
-                )
-                self.evidence.add(student)
-                self.entered.add(key)
+            learned = self.judge.learn(self.over.pop(number))
+            if learned is not None:
+                self.entered.add(learned)
         self.seen = until
         self.sampler.see(until)
-
-    def _assistants(self, trial: FrozenTrial) -> tuple[float, ...]:
-        """Accuracies of the assistants before a student."""
-        uses, teacher = trial.user_attrs["hops"][:-1], self.study.teacher.width
-        return tuple(use["accuracy"] for use in uses if use["width"] != teacher)
 
     def _ask(self) -> Iterator[Event]:
         while self._may_ask():
@@ -236,7 +210,7 @@ class Driver:
         judged = ancestors if whole else [*ancestors, student]
         if all(known.state in OVER for known in (trial, *free)):
             judged = []
-        bars = {self.hops.key(hop): self._bars(hop, student) for hop in judged}
+        bars = {self.hops.key(hop): self.judge.bars(hop, student) for hop in judged}
         self._fly(trial, chain, proposal, bars, free=False, whole=whole)
         for hop in ancestors:
             key = self.hops.key(hop)
@@ -276,7 +250,7 @@ class Driver:
             self._land(trial, free=free)
             self.lost += self._damaged(trial, hops)
             return
-        audited = self._coin(proposal)
+        audited = self.judge.audits(proposal)
         watches = (Watch(bars=bars.get(self.hops.key(hop), ()), audited=audited) for hop in hops)
         self.flights[trial.number] = Flight(
             trial=trial._trial_id,
@@ -284,21 +258,6 @@ class Driver:
             free=free,
             legs=tuple(zip(hops, watches, strict=True)),
         )
-
-    def _bars(self, hop: Hop, student: Hop) -> Bars:
-        """What a hop of this student's chain is asked; nothing, where it is the teacher's."""
-        recipe, size = hop.pupil.recipe, self.measured[student.pupil.width]
-        if self.search.pruner != "skyline" or recipe is None:
-            return ()
-        if hop.lineage == (self.space.teacher,):
-            return ()
-        rungs = len(rung_epochs(recipe.epochs, self.search.rungs))
-        return self.evidence.bars(
-            rungs, params=size.params, latency_ms=size.latency_ms, assistant=hop != student
-        )
-
-    def _coin(self, proposal: int) -> bool:
-        return derived_seed("audit", self.study.seed, proposal) / 2**63 < self.search.audit
 
     def _land(self, trial: FrozenTrial, *, free: bool) -> None:
         """Count a trial that is over; a hop that failed would fail again."""
