@@ -17,7 +17,7 @@ from tasearch.chain import Pupil, canonical_json
 from tasearch.front import Candidate, Measurement, Reference, hypervolume
 from tasearch.record import training_flops
 from tasearch.rundir import Snapshot
-from tasearch.search import scout as scouting
+from tasearch.search import catalogue
 from tasearch.search.features import Features
 from tasearch.search.limits import Limits
 from tasearch.search.prepare import make_space
@@ -229,7 +229,7 @@ def test_a_better_family_of_chains_is_learned(played: Played) -> None:
 def test_of_a_large_space_some_are_looked_at(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scouting, "CHAINS", 20)
+    monkeypatch.setattr(catalogue, "CHAINS", 20)
     scout = Scout(played.snapshot, played.space)
     assert len(scout._catalogue.choices) == 20 < played.space.size
     known = {canonical_json(played.space.choices(chain)) for chain in played.space.baselines()}
@@ -243,6 +243,27 @@ def test_features_tell_chains_apart(snapshot: Snapshot) -> None:
     rows = {json.dumps(features.of(chain)) for chain in chains}
     assert len(rows) == len(chains)
     assert all(np.isfinite(json.loads(row)).all() for row in rows)
+
+
+def test_a_promise_and_a_proposal_share_one_forecast(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as nothing new is known."""
+    played.start()
+    fits: list[int] = []
+    model = Scout._model
+    monkeypatch.setattr(Scout, "_model", lambda scout: fits.append(1) or model(scout))
+    for count in (1, 2, 3):
+        prospect = played.scout.best()
+        assert prospect is not None
+        played.run(prospect.choices, 0.6)
+        fits.clear()
+        played.catch_up()
+        found = played.scout.promise(), played.scout.best()
+        assert len(fits) == 1, count
+        late = Scout(played.snapshot, played.space)
+        late.catch_up(played.trials.all(), played.seen)
+        assert found == (late.promise(), late.best())
 
 
 def test_cost_and_patience_end_a_search(played: Played) -> None:

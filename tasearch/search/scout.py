@@ -10,32 +10,26 @@ by what the chain would still cost, as in cost-aware Bayesian optimisation (Snoe
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 from sklearn.linear_model import BayesianRidge
 
-from tasearch.chain import Chain, Hop, Pupil, canonical_json, derived_seed
-from tasearch.record import training_flops
+from tasearch.chain import canonical_json
 from tasearch.rundir import Snapshot
+from tasearch.search.catalogue import Array, Catalogue, Ledger, make_catalogue
 from tasearch.search.features import Features
 from tasearch.search.stairs import Stairs
 from tasearch.search.trials import chain_of, is_free
 from tasearch.space import Choices, Space
 
-CHAINS = 20_000  # looked at, at most; of a larger space, so many drawn at random
 ROWS = 2_000  # trials that the regression sees, at most: the latest
 PRUNED_WEIGHT = 0.25  # of a student that was stopped, beside one that has ended
 LEAST_SD = 1e-4  # of a predicted accuracy
-NOBODY = 0  # the hop that costs nothing, where a chain has fewer hops than others
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,29 +66,6 @@ class _Row:
     whole: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Catalogue:
-    """The chains of the space, or many of them.
-
-    Args:
-        choices: of each, (n,)
-        index: of canonical choices.
-        features: (n, numbers)
-        widths: of the students, (n,)
-        ancestors: hop that the student learns from, (n,)
-        hops: of each chain but the teacher's, the student's last, (n, hops)
-        shorter: chains that its assistants are students of; n where there is none, (n, assistants)
-    """
-
-    choices: list[Choices]
-    index: dict[str, int]
-    features: Array
-    widths: Array
-    ancestors: Array
-    hops: Array
-    shorter: Array
-
-
 class Scout:
     """What is known of chains, and what the others promise.
 
@@ -105,14 +76,11 @@ class Scout:
 
     def __init__(self, snapshot: Snapshot, space: Space) -> None:
         self._space, self._measured = space, snapshot.measured
-        self._samples, self._seed = snapshot.trained_samples, snapshot.study.seed
+        self._seed = snapshot.study.seed
         self._sizes, self._reference = snapshot.candidates, snapshot.reference
         self._features = Features(space, snapshot.measured, [*self._sizes])
         self._baselines = len(space.baselines())
-        self._ids: dict[tuple[Pupil, ...], int] = {}  # of hops, by what decides their weights
-        self._widths = [space.teacher.width]  # of each hop
-        self._costs, self._paid = [0.0], [0.0]  # FLOPs of each: in all, and as far as trained
-        self._teacher = self._id(Hop(lineage=(space.teacher,)))
+        self._ledger = Ledger(snapshot, space.teacher)
         self._accuracy: dict[int, float] = {}  # of hops trained to their ends
         self._ended: set[int] = set()  # hops that are the student of a complete trial
         self._known = self._seen = 0  # trials taken in, and learned from
@@ -120,6 +88,7 @@ class Scout:
         self._tried: set[str] = set()  # canonical choices
         self._proposed = 0
         self._rows: list[_Row] = []
+        self._forecast: tuple[Array, Array, Array] | None = None  # of what is known now
 
     def catch_up(self, trials: Sequence[FrozenTrial], seen: int) -> None:
         """Take in trials that are new.
@@ -131,12 +100,13 @@ class Scout:
         for trial in trials[self._known :]:
             if "recipe" not in trial.user_attrs:
                 break
+            self._forecast = None
             chain = chain_of(trial.user_attrs, self._space.teacher)
-            hops = [self._id(hop) for hop in chain.hops()]
+            hops = [self._ledger.number(hop) for hop in chain.hops()]
             self._flying[trial.number] = _Flight(
                 hops=hops,
                 features=self._features.of(chain),
-                ancestor=self._ancestor(hops),
+                ancestor=self._ledger.ancestor(hops),
                 width=chain.student.width,
             )
             self._proposed += not is_free(trial)
@@ -145,13 +115,14 @@ class Scout:
                 self._tried.add(canonical_json(choices))
             self._known += 1
         for trial in trials[self._seen : seen]:
+            self._forecast = None
             self._learn(trial, self._flying.pop(trial.number))
         self._seen = max(seen, self._seen)
 
     def _learn(self, trial: FrozenTrial, flight: _Flight) -> None:
         for number, use in zip(flight.hops, trial.user_attrs.get("hops", ()), strict=False):
             share = use["trained"] / use["epochs"] if use["epochs"] else 1.0
-            self._paid[number] = max(self._paid[number], share * self._costs[number])
+            self._ledger.pay(number, share)
             if share == 1.0:
                 self._accuracy[number] = use["accuracy"]
         curve = tuple(trial.user_attrs.get("curve", ()))
@@ -164,8 +135,10 @@ class Scout:
     @property
     def paid(self) -> float:
         """Training FLOPs so far, and of what is in flight as if trained to its end."""
+        ledger = self._ledger
         flying = {number for flight in self._flying.values() for number in flight.hops}
-        return sum(self._paid) + sum(self._costs[number] - self._paid[number] for number in flying)
+        left = (ledger.costs[number] - ledger.paid[number] for number in flying)
+        return sum(ledger.paid) + sum(left)
 
     def best(self) -> Prospect | None:
         """The chain to try next: one of the start, then that of the largest gain for its cost; None
@@ -195,6 +168,11 @@ class Scout:
 
     def _prospects(self) -> tuple[Array, Array, Array]:
         """The chains that are left (indices into the catalogue), their expected gains and costs."""
+        if self._forecast is None:
+            self._forecast = self._predicted()
+        return self._forecast
+
+    def _predicted(self) -> tuple[Array, Array, Array]:
         catalogue = self._catalogue
         open_ = np.ones(len(catalogue.choices) + 1, dtype=bool)
         open_[[catalogue.index[c] for c in self._tried if c in catalogue.index]] = False
@@ -226,7 +204,7 @@ class Scout:
 
     def _marginal(self) -> Array:
         """FLOPs that each hop still costs."""
-        costs: Array = np.array(self._costs) - np.array(self._paid)
+        costs: Array = np.array(self._ledger.costs) - np.array(self._ledger.paid)
         costs[[number for flight in self._flying.values() for number in flight.hops]] = 0.0
         return costs
 
@@ -251,7 +229,7 @@ class Scout:
         """The accuracy of every hop: as trained, else its width's mean, else between widths."""
         by_width: dict[int, list[float]] = {}
         for number, accuracy in self._accuracy.items():
-            by_width.setdefault(self._widths[number], []).append(accuracy)
+            by_width.setdefault(self._ledger.widths[number], []).append(accuracy)
         known = sorted(by_width)
         means = [float(np.mean(by_width[width])) for width in known]
         sizes = [np.log(self._measured[width].params) for width in known]
@@ -259,7 +237,7 @@ class Scout:
             w: float(np.interp(np.log(m.params), sizes, means)) for w, m in self._measured.items()
         }
         of.update(zip(known, means, strict=True))
-        guess = np.array([of[width] for width in self._widths])
+        guess = np.array([of[width] for width in self._ledger.widths])
         guess[[*self._accuracy]] = [*self._accuracy.values()]
         return guess
 
@@ -270,7 +248,9 @@ class Scout:
         direct = [r.curve[-1] for r in self._rows if r.flight.width == width and r.whole]
         if not wider or not direct or self._space.max_assistants < 1:
             return None
-        guess = dict(zip(self._widths, self._guesses(), strict=True))  # any hop's of each width
+        guess = dict(
+            zip(self._ledger.widths, self._guesses(), strict=True)
+        )  # any hop's of each width
         middle = (guess[self._space.teacher.width] + direct[0]) / 2
         for assistant in sorted(wider, key=lambda w: abs(guess.get(w, 0.0) - middle)):
             raw = {name: values[0] for name, values in self._space.domains.items()}
@@ -287,65 +267,6 @@ class Scout:
                 return Prospect(choices=choices, gain=0.0, cost=cost)
         return None
 
-    def _id(self, hop: Hop) -> int:
-        number = self._ids.setdefault(hop.essence, len(self._costs))
-        if number == len(self._costs):
-            recipe, width = hop.pupil.recipe, hop.pupil.width
-            epochs = recipe.epochs if recipe else 0
-            self._widths.append(width)
-            self._costs.append(training_flops(width, epochs, self._samples, self._measured))
-            self._paid.append(0.0)
-        return number
-
-    def _ancestor(self, hops: Sequence[int]) -> int:
-        """The hop that a chain's student learns from; the teacher where from labels alone."""
-        return hops[-2] if len(hops) > 1 else self._teacher
-
     @cached_property
-    def _catalogue(self) -> _Catalogue:
-        chains = [*self._space] if self._space.size <= CHAINS else self._some()
-        choices = [self._space.choices(chain) for chain in chains]
-        index = {canonical_json(c): i for i, c in enumerate(choices)}
-        hops = np.full((len(chains), self._space.max_assistants + 1), NOBODY)
-        shorter = np.full((len(chains), self._space.max_assistants), len(chains))
-
-        def part(hop: Hop) -> int:
-            """The chain that ends in an assistant."""
-            chain = self._space.canonical(Chain.ending_in(hop, self._space.teacher))
-            choices = self._space.member(chain)
-            return index.get(canonical_json(choices) if choices else "", len(chains))
-
-        parts: dict[int, int] = {}  # by hop
-        ancestors = np.empty(len(chains), dtype=int)
-        for i, chain in enumerate(chains):
-            every = [*chain.hops()]
-            numbers = [self._id(hop) for hop in every]
-            ancestors[i] = self._ancestor(numbers)
-            first = int(numbers[0] == self._teacher)
-            own = numbers[first:]
-            hops[i, : len(own)] = own
-            for place, hop in enumerate(every[first:-1]):
-                if own[place] not in parts:
-                    parts[own[place]] = part(hop)
-                shorter[i, place] = parts[own[place]]
-        return _Catalogue(
-            choices=choices,
-            index=index,
-            features=np.array([self._features.of(chain) for chain in chains]),
-            widths=np.array([chain.student.width for chain in chains]),
-            ancestors=ancestors,
-            hops=hops,
-            shorter=shorter,
-        )
-
-    def _some(self) -> list[Chain]:
-        """As many chains as are looked at of a space that is larger, the baselines among them."""
-        rng = random.Random(derived_seed("catalogue", self._seed))
-        found = {canonical_json(self._space.choices(c)): c for c in self._space.baselines()}
-        domains = self._space.domains
-        while len(found) < CHAINS:
-            raw = {name: rng.choice(values) for name, values in domains.items()}
-            chain = self._space.chain(raw)
-            if chain is not None:
-                found[canonical_json(self._space.choices(chain))] = chain
-        return [*found.values()]
+    def _catalogue(self) -> Catalogue:
+        return make_catalogue(self._space, self._ledger, self._features, self._seed)
