@@ -45,6 +45,11 @@ def with_large_pages(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, name: f"{others}:{tunable}" if others else tunable}
 
 
+def rounded_up(count: int, multiple: int) -> int:
+    """The least multiple that is no smaller than a count."""
+    return -(-count // multiple) * multiple
+
+
 @contextlib.contextmanager
 def cpu_threads(count: int, *, flush_denormals: bool = False) -> Iterator[None]:
     """So many threads on CPU, and what was before put back.

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tasearch.numerics import rounded_up
+
 LINE = 64  # bytes, of the processor's cache
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # pupils draw alone
 
@@ -41,8 +43,7 @@ class _Products(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:  # (pupils, batch, m) from (batch, pupils, n), (pupils, m, n), (pupils, m)
         batch, pupils, n = x.shape
-        line = LINE // x.element_size()
-        row = -(-(n + 1) // line) * line
+        row = rounded_up(n + 1, LINE // x.element_size())
         inputs = x.new_zeros(pupils, batch, row)
         inputs[..., :n] = x.transpose(0, 1)
         kernels = weight.new_zeros(pupils, weight.shape[1], row)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.chain import Recipe
+from tasearch.numerics import rounded_up
 
 ALIGNED = 16  # float32 numbers in 64 bytes, at which vector units load best
 
@@ -68,7 +69,7 @@ def _flatten(parameters: list[nn.Parameter]) -> nn.Parameter:
     starts, length = [], 0
     for parameter in parameters:
         starts.append(length)
-        length += -(-parameter.numel() // ALIGNED) * ALIGNED
+        length += rounded_up(parameter.numel(), ALIGNED)
     first = parameters[0]
     flat = torch.zeros(length, dtype=first.dtype, device=first.device)
     grad = torch.zeros_like(flat)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tasearch.chain import Recipe
 from tasearch.cuda import recorded
 from tasearch.mode import Mode
-from tasearch.numerics import cpu_threads
+from tasearch.numerics import cpu_threads, rounded_up
 from tasearch.train.layout import arranged, input_format
 from tasearch.train.losses import Terms, cross_entropy
 from tasearch.train.state import Group, State, pack
@@ -141,7 +141,7 @@ class _Probe:
             seats = next((n for n in MULTIPLES if self._exact(n, mode.bf16)), None)
             if seats is None:
                 return best
-            one, two = (self._time(-(-n * replicates // seats) * seats, mode.bf16) for n in (1, 2))
+            one, two = (self._time(rounded_up(n * replicates, seats), mode.bf16) for n in (1, 2))
             if one < ALONE * least and two < GAIN * 2 * least:
                 best = replace(mode, seats=seats, open=True)
             return best
