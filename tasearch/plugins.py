@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,10 @@ from typing import Any
 from tasearch.errors import StudyError, nearest
 
 Function = Callable[..., Any]
+
+INSTALLED = tuple(
+    Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
 
 _imported: dict[str, bytes] = {}  # source of each user's module as it was when it was imported
 
@@ -68,8 +73,13 @@ def _reachable(start: str, root: Path) -> set[str]:
 
 
 def _below(module_name: str, root: Path) -> bool:
+    """Whether a module is the user's: not where it is tasearch's, or of an environment that lies
+    below the root as well. Which of those are loaded differs from process to process."""
     file = getattr(sys.modules.get(module_name), "__file__", None)
-    return file is not None and Path(file).is_relative_to(root)
+    if file is None or module_name.partition(".")[0] == __name__.partition(".")[0]:
+        return False
+    path, foreign = Path(file), [place for place in INSTALLED if place.is_relative_to(root)]
+    return path.is_relative_to(root) and not any(map(path.is_relative_to, foreign))
 
 
 def _import(module_name: str, *, path: str, name: str, root: str) -> ModuleType:
