@@ -47,10 +47,9 @@ def _channels_last(grad: Tensor) -> Tensor:
 
 def keep_format(net: nn.Module) -> None:
     """Have gradients keep the format of images back through what flattens them."""
-    for module in [*net.modules()]:
-        for name, child in module.named_children():
-            if type(child) is nn.Flatten:
-                setattr(module, name, _Flatten(child.start_dim, child.end_dim))
+    for module in net.modules():
+        if type(module) is nn.Flatten:
+            module.__class__ = _Flatten  # it stays itself, with whatever hooks it has
 
 
 def evaluation_batch(device: torch.device) -> int:
