@@ -217,7 +217,7 @@ class TrainingSection(Section):
 class BudgetSection(Section):
     """Students beyond any of these limits are never trained."""
 
-    max_params: Annotated[int, Field(ge=1)] | None = key(None, "trainable numbers")
+    max_params: Annotated[int, Field(ge=1)] | None = key(None, "numbers in all parameters")
     max_bytes: Annotated[int, Field(ge=1)] | None = key(None, "weights and buffers as stored")
     max_latency_ms: Positive | None = key(None, "median of one batch, measured as [latency] says")
 

@@ -182,7 +182,8 @@ def _recipe(values: dict[str, object]) -> str:
     text = str(values["loss"])
     if values["loss"] != "ce":
         text += f", T {values['temperature']:g}, alpha {values['alpha']:g}"
-    return f"{text}, lr {values['learning_rate']:g}, {values['epochs']} epochs"
+    epochs = values["epochs"]
+    return f"{text}, lr {values['learning_rate']:g}, {epochs} epoch{'s' * (epochs != 1)}"
 
 
 def _students(
