@@ -455,3 +455,9 @@ def test_what_is_frozen_stays_frozen_in_a_wide_model() -> None:
     assert found == {"0.weight": False, "0.bias": False, "2.weight": True, "2.bias": True}
     alone = widened(net[0], 3)
     assert not any(p.requires_grad for p in alone.parameters())
+
+
+def test_modules_that_share_weights_are_not_widened() -> None:
+    layer = nn.Linear(4, 4)
+    with pytest.raises(CannotFuse):
+        widened(nn.Sequential(nn.Linear(4, 4), layer, nn.ReLU(), layer), 2)

@@ -145,11 +145,14 @@ def widened(net: nn.Module, pupils: int) -> nn.Module:
     It takes (batch, pupils * channels, ...) and gives (batch, pupils * classes).
 
     Raises:
-        CannotFuse: where a module with weights of its own, or a random one, is none of `WIDE`.
+        CannotFuse: where a module with weights of its own, or a random one, is none of `WIDE`, or
+            two modules share weights.
     """
     trained = {name: p.requires_grad for name, p in net.named_parameters()}
     wide = _widened(copy.deepcopy(net), pupils).train()
     for name, parameter in wide.named_parameters():
+        if name not in trained:
+            raise CannotFuse
         parameter.requires_grad_(trained[name])
     return wide
 
