@@ -248,9 +248,8 @@ class Scout:
         direct = [r.curve[-1] for r in self._rows if r.flight.width == width and r.whole]
         if not wider or not direct or self._space.max_assistants < 1:
             return None
-        guess = dict(
-            zip(self._ledger.widths, self._guesses(), strict=True)
-        )  # any hop's of each width
+        widths = self._ledger.widths
+        guess = dict(zip(widths, self._guesses(), strict=True))  # any hop's of each width
         middle = (guess[self._space.teacher.width] + direct[0]) / 2
         for assistant in sorted(wider, key=lambda w: abs(guess.get(w, 0.0) - middle)):
             raw = {name: values[0] for name, values in self._space.domains.items()}

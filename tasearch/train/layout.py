@@ -32,7 +32,7 @@ class _Flatten(nn.Flatten):
     """Its gradient comes back in the format of the images.
 
     As rows, it would lie otherwise in memory than all that the operators before it kept, and cost
-    them several times as much: 0.8 ms for a ReLU that takes 0.07.
+    them several times as much: a ReLU's backward took 0.8 ms instead of 0.07 on a core of an EPYC.
     """
 
     def forward(self, x: Tensor) -> Tensor:
