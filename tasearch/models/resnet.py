@@ -27,10 +27,13 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, wider: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, wider, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(wider)
-        self.conv2 = nn.Conv2d(wider, wider, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(wider)
+        self.inner = nn.Sequential(
+            nn.Conv2d(channels, wider, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(wider),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(wider, wider, 3, padding=1, bias=False),
+            nn.BatchNorm2d(wider),
+        )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != wider:
             narrow = nn.Conv2d(channels, wider, 1, stride=stride, bias=False)
@@ -38,8 +41,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(samples, channels, h, w) to (samples, wider, ceil(h / stride), ceil(w / stride))."""
-        inner = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x), inplace=True)
+        return F.relu(self.inner(x) + self.shortcut(x), inplace=True)
 
 
 def build(

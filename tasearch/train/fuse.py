@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.numerics import rounded_up
+from tasearch.train.norms import QUICK
 
 LINE = 64  # bytes, of the processor's cache
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # pupils draw alone
@@ -137,6 +138,7 @@ WIDE: dict[type[nn.Module], Callable[[nn.Module, int], nn.Module]] = {
     nn.Linear: _dense,
     nn.Unflatten: _unflatten,
 }
+WIDE |= {quick: WIDE[plain] for plain, quick in QUICK.items()}
 
 
 def widened(net: nn.Module, pupils: int) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tasearch.chain import Recipe
 from tasearch.train.fuse import pairs, widened
 from tasearch.train.layout import image_format, keep_format
+from tasearch.train.norms import quicken
 from tasearch.train.optimizer import OPTIMIZERS, Average, Flat, clip
 
 
@@ -31,6 +32,7 @@ class State:
 
     def __init__(self, net: nn.Module, recipe: Recipe) -> None:
         keep_format(net)
+        quicken(net)
         self.net, self.recipe = net, recipe
         self.flat = Flat(net)
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.flat, recipe)
