@@ -20,7 +20,7 @@ from tasearch.study import Study
 from tasearch.studyfile import parse_study
 from tasearch.train import Trainer, train_hop
 from tasearch.train.messages import HopEnded, HopEpoch
-from tasearch.train.precision import choose_modes
+from tasearch.train.precision import study_modes
 
 TEACHER = "teacher.safetensors"
 CPU = torch.device("cpu")
@@ -107,17 +107,7 @@ class Pair:
 
 def chosen_modes(study: Study, data: Dataset) -> Modes:
     """How a run of this study would train its pupil, as a probe finds on this machine."""
-    return choose_modes(
-        study.training.precision,
-        study.training.fuse,
-        Models.of(study, data).build,
-        study.student.widths,
-        recipe=study.recipes("student").firsts()[0],
-        in_shape=data.in_shape,
-        device=CPU,
-        threads=study.training.threads,
-        replicates=study.search.replicates,
-    )
+    return study_modes(Models.of(study, data), study.student.widths, CPU)
 
 
 def make_trainer(study: Study, data: Dataset, folder: Path, modes: Modes) -> Trainer:

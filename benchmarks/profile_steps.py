@@ -41,10 +41,10 @@ CASES = {  # by name: family, teacher, student, batch, replicates, epochs
     "plain2-64": ("plain", 10, 2, 64, 1, 5),
     "plain2-128": ("plain", 10, 2, 128, 1, 5),
 }
+OURS = ("_Normalized", "_NormalizedBackward")  # of tasearch.train.norms
 GROUPS = {  # by parts of operators' names, the first that fits
     "convolution": ("conv",),
-    "batch norm": ("batch_norm",),
-    "pooling and relu": ("pool", "relu", "threshold", "clamp_min"),
+    "batch norm, pooling, relu": ("batch_norm", "pool", "relu", "threshold", "clamp_min"),
     "dense layers": ("addmm", "aten::mm", "linear"),
     "loss": ("softmax", "nll_loss", "cross_entropy", "kl_div", "exp", "aten::mean", "aten::sum"),
     "optimizer": ("_fused_", "zero_"),
@@ -116,10 +116,12 @@ def calls(events: list[FunctionEvent]) -> int:
 
 
 def _operator(event: FunctionEvent) -> bool:
-    return str(event.name).startswith("aten::")
+    return str(event.name).startswith(("aten::", *OURS))
 
 
 def group(name: str) -> str:
+    if name in OURS:
+        return "batch norm, pooling, relu"
     if name.startswith("aten::"):
         return next(g for g, parts in GROUPS.items() if any(part in name for part in parts))
     return "autograd's nodes" if "Backward" in name or "AccumulateGrad" in name else "python"

@@ -1,9 +1,9 @@
-"""How much sooner is the digits study done with two workers than with one?
+"""How much sooner are the digits studies done with two workers than with one?
 
-`tasearch run studies/digits.toml` from its start to its end, the preparation included, with
-`--workers 1` and `--workers 2` in turn, each in a new folder. The front is compared as well: it
-should be the same where the latencies are, so the second of a round takes those of the first in a
-further run that is not timed.
+`tasearch run` of each study from its start to its end, the preparation included, with `--workers 1`
+and `--workers 2` in turn, each in a new folder. One study trains each chain once, the other five
+times. Probes and latencies are each run's own. The trials are compared as well: they should be the
+same where these are, so two workers take those of one worker in a further run that is not timed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 import tasearch
 from benchmarks import common
+
+STUDIES = [common.ROOT / "studies" / name for name in ("digits.toml", "digits-x5.toml")]
 
 
 def timed(study: Path, workers: int, folder: Path, *options: str) -> float:
@@ -35,37 +37,38 @@ def trials(folder: Path, name: str) -> list[Any]:
     return [(t.number, t.state, t.chain, t.curve, t.reason) for t in run.trials]
 
 
+def compared(study: Path, rounds: int) -> dict[str, Any]:
+    """Both ways in turn, round after round."""
+    name, found = tasearch.load_study(study).name, []
+    with tempfile.TemporaryDirectory() as root:
+        for number in range(rounds):
+            folders = {n: Path(root) / f"{number}-{n}" for n in (1, 2)}
+            seconds = {n: timed(study, n, folder) for n, folder in folders.items()}
+            found.append({"one_s": seconds[1], "two_s": seconds[2]})
+            print(f"{name} {number + 1}: {seconds[1]:.1f} s, {seconds[2]:.1f} s", flush=True)
+        again = Path(root) / "again"
+        timed(study, 2, again, "--latency-from", str(folders[1] / name))
+        same = trials(again, name) == trials(folders[1], name)
+    ratio = common.spread([r["one_s"] / r["two_s"] for r in found])
+    print(
+        f"{name}: two workers are {ratio['median']:.2f} times as fast ({ratio['min']:.2f} to "
+        f"{ratio['max']:.2f}); trials the same: {'yes' if same else 'no'}"
+    )
+    return {"study": study.name, "rounds": found, "ratio": ratio, "trials_are_the_same": same}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--study", type=Path, default=common.ROOT / "studies/digits.toml")
+    parser.add_argument("--studies", nargs="+", type=Path, default=STUDIES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=common.RESULTS / "workers-cpu.json")
     args = parser.parse_args()
-    provenance = common.provenance(args)
-    name, rounds = tasearch.load_study(args.study).name, []
-    with tempfile.TemporaryDirectory() as root:
-        for number in range(args.rounds):
-            folders = {n: Path(root) / f"{number}-{n}" for n in (1, 2)}
-            seconds = {n: timed(args.study, n, folder) for n, folder in folders.items()}
-            rounds.append({"one_s": seconds[1], "two_s": seconds[2]})
-            print(f"round {number + 1}: {seconds[1]:.1f} s, {seconds[2]:.1f} s", flush=True)
-        again = Path(root) / "again"
-        timed(args.study, 2, again, "--latency-from", str(folders[1] / name))
-        same = trials(again, name) == trials(folders[1], name)
-    ratios = [r["one_s"] / r["two_s"] for r in rounds]
     result = {
         "question": (__doc__ or "").splitlines()[0],
-        "provenance": provenance,
-        "rounds": rounds,
-        "ratio": common.spread(ratios),
-        "trials_are_the_same": same,
+        "provenance": common.provenance(args),
+        "studies": [compared(study, args.rounds) for study in args.studies],
     }
     common.write_json(args.out, result)
-    found = result["ratio"]
-    print(
-        f"two workers: {found['median']:.2f} times as fast ({found['min']:.2f} to "
-        f"{found['max']:.2f}); trials the same: {'yes' if same else 'no'}"
-    )
 
 
 if __name__ == "__main__":

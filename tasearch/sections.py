@@ -253,7 +253,7 @@ class SearchSection(Section):
         1, "times that each chain is trained, with other weights and batches; accuracy is the mean"
     )
     lookahead: Annotated[int, Field(ge=1)] = key(
-        8, "trials in flight at once; a proposal or a stop sees the trials before those"
+        8, "trials in flight, baselines apart; a proposal or a stop sees those before"
     )
     pruner: Literal["skyline", "none"] = key("skyline", "skyline stops what cannot reach the front")
     rungs: Annotated[int, Field(ge=1)] = key(8, "times that a pupil is evaluated and saved")

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tasearch.errors import ModelError
-from tasearch.measure import cuda_latency, forward_flops, measure, onnx_session, to_onnx
+from tasearch.measure import (
+    cuda_latency,
+    forward_flops,
+    measure,
+    onnx_session,
+    timed_models,
+    to_onnx,
+)
 from tasearch.models import FAMILIES, Standardized
 from tasearch.sections import LatencySection
 from tests.conftest import IMAGES_ONLY, LADDERS
@@ -90,3 +101,37 @@ class Branching(nn.Module):
 def test_a_model_that_cannot_be_exported_says_what_to_do() -> None:
     with pytest.raises(ModelError, match=r"^the model cannot be exported to ONNX: "):
         to_onnx(Branching(), (4,))
+
+
+def operators(model: bytes, file: Path) -> list[str]:
+    """Of a model as ONNX Runtime runs it."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(file)
+    options.log_severity_level = 3  # it warns that the file is for this machine
+    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(file).graph.node]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_timed_runs_the_operators_of_what_is_shipped(family: str, tmp_path: Path) -> None:
+    in_shape, batch = (3, 9, 8), 2
+    nets = {width: shipped(family, width, in_shape) for width in LADDERS[family][-2:]}
+    x = torch.randn(batch, *in_shape)
+    models = timed_models(nets, in_shape, batch)
+    assert [*models] == [*nets]
+    for width, net in nets.items():
+        session = onnx_session(models[width], threads=1)
+        (logits,) = session.run(None, {"x": x.numpy()})
+        assert np.abs(logits - net(x).detach().numpy()).max() < 1e-5
+        whole = to_onnx(net, in_shape)
+        found = operators(models[width], tmp_path / "timed.onnx")
+        assert found == operators(whole, tmp_path / "shipped.onnx")
+        assert "BatchNormalization" not in found
+
+
+def test_of_models_timed_together_the_one_that_cannot_be_exported_is_named() -> None:
+    nets = {8: nn.Linear(4, 2), 4: Branching(), 2: nn.Linear(4, 2)}
+    with pytest.raises(
+        ModelError, match=r"^width 4: the model cannot be exported to ONNX: .*torch"
+    ):
+        timed_models(nets, (4,), 1)

@@ -9,6 +9,7 @@ import pytest
 
 import tasearch
 from tasearch import RunError, StudyError, TrainingError
+from tasearch.api import steps
 from tasearch.record import TrialRecord, costs
 from tasearch.rundir import RunDir
 from tasearch.search.driver import search
@@ -681,3 +682,34 @@ def test_free_trials_are_the_same_whoever_trains(rerun: Any, sampler: str) -> No
     assert any(t.free for t in one.trials)
     assert facts(one) == facts(three)
     assert contents(one) == contents(three)
+
+
+def test_the_longest_way_is_begun_first(rerun: Any) -> None:
+    """All is in flight from the start, and students have nothing after them."""
+    events: list[Any] = []
+    study = tiny(
+        assistants={"widths": [8, 6], "max": 2},
+        student={"widths": [4, 2]},
+        training={"fuse": "never"},
+        search={"trials": 8, "sampler": "brute", "pruner": "none"},
+    )
+    rerun(study, on_event=events.append)
+    first = next(i for i, e in enumerate(events) if isinstance(e, HopStarted))
+    assert sum(isinstance(e, TrialStarted) for e in events[:first]) == 8
+    begun = [e.label for e in events if isinstance(e, HopStarted)]
+    assert begun[:2] == ["16", "16 → 8"]
+    assert {*begun[2:4]} == {"16 → 6", "16 → 8 → 6"}
+
+
+def test_baselines_overlap_whatever_the_lookahead(rerun: Any) -> None:
+    """A search cut off among them goes on to the same end."""
+    study = tiny(search={"trials": 8, "lookahead": 1}, student={"loss": ["ce", "kd"]})
+    events: list[Any] = []
+    whole = rerun(study, "whole", on_event=events.append)
+    first = next(i for i, e in enumerate(events) if isinstance(e, TrialDone))
+    assert sum(isinstance(e, TrialStarted) for e in events[:first]) == 6
+    cut = steps(study, runs_dir=whole.path.parent.parent / "cut", latency_from=whole.path)
+    while not isinstance(next(cut), TrialDone):
+        pass
+    cut.close()
+    assert facts(rerun(study, "cut")) == facts(whole)

@@ -1,9 +1,9 @@
 """The driver: ask Optuna, have the hops of its chains trained, tell.
 
-Proposals overlap, `search.lookahead` of them at most. What is proposed and what is stopped depends
-on the trials that far before alone, so neither the engine nor the number of workers changes a
-result. An assistant within the budget is a student too: it enters as a trial of its own, which
-costs nothing and does not count.
+Proposals overlap, `search.lookahead` of them at most, and before them all baselines, which depend
+on nothing. What is proposed and what is stopped depends on the trials that far before alone, so
+neither the engine nor the number of workers changes a result. An assistant within the budget is a
+student too: it enters as a trial of its own, which costs nothing and does not count.
 """
 
 from __future__ import annotations
@@ -168,6 +168,8 @@ class Driver:
         if self.asked >= self.target or self.lost or self.enough or self.sampler.exhausted:
             return False
         first = self.asked - self.lookahead
+        if self.asked < len(self.baselines):
+            return True  # they depend on nothing
         if any(flight.proposal <= first for flight in self.flights.values()):
             return False
         self._see()
@@ -176,6 +178,8 @@ class Driver:
 
     def _see(self) -> None:
         """Learn from the trials that the next proposal may depend on, in their order."""
+        if self.asked < len(self.baselines):
+            return
         first = self.asked - self.lookahead
         until = self.last[first] + 1 if first >= 0 else 0
         for number in range(self.seen, until):
@@ -291,22 +295,27 @@ class Driver:
             yield TrialDone(record=to_record(told), done=self.done, trials=self.target)
 
     def _submit(self) -> None:
-        """Begin what can be begun, for earlier trials first; as many groups as are free, if need
-        be smaller ones."""
-        found = ((hop, bars) for hop, bars in self._ready() if self.hops.can_begin(hop))
-        ready = {self.hops.key(hop): (hop, bars) for hop, bars in found}
+        """Begin what can be begun, first what most epochs of its chain come after, so that no long
+        chain is left alone at the end; as many groups as are free, if need be smaller ones."""
+        found = [leg for leg in self._ready() if self.hops.can_begin(leg[0])]
+        found.sort(key=lambda leg: -leg[2])  # earlier trials first among equals
+        ready = {self.hops.key(hop): (hop, bars) for hop, bars, _ in found}
         while ready and self.hops.free:
             hops = [hop for hop, _ in ready.values()]
             group = self.hops.group(hops, math.ceil(len(ready) / self.hops.free))
             self.hops.begin(dict(ready.pop(self.hops.key(hop)) for hop in group))
 
-    def _ready(self) -> Iterator[tuple[Hop, Bars]]:
-        """The next hop of each trial, and its bars, as far as all who want it have some."""
-        wanted: dict[str, tuple[Hop, list[Bars]]] = {}
+    def _ready(self) -> Iterator[tuple[Hop, Bars, int]]:
+        """The next hop of each trial, its bars, as far as all who want it have some, and the epochs
+        that are to come with it and after it."""
+        wanted: dict[str, tuple[Hop, list[Bars], list[int]]] = {}
         for hop in self.lost:
-            wanted[self.hops.key(hop)] = hop, [()]
+            wanted[self.hops.key(hop)] = hop, [()], [0]
         for flight in self.flights.values():
-            hop, watch = next(leg for leg in flight.legs if not self.hops.has(leg[0]))
-            wanted.setdefault(self.hops.key(hop), (hop, []))[1].append(watch.binding)
-        for hop, bars in wanted.values():
-            yield hop, lowest(bars)
+            legs = [leg for leg in flight.legs if not self.hops.has(leg[0])]
+            hop, watch = legs[0]
+            _, bars, epochs = wanted.setdefault(self.hops.key(hop), (hop, [], []))
+            bars.append(watch.binding)
+            epochs.append(sum(leg.pupil.recipe.epochs for leg, _ in legs if leg.pupil.recipe))
+        for hop, bars, epochs in wanted.values():
+            yield hop, lowest(bars), max(epochs)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
 from tasearch.front import Budget, Measurement
-from tasearch.measure import describe, measure, parameters, weight_bytes
+from tasearch.measure import describe, measure, parameters, timed_models, weight_bytes
 from tasearch.models import Models, Standardized
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
@@ -25,10 +26,9 @@ from tasearch.space import Space
 from tasearch.study import Study
 from tasearch.train.engine import Pool, worker_devices
 from tasearch.train.losses import LOSSES, Loss, check_loss
-from tasearch.train.precision import choose_modes
+from tasearch.train.precision import study_modes
 from tasearch.train.trainer import TRAINER_VERSION
 from tasearch.train.views import check_views
-from tasearch.train.worker import onnx_request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,8 @@ def prepare(
             snapshot = _known(run, study, inputs, runs_dir, latency_from)
         else:
             models.check(study.widths)
-            measured, words = _measured(study, models, data, where, runs_dir, latency_from, pool)
+            modes = _modes(study, models, data, where, runs_dir, latency_from, pool)
+            measured, words = _measured(study, models, data, where, runs_dir, latency_from, modes)
             snapshot = Snapshot(
                 study=study,
                 inputs=inputs,
@@ -115,7 +116,7 @@ def prepare(
                 space=0,
                 measured=measured,
                 setup=_setup(study, data),
-                modes=_modes(study, models, data, where, runs_dir, latency_from),
+                modes=modes(),
                 device=words,
             )
         space = make_space(study, models.teacher(), snapshot.measured)
@@ -185,32 +186,26 @@ def _modes(
     device: torch.device,
     runs_dir: str | Path,
     latency_from: str | Path | None,
-) -> dict[int, str]:
-    """Of training, for each width; a loaded teacher is not trained.
+    pool: Pool | None,
+) -> Callable[[], dict[int, str]]:
+    """Waits for the modes of all widths; a loaded teacher is not trained.
 
     A run that lends its latencies lends what its probes found as well, so that both train alike.
     """
     training = study.training
     trained = study.widths if study.teacher_recipe() else study.widths[1:]
-    replicates = study.search.replicates
     if latency_from is not None:
         lent = RunDir.open(latency_from, runs_dir).read()
         given, theirs = lent.modes, lent.study
-        alike = theirs.training == training and theirs.search.replicates == replicates
+        alike = theirs.training == training
+        alike = alike and theirs.search.replicates == study.search.replicates
         if alike and {*trained} <= {*given}:
-            return {width: given[width] for width in trained}
+            return lambda: {width: given[width] for width in trained}
     pinned = {int(width): mode for width, mode in training.modes.items()}
-    return pinned | choose_modes(
-        training.precision,
-        training.fuse,
-        models.build,
-        [width for width in trained if width not in pinned],
-        recipe=study.recipes("student").firsts()[0],
-        in_shape=data.in_shape,
-        device=device,
-        threads=training.threads,
-        replicates=replicates,
-    )
+    open_ = [width for width in trained if width not in pinned]
+    if pool is not None:
+        pool.ask_modes(study, data.fingerprint, open_)
+    return cache(lambda: pinned | (pool.modes() if pool else study_modes(models, open_, device)))
 
 
 def _setup(study: Study, data: Dataset) -> dict[str, Any]:
@@ -263,23 +258,23 @@ def _measured(
     device: torch.device,
     runs_dir: str | Path,
     latency_from: str | Path | None,
-    pool: Pool | None,
+    modes: Callable[[], object],
 ) -> tuple[dict[int, Measurement], str]:
-    """Every width's measurement, the teacher's first, and the device in words."""
+    """Every width's measurement, the teacher's first, and the device in words.
+
+    Models are exported while modes are found, but nothing is timed before these are there.
+    """
     mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
     nets = {w: Standardized(models.build(w), mean, std) for w in study.widths}
     sizes = {w: parameters(net) for w, net in nets.items()}
     if latency_from is None:
         _admit_some(study, nets)
-        exported = None
-        if pool is not None and study.latency.backend == "onnx":
-            exported = pool.export({width: onnx_request(models, width) for width in nets})
+        section, exported = study.latency, None
+        if section.backend == "onnx":
+            exported = timed_models(nets, data.in_shape, section.batch)
+        modes()
         measured = measure(
-            nets,
-            in_shape=data.in_shape,
-            section=study.latency,
-            device=device,
-            models=exported,
+            nets, in_shape=data.in_shape, section=section, device=device, models=exported
         )
         return measured, describe(study.latency, device)
     source = RunDir.open(latency_from, runs_dir)

@@ -5,7 +5,6 @@ An engine gets tasks and tells what becomes of them. The result of a hop depends
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -21,12 +20,14 @@ from typing import Any, Protocol
 import torch
 
 from tasearch import errors
-from tasearch.errors import ModelError, RunError
-from tasearch.measure import ADVICE
+from tasearch.errors import RunError
 from tasearch.numerics import with_large_pages
+from tasearch.study import Study
 from tasearch.train.hops import Task, train_hops
 from tasearch.train.messages import HopEnded, Message, Warned, from_json
+from tasearch.train.precision import untried
 from tasearch.train.trainer import Trainer
+from tasearch.train.worker import modes_request
 
 DEATHS = 3  # of workers at one hop, or at their start, before it is given up
 
@@ -92,7 +93,7 @@ class Here:
 class Pool:
     """Worker processes, one thread of control each, spoken to in lines of JSON.
 
-    They begin to import at once, can export models, and train after they are set up. A worker that
+    They begin to import at once, can find modes, and train after they are set up. A worker that
     dies is replaced, and its hop goes on from its last saved rung.
 
     Args:
@@ -113,26 +114,30 @@ class Pool:
         for worker in self._workers:
             worker.set_up(setup)
 
-    def export(self, requests: dict[int, dict[str, Any]]) -> dict[int, bytes]:
-        """ONNX models by width, of `tasearch.train.worker.onnx_request`s.
+    def ask_modes(self, study: Study, fingerprint: str, widths: Sequence[int]) -> None:
+        """Have the modes of widths found, some by each worker, who loads the data, too."""
+        training = study.training
+        for i, worker in enumerate(self._workers):
+            own, device = widths[i :: len(self._workers)], torch.device(worker.device)
+            worker.widths = dict.fromkeys(own, str(untried(training.precision, device)))
+            worker.say({**modes_request(study, fingerprint, own), "device": worker.device})
+
+    def modes(self) -> dict[int, str]:
+        """What they have found; for a width whose trial somebody died of, what needs none.
 
         Raises:
-            ModelError: where torch cannot export one.
+            RunError: where too many have died.
         """
-        left = list(requests)
-        models: dict[int, bytes] = {}
-        for worker in self._workers[: len(left)]:
-            worker.say({"onnx": requests[left.pop(0)]})
-        while len(models) < len(requests):
+        found: dict[int, str] = {}
+        for _ in self._workers:
             worker, kind, content = self._next()
             if kind is None:
-                raise ModelError(f"a worker {worker.obituary()} while it exported a model to ONNX")
-            if content["error"]:
-                raise ModelError(f"width {content['width']}: {content['error']}; {ADVICE}")
-            models[content["width"]] = base64.b64decode(content["model"])
-            if left:
-                worker.say({"onnx": requests[left.pop(0)]})
-        return models
+                found |= worker.widths
+                words = [*self._replace(worker)]
+                assert not words, "it had nothing to train"
+            else:
+                found |= {int(width): mode for width, mode in content.items()}
+        return found
 
     @property
     def free(self) -> int:
@@ -202,6 +207,7 @@ class _Worker:
     def __init__(self, device: str, threads: int, lines: queue.Queue[Any]) -> None:
         self.device = device
         self.tasks: list[Task] = []  # that it has not ended
+        self.widths: dict[int, str] = {}  # that it finds the modes of, with those to take otherwise
         count = str(threads)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tasearch.train.worker"],

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tasearch.chain import Recipe
 from tasearch.cuda import recorded
 from tasearch.mode import Mode
+from tasearch.models import Models
 from tasearch.numerics import cpu_threads, rounded_up
 from tasearch.train.layout import arranged, input_format
 from tasearch.train.losses import Terms, cross_entropy
@@ -67,14 +68,35 @@ def choose_modes(
     with cpu_threads(threads, flush_denormals=True):
         for width in widths:
             probe = _Probe(partial(build, width), recipe, in_shape, device)
-            bf16 = precision == "bf16"
-            if precision == "auto":
-                bf16 = device.type == "cuda" or probe.bf16_is_faster()
-            mode = Mode(bf16=bf16, seats=None, open=False)
+            mode = untried(precision, device)
+            if precision == "auto" and not mode.bf16:
+                mode = replace(mode, bf16=probe.bf16_is_faster())
             if fuse == "auto":
                 mode = probe.seating(mode, replicates)
             modes[width] = str(mode)
     return modes
+
+
+def untried(precision: str, device: torch.device) -> Mode:
+    """The mode of a width that is not tried: each pupil alone, in bf16 where that is certain."""
+    bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return Mode(bf16=bf16, seats=None, open=False)
+
+
+def study_modes(models: Models, widths: Iterable[int], device: torch.device) -> dict[int, str]:
+    """The modes in which a study trains its models of some widths."""
+    study = models.study
+    return choose_modes(
+        study.training.precision,
+        study.training.fuse,
+        models.build,
+        widths,
+        recipe=study.recipes("student").firsts()[0],
+        in_shape=models.in_shape,
+        device=device,
+        threads=study.training.threads,
+        replicates=study.search.replicates,
+    )
 
 
 class _Probe:
