@@ -43,6 +43,8 @@ def run_shown(
     """
     with Stop() as stop:
         words = f"preparing {study.name}: data, models, latencies"
+        if not err.is_terminal:
+            out.print(words, soft_wrap=True)
         with err.status(words) as status:
             from tasearch.numerics import keep_freed_memory
             from tasearch.search.prepare import prepare

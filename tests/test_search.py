@@ -701,13 +701,22 @@ def test_the_longest_way_is_begun_first(rerun: Any) -> None:
     assert {*begun[2:4]} == {"16 → 6", "16 → 8 → 6"}
 
 
+def begun_at_once(events: list[Any]) -> int:
+    """Proposals before anything is over."""
+    first = next(i for i, e in enumerate(events) if isinstance(e, TrialDone))
+    return sum(isinstance(e, TrialStarted) for e in events[:first])
+
+
 def test_baselines_overlap_whatever_the_lookahead(rerun: Any) -> None:
     """A search cut off among them goes on to the same end."""
     study = tiny(search={"trials": 8, "lookahead": 1}, student={"loss": ["ce", "kd"]})
     events: list[Any] = []
     whole = rerun(study, "whole", on_event=events.append)
-    first = next(i for i, e in enumerate(events) if isinstance(e, TrialDone))
-    assert sum(isinstance(e, TrialStarted) for e in events[:first]) == 6
+    assert begun_at_once(events) == 6
+    bounded: list[Any] = []  # by the time: what is begun is finished, so not all is begun
+    search = {"trials": 8, "lookahead": 1, "max_hours": 9.0}
+    rerun(tiny(search=search), "bounded", on_event=bounded.append)
+    assert begun_at_once(bounded) == 1
     cut = steps(study, runs_dir=whole.path.parent.parent / "cut", latency_from=whole.path)
     while not isinstance(next(cut), TrialDone):
         pass

@@ -121,6 +121,11 @@ class Driver:
         """Proposals so far, whatever became of them."""
         return len(self.last)
 
+    @property
+    def _is_baseline(self) -> bool:
+        """Whether the next proposal is; these depend on nothing."""
+        return self.asked < len(self.baselines)
+
     def events(self) -> Iterator[Event]:
         self._recall()
         while True:
@@ -168,9 +173,8 @@ class Driver:
         if self.asked >= self.target or self.lost or self.enough or self.sampler.exhausted:
             return False
         first = self.asked - self.lookahead
-        if self.asked < len(self.baselines):
-            return True  # they depend on nothing
-        if any(flight.proposal <= first for flight in self.flights.values()):
+        waits = not self._is_baseline or self.study.search.max_hours is not None
+        if waits and any(flight.proposal <= first for flight in self.flights.values()):
             return False
         self._see()
         self.enough = self.limits.reached(self.trials.all(), self.seen)
@@ -178,7 +182,7 @@ class Driver:
 
     def _see(self) -> None:
         """Learn from the trials that the next proposal may depend on, in their order."""
-        if self.asked < len(self.baselines):
+        if self._is_baseline:
             return
         first = self.asked - self.lookahead
         until = self.last[first] + 1 if first >= 0 else 0
@@ -192,8 +196,9 @@ class Driver:
     def _ask(self) -> Iterator[Event]:
         while self._may_ask():
             claimed = set(self.claimed)
-            first = self.asked < len(self.baselines)  # the first proposals of every study
-            trial, chain = self.trials.ask(self.baselines[self.asked] if first else None)
+            trial, chain = self.trials.ask(
+                self.baselines[self.asked] if self._is_baseline else None
+            )
             self._take_off(trial, chain, [])
             yield TrialStarted(
                 number=trial.number,
@@ -207,7 +212,7 @@ class Driver:
 
     def _take_off(self, trial: FrozenTrial, chain: Chain, free: list[FrozenTrial]) -> None:
         """Take up a proposal, and its assistants that are candidates, known or new."""
-        baseline = self.asked < len(self.baselines)
+        baseline = self._is_baseline
         proposal, number = self.asked, trial.number
         *ancestors, student = chain.hops()
         whole = baseline or self.hops.key(student) in self.claimed

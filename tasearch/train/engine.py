@@ -129,7 +129,8 @@ class Pool:
             RunError: where too many have died.
         """
         found: dict[int, str] = {}
-        for _ in self._workers:
+        asked = [*self._workers]
+        while asked:
             worker, kind, content = self._next()
             if kind is None:
                 found |= worker.widths
@@ -137,6 +138,8 @@ class Pool:
                 assert not words, "it had nothing to train"
             else:
                 found |= {int(width): mode for width, mode in content.items()}
+            if worker in asked:  # not an heir
+                asked.remove(worker)
         return found
 
     @property

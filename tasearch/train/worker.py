@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from tasearch.chain import Hop
+from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, load_data
 from tasearch.errors import DataError, TasearchError
 from tasearch.models import Models
@@ -72,7 +73,10 @@ def _loaded(text: str, fingerprint: str) -> tuple[Study, Dataset]:
 
 def _find_modes(content: dict[str, Any]) -> dict[int, str]:
     study, data = _loaded(content["study"], content["fingerprint"])
-    return study_modes(Models.of(study, data), content["widths"], torch.device(content["device"]))
+    device = torch.device(content["device"])
+    if device.type == "cuda":
+        set_up_cuda(device, deterministic=study.training.deterministic)
+    return study_modes(Models.of(study, data), content["widths"], device)
 
 
 def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
