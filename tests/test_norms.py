@@ -106,6 +106,29 @@ def test_norm_and_tail_are_one_operation(tail: str) -> None:
         ]
 
 
+def test_a_module_may_stand_in_a_sequence_twice() -> None:
+    act, norm = nn.ReLU(), nn.BatchNorm2d(3)
+    net = nn.Sequential(norm, act, nn.Conv2d(3, 3, 1, bias=False), norm, act)
+    exact = copy.deepcopy(net).double()
+    quicken(net)
+    x, grad = images(9, 3, 5, 5), images(9, 3, 5, 5, seed=1)
+    assert close(learned(net, x, grad), learned(exact, x.double(), grad.double()), 1e-4)
+    assert operations(net(x.requires_grad_())).count("_NormalizedBackward") == 2
+
+
+def test_the_default_type_does_not_matter() -> None:
+    net = normed(3, *TAILS["pool, relu"])
+    exact = copy.deepcopy(net).double()
+    quicken(net)
+    x, grad = images(9, 3, 6, 6), images(9, 3, 3, 3, seed=1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = learned(net, x, grad)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert close(found, learned(exact, x.double(), grad.double()), 1e-5)
+
+
 def test_features_are_rows_too() -> None:
     net = nn.Sequential(nn.BatchNorm1d(5), nn.ReLU())
     exact = copy.deepcopy(net).double()

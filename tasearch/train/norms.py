@@ -32,7 +32,7 @@ class _Normalized(torch.autograd.Function):
         assert norm.running_mean is not None and norm.running_var is not None
         ctx.kind, ctx.floor = KINDS[x.dtype], floor
         channels = len(weight)
-        kept = torch.empty(4 * channels)
+        kept = x.new_empty(4 * channels, dtype=torch.float32)
         found = kept.data_ptr()
         own = ctx.kind, x.data_ptr(), x.numel(), channels
         given = _addresses(weight, bias, norm.running_mean, norm.running_var)
@@ -44,7 +44,7 @@ class _Normalized(torch.autograd.Function):
             return y
         samples, _, height, width = x.shape
         y = x.new_empty(samples, height // 2, width // 2, channels).permute(0, 3, 1, 2)
-        peak, place = torch.empty_like(y), torch.empty(y.numel(), dtype=torch.uint8)
+        peak, place = torch.empty_like(y), y.new_empty(y.numel(), dtype=torch.uint8)
         images = ctx.kind, x.data_ptr(), samples, height, width, channels
         kernels.pooled(*images, found, floor, *_addresses(y, peak, place))
         ctx.save_for_backward(x, kept, peak, place)
@@ -57,7 +57,7 @@ class _Normalized(torch.autograd.Function):
         channels = len(kept) // 4
         layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
         grad = grads[0].contiguous(memory_format=layout)
-        dx, dweight, dbias = torch.empty_like(x), torch.empty(channels), torch.empty(channels)
+        dx, dweight, dbias = torch.empty_like(x), kept.new_empty(channels), kept.new_empty(channels)
         written = _addresses(dx, dweight, dbias)
         if more:
             samples, _, height, width = x.shape
@@ -134,8 +134,9 @@ def quicken(net: nn.Module) -> None:
                 module.__class__ = QUICK[type(module)]  # type: ignore[assignment]
     for module in net.modules():
         if type(module) in (nn.Sequential, _Sequence):
+            assert isinstance(module, nn.Sequential)
             module.__class__ = _Sequence
-            module.__dict__["runs"] = tuple(_runs([*module.children()]))
+            module.__dict__["runs"] = tuple(_runs([*module]))  # one that stands there twice, twice
 
 
 def _runs(modules: Sequence[nn.Module]) -> Iterator[_Run]:
