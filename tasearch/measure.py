@@ -234,7 +234,10 @@ def _program(net: nn.Module, example: Tensor, names: list[str], **options: Any) 
                 **options,
             )
     except Exception as error:  # the exporter wraps whatever the user's model raises
-        raise ModelError(f"the model cannot be exported to ONNX: {first_line(error)}") from error
+        cause = error.__cause__ or error
+        raise ModelError(
+            f"the model cannot be exported to ONNX: {type(cause).__name__}: {first_line(cause)}"
+        ) from error
     assert program is not None
     return program.model_proto
 

@@ -72,7 +72,7 @@ def test_the_number_of_workers_changes_nothing(rerun: Any) -> None:
     workers_change_nothing(rerun, study, one)
 
 
-SHARED = dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")
+SHARED = {"16": "fp32", **dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")}
 
 
 def test_hops_that_share_a_wide_model_change_nothing(rerun: Any) -> None:
