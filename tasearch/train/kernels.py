@@ -128,6 +128,15 @@ def _side_by_side(values, count):
 
 
 @_compiled
+def _carry(part, own, total, product):
+    """Two sums of a chunk over to those of all, in float64; the next chunk begins at zero."""
+    for k in range(part.size):
+        total[k] += part[k]
+        product[k] += own[k]
+        part[k] = own[k] = 0
+
+
+@_compiled
 def _gathered(tiled, channels):
     """The sum over rows side by side, (channels,)."""
     total = np.zeros(channels, np.float64)
@@ -157,19 +166,15 @@ def fit(kind, x, size, channels, weight, bias, mean, variance, momentum, eps, ke
             pivot[c] += _read(xs[r * channels + c]) / np.float32(first)
     pivots = _side_by_side(pivot, ROWS)
     total, squares = np.zeros(width, np.float64), np.zeros(width, np.float64)
-    part, own = np.empty(width, np.float32), np.empty(width, np.float32)
+    part, own = np.zeros(width, np.float32), np.zeros(width, np.float32)
     for start in range(0, size, CHUNK * width):
-        for k in range(width):
-            part[k] = own[k] = 0
         for begin in range(start, min(start + CHUNK * width, size), width):
             row = xs[begin : begin + width]
             for k in range(row.size):
                 d = _read(row[k]) - pivots[k]
                 part[k] += d
                 own[k] += d * d
-        for k in range(width):
-            total[k] += part[k]
-            squares[k] += own[k]
+        _carry(part, own, total, squares)
     sums, products = _gathered(total, channels), _gathered(squares, channels)
     found = _rows_of(kept, channels)
     weights, biases = _array(weight, channels, FLOAT32), _array(bias, channels, FLOAT32)
@@ -271,10 +276,8 @@ def plain_back(kind, x, size, channels, kept, floor, grad, dx, dweight, dbias):
     scale, shift = _side_by_side(found[SCALE], ROWS), _side_by_side(found[SHIFT], ROWS)
     mean = _side_by_side(found[MEAN], ROWS)
     total, product = np.zeros(width, np.float64), np.zeros(width, np.float64)
-    part, own = np.empty(width, np.float32), np.empty(width, np.float32)
+    part, own = np.zeros(width, np.float32), np.zeros(width, np.float32)
     for start in range(0, size, CHUNK * width):
-        for k in range(width):
-            part[k] = own[k] = 0
         for begin in range(start, min(start + CHUNK * width, size), width):
             row, back = xs[begin : begin + width], grads[begin : begin + width]
             for k in range(row.size):
@@ -282,9 +285,7 @@ def plain_back(kind, x, size, channels, kept, floor, grad, dx, dweight, dbias):
                 g = _read(back[k]) if v * scale[k] + shift[k] > floor else ZERO
                 part[k] += g
                 own[k] += g * (v - mean[k])
-        for k in range(width):
-            total[k] += part[k]
-            product[k] += own[k]
+        _carry(part, own, total, product)
     slopes, levels = _slopes(total, product, size // channels, found, dweight, dbias)
     slope, level = _side_by_side(slopes, ROWS), _side_by_side(levels, ROWS)
     for begin in range(0, size, width):
@@ -311,10 +312,8 @@ def pooled_back(
     found = _rows_of(kept, channels)
     mean = _side_by_side(found[MEAN], ROWS)
     total, product = np.zeros(wide, np.float64), np.zeros(wide, np.float64)
-    part, own = np.empty(wide, np.float32), np.empty(wide, np.float32)
+    part, own = np.zeros(wide, np.float32), np.zeros(wide, np.float32)
     for start in range(0, count, CHUNK * wide):
-        for k in range(wide):
-            part[k] = own[k] = 0
         for begin in range(start, min(start + CHUNK * wide, count), wide):
             back, at = grads[begin : begin + wide], places[begin : begin + wide]
             high = peaks[begin : begin + wide]
@@ -322,9 +321,7 @@ def pooled_back(
                 g = ZERO if at[k] == BELOW else _read(back[k])
                 part[k] += g
                 own[k] += g * (_read(high[k]) - mean[k])
-        for k in range(wide):
-            total[k] += part[k]
-            product[k] += own[k]
+        _carry(part, own, total, product)
     slopes, levels = _slopes(total, product, size // channels, found, dweight, dbias)
     slope, level, scale = _side_by_side(slopes, width), _side_by_side(levels, width), found[SCALE]
     xs = _array(x, size, kind).reshape((samples, height, line))
