@@ -521,7 +521,9 @@ def test_events_tell_the_whole_story(rerun: Any) -> None:
     events: list[Any] = []
     run = rerun(tiny(), trials=6, on_event=events.append)
     done = [e for e in events if isinstance(e, TrialDone)]
-    assert sorted((e.record for e in done), key=lambda t: t.number) == run.trials
+    told = sorted((e.record for e in done), key=lambda t: t.number)
+    assert told == run.trials
+    assert [t for t in told if not t.free] == proposed(run)
     assert [e.done for e in done if not e.record.free] == [1, 2, 3, 4, 5, 6]
     behind = 0
     for event in done:  # a free one does not count
