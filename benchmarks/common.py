@@ -24,7 +24,7 @@ import torch
 from selenium import webdriver
 
 from tasearch.data import load_data
-from tasearch.numerics import with_large_pages
+from tasearch.processes import with_large_pages
 from tasearch.studyfile import parse_study
 
 ROOT = Path(__file__).resolve().parents[1]

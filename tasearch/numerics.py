@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 
@@ -35,14 +35,6 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 2**30)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def with_large_pages(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which a new process's memory comes in large pages, where glibc can ask the
-    system for them: fewer of them are to be looked up in a pass over activations."""
-    name, tunable = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
-    others = environment.get(name)
-    return {**environment, name: f"{others}:{tunable}" if others else tunable}
 
 
 def rounded_up(count: int, multiple: int) -> int:

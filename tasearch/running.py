@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tasearch.processes import early_processes
 from tasearch.space import SEARCHED, Space
 from tasearch.study import Study
 
@@ -46,6 +47,8 @@ def run_shown(
         if not err.is_terminal:
             out.print(words, soft_wrap=True)
         with err.status(words) as status:
+            most = study.search.lookahead
+            processes = early_processes(workers, device, study.training.threads, most)
             from tasearch.numerics import keep_freed_memory
             from tasearch.search.prepare import prepare
 
@@ -61,6 +64,7 @@ def run_shown(
                 device=device,
                 latency_from=latency_from,
                 workers=workers,
+                processes=processes,
                 progress=decoded,
             )
         stop.training = True

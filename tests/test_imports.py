@@ -17,7 +17,7 @@ FLOORS = [
     ["chain", "mode"],
     ["space", "front", "skyline", "sections"],
     ["record", "study"],
-    ["studyfile", "plugins", "numerics", "cuda"],
+    ["studyfile", "plugins", "numerics", "processes", "cuda"],
     ["data"],
     ["models", "store"],
     ["rundir", "measure"],

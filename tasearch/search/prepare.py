@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from tasearch.errors import RunError, StudyError
 from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, timed_models, weight_bytes
 from tasearch.models import Models, Standardized
+from tasearch.processes import Process
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
 from tasearch.search.scout import Scout
@@ -68,6 +69,7 @@ def prepare(
     device: str = "auto",
     latency_from: str | Path | None = None,
     workers: int | str = 1,
+    processes: Sequence[Process] = (),
     progress: Progress | None = None,
 ) -> Prepared:
     """Load, check and measure; nothing is written.
@@ -78,6 +80,7 @@ def prepare(
         device: "auto", "cpu" or "cuda".
         latency_from: a run whose measurements to take instead of measuring.
         workers: processes that train, or "auto": one for each GPU, or for each core.
+        processes: of workers, started already; whatever comes, none is left over.
         progress: told of (done, total) while data are decoded.
 
     Raises:
@@ -85,14 +88,16 @@ def prepare(
     """
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     run = RunDir(Path(runs_dir) / study.name)
-    where = choose_device(device)
-    if where.type == "cuda":
-        set_up_cuda(where, deterministic=study.training.deterministic)
-    devices = worker_devices(str(workers), where, study.training.threads)[: study.search.lookahead]
     with contextlib.ExitStack() as undo:
-        pool = None
-        if len(devices) > 1 and not run.exists and latency_from is None:
-            pool = Pool(devices, study.training.threads)  # imports while the data are read
+        for process in processes:
+            undo.callback(process.end)
+        where = choose_device(device)
+        if where.type == "cuda":
+            set_up_cuda(where, deterministic=study.training.deterministic)
+        devices = worker_devices(str(workers), where, study.training.threads)
+        devices = devices[: study.search.lookahead]
+        pool = _pool(devices, study.training.threads, processes)
+        if pool is not None:
             undo.callback(pool.close)
         make = make_sampler(study)
         losses = _losses(study)
@@ -133,6 +138,16 @@ def prepare(
         workers=devices,
         pool=pool,
     )
+
+
+def _pool(devices: list[str], threads: int, processes: Sequence[Process]) -> Pool | None:
+    """Several workers, who import while the data are read; of one, there is time to tell later
+    whether this process will do."""
+    if len(devices) > 1:
+        return Pool(devices, threads, processes)
+    for process in processes:
+        process.end()
+    return None
 
 
 def _known(

@@ -5,23 +5,19 @@ An engine gets tasks and tells what becomes of them. The result of a hop depends
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import queue
-import subprocess
-import sys
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import torch
 
 from tasearch import errors
 from tasearch.errors import RunError
-from tasearch.numerics import with_large_pages
+from tasearch.processes import Process, room_beside, room_for
 from tasearch.study import Study
 from tasearch.train.hops import Task, train_hops
 from tasearch.train.messages import HopEnded, Message, Warned, from_json
@@ -93,26 +89,35 @@ class Here:
 class Pool:
     """Worker processes, one thread of control each, spoken to in lines of JSON.
 
-    They begin to import at once, can find modes, and train after they are set up. A worker that
-    dies is replaced, and its hop goes on from its last saved rung.
+    As many as there are cores beside this process's import at once and can find modes; the others
+    follow when all are set up to train. A worker that dies is replaced, and its hop goes on from
+    its last saved rung.
 
     Args:
         devices: of each worker, such as "cuda:1" or "cpu".
         threads: of each worker's operations on CPU.
+        processes: started already, of as many threads; those that are not needed are ended.
     """
 
-    def __init__(self, devices: list[str], threads: int) -> None:
+    def __init__(self, devices: list[str], threads: int, processes: Sequence[Process] = ()) -> None:
         self._setup: dict[str, Any] = {}
         self._threads = threads
         self._queue: queue.Queue[tuple[_Worker, str | None]] = queue.Queue()
         self._deaths: Counter[str] = Counter()
-        self._workers = [self._start(device) for device in devices]
+        count = room_beside(threads)
+        first, self._others = devices[:count], devices[count:]
+        for process in processes[len(first) :]:
+            process.end()
+        pairs = zip_longest(first, processes[: len(first)])
+        self._workers = [self._start(device, process) for device, process in pairs]
 
     def set_up(self, setup: dict[str, Any]) -> None:
         """Tell all workers what to train; see `tasearch.train.worker`."""
         self._setup = setup
         for worker in self._workers:
             worker.set_up(setup)
+        self._workers += map(self._start, self._others)
+        self._others = []
 
     def ask_modes(self, study: Study, fingerprint: str, widths: Sequence[int]) -> None:
         """Have the modes of widths found, some by each worker, who loads the data, too."""
@@ -120,7 +125,7 @@ class Pool:
         for i, worker in enumerate(self._workers):
             own, device = widths[i :: len(self._workers)], torch.device(worker.device)
             worker.widths = dict.fromkeys(own, str(untried(training.precision, device)))
-            worker.say({**modes_request(study, fingerprint, own), "device": worker.device})
+            worker.set_up(modes_request(study, fingerprint, own))
 
     def modes(self) -> dict[int, str]:
         """What they have found; for a width whose trial somebody died of, what needs none.
@@ -161,7 +166,7 @@ class Pool:
 
     def close(self) -> None:
         for worker in self._workers:
-            worker.end()
+            worker.process.end()
 
     def _next(self) -> tuple[_Worker, str | None, Any]:
         """Who says what next; None where somebody has died."""
@@ -175,8 +180,8 @@ class Pool:
             raise RuntimeError(f"in a worker:\n{content}")
         return worker, kind, content
 
-    def _start(self, device: str) -> _Worker:
-        worker = _Worker(device, self._threads, self._queue)
+    def _start(self, device: str, process: Process | None = None) -> _Worker:
+        worker = _Worker(process or Process(self._threads), device, self._queue)
         if self._setup:
             worker.set_up(self._setup)
         return worker
@@ -184,7 +189,7 @@ class Pool:
     def _replace(self, dead: _Worker) -> Iterator[Message]:
         """Somebody else takes over, unless too many have died of it; hops that were together go on
         one by one, so that no death is laid to another's charge."""
-        words, tasks = dead.obituary(), dead.tasks
+        words, tasks = dead.process.obituary(), dead.tasks
         key = tasks[0].key if tasks else "start"
         self._deaths[key] += 1
         given_up = self._deaths[key] >= DEATHS
@@ -205,56 +210,21 @@ class Pool:
 
 
 class _Worker:
-    """One process, and a thread that waits for its lines."""
+    """A process, and what it is at."""
 
-    def __init__(self, device: str, threads: int, lines: queue.Queue[Any]) -> None:
-        self.device = device
+    def __init__(self, process: Process, device: str, lines: queue.Queue[Any]) -> None:
+        self.process, self.device = process, device
         self.tasks: list[Task] = []  # that it has not ended
         self.widths: dict[int, str] = {}  # that it finds the modes of, with those to take otherwise
-        count = str(threads)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tasearch.train.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=with_large_pages(
-                {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-            ),
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is the driver's affair
-        )
-        threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
+        process.listen(lambda line: lines.put((self, line)))
 
     def give(self, tasks: Sequence[Task], *, apart: bool = False) -> None:
         self.tasks = [*tasks]
         for part in [[task] for task in tasks] if apart else [tasks]:
-            self.say({"tasks": [asdict(task) for task in part]})
+            self.process.say({"tasks": [asdict(task) for task in part]})
 
-    def obituary(self) -> str:
-        code = self._process.wait()
-        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-
-    def end(self) -> None:
-        self._process.kill()  # whatever is written is written at once
-        self._process.wait()
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-
-    def set_up(self, setup: dict[str, Any]) -> None:
-        self.say({**setup, "device": self.device})
-
-    def say(self, content: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has died, and its listener tells
-            self._process.stdin.write(json.dumps(content) + "\n")
-            self._process.stdin.flush()
-
-    def _listen(self, lines: queue.Queue[Any]) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            lines.put((self, line))
-        lines.put((self, None))
+    def set_up(self, setup: Mapping[str, Any]) -> None:
+        self.process.say({**setup, "device": self.device})
 
 
 def worker_devices(workers: str, device: torch.device, threads: int) -> list[str]:
@@ -270,7 +240,7 @@ def worker_devices(workers: str, device: torch.device, threads: int) -> list[str
     """
     count = torch.cuda.device_count() if device.type == "cuda" else 0
     if workers == "auto":
-        number = count or max(1, len(os.sched_getaffinity(0)) // threads)
+        number = count or room_for(threads)
     elif workers.isdecimal() and int(workers) > 0:
         number = int(workers)
     else:
