@@ -8,7 +8,8 @@ their gradients: an update, a norm, an average or a reset is one call on each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ ALIGNED = 16  # float32 numbers in 64 bytes, at which vector units load best
 
 START, END = 1 / 25, 1e-4  # of the peak: where one-cycle's learning rate begins and ends
 MOMENTUM = (0.95, 0.85)  # one-cycle's, at both ends and at the peak
-BETA2 = 0.999  # of AdamW
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of AdamW, as in torch
 
 
 class Flat:
@@ -84,37 +85,95 @@ def _flatten(parameters: list[nn.Parameter]) -> nn.Parameter:
     return merged
 
 
-def _groups(flat: Flat, recipe: Recipe) -> list[dict[str, object]]:
-    groups = [
-        {"params": flat.decayed, "weight_decay": recipe.weight_decay},
-        {"params": flat.undecayed, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+class Optimizer(ABC):
+    """Updates of flat parameters by torch's fused kernels, in place.
+
+    `torch.optim` calls the same kernels, but costs twice as much as these for small tensors, and
+    imports a compiler first, for most of a second in each worker.
+
+    Args:
+        flat: what to update, with its gradients.
+        recipe: with the weight decay, of matrices and kernels alone.
+        momentum: of the gradient.
+        slots: names of what is kept of each number.
+
+    Attributes:
+        rate: the learning rate; on CUDA it may be a tensor (), read at each step.
+        momentum: Adam's first beta; 0 for none.
+        slots: what is kept, by name: a tensor for each flat one.
+    """
+
+    def __init__(self, flat: Flat, recipe: Recipe, momentum: float, slots: Sequence[str]) -> None:
+        self.rate: float | Tensor = recipe.learning_rate
+        self.momentum = momentum
+        self._weights = [t.detach() for t in flat.tensors]
+        self._grads = [t.grad for t in flat.tensors if t.grad is not None]  # all have one
+        self.slots = {name: [torch.zeros_like(t) for t in self._weights] for name in slots}
+        border = len(flat.decayed)
+        groups = (slice(border), recipe.weight_decay), (slice(border, None), 0.0)
+        self._groups = [(part, decay) for part, decay in groups if self._weights[part]]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all weights once."""
+        for part, decay in self._groups:
+            self._update(part, decay)
+
+    @abstractmethod
+    def _update(self, part: slice, decay: float) -> None:
+        """Those of some flat tensors that have a weight decay in common."""
 
 
-def adamw(flat: Flat, recipe: Recipe) -> torch.optim.Optimizer:
+class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 1711.05101)."""
-    on_cuda = flat.tensors[0].is_cuda
-    return torch.optim.AdamW(
-        _groups(flat, recipe), lr=recipe.learning_rate, fused=True, capturable=on_cuda
-    )
+
+    def __init__(self, flat: Flat, recipe: Recipe) -> None:
+        super().__init__(flat, recipe, BETA1, ("exp_avg", "exp_avg_sq"))
+        self.slots["step"] = [torch.zeros((), device=t.device) for t in self._weights]
+
+    def _update(self, part: slice, decay: float) -> None:
+        steps = self.slots["step"][part]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adamw_(
+            self._weights[part],
+            self._grads[part],
+            self.slots["exp_avg"][part],
+            self.slots["exp_avg_sq"][part],
+            [],
+            steps,
+            lr=self.rate,
+            beta1=self.momentum,
+            beta2=BETA2,
+            weight_decay=decay,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
-def sgd(flat: Flat, recipe: Recipe) -> torch.optim.Optimizer:
+class SGD(Optimizer):
     """Stochastic gradient descent with Nesterov's momentum, plain where the momentum is 0."""
-    return torch.optim.SGD(
-        _groups(flat, recipe),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        fused=True,
-    )
+
+    def __init__(self, flat: Flat, recipe: Recipe) -> None:
+        slots = ("momentum_buffer",) if recipe.momentum else ()
+        super().__init__(flat, recipe, recipe.momentum, slots)
+
+    def _update(self, part: slice, decay: float) -> None:
+        torch._fused_sgd_(
+            self._weights[part],
+            self._grads[part],
+            self.slots.get("momentum_buffer", [])[part],
+            weight_decay=decay,
+            momentum=self.momentum,
+            lr=self.rate,
+            dampening=0.0,
+            nesterov=self.momentum > 0,
+            maximize=False,
+            is_first_step=False,  # from a buffer of zeros it is the same
+        )
 
 
-OPTIMIZERS: dict[str, Callable[[Flat, Recipe], torch.optim.Optimizer]] = {
-    "adamw": adamw,
-    "sgd": sgd,
-}
+OPTIMIZERS: dict[str, Callable[[Flat, Recipe], Optimizer]] = {"adamw": AdamW, "sgd": SGD}
 
 
 def cosine(step: int, steps: int, recipe: Recipe) -> tuple[float, float | None]:
@@ -150,16 +209,11 @@ SCHEDULES: dict[str, Callable[[int, int, Recipe], tuple[float, float | None]]] =
 }
 
 
-def set_rates(
-    optimizer: torch.optim.Optimizer, rate: float | Tensor, momentum: float | None
-) -> None:
-    """Put a step's learning rate and momentum (Adam's first beta) into every group."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-        if momentum is not None and "betas" in group:
-            group["betas"] = (momentum, BETA2)
-        elif momentum is not None and group["momentum"]:
-            group["momentum"] = momentum
+def set_rates(optimizer: Optimizer, rate: float | Tensor, momentum: float | None) -> None:
+    """Set a step's learning rate and momentum, where there is any."""
+    optimizer.rate = rate
+    if momentum is not None and optimizer.momentum:
+        optimizer.momentum = momentum
 
 
 class Average:

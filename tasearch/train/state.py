@@ -54,12 +54,8 @@ class State:
 
     def slots(self) -> dict[str, list[Tensor]]:
         """What the optimizer and the average keep, by name: a tensor for each flat one."""
-        found: dict[str, list[Tensor]] = {}
-        for flat in self.flat.tensors:
-            for name, value in self.optimizer.state[flat].items():
-                if value is not None:
-                    found.setdefault(name, []).append(value)
-        return found | ({"average": self.average.values} if self.average is not None else {})
+        average = {"average": self.average.values} if self.average is not None else {}
+        return self.optimizer.slots | average
 
 
 class Group:
@@ -105,9 +101,10 @@ class Group:
         """Weights, buffers, and what optimizer and average keep of them."""
         nets = [state.net for state in self.states]
         if inward:
-            _make_slots(self.body, self.states[0])
-        for state in self.states:
-            _make_slots(state, self.body, numbers=not inward)
+            _copy_counts(self.body, self.states[0])
+        else:
+            for state in self.states:
+                _copy_counts(state, self.body)
         ours, theirs = self.body.slots(), [state.slots() for state in self.states]
         for wide, parts, apart in pairs(self.body.net, nets):
             _between([*wide] if apart else [wide] * len(parts), parts, inward=inward)
@@ -148,31 +145,19 @@ def new_body(states: Sequence[State], *, fused: bool) -> State:
     return State(wide, states[0].recipe)
 
 
-def _make_slots(state: State, example: State, *, numbers: bool = True) -> None:
-    """The optimizer's tensors as another's are, for `_copy` to fill; single numbers are copied, if
-    they should be. Those that are there stay where they are; one that the other has not yet is 0.
-    """
-    for flat, other in zip(state.flat.tensors, example.flat.tensors, strict=True):
-        own, theirs = state.optimizer.state[flat], example.optimizer.state[other]
-        for name, value in theirs.items():
-            if value is None:
-                own.setdefault(name, None)
-            elif own.get(name) is None:
-                own[name] = torch.zeros_like(value if value.ndim == 0 else flat)
-            if numbers and value is not None and value.ndim == 0:
-                own[name].copy_(value)
-        for name in own.keys() - theirs.keys():
-            if own[name] is not None:
-                own[name].zero_()
+def _copy_counts(state: State, example: State) -> None:
+    """The single numbers that an optimizer keeps, which pupils have in common."""
+    for name, values in example.optimizer.slots.items():
+        for own, value in zip(state.optimizer.slots[name], values, strict=True):
+            if value.ndim == 0:
+                own.copy_(value)
 
 
 def pack(state: State) -> dict[str, Tensor]:
     """A state's tensors by name."""
     tensors = {f"net.{name}": t for name, t in state.net.state_dict().items()}
-    for index, slots in state.optimizer.state_dict()["state"].items():
-        for name, value in slots.items():
-            if value is not None:
-                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    for name, values in state.optimizer.slots.items():
+        tensors |= {f"optimizer.{i}.{name}": value for i, value in enumerate(values)}
     for index, value in enumerate(state.average.values if state.average else ()):
         tensors[f"average.{index}"] = value
     return tensors
@@ -183,12 +168,8 @@ def unpack(state: State, tensors: Mapping[str, Tensor]) -> None:
     state.net.load_state_dict(
         {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
     )
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, slot = name.split(".", 2)
-            slots.setdefault(int(index), {})[slot] = tensor
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    for name, values in state.optimizer.slots.items():
+        for i, value in enumerate(values):
+            value.copy_(tensors[f"optimizer.{i}.{name}"])
     for position, average in enumerate(state.average.values if state.average else ()):
         average.copy_(tensors[f"average.{position}"])
