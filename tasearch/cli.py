@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import json
 import shlex
@@ -49,6 +51,7 @@ MaxLatency = Annotated[
 
 def main() -> None:
     """Run the command line; end with 0, 1 (nothing fits, training failed), 2 (wrong input)."""
+    atexit.register(gc.freeze)  # else the end looks through all that was imported, for a second
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console that knows no arrows

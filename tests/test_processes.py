@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from tasearch import processes
+from tasearch.data import load_data
 from tasearch.errors import DataError
 from tasearch.processes import Process, early_processes
 from tasearch.running import run_shown
 from tasearch.search.prepare import prepare
-from tasearch.train.engine import Pool
+from tasearch.train.pool import Pool
 from tests.conftest import tiny
 from tests.test_engine import children
 
@@ -78,7 +79,8 @@ def test_a_pool_takes_those_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, ended = started[:2], started[2]
     assert ended.obituary() == "was killed by signal 9"
     assert len(children()) == len(taken)
-    pool.set_up({"study": "", "fingerprint": "", "run": "", "modes": {}})  # the others begin
+    study = tiny()
+    pool.set_up(study, load_data(study), Path("run"), {}, lambda hop: ())  # the others begin
     assert pool.free == len(children()) == 4
     pool.close()
     assert not children()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from tasearch.sections import DataSection
 
 
 def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:
+    from sklearn.datasets import load_digits  # most of a second, of which workers have no need
+
     bunch = load_digits()
     return {"x_train": bunch.images.astype(np.float32), "y_train": bunch.target}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from tasearch.data.arrays import Part
 from tasearch.errors import DataError
@@ -38,6 +37,8 @@ def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[s
 
 
 def _draw(part: Part, count: int, seed: int, where: str, key: str) -> tuple[Part, Part]:
+    from sklearn.model_selection import train_test_split  # see `tasearch.data.digits`
+
     try:
         rest, drawn = train_test_split(
             np.arange(len(part)), test_size=count, stratify=part.y, random_state=seed

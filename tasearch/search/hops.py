@@ -15,10 +15,10 @@ from tasearch.search.prepare import Prepared
 from tasearch.skyline import Bars
 from tasearch.store import HopRecord
 from tasearch.train import Task, Trainer
-from tasearch.train.engine import Engine, Here, Pool
+from tasearch.train.engine import Engine, Here
 from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Warned
+from tasearch.train.pool import Pool
 from tasearch.train.precision import SEATS
-from tasearch.train.worker import training_setup
 
 HARDLY = 1.5  # times chance
 
@@ -155,10 +155,11 @@ class Hops:
         self._made_engine().submit(found)
 
     def wait(self) -> Iterator[Event]:
-        """What happens until some hop is not in training any more."""
-        ended = False
-        while not ended:
-            for message in self._made_engine().messages():
+        """What happens until some hop is not in training any more, or somebody is free."""
+        engine, ended = self._made_engine(), False
+        free = engine.free
+        while not ended and engine.free <= free:
+            for message in engine.messages():
                 if isinstance(message, Warned):
                     self._warnings.append(message.text)
                     yield from self.notices()
@@ -251,8 +252,7 @@ def trained_hops(prepared: Prepared) -> Hops:
         if devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1):
             return Here(trainer)
         pool = prepared.pool or Pool(devices, threads)
-        modes, data = dict(snapshot.modes), prepared.data.fingerprint
-        pool.set_up(training_setup(study, prepared.run.path, modes, data))
+        pool.set_up(study, prepared.data, prepared.run.path, snapshot.modes, trainer.apart)
         return pool
 
     return Hops(

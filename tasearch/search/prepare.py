@@ -25,8 +25,9 @@ from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
 from tasearch.search.scout import Scout
 from tasearch.space import Space
 from tasearch.study import Study
-from tasearch.train.engine import Pool, worker_devices
+from tasearch.train.engine import worker_devices
 from tasearch.train.losses import LOSSES, Loss, check_loss
+from tasearch.train.pool import Pool
 from tasearch.train.precision import study_modes
 from tasearch.train.trainer import TRAINER_VERSION
 from tasearch.train.views import check_views
@@ -219,7 +220,7 @@ def _modes(
     pinned = {int(width): mode for width, mode in training.modes.items()}
     open_ = [width for width in trained if width not in pinned]
     if pool is not None:
-        pool.ask_modes(study, data.fingerprint, open_)
+        pool.ask_modes(study, data, open_)
     return cache(lambda: pinned | (pool.modes() if pool else study_modes(models, open_, device)))
 
 

@@ -11,7 +11,7 @@ from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.numerics import cpu_threads
 from tasearch.skyline import Bars
 from tasearch.train.lesson import Lesson
-from tasearch.train.loop import Lap, train
+from tasearch.train.loop import Lap, least_epoch, train
 from tasearch.train.messages import (
     HopBegun,
     HopEnded,
@@ -21,6 +21,7 @@ from tasearch.train.messages import (
     Progress,
     average,
 )
+from tasearch.train.parts import Numbers
 from tasearch.train.state import State
 from tasearch.train.trainer import Trainer
 
@@ -31,13 +32,15 @@ class Task:
 
     Args:
         key: the hop's.
-        hop: all its replicates.
+        hop: what to train.
         bars: of each rung, below which it stops; empty to let it run to its end.
+        part: numbers of the replicates to train, where others train the rest; empty for all.
     """
 
     key: str
     hop: Hop
     bars: Bars = ()
+    part: Numbers = ()
 
 
 def train_hop(trainer: Trainer, hop: Hop, bars: Bars = ()) -> Iterator[Message]:
@@ -105,18 +108,18 @@ class _Member:
 
     def passed(self, laps: list[Lap]) -> Progress:
         """An epoch of its replicates."""
-        self.epoch = self.states[0].epoch
+        self.epoch = least_epoch(self.states)
         graded = [lap.accuracy for lap in laps if lap.accuracy is not None]
         return Progress(
             epoch=self.epoch,
             epochs=self.states[0].recipe.epochs,
-            loss=average(lap.loss for lap in laps),
+            loss=average(lap.loss for lap in laps if lap.loss is not None),
             accuracy=average(graded) if graded else None,
         )
 
     def stops(self, accuracy: float | None) -> bool:
         """Whether it is told to stop at this rung."""
-        rung = len(self.states[0].curve) - 1
+        rung = min(len(state.curve) for state in self.states) - 1
         if accuracy is None or rung >= len(self.task.bars):
             return False
         bar = self.task.bars[rung]
@@ -127,10 +130,10 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
     """The same as `train_hops`, as long as nothing fails."""
     since = time.perf_counter()
     for member in members:
-        learning = trainer.begin(member.task.hop)
+        learning = trainer.begin(member.task.hop, member.task.part)
         if learning is not None:
             member.states, member.lessons = learning
-            member.epoch = member.states[0].epoch
+            member.epoch = least_epoch(member.states)
         yield HopBegun(key=member.task.key, epoch=member.epoch)
         if learning is None:
             member.seconds = time.perf_counter() - since
@@ -161,7 +164,7 @@ def _after(trainer: Trainer, member: _Member, laps: list[Lap]) -> Iterator[Messa
             yield _failed(trainer, member, TrainingError(lap.fault))
             return
     if progress.accuracy is not None:
-        trainer.keep(task.hop, member.states)
+        trainer.keep(task.hop, member.states, task.part)
     yield HopEpoch(key=task.key, progress=progress)
     if progress.epoch == progress.epochs:
         yield member.ended("end")

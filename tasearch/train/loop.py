@@ -31,12 +31,12 @@ class Lap:
     """One epoch of one pupil.
 
     Args:
-        loss: mean over the epoch's steps.
+        loss: mean over the epoch's steps; None where the pupil had done it before.
         accuracy: of the validation part, at rungs; None between.
         fault: why the pupil is good for nothing any more; empty where it is.
     """
 
-    loss: float
+    loss: float | None
     accuracy: float | None
     fault: str
 
@@ -55,13 +55,14 @@ def train(
     are up to date at rungs, and where a pupil has a fault, which is none of its neighbours'.
 
     Args:
-        states: of one architecture, at one epoch; changed in place.
+        states: of one architecture, changed in place; at one epoch, unless each trains alone: then
+            those that are ahead wait for the others.
         lessons: of each.
         seats: of one wide model, a multiple of this; pupils that repeat the last one fill it up.
             None trains each in turn, an epoch at a time.
         graphs: make the steps on CUDA; None makes them one by one, here.
     """
-    recipe, device, epoch = states[0].recipe, lessons[0].y.device, states[0].epoch
+    recipe, device, epoch = states[0].recipe, lessons[0].y.device, least_epoch(states)
     schedule, milestones = SCHEDULES[recipe.schedule], rung_epochs(recipe.epochs, lessons[0].rungs)
     layout, bf16 = input_format(states[0].net, lessons[0].views.shape, device), lessons[0].bf16
     fused, together = seats is not None, [[i] for i in range(len(states))]
@@ -72,8 +73,11 @@ def train(
     if graphs is not None:
         graphs.release()
     while epoch < recipe.epochs:
-        losses: list[float] = []
+        losses: list[float | None] = []
         for place, (own, taught) in enumerate(seated):
+            if own[0].epoch > epoch:
+                losses.append(None)
+                continue
             with seeded(taught[0].seed("noise", epoch), device):
                 if graphs is not None:
                     losses += graphs.epoch(own, taught, epoch, fused=fused).view(-1).tolist()
@@ -91,20 +95,30 @@ def train(
                 losses += (total / lesson.steps).view(-1).tolist()
         epoch += 1
         for state in states:
-            state.epoch = epoch
+            state.epoch = max(epoch, state.epoch)
         losses = losses[: len(states)]
-        if epoch in milestones or not all(map(math.isfinite, losses)):
+        if epoch in milestones or not all(loss is None or math.isfinite(loss) for loss in losses):
             for holder in (graphs,) if graphs else groups:
                 holder.hand_back()
-        yield _laps(states, lessons, losses, graded=epoch in milestones)
+        yield _laps(states, lessons, losses, epoch, graded=epoch in milestones)
+
+
+def least_epoch(states: Sequence[State]) -> int:
+    """Epochs that all pupils have done."""
+    return min(state.epoch for state in states)
 
 
 def _laps(
-    states: Sequence[State], lessons: Sequence[Lesson], losses: Sequence[float], *, graded: bool
+    states: Sequence[State],
+    lessons: Sequence[Lesson],
+    losses: Sequence[float | None],
+    epoch: int,
+    *,
+    graded: bool,
 ) -> list[Lap]:
     """Pupils after an epoch; evaluated at a rung, which they note."""
     accuracies = [math.nan] * len(states)
-    whole = [i for i, loss in enumerate(losses) if math.isfinite(loss)]
+    whole = [i for i, loss in enumerate(losses) if loss is not None and math.isfinite(loss)]
     if graded and whole:
         found = []
         for i in whole:
@@ -113,7 +127,16 @@ def _laps(
         for i, accuracy in zip(whole, torch.stack(found).tolist(), strict=True):
             accuracies[i] = accuracy
     pupils = zip(states, losses, accuracies, strict=True)
-    return [_lap(state, loss, accuracy, graded) for state, loss, accuracy in pupils]
+    return [
+        _past(state, epoch) if loss is None else _lap(state, loss, accuracy, graded)
+        for state, loss, accuracy in pupils
+    ]
+
+
+def _past(state: State, epoch: int) -> Lap:
+    """An epoch that a pupil had done before."""
+    known = dict(zip(state.rungs, state.curve, strict=True))
+    return Lap(loss=None, accuracy=known.get(epoch), fault="")
 
 
 def _lap(state: State, loss: float, accuracy: float, graded: bool) -> Lap:

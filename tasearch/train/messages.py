@@ -62,7 +62,7 @@ class HopEnded:
         key: the hop's.
         outcome: trained to its end, stopped at a rung, failed, or out of memory.
         epoch: epochs done.
-        seconds: since it began.
+        seconds: that it took a worker, or several together.
         reason: why it failed.
     """
 

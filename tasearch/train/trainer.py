@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
@@ -23,8 +23,9 @@ from tasearch.study import Study
 from tasearch.train.graphs import Graphs
 from tasearch.train.layout import image_format
 from tasearch.train.lesson import Lesson
-from tasearch.train.loop import evaluate
+from tasearch.train.loop import evaluate, least_epoch
 from tasearch.train.losses import LOSSES, Loss
+from tasearch.train.parts import Numbers
 from tasearch.train.state import State, pack, unpack
 from tasearch.train.targets import Targets, stacked
 from tasearch.train.views import VIEWS, Views
@@ -91,9 +92,9 @@ class Trainer:
     def key(self, hop: Hop) -> str:
         return hop.key(self.setting)
 
-    def begin(self, hop: Hop) -> tuple[list[State], list[Lesson]] | None:
-        """The pupils of a hop, one a replicate, as their last saved rung left them, and what each
-        learns from; None for a loaded teacher, which is evaluated and stored."""
+    def begin(self, hop: Hop, part: Numbers = ()) -> tuple[list[State], list[Lesson]] | None:
+        """The pupils of a hop, of all replicates or some, as their last saved rungs left them, and
+        what each learns from; None for a loaded teacher, which is evaluated and stored."""
         recipe = hop.pupil.recipe
         if recipe is None:
             self._take_in(hop)
@@ -111,9 +112,9 @@ class Trainer:
                 width=hop.pupil.width,
                 noise=(self.study.seed, i),
             )
-            for i in self.replicates
+            for i in part or self.replicates
         ]
-        return self._start(hop, recipe), lessons
+        return self._start(hop, recipe, part), lessons
 
     def seats(self, hop: Hop) -> int | None:
         """Of the wide model that a hop's pupils are part of, a multiple of this; None where each
@@ -133,16 +134,28 @@ class Trainer:
         epoch = half.epoch if half else 0
         return hop.pupil.width, replace(recipe, **own), epoch  # type: ignore[arg-type]
 
-    def keep(self, hop: Hop, states: list[State]) -> None:
-        """Save pupils at a rung, half-trained or finished, in one file."""
-        key, record = self.key(hop), self._record(hop, states)
-        if record.epoch < states[0].recipe.epochs:
-            self.store.save("partial", key, numbered(map(pack, states)), record)
-            return
-        with contextlib.ExitStack() as stack:
-            nets = [stack.enter_context(state.result()) for state in states]
-            self.store.save("hops", key, numbered(net.state_dict() for net in nets), record)
-        self.store.drop("partial", key)
+    def apart(self, hop: Hop) -> Sequence[int]:
+        """Replicates that may be trained in parts; none of a loaded teacher or a wide model."""
+        alone = hop.pupil.recipe is not None and self.seats(hop) is None
+        return self.replicates if alone else ()
+
+    def keep(self, hop: Hop, states: list[State], part: Numbers = ()) -> None:
+        """Save pupils at a rung. Half-trained, each that trains alone has its file; finished, all
+        replicates have one: whoever ends the last of them writes it."""
+        recipe, at = states[0].recipe, least_epoch(states)
+        ended = at == recipe.epochs
+        if part or not ended:
+            pupils = dict(zip(part or self.replicates, states, strict=True))
+            for name, numbers in self._halves(hop).items():
+                own = [pupils[i] for i in numbers if i in pupils]
+                if own and own[0].epoch == at:
+                    record = self._record(hop, own)
+                    self.store.save("partial", name, numbered(map(pack, own)), record)
+        if ended and not part:
+            self._finish(hop, states)
+        elif ended:
+            with self.store.alone(self.key(hop)):
+                self._finish(hop, self._start(hop, recipe))
 
     def explained(self, hop: Hop, error: Exception) -> TrainingError:
         """An error of a hop as the reason that its trials fail.
@@ -165,13 +178,21 @@ class Trainer:
         key = self.key(hop)
         if not self.store.has(key):
             return False
-        self.store.drop("partial", key)  # a kill may have come between
+        self._drop_halves(hop)  # a kill may have come between
         return True
 
     def saved(self, hop: Hop) -> HopRecord | None:
         """What the store knows of a hop, finished or not."""
-        key = self.key(hop)
-        return self.store.record("hops", key) or self.store.record("partial", key)
+        whole = self.store.record("hops", self.key(hop))
+        if whole is not None:
+            return whole
+        found = [self.store.record("partial", name) for name in self._halves(hop)]
+        halves = [half for half in found if half is not None]
+        if len(halves) < len(found):
+            return None
+        least = min(halves, key=lambda half: half.epoch)
+        curves = (curve[: len(least.epochs)] for half in halves for curve in half.curves)
+        return replace(least, curves=tuple(curves))
 
     def nets(self, hop: Hop) -> list[nn.Module]:
         """The trained models of a stored hop, one a replicate, on CPU, in eval mode, taking
@@ -188,20 +209,44 @@ class Trainer:
     def _mode(self, hop: Hop) -> Mode:
         return Mode.of(self.modes[hop.pupil.width])
 
-    def _start(self, hop: Hop, recipe: Recipe) -> list[State]:
+    def _start(self, hop: Hop, recipe: Recipe, part: Numbers = ()) -> list[State]:
         """Fresh pupils, or as their last saved rung left them."""
-        width, saved = hop.pupil.width, self.store.load("partial", self.key(hop))
-        states = []
-        for i in self.replicates:
-            seed = derived_seed("weights", self.study.seed, i, width)
-            state = State(self._placed(self.models.build(width, seed)), recipe)
-            if saved is not None:
-                tensors, record = saved
-                unpack(state, replicate(tensors, i))
-                state.epoch = record.epoch
-                state.rungs, state.curve = list(record.epochs), list(record.curves[i])
-            states.append(state)
+        width, states = hop.pupil.width, []
+        for name, numbers in self._halves(hop).items():
+            if part and not {*part} & {*numbers}:
+                continue
+            saved = self.store.load("partial", name)
+            for place, i in enumerate(numbers):
+                seed = derived_seed("weights", self.study.seed, i, width)
+                state = State(self._placed(self.models.build(width, seed)), recipe)
+                if saved is not None:
+                    tensors, record = saved
+                    unpack(state, replicate(tensors, place))
+                    state.epoch = record.epoch
+                    state.rungs, state.curve = list(record.epochs), list(record.curves[place])
+                states.append(state)
         return states
+
+    def _halves(self, hop: Hop) -> dict[str, Sequence[int]]:
+        """Names of half-trained pupils' files, with the replicates in each."""
+        key = self.key(hop)
+        if self.apart(hop):
+            return {f"{key}-{i}": (i,) for i in self.replicates}
+        return {key: self.replicates}
+
+    def _drop_halves(self, hop: Hop) -> None:
+        for name in self._halves(hop):
+            self.store.drop("partial", name)
+
+    def _finish(self, hop: Hop, states: list[State]) -> None:
+        """Store a hop, if all its pupils are trained to the end."""
+        if least_epoch(states) < states[0].recipe.epochs:
+            return
+        with contextlib.ExitStack() as stack:
+            nets = [stack.enter_context(state.result()) for state in states]
+            weights = numbered(net.state_dict() for net in nets)
+            self.store.save("hops", self.key(hop), weights, self._record(hop, states))
+        self._drop_halves(hop)
 
     def _take_in(self, hop: Hop) -> None:
         """Evaluate a loaded teacher and store it, for each replicate the same."""

@@ -1,20 +1,20 @@
 """A worker: `python -m tasearch.train.worker`, told by lines of JSON on its standard input.
 
-A line is either what to train for (the study, the run's folder, the device, the modes and the
-data's fingerprint), or tasks that go together, or widths to find the modes of. Answers are lines of
-a kind and a content. The end of the input is the end of the worker, at once, whatever it does:
-rungs are saved.
+A line is either what to train for (the study, its data, the run's folder, the device and the
+modes), or tasks that go together, or widths to find the modes of. Answers are lines of a kind and a
+content, the first of which tells that all is imported. The end of the input is the end of the
+worker, at once, whatever it does: rungs are saved.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +24,9 @@ import torch
 
 from tasearch.chain import Hop
 from tasearch.cuda import set_up_cuda
-from tasearch.data import Dataset, load_data
-from tasearch.errors import DataError, TasearchError
+from tasearch.data import Dataset
+from tasearch.data.handover import taken_over
+from tasearch.errors import TasearchError
 from tasearch.models import Models
 from tasearch.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.skyline import Bar
@@ -37,42 +38,13 @@ from tasearch.train.precision import study_modes
 from tasearch.train.trainer import Trainer
 
 
-def modes_request(study: Study, fingerprint: str, widths: Sequence[int]) -> dict[str, Any]:
-    """Widths to find the modes of, without the device; the data are loaded, too."""
-    return {"study": study.model_dump_json(), "fingerprint": fingerprint, "widths": [*widths]}
-
-
-def training_setup(
-    study: Study, run: Path, modes: dict[int, str], fingerprint: str
-) -> dict[str, Any]:
-    """What to train for, without the device."""
-    return {
-        "study": study.model_dump_json(),
-        "fingerprint": fingerprint,
-        "run": str(run.resolve()),
-        "modes": modes,
-    }
-
-
 @lru_cache(maxsize=1)
-def _loaded(text: str, fingerprint: str) -> tuple[Study, Dataset]:
-    """A study and its data.
-
-    Raises:
-        TasearchError: where the data are not what they were.
-    """
-    study = Study.model_validate_json(text)
-    data = load_data(study)
-    if data.fingerprint != fingerprint:
-        raise DataError(
-            f"{study.data.source}: gave other data to a worker than before; it should give the "
-            f"same each time, or use --workers 1"
-        )
-    return study, data
+def _known(study: str, data: str) -> tuple[Study, Dataset]:
+    return Study.model_validate_json(study), taken_over(data)
 
 
 def _find_modes(content: dict[str, Any]) -> dict[int, str]:
-    study, data = _loaded(content["study"], content["fingerprint"])
+    study, data = _known(content["study"], content["data"])
     device = torch.device(content["device"])
     if device.type == "cuda":
         set_up_cuda(device, deterministic=study.training.deterministic)
@@ -80,7 +52,7 @@ def _find_modes(content: dict[str, Any]) -> dict[int, str]:
 
 
 def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
-    study, data = _loaded(content["study"], content["fingerprint"])
+    study, data = _known(content["study"], content["data"])
     return Trainer(
         study=study,
         models=Models.of(study, data),
@@ -105,10 +77,12 @@ def main() -> None:
     def warn(text: str) -> None:
         tell("Warned", asdict(Warned(text=text)))
 
+    gc.freeze()  # what is imported is no garbage
     flush_denormals_everywhere()
     keep_freed_memory()
     try:
         torch.set_num_interop_threads(1)
+        tell("Ready", None)
         trainer: Trainer | None = None
         while True:
             content = json.loads(lines.get())
@@ -128,7 +102,8 @@ def main() -> None:
 
 def _task(content: dict[str, Any]) -> Task:
     bars = tuple(Bar(**bar) if bar else None for bar in content["bars"])
-    return Task(key=content["key"], hop=Hop.of(content["hop"]), bars=bars)
+    part = tuple(content["part"])
+    return Task(key=content["key"], hop=Hop.of(content["hop"]), bars=bars, part=part)
 
 
 def _listen(lines: queue.Queue[str]) -> None:

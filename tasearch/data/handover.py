@@ -1,0 +1,64 @@
+"""A data set from the process that has loaded it to its workers, who so need no source of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import numpy as np
+
+from tasearch.data.arrays import Dataset, Part
+from tasearch.errors import DataError
+
+
+class Handover:
+    """A data set in a file without a name, which is gone when this process is.
+
+    Args:
+        data: to hand over.
+
+    Attributes:
+        path: where processes of the same user find it, as long as it is not closed.
+
+    Raises:
+        DataError: where there is no room for it.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+        try:
+            np.savez(
+                self._file,
+                x_train=data.train.x,
+                y_train=data.train.y,
+                x_val=data.validation.x,
+                y_val=data.validation.y,
+                num_classes=data.num_classes,
+                mean=data.mean,
+                std=data.std,
+                fingerprint=data.fingerprint,
+            )
+            self._file.flush()
+        except OSError as error:
+            self.close()
+            raise DataError(
+                f"{tempfile.gettempdir()}: cannot hold the data for the workers: "
+                f"{error.strerror or error}; set TMPDIR, or use --workers 1"
+            ) from None
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def taken_over(path: str) -> Dataset:
+    """The data set of a `Handover`."""
+    with np.load(path) as arrays:
+        return Dataset(
+            train=Part(x=arrays["x_train"], y=arrays["y_train"]),
+            validation=Part(x=arrays["x_val"], y=arrays["y_val"]),
+            num_classes=int(arrays["num_classes"]),
+            mean=arrays["mean"],
+            std=arrays["std"],
+            fingerprint=str(arrays["fingerprint"]),
+        )
