@@ -222,7 +222,10 @@ def export(
     )
     out.print(f"{chosen.label}, accuracy {chosen.accuracy:.2%}, is in {out_dir}:", soft_wrap=True)
     for name in FILES:
-        out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")
+        if (out_dir / name).exists():
+            out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")
+        else:
+            out.print(f"  {name:<20} not there: torch cannot export the model", soft_wrap=True)
 
 
 @app.command()

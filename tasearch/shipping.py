@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import nn
 
 from tasearch.chain import LABELS_ONLY, canonical_json
 from tasearch.data import Dataset, Part, load_data, load_test
-from tasearch.errors import ExportError, RunError, StoreError
+from tasearch.errors import ExportError, ModelError, RunError, StoreError
 from tasearch.front import Candidate
 from tasearch.measure import onnx_session, to_onnx
 from tasearch.models import Models, Standardized
@@ -34,6 +35,7 @@ from tasearch.train.loop import evaluate, predict
 TOLERANCE = 1e-4  # between logits of ONNX Runtime and of torch; relative to those beyond 1
 DRIFT = 0.005  # in accuracy; other machines round differently
 FILES = ("student.safetensors", "student.onnx", "chain.toml", "metrics.json", "README.md")
+ONNX = ("<!-- onnx -->\n", "<!-- end -->\n")  # around what a card says of student.onnx
 META = "tasearch"  # the key of student.safetensors' metadata
 
 
@@ -60,7 +62,8 @@ def export(
 
     Args:
         run: finished or not; or its path or name.
-        out: made if need be; what an earlier export left there is replaced.
+        out: made if need be; what an earlier export left there is replaced. There is no
+            student.onnx where the model cannot be had in ONNX and the study timed it in torch.
         max_params: see `Front.best`.
         max_bytes: see `Front.best`.
         max_latency_ms: see `Front.best`.
@@ -82,24 +85,21 @@ def export(
         what = f"has other files ({strangers[0]})" if strangers else "is no folder"
         raise ExportError(f"{folder}: {what}; name a new folder")
     built = _build(run, candidate)
-    onnx = to_onnx(built.module, built.data.in_shape)
-    difference = onnx_difference(onnx, built.module, built.data.validation)
-    if not difference <= TOLERANCE:  # also where it is no number
-        raise ExportError(
-            f"ONNX Runtime and torch differ by {difference:.2g} on the validation part, "
-            f"more than {TOLERANCE}; nothing was written"
-        )
-    weights = _weights(built)
-    metrics = _metrics(built, difference, {"student.safetensors": weights, "student.onnx": onnx})
-    contents = {
-        "student.safetensors": weights,
-        "student.onnx": onnx,
+    contents = {"student.safetensors": _weights(built)}
+    onnx, difference = _onnx(built)
+    if onnx is not None:
+        contents["student.onnx"] = onnx
+    metrics = _metrics(built, difference, contents)
+    contents |= {
         "chain.toml": render(pinned(built, folder), _title(built)).encode(),
         "metrics.json": (json.dumps(metrics, indent=1, ensure_ascii=False) + "\n").encode(),
         "README.md": _card(built, metrics).encode(),
     }
     for name in FILES:
-        write_atomic(folder / name, contents[name])
+        if name in contents:
+            write_atomic(folder / name, contents[name])
+        else:
+            (folder / name).unlink(missing_ok=True)
     return candidate
 
 
@@ -161,6 +161,29 @@ def pinned(built: Built, folder: Path) -> Study:
     return Study.model_validate(values)
 
 
+def _onnx(built: Built) -> tuple[bytes | None, float | None]:
+    """The model in ONNX, and how far it is from torch's; none of one that cannot be had in ONNX, if
+    the study never wanted it.
+
+    Raises:
+        ExportError: where they do not agree.
+        ModelError: where the study timed it in ONNX, and now it cannot be had.
+    """
+    try:
+        onnx = to_onnx(built.module, built.data.in_shape)
+    except ModelError:
+        if built.run.snapshot.study.latency.backend == "onnx":
+            raise
+        return None, None
+    difference = onnx_difference(onnx, built.module, built.data.validation)
+    if not difference <= TOLERANCE:  # also where it is no number
+        raise ExportError(
+            f"ONNX Runtime and torch differ by {difference:.2g} on the validation part, "
+            f"more than {TOLERANCE}; nothing was written"
+        )
+    return onnx, difference
+
+
 def onnx_difference(model: bytes, module: nn.Module, part: Part) -> float:
     """Largest difference between ONNX Runtime's logits and torch's, in batches and one by one.
 
@@ -216,7 +239,7 @@ def _weights(built: Built) -> bytes:
     return save(state, metadata={META: canonical_json(meta)})
 
 
-def _metrics(built: Built, difference: float, contents: dict[str, bytes]) -> dict[str, Any]:
+def _metrics(built: Built, difference: float | None, contents: dict[str, bytes]) -> dict[str, Any]:
     run, candidate = built.run, built.candidate
     snapshot = run.snapshot
     size = snapshot.measured[candidate.chain[-1]]
@@ -270,14 +293,18 @@ def _title(built: Built) -> str:
 
 
 def _card(built: Built, metrics: dict[str, Any]) -> str:
-    template = Template(files("tasearch").joinpath("card.md").read_text("utf-8"))
+    template, difference = files("tasearch").joinpath("card.md"), metrics["onnx_difference"]
+    text = template.read_text("utf-8")
+    if difference is None:
+        text = re.sub(f"{ONNX[0]}.*?{ONNX[1]}", "", text, flags=re.DOTALL)
+    text = re.sub("|".join(ONNX), "", text)
     candidate, data = built.candidate, built.data
     direct = metrics["direct_accuracy"]
     this = len(candidate.chain) == 2 and candidate.recipe["student"]["loss"] != LABELS_ONLY
     made = f"Distilled along the chain {candidate.label} (widths, teacher first)."
     if candidate.recipe["student"]["loss"] == LABELS_ONLY:
         made = f"Width {candidate.chain[-1]}, trained on the labels alone, without a teacher."
-    return template.substitute(
+    return Template(text).substitute(
         study=metrics["study"],
         made=made,
         test=f"{metrics['test_accuracy']:.2%}",
@@ -291,5 +318,5 @@ def _card(built: Built, metrics: dict[str, Any]) -> str:
         device=metrics["latency_of"],
         shape=", ".join(map(str, data.in_shape)),
         classes=data.num_classes,
-        difference=f"{metrics['onnx_difference']:.1e}",
+        difference=f"{difference or 0.0:.1e}",
     )

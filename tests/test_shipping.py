@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ import tasearch
 from tasearch import shipping
 from tasearch.chain import Pupil
 from tasearch.data import load_data, load_test
-from tasearch.errors import ExportError, NothingFits, RunError, StoreError
+from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError
 from tasearch.search.prepare import make_space
 from tasearch.search.trials import chain_of
 from tasearch.shipping import FILES, pinned
@@ -176,6 +177,37 @@ def test_a_student_whose_onnx_disagrees_is_not_shipped(
     with pytest.raises(ExportError, match=r"^ONNX Runtime and torch differ by .* nothing"):
         tasearch.export(finished, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_student_that_has_no_onnx_is_shipped_without(
+    finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The finished run's latencies are torch's; one that wanted ONNX's is refused."""
+
+    def unable(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
+        raise ModelError("model: torch cannot export it")
+
+    out = tmp_path / "out"
+    tasearch.export(finished, out)
+    assert (out / "student.onnx").exists()
+    assert "onnxruntime" in (out / "README.md").read_text()
+    assert "<!--" not in (out / "README.md").read_text()
+    monkeypatch.setattr(shipping, "to_onnx", unable)
+    tasearch.export(finished, out)
+    assert {file.name for file in out.iterdir()} == {*shipping.FILES} - {"student.onnx"}
+    card, metrics = (out / "README.md").read_text(), json.loads((out / "metrics.json").read_text())
+    assert "onnx" not in card.lower()
+    assert "<!--" not in card
+    assert metrics["onnx_difference"] is None
+    assert [*metrics["file_bytes"]] == ["student.safetensors"]
+    assert tasearch.load(out)(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+    study = finished.snapshot.study
+    latency = study.latency.model_copy(update={"backend": "onnx"})
+    timed = study.model_copy(update={"latency": latency})
+    wanted = replace(finished.snapshot, study=timed)
+    monkeypatch.setattr(type(finished), "snapshot", property(lambda run: wanted))
+    with pytest.raises(ModelError, match="cannot export it"):
+        tasearch.export(finished, tmp_path / "other")
 
 
 def test_weights_that_do_not_keep_their_promise_are_not_shipped(rerun: Any, tmp_path: Path) -> None:

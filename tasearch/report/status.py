@@ -24,7 +24,8 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     free = sum(trial.free and trial.state == "complete" for trial in trials)
     if free:
-        words += f"; besides, {free} of their assistants are students, for free"
+        students = "is a student" if free == 1 else "are students"
+        words += f"; besides, {free} of their assistants {students}, for free"
     teacher = teacher_accuracy(run)
     left = _left(seconds, over, target, run)
     if events and events[-1]["event"] == "finished":
