@@ -3,7 +3,8 @@
 `tasearch run` of each study from its start to its end, the preparation included, with `--workers 1`
 and `--workers 2` in turn, each in a new folder. One study trains each chain once, the other five
 times. Probes and latencies are each run's own. The trials are compared as well: they should be the
-same where these are, so two workers take those of one worker in a further run that is not timed.
+same where these are, so two workers take those of one worker in a further run that is not timed; nor
+is a first one, whose probes compile the kernels.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def compared(study: Path, rounds: int) -> dict[str, Any]:
     """Both ways in turn, round after round."""
     name, found = tasearch.load_study(study).name, []
     with tempfile.TemporaryDirectory() as root:
+        timed(study, 1, Path(root) / "first", "--trials", "1")
         for number in range(rounds):
             folders = {n: Path(root) / f"{number}-{n}" for n in (1, 2)}
             seconds = {n: timed(study, n, folder) for n, folder in folders.items()}
