@@ -3,8 +3,8 @@
 `tasearch run` of each study from its start to its end, the preparation included, with `--workers 1`
 and `--workers 2` in turn, each in a new folder. One study trains each chain once, the other five
 times. Probes and latencies are each run's own. The trials are compared as well: they should be the
-same where these are, so two workers take those of one worker in a further run that is not timed; nor
-is a first one, whose probes compile the kernels.
+same where these are, so two workers take those of one worker in a further run that is not timed.
+Nor is a first run, whose probes compile the kernels.
 """
 
 from __future__ import annotations

@@ -79,13 +79,12 @@ class Pool:
             if kind == "Ready":
                 continue
             if kind is None:
-                found |= worker.widths
-                words = [*self._replace(worker)]
-                assert not words, "it had nothing to train"
-            else:
-                found |= {int(width): mode for width, mode in content.items()}
-            if worker in asked:  # not an heir
+                told = [*self._replace(worker)]
+                assert not told, "it had nothing to train"
+                content = worker.widths
+            if worker in asked:  # not an heir, nor one that has answered before it died
                 asked.remove(worker)
+                found |= {int(width): mode for width, mode in content.items()}
         return found
 
     def set_up(

@@ -94,6 +94,8 @@ def main() -> None:
                     tell(type(message).__name__, asdict(message))
             else:
                 trainer = _make_trainer(content, warn)
+    except BrokenPipeError:  # nobody is there any more
+        os._exit(0)
     except TasearchError as error:
         tell("error", {"kind": type(error).__name__, "message": str(error)})
     except Exception:
