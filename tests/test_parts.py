@@ -50,6 +50,7 @@ def begin(own: Trainer, hop: Hop, part: tuple[int, ...] = (), *, rungs: int = 9)
         [(A, 2), (B, 1), (A, 9), (B, 9)],
         [((0,), 9), ((1,), 1), ((2,), 3), ((), 9)],
         [(A, 3), ((), 9)],
+        [(A, 9), (A, 9), (B, 9)],
         [((), 2), (B, 1), (A, 9), (B, 9)],
         [((), 1), ((2,), 2), ((), 1), ((0, 1), 1), ((), 9)],
     ],
@@ -67,6 +68,25 @@ def test_parts_in_any_order_are_the_whole(
                 begin(parted, hop, part, rungs=rungs)
         assert parted.finished(hop)
     assert files(tmp_path / "straight") == files(tmp_path / "p")
+
+
+def test_a_death_before_all_are_put_together_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, straight = (trainer(tmp_path / name, study()) for name in ("own", "straight"))
+    (teacher, _) = hops(study(), 4)
+    train_all(straight, [teacher])
+    for part in ((), B):  # who goes on
+        with monkeypatch.context() as patched:
+            patched.setattr(Trainer, "_finish", lambda *args: None)
+            for first in (A, B):
+                begin(own, teacher, first)
+        assert not own.finished(teacher)
+        told = begin(own, teacher, part)
+        assert [type(message) for message in told] == [HopBegun, HopEnded]
+        assert own.finished(teacher)
+        assert files(tmp_path / "own") == files(tmp_path / "straight")
+        own.store.drop("hops", own.key(teacher))
 
 
 def test_what_is_saved_is_what_all_replicates_have(tmp_path: Path) -> None:

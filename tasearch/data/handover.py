@@ -25,9 +25,8 @@ class Handover:
     """
 
     def __init__(self, data: Dataset) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
         try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
             np.savez(
                 self._file,
                 x_train=data.train.x,
@@ -41,11 +40,11 @@ class Handover:
             )
             self._file.flush()
         except OSError as error:
-            self.close()
             raise DataError(
-                f"{tempfile.gettempdir()}: cannot hold the data for the workers: "
-                f"{error.strerror or error}; set TMPDIR, or use --workers 1"
+                f"the data cannot be handed to the workers: {error.strerror or error} (TMPDIR says "
+                f"where such files are); --workers 1 needs none"
             ) from None
+        self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
 
     def close(self) -> None:
         self._file.close()

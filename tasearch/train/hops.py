@@ -135,7 +135,10 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
             member.states, member.lessons = learning
             member.epoch = least_epoch(member.states)
         yield HopBegun(key=member.task.key, epoch=member.epoch)
-        if learning is None:
+        whole = member.states and member.epoch == member.states[0].recipe.epochs
+        if whole:  # a part that was ended before, or a kill has come before all were put together
+            trainer.keep(member.task.hop, member.states, member.task.part)
+        if whole or learning is None:
             member.seconds = time.perf_counter() - since
             yield member.ended("end")
     while active := [member for member in members if not member.over]:
