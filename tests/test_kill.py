@@ -22,7 +22,7 @@ from tests.conftest import contents, tiny
 from tests.test_search import facts
 
 KILLS = 5
-KILLED_WRITES = 20
+KILLED_WRITES = 12
 
 
 class Killed(BaseException):
@@ -68,11 +68,13 @@ def once_each(run: tasearch.Run) -> bool:
     return set(ends.values()) <= {1}
 
 
+@pytest.mark.parametrize("replicates", [1, 2])
 def test_death_at_any_write_changes_nothing(
-    finished: tasearch.Run, rerun: Any, monkeypatch: pytest.MonkeyPatch
+    finished: tasearch.Run, rerun: Any, monkeypatch: pytest.MonkeyPatch, replicates: int
 ) -> None:
     writes = Writes(monkeypatch)
-    study = tiny(search={"trials": 8})
+    modes = {str(width): "fp32" for width in finished.snapshot.study.widths}
+    study = tiny(search={"trials": 8, "replicates": replicates}, training={"modes": modes})
     straight = rerun(study, "straight")
     expected, files, total = facts(straight), contents(straight), writes.count
     assert any(t.free for t in straight.trials)
