@@ -219,6 +219,7 @@ class LiveView:
             self._console.print(Text(f"notice: {event.message}", style="yellow"))
         elif isinstance(event, Finished):
             self._trial, self._done = f"finished: {event.reason}", event.done
+            self._trials = max(self._trials, event.done)  # of a search that had nothing to do
         now = time.monotonic()
         if now - self._drawn > REDRAW_S or not isinstance(event, EpochDone):
             self._live.update(self._render(), refresh=True)

@@ -40,6 +40,7 @@ ROTATED = 8  # different inputs
 WARM_CALLS = 50
 BUDGET_S = 6.0  # of timing per model; a model slower than that allows gets fewer calls
 
+TALKERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "onnxscript")
 ADVICE = 'set latency.backend = "torch" to search without it'  # where ONNX fails
 
 Call = Callable[[int], object]
@@ -335,7 +336,7 @@ def _round(call: Call, count: int) -> np.ndarray:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter talks on standard output, through warnings and through loggers."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    loggers = [logging.getLogger(name) for name in TALKERS]
     levels = [logger.level for logger in loggers]
     talk = io.StringIO()
     for logger in loggers:

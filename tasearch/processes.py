@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tasearch.errors import RunError
+
 
 class Process:
     """One worker process, spoken to in lines of JSON.
@@ -80,13 +82,29 @@ def early_processes(workers: str, device: str, threads: int, most: int) -> list[
 
     Returns:
         As many as have room beside this process; none where one worker will do.
+
+    Raises:
+        RunError: where `workers` is wrong.
     """
-    count = int(workers) if workers.isdecimal() else 0
-    if workers == "auto":
+    count = wanted(workers)
+    if count is None:
         count = (_gpus() if device != "cpu" else 0) or room_for(threads)
     if min(count, most) <= 1:
         return []
     return [Process(threads) for _ in range(min(count, most, room_beside(threads)))]
+
+
+def wanted(workers: str) -> int | None:
+    """The number of workers; None for "auto".
+
+    Raises:
+        RunError: where it is neither.
+    """
+    if workers == "auto":
+        return None
+    if not workers.isdecimal() or not int(workers):
+        raise RunError(f'--workers: should be "auto" or a number from 1, found {workers!r}')
+    return int(workers)
 
 
 def room_for(threads: int) -> int:

@@ -121,6 +121,16 @@ class RunDir:
     def store(self, warn: Callable[[str], None] = lambda message: None) -> Store:
         return Store(self.path, warn)
 
+    def check_free(self) -> None:
+        """Tell early what `locked` would tell.
+
+        Raises:
+            RunError: where another driver holds the run.
+        """
+        if self.exists:
+            with self.locked():
+                pass
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for one driver, and tidy it; the system lets go when the process ends.

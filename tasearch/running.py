@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tasearch.processes import early_processes
+from tasearch.rundir import RunDir
 from tasearch.space import SEARCHED, Space
 from tasearch.study import Study
 
@@ -45,15 +46,17 @@ def run_shown(
     Returns:
         Whether it came to its end, and the run's folder.
     """
+    RunDir(runs_dir / study.name).check_free()
     with Stop() as stop:
+        most = study.search.lookahead
+        processes = early_processes(workers, device, study.training.threads, most)
         words = f"preparing {study.name}: data, models, latencies"
         if not err.is_terminal:
             out.print(words, soft_wrap=True)
         with err.status(words) as status, _lasting():
-            most = study.search.lookahead
-            processes = early_processes(workers, device, study.training.threads, most)
-            from tasearch.numerics import keep_freed_memory
-            from tasearch.search.prepare import prepare
+            with stop.later():
+                from tasearch.numerics import keep_freed_memory
+                from tasearch.search.prepare import prepare
 
             keep_freed_memory()
 
@@ -93,6 +96,7 @@ class Stop:
     def __init__(self) -> None:
         self.asked = False
         self.training = False
+        self._later = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -104,10 +108,25 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def later(self) -> Iterator[None]:
+        """Stop no sooner than at the end of this: what is half imported may fail otherwise."""
+        self._later = True
+        yield
+        self._later = False
+        if self.asked:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        err.print("stopped while preparing")
+        raise KeyboardInterrupt
+
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if not self.training:
-            err.print("stopped before anything was trained")
-            raise KeyboardInterrupt
+            self.asked = True
+            if not self._later:
+                self._give_up()
+            return
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

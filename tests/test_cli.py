@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import pty
@@ -17,9 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import tasearch
 from tasearch import cli
+from tasearch.display import LiveView, Words
+from tasearch.running import Stop
+from tasearch.search.events import Finished
 from tasearch.studyfile import load_study, render
 from tests.conftest import tiny
 
@@ -186,8 +191,29 @@ def test_an_interrupt_while_preparing_ends_at_once(tmp_path: Path) -> None:
     study = tiny(model={"family": "own:build"})
     (tmp_path / "s.toml").write_text(render(study))
     text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=cli.INTERRUPTED)
-    assert text == "stopped before anything was trained\n"
+    assert text == "stopped while preparing\n"
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_interrupt_among_imports_waits_for_them() -> None:
+    """What is half imported would fail in words of its own."""
+    reached = []
+
+    def importing(stop: Stop) -> None:
+        with stop.later():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("the end")
+
+    with Stop() as stop, pytest.raises(KeyboardInterrupt):
+        importing(stop)
+    assert reached
+
+
+def test_a_finished_search_is_all_of_its_trials() -> None:
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with LiveView(console, Words({}, []), []) as view:
+        view.show(Finished(reason="8 trials are done", done=8))
+    assert "8/8" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_terminal_shows_the_front_and_the_hop(finished: tasearch.Run, study_file: Path) -> None:

@@ -26,7 +26,7 @@ class Handover:
 
     def __init__(self, data: Dataset) -> None:
         try:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
             np.savez(
                 self._file,
                 x_train=data.train.x,
@@ -38,7 +38,6 @@ class Handover:
                 std=data.std,
                 fingerprint=data.fingerprint,
             )
-            self._file.flush()
         except OSError as error:
             raise DataError(
                 f"the data cannot be handed to the workers: {error.strerror or error} (TMPDIR says "

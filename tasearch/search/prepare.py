@@ -92,9 +92,6 @@ def prepare(
     with contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
-        if run.exists:
-            with run.locked():  # else whoever holds it is told of after all the rest
-                pass
         where = choose_device(device)
         if where.type == "cuda":
             set_up_cuda(where, deterministic=study.training.deterministic)

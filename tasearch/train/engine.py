@@ -10,8 +10,7 @@ from typing import Protocol
 
 import torch
 
-from tasearch.errors import RunError
-from tasearch.processes import room_for
+from tasearch.processes import room_for, wanted
 from tasearch.train.hops import Task, train_hops
 from tasearch.train.messages import HopEnded, Message
 from tasearch.train.trainer import Trainer
@@ -87,10 +86,5 @@ def worker_devices(workers: str, device: torch.device, threads: int) -> list[str
         RunError: where it is neither.
     """
     count = torch.cuda.device_count() if device.type == "cuda" else 0
-    if workers == "auto":
-        number = count or room_for(threads)
-    elif workers.isdecimal() and int(workers) > 0:
-        number = int(workers)
-    else:
-        raise RunError(f'--workers: should be "auto" or a number from 1, found {workers!r}')
+    number = wanted(workers) or count or room_for(threads)
     return [f"cuda:{i % count}" if count else device.type for i in range(number)]
