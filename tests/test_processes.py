@@ -12,7 +12,7 @@ import pytest
 
 from tasearch import processes
 from tasearch.data import load_data
-from tasearch.errors import DataError
+from tasearch.errors import DataError, RunError
 from tasearch.processes import Process, early_processes
 from tasearch.running import run_shown
 from tasearch.search.prepare import prepare
@@ -51,7 +51,9 @@ def test_none_begins_where_one_worker_will_do(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(processes, "Process", lambda threads: object())
     cores(monkeypatch, 2)
     assert early("1") == early("auto", threads=2) == early("auto", most=1) == 0
-    assert early("none of them") == early("-2") == early("1.5") == 0  # refused later, in words
+    for wrong in ("none of them", "-2", "0", "1.5", ""):
+        with pytest.raises(RunError, match="--workers: should be"):
+            early(wrong)
 
 
 def test_a_gpu_has_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
