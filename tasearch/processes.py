@@ -86,22 +86,23 @@ def early_processes(workers: str, device: str, threads: int, most: int) -> list[
     Raises:
         RunError: where `workers` is wrong.
     """
-    count = wanted(workers)
-    if count is None:
-        count = (_gpus() if device != "cpu" else 0) or room_for(threads)
-    if min(count, most) <= 1:
-        return []
-    return [Process(threads) for _ in range(min(count, most, room_beside(threads)))]
+    count = min(most, worker_count(workers, _gpus() if device != "cpu" else 0, threads))
+    return [Process(threads) for _ in range(min(count, room_beside(threads)))] if count > 1 else []
 
 
-def wanted(workers: str) -> int | None:
-    """The number of workers; None for "auto".
+def worker_count(workers: str, gpus: int, threads: int) -> int:
+    """How many workers train.
+
+    Args:
+        workers: a number, or "auto": one for each GPU, or as many as the cores have room for.
+        gpus: that may be used.
+        threads: of each worker on CPU.
 
     Raises:
         RunError: where it is neither.
     """
     if workers == "auto":
-        return None
+        return gpus or room_for(threads)
     if not workers.isdecimal() or not int(workers):
         raise RunError(f'--workers: should be "auto" or a number from 1, found {workers!r}')
     return int(workers)

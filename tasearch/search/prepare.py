@@ -111,20 +111,7 @@ def prepare(
         if run.exists:
             snapshot = _known(run, study, inputs, runs_dir, latency_from)
         else:
-            models.check(study.widths)
-            modes = _modes(study, models, data, where, runs_dir, latency_from, pool)
-            measured, words = _measured(study, models, data, where, runs_dir, latency_from, modes)
-            snapshot = Snapshot(
-                study=study,
-                inputs=inputs,
-                samples=len(data.train),
-                validation=len(data.validation),
-                space=0,
-                measured=measured,
-                setup=_setup(study, data),
-                modes=modes(),
-                device=words,
-            )
+            snapshot = _fresh(study, inputs, models, data, where, runs_dir, latency_from, pool)
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
             try_sampler(space, make(Scout(snapshot, space)))
@@ -149,6 +136,33 @@ def _pool(devices: list[str], threads: int, processes: Sequence[Process]) -> Poo
     for process in processes:
         process.end()
     return None
+
+
+def _fresh(
+    study: Study,
+    inputs: Mapping[str, str],
+    models: Models,
+    data: Dataset,
+    device: torch.device,
+    runs_dir: str | Path,
+    latency_from: str | Path | None,
+    pool: Pool | None,
+) -> Snapshot:
+    """The snapshot of a run that is to be made; its space is not known yet."""
+    models.check(study.widths)
+    modes = _modes(study, models, data, device, runs_dir, latency_from, pool)
+    measured, words = _measured(study, models, data, device, runs_dir, latency_from, modes)
+    return Snapshot(
+        study=study,
+        inputs=inputs,
+        samples=len(data.train),
+        validation=len(data.validation),
+        space=0,
+        measured=measured,
+        setup=_setup(study, data),
+        modes=modes(),
+        device=words,
+    )
 
 
 def _known(

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from tasearch.processes import room_for, wanted
+from tasearch.processes import worker_count
 from tasearch.train.hops import Task, train_hops
 from tasearch.train.messages import HopEnded, Message
 from tasearch.train.trainer import Trainer
@@ -86,5 +86,5 @@ def worker_devices(workers: str, device: torch.device, threads: int) -> list[str
         RunError: where it is neither.
     """
     count = torch.cuda.device_count() if device.type == "cuda" else 0
-    number = wanted(workers) or count or room_for(threads)
+    number = worker_count(workers, count, threads)
     return [f"cuda:{i % count}" if count else device.type for i in range(number)]

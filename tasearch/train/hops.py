@@ -20,6 +20,7 @@ from tasearch.train.messages import (
     Outcome,
     Progress,
     average,
+    average_known,
 )
 from tasearch.train.parts import Numbers
 from tasearch.train.state import State
@@ -109,12 +110,11 @@ class _Member:
     def passed(self, laps: list[Lap]) -> Progress:
         """An epoch of its replicates."""
         self.epoch = least_epoch(self.states)
-        graded = [lap.accuracy for lap in laps if lap.accuracy is not None]
         return Progress(
             epoch=self.epoch,
             epochs=self.states[0].recipe.epochs,
             loss=average(lap.loss for lap in laps if lap.loss is not None),
-            accuracy=average(graded) if graded else None,
+            accuracy=average_known(lap.accuracy for lap in laps),
         )
 
     def stops(self, accuracy: float | None) -> bool:

@@ -13,6 +13,12 @@ def average(values: Iterable[float]) -> float:
     return sum(listed) / len(listed)
 
 
+def average_known(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are not None; None where none is."""
+    known = [value for value in values if value is not None]
+    return average(known) if known else None
+
+
 Outcome = Literal["end", "stopped", "failed", "memory"]
 
 

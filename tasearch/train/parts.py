@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Message, Progress, average
+from tasearch.train.messages import (
+    HopBegun,
+    HopEnded,
+    HopEpoch,
+    Message,
+    Progress,
+    average,
+    average_known,
+)
 
 Numbers = tuple[int, ...]  # of replicates
 
@@ -53,11 +61,10 @@ class Whole:
     def _mean(self, done: dict[Numbers, Progress]) -> Progress:
         """Over the replicates, which are not as many in each part."""
         each = [done[part] for part in self._parts for _ in part]
-        graded = [progress.accuracy for progress in each if progress.accuracy is not None]
         return replace(
             each[0],
             loss=average(progress.loss for progress in each),
-            accuracy=average(graded) if graded else None,
+            accuracy=average_known(progress.accuracy for progress in each),
         )
 
     def _end(self) -> HopEnded:

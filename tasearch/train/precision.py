@@ -149,23 +149,24 @@ class _Probe:
         """The mode with the seats that are fastest, pupils in them being as they are alone; that
         they are is looked at last, for it takes longest."""
         agrees = cache(lambda: self._agrees(max(2, replicates)))
+        wide = cache(lambda seats: self._time(seats, mode.bf16))
         try:
             once = self._time(1, mode.bf16, fused=False)
             if self._device.type == "cpu" and once > SMALL_MS / 1000:
                 return mode
             best, least = mode, replicates * once  # for one hop
             if replicates > 1:
-                together = self._time(replicates, mode.bf16)
+                together = wide(replicates)
                 if together < GAIN * least and agrees():
                     best, least = replace(mode, seats=replicates), together
             if self._device.type == "cpu" and mode.bf16:
                 return best  # where it rounds otherwise shows once in many steps, if at all
-            if self._time(2 * replicates, mode.bf16) >= GAIN * 2 * least or not agrees():
+            if wide(2 * replicates) >= GAIN * 2 * least or not agrees():
                 return best  # with a rest of seats it takes longer still
             seats = next((n for n in MULTIPLES if self._exact(n, mode.bf16)), None)
             if seats is None:
                 return best
-            one, two = (self._time(rounded_up(n * replicates, seats), mode.bf16) for n in (1, 2))
+            one, two = (wide(rounded_up(n * replicates, seats)) for n in (1, 2))
             if one < ALONE * least and two < GAIN * 2 * least:
                 best = replace(mode, seats=seats, open=True)
             return best
