@@ -22,7 +22,7 @@ def net() -> nn.Module:
 
 def loss(model: nn.Module, step: int) -> torch.Tensor:
     x = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(step))
-    return (model(x) - 1).square().mean()
+    return (model(x.to(next(model.parameters()).dtype)) - 1).square().mean()
 
 
 def usual(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -114,6 +114,27 @@ def test_one_cycle_is_torchs(optimizer: str) -> None:
             assert (ours.rate, ours.momentum) == pytest.approx((group["lr"], momentum))
         theirs.step()
         torchs.step() if step < 39 else None
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=["adamw", "nesterov", "plain sgd"])
+def test_rates_in_tensors_are_as_numbers(recipe: Recipe) -> None:
+    """As recorded steps have them, which the kernels cannot read a momentum from."""
+    models = net().double(), net().double()
+    pairs = [(flat, OPTIMIZERS[recipe.optimizer](flat, recipe)) for flat in map(Flat, models)]
+    for step in range(40):
+        rate, momentum = SCHEDULES["one-cycle"](step, 40, recipe)
+        assert momentum is not None
+        tensors = torch.tensor([rate, momentum], dtype=torch.float64)
+        both = (rate, momentum), tensors
+        for model, (flat, optimizer), rates in zip(models, pairs, both, strict=True):
+            set_rates(optimizer, *rates)
+            flat.zero_grad()
+            loss(model, step).backward()
+            optimizer.step()
+        for (name, p), q in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+            assert torch.allclose(p, q, rtol=1e-9), (name, step)
+    start = next(net().double().parameters())
+    assert not torch.allclose(next(models[0].parameters()), start, atol=1e-2)
 
 
 def test_an_average_follows_the_weights_and_swaps_with_them() -> None:

@@ -91,9 +91,6 @@ class Graphs:
         steps = Steps(states, lesson, first, fused=fused)
         if self._device.type != "cuda":
             return steps
-        if not steps.recordable:
-            self._tell(f"{states[0].recipe.schedule} moves the momentum, which is recorded as is")
-            return steps
         try:
             self._pool = self._pool or torch.cuda.graph_pool_handle()
             steps.record(states, first, self._pool)
@@ -123,7 +120,6 @@ class Steps:
 
     Attributes:
         group: whose weights the body has now; None for nobody's.
-        recordable: whether a step is the same operations each time.
     """
 
     def __init__(
@@ -136,11 +132,10 @@ class Steps:
         self._lesson = first.parted()
         self._step = torch.zeros(1, dtype=torch.int64, device=device)
         self._ahead = torch.arange(TOGETHER, device=device)
-        self._rates, self._weights = (torch.zeros(first.steps, device=device) for _ in range(2))
+        self._rates, self._momenta, self._weights = torch.zeros(3, first.steps, device=device)
+        self._moves = _moves(states[0].recipe)
         self._losses = torch.zeros(len(states) if fused else (), device=device)
-        self._momenta: list[float | None] = []
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        self.recordable = SCHEDULES[states[0].recipe.schedule](0, 1, states[0].recipe)[1] is None
 
     def epoch(self, states: Sequence[State], lesson: Epoch, epoch: int) -> Tensor:
         """See `Graphs.epoch`."""
@@ -153,8 +148,8 @@ class Steps:
             while left >= count:
                 graph.replay()
                 left -= count
-        for step in range(lesson.steps - left, lesson.steps):
-            self._make(1, self._momenta[step])
+        for _ in range(left):
+            self._make(1)
         return self._losses / lesson.steps
 
     def hand_back(self) -> None:
@@ -191,8 +186,9 @@ class Steps:
         schedule, average = SCHEDULES[recipe.schedule], self._body.average
         steps = range(epoch * lesson.steps, (epoch + 1) * lesson.steps)
         planned = [schedule(step, recipe.epochs * lesson.steps, recipe) for step in steps]
-        self._momenta = [momentum for _, momentum in planned]
         self._rates.copy_(torch.tensor([rate for rate, _ in planned]))
+        if self._moves:
+            self._momenta.copy_(torch.tensor([momentum for _, momentum in planned]))
         if average is not None:
             self._weights.copy_(torch.tensor([average.weight(step) for step in steps]))
         self._lesson.become(lesson)
@@ -200,13 +196,14 @@ class Steps:
         self._losses.zero_()
         self._body.net.train()
 
-    def _make(self, count: int, momentum: float | None = None) -> None:
+    def _make(self, count: int) -> None:
         """So many steps, from where the last ones ended."""
         assert self.group is not None
         steps = self._step + self._ahead[:count]
-        rates, weights = (t.index_select(0, steps) for t in (self._rates, self._weights))
+        planned = self._rates, self._momenta, self._weights
+        rates, momenta, weights = (values.index_select(0, steps) for values in planned)
         for i, batch in enumerate(self._lesson.block(steps)):
-            set_rates(self._body.optimizer, rates[i], momentum)
+            set_rates(self._body.optimizer, rates[i], momenta[i] if self._moves else None)
             value = learn(
                 self.group,
                 self._lesson,
@@ -223,7 +220,6 @@ class Steps:
 
 def _shared(recipe: Recipe) -> Recipe:
     """What a recording is for: all of a recipe that is no value in a tensor."""
-    moves = SCHEDULES[recipe.schedule](0, 1, recipe)[1] is not None
     return replace(
         recipe,
         loss="",  # with the number of teachers it is in the kind of a lesson
@@ -232,7 +228,12 @@ def _shared(recipe: Recipe) -> Recipe:
         edges="",
         drop=0.0,
         learning_rate=0.0,
-        schedule="one-cycle" if moves else "cosine",
+        schedule="one-cycle" if _moves(recipe) else "cosine",
         warmup=0.0,
         epochs=1,
     )
+
+
+def _moves(recipe: Recipe) -> bool:
+    """Whether its schedule moves the momentum as well."""
+    return SCHEDULES[recipe.schedule](0, 1, recipe)[1] is not None

@@ -13,6 +13,7 @@ from torch import Tensor
 from tasearch.chain import Recipe, derived_seed
 from tasearch.train.fuse import repeated
 from tasearch.train.losses import LOSSES, Loss, Terms, dropped, guided_loss, ramp
+from tasearch.train.shuffle import shuffled
 from tasearch.train.views import Views
 
 BLOCK_BYTES = 8 * 2**20  # of samples gathered at once, for small batches
@@ -89,7 +90,7 @@ class Desk:
         self._kept: Tensor | None = None
         if self._targets and len(self._targets[0]) > 1:
             kept = [
-                dropped(len(self._targets[0]), steps, recipe.drop, _chance(lesson, epoch, "drop"))
+                dropped(len(self._targets[0]), steps, recipe.drop, _chance(lesson, epoch))
                 for lesson, recipe in zip(lessons, recipes, strict=True)
             ]
             self._kept = (kept[0] if alone else torch.stack(kept, dim=2)).to(device)
@@ -188,8 +189,8 @@ class Epoch:
         self._numbers = [views.numbers(slot) for views in self._views]
         self._orders = []
         for lesson in seen.values():
-            order = torch.randperm(samples, generator=_chance(lesson, epoch, "order"))
-            self._orders.append(order[: self.steps * self._size].to(lesson.y.device))
+            order = shuffled(samples, lesson.seed("order", epoch), lesson.y.device)
+            self._orders.append(order[: self.steps * self._size])
         self._desks = []
         start = 0
         targets = [lesson.targets(slot) if lesson.targets else None for lesson in lessons]
@@ -277,5 +278,5 @@ def _value(
     return guided_loss(loss, logits, labels, targets, terms, kept)
 
 
-def _chance(lesson: Lesson, epoch: int, what: str) -> torch.Generator:
-    return torch.Generator().manual_seed(lesson.seed(what, epoch))
+def _chance(lesson: Lesson, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(lesson.seed("drop", epoch))

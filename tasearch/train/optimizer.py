@@ -98,16 +98,18 @@ class Optimizer(ABC):
         slots: names of what is kept of each number.
 
     Attributes:
-        rate: the learning rate; on CUDA it may be a tensor (), read at each step.
-        momentum: Adam's first beta; 0 for none.
+        rate: the learning rate, which may be a tensor (), read at each step.
+        momentum: Adam's first beta; 0 for none, which stays. The kernels take a number: where it is
+            a tensor (), ordinary operations do the same.
         slots: what is kept, by name: a tensor for each flat one.
     """
 
     def __init__(self, flat: Flat, recipe: Recipe, momentum: float, slots: Sequence[str]) -> None:
         self.rate: float | Tensor = recipe.learning_rate
-        self.momentum = momentum
+        self.momentum: float | Tensor = momentum
         self._weights = [t.detach() for t in flat.tensors]
         self._grads = [t.grad for t in flat.tensors if t.grad is not None]  # all have one
+        self.has_momentum = momentum > 0
         self.slots = {name: [torch.zeros_like(t) for t in self._weights] for name in slots}
         border = len(flat.decayed)
         groups = (slice(border), recipe.weight_decay), (slice(border, None), 0.0)
@@ -134,11 +136,25 @@ class AdamW(Optimizer):
     def _update(self, part: slice, decay: float) -> None:
         steps = self.slots["step"][part]
         torch._foreach_add_(steps, 1)
+        weights, grads = self._weights[part], self._grads[part]
+        means, squares = (self.slots[name][part] for name in ("exp_avg", "exp_avg_sq"))
+        if isinstance(self.momentum, Tensor):
+            rate, beta = self.rate, self.momentum
+            for w, grad, mean, square, step in zip(
+                weights, grads, means, squares, steps, strict=True
+            ):
+                w.mul_(1 - rate * decay)
+                mean.lerp_(grad, 1 - beta)
+                square.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
+                done = step.double()  # 1 - 0.999 has lost four digits in 32 bits
+                spread = (square / (1 - BETA2**done)).sqrt_().add_(EPSILON)
+                w.sub_(rate / (1 - beta**done) * mean / spread)
+            return
         torch._fused_adamw_(
-            self._weights[part],
-            self._grads[part],
-            self.slots["exp_avg"][part],
-            self.slots["exp_avg_sq"][part],
+            weights,
+            grads,
+            means,
+            squares,
             [],
             steps,
             lr=self.rate,
@@ -159,15 +175,23 @@ class SGD(Optimizer):
         super().__init__(flat, recipe, recipe.momentum, slots)
 
     def _update(self, part: slice, decay: float) -> None:
+        weights, grads = self._weights[part], self._grads[part]
+        buffers = self.slots.get("momentum_buffer", [])[part]
+        if isinstance(self.momentum, Tensor):
+            for w, grad, buffer in zip(weights, grads, buffers, strict=True):
+                grad = grad + decay * w
+                buffer.mul_(self.momentum).add_(grad)
+                w.sub_(self.rate * (grad + self.momentum * buffer))
+            return
         torch._fused_sgd_(
-            self._weights[part],
-            self._grads[part],
-            self.slots.get("momentum_buffer", [])[part],
+            weights,
+            grads,
+            buffers,
             weight_decay=decay,
             momentum=self.momentum,
             lr=self.rate,
             dampening=0.0,
-            nesterov=self.momentum > 0,
+            nesterov=self.has_momentum,
             maximize=False,
             is_first_step=False,  # from a buffer of zeros it is the same
         )
@@ -209,10 +233,10 @@ SCHEDULES: dict[str, Callable[[int, int, Recipe], tuple[float, float | None]]] =
 }
 
 
-def set_rates(optimizer: Optimizer, rate: float | Tensor, momentum: float | None) -> None:
+def set_rates(optimizer: Optimizer, rate: float | Tensor, momentum: float | Tensor | None) -> None:
     """Set a step's learning rate and momentum, where there is any."""
     optimizer.rate = rate
-    if momentum is not None and optimizer.momentum:
+    if momentum is not None and optimizer.has_momentum:
         optimizer.momentum = momentum
 
 

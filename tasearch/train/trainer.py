@@ -31,7 +31,7 @@ from tasearch.train.targets import Targets, stacked
 from tasearch.train.views import VIEWS, Views
 
 NO_MEMORY = "can't allocate memory"  # what torch says on CPU
-TRAINER_VERSION = 6  # raise it with every change that alters weights
+TRAINER_VERSION = 7  # raise it with every change that alters weights
 
 
 class Trainer:
