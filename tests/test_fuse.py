@@ -21,6 +21,7 @@ from tasearch.study import Study
 from tasearch.train import Task, Trainer, train_hops
 from tasearch.train.fuse import CannotFuse, widened
 from tasearch.train.loop import train
+from tasearch.train.memory import Memory
 from tasearch.train.messages import HopBegun, HopEnded, HopEpoch
 from tasearch.train.precision import choose_modes
 from tasearch.train.state import Group, State
@@ -58,7 +59,7 @@ def test_replicates_side_by_side_end_as_they_do_in_turn(
     ends = []
     for mode in ("fp32", "fp32 x3"):
         own = trainer(tmp_path / mode, study, device, mode=mode)
-        assert own.seats(lineage[0]) == (3 if mode.endswith("x3") else None)
+        assert own.mode(lineage[0]).seats == (3 if mode.endswith("x3") else None)
         train_all(own, lineage[:1])
         ends.append(own.store.load("hops", own.key(lineage[0])))
     (alone, record), (wide, other) = ends[0], ends[1]
@@ -262,11 +263,11 @@ def test_a_pupil_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
         assert files(tmp_path / "together")[name] == content
 
 
-@pytest.mark.parametrize("error", ["torch.OutOfMemoryError('full')", "ValueError('bad')"])
-def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path, error: str) -> None:
-    """A model that raises in its third epoch where more than two pupils share it."""
-    (tmp_path / "narrow.py").write_text(
-        "import torch\n"
+def narrow(folder: Path, error: str, **sections: Any) -> Study:
+    """A study whose models raise in their third epoch where more than two pupils share one, unless
+    STEPS is in the environment."""
+    (folder / "narrow.py").write_text(
+        "import os, torch\n"
         "from torch import nn\n"
         "class Net(nn.Module):\n"
         "    def __init__(self, width, classes):\n"
@@ -276,13 +277,18 @@ def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path, error: 
         "        self.steps = 0\n"
         "    def forward(self, x):\n"
         "        self.steps += self.training and x.shape[1] > 2\n"
-        "        if self.steps > 40:\n"
+        "        if self.steps > int(os.environ.get('STEPS', 40)):\n"
         f"            raise {error}\n"
         "        return self.two(torch.relu(self.one(self.flat(x))))\n"
         "def build(width, *, in_shape, num_classes):\n"
         "    return Net(width, num_classes)\n"
     )
-    study = company(model={"family": "narrow:build"}).model_copy(update={"root": str(tmp_path)})
+    study = company(model={"family": "narrow:build"}, **sections)
+    return study.model_copy(update={"root": str(folder)})
+
+
+def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path) -> None:
+    study = narrow(tmp_path, "ValueError('bad')")
     students = neighbours(study, 4)[:3]
     own = trainer(tmp_path / "together", study, mode="fp32 x1+")
     train_ancestors(own, students)
@@ -293,6 +299,31 @@ def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path, error: 
     assert begun == [0, 0, 0, 2, 2, 2]  # from the last rung
     epochs = [m.progress.epoch for m in messages if isinstance(m, HopEpoch)]
     assert sorted(epochs) == sorted([1, 2, 3, 4] * 3)
+
+
+@pytest.mark.parametrize(("mode", "tried"), [("fp32 x5", (5, 3)), ("fp32 x2+", (6, 4))])
+def test_where_memory_is_short_fewer_replicates_train_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, tried: tuple[int, int]
+) -> None:
+    """From the last rung; where the mode is open, to the same bits."""
+    study = narrow(tmp_path, "torch.OutOfMemoryError('full')", search={"replicates": 5})
+    (teacher,) = hops(study, 4)[:1]
+    said: list[str] = []
+    own = trainer(tmp_path / "short", study, mode=mode)
+    own.memory = Memory(said.append)
+    messages = list(train_hops(own, tasks(own, [teacher])))
+    assert [m.epoch for m in messages if isinstance(m, HopBegun)] == [0, 2]
+    (end,) = outcomes(iter(messages)).values()
+    assert end.outcome == "end"
+    words = "hop 16: no memory for {} models side by side, goes on with {}".format(*tried)
+    assert said == [words + ("" if mode.endswith("+") else ", which rounds otherwise")]
+    monkeypatch.setenv("STEPS", "1000000")
+    ample = trainer(tmp_path / "ample", study, mode=mode)
+    train_all(ample, [teacher])
+    if mode.endswith("+"):
+        assert files(tmp_path / "short") == files(tmp_path / "ample")
+    ends = (t.store.load("hops", t.key(teacher)) for t in (own, ample))
+    assert close(*(end[0] for end in ends), 2e-3)
 
 
 def test_a_users_own_loss_is_asked_pupil_by_pupil(tmp_path: Path) -> None:

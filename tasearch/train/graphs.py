@@ -9,9 +9,11 @@ what differs between epochs, teachers and recipes - orders, views, soft targets,
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -44,7 +46,6 @@ class Graphs:
         self._device, self._warn = device, warn
         self._kinds: OrderedDict[Hashable, Steps] = OrderedDict()
         self._told: set[str] = set()
-        self._pool: tuple[int, int] | None = None  # of graphs' own memory: they run in turn
 
     def epoch(
         self, states: Sequence[State], lessons: Sequence[Lesson], epoch: int, *, fused: bool
@@ -65,10 +66,10 @@ class Graphs:
         kind = lesson.kind, lessons[0].width, lessons[0].bf16, fused, _shared(recipes[0])
         steps = self._kinds.get(kind)
         if steps is None:
-            try:
+            with contextlib.suppress(torch.OutOfMemoryError):
                 steps = self._made(states, lessons[0], lesson, fused=fused)
-            except torch.OutOfMemoryError:  # the others may go
-                self._kinds.clear()
+            if steps is None:
+                self.clear()
                 steps = self._made(states, lessons[0], lesson, fused=fused)
             self._kinds[kind] = steps
             while len(self._kinds) > KINDS:
@@ -87,13 +88,18 @@ class Graphs:
         for steps in self._kinds.values():
             steps.group = None
 
+    def clear(self) -> None:
+        """Give all pupils what has become of them, and the memory of all steps back."""
+        self.hand_back()
+        self._kinds.clear()
+
     def _made(self, states: Sequence[State], lesson: Lesson, first: Epoch, *, fused: bool) -> Steps:
         steps = Steps(states, lesson, first, fused=fused)
         if self._device.type != "cuda":
             return steps
-        try:
-            self._pool = self._pool or torch.cuda.graph_pool_handle()
-            steps.record(states, first, self._pool)
+        pools = (known.pool for known in self._kinds.values())
+        try:  # all share the memory of one that lives, for a pool ends with its last graph
+            steps.record(states, first, next((pool for pool in pools if pool), None))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a user's model or loss may do what no graph can
@@ -157,13 +163,18 @@ class Steps:
         if self.group is not None:
             self.group.hand_back()
 
-    def record(self, states: Sequence[State], lesson: Epoch, pool: tuple[int, int]) -> None:
+    @property
+    def pool(self) -> tuple[int, int] | None:
+        """Of the memory that its graphs have; None where it has none."""
+        return next((graph.pool() for graph in self._graphs.values()), None)
+
+    def record(self, states: Sequence[State], lesson: Epoch, pool: tuple[int, int] | None) -> None:
         """Have the steps launched at once from now on.
 
         Args:
             states: of pupils to try the steps with; they stay as they are.
             lesson: an epoch of theirs.
-            pool: of memory that graphs share, for they never run at the same time.
+            pool: of other graphs, that these share, for they never run at the same time.
 
         Raises:
             Exception: whatever torch, or a user's code, raises where that cannot be.
@@ -172,7 +183,8 @@ class Steps:
         self._prepare(states[0].recipe, lesson, 0)
         with torch.random.fork_rng(devices=[self._step.device]):
             for count in sorted({min(TOGETHER, lesson.steps), 1}, reverse=True):
-                self._graphs[count] = recorded(lambda n=count: self._again(n), pool)  # type: ignore[misc]
+                again: Callable[[], None] = partial(self._again, count)
+                self._graphs[count] = recorded(again, self.pool or pool)
         self.group = None
 
     def _again(self, count: int) -> None:

@@ -12,6 +12,7 @@ from tasearch.numerics import cpu_threads
 from tasearch.skyline import Bars
 from tasearch.train.lesson import Lesson
 from tasearch.train.loop import Lap, least_epoch, train
+from tasearch.train.memory import is_short
 from tasearch.train.messages import (
     HopBegun,
     HopEnded,
@@ -54,8 +55,8 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
 
     Each rung is saved before it is told of, so that closing the iterator, or killing the process,
     loses no finished rung. A loaded teacher is evaluated and stored. What becomes of a hop depends
-    on none of the others; where the whole group fails, for want of memory or by a user's own code,
-    each half of it goes on from the last rungs.
+    on none of the others. Where memory is short, half as many pupils go on side by side, from their
+    last rungs; where that is of no use, or a user's own code fails, each half of the hops.
 
     Args:
         trainer: with the store.
@@ -68,7 +69,7 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
         Exception: whatever is neither the hop's nor a user's own fault.
     """
     members = [_Member(task) for task in tasks]
-    steps = _steps(trainer, members)
+    steps, again = _steps(trainer, members), False
     while True:
         try:  # the caller's threads are its own while it has control
             with cpu_threads(trainer.study.training.threads, flush_denormals=True):
@@ -77,13 +78,20 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
             return
         except Exception as error:
             left = [member for member in members if not member.over]
-            if len(left) == 1:
+            again = _halved(trainer, left, error)
+            if len(left) == 1 and not again:
                 yield _failed(trainer, left[0], error)
                 return
             break
         yield message
-    for half in (left[: len(left) // 2], left[len(left) // 2 :]):
-        yield from train_hops(trainer, [member.task for member in half])
+    tasks = [member.task for member in left]
+    del members, left, steps  # with the memory that they hold
+    if trainer.graphs is not None:
+        trainer.graphs.release()
+        trainer.graphs.clear()
+    middle = 0 if again else len(tasks) // 2
+    for part in filter(None, (tasks[:middle], tasks[middle:])):
+        yield from train_hops(trainer, part)
 
 
 class _Member:
@@ -144,10 +152,12 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
     while active := [member for member in members if not member.over]:
         states = [state for member in active for state in member.states]
         lessons = [lesson for member in active for lesson in member.lessons]
+        first = active[0].task.hop
         for laps in train(
             states,
             lessons,
-            seats=trainer.seats(active[0].task.hop),
+            seats=trainer.mode(first).seats,
+            most=trainer.memory.most(first.pupil.width),
             graphs=trainer.graphs,
         ):
             now, places = time.perf_counter(), iter(laps)
@@ -173,6 +183,13 @@ def _after(trainer: Trainer, member: _Member, laps: list[Lap]) -> Iterator[Messa
         yield member.ended("end")
     elif member.stops(progress.accuracy):
         yield member.ended("stopped")
+
+
+def _halved(trainer: Trainer, members: Sequence[_Member], error: Exception) -> bool:
+    """Whether a group that failed may be tried again in less memory."""
+    hop, pupils = members[0].task.hop, sum(len(member.states) for member in members)
+    mode, width = trainer.mode(hop), hop.pupil.width
+    return is_short(error) and trainer.memory.halved(hop.label, width, mode, pupils)
 
 
 def _failed(trainer: Trainer, member: _Member, error: Exception) -> HopEnded:

@@ -46,6 +46,7 @@ def train(
     lessons: Sequence[Lesson],
     *,
     seats: int | None,
+    most: int | None = None,
     graphs: Graphs | None = None,
 ) -> Iterator[list[Lap]]:
     """Train pupils abreast to the end of their recipe, one epoch of each for a value yielded.
@@ -60,14 +61,13 @@ def train(
         lessons: of each.
         seats: of one wide model, a multiple of this; pupils that repeat the last one fill it up.
             None trains each in turn, an epoch at a time.
+        most: seats of one wide model that there is memory for; several are trained in turn.
         graphs: make the steps on CUDA; None makes them one by one, here.
     """
     recipe, device, epoch = states[0].recipe, lessons[0].y.device, least_epoch(states)
     schedule, milestones = SCHEDULES[recipe.schedule], rung_epochs(recipe.epochs, lessons[0].rungs)
     layout, bf16 = input_format(states[0].net, lessons[0].views.shape, device), lessons[0].bf16
-    fused, together = seats is not None, [[i] for i in range(len(states))]
-    if seats is not None:
-        together = [[*range(len(states)), *[len(states) - 1] * (-len(states) % seats)]]
+    fused, together = seats is not None, _together(len(states), seats, most)
     seated = [([states[i] for i in m], [lessons[i] for i in m]) for m in together]
     groups = [] if graphs else [Group(own, fused=fused) for own, _ in seated]
     if graphs is not None:
@@ -101,6 +101,16 @@ def train(
             for holder in (graphs,) if graphs else groups:
                 holder.hand_back()
         yield _laps(states, lessons, losses, epoch, graded=epoch in milestones)
+
+
+def _together(pupils: int, seats: int | None, most: int | None) -> list[list[int]]:
+    """Who trains in one model, the last one of them in several seats."""
+    if seats is None:
+        return [[i] for i in range(pupils)]
+    size = max(pupils, seats) if most is None else most
+    multiple = min(seats, size)
+    chunks = [[*range(pupils)[start : start + size]] for start in range(0, pupils, size)]
+    return [[*chunk, *[chunk[-1]] * (-len(chunk) % multiple)] for chunk in chunks]
 
 
 def least_epoch(states: Sequence[State]) -> int:

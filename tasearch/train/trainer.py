@@ -25,12 +25,12 @@ from tasearch.train.layout import image_format
 from tasearch.train.lesson import Lesson
 from tasearch.train.loop import evaluate, least_epoch
 from tasearch.train.losses import LOSSES, Loss
+from tasearch.train.memory import Memory, is_short
 from tasearch.train.parts import Numbers
 from tasearch.train.state import State, pack, unpack
 from tasearch.train.targets import Targets, stacked
 from tasearch.train.views import VIEWS, Views
 
-NO_MEMORY = "can't allocate memory"  # what torch says on CPU
 TRAINER_VERSION = 7  # raise it with every change that alters weights
 
 
@@ -72,6 +72,7 @@ class Trainer:
         x = whole.batch(every, whole.numbers(0))
         self.validation = x, torch.tensor(data.validation.y, device=device)
         self.targets = Targets(self.views, store, study.training.targets_gb * 1e9)
+        self.memory = Memory(store.warn)
         self.graphs = Graphs(device, store.warn) if device.type == "cuda" else None
         self.losses = {name: _loss(name, study.root) for name in _loss_names(study)}
         self.setting = Setting(
@@ -108,7 +109,7 @@ class Trainer:
                 validation=self.validation,
                 loss=self.losses[recipe.loss],
                 rungs=self.study.search.rungs,
-                bf16=self._mode(hop).bf16,
+                bf16=self.mode(hop).bf16,
                 width=hop.pupil.width,
                 noise=(self.study.seed, i),
             )
@@ -116,10 +117,9 @@ class Trainer:
         ]
         return self._start(hop, recipe, part), lessons
 
-    def seats(self, hop: Hop) -> int | None:
-        """Of the wide model that a hop's pupils are part of, a multiple of this; None where each
-        trains alone."""
-        return self._mode(hop).seats
+    def mode(self, hop: Hop) -> Mode:
+        """In which a hop's pupils are trained."""
+        return Mode.of(self.modes[hop.pupil.width])
 
     def companions(self, hop: Hop) -> Hashable:
         """What hops have in common that may train as one wide model; None for one that may not.
@@ -127,7 +127,7 @@ class Trainer:
         Teachers, losses, temperatures, weights of the terms and edges may differ.
         """
         recipe = hop.pupil.recipe
-        if recipe is None or not self._mode(hop).open:
+        if recipe is None or not self.mode(hop).open:
             return None
         half = self.store.record("partial", self.key(hop))
         own = {"loss": "", "temperature": 1.0, "alpha": 0.0, "edges": "", "drop": 0.0}
@@ -136,7 +136,7 @@ class Trainer:
 
     def apart(self, hop: Hop) -> Sequence[int]:
         """Replicates that may be trained in parts; none of a loaded teacher or a wide model."""
-        alone = hop.pupil.recipe is not None and self.seats(hop) is None
+        alone = hop.pupil.recipe is not None and self.mode(hop).seats is None
         return self.replicates if alone else ()
 
     def keep(self, hop: Hop, states: list[State], part: Numbers = ()) -> None:
@@ -165,7 +165,7 @@ class Trainer:
         """
         if isinstance(error, TrainingError):
             return TrainingError(f"hop {hop.label}: {error}")
-        if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error):
+        if is_short(error):
             return OutOfMemoryError(f"hop {hop.label}: out of memory on {self.device}")
         recipe = hop.pupil.recipe
         users = ":" in self.setting.family or hop.pupil.origin or (recipe and ":" in recipe.loss)
@@ -205,9 +205,6 @@ class Trainer:
             net.load_state_dict(replicate(saved[0], i))
             nets.append(net.eval())
         return nets
-
-    def _mode(self, hop: Hop) -> Mode:
-        return Mode.of(self.modes[hop.pupil.width])
 
     def _start(self, hop: Hop, recipe: Recipe, part: Numbers = ()) -> list[State]:
         """Fresh pupils, or as their last saved rung left them."""
