@@ -13,12 +13,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tasearch.chain import Hop
+from tasearch.models import Models
+from tasearch.numerics import cpu_threads
 from tasearch.train import Trainer
 from tasearch.train.graphs import Graphs, Steps
 from tasearch.train.lesson import Epoch, Lesson
 from tasearch.train.loop import train
+from tasearch.train.losses import LOSSES
 from tasearch.train.state import State, pack
 from tests.conftest import tiny
 from tests.test_fuse import close
@@ -86,6 +90,75 @@ def test_they_end_where_the_loop_does(
     for ours, theirs in zip(found, expected, strict=True):
         assert close(ours, theirs, 2e-3)
     assert not said
+
+
+class Asked(TorchDispatchMode):
+    """Notes what a host can only do after waiting for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        name = func.overloadpacket.__name__
+        masks = args[1] if name.startswith("index") and isinstance(args[1], list) else []
+        if name in ASKING or any(t is not None and t.dtype == torch.bool for t in masks):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+ASKING = {"_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "unique"}
+
+
+def asked_by_steps(own: Trainer, hop: Hop, seats: int | None) -> list[str]:
+    """What two steps of an epoch ask the device for, by torch's own operations."""
+    states, lessons = begun(own, hop)
+    count, fused = seats or 1, seats is not None
+    states, lessons = states[:count], lessons[:count]
+    lesson = Epoch([state.recipe for state in states], lessons, 0, fused=fused, recorded=True)
+    steps = Steps(states, lessons[0], lesson, fused=fused)
+    with cpu_threads(2):
+        steps.epoch(states, lesson, 0)
+        steps._prepare(states[0].recipe, lesson, 1)
+        with Asked() as asked:
+            steps._make(2)
+    return asked.found
+
+
+@pytest.mark.parametrize("seats", [None, 3], ids=["in turn", "abreast"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_asks_the_device_for_nothing(tmp_path: Path, kind: str, seats: int | None) -> None:
+    study = image_study(tmp_path, "crop4+flip", search={"replicates": 3}, **KINDS[kind])
+    own = trainer(tmp_path / "store", study)
+    *before, student = hops(study, 8, 6, 4)
+    train_all(own, before)
+    assert not asked_by_steps(own, student, seats)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_no_loss_asks_the_device_for_anything(tmp_path: Path, loss: str) -> None:
+    study = image_study(tmp_path, "none", search={"replicates": 3}, student={"loss": loss})
+    own = trainer(tmp_path / "store", study)
+    *before, student = hops(study, 4)
+    train_all(own, before)
+    assert not asked_by_steps(own, student, 3)
+
+
+def test_what_asks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = tiny(model={"family": "cnn"})
+    own = trainer(tmp_path, study)
+    (teacher,) = hops(study, 4)[:1]
+    build = Models.build
+
+    def asking(*args: Any) -> torch.nn.Module:
+        net = build(*args)
+        net.register_forward_hook(lambda net, x, y: y * float(y.isfinite().all()) + y[y > 9].sum())
+        return net
+
+    monkeypatch.setattr(Models, "build", asking)
+    assert {*asked_by_steps(own, teacher, None)} == {"_local_scalar_dense", "index", "index_put"}
 
 
 @pytest.mark.parametrize("training", [{}, {"optimizer": "sgd", "ema": 0.9}], ids=["adamw", "sgd"])

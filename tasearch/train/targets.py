@@ -13,7 +13,8 @@ from tasearch.store import HopRecord, Store
 from tasearch.train.layout import evaluation_batch
 from tasearch.train.views import Views
 
-IN_MEMORY = 256 * 2**20  # bytes of targets that a trainer holds at once
+IN_MEMORY = 256 * 2**20  # bytes of targets that a trainer holds at once, on CPU
+SHARE = 8  # on a GPU: its memory is divided by this
 
 
 class Targets:
@@ -31,6 +32,7 @@ class Targets:
     def __init__(self, views: Sequence[Views], store: Store, limit: float) -> None:
         self._views, self._store, self._limit = views, store, limit
         self._held: OrderedDict[str, list[Tensor]] = OrderedDict()
+        self._room = _room(views[0].device)
 
     def of(
         self,
@@ -62,7 +64,7 @@ class Targets:
                 self._store.save("targets", name, parts, record())
                 self._store.trim("targets", self._limit)
         self._held[name] = logits
-        while sum(map(_bytes, self._held.values())) > IN_MEMORY and len(self._held) > 1:
+        while sum(map(_bytes, self._held.values())) > self._room and len(self._held) > 1:
             self._held.popitem(last=False)
         return logits
 
@@ -80,6 +82,13 @@ class Targets:
         if not all(bool(part.isfinite().all()) for part in logits):
             raise TrainingError("the logits of an ancestor do not fit 16 bits")
         return logits
+
+
+def _room(device: torch.device) -> int:
+    """Bytes of targets to hold at once."""
+    if device.type != "cuda":
+        return IN_MEMORY
+    return torch.cuda.get_device_properties(device).total_memory // SHARE
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
