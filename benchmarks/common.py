@@ -118,6 +118,7 @@ def provenance(args: argparse.Namespace) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_default_threads": torch.get_num_threads(),
+        **_gpu(),
         "arguments": {n: str(v).replace(f"{ROOT}/", "") for n, v in vars(args).items()},
     }
 
@@ -131,6 +132,21 @@ def single_threaded(processes: int) -> ProcessPoolExecutor:
 def machine() -> str:
     """Cores and processor in words."""
     return f"{len(os.sched_getaffinity(0))} cores of {_cpu()}, {platform.system()}, no GPU used"
+
+
+def _gpu() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {}
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        driver = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        driver = "unknown"
+    return {
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "driver": driver.split("\n")[0],
+        "cuda": torch.version.cuda,
+    }
 
 
 def _cpu() -> str:

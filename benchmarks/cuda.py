@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -342,14 +341,6 @@ PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
 }
 
 
-def driver_version() -> str:
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", choices=[*PARTS, *STUDIES])
@@ -363,6 +354,8 @@ def main() -> None:
     parser.add_argument("--runs", default="runs", help="where studies' runs are")
     parser.add_argument("--out", type=Path, default=common.RESULTS / "cuda.json")
     args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device; --device cpu tries the benchmark itself")
     device = torch.device(args.device)
     known = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {"parts": {}}
     with tempfile.TemporaryDirectory() as folder:
@@ -375,12 +368,7 @@ def main() -> None:
             what = common.write_images(args.data, sizes[0], file, sizes[1])
         bench = Bench(device=device, images=file, epochs=args.epochs, args=args)
         work = PARTS.get(args.part, lambda bench: published(bench, args.part))
-        provenance = common.provenance(args) | {
-            "images": what,
-            "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "none",
-            "driver": driver_version() if device.type == "cuda" else "",
-            "cuda": torch.version.cuda,
-        }
+        provenance = common.provenance(args) | {"images": what}
         known["question"] = (__doc__ or "").splitlines()[0]
         known["parts"][args.part] = {"provenance": provenance, "found": work(bench)}
     common.write_json(args.out, known)
