@@ -95,7 +95,8 @@ def run(
     workers: Annotated[
         str,
         typer.Option(
-            metavar="auto|N", help="Processes that train; auto: one a GPU, or one a core."
+            metavar="auto|N",
+            help="Processes that train, search.lookahead at most; auto: one a GPU, or one a core.",
         ),
     ] = "auto",
 ) -> None:

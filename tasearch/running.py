@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tasearch.errors import StudyError
 from tasearch.processes import early_processes
 from tasearch.rundir import RunDir
 from tasearch.space import SEARCHED, Space
@@ -19,6 +21,8 @@ from tasearch.study import Study
 
 if TYPE_CHECKING:
     from tasearch.search.prepare import Prepared
+
+STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
 
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
@@ -45,9 +49,12 @@ def run_shown(
 
     Returns:
         Whether it came to its end, and the run's folder.
+
+    Raises:
+        TasearchError: whatever is wrong with the study, its data, its models or its run.
     """
     RunDir(runs_dir / study.name).check_free()
-    with Stop() as stop:
+    with Stop() as stop, _no_exit():
         most = study.search.lookahead
         processes = early_processes(workers, device, study.training.threads, most)
         words = f"preparing {study.name}: data, models, latencies"
@@ -89,9 +96,20 @@ def _lasting() -> Iterator[None]:
         gc.freeze()
 
 
+@contextlib.contextmanager
+def _no_exit() -> Iterator[None]:
+    """A user's code does not end this in silence."""
+    try:
+        yield
+    except SystemExit as error:
+        raise StudyError(
+            f"code that the study file names called sys.exit({error.code!r})"
+        ) from error
+
+
 class Stop:
-    """Ctrl-C (or SIGTERM) asks for an end after this epoch; a second one ends at once, and so does
-    the first while nothing is trained yet."""
+    """Ctrl-C (or SIGTERM, or a terminal that closes) asks for an end after this epoch; a second one
+    ends at once, and so does the first while nothing is trained yet."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -100,8 +118,9 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
+        for number in STOPPING:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -169,7 +169,7 @@ def start(study_file: Path, finished: tasearch.Run, **options: Any) -> subproces
     return subprocess.Popen([*command, "--latency-from", str(finished.path)], **options)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(
     finished: tasearch.Run, study_file: Path, number: signal.Signals
 ) -> None:
@@ -192,6 +192,14 @@ def test_an_interrupt_while_preparing_ends_at_once(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(render(study))
     text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=cli.INTERRUPTED)
     assert text == "stopped while preparing\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_users_exit_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("import sys\ndef data():\n    sys.exit(0)\n")
+    (tmp_path / "s.toml").write_text(render(tiny(data={"source": "own:data"})))
+    text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=2)
+    assert text.endswith("error: code that the study file names called sys.exit(0)\n")
     assert not (tmp_path / "runs").exists()
 
 

@@ -20,6 +20,7 @@ from tasearch.report.figures import curves_figure, figures
 from tasearch.report.info import AuditCount, Curve, audit_count, report_info
 from tasearch.report.page import render_page
 from tasearch.report.status import duration, status_lines
+from tasearch.search.events import HopDone
 from tasearch.skyline import Audit
 from tests.conftest import proposed, tiny
 
@@ -187,6 +188,17 @@ def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
     assert lines["hops"] == f"{hops} trained, {finished.costs.uses - hops} times reused"
     assert lines["teacher"].startswith("accuracy ")
     assert lines["time"].endswith("finished: 10 trials are done")
+
+
+def test_status_counts_hops_of_trials_that_go_on(tmp_path: Path) -> None:
+    events = tasearch.steps(tiny(), runs_dir=tmp_path)
+    ended = 0
+    while ended < 2:
+        ended += isinstance(next(events), HopDone)
+    events.close()
+    lines = dict(status_lines(tasearch.Run.open(tmp_path / "tiny")))
+    assert lines["trials"].startswith("0 of 10: 8 interrupted")
+    assert lines["hops"] == "2 trained, 0 times reused"
 
 
 @pytest.mark.parametrize(

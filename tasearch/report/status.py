@@ -26,6 +26,8 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     if free:
         students = "is a student" if free == 1 else "are students"
         words += f"; besides, {free} of their assistants {students}, for free"
+    used = {use.key for trial in trials if trial.state in OVER for use in trial.hops}
+    ahead = {e["hop"] for e in events if e["event"] == "end"} - used  # of trials not over yet
     teacher = teacher_accuracy(run)
     left = _left(seconds, over, target, run)
     if events and events[-1]["event"] == "finished":
@@ -37,7 +39,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("trials", f"{over} of {min(target, run.snapshot.space)}: {words or 'none yet'}"),
         ("space", f"{run.snapshot.space:,} chains within the budget"),
         ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
-        ("hops", f"{costs.hops} trained, {costs.uses - costs.hops} times reused"),
+        ("hops", f"{costs.hops + len(ahead)} trained, {costs.uses - costs.hops} times reused"),
         ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
         ("pruning", f"spared {spared:.1%}; of those to stop, {audit.words}"),
         ("time", f"{duration(seconds)} of training, {left}"),
