@@ -22,8 +22,8 @@ from tasearch.chain import LABELS_ONLY, canonical_json
 from tasearch.data import Dataset, Part, load_data, load_test
 from tasearch.errors import ExportError, ModelError, RunError, StoreError
 from tasearch.front import Candidate
-from tasearch.measure import onnx_session, to_onnx
 from tasearch.models import Models, Standardized
+from tasearch.onnx_export import onnx_session, to_onnx
 from tasearch.record import TrialRecord, training_flops
 from tasearch.search.results import Run
 from tasearch.space import SEARCHED

@@ -76,6 +76,8 @@ def proposed(run: tasearch.Run) -> list[TrialRecord]:
 
 
 def contents(run: tasearch.Run) -> dict[str, bytes]:
-    """Every file of a run's store, by its path within the run."""
-    files = [p for kind in ("hops", "partial", "targets") for p in (run.path / kind).glob("*")]
+    """Every file of a run's store, by its path within the run; none of a write that a kill cut off,
+    which the next start removes."""
+    kinds = ("hops", "partial", "targets")
+    files = [p for kind in kinds for p in (run.path / kind).glob("[!.]*")]
     return {str(p.relative_to(run.path)): p.read_bytes() for p in files}

@@ -19,7 +19,7 @@ FLOORS = [
     ["record", "study"],
     ["studyfile", "plugins", "numerics", "processes", "cuda"],
     ["data"],
-    ["models", "store"],
+    ["models", "store", "onnx_export"],
     ["rundir", "measure"],
     ["train"],
     ["search"],

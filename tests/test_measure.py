@@ -10,15 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.errors import ModelError
-from tasearch.measure import (
-    cuda_latency,
-    forward_flops,
-    measure,
-    onnx_session,
-    timed_models,
-    to_onnx,
-)
+from tasearch.measure import cuda_latency, forward_flops, measure
 from tasearch.models import FAMILIES, Standardized
+from tasearch.onnx_export import onnx_session, timed_models, to_onnx
 from tasearch.sections import LatencySection
 from tests.conftest import IMAGES_ONLY, LADDERS
 

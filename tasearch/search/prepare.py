@@ -17,8 +17,9 @@ from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
 from tasearch.front import Budget, Measurement
-from tasearch.measure import describe, measure, parameters, timed_models, weight_bytes
+from tasearch.measure import describe, measure, parameters, weight_bytes
 from tasearch.models import Models, Standardized
+from tasearch.onnx_export import timed_models
 from tasearch.processes import Process
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
