@@ -31,7 +31,7 @@ from tasearch.errors import RunError
 from tasearch.front import Candidate, Front, Measurement, hypervolume
 from tasearch.record import training_flops
 from tasearch.rundir import RunDir, Snapshot
-from tasearch.search.prepare import make_space
+from tasearch.search.sizing import make_space
 from tasearch.space import Space
 from tasearch.study import Study
 

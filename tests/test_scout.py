@@ -20,8 +20,8 @@ from tasearch.rundir import Snapshot
 from tasearch.search import catalogue
 from tasearch.search.features import Features
 from tasearch.search.limits import Limits
-from tasearch.search.prepare import make_space
 from tasearch.search.scout import Scout
+from tasearch.search.sizing import make_space
 from tasearch.search.stairs import Stairs
 from tasearch.search.trials import Trials
 from tasearch.space import Space

@@ -21,7 +21,7 @@ from tasearch import shipping
 from tasearch.chain import Pupil
 from tasearch.data import load_data, load_test
 from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError
-from tasearch.search.prepare import make_space
+from tasearch.search.sizing import make_space
 from tasearch.search.trials import chain_of
 from tasearch.shipping import FILES, pinned
 from tasearch.studyfile import load_study
@@ -245,7 +245,7 @@ def test_a_shipped_chain_is_trained_in_the_ways_that_the_run_found(
     found = tasearch.export(run, tmp_path / "out")
     pinned = load_study(tmp_path / "out" / "chain.toml")
     assert {*pinned.training.modes} == {*map(str, found.chain)}
-    monkeypatch.setattr("tasearch.search.prepare.study_modes", lambda *a, **k: {})
+    monkeypatch.setattr("tasearch.search.sizing.study_modes", lambda *a, **k: {})
     again = tasearch.run(tmp_path / "out" / "chain.toml", runs_dir=tmp_path / "again")
     key = run.trials[found.trial].hops[-1].key
     assert again.trials[0].hops[-1].key == key

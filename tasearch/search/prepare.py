@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from tasearch import plugins
-from tasearch.chain import Pupil, Recipe
+from tasearch.chain import Recipe
 from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
-from tasearch.front import Budget, Measurement
-from tasearch.measure import describe, measure, parameters, weight_bytes
-from tasearch.models import Models, Standardized
-from tasearch.onnx_export import timed_models
+from tasearch.models import Models
 from tasearch.processes import Process
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
 from tasearch.search.scout import Scout
+from tasearch.search.sizing import find_measurements, find_modes, make_space, setup_of
 from tasearch.space import Space
 from tasearch.study import Study
 from tasearch.train.engine import worker_devices
 from tasearch.train.losses import LOSSES, Loss, check_loss
 from tasearch.train.pool import Pool
-from tasearch.train.precision import study_modes
 from tasearch.train.trainer import TRAINER_VERSION
 from tasearch.train.views import check_views
 
@@ -151,8 +147,8 @@ def _fresh(
 ) -> Snapshot:
     """The snapshot of a run that is to be made; its space is not known yet."""
     models.check(study.widths)
-    modes = _modes(study, models, data, device, runs_dir, latency_from, pool)
-    measured, words = _measured(study, models, data, device, runs_dir, latency_from, modes)
+    modes = find_modes(study, models, data, device, runs_dir, latency_from, pool)
+    measured, words = find_measurements(study, models, data, device, runs_dir, latency_from, modes)
     return Snapshot(
         study=study,
         inputs=inputs,
@@ -160,7 +156,7 @@ def _fresh(
         validation=len(data.validation),
         space=0,
         measured=measured,
-        setup=_setup(study, data),
+        setup=setup_of(study, data),
         modes=modes(),
         device=words,
     )
@@ -210,41 +206,6 @@ def _inputs(
     }
 
 
-def _modes(
-    study: Study,
-    models: Models,
-    data: Dataset,
-    device: torch.device,
-    runs_dir: str | Path,
-    latency_from: str | Path | None,
-    pool: Pool | None,
-) -> Callable[[], dict[int, str]]:
-    """Waits for the modes of all widths; a loaded teacher is not trained.
-
-    A run that lends its latencies lends what its probes found as well, so that both train alike.
-    """
-    training = study.training
-    trained = study.widths if study.teacher_recipe() else study.widths[1:]
-    if latency_from is not None:
-        lent = RunDir.open(latency_from, runs_dir).read()
-        given, theirs = lent.modes, lent.study
-        alike = theirs.training == training
-        alike = alike and theirs.search.replicates == study.search.replicates
-        if alike and {*trained} <= {*given}:
-            return lambda: {width: given[width] for width in trained}
-    pinned = {int(width): mode for width, mode in training.modes.items()}
-    open_ = [width for width in trained if width not in pinned]
-    if pool is not None:
-        pool.ask_modes(study, data, open_)
-    return cache(lambda: pinned | (pool.modes() if pool else study_modes(models, open_, device)))
-
-
-def _setup(study: Study, data: Dataset) -> dict[str, Any]:
-    """What measurements depend on besides the models."""
-    shape = {"in_shape": list(data.in_shape), "num_classes": data.num_classes}
-    return shape | study.latency.model_dump()
-
-
 def choose_device(name: str) -> torch.device:
     """The device of a name; auto is CUDA where there is one."""
     if name not in ("auto", "cpu", "cuda"):
@@ -253,101 +214,3 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise RunError("--device cuda: torch finds no CUDA device; use --device cpu")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
-
-
-def make_space(study: Study, teacher: Pupil, measured: Mapping[int, Measurement]) -> Space:
-    """The chains whose student is within the budget.
-
-    Raises:
-        StudyError: where there is none.
-    """
-    budget = study.limits()
-    students = tuple(w for w in study.student.widths if budget.admits(measured[w]))
-    if not students:
-        _refuse(budget, [measured[w] for w in study.student.widths])
-    widths = study.assistants.widths if study.assistants.max else ()
-    space = Space(
-        teacher=teacher,
-        assistant_widths=widths,
-        student_widths=students,
-        min_assistants=study.assistants.min,
-        max_assistants=min(study.assistants.max, len(widths)),
-        assistant_recipes=study.recipes("assistants"),
-        student_recipes=study.recipes("student"),
-    )
-    if not space.size:
-        raise StudyError(
-            f"assistants.min: no student has {study.assistants.min} assistants wider than itself"
-        )
-    return space
-
-
-def _measured(
-    study: Study,
-    models: Models,
-    data: Dataset,
-    device: torch.device,
-    runs_dir: str | Path,
-    latency_from: str | Path | None,
-    modes: Callable[[], object],
-) -> tuple[dict[int, Measurement], str]:
-    """Every width's measurement, the teacher's first, and the device in words.
-
-    Models are exported while modes are found, but nothing is timed before these are there.
-    """
-    mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
-    nets = {w: Standardized(models.build(w), mean, std) for w in study.widths}
-    sizes = {w: parameters(net) for w, net in nets.items()}
-    if latency_from is None:
-        _admit_some(study, nets)
-        section, exported = study.latency, None
-        if section.backend == "onnx":
-            exported = timed_models(nets, data.in_shape, section.batch)
-        modes()
-        measured = measure(
-            nets, in_shape=data.in_shape, section=section, device=device, models=exported
-        )
-        return measured, describe(study.latency, device)
-    source = RunDir.open(latency_from, runs_dir)
-    given, setup, words = source.measurements()
-    if setup != _setup(study, data):
-        raise RunError(
-            f"--latency-from {source.path}: was measured with {setup}, "
-            f"this study needs {_setup(study, data)}"
-        )
-    for width, params in sizes.items():
-        if width not in given or given[width].params != params:
-            found = f"{given[width].params:,} params" if width in given else "no measurement"
-            raise RunError(
-                f"--latency-from {source.path}: should measure width {width} with "
-                f"{params:,} params, has {found}"
-            )
-    return {width: given[width] for width in sizes}, words
-
-
-def _admit_some(study: Study, nets: Mapping[int, Standardized]) -> None:
-    """Refuse a budget that no student fits by its size, before the time for timing is spent."""
-    limits = study.limits()
-    budget = Budget(max_params=limits.max_params, max_bytes=limits.max_bytes)
-    sizes = [
-        Measurement(
-            width=width,
-            params=parameters(nets[width]),
-            bytes=weight_bytes(nets[width]),
-            flops=0,
-            latency_ms=0.0,
-            latency_p95_ms=0.0,
-        )
-        for width in study.student.widths
-    ]
-    if not any(budget.admits(size) for size in sizes):
-        _refuse(budget, sizes)
-
-
-def _refuse(budget: Budget, students: list[Measurement]) -> None:
-    near = min(students, key=lambda m: (budget.excess(m), m.params))
-    took = f" and takes {near.latency_ms:.4g} ms" if near.latency_ms else ""
-    raise StudyError(
-        f"budget: no student fits {budget}; the nearest, width {near.width}, "
-        f"has {near.params:,} params in {near.bytes:,} bytes{took}"
-    )

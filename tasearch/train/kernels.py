@@ -2,7 +2,8 @@
 
 Torch's operators make a dozen passes over the activations of one layer, forward and backward;
 these make five. The compiler is numba's: a function is compiled when it is first called, for
-float32 or for bfloat16, and kept on disk.
+float32 or for bfloat16, and kept on disk until this file changes; it does not look at others, so
+all lies in one.
 
 Activations are rows of channels, in the order of images whose channels are last; bfloat16 comes as
 uint16, and is rounded to nearest, ties to even. Tensors are told by their addresses, for making
