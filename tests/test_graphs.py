@@ -1,11 +1,11 @@
 """Steps in memory that stays where it is, as CUDA graphs need them, against the loop's own.
 
-On CPU they are made one by one; on CUDA they are recorded.
+On CPU they are made one by one, or recorded by an emulation; on CUDA they are recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from tasearch.chain import Hop
 from tasearch.models import Models
 from tasearch.numerics import cpu_threads
 from tasearch.train import Trainer
+from tasearch.train import graphs as recording
 from tasearch.train.graphs import Graphs, Steps
 from tasearch.train.lesson import Epoch, Lesson
 from tasearch.train.loop import train
 from tasearch.train.losses import LOSSES
 from tasearch.train.state import State, pack
 from tests.conftest import tiny
+from tests.emulated import EmulatedGraph
 from tests.test_fuse import close
 from tests.test_train import DEVICES, hops, image_study, train_all, trainer
 
@@ -41,7 +43,8 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def graphs_of(own: Trainer, said: list[str]) -> Graphs:
-    return Graphs(own.device, said.append)
+    emulated = recording.recorded is EmulatedGraph
+    return Graphs(torch.device("cuda") if emulated else own.device, said.append)
 
 
 def begun(own: Trainer, hop: Hop, **recipe: Any) -> tuple[list[State], list[Lesson]]:
@@ -67,9 +70,17 @@ def equal(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
     return all(torch.equal(one[name], other[name]) for one, other in pairs for name in one)
 
 
-@pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=["cpu", "emulated", DEVICES[1]])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """On CPU steps are made one by one, or recorded by an emulation, which sees torch's own
+    operations; on CUDA they are recorded."""
+    if request.param != "emulated":
+        yield str(request.param)
+        return
+    monkeypatch.setattr("tasearch.train.graphs.recorded", EmulatedGraph)
+    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: EmulatedGraph.capturing)
+    with cpu_threads(2):
+        yield "cpu"
 
 
 @pytest.mark.parametrize("seats", [None, 3], ids=["in turn", "abreast"])

@@ -180,18 +180,19 @@ class Steps:
             Exception: whatever torch, or a user's code, raises where that cannot be.
         """
         self.group = Group(states, fused=self._fused, body=self._body)
-        self._prepare(states[0].recipe, lesson, 0)
-        with torch.random.fork_rng(devices=[self._step.device]):
+        device = self._step.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             for count in sorted({min(TOGETHER, lesson.steps), 1}, reverse=True):
+                self._prepare(states[0].recipe, lesson, 0)
                 again: Callable[[], None] = partial(self._again, count)
                 self._graphs[count] = recorded(again, self.pool or pool)
         self.group = None
 
     def _again(self, count: int) -> None:
-        """So many steps from the first one, which stands at 0 again where they are not recorded."""
-        if not torch.cuda.is_current_stream_capturing():
-            self._step.zero_()
+        """So many steps, and back to where they began if they are not recorded."""
         self._make(count)
+        if not torch.cuda.is_current_stream_capturing():
+            self._step -= count
 
     def _prepare(self, recipe: Recipe, lesson: Epoch, epoch: int) -> None:
         """Put an epoch into the tensors that steps read."""
