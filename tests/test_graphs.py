@@ -5,7 +5,7 @@ On CPU they are made one by one, or recorded by an emulation; on CUDA they are r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,9 @@ def trained(
     learning: tuple[Sequence[State], Sequence[Lesson]], seats: int | None, graphs: Graphs | None
 ) -> list[dict[str, Tensor]]:
     states, lessons = learning
-    for _ in train(states, lessons, seats=seats, graphs=graphs):
-        pass
+    with cpu_threads(1):
+        for _ in train(states, lessons, seats=seats, graphs=graphs):
+            pass
     return [pack(state) for state in states]
 
 
@@ -70,17 +71,21 @@ def equal(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
     return all(torch.equal(one[name], other[name]) for one, other in pairs for name in one)
 
 
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train by torch's own operations, as on CUDA."""
+    monkeypatch.setattr("tasearch.train.norms._fits", lambda *args, **options: False)
+
+
 @pytest.fixture(params=["cpu", "emulated", DEVICES[1]])
-def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """On CPU steps are made one by one, or recorded by an emulation, which sees torch's own
     operations; on CUDA they are recorded."""
     if request.param != "emulated":
-        yield str(request.param)
-        return
+        return str(request.param)
     monkeypatch.setattr("tasearch.train.graphs.recorded", EmulatedGraph)
     monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: EmulatedGraph.capturing)
-    with cpu_threads(2):
-        yield "cpu"
+    without_kernels(monkeypatch)
+    return "cpu"
 
 
 @pytest.mark.parametrize("seats", [None, 3], ids=["in turn", "abreast"])
@@ -124,13 +129,13 @@ ASKING = {"_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzer
 
 
 def asked_by_steps(own: Trainer, hop: Hop, seats: int | None) -> list[str]:
-    """What two steps of an epoch ask the device for, by torch's own operations."""
+    """What two steps of an epoch ask the device for."""
     states, lessons = begun(own, hop)
     count, fused = seats or 1, seats is not None
     states, lessons = states[:count], lessons[:count]
     lesson = Epoch([state.recipe for state in states], lessons, 0, fused=fused, recorded=True)
     steps = Steps(states, lessons[0], lesson, fused=fused)
-    with cpu_threads(2):
+    with cpu_threads(1):
         steps.epoch(states, lesson, 0)
         steps._prepare(states[0].recipe, lesson, 1)
         with Asked() as asked:
@@ -140,7 +145,10 @@ def asked_by_steps(own: Trainer, hop: Hop, seats: int | None) -> list[str]:
 
 @pytest.mark.parametrize("seats", [None, 3], ids=["in turn", "abreast"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_asks_the_device_for_nothing(tmp_path: Path, kind: str, seats: int | None) -> None:
+def test_a_step_asks_the_device_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seats: int | None
+) -> None:
+    without_kernels(monkeypatch)
     study = image_study(tmp_path, "crop4+flip", search={"replicates": 3}, **KINDS[kind])
     own = trainer(tmp_path / "store", study)
     *before, student = hops(study, 8, 6, 4)
@@ -197,8 +205,8 @@ def test_other_teachers_recipes_and_pupils_take_the_same_seats(
         assert equal(again, trained(begun(own, hop, **recipe), seats, graphs_of(own, said)))
     assert len(shared._kinds) == 2  # of two losses
     half = begun(own, narrow[-1], **other)
-    for _ in train(*half, seats=seats, graphs=shared):
-        break
+    with cpu_threads(1):
+        next(train(*half, seats=seats, graphs=shared))
     shared.hand_back()
     trained(begun(own, wide[-1], temperature=2.0), seats, shared)
     assert equal(
