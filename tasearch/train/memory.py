@@ -49,7 +49,8 @@ class Memory:
         if mode.seats is None:
             return False
         least = mode.seats if mode.open else 1
-        tried = self._most.get(width) or rounded_up(pupils, mode.seats)
+        tried = rounded_up(pupils, mode.seats)
+        tried = min(tried, self._most.get(width, tried))
         fewer = rounded_up(rounded_up(tried, 2) // 2, least)
         if fewer >= tried:
             return False
