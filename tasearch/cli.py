@@ -171,7 +171,7 @@ def best(
     spread = ""
     if accuracies:
         spread = f", standard deviation {stdev(accuracies):.2%} over {len(accuracies)} replicates"
-    out.print(f"  accuracy  {found.accuracy:.2%} of the validation part{spread}")
+    out.print(f"  accuracy  {found.accuracy:.2%} of the validation part{spread}", soft_wrap=True)
     out.print(f"  size      {found.params:,} params, {found.bytes:,} bytes")
     out.print(f"  latency   {found.latency_ms:.4g} ms ({opened.snapshot.device})", soft_wrap=True)
     out.print(f"  recipe    {recipe_text(found.recipe)}", soft_wrap=True)

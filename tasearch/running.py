@@ -22,8 +22,6 @@ from tasearch.study import Study
 if TYPE_CHECKING:
     from tasearch.search.prepare import Prepared
 
-STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
-
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
 
@@ -118,9 +116,11 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
-        for number in STOPPING:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-                self._before[number] = signal.signal(number, self._ask)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if os.name == "posix" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # by nohup
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
+            self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *error: object) -> None:
