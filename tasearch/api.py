@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tasearch.rundir import RunDir
 from tasearch.search.driver import search
 from tasearch.search.events import Event
 from tasearch.search.prepare import prepare
@@ -42,6 +43,7 @@ def run(
         TasearchError: see `tasearch.errors`.
     """
     study = study if isinstance(study, Study) else load_study(study)
+    runs_dir = Path(runs_dir).absolute()  # code of the user's may change the current folder
     events = steps(
         study,
         runs_dir=runs_dir,
@@ -53,7 +55,7 @@ def run(
     for event in events:
         if on_event is not None:
             on_event(event)
-    return Run.open(Path(runs_dir) / study.name)
+    return Run(RunDir.open(runs_dir / study.name), trusted=True)
 
 
 def steps(

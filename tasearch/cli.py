@@ -126,11 +126,13 @@ def run(
     if not opened.front.candidates:
         reasons = [trial.reason for trial in opened.trials if trial.reason]
         fail(f"no student was trained to the end; the last reason: {(reasons or ['none'])[-1]}", 1)
+    path = runs_dir / study.name
     shown = shlex.quote(str(path))
     out.print(f"\nResults are in {path}. Next:", soft_wrap=True)
     for command in ("best", "report", "status"):
         out.print(f"  tasearch {command} {shown}", soft_wrap=True)
-    out.print(f"  tasearch export {shown} --out winner", soft_wrap=True)
+    own = ":" in study.model.family + study.data.source
+    out.print(f"  tasearch export {shown} --out winner{' --trust' * own}", soft_wrap=True)
 
 
 @app.command()
@@ -205,6 +207,9 @@ def export(
     max_params: MaxParams = None,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run a family or data source of the user's own.")
+    ] = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Write the best student within a budget, ready to ship.
@@ -220,6 +225,7 @@ def export(
         max_params=max_params,
         max_bytes=max_bytes,
         max_latency_ms=max_latency_ms,
+        trust=trust,
     )
     out.print(f"{chosen.label}, accuracy {chosen.accuracy:.2%}, is in {out_dir}:", soft_wrap=True)
     for name in FILES:

@@ -51,6 +51,7 @@ def run_shown(
     Raises:
         TasearchError: whatever is wrong with the study, its data, its models or its run.
     """
+    runs_dir = runs_dir.absolute()  # code of the user's may change the current folder
     RunDir(runs_dir / study.name).check_free()
     with Stop() as stop, _no_exit():
         most = study.search.lookahead

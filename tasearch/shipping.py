@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from tasearch import plugins
 from tasearch.chain import LABELS_ONLY, canonical_json
 from tasearch.data import Dataset, Part, load_data, load_test
 from tasearch.errors import ExportError, ModelError, RunError, StoreError
@@ -25,6 +26,7 @@ from tasearch.front import Candidate
 from tasearch.models import Models, Standardized
 from tasearch.onnx_export import onnx_session, to_onnx
 from tasearch.record import TrialRecord, training_flops
+from tasearch.rundir import RunDir
 from tasearch.search.results import Run
 from tasearch.space import SEARCHED
 from tasearch.store import replicate, write_atomic
@@ -57,6 +59,7 @@ def export(
     max_params: int | None = None,
     max_bytes: int | None = None,
     max_latency_ms: float | None = None,
+    trust: bool = False,
 ) -> Candidate:
     """Write the best candidate within a budget to a folder.
 
@@ -67,18 +70,26 @@ def export(
         max_params: see `Front.best`.
         max_bytes: see `Front.best`.
         max_latency_ms: see `Front.best`.
+        trust: Whether code that the run's study names, if it is not tasearch's own, may be run;
+            not asked of a run that `tasearch.run` has returned.
 
     Returns:
         The candidate that was exported.
 
     Raises:
         NothingFits: where no candidate is within the budget.
-        ExportError: where ONNX Runtime and torch do not agree.
+        ExportError: where ONNX Runtime and torch do not agree, or trust is missing.
         RunError: where the run's data or models are not what they were.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     candidate = run.best(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-    folder = Path(out)
+    folder = Path(out).absolute()  # code of the user's may change the current folder
+    run.directory = RunDir(run.path.absolute())
+    if not run.trusted:
+        named = {"data.source": run.snapshot.study.data.source}
+        named["model.family"] = run.snapshot.study.model.family
+        _check_trust(named, run.snapshot.study, trust=trust, what=f"{run.path}: exporting it")
+    plugins.new_run()
     names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
     strangers = sorted(name for name in names - {*FILES} if not name.endswith(".tmp"))
     if folder.exists() and (strangers or not folder.is_dir()):
@@ -103,20 +114,22 @@ def export(
     return candidate
 
 
-def load(folder: str | Path) -> nn.Module:
+def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
     """The exported student: float32 (samples, *in_shape), raw, to logits (samples, classes).
 
     Args:
         folder: what `export` wrote.
+        trust: Whether a family that is not tasearch's own may be imported, that is run.
 
     Returns:
         The module on CPU, in eval mode.
 
     Raises:
-        ExportError: where the folder is no export or its weights do not fit the family.
+        ExportError: where the folder is no export, its weights do not fit the family, or trust is
+            missing.
         StudyError: where the family is the user's own and cannot be imported.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     file = folder / "student.safetensors"
     try:
         with safe_open(file, framework="pt") as stored:
@@ -130,6 +143,9 @@ def load(folder: str | Path) -> nn.Module:
     if not (folder / "chain.toml").is_file():
         raise ExportError(f"{folder / 'chain.toml'}: no such file; it names the student's family")
     study = load_study(folder / "chain.toml")
+    family = {"model.family": study.model.family}
+    _check_trust(family, study, trust=trust, what=f"{folder}: loading it")
+    plugins.new_run()
     scale = {name: state[name] for name in ("mean", "std")}
     net = Models(study=study, in_shape=shape, num_classes=classes, **scale).build(width)
     module = Standardized(net, torch.zeros_like(state["mean"]), torch.ones_like(state["std"]))
@@ -138,6 +154,21 @@ def load(folder: str | Path) -> nn.Module:
     except RuntimeError as error:
         raise ExportError(f"{file}: does not fit the family as it is now: {error}") from None
     return module.eval()
+
+
+def _check_trust(named: dict[str, str], study: Study, *, trust: bool, what: str) -> None:
+    """Refuse to run code that a foreign file names, before anything of it is imported.
+
+    Raises:
+        ExportError: Naming the file.
+    """
+    for path, name in named.items():
+        if ":" in name and not trust:
+            raise ExportError(
+                f"{what} runs code of the user's: {path} = {name!r} is "
+                f"{plugins.place(name, study.root)}; read it, and pass trust=True (--trust) if you "
+                f"trust it"
+            )
 
 
 def pinned(built: Built, folder: Path) -> Study:
@@ -285,6 +316,16 @@ def _accuracy(built: Built) -> str:
     return f"{accuracies[0]:.2%} (mean of {len(accuracies)} replicates: {mean})"
 
 
+def _load_line(built: Built) -> str:
+    """The line of the card that loads the model."""
+    study = built.run.snapshot.study
+    if ":" not in study.model.family:
+        return 'tasearch.load(".")'
+    file = Path(plugins.place(study.model.family, study.root)).name
+    words = f"runs {file} ({study.model.family}), which is not in here"
+    return f'tasearch.load(".", trust=True)  # {words}'
+
+
 def _title(built: Built) -> str:
     return (
         f"Trains {built.candidate.label} again: trial {built.candidate.trial} of the "
@@ -319,4 +360,5 @@ def _card(built: Built, metrics: dict[str, Any]) -> str:
         shape=", ".join(map(str, data.in_shape)),
         classes=data.num_classes,
         difference=f"{difference or 0.0:.1e}",
+        load=_load_line(built),
     )

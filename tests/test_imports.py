@@ -14,9 +14,9 @@ import tasearch
 PACKAGE = Path(tasearch.__file__).parent
 FLOORS = [
     ["errors"],
-    ["chain", "mode"],
+    ["chain", "mode", "syntax"],
     ["space", "front", "skyline", "sections"],
-    ["record", "study"],
+    ["record", "study", "usercode"],
     ["studyfile", "plugins", "numerics", "processes", "cuda"],
     ["data"],
     ["models", "store", "onnx_export"],

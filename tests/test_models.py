@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from tasearch import plugins
 from tasearch.errors import ModelError
 from tasearch.models import FAMILIES, Models
 from tasearch.studyfile import parse_study
@@ -93,6 +94,7 @@ UNFIT = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    plugins.new_run()
     (tmp_path / "users.py").write_text(USERS)
     return tmp_path
 
@@ -128,6 +130,10 @@ def test_a_model_that_fails_on_the_data_is_named(root: Path) -> None:
 def test_an_edited_family_is_another_family(root: Path) -> None:
     before = models(root, model={"family": "users:good"}).family
     (root / "users.py").write_text(USERS + "# edited\n")
+    plugins.new_run()
+    assert models(root, model={"family": "users:good"}).family == before
+    (root / "users.py").write_text(USERS + "EDITED = 1\n")
+    plugins.new_run()
     assert models(root, model={"family": "users:good"}).family != before
 
 
@@ -150,6 +156,7 @@ def test_a_helper_of_a_family_counts_too_and_may_be_imported_late(tmp_path: Path
     (tmp_path / "helper.py").write_text(
         "from torch import nn\ndef last(w, c): return nn.Linear(w, c, bias=False)\n"
     )
+    plugins.new_run()
     again = models(tmp_path, model={"family": "family:build"})
     assert again.family != before
     assert again.build(8)[-1].bias is None  # the edited code is what is built

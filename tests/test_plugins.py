@@ -1,47 +1,253 @@
-"""Which modules are a user's own, and so part of what a function is."""
+"""A user's own code: which of it counts, whoever imported it, and when it is looked at again."""
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tasearch import plugins
+from tasearch import plugins, usercode
+from tasearch.errors import RunError, StudyError
+from tasearch.syntax import differs, digest_of, imported_by
 
 ROOT = Path(__file__).parent.parent
+PAST = usercode.STARTED - 3600
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A study's folder with a module, what it needs, and an environment with a package."""
-    site = tmp_path / ".venv/lib/site-packages"
-    (site / "packaged").mkdir(parents=True)
-    (site / "packaged/__init__.py").write_text("from packaged import part\nthing = part.thing\n")
-    (site / "packaged/part.py").write_text("def thing(): ...\n")
-    (tmp_path / "beside.py").write_text("def helper(): ...\n")
-    (tmp_path / "mine.py").write_text(
-        "import packaged, tasearch\nfrom packaged import thing\nfrom beside import helper\n"
-        "def build(): ...\n"
-    )
-    monkeypatch.setattr(plugins, "INSTALLED", (site,))
-    monkeypatch.syspath_prepend(site)
+    """A study's folder; what is imported of it goes afterwards."""
+    for name in [*usercode._executed]:  # of other tests
+        sys.modules.pop(name, None)
+        del usercode._executed[name]
+    before, paths = {*sys.modules}, [*sys.path]
+    plugins.new_run()
     yield tmp_path
-    for name in ("mine", "beside", "packaged", "packaged.part"):
-        del sys.modules[name]
-        plugins._imported.pop(name, None)
-    sys.path.remove(str(tmp_path))
+    for name in {*sys.modules} - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).is_relative_to(tmp_path):
+            del sys.modules[name]
+            usercode._executed.pop(name, None)
+    sys.path[:] = paths
 
 
-def test_an_environment_below_a_study_is_none_of_the_users_code(place: Path) -> None:
-    plugins.resolve("mine:build", {}, path="model.family", root=str(place))
-    assert plugins._reachable("mine", place) == {"mine", "beside"}
-    assert {"mine", "beside"} <= plugins._imported.keys()
-    assert not any(name.startswith("packaged") for name in plugins._imported)
+def build(place: Path, name: str = "mine:build") -> object:
+    return plugins.resolve(name, {}, path="model.family", root=str(place))()
+
+
+def identity(place: Path, name: str = "mine:build") -> str:
+    return plugins.identity(name, str(place))
+
+
+def write(file: Path, text: str) -> None:
+    """A file that is older than this process, as code that somebody imported before mostly is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    os.utime(file, (PAST, PAST))
+
+
+def test_an_environment_below_a_study_is_none_of_the_users_code(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = place / ".venv/lib/site-packages"
+    write(site / "packaged/__init__.py", "from packaged import part\nthing = part.thing\n")
+    write(site / "packaged/part.py", "def thing(): ...\n")
+    write(place / "beside.py", "def helper(): ...\n")
+    text = "import packaged, tasearch\nfrom packaged import thing\nfrom beside import helper\n"
+    write(place / "mine.py", text + "def build(): ...\n")
+    monkeypatch.setattr(usercode, "INSTALLED", (site,))
+    monkeypatch.syspath_prepend(site)
+    build(place)
+    assert [*usercode.reachable("mine", place)] == ["beside", "mine"]
+    assert not any(name.startswith("packaged") for name in usercode._executed)
 
 
 def test_neither_is_tasearch_itself() -> None:
     """Where a study lies in a clone, it is below the study's root."""
-    assert plugins._below(__name__, ROOT)
-    assert not plugins._below("tasearch.plugins", ROOT)
+    assert usercode.is_users(__name__, Path(__file__), [ROOT])
+    assert not usercode.is_users("tasearch.plugins", ROOT / "tasearch/plugins.py", [ROOT])
+
+
+SAYS = {  # how a module may come by another one
+    "import": "import other\ndef build(): return other.N",
+    "from": "from other import N\ndef build(): return N",
+    "late": "def build():\n    import other\n    return other.N",
+    "by name": "import importlib\ndef build(): return importlib.import_module('other').N",
+    "package": "import pkg.deep\ndef build(): return pkg.deep.N",
+    "relative": "import pkg.near\ndef build(): return pkg.near.N",
+    "partial": "import functools, held\nbuild = functools.partial(held.number)",
+}
+
+
+@pytest.mark.parametrize("way", SAYS)
+@pytest.mark.parametrize("who", ["tasearch", "the user"])
+def test_every_module_that_is_reached_counts_whoever_imported_it(
+    place: Path, way: str, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("other.py", "pkg/__init__.py", "pkg/deep.py", "pkg/base.py"):
+        write(place / name, "N = 1\n")
+    write(place / "held.py", "import other\ndef number(): return other.N\n")
+    write(place / "pkg/near.py", "from .base import N\n")
+    write(place / "mine.py", SAYS[way] + "\n")
+    if who == "the user":
+        monkeypatch.syspath_prepend(place)
+        importlib.import_module("mine").build()
+    assert build(place) == 1
+    before = identity(place)
+    assert before.startswith("mine:build#")
+    needed = {"package": "pkg/deep.py", "relative": "pkg/base.py"}.get(way, "other.py")
+    (place / needed).write_text("N = 2\n")
+    plugins.new_run()
+    assert build(place) == 2
+    assert identity(place) != before
+    write(place / needed, "N = 1  # as it was\n")
+    plugins.new_run()
+    assert (build(place), identity(place)) == (1, before)
+
+
+EDITS = {
+    "a function": "def build(): return 2",
+    "a default": "def build(n=2): return n",
+    "a constant": "N = 2\ndef build(): return N",
+    "a method": "class A:\n    def f(self): return 2\ndef build(): return A().f()",
+    "a function within": "def build():\n    def f(): return 2\n    return f()",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_module_edited_since_the_user_imported_it_is_imported_anew(
+    place: Path, edit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the file's time does not tell."""
+    write(place / "mine.py", EDITS[edit].replace("2", "1") + "\n")
+    monkeypatch.syspath_prepend(place)
+    assert importlib.import_module("mine").build() == 1
+    if edit == "a default":  # no function's code shows it
+        (place / "mine.py").write_text(EDITS[edit])
+    else:
+        write(place / "mine.py", EDITS[edit])
+    assert build(place) == 2
+
+
+def test_a_module_that_the_user_imported_and_left_alone_is_not_imported_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import functools\n@functools.cache\ndef cached(): return 1\nNAMES = ('a', 'b')\n"
+    write(
+        place / "mine.py", text + "class A:\n    x = property(lambda self: 3)\ndef build(): ...\n"
+    )
+    monkeypatch.syspath_prepend(place)
+    mine = importlib.import_module("mine")
+    mine.build()
+    build(place)
+    assert sys.modules["mine"] is mine
+
+
+def test_within_a_run_code_is_what_it_was_at_its_start(place: Path) -> None:
+    write(place / "mine.py", "def build(): return 1\n")
+    assert build(place) == 1
+    before = identity(place)
+    (place / "mine.py").write_text("def build(): return 2\n")
+    assert (build(place), identity(place)) == (1, before)
+    plugins.new_run()
+    assert build(place) == 2
+
+
+def test_an_edit_within_the_same_second_counts(place: Path) -> None:
+    """Python takes its kept bytecode where a file's size and second are the same."""
+    for n in (1, 2, 3):
+        write(place / "mine.py", f"def build(): return {n}\n")
+        plugins.new_run()
+        assert build(place) == n
+
+
+def test_a_change_in_mid_run_is_refused_in_words(place: Path) -> None:
+    write(place / "mine.py", "import other\ndef build(): ...\n")
+    write(place / "other.py", "N = 1\n")
+    build(place)
+    code = plugins.frozen(["mine:build", "kd"], str(place))
+    code.check()
+    (place / "other.py").write_text("# a comment\nN  =  1\n")
+    code.check()
+    (place / "other.py").write_text("N = 2\n")
+    words = (
+        f"{place}/other.py changed while the run was going: nothing was trained with the new "
+        f"code; put the file back and run the same command again, or give the study another name"
+    )
+    with pytest.raises(RunError) as error:
+        code.check()
+    assert str(error.value) == words
+    (place / "other.py").unlink()
+    with pytest.raises(RunError) as error:
+        code.check()
+    assert str(error.value) == words
+    write(place / "other.py", "N = 1\n")
+    code.check()
+
+
+def test_comments_and_layout_do_not_count() -> None:
+    plain = b"def f(x):\n    return [x, 1, 'a']\n"
+    assert digest_of(plain) == digest_of(b'# why\n\ndef f( x ):\n  return [x,\n  1, "a"]  # it\n')
+    for other in (b"def f(x):\n    return [x, 1.0, 'a']\n", b"def f(y):\n    return [y, 1, 'a']\n"):
+        assert digest_of(other) != digest_of(plain)
+    assert digest_of(b"def f(:") == digest_of(b"def f(:") != digest_of(b"def f(: ")
+    assert digest_of(b"# -*- coding: latin-1 -*-\nx = '\xe4'\n") == digest_of("x = 'ä'".encode())
+
+
+def test_what_import_statements_name() -> None:
+    source = b"import a.b as c, d\nfrom .near import x\nfrom .. import up\n__import__('e')\n"
+    found = imported_by(source, "pkg.sub.mod", is_package=False)
+    assert found == {"a", "a.b", "d", "e", "pkg", "pkg.sub", "pkg.sub.near"} | {
+        "pkg.sub.near.x",
+        "pkg.up",
+    }
+
+
+def test_a_source_that_cannot_be_compiled_is_another_one() -> None:
+    assert differs(usercode, b"def f(:")
+    assert not differs(usercode, Path(usercode.__file__).read_bytes())
+
+
+def refused(place: Path, name: str) -> str:
+    with pytest.raises(StudyError) as error:
+        build(place, name)
+    return str(error.value)
+
+
+def test_whatever_an_import_does_it_is_told(place: Path) -> None:
+    write(place / "leaves.py", "import sys\nsys.exit(0)\n")
+    write(place / "raises.py", "raise BaseException('so')\n")
+    write(place / "random.py", "def build(): ...\n")
+    at = "model.family: "
+    assert refused(place, "leaves:f") == f"{at}'leaves:f': importing it called sys.exit(0)"
+    assert refused(place, "raises:f") == f"{at}'raises:f': importing it raised BaseException: so"
+    assert refused(place, "__main__:f") == (
+        f"{at}'__main__:f': workers cannot import __main__; name a module"
+    )
+    assert refused(place, "random:build").startswith(
+        f"{at}'random:build': importing it raised ImportError: {place}/random.py has the name of "
+        f"an installed module, "
+    )
+
+
+def test_user_code_may_change_the_search_path_and_the_folder(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    (place / "elsewhere").mkdir()
+    write(place / "lib/deep.py", "def build(): return 7\n")
+    write(
+        place / "mine.py",
+        "import os, sys\nos.chdir('elsewhere')\nsys.path.clear()\n"
+        f"sys.path.append({str(place / 'lib')!r})\nfrom deep import build\n",
+    )
+    paths = [*sys.path]
+    try:
+        assert build(place) == 7
+        assert [*usercode.reachable("mine", place)] == ["deep", "mine"]
+    finally:
+        sys.path[:] = paths

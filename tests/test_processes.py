@@ -17,6 +17,7 @@ from tasearch.processes import Process, early_processes
 from tasearch.running import run_shown
 from tasearch.search.prepare import prepare
 from tasearch.train.pool import Pool
+from tasearch.usercode import UserCode
 from tests.conftest import tiny
 from tests.test_engine import children
 
@@ -81,8 +82,8 @@ def test_a_pool_takes_those_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, ended = started[:2], started[2]
     assert ended.obituary() == "was killed by signal 9"
     assert len(children()) == len(taken)
-    study = tiny()
-    pool.set_up(study, load_data(study), Path("run"), {}, lambda hop: ())  # the others begin
+    study, code = tiny(), UserCode(digests={})
+    pool.set_up(study, load_data(study), Path("run"), {}, lambda hop: (), code)  # the others begin
     assert pool.free == len(children()) == 4
     pool.close()
     assert not children()

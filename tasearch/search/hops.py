@@ -56,6 +56,7 @@ class Hops:
         chance: accuracy of guessing.
         log: told of each start and end.
         warnings: from the archive, not yet told.
+        check: Called before a training begins; raises where the user's code is not what it was.
 
     Attributes:
         failed: hop to reason: not tried again.
@@ -70,10 +71,11 @@ class Hops:
         chance: float,
         log: Callable[..., None],
         warnings: list[str],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._archive, self._make_engine, self._log = archive, make_engine, log
         self._teacher, self._chance = teacher, chance
-        self._warnings = warnings
+        self._warnings, self._check = warnings, check
         self._warned: set[str] = set()
         self._engine: Engine | None = None
         self._keys: dict[Hop, str] = {}
@@ -150,6 +152,7 @@ class Hops:
 
     def begin(self, tasks: Mapping[Hop, Bars]) -> None:
         """Have the hops of a group trained, with their bars; something is free."""
+        self._check()
         found = [Task(key=self.key(hop), hop=hop, bars=bars) for hop, bars in tasks.items()]
         self._training |= {task.key: task.hop for task in found}
         self._made_engine().submit(found)
@@ -252,7 +255,8 @@ def trained_hops(prepared: Prepared) -> Hops:
         if devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1):
             return Here(trainer)
         pool = prepared.pool or Pool(devices, threads)
-        pool.set_up(study, prepared.data, prepared.run.path, snapshot.modes, trainer.apart)
+        path, code = prepared.run.path, prepared.code
+        pool.set_up(study, prepared.data, path, snapshot.modes, trainer.apart, code)
         return pool
 
     return Hops(
@@ -262,4 +266,5 @@ def trained_hops(prepared: Prepared) -> Hops:
         chance=1 / prepared.data.num_classes,
         log=prepared.run.log,
         warnings=warnings,
+        check=prepared.code.check,
     )

@@ -28,6 +28,7 @@ from tasearch.train.losses import LOSSES, Loss, check_loss
 from tasearch.train.pool import Pool
 from tasearch.train.trainer import TRAINER_VERSION
 from tasearch.train.views import check_views
+from tasearch.usercode import UserCode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class Prepared:
         device: to train on.
         workers: the device of each that trains.
         pool: these workers, where they have helped to prepare.
+        code: the user's own source, as it was imported.
     """
 
     run: RunDir
@@ -53,6 +55,7 @@ class Prepared:
     device: torch.device
     workers: list[str]
     pool: Pool | None
+    code: UserCode
 
     def close(self) -> None:
         """Let go of the workers."""
@@ -84,8 +87,13 @@ def prepare(
     Raises:
         TasearchError: whatever is wrong with the study, its data, its models or its run.
     """
+    # every path is made absolute before any code of the user's can change the current folder
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
-    run = RunDir(Path(runs_dir) / study.name)
+    runs_dir = Path(runs_dir).absolute()
+    run = RunDir(runs_dir / study.name)
+    if latency_from is not None:
+        latency_from = RunDir.open(latency_from, runs_dir).path.absolute()
+    plugins.new_run()
     with contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
@@ -112,6 +120,9 @@ def prepare(
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
             try_sampler(space, make(Scout(snapshot, space)))
+        named = [*losses, study.model.family, study.teacher.factory or "", study.search.sampler]
+        code = plugins.frozen(named, study.root)
+        code.check()
         undo.pop_all()
     return Prepared(
         run=run,
@@ -122,6 +133,7 @@ def prepare(
         device=where,
         workers=devices,
         pool=pool,
+        code=code,
     )
 
 

@@ -16,10 +16,11 @@ class Run:
 
     Args:
         directory: of the run.
+        trusted: Whether this process has made the run, and so has run the code that it names.
     """
 
-    def __init__(self, directory: RunDir) -> None:
-        self.directory = directory
+    def __init__(self, directory: RunDir, *, trusted: bool = False) -> None:
+        self.directory, self.trusted = directory, trusted
 
     @staticmethod
     def open(run: str | Path, runs_dir: str | Path = "runs") -> Run:

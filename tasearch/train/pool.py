@@ -24,6 +24,7 @@ from tasearch.train.hops import Task
 from tasearch.train.messages import HopEnded, Message, Warned, from_json
 from tasearch.train.parts import Whole
 from tasearch.train.precision import untried
+from tasearch.usercode import UserCode
 
 DEATHS = 3  # of workers at one hop, or at their start, before it is given up
 
@@ -94,6 +95,7 @@ class Pool:
         run: Path,
         modes: Mapping[int, str],
         apart: Callable[[Hop], Sequence[int]],
+        code: UserCode,
     ) -> None:
         """Tell all workers what to train for.
 
@@ -103,8 +105,13 @@ class Pool:
             run: the folder of the store.
             modes: by width.
             apart: the replicates of a hop that may be trained in parts.
+            code: The user's own source, which each worker has to find as it is here.
         """
-        self._setup = self._known(study, data) | {"run": str(run.resolve()), "modes": {**modes}}
+        self._setup = self._known(study, data) | {
+            "run": str(run.resolve()),
+            "modes": {**modes},
+            "code": {str(file): digest for file, digest in code.digests.items()},
+        }
         self._apart = apart
         for worker in self._workers:
             worker.set_up(self._setup)

@@ -26,7 +26,7 @@ from tasearch.chain import Hop
 from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset
 from tasearch.data.handover import taken_over
-from tasearch.errors import TasearchError
+from tasearch.errors import RunError, TasearchError
 from tasearch.models import Models
 from tasearch.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.skyline import Bar
@@ -36,6 +36,7 @@ from tasearch.train.hops import Task, train_hops
 from tasearch.train.messages import Warned
 from tasearch.train.precision import study_modes
 from tasearch.train.trainer import Trainer
+from tasearch.usercode import UserCode
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +54,7 @@ def _find_modes(content: dict[str, Any]) -> dict[int, str]:
 
 def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
     study, data = _known(content["study"], content["data"])
-    return Trainer(
+    trainer = Trainer(
         study=study,
         models=Models.of(study, data),
         data=data,
@@ -61,6 +62,8 @@ def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
         device=torch.device(content["device"]),
         modes={int(width): mode for width, mode in content["modes"].items()},
     )
+    UserCode(digests={Path(file): digest for file, digest in content["code"].items()}).check()
+    return trainer
 
 
 def main() -> None:
@@ -90,7 +93,9 @@ def main() -> None:
                 tell("Modes", _find_modes(content))
             elif "tasks" in content:
                 assert trainer is not None
-                for message in train_hops(trainer, [*map(_task, content["tasks"])]):
+                tasks = [*map(_task, content["tasks"])]
+                _agree(trainer, tasks)
+                for message in train_hops(trainer, tasks):
                     tell(type(message).__name__, asdict(message))
             else:
                 trainer = _make_trainer(content, warn)
@@ -100,6 +105,16 @@ def main() -> None:
         tell("error", {"kind": type(error).__name__, "message": str(error)})
     except Exception:
         tell("bug", traceback.format_exc())
+
+
+def _agree(trainer: Trainer, tasks: list[Task]) -> None:
+    """Refuse what this process would store under another key than the driver looks for."""
+    for task in tasks:
+        if trainer.key(task.hop) != task.key:
+            raise RunError(
+                f"hop {task.hop.label}: a worker finds other code, data or models than the driver "
+                f"did; nothing was trained with them; run the same command again"
+            )
 
 
 def _task(content: dict[str, Any]) -> Task:
