@@ -124,17 +124,14 @@ def _appending(directory: RunDir) -> Iterator[None]:
 
 def _widths(chain: str | Sequence[int]) -> list[int]:
     words = SEPARATORS.split(chain.strip()) if isinstance(chain, str) else [*chain]
-    try:
-        if any(isinstance(word, str) and not re.fullmatch("[0-9]{1,9}", word) for word in words):
-            raise ValueError
-        widths = [int(word) for word in words]
-    except (ValueError, TypeError):
-        widths = []
-    if not widths or any(
-        w != word for w, word in zip(widths, words, strict=True) if word != str(w)
-    ):
+    whole = all(
+        type(word) is int or (isinstance(word, str) and re.fullmatch("[0-9]{1,9}", word))
+        for word in words
+    )
+    if not words or not whole:
         rule = 'should be widths joined by "-", such as 16-8-4'
         raise StudyError(f"chain: {rule}, found {shown(chain)}")
+    widths = [*map(int, words)]
     if any(a <= b for a, b in itertools.pairwise(widths)):
         raise StudyError(f"chain: widths should fall strictly, found {arrows(tuple(widths))}")
     return widths
@@ -177,6 +174,17 @@ def _choices(
             f"name those that its student learns from"
         )
     assert not isinstance(found, str)
+    for prefix, section, given in (
+        ("student_", "student", student),
+        ("assistant_", "assistants", assistants),
+    ):
+        for field, value in given.items():
+            name = prefix + field
+            if value is not None and found.get(name) != raw.get(name):
+                rule = "means nothing to this chain"
+                raise StudyError(f"{section}.{field}: {rule}, found {shown(value)}")
+        if section == "assistants" and not between and any(v is not None for v in given.values()):
+            raise StudyError(f"{section}: the chain has none, found {shown(dict(given))}")
     return found
 
 

@@ -76,5 +76,5 @@ def _is_genuine(trial: FrozenTrial) -> bool:
         return False
     if trial.state != TrialState.COMPLETE:
         return bool(attrs.get("reason"))
-    curve = attrs.get("curve")
-    return bool(curve) and trial.values is not None and trial.values[0] == curve[-1]
+    curve, values = attrs.get("curve"), trial.values
+    return bool(curve) and values is not None and values[0] == curve[-1]

@@ -1,0 +1,225 @@
+"""Chains that somebody has named to be tried next, and failed ones that are tried again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+import tasearch
+from tasearch.search.events import Finished, Notice, TrialDone, TrialStarted
+from tests.conftest import contents, proposed, tiny
+from tests.test_shared_study import facts, study_of
+
+SMALL: dict[str, Any] = {
+    "teacher": {"epochs": 1},
+    "assistants": {"max": 2, "widths": [12, 8, 6], "epochs": 1},
+    "student": {"widths": [6, 4, 2], "epochs": 1, "temperature": [2.0, 4.0]},
+}
+CHAIN = {"assistants": 2, "assistant_1": 12, "assistant_2": 8, "student": 4}
+HOT = {**CHAIN, "student_temperature": 4.0}
+
+
+def queue(run: tasearch.Run, *params: dict[str, Any], **attrs: Any) -> list[int]:
+    study = study_of(run)
+    for given in params:
+        study.enqueue_trial(given, user_attrs=attrs)
+    return [trial.number for trial in study.trials[-len(params) :]]
+
+
+def test_a_queued_chain_is_tried_before_what_the_sampler_proposes(rerun: Any) -> None:
+    study = tiny(**SMALL)
+    run = rerun(study, trials=4)
+    (number,) = queue(run, HOT)
+    assert tasearch.Run.open(run.path).trials[number].state == "waiting"
+    events: list[Any] = []
+    run = rerun(study, trials=6, on_event=events.append)
+    trial = run.trials[number]
+    assert (trial.state, trial.chain) == ("complete", (16, 12, 8, 4))
+    assert trial.recipe["student"]["temperature"] == 4.0
+    started = [e.number for e in events if isinstance(e, TrialStarted)]
+    assert started[0] == number
+    assert len(started) == 2
+    assert events[-1] == Finished(reason="6 trials are done", done=6)
+    assert [t.number for t in run.trials] == [*range(len(run.trials))]
+    found = study_of(run).trials[number]
+    assert found.state == TrialState.COMPLETE
+    assert found.params == HOT
+    assert found.user_attrs["label"] == "16 → 12 → 8 → 4"
+
+
+def test_a_queued_chain_waits_where_all_trials_are_done(rerun: Any) -> None:
+    study = tiny(**SMALL)
+    run = rerun(study, trials=3)
+    (number,) = queue(run, HOT)
+    events: list[Any] = []
+    run = rerun(study, trials=3, on_event=events.append)
+    reason = "3 trials are done; 1 queued, for which more trials must be asked for"
+    assert events == [Finished(reason=reason, done=3)]
+    assert run.trials[number].state == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"student": 2, "assistants": 2}, {**CHAIN, "student": 2, "student_temperature": 2.0}),
+        ({"student": 4.0, "assistant_1": 8, "assistant_2": 12, "assistants": 2}, CHAIN),
+        ({**CHAIN, "assistants": 1}, {**CHAIN, "assistants": 1, "assistant_2": 0}),
+        (
+            {"assistants": 2, "assistant_1": 12, "assistant_2": 12, "student": 6},
+            {"assistants": 1, "assistant_1": 12, "assistant_2": 0, "student": 6},
+        ),
+        ({"assistant_1": 6}, {"assistants": 1, "assistant_1": 6, "assistant_2": 0, "student": 4}),
+        ({"student_temperature": 4}, {"student": 6, "assistants": 0, "student_temperature": 4.0}),
+        ({}, {"student": 6, "assistants": 0, "student_temperature": 4.0}),
+    ],
+)
+def test_what_is_missing_is_filled_and_made_canonical(
+    rerun: Any, given: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    study = tiny(**SMALL)
+    run = rerun(study, trials=3)
+    (number,) = queue(run, given)
+    run = rerun(study, trials=4)
+    assert run.trials[number].state in ("complete", "pruned")
+    params = study_of(run).trials[number].params
+    assert {name: params[name] for name in wanted} == wanted
+
+
+NAMES = "assistants, assistant_1, assistant_2, student, student_temperature"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"student": 5}, "student should be one of 6, 4, 2, found 5"),
+        ({"student": "4"}, 'student should be one of 6, 4, 2, found "4"'),
+        ({"student": None}, "student should be one of 6, 4, 2, found null"),
+        ({"student": [4]}, "student should be one of 6, 4, 2, found [4]"),
+        ({"student": float("nan")}, "student should be one of 6, 4, 2, found NaN"),
+        ({"student": 10**400}, f"student should be one of 6, 4, 2, found 1{'0' * 76}..."),
+        ({"assistants": True}, "assistants should be one of 0, 1, 2, found true"),
+        ({"assistants": 3}, "assistants should be one of 0, 1, 2, found 3"),
+        ({"assistant_1": 16}, "assistant_1 should be one of 0, 12, 8, 6, found 16"),
+        (
+            {"student_temperature": 3.0},
+            "student_temperature should be one of 2.0, 4.0, found 3.0",
+        ),
+        ({"width": 4}, f'"width" is no parameter of this study, which has {NAMES}'),
+        ({"\x1b[2J": 4}, f'"\\u001b[2J" is no parameter of this study, which has {NAMES}'),
+        (
+            {"assistants": 0, "student": 4, "student_temperature": 2.0},
+            "tried already as trial 1",
+        ),
+    ],
+)
+def test_what_is_not_of_the_space_fails_with_its_reason(
+    rerun: Any, given: dict[str, Any], reason: str
+) -> None:
+    study = tiny(**SMALL)
+    run = rerun(study, trials=3)
+    (number,) = queue(run, given)
+    events: list[Any] = []
+    run = rerun(study, trials=4, on_event=events.append)
+    assert f"queued trial {number} is not tried: {reason}" in [
+        e.message for e in events if isinstance(e, Notice)
+    ]
+    found = study_of(run).trials[number]
+    assert (found.state, found.user_attrs["reason"]) == (TrialState.FAIL, reason)
+    assert (run.trials[number].state, run.trials[number].reason) == ("refused", reason)
+    assert len([t for t in proposed(run) if t.chain]) == 4
+    again: list[Any] = []
+    rerun(study, trials=4, on_event=again.append)
+    assert again == [Finished(reason="4 trials are done", done=4)]
+
+
+def test_no_chain_of_the_space_is_told(rerun: Any) -> None:
+    study = tiny(**{**SMALL, "assistants": {**SMALL["assistants"], "min": 1}})
+    run = rerun(study, trials=1)
+    (number,) = queue(run, {"assistants": 1, "assistant_1": 0, "student": 4})
+    run = rerun(study, trials=2)
+    assert run.trials[number].reason == (
+        '{"assistants": 1, "assistant_1": 0, "student": 4} is no chain of this study: '
+        "a chain has 1 assistants or more, wider than its student"
+    )
+
+
+def test_what_is_queued_twice_is_tried_once(rerun: Any) -> None:
+    study = tiny(**SMALL)
+    run = rerun(study, trials=3)
+    first, second = queue(run, HOT, HOT)
+    run = rerun(study, trials=5)
+    assert run.trials[first].state == "complete"
+    assert run.trials[second].reason == f"tried already as trial {first}"
+
+
+def test_odd_queued_trials_end_no_run(rerun: Any) -> None:
+    """Copies of tasearch's attributes, none at all, other kinds of parameters."""
+    study = tiny(**SMALL)
+    run = rerun(study, trials=5)
+    shared, before = study_of(run), len(run.trials)
+    shared.enqueue_trial(HOT, user_attrs=shared.trials[0].user_attrs)
+    stale = {"free": True, "retry_of": 0, "retry_since": 1, "refused": 1, "proposal": before + 1}
+    shared.enqueue_trial({**HOT, "student": 2}, user_attrs=stale)
+    other = optuna.distributions.FloatDistribution(0.0, 9.0)
+    params = {"student": 4.0}
+    shared.add_trial(
+        create_trial(state=TrialState.WAITING, params=params, distributions={"student": other})
+    )
+    shared.add_trial(create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": [1, 2]}))
+    shared.add_trial(create_trial(state=TrialState.WAITING))
+    run = rerun(study, trials=9)
+    found = run.trials[before : before + 5]
+    assert [t.chain for t in found[:2]] == [(16, 12, 8, 4), (16, 12, 8, 2)]
+    assert [t.state for t in found] == ["complete", "complete", "complete", "refused", "complete"]
+    assert not any(t.free or t.retry_of for t in found)
+    assert found[3].reason == "should name parameters, found [1, 2]"
+    assert len([t for t in proposed(run) if t.chain]) == 9
+
+
+@pytest.mark.parametrize("sampler", ["ehvi", "tpe", "nsga2", "gp", "random", "brute"])
+def test_a_queue_gives_the_same_study_whoever_trains(rerun: Any, sampler: str) -> None:
+    search = {"lookahead": 3, "sampler": sampler, "quantile": 0.0, "margin": 0.0, "evidence": 1}
+    study = tiny(**SMALL, search=search)
+    found = []
+    for workers in (1, 2):
+        run = rerun(study, f"{workers}", trials=4)
+        queue(run, HOT, {"student": 5}, {**HOT, "student": 2}, HOT, {"assistants": 1})
+        run = rerun(study, f"{workers}", trials=10, workers=workers)
+        found.append((facts(run), contents(run)))
+    assert found[0] == found[1]
+    assert len([t for t in proposed(run) if t.chain]) == 10
+
+
+def test_a_cut_after_any_trial_leaves_the_queue_as_it_was(rerun: Any, tmp_path: Path) -> None:
+    study = tiny(**SMALL, search={"lookahead": 3})
+
+    def begun(folder: str) -> tasearch.Run:
+        run = rerun(study, folder, trials=4)
+        queue(run, HOT, {"student": 5}, {**HOT, "student": 2}, HOT, {"assistants": 1})
+        return run
+
+    begun("again")
+    straight = rerun(study, trials=8)
+    run = begun("cut")
+    seen: set[tuple[str, int]] = set()
+    for cuts in range(99):  # noqa: B007
+        events = tasearch.steps(
+            study, runs_dir=tmp_path / "cut", latency_from=straight.path, trials=8
+        )
+        for event in events:
+            if isinstance(event, TrialStarted | TrialDone):
+                begins = isinstance(event, TrialStarted)
+                moment = type(event).__name__, event.number if begins else event.record.number
+                if moment not in seen:
+                    seen.add(moment)
+                    break
+        else:
+            break
+        events.close()
+    assert cuts > 8
+    assert facts(run) == facts(straight)
+    assert contents(run) == contents(straight)
