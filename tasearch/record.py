@@ -38,7 +38,8 @@ class TrialRecord:
 
     Args:
         number: Optuna's.
-        state: complete, pruned, failed, running or waiting.
+        state: complete, pruned, failed or running; of trials that no search took up: waiting,
+            refused (it was queued and is not tried, see `reason`) or foreign (added by others).
         chain: widths, teacher first; empty before it is known.
         recipe: `{"assistants": {...} or None, "student": {...}}`.
         accuracy: after the last epoch, or at the last rung of a pruned one; None before.
@@ -49,6 +50,8 @@ class TrialRecord:
         reason: why it failed or was pruned.
         audit: set where the rule would have stopped it.
         free: whether it is an assistant of the chain proposed before it, and cost nothing more.
+        cause: of a failure: "code", which would fail again, or "machine", which may not.
+        retry_of: number of the failed trial whose chain it tries again.
     """
 
     number: int
@@ -63,6 +66,8 @@ class TrialRecord:
     reason: str | None = None
     audit: Audit | None = None
     free: bool = False
+    cause: str | None = None
+    retry_of: int | None = None
 
     @property
     def label(self) -> str:
