@@ -13,7 +13,7 @@ import tasearch
 
 PACKAGE = Path(tasearch.__file__).parent
 FLOORS = [
-    ["errors"],
+    ["errors", "files"],
     ["chain", "mode"],
     ["space", "front", "skyline", "sections"],
     ["record", "study"],
