@@ -14,7 +14,7 @@ import numpy as np
 from tasearch import plugins
 from tasearch.data import digits, npz, parquet
 from tasearch.data.arrays import Dataset, Part, check
-from tasearch.data.parquet import Progress
+from tasearch.data.decoding import Progress
 from tasearch.data.split import split
 from tasearch.errors import DataError
 from tasearch.sections import DataSection
