@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -48,7 +48,7 @@ def check_regular(path: Path) -> None:
     path.stat()
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading; never waits, whatever comes to stand there meanwhile.
 
     Raises:

@@ -55,7 +55,7 @@ def _array(value: Any, where: str) -> np.ndarray:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     try:
         if np.ma.isMaskedArray(value):
-            masked = int(np.ma.count_masked(value))
+            masked = int(np.count_nonzero(value.mask))
             if masked:
                 raise DataError(f"{where}: should have no masked values, found {masked:,}")
             value = value.data

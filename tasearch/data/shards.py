@@ -99,7 +99,7 @@ def read_shard(file: Path, section: DataSection) -> Shard:
             raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from None
         with stream:
             stamp = _stamp(stream)
-            digest = hashlib.file_digest(stream, "sha256").digest()  # type: ignore[arg-type]
+            digest = hashlib.file_digest(stream, "sha256").digest()
             stream.seek(0)
             table = pq.ParquetFile(stream)
             image, label = _columns(file, table.schema_arrow, section)
