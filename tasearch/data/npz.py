@@ -7,6 +7,7 @@ against its size, and its size against what the archive holds of it.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -57,6 +58,8 @@ def load(section: DataSection, root: str, progress: object = None) -> dict[str, 
             return _arrays(stream)
         except MemoryError:
             raise
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
         except Exception as error:  # zipfile and numpy raise anything of a damaged file
             raise DataError(
                 f"{path}: is no readable .npz file: {shown(first_line(error))}"
@@ -71,16 +74,20 @@ def _arrays(stream: IO[bytes]) -> dict[str, np.ndarray]:
             if name in arrays:
                 raise _Unreadable(f"{name!r} is there twice")
             _check_member(member, name)
-            with archive.open(member) as content:
-                _check_header(content, name, member.file_size)
-            with archive.open(member) as content:
-                try:
-                    arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
-                except zipfile.BadZipFile:
-                    raise _Unreadable(f"{name!r} is damaged: its checksum does not fit") from None
-                if content.read(1):  # reads to the end, where the checksum is compared
-                    raise _Unreadable(f"{name!r} goes on behind its array")
+            try:
+                arrays[name] = _array(archive, member, name)
+            except (zipfile.BadZipFile, zlib.error):
+                raise _Unreadable(f"{name!r} is damaged") from None
     return arrays
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
+    with archive.open(member) as content:
+        _check_header(content, name, member.file_size)
+    with archive.open(member) as content:
+        array = np.lib.format.read_array(content, allow_pickle=False)
+        content.read(1)  # to the end, where the checksum is compared
+    return array
 
 
 def _check_member(member: zipfile.ZipInfo, name: str) -> None:
@@ -105,7 +112,9 @@ def _check_header(content: IO[bytes], name: str, size: int) -> None:
         if version not in HEADERS:
             raise _Unreadable(f"{name!r} is of numpy's format {version}, should be of 1.0 or 2.0")
         shape, _, dtype = HEADERS[version](content)
-    except (ValueError, TypeError, SyntaxError, RecursionError):
+    except (_Unreadable, OSError, zipfile.BadZipFile, zlib.error):
+        raise
+    except Exception:  # numpy parses the header as Python's literals, and raises what that does
         raise _Unreadable(f"{name!r} is no array") from None
     if dtype.hasobject:
         raise _Unreadable(f"{name!r} holds Python objects, which are never loaded")

@@ -48,7 +48,7 @@ def _words(error: BaseException) -> str:
         said = f"{error}"
     except Exception:
         said = "(its message cannot be told)"
-    return f"{type(error).__name__}: {said}"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _array(value: Any, where: str) -> np.ndarray:

@@ -33,6 +33,7 @@ OTHERS = (  # what a file begins with that is brought by mistake
     (b"<h", "a page of the web"),
     (b"\x08", "an ONNX file"),  # the tag of the version, which stands first
 )
+BEFORE_1_6 = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # a torch file begins so
 WANTED = "save the model's state_dict() with torch.save or as safetensors"
 
 
@@ -65,7 +66,7 @@ def read_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
     for begin, what in OTHERS:
         if content.startswith(begin):
             raise ModelError(f"is no readable checkpoint: it is {what}; {WANTED}")
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" and not content.startswith(BEFORE_1_6):
         return _safetensors(content)
     return _plain(_torch(content, "is no readable checkpoint: it is damaged or of another format"))
 
