@@ -218,6 +218,12 @@ def test_pieces_that_are_grey_are_widened_once_one_is_in_colour(
     assert np.array_equal(arrays["x_train"], np.repeat(grey[:, None], 3, axis=1))
 
 
+def test_room_is_looked_for_before_a_disk_is_filled(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"64,000,000,000,000,000 bytes are needed, [0-9,]+ are free"):
+        decoding.PixelFile(tmp_path / "x.npy", (10**15, 1, 8, 8))
+    assert not list(tmp_path.iterdir())
+
+
 def test_colour_beside_a_grey_training_part_is_refused(tmp_path: Path, cache: Path) -> None:
     labels = [0, 1]
     for part, kind in itertools.product(("validation", "test"), ("PNG", "JPEG")):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -98,7 +101,7 @@ class Decoding:
                 labels.append(y)
                 if not self._size and images:
                     self._size = self._decode(shard, row, images[:1]).pixels.shape[2:]
-                step = max(PIECE // (3 * int(np.prod(self._size))), 1)
+                step = max(PIECE // (3 * math.prod(self._size)), 1)
                 for start in range(0, len(images), step):
                     yield shard, row + start, images[start : start + step]
 
@@ -132,6 +135,9 @@ class PixelFile:
     Args:
         path: File to write.
         shape: (samples, channels, height, width) of what will be in it.
+
+    Raises:
+        OSError: Where there is no room for it.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
@@ -140,8 +146,11 @@ class PixelFile:
         self._begin()
 
     def _begin(self) -> None:
-        self._stream = self._path.open("wb")
         shape = (self._samples, self.channels, *self._size)
+        needed, free = math.prod(shape), shutil.disk_usage(self._path.parent).free
+        if needed > free:  # told before the disk is filled
+            raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed, {free:,} are free")
+        self._stream = self._path.open("wb")
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._stream, header)
 
@@ -161,7 +170,7 @@ class PixelFile:
         self._path.rename(grey)
         self.channels = 3
         self._begin()
-        one = int(np.prod(self._size))
+        one = math.prod(self._size)
         with grey.open("rb") as source:
             np.lib.format.read_magic(source)
             np.lib.format.read_array_header_1_0(source)

@@ -103,8 +103,11 @@ def read_shard(file: Path, section: DataSection) -> Shard:
             stream.seek(0)
             table = pq.ParquetFile(stream)
             image, label = _columns(file, table.schema_arrow, section)
-            rows, groups = table.metadata.num_rows, range(table.metadata.num_row_groups)
-            size = sum(table.metadata.row_group(i).total_byte_size for i in groups)
+            rows = table.metadata.num_rows
+            groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
+            size = sum(group.total_byte_size for group in groups)
+            if rows != sum(group.num_rows for group in groups):
+                raise DataError(f"{shown(file)}: is no readable parquet file: it is damaged")
     batch = min(max(BYTES * max(rows, 1) // max(size, 1), 1), ROWS)
     return Shard(
         file=file, image=image, label=label, rows=rows, batch=batch, digest=digest, stamp=stamp
