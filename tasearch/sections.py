@@ -87,6 +87,9 @@ class DataSection(Section):
     )
     image: str | None = key(None, "parquet's column of images, where there are several")
     label: str = key("label", "parquet's column of labels")
+    background: Literal["black", "white"] = key(
+        "black", "what encoded images are laid over where they are transparent"
+    )
     limit: Annotated[int, Field(ge=2)] | None = key(
         None, "at most so many training samples, stratified, drawn after the other parts"
     )

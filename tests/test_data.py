@@ -161,7 +161,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "huge label": (
         {"x_train": X, "y_train": np.where(np.arange(40) == 7, 10**13, Y)},
         "y_train: labels should be 0 .. classes - 1 without a gap, "
-        "found 10000000000000 among 40 samples",
+        "found 10000000000000 at [7] among 40 samples",
     ),
     "one class": (
         {"x_train": X, "y_train": Y * 0},
@@ -177,7 +177,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "text": (
         {"x_train": X.astype(str), "y_train": Y},
-        "x_train: samples should be numbers, found <U32",
+        "x_train: samples should be real numbers, found <U32",
     ),
     "five axes": (
         {"x_train": X[:, :, :, None, None], "y_train": Y},
@@ -267,8 +267,10 @@ def test_a_users_function_that_breaks_its_contract(tmp_path: Path) -> None:
         "def ragged():\n    return {'x_train': [[1], [1, 2]], 'y_train': [0, 1]}\n"
         "def odd():\n    return {3: [1]}\n"
     )
-    known = "x_test, x_train, x_val, y_test, y_train, y_val"
-    with pytest.raises(DataError, match=r"^data\.source: 'broken:ragged' raised ValueError: "):
+    with pytest.raises(
+        DataError,
+        match=r"^data\.source: 'broken:ragged': x_train: is no array of numbers \(builtins",
+    ):
         load_data(study_of(tmp_path, "broken:ragged"))
     for name, kind, message in (
         ("broken:boom", DataError, "data.source: 'broken:boom' raised ValueError: no disk"),
@@ -282,7 +284,11 @@ def test_a_users_function_that_breaks_its_contract(tmp_path: Path) -> None:
             StudyError,
             "data.source: 'broken:nothing': module 'broken' has no function 'nothing'",
         ),
-        ("broken:odd", DataError, "broken:odd: unknown array '3'; known: " + known),
+        (
+            "broken:odd",
+            DataError,
+            "data.source: 'broken:odd': the names of arrays should be text, found int",
+        ),
         (
             "absent:f",
             StudyError,

@@ -225,7 +225,7 @@ def test_checkpoints_that_do_not_fit_are_told_apart(root: Path) -> None:
             **{k: v for k, v in good.items() if k != "1.weight"},
             "other": torch.zeros(1),
         },
-        f"{where}: has weights that are not finite": good
+        f"{where}: has weights that are not finite: 1.weight": good
         | {"1.weight": torch.full((64, 64), torch.nan)},
     }
     for message, state in misfits.items():

@@ -6,17 +6,19 @@ A source is a function `(section, root, progress) -> arrays` that gives a mappin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from tasearch import plugins
 from tasearch.data import digits, npz, parquet
 from tasearch.data.arrays import Dataset, Part, check
-from tasearch.data.parquet import Progress
+from tasearch.data.decoding import Progress
+from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.errors import DataError
+from tasearch.files import shown
 from tasearch.sections import DataSection
 from tasearch.study import Study
 
@@ -35,38 +37,36 @@ def load_data(study: Study, progress: Progress | None = None) -> Dataset:
         progress: told of (done, total) while a source decodes, from time to time.
 
     Raises:
-        DataError: where the data break a rule.
+        DataError: where the data break a rule, or do not fit into memory.
         StudyError: where the source is not known.
     """
-    parts, num_classes = _parts(study, progress)
-    return Dataset.of(train=parts["train"], validation=parts["val"], num_classes=num_classes)
+    with _in_memory(study):
+        parts, num_classes = _parts(study, progress)
+        return Dataset.of(train=parts["train"], validation=parts["val"], num_classes=num_classes)
 
 
 def load_test(study: Study) -> Part:
     """The test part, for what testifies after the search."""
-    return _parts(study)[0]["test"]
+    with _in_memory(study):
+        return _parts(study)[0]["test"]
+
+
+@contextlib.contextmanager
+def _in_memory(study: Study) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        where = study.data.path or study.data.source
+        raise DataError(f"{shown(where)}: does not fit into memory") from None
 
 
 def _parts(study: Study, progress: Progress | None = None) -> tuple[dict[str, Part], int]:
     section = study.data
     source = plugins.resolve(section.source, SOURCES, path="data.source", root=study.root)
-    where = section.path or section.source
+    where = shown(section.path or section.source)
     if section.source in SOURCES:
         arrays = source(section, study.root, progress)
     else:
-        arrays = _call(source, section.source)
+        arrays = returned_arrays(source, section.source)
     parts, num_classes = check(arrays, layout=section.layout, where=where)
     return split(parts, section=section, where=where), num_classes
-
-
-def _call(function: Callable[[], Any], name: str) -> Mapping[str, np.ndarray]:
-    """A user's function takes nothing and returns a mapping of arrays."""
-    try:
-        arrays = function()
-        if isinstance(arrays, Mapping):
-            return {str(key): np.asarray(value) for key, value in arrays.items()}
-    except Exception as error:  # the user's function may raise anything
-        raise DataError(f"data.source: {name!r} raised {type(error).__name__}: {error}") from error
-    raise DataError(
-        f"data.source: {name!r} should return a dict of arrays, returned {type(arrays).__name__}"
-    )

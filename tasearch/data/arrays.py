@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tasearch.errors import DataError, nearest
+from tasearch.files import shown
 
 PARTS = ("train", "val", "test")
 NAMES = tuple(f"{axis}_{part}" for part in PARTS for axis in "xy")
@@ -119,14 +120,15 @@ def check(
     """
     for name in arrays:
         if name not in NAMES:
-            raise DataError(f"{where}: unknown array {name!r}{nearest(name, NAMES)}")
+            raise DataError(f"{where}: unknown array {_short(name)}{nearest(name, NAMES)}")
     given = [part for part in PARTS if f"x_{part}" in arrays or f"y_{part}" in arrays]
     for part in ["train", *given]:
         for name in (f"x_{part}", f"y_{part}"):
             if name not in arrays:
                 raise DataError(f"{where}: array {name!r} is missing; found {sorted(arrays)}")
-    labels = {part: _labels(arrays[f"y_{part}"], f"{where}: y_{part}") for part in given}
-    num_classes = _classes(labels, where)
+    given_labels = {part: _labels(arrays[f"y_{part}"], f"{where}: y_{part}") for part in given}
+    num_classes = _classes(given_labels, where)
+    labels = {part: y.astype(np.int64) for part, y in given_labels.items()}
     parts: dict[str, Part] = {}
     for part in given:
         x = _samples(arrays[f"x_{part}"], layout, f"{where}: x_{part}")
@@ -150,7 +152,7 @@ def _labels(y: np.ndarray, where: str) -> np.ndarray:
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise DataError(
             f"{where}: labels should be integers of shape (samples,), "
-            f"found {y.dtype} of shape {y.shape}"
+            f"found {shown(y.dtype)} of shape {y.shape}"
         )
     if len(y) == 0:
         raise DataError(f"{where}: has no samples")
@@ -158,7 +160,11 @@ def _labels(y: np.ndarray, where: str) -> np.ndarray:
         raise DataError(
             f"{where}[{int(y.argmin())}]: labels should not be negative, found {y.min()}"
         )
-    return y.astype(np.int64)
+    return y  # of any width: what int64 cannot hold is told apart by `_classes`
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 80 else name[:77] + "...")
 
 
 def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
@@ -167,9 +173,9 @@ def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
     if largest >= samples:  # before anything as large as a label is allocated
         raise DataError(
             f"{where}: y_train: labels should be 0 .. classes - 1 without a gap, "
-            f"found {largest} among {samples} samples"
+            f"found {largest} at [{int(labels['train'].argmax())}] among {samples:,} samples"
         )
-    counts = np.bincount(labels["train"])
+    counts = np.bincount(labels["train"].astype(np.int64))
     num_classes = len(counts)
     if num_classes < 2:
         raise DataError(f"{where}: y_train: should have at least two classes, found only class 0")
@@ -190,7 +196,7 @@ def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
 def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
     """uint8 as it is, all else float32; channels first."""
     if x.dtype.kind not in "fiub":
-        raise DataError(f"{where}: samples should be numbers, found {x.dtype}")
+        raise DataError(f"{where}: samples should be real numbers, found {shown(x.dtype)}")
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
             f"{where}: samples should be (n, features), (n, height, width) or (n, height, width, "
@@ -198,7 +204,7 @@ def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
         )
     if x.dtype != np.uint8:
         given = x
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])

@@ -1,8 +1,14 @@
-"""Decoded images on disk: memory-mapped, keyed by the content that they were decoded from."""
+"""Decoded images on disk: memory-mapped, keyed by the content that they were decoded from.
+
+An entry is a folder of `.npy` files and a seal: the checksums of all of them, and its own. It is
+written under another name and renamed, so that it is whole or not there; it is checked whenever it
+is read, and made again where it is damaged. What is mapped stays whole when an entry is deleted.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -14,62 +20,117 @@ from pathlib import Path
 import numpy as np
 
 from tasearch.errors import DataError
+from tasearch.files import shown
 
 SEAL = "arrays.json"
 CHUNK = 2**24  # bytes, of a checksum's step
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # a folder that another process has put there
+ADVICE = "set TASEARCH_CACHE to a folder of yours with room"
+
+try:
+    START = Path.cwd()  # user code may change it later, in the midst of a run
+except OSError:  # it was deleted
+    START = Path("/")
 
 
 def cache_folder() -> Path:
-    """`$TASEARCH_CACHE`, else `tasearch` in the user's cache folder."""
+    """`$TASEARCH_CACHE`, else `tasearch` in the user's cache folder; absolute.
+
+    A relative one is meant from the folder in which this process was when it began.
+
+    Raises:
+        DataError: Where the user has no home.
+    """
     own = os.environ.get("TASEARCH_CACHE")
     shared = os.environ.get("XDG_CACHE_HOME")
-    return Path(own) if own else (Path(shared) if shared else Path.home() / ".cache") / "tasearch"
+    try:
+        folder = Path(shared) if shared else Path.home() / ".cache"
+    except RuntimeError:
+        if not own:
+            raise DataError(f"decoded images cannot be kept: no home folder; {ADVICE}") from None
+    return START / (own if own else folder / "tasearch")
 
 
 def cached(key: str, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
     """The arrays of a key, memory-mapped for reading; made where they are not there or damaged.
 
     Args:
-        key: of the content.
-        make: writes `<name>.npy` files into a folder.
+        key: Digest of the content.
+        make: Writes `<name>.npy` files into a folder.
 
     Raises:
-        DataError: where the cache cannot be written.
+        DataError: Where the cache cannot be read or written; what `make` raises besides OSError.
     """
     folder = cache_folder() / key
-    arrays = _read(folder)
-    if arrays is not None:
-        return arrays
+    try:
+        arrays = _read(folder)
+    except OSError as error:
+        raise _failure(folder, "read", error) from None
+    return _made(folder, make) if arrays is None else arrays
+
+
+def _made(folder: Path, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
     temporary = folder.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         temporary.mkdir(parents=True)
         make(temporary)
-        sums = {file.stem: _checksum(file) for file in sorted(temporary.glob("*.npy"))}
-        (temporary / SEAL).write_text(json.dumps(sums), encoding="utf-8")
-        with contextlib.suppress(FileNotFoundError):  # a damaged one
-            shutil.rmtree(folder)
-        with contextlib.suppress(FileExistsError):  # another process was quicker
+        files = sorted(temporary.glob("*.npy"))
+        seal = _seal({file.stem: _checksum(file) for file in files})
+        (temporary / SEAL).write_text(seal, encoding="utf-8")
+        arrays = _read(temporary)
+        if arrays is None:
+            raise DataError(f"{shown(folder.parent)}: what was written here came back damaged")
+        _remove(folder)  # a damaged one
+        try:
             temporary.rename(folder)
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
     except OSError as error:
-        raise DataError(
-            f"{folder.parent}: decoded images cannot be kept here: {error.strerror or error}; "
-            f"set TASEARCH_CACHE to a folder with room"
-        ) from None
+        raise _failure(folder.parent, "written", error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    arrays = _read(folder)
-    assert arrays is not None, f"{folder} was damaged while it was written"
     return arrays
 
 
+def _failure(folder: Path, verb: str, error: OSError) -> DataError:
+    return DataError(
+        f"{shown(folder)}: decoded images cannot be {verb} here: {error.strerror or error}; "
+        f"{ADVICE}"
+    )
+
+
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink()
+
+
+def _seal(sums: dict[str, int]) -> str:
+    text = json.dumps(sums)
+    return f"{text}\n{zlib.crc32(text.encode())}\n"
+
+
 def _read(folder: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an entry; None where it is not there, or damaged.
+
+    Raises:
+        OSError: Where it is there and cannot be read.
+    """
     try:
-        sums = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        seal = (folder / SEAL).read_text(encoding="utf-8")
+        sums = json.loads(seal.partition("\n")[0])
+        if seal != _seal(sums):
+            return None
         files = {name: folder / f"{name}.npy" for name in sums}
         if any(_checksum(file) != sums[name] for name, file in files.items()):
             return None
         return {name: np.load(file, mmap_mode="r") for name, file in files.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
 
 

@@ -1,36 +1,129 @@
-"""A user's `.npz` file; pickled objects in it are never loaded."""
+"""A user's `.npz` file; pickled objects in it are never loaded.
+
+What a member says of itself is checked before anything is allocated: the shape in its header
+against its size, and its size against what the archive holds of it.
+"""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from tasearch.errors import DataError
+from tasearch.errors import DataError, first_line
+from tasearch.files import open_regular, shown
 from tasearch.sections import DataSection
+
+MAGIC = b"\x93NUMPY"
+ENCRYPTED = 0x1  # a zip member's flag
+READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+DENSEST = 1100  # times as large as what deflate makes of it, at most
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class _Unreadable(Exception):
+    """What is wrong with an archive, in words."""
 
 
 def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:
+    """The arrays of an archive, by their names.
+
+    Raises:
+        DataError: Where it cannot be read, or holds anything but arrays of numbers or text.
+    """
     assert section.path is not None
     path = Path(root) / section.path
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: should be an .npz archive of named arrays, is one array")
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
-        for name, array in arrays.items():
-            if not isinstance(array, np.ndarray):
-                raise DataError(f"{path}: {name!r} is no array")
-        return arrays
+        stream = open_regular(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such data file (data.path = {section.path!r})") from None
-    except ValueError as error:
-        reason = str(error)
-        if "pickle" in reason:
-            reason = "it is another format, or holds Python objects, which are never loaded"
-        raise DataError(f"{path}: is no readable .npz file: {reason}") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: is no readable .npz file: {error}") from None
+        raise DataError(
+            f"{shown(path)}: no such data file (data.path = {section.path!r})"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"{shown(path)}: cannot be read: {error.strerror} (data.path = {section.path!r})"
+        ) from None
+    with stream:
+        if stream.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
+            raise DataError(
+                f"{path}: should be an .npz archive of named arrays, is one array (.npy)"
+            )
+        try:
+            return _arrays(stream)
+        except MemoryError:
+            raise
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except Exception as error:  # zipfile and numpy raise anything of a damaged file
+            raise DataError(
+                f"{path}: is no readable .npz file: {shown(first_line(error))}"
+            ) from None
+
+
+def _arrays(stream: IO[bytes]) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name in arrays:
+                raise _Unreadable(f"{name!r} is there twice")
+            _check_member(member, name)
+            try:
+                arrays[name] = _array(archive, member, name)
+            except (zipfile.BadZipFile, zlib.error):
+                raise _Unreadable(f"{name!r} is damaged") from None
+    return arrays
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
+    with archive.open(member) as content:
+        _check_header(content, name, member.file_size)
+    with archive.open(member) as content:
+        array = np.lib.format.read_array(content, allow_pickle=False)
+        content.read(1)  # to the end, where the checksum is compared
+    return array
+
+
+def _check_member(member: zipfile.ZipInfo, name: str) -> None:
+    if member.flag_bits & ENCRYPTED:
+        raise _Unreadable(f"{name!r} is encrypted")
+    if member.compress_type not in READABLE:
+        raise _Unreadable(
+            f"{name!r} is compressed in a way that cannot be read here (zip's method "
+            f"{member.compress_type}); numpy.savez and savez_compressed write others"
+        )
+    most = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DENSEST}.get(member.compress_type)
+    if most is not None and member.file_size > most * member.compress_size:
+        raise _Unreadable(
+            f"{name!r} says that it is of {member.file_size:,} bytes, of which the archive holds "
+            f"{member.compress_size:,}"
+        )
+
+
+def _check_header(content: IO[bytes], name: str, size: int) -> None:
+    try:
+        version = np.lib.format.read_magic(content)
+        if version not in HEADERS:
+            raise _Unreadable(f"{name!r} is of numpy's format {version}, should be of 1.0 or 2.0")
+        shape, _, dtype = HEADERS[version](content)
+    except (_Unreadable, OSError, zipfile.BadZipFile, zlib.error):
+        raise
+    except Exception:  # numpy parses the header as Python's literals, and raises what that does
+        raise _Unreadable(f"{name!r} is no array") from None
+    if dtype.hasobject:
+        raise _Unreadable(f"{name!r} holds Python objects, which are never loaded")
+    held = size - content.tell()
+    wanted = dtype.itemsize
+    for length in shape:
+        wanted *= length  # of any size, without an overflow
+    if min(shape, default=0) < 0 or wanted != held:
+        raise _Unreadable(
+            f"{name!r} should be of shape {shape} and {dtype}, which is {wanted:,} bytes; "
+            f"holds {held:,}"
+        )

@@ -1,16 +1,17 @@
-"""A teacher's weights from a file; of a torch file, plain tensors only."""
+"""A teacher's weights from a file into its model; whatever does not fit is named."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tasearch.errors import ModelError, first_line
+from tasearch.files import open_regular, shown
+from tasearch.models.weights import read_tensors
 
 
 def file_digest(path: Path) -> str:
@@ -20,63 +21,159 @@ def file_digest(path: Path) -> str:
         ModelError: where it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:32]
     except OSError as error:
-        raise ModelError(f"teacher.checkpoint: {path}: {error.strerror}") from None
+        raise ModelError(f"teacher.checkpoint: {shown(path)}: {error.strerror}") from None
 
 
-def load_checkpoint(net: nn.Module, path: Path) -> None:
+def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> None:
     """Put a file's weights into a model.
+
+    Numbers become the model's dtype, within the same kind: floats stay floats, integers integers.
+    A tensor that the model uses under several names may stand in the file under one of them.
 
     Args:
         net: receives them.
-        path: `.safetensors`, or a torch file of a state dict (or of `{"state_dict": ...}`).
+        path: safetensors, or a torch file of a state dict (or of `{"state_dict": ...}`).
+        digest: what `file_digest` said of the file; None where it does not matter.
 
     Raises:
         ModelError: where the file is broken, or its tensors are not the model's.
     """
-    state = _read(path)
-    expected = net.state_dict()
-    missing = sorted(expected.keys() - state.keys())
-    unknown = sorted(state.keys() - expected.keys())
-    shapes = [
-        f"{name} is {tuple(state[name].shape)}, should be {tuple(expected[name].shape)}"
-        for name in sorted(expected.keys() & state.keys())
-        if state[name].shape != expected[name].shape
-    ]
-    faults = [
-        f"{what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        for what, names in (("missing", missing), ("unknown", unknown), ("mis-shaped", shapes))
+    where = f"teacher.checkpoint: {shown(path)}"
+    try:
+        net.load_state_dict(_fitted(read_tensors(path, digest), net))
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from None
+    except MemoryError:
+        raise ModelError(f"{where}: does not fit into memory") from None
+    except Exception as error:  # a model may have a loading of its own
+        raise ModelError(
+            f"{where}: the teacher's model does not take it: {type(error).__name__}: "
+            f"{shown(first_line(error))}"
+        ) from None
+
+
+def _fitted(given: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Tensors for all names of a model, in its dtypes."""
+    every = net.state_dict(keep_vars=True)
+    expected = {name: value for name, value in every.items() if isinstance(value, Tensor)}
+    state = dict(given)
+    faults = _tie(state, expected)
+    common = sorted(expected.keys() & state.keys())
+    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - every.keys())
+    faults += [
+        f"{what}: {', '.join(map(shown, names[:3]))}{', ...' if len(names) > 3 else ''}"
+        for what, names in (
+            ("missing", missing),
+            ("unknown", unknown),
+            ("mis-shaped", _misfits(state, expected, common)),
+            ("of another kind", _other_kinds(state, expected, common)),
+        )
         if names
     ]
     if faults:
-        raise ModelError(
-            f"teacher.checkpoint: {path}: does not match the teacher's model; " + "; ".join(faults)
-        )
-    if not all(t.isfinite().all() for t in state.values() if t.is_floating_point()):
-        raise ModelError(f"teacher.checkpoint: {path}: has weights that are not finite")
-    net.load_state_dict(state)
+        hint = _prefix(given, expected) if missing and unknown else ""
+        raise ModelError("does not match the teacher's model; " + "; ".join(faults) + hint)
+    return {name: _converted(state[name], expected[name], name) for name in common}
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    where = f"teacher.checkpoint: {path}"
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"{where}: no such file") from None
-    except pickle.UnpicklingError:
-        raise ModelError(
-            f"{where}: holds more than tensors; save the model's state_dict()"
-        ) from None
-    except Exception as error:  # torch raises anything from EOFError to IndexError here
-        raise ModelError(f"{where}: is no readable checkpoint: {first_line(error)}") from None
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
-    ):
-        raise ModelError(f"{where}: should hold a state dict of tensors")
-    return content
+def _tie(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Give a tensor of several names to all of them; words where a file has it twice and unlike."""
+    names: dict[int, list[str]] = {}
+    for name, value in expected.items():
+        names.setdefault(id(value), []).append(name)
+    faults = []
+    for tied in names.values():
+        there = [name for name in tied if name in state]
+        for name in tied if there else []:
+            other = state.setdefault(name, state[there[0]])
+            if name in there[1:] and not _equal(other, state[there[0]]):
+                faults.append(f"{there[0]} and {name} differ, which are one tensor in the model")
+    return faults
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    usable = not (_unusable(a) or _unusable(b))
+    return a is b or (usable and a.dtype == b.dtype and torch.equal(a, b))
+
+
+def _misfits(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], names: list[str]
+) -> list[str]:
+    return [
+        f"{name} is {tuple(state[name].shape)}, should be {tuple(expected[name].shape)}"
+        for name in names
+        if not state[name].is_nested and state[name].shape != expected[name].shape
+    ]
+
+
+def _other_kinds(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], names: list[str]
+) -> list[str]:
+    words = []
+    for name in names:
+        wrong = _unusable(state[name])
+        if wrong:
+            words.append(f"{name} is {wrong}")
+        elif _kind(state[name].dtype) != _kind(expected[name].dtype):
+            found, should = (str(t[name].dtype).removeprefix("torch.") for t in (state, expected))
+            words.append(f"{name} is {found}, should be {should}")
+    return words
+
+
+def _unusable(value: Tensor) -> str:
+    """What a tensor is that has no plain numbers; nothing where it has."""
+    if value.is_meta:
+        return "without values (device meta)"
+    if value.is_quantized:
+        return "quantized; save value.dequantize()"
+    if value.is_nested:
+        return "nested"
+    return "sparse; save value.to_dense()" if value.layout != torch.strided else ""
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype.is_complex:
+        return "complex"
+    if dtype.is_floating_point:
+        return "float"
+    return "bool" if dtype == torch.bool else "integer"
+
+
+def _converted(value: Tensor, expected: Tensor, name: str) -> Tensor:
+    """A tensor in the model's dtype; its values are still there afterwards."""
+    given, made = value, value.to(expected.dtype)
+    kind = str(expected.dtype).removeprefix("torch.")
+    if _kind(expected.dtype) in ("integer", "bool"):
+        if not torch.equal(made.to(given.dtype), given):
+            raise ModelError(f"has weights that are too large for the model's {kind}: {name}")
+        return made
+    odd = ~_wide(made).isfinite()
+    own = _wide(expected.detach())[odd]  # such as a mask of -inf, which is a buffer of the model's
+    if odd.any() and not torch.equal(_wide(made)[odd], own):
+        if _wide(given).isfinite().all():
+            raise ModelError(f"has weights that are too large for the model's {kind}: {name}")
+        raise ModelError(f"has weights that are not finite: {name}")
+    return made
+
+
+def _wide(value: Tensor) -> Tensor:
+    """Of dtypes of 8 bits, which torch cannot compare, in 32."""
+    return value.float() if value.dtype.itemsize == 1 else value
+
+
+def _prefix(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """Words for names that agree but for what they all begin with, as a wrapper makes them."""
+    for longer, shorter, whose in ((given, expected, "file"), (expected, given, "model")):
+        first = next(iter(longer))
+        parts = first.split(".")
+        for count in range(1, len(parts)):
+            prefix = ".".join(parts[:count]) + "."
+            if {prefix + name for name in shorter} == longer.keys():
+                remedy = "save the state_dict() of the model inside of the wrapper"
+                if whose == "model":
+                    remedy = "add it to them"
+                return f"; all names in the {whose} begin with {shown(prefix)!r}: {remedy}"
+    return ""

@@ -1,0 +1,88 @@
+"""What a user's own source returns, made arrays; whatever it does ends in one message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tasearch.errors import DataError, first_line
+from tasearch.files import shown
+
+
+def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndarray]:
+    """Call a user's source.
+
+    Args:
+        function: Takes nothing and returns a mapping of arrays, or of what numpy makes arrays:
+            lists of numbers, torch tensors, columns of pandas.
+        name: As the study file has it, for messages.
+
+    Raises:
+        DataError: Where it raises or exits, or returns anything else.
+    """
+    where = f"data.source: {name!r}"
+    try:
+        returned = function()
+        kind = type(returned).__name__
+        given = {**returned} if isinstance(returned, Mapping) else None
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # it may raise anything, and call sys.exit()
+        raise DataError(f"{where} raised {_words(error)}") from error
+    if given is None:
+        raise DataError(f"{where} should return a dict of arrays, returned {kind}")
+    for key in given:
+        if not isinstance(key, str):
+            raise DataError(
+                f"{where}: the names of arrays should be text, found {type(key).__name__}"
+            )
+    return {key: _array(value, f"{where}: {key}") for key, value in given.items()}
+
+
+def _words(error: BaseException) -> str:
+    """Its type and what it says; that may be a method of the user's, which fails itself."""
+    try:
+        said = f"{error}"
+    except Exception:
+        said = "(its message cannot be told)"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _array(value: Any, where: str) -> np.ndarray:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    try:
+        if np.ma.isMaskedArray(value):
+            masked = int(np.count_nonzero(value.mask))
+            if masked:
+                raise DataError(f"{where}: should have no masked values, found {masked:,}")
+            value = value.data
+        array = np.asarray(_numbers(value, where))
+    except (KeyboardInterrupt, MemoryError, DataError):
+        raise
+    except BaseException as error:  # numpy asks the value for its array, which is a user's code
+        reason = shown(first_line(error))
+        raise DataError(f"{where}: is no array of numbers ({kind}): {reason}") from None
+    if array.dtype.hasobject:
+        raise DataError(f"{where}: should be an array of numbers, is {kind}, which holds objects")
+    return array
+
+
+def _numbers(value: Any, where: str) -> Any:
+    """A torch tensor on the CPU, in a type that numpy knows; anything else as it is."""
+    torch = sys.modules.get("torch")  # without it there is no tensor
+    if torch is None or not isinstance(value, torch.Tensor):
+        return value
+    for wrong, words in (
+        (value.is_meta, "has no values (device meta)"),
+        (value.is_quantized, "is quantized; bring value.dequantize()"),
+        (value.is_nested, "is a nested tensor; bring one of a single shape"),
+        (value.layout != torch.strided, "is sparse; bring value.to_dense()"),
+    ):
+        if wrong:
+            raise DataError(f"{where}: {words}")
+    value = value.detach().cpu().resolve_conj().resolve_neg()
+    narrow = value.is_floating_point() and value.dtype.itemsize < 4  # bfloat16 is not numpy's
+    return (value.float() if narrow else value).numpy()

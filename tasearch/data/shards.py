@@ -1,0 +1,185 @@
+"""One parquet file of encoded images and their labels, read a batch at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasearch.errors import DataError, first_line, nearest
+from tasearch.files import open_regular, shown
+from tasearch.sections import DataSection
+
+ROWS, BYTES = 512, 2**25  # most of a batch, in rows and as stored
+IMAGES = "encoded images: binary, or a struct of bytes and path"
+
+Stamp = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A parquet file whose columns are known.
+
+    Args:
+        file: Path of the file.
+        image: Name of the column of encoded images.
+        label: Name of the column of labels.
+        rows: Number of rows, as the file says it.
+        batch: Rows to read at a time.
+        digest: SHA-256 of the file.
+        stamp: What tells that the file is still the same.
+    """
+
+    file: Path
+    image: str
+    label: str
+    rows: int
+    batch: int
+    digest: bytes
+    stamp: Stamp
+
+    def batches(self) -> Iterator[tuple[int, list[bytes | None], np.ndarray]]:
+        """(number of the first row, encoded images, int64 labels), in order.
+
+        Raises:
+            DataError: Where the file cannot be read, is another one than before, or a label is
+                missing or too large.
+        """
+        row = 0
+        with _reading(self.file), open_regular(self.file) as stream:
+            self._same(stream)
+            table = pq.ParquetFile(stream, page_checksum_verification=True)
+            for batch in table.iter_batches(self.batch, columns=[self.image, self.label]):
+                images = _plain(batch.column(self.image))
+                if pa.types.is_struct(images.type):
+                    images = pc.struct_field(images, "bytes")
+                yield row, images.to_pylist(), self._labels(batch.column(self.label), row)
+                row += batch.num_rows
+            self._same(stream)
+        if row != self.rows:
+            raise DataError(f"{self.file}: says that it has {self.rows:,} rows, has {row:,}")
+
+    def _same(self, stream: BinaryIO) -> None:
+        if _stamp(stream) != self.stamp:
+            raise DataError(f"{self.file}: changed while it was read; start again")
+
+    def _labels(self, column: Any, row: int) -> np.ndarray:
+        column = _plain(column)
+        if column.null_count:
+            missing = row + column.is_valid().to_pylist().index(False)
+            raise DataError(f"{self.file}: row {missing}: has no label")
+        y: np.ndarray = column.to_numpy(zero_copy_only=False)
+        if len(y) and y.max() >= 2**63:
+            raise DataError(
+                f"{self.file}: row {row + int(y.argmax())}: the label should be below 2**63, "
+                f"found {y.max()}"
+            )
+        return y.astype(np.int64)
+
+
+def read_shard(file: Path, section: DataSection) -> Shard:
+    """Digest a parquet file and find its columns.
+
+    Raises:
+        DataError: Where it is no parquet file, or has no such columns.
+    """
+    with _reading(file, "is no readable parquet file"):
+        try:
+            stream = open_regular(file)
+        except OSError as error:
+            raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from None
+        with stream:
+            stamp = _stamp(stream)
+            digest = hashlib.file_digest(stream, "sha256").digest()
+            stream.seek(0)
+            table = pq.ParquetFile(stream)
+            image, label = _columns(file, table.schema_arrow, section)
+            rows = table.metadata.num_rows
+            groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
+            size = sum(group.total_byte_size for group in groups)
+            if rows != sum(group.num_rows for group in groups):
+                raise DataError(f"{shown(file)}: is no readable parquet file: it is damaged")
+    batch = min(max(BYTES * max(rows, 1) // max(size, 1), 1), ROWS)
+    return Shard(
+        file=file, image=image, label=label, rows=rows, batch=batch, digest=digest, stamp=stamp
+    )
+
+
+@contextlib.contextmanager
+def _reading(file: Path, failed: str = "cannot be read") -> Iterator[None]:
+    """One message of whatever pyarrow raises of a broken file, from KeyError to its own."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except OSError as error:
+        raise DataError(f"{file}: {failed}: {error.strerror or shown(first_line(error))}") from None
+    except Exception as error:
+        raise DataError(f"{file}: {failed}: {shown(first_line(error))}") from None
+
+
+def _stamp(stream: BinaryIO) -> Stamp:
+    facts = os.fstat(stream.fileno())
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _columns(file: Path, schema: Any, section: DataSection) -> tuple[str, str]:
+    """Names of the columns of images and labels."""
+    structs = [f.name for f in schema if _holds_images(f.type) and pa.types.is_struct(f.type)]
+    fitting = structs or [f.name for f in schema if _holds_images(f.type)]
+    image = section.image or (fitting[0] if len(fitting) == 1 else None)
+    if image is None:
+        found = f"found {fitting}" if fitting else f"found columns {schema.names}"
+        raise DataError(f"{file}: should have one column of {IMAGES}, {found}; data.image names it")
+    for key, name in (("data.image", image), ("data.label", section.label)):
+        if name not in schema.names:
+            raise DataError(f"{file}: {key}: no column {name!r}{nearest(name, schema.names)}")
+        if schema.names.count(name) > 1:
+            raise DataError(f"{file}: {key}: column {name!r} is there more than once")
+    kind = schema.field(image).type
+    if not _holds_images(kind):
+        raise DataError(f"{file}: column {image!r} should hold {IMAGES}; holds {shown(kind)}")
+    kind = schema.field(section.label).type
+    if not pa.types.is_integer(_decoded(kind)):
+        raise DataError(
+            f"{file}: column {section.label!r} should hold integers, holds {shown(kind)}"
+        )
+    return image, section.label
+
+
+def _holds_images(kind: Any) -> bool:
+    kind = _decoded(kind)
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        return place >= 0 and _is_binary(kind.field(place).type)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: Any) -> bool:
+    return any(
+        is_kind(kind)
+        for is_kind in (
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_fixed_size_binary,
+            pa.types.is_binary_view,
+        )
+    )
+
+
+def _decoded(kind: Any) -> Any:
+    """The type of values, of a dictionary's too."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _plain(column: Any) -> Any:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -1,0 +1,76 @@
+"""Reading files that a user names: regular ones only, for a FIFO or a device may never end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def not_regular(path: Path) -> str | None:
+    """What stands at a path in place of a regular file; nothing is opened.
+
+    Args:
+        path: A path, links in it are followed.
+
+    Returns:
+        Words to put behind the path, such as "is a FIFO, not a file" or "has a NUL in its name";
+        None for a regular file, and where nothing can be found out (reading it then says why).
+    """
+    try:
+        return _words(path.stat().st_mode)
+    except ValueError:  # from stat: "embedded null byte", or letters that cannot be encoded
+        return "has a NUL in its name" if "\0" in str(path) else "has a name that no file can have"
+    except OSError:
+        return None
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        OSError: Its `strerror` says what is there, or why nothing can be: FileNotFoundError and
+            PermissionError as the system raises them.
+    """
+    words = not_regular(path)
+    if words is not None:
+        raise OSError(errno.EINVAL, words)
+    path.stat()
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file for reading; never waits, whatever comes to stand there meanwhile.
+
+    Raises:
+        OSError: As `check_regular` does.
+    """
+    check_regular(path)
+    waits_not = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = open(os.open(path, waits_not), "rb")  # noqa: PTH123, SIM115
+    words = _words(os.fstat(file.fileno()).st_mode)
+    if words is not None:
+        file.close()
+        raise OSError(errno.EINVAL, words)
+    return file
+
+
+def _words(mode: int) -> str | None:
+    if stat.S_ISREG(mode):
+        return None
+    kind = next((name for is_kind, name in KINDS if is_kind(mode)), "something else")
+    return f"is {kind}, not a file"
+
+
+def shown(path: object) -> str:
+    """A path or name from outside as one line of text without control characters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))

@@ -1,0 +1,149 @@
+"""The tensors in a file: safetensors, or a torch file of plain tensors, all that is ever unpickled.
+
+Files are told apart by what they begin with, whatever their name. Torch's own words on files that
+it refuses are not passed on: they advise to unpickle them. Nor does torch compare the checksums in
+its archives, so that is done here; safetensors, and torch's format before 1.6, have none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from tasearch.errors import ModelError, first_line
+from tasearch.files import open_regular, shown
+
+OTHERS = (  # what a file begins with that is brought by mistake
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes it"),
+    (b"GGUF", "a GGUF file"),
+    (b"\x93NUMPY", "a numpy array"),
+    (b"\x1f\x8b", "a gzip file; unpack it"),
+    (b"version https://git-lfs", "a pointer of Git LFS; fetch the file with `git lfs pull`"),
+    (b"<!", "a page of the web"),
+    (b"<h", "a page of the web"),
+    (b"\x08", "an ONNX file"),  # the tag of the version, which stands first
+)
+BEFORE_1_6 = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # a torch file begins so
+WANTED = "save the model's state_dict() with torch.save or as safetensors"
+
+
+def read_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on CPU.
+
+    Args:
+        path: A safetensors file, or a torch file of a state dict or of `{"state_dict": ...}`.
+        digest: SHA-256 that the file should have, 32 hex digits; None for any.
+
+    Raises:
+        ModelError: Where it cannot be read, is no such file, or is another one than before.
+    """
+    try:
+        with open_regular(path) as stream:
+            content = stream.read()
+    except FileNotFoundError:
+        raise ModelError("no such file") from None
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}") from None
+    if digest is not None and hashlib.sha256(content).hexdigest()[:32] != digest:
+        raise ModelError("changed since it was first read; start again")
+    if not content:
+        raise ModelError("is no readable checkpoint: it is empty")
+    if content.startswith(b"PK"):
+        _check_archive(content)
+        return _plain(_torch(content, "holds more than tensors"))
+    if content[8:9] == b"{":
+        return _safetensors(content)
+    for begin, what in OTHERS:
+        if content.startswith(begin):
+            raise ModelError(f"is no readable checkpoint: it is {what}; {WANTED}")
+    if path.suffix == ".safetensors" and not content.startswith(BEFORE_1_6):
+        return _safetensors(content)
+    return _plain(_torch(content, "is no readable checkpoint: it is damaged or of another format"))
+
+
+def _safetensors(content: bytes) -> dict[str, Tensor]:
+    length = int.from_bytes(content[:8], "little")
+    if length > len(content) - 8:
+        raise ModelError(
+            f"is no readable checkpoint: as safetensors its header would be of {length:,} bytes, "
+            f"of {len(content):,} in all"
+        )
+    try:
+        return safetensors.torch.load(content)
+    except MemoryError:
+        raise
+    except Exception as error:  # its own, and KeyError for types that torch has not
+        reason = shown(first_line(error))
+        raise ModelError(f"is no readable checkpoint: {reason}") from None
+
+
+def _check_archive(content: bytes) -> None:
+    """Refuse a zip archive that is damaged, or none of torch's plain ones."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            sealed = any(member.CRC for member in archive.infolist())  # torch may be told not to
+            if not any(name.endswith("/data.pkl") for name in names):
+                raise ModelError(f"is no readable checkpoint: it is {_archive(names)}; {WANTED}")
+            if any(name.endswith("/constants.pkl") for name in names):
+                raise ModelError(f"is a TorchScript archive, whose code is never run; {WANTED}")
+            broken = archive.testzip() if sealed else None
+    except (ModelError, MemoryError):
+        raise
+    except Exception:  # zipfile raises anything of a damaged archive
+        raise ModelError("is no readable checkpoint: its archive is damaged or cut off") from None
+    if broken is not None:
+        raise ModelError(
+            f"is no readable checkpoint: it is damaged, the checksum of {shown(broken)!r} in it "
+            f"does not fit"
+        )
+
+
+def _archive(names: list[str]) -> str:
+    if any(name.endswith(".h5") for name in names):
+        return "a Keras file"
+    return "an .npz file" if any(name.endswith(".npy") for name in names) else "a zip archive"
+
+
+def _torch(content: bytes, refused: str) -> Any:
+    """What torch.load gives of a file, tensors and plain containers only."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about types that are refused here anyway
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except pickle.UnpicklingError:
+        raise ModelError(f"{refused}; {WANTED}") from None
+    except Exception:  # torch raises anything from EOFError to IndexError here
+        raise ModelError(
+            f"is no readable checkpoint: it is damaged or of another format; {WANTED}"
+        ) from None
+
+
+def _plain(content: Any) -> dict[str, Tensor]:
+    """A state dict, whose names are text and whose values are tensors with values."""
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        kind = "one tensor" if isinstance(content, Tensor) else type(content).__name__
+        raise ModelError(f"should hold a state dict of tensors, holds {kind}; {WANTED}")
+    for name, value in content.items():
+        if not isinstance(name, str):
+            words = f"a name that is no text ({type(name).__name__})"
+        elif not isinstance(value, Tensor):
+            words = f"{shown(name)!r}, which is {type(value).__name__}"
+        else:
+            continue
+        raise ModelError(f"should hold a state dict of tensors, holds {words}; {WANTED}")
+    return {name: value.detach() for name, value in content.items()}

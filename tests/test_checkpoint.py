@@ -1,0 +1,332 @@
+"""A teacher's weights: what fits is loaded, all else is one message; no code of a file is run."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file, save_model
+from torch import Tensor, nn
+
+from tasearch.errors import ModelError
+from tasearch.models.checkpoint import file_digest, load_checkpoint
+
+WANTED = "save the model's state_dict() with torch.save or as safetensors"
+OTHER = f"is no readable checkpoint: it is damaged or of another format; {WANTED}"
+MISFIT = "does not match the teacher's model; "
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(3, 4)
+        self.norm = nn.BatchNorm1d(4)
+
+
+def said(path: Path, net: nn.Module | None = None, digest: str | None = None) -> str:
+    with pytest.raises(ModelError) as error:
+        load_checkpoint(net or Net(), path, digest)
+    start = f"teacher.checkpoint: {path}: "
+    assert str(error.value).startswith(start)
+    return str(error.value).removeprefix(start)
+
+
+def saved(folder: Path, content: Any, **options: Any) -> Path:
+    torch.save(content, folder / "t.pt", **options)
+    return folder / "t.pt"
+
+
+def state(**changed: Any) -> dict[str, Any]:
+    return Net().state_dict() | changed
+
+
+def equal(a: nn.Module, b: nn.Module) -> bool:
+    mine, theirs = a.state_dict(), b.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "torch", "torch before 1.6", "without checksums"])
+@pytest.mark.parametrize("name", ["t.safetensors", "t.pt", "t"])
+def test_what_is_in_a_file_counts_and_not_its_name(tmp_path: Path, form: str, name: str) -> None:
+    net, other, file = Net(), Net(), tmp_path / name
+    assert not equal(net, other)
+    if form == "safetensors":
+        save_file(net.state_dict(), file)
+    else:
+        torch.serialization.set_crc32_options(form != "without checksums")
+        torch.save(net.state_dict(), file, _use_new_zipfile_serialization="before" not in form)
+        torch.serialization.set_crc32_options(True)
+    load_checkpoint(other, file, file_digest(file))
+    assert equal(net, other)
+
+
+NO_VALUES: dict[str, tuple[Callable[[], Tensor], str]] = {
+    "sparse": (lambda: torch.zeros(4, 3).to_sparse(), "sparse; save value.to_dense()"),
+    "sparse rows": (lambda: torch.eye(4, 3).to_sparse_csr(), "sparse; save value.to_dense()"),
+    "meta": (lambda: torch.empty(4, 3, device="meta"), "without values (device meta)"),
+    "quantized": (
+        lambda: torch.quantize_per_tensor(torch.zeros(4, 3), 0.1, 0, torch.qint8),
+        "quantized; save value.dequantize()",
+    ),
+    "nested": (lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "nested"),
+    "complex": (lambda: torch.zeros(4, 3, dtype=torch.complex64), "complex64, should be float32"),
+    "integer": (lambda: torch.zeros(4, 3, dtype=torch.int64), "int64, should be float32"),
+    "bool": (lambda: torch.zeros(4, 3, dtype=torch.bool), "bool, should be float32"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", NO_VALUES)
+def test_tensors_of_another_kind_are_named(tmp_path: Path, case: str) -> None:
+    value, words = NO_VALUES[case]
+    file = saved(tmp_path, state(**{"a.weight": value()}))
+    assert said(file) == f"{MISFIT}of another kind: a.weight is {words}"
+
+
+def test_tensors_of_another_shape_or_name_are_named(tmp_path: Path) -> None:
+    file = saved(tmp_path, state(**{"a.bias": torch.tensor(1.0)}))
+    assert said(file) == f"{MISFIT}mis-shaped: a.bias is (), should be (4,)"
+    counter = state(**{"norm.num_batches_tracked": torch.tensor(3.0)})
+    assert said(saved(tmp_path, counter)) == (
+        f"{MISFIT}of another kind: norm.num_batches_tracked is float32, should be int64"
+    )
+    assert said(saved(tmp_path, {})) == (f"{MISFIT}missing: a.bias, a.weight, norm.bias, ...")
+    given = {k: v for k, v in state().items() if k != "a.bias"} | {"a\x1b[31m": torch.zeros(1)}
+    assert said(saved(tmp_path, given)) == f"{MISFIT}missing: a.bias; unknown: a\\x1b[31m"
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_floats_become_the_models(tmp_path: Path, kind: torch.dtype) -> None:
+    net, other = Net(), Net()
+    content = {
+        k: v.to(kind) if v.is_floating_point() else v.int() for k, v in net.state_dict().items()
+    }
+    load_checkpoint(other, saved(tmp_path, content))
+    for name, value in other.state_dict().items():
+        assert value.dtype == net.state_dict()[name].dtype
+        assert torch.equal(value, content[name].to(value.dtype))
+
+
+def test_values_that_the_model_cannot_hold_are_named(tmp_path: Path) -> None:
+    huge = torch.full((4, 3), 1e300, dtype=torch.float64)
+    large = "has weights that are too large for the model's "
+    assert said(saved(tmp_path, state(**{"a.weight": huge}))) == f"{large}float32: a.weight"
+    for value in (torch.nan, torch.inf, -torch.inf):
+        odd = torch.full((4,), value)
+        for name in ("a.bias", "norm.running_var"):
+            assert said(saved(tmp_path, state(**{name: odd}))) == (
+                f"has weights that are not finite: {name}"
+            )
+
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("few", torch.zeros(2, dtype=torch.int8))
+            self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+    many = Counts().state_dict() | {"few": torch.tensor([300, 1])}
+    assert said(saved(tmp_path, many), Counts()) == f"{large}int8: few"
+    net = Counts()
+    load_checkpoint(net, saved(tmp_path, Counts().state_dict()))  # its own infinities are its own
+    other = Counts().state_dict() | {"mask": torch.tensor([-torch.inf, 0.0])}
+    assert said(saved(tmp_path, other), Counts()) == "has weights that are not finite: mask"
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3, 3, bias=False)
+        self.head = nn.Linear(3, 3, bias=False)
+        self.head.weight = self.embed.weight
+
+
+def test_tied_weights_may_stand_in_a_file_once(tmp_path: Path) -> None:
+    net, other = Tied(), Tied()
+    save_model(net, str(tmp_path / "t.safetensors"))  # which leaves one of them out
+    load_checkpoint(other, tmp_path / "t.safetensors")
+    assert equal(net, other)
+    assert other.head.weight is other.embed.weight
+    once = {"head.weight": torch.eye(3)}
+    load_checkpoint(other, saved(tmp_path, once))
+    assert torch.equal(other.embed.weight, torch.eye(3))
+    unlike = once | {"embed.weight": torch.zeros(3, 3)}
+    assert said(saved(tmp_path, unlike), Tied()) == (
+        f"{MISFIT}embed.weight and head.weight differ, which are one tensor in the model"
+    )
+
+
+def test_names_behind_a_prefix_come_with_their_remedy(tmp_path: Path) -> None:
+    wrapped = {f"module.net.{name}": value for name, value in Net().state_dict().items()}
+    assert said(saved(tmp_path, wrapped)) == (
+        f"{MISFIT}missing: a.bias, a.weight, norm.bias, ...; unknown: module.net.a.bias, "
+        "module.net.a.weight, module.net.norm.bias, ...; all names in the file begin with "
+        "'module.net.': save the state_dict() of the model inside of the wrapper"
+    )
+    file = saved(tmp_path, Net().state_dict())
+    assert said(file, nn.ModuleDict({"net": Net()})).endswith(
+        "; all names in the model begin with 'net.': add it to them"
+    )
+
+
+OTHERS: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is no readable checkpoint: it is empty"),
+    "keras": (
+        b"\x89HDF\r\n\x1a\n" + b"\0" * 99,
+        f"is no readable checkpoint: it is an HDF5 file, as Keras writes it; {WANTED}",
+    ),
+    "gguf": (
+        b"GGUF\3\0\0\0" + b"\0" * 9,
+        f"is no readable checkpoint: it is a GGUF file; {WANTED}",
+    ),
+    "onnx": (
+        b"\x08\x08\x12\x07pytorch",
+        f"is no readable checkpoint: it is an ONNX file; {WANTED}",
+    ),
+    "lfs": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+        "is no readable checkpoint: it is a pointer of Git LFS; fetch the file with `git lfs "
+        f"pull`; {WANTED}",
+    ),
+    "page": (
+        b"<!DOCTYPE html><title>Not found",
+        f"is no readable checkpoint: it is a page of the web; {WANTED}",
+    ),
+    "a pickle": (pickle.dumps({"a": 1}), OTHER),
+    "text": (b"nothing of the kind", OTHER),
+    "one byte": (b"\x80", OTHER),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_files_are_named(tmp_path: Path, case: str, suffix: str) -> None:
+    content, words = OTHERS[case]
+    (tmp_path / f"t{suffix}").write_bytes(content)
+    found = said(tmp_path / f"t{suffix}")
+    if case in ("a pickle", "text", "one byte") and suffix == ".safetensors":
+        words = (
+            f"is no readable checkpoint: as safetensors its header would be of "
+            f"{int.from_bytes(content[:8], 'little'):,} bytes, of {len(content):,} in all"
+        )
+    assert found == words
+
+
+def test_a_header_of_safetensors_is_held_against_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "t.safetensors"
+    save_file(Net().state_dict(), file)
+    sound = file.read_bytes()
+    file.write_bytes(struct.pack("<Q", 2**62) + sound[8:])
+    assert said(file) == (
+        f"is no readable checkpoint: as safetensors its header would be of {2**62:,} bytes, of "
+        f"{len(sound):,} in all"
+    )
+    for content in (sound[:-1], sound + b"\0", b"\2" + b"\0" * 7 + b"{}x"):
+        file.write_bytes(content)
+        assert said(file).startswith("is no readable checkpoint: ")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_archives_of_another_kind_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "t.pt"
+    with torch.jit.optimized_execution(False):
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(file))
+    assert said(file) == f"is a TorchScript archive, whose code is never run; {WANTED}"
+    np.savez(tmp_path / "t.npz", a=np.zeros(3))
+    assert said(tmp_path / "t.npz") == (f"is no readable checkpoint: it is an .npz file; {WANTED}")
+    for name, kind in (("model.weights.h5", "a Keras file"), ("a.txt", "a zip archive")):
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(name, b"")
+        assert said(file) == f"is no readable checkpoint: it is {kind}; {WANTED}"
+
+
+def test_a_flipped_byte_in_an_archive_is_found(tmp_path: Path) -> None:
+    """Torch itself loads it."""
+    weight = torch.arange(12.0).reshape(4, 3)
+    file = saved(tmp_path, state(**{"a.weight": weight}))
+    content = bytearray(file.read_bytes())
+    content[bytes(content).index(weight.numpy().tobytes()) + 4] ^= 1
+    changed = torch.load(io.BytesIO(bytes(content)), weights_only=True)["a.weight"]
+    assert not torch.equal(changed, weight)
+    file.write_bytes(content)
+    found = said(file)
+    assert found.startswith("is no readable checkpoint: it is damaged, the checksum of 't/data/")
+    assert found.endswith("' in it does not fit")
+    file.write_bytes(content[: len(content) // 2])
+    assert said(file) == "is no readable checkpoint: its archive is damaged or cut off"
+
+
+ran: list[str] = []
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ran.append, ("this must never run",)
+
+
+@pytest.mark.parametrize("form", ["torch", "torch before 1.6", "pickle"])
+def test_no_code_of_a_file_is_run(tmp_path: Path, form: str) -> None:
+    for content in ({"a.weight": Evil()}, Net(), Evil()):
+        if form == "pickle":
+            (tmp_path / "t.pt").write_bytes(pickle.dumps(content))
+        else:
+            saved(tmp_path, content, _use_new_zipfile_serialization=form == "torch")
+        found = said(tmp_path / "t.pt")
+        assert found == (f"holds more than tensors; {WANTED}" if form == "torch" else OTHER)
+        assert "weights_only" not in found
+    assert not ran
+
+
+def test_a_content_that_is_no_state_dict_is_named(tmp_path: Path) -> None:
+    wrong = "should hold a state dict of tensors, holds "
+    for content, words in (
+        (torch.zeros(3), "one tensor"),
+        ([torch.zeros(3)], "list"),
+        ({1: torch.zeros(3)}, "a name that is no text (int)"),
+        ({"epoch": 3, "model": {}}, "'epoch', which is int"),
+        ({"state_dict": {"a": None}}, "'a', which is NoneType"),
+    ):
+        assert said(saved(tmp_path, content)) == f"{wrong}{words}; {WANTED}"
+
+
+def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    for name, words in (
+        ("fifo", "is a FIFO, not a file"),
+        ("folder", "is a folder, not a file"),
+        ("n" * 300, "File name too long"),
+    ):
+        assert said(tmp_path / name) == f"cannot be read: {words}"
+        with pytest.raises(ModelError) as error:
+            file_digest(tmp_path / name)
+        assert str(error.value) == f"teacher.checkpoint: {tmp_path / name}: {words}"
+    assert said(tmp_path / "gone") == "no such file"
+    for act in (file_digest, lambda path: load_checkpoint(Net(), path)):
+        with pytest.raises(ModelError, match=r"^teacher\.checkpoint: .*/a\\x00b: .*a NUL in its n"):
+            act(tmp_path / "a\0b")
+
+
+def test_a_file_that_changes_between_its_digest_and_its_use_is_not_believed(tmp_path: Path) -> None:
+    file = saved(tmp_path, state())
+    digest = file_digest(file)
+    saved(tmp_path, state())
+    assert said(file, digest=digest) == "changed since it was first read; start again"
+
+
+def test_a_model_that_loads_in_its_own_way_may_fail(tmp_path: Path) -> None:
+    class Own(Net):
+        def load_state_dict(self, given: dict[str, Tensor], *args: Any, **options: Any) -> Any:
+            raise ZeroDivisionError("of the user's")
+
+    assert said(saved(tmp_path, state()), Own()) == (
+        "the teacher's model does not take it: ZeroDivisionError: of the user's"
+    )
