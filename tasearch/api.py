@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tasearch.search.driver import search
-from tasearch.search.events import Event
+from tasearch.search.events import Event, Notice
 from tasearch.search.prepare import prepare
 from tasearch.search.results import Run
 from tasearch.study import Study
@@ -70,4 +70,5 @@ def steps(
     prepared = prepare(
         study, runs_dir=runs_dir, device=device, latency_from=latency_from, workers=workers
     )
+    yield from (Notice(message=notice) for notice in prepared.notices)
     yield from search(prepared, study.search.trials if trials is None else trials)

@@ -14,12 +14,12 @@ import tasearch
 PACKAGE = Path(tasearch.__file__).parent
 FLOORS = [
     ["errors"],
-    ["chain", "mode"],
+    ["chain", "mode", "rounds"],
     ["space", "front", "skyline", "sections"],
     ["record", "study"],
-    ["studyfile", "plugins", "numerics", "processes", "cuda"],
-    ["data"],
-    ["models", "store", "onnx_export"],
+    ["studyfile", "plugins", "numerics", "processes", "cuda", "ties"],
+    ["data", "timing"],
+    ["models", "store", "onnx_export", "call_limits"],
     ["rundir", "measure"],
     ["train"],
     ["search"],

@@ -43,6 +43,7 @@ class Prepared:
         device: to train on.
         workers: the device of each that trains.
         pool: these workers, where they have helped to prepare.
+        notices: what a person should know before the search starts.
     """
 
     run: RunDir
@@ -53,6 +54,7 @@ class Prepared:
     device: torch.device
     workers: list[str]
     pool: Pool | None
+    notices: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Let go of the workers."""
@@ -105,10 +107,12 @@ def prepare(
         check_views(study.training.views, data.in_shape)
         models = Models.of(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
+        notices: tuple[str, ...] = ()
         if run.exists:
             snapshot = _known(run, study, inputs, runs_dir, latency_from)
         else:
             snapshot = _fresh(study, inputs, models, data, where, runs_dir, latency_from, pool)
+            notices += snapshot.timing.notices
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
             try_sampler(space, make(Scout(snapshot, space)))
@@ -122,6 +126,7 @@ def prepare(
         device=where,
         workers=devices,
         pool=pool,
+        notices=notices,
     )
 
 
@@ -148,7 +153,9 @@ def _fresh(
     """The snapshot of a run that is to be made; its space is not known yet."""
     models.check(study.widths)
     modes = find_modes(study, models, data, device, runs_dir, latency_from, pool)
-    measured, words = find_measurements(study, models, data, device, runs_dir, latency_from, modes)
+    measured, words, timing = find_measurements(
+        study, models, data, device, runs_dir, latency_from, modes
+    )
     return Snapshot(
         study=study,
         inputs=inputs,
@@ -159,6 +166,7 @@ def _fresh(
         setup=setup_of(study, data),
         modes=modes(),
         device=words,
+        timing=timing,
     )
 
 
@@ -172,7 +180,7 @@ def _known(
     """The snapshot of a run that is there."""
     snapshot = replace(run.check_same(study, inputs), study=study)
     if latency_from is not None:
-        given, _, _ = RunDir.open(latency_from, runs_dir).measurements()
+        given, *_ = RunDir.open(latency_from, runs_dir).measurements()
         if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:
             raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
     return snapshot
