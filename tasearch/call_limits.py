@@ -84,15 +84,22 @@ class _Largest(TorchFunctionMode):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.bytes = 0
-        self._weights = {id(t) for t in (*net.parameters(), *net.buffers())}
+        self._weights = {_place(t) for t in (*net.parameters(), *net.buffers())}
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         found = func(*args, **(kwargs or {}))
         every = found if isinstance(found, tuple | list) else (found,)
-        tensors = [
-            x for x in (*args, *every) if isinstance(x, Tensor) and id(x) not in self._weights
-        ]
+        tensors = [x for x in (*args, *every) if isinstance(x, Tensor)]
+        tensors = [x for x in tensors if _place(x) not in self._weights]
         self.bytes = max(self.bytes, sum(x.numel() * x.element_size() for x in tensors))
         return found
+
+
+def _place(x: Tensor) -> int:
+    """Where a tensor's numbers are; a view's are where its source's are."""
+    try:
+        return x.untyped_storage().data_ptr()
+    except (NotImplementedError, RuntimeError):  # a sparse tensor's are in several places
+        return id(x)

@@ -178,14 +178,16 @@ def busy_signs(
     found = []
     low, high = np.percentile(reference.medians_ms, [10, 90])  # a single odd round says little
     if high / low - 1 > MOVED:
-        found.append(f"rounds of the reference net differ by {high / low - 1:.0%}")
+        found.append(f"rounds of the reference net differed by {high / low - 1:.0%}")
     noisy = sum(spread > SPREAD for spread in reference.spreads)
     if 2 * noisy > len(reference.spreads):
-        found.append(f"its timings scatter in {noisy} of {len(reference.spreads)} rounds")
+        found.append(
+            f"timings of the reference net scattered in {noisy} of {len(reference.spreads)} rounds"
+        )
     if others is not None:
         used, cores = others
         if used + min(threads, cores) > cores + SLACK:
-            found.append(f"other processes use {used:.1f} of {cores} processors")
+            found.append(f"other processes used {used:.1f} of {cores} processors")
     return tuple(found)
 
 
@@ -200,8 +202,8 @@ def busy_notice(signs: tuple[str, ...], tied: int, widths: int) -> tuple[str, ..
     if not signs:
         return ()
     return (
-        f"the machine is busy: {', '.join(signs)}; latencies are less certain, "
-        f"{tied} of {widths} widths are tied",
+        f"the machine was busy while latencies were measured: {', '.join(signs)}; they are less "
+        f"certain, {tied} of {widths} widths are tied",
     )
 
 

@@ -112,7 +112,8 @@ def prepare(
             snapshot = _known(run, study, inputs, runs_dir, latency_from)
         else:
             snapshot = _fresh(study, inputs, models, data, where, runs_dir, latency_from, pool)
-            notices += snapshot.timing.notices
+            if latency_from is None:
+                notices += snapshot.timing.notices
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
             try_sampler(space, make(Scout(snapshot, space)))
