@@ -58,7 +58,7 @@ class Table:
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.provenance = content["provenance"]
-        measured = [Measurement(**m) for m in content["measurements"]]
+        measured = [Measurement.of(m) for m in content["measurements"]]
         self.snapshot = Snapshot(
             study=Study.model_validate_json(json.dumps(content["study"])),
             inputs=content["inputs"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasearch.rundir import RunDir
 from tasearch.search.driver import search
-from tasearch.search.events import Event
+from tasearch.search.events import Event, Notice
 from tasearch.search.prepare import prepare
 from tasearch.search.results import Run
 from tasearch.study import Study
@@ -78,4 +78,5 @@ def steps(
         study, runs_dir=runs_dir, device=device, latency_from=latency_from, workers=workers
     )
     target = study.search.trials if trials is None else trials
+    yield from (Notice(message=notice) for notice in prepared.notices)
     yield from search(prepared, target, retry_failed)

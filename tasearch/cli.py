@@ -18,7 +18,7 @@ from rich.text import Text
 
 import tasearch
 from tasearch.errors import NothingFits, StudyError, TasearchError
-from tasearch.front import Budget, Candidate
+from tasearch.front import Budget, Candidate, latency_words
 from tasearch.running import err, out, run_shown
 from tasearch.space import SEARCHED
 from tasearch.store import no_room, write_atomic
@@ -226,7 +226,8 @@ def best(
         spread = f", standard deviation {stdev(accuracies):.2%} over {len(accuracies)} replicates"
     out.print(f"  accuracy  {found.accuracy:.2%} of the validation part{spread}", soft_wrap=True)
     out.print(f"  size      {found.params:,} params, {found.bytes:,} bytes")
-    out.print(f"  latency   {found.latency_ms:.4g} ms ({opened.snapshot.device})", soft_wrap=True)
+    latency = latency_words(found.chain[-1], opened.snapshot.measured)
+    out.print(f"  latency   {latency} ({opened.snapshot.device})", soft_wrap=True)
     out.print(f"  recipe    {recipe_text(found.recipe)}", soft_wrap=True)
 
 

@@ -1,8 +1,7 @@
 """What a model costs to run: parameters, bytes, FLOPs, latency. Measured before any training.
 
-Latency: eval mode, batch norm folded, inputs rotated, warmed up; the models take turns in rounds,
-so that a slow moment of the machine hits all of them, and a round in which one model's timings
-spread by more than a tenth of their median is measured again.
+Latency: eval mode, batch norm folded, inputs rotated, warmed up, in rounds side by side
+(`tasearch.timing`). Models whose timings do not tell them apart (`tasearch.ties`) have one latency.
 """
 
 from __future__ import annotations
@@ -10,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import math
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx.helper
+import onnx.numpy_helper
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -23,20 +25,19 @@ from torch.fx.experimental.optimization import fuse
 from torch.utils.flop_counter import FlopCounterMode
 
 from tasearch.cuda import recorded
-from tasearch.front import Measurement
+from tasearch.errors import ModelError, first_line
+from tasearch.front import Measurement, tied_with
 from tasearch.numerics import cpu_threads
 from tasearch.onnx_export import onnx_session, quiet, timed_models
+from tasearch.rounds import Timing
 from tasearch.sections import LatencySection
+from tasearch.ties import tied_latencies
+from tasearch.timing import Call, Others, Timed, busy_notice, busy_signs, time_rounds
 
-ROUNDS = 10
-CALLS = 100  # per round and model, so 1,000 timings each
-REPEATS = 3  # of a round that is too noisy
-SPREAD = 0.1  # interquartile range over median that a quiet round stays under
-ROTATED = 8  # different inputs
-WARM_CALLS = 50
-BUDGET_S = 6.0  # of timing per model; a model slower than that allows gets fewer calls
-
-Call = Callable[[int], object]
+ROTATED = 8  # different inputs, at most
+INPUTS_GB = 1.0  # that they take, unless a single batch takes more
+REFERENCE_WIDTH, REFERENCE_LAYERS = 128, 3
+CUDA_ROUNDS, CUDA_CALLS, CUDA_WARM_CALLS = 10, 100, 50  # of `cuda_latency`
 
 
 def measure(
@@ -46,7 +47,7 @@ def measure(
     section: LatencySection,
     device: torch.device,
     models: Mapping[int, bytes] | None = None,
-) -> dict[int, Measurement]:
+) -> tuple[dict[int, Measurement], Timing]:
     """Measure models side by side.
 
     Args:
@@ -56,25 +57,44 @@ def measure(
         device: where the torch backend runs.
         models: of `timed_models`, where they are there already.
 
+    Returns:
+        Every width's measurement, with one latency for all that are tied; and how the machine was.
+
     Raises:
-        ModelError: where a model cannot be exported to ONNX.
+        ModelError: where a model cannot be exported to ONNX, or fails in a timed call.
     """
-    calls = {}
     if section.backend == "onnx" and models is None:
         models = timed_models(nets, in_shape, section.batch)
+    inputs = _inputs(in_shape, section.batch)
+    calls = {}
     for width, net in nets.items():
-        net.eval()
-        calls[width] = _prepare(net, in_shape, section, device, (models or {}).get(width))
+        words = f"width {width}: a timed call with latency.batch = {section.batch}"
+        calls[width] = _call(net.eval(), (models or {}).get(width), inputs, section, device, words)
+    net, model = _reference()
+    alone = _inputs((REFERENCE_WIDTH,), 1)
+    own = _call(net, model, alone, section, device, "a timed call of the reference net")
+    others = Others()
     with cpu_threads(section.threads):
-        times = _interleaved(calls)
+        timed, rounds = time_rounds(calls, own)
+    signs = busy_signs(rounds, others.used(), section.threads)
+    measured = _measurements(nets, in_shape, timed)
+    tied = sum(bool(tied_with(width, measured)) for width in measured)
+    return measured, Timing(reference=rounds, notices=busy_notice(signs, tied, len(measured)))
+
+
+def _measurements(
+    nets: Mapping[int, nn.Module], in_shape: tuple[int, ...], timed: Mapping[int, Timed]
+) -> dict[int, Measurement]:
+    latencies = tied_latencies({width: t.rounds.medians_ms for width, t in timed.items()})
     return {
         width: Measurement(
             width=width,
             params=parameters(net),
             bytes=weight_bytes(net),
             flops=forward_flops(net, in_shape),
-            latency_ms=float(np.median(times[width])),
-            latency_p95_ms=float(np.percentile(times[width], 95)),
+            latency_ms=latencies[width],
+            latency_p95_ms=timed[width].p95_ms,
+            rounds=timed[width].rounds,
         )
         for width, net in nets.items()
     }
@@ -111,7 +131,7 @@ def cuda_latency(
         return {
             kind: {
                 "host_ms": float(np.median(_host_times(call, device))),
-                "device_ms": float(np.median([_device_time(call) for _ in range(ROUNDS)])),
+                "device_ms": float(np.median([_device_time(call) for _ in range(CUDA_ROUNDS)])),
             }
             for kind, call in calls.items()
         }
@@ -119,24 +139,24 @@ def cuda_latency(
 
 def _host_times(call: Call, device: torch.device) -> list[float]:
     times = []
-    for i in range(WARM_CALLS + CALLS):
+    for i in range(CUDA_WARM_CALLS + CUDA_CALLS):
         start = time.perf_counter()
         call(i)
         torch.cuda.synchronize(device)
         times.append(1e3 * (time.perf_counter() - start))
-    return times[WARM_CALLS:]
+    return times[CUDA_WARM_CALLS:]
 
 
 def _device_time(call: Call) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    for i in range(WARM_CALLS):
+    for i in range(CUDA_WARM_CALLS):
         call(i)
     start.record()
-    for i in range(CALLS):
+    for i in range(CUDA_CALLS):
         call(i)
     end.record()
     end.synchronize()
-    return float(start.elapsed_time(end)) / CALLS
+    return float(start.elapsed_time(end)) / CUDA_CALLS
 
 
 def forward_flops(net: nn.Module, in_shape: tuple[int, ...]) -> int:
@@ -169,33 +189,88 @@ def describe(section: LatencySection, device: torch.device) -> str:
     )
 
 
-def _prepare(
+def _inputs(in_shape: tuple[int, ...], batch: int) -> Tensor:
+    """Batches to take turns with, (batches, batch, *in_shape): fewer where they are large."""
+    room = int(INPUTS_GB * 2**30) // (4 * batch * math.prod(in_shape))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((max(1, min(ROTATED, room)), batch, *in_shape), generator=generator)
+
+
+def _call(
     net: nn.Module,
-    in_shape: tuple[int, ...],
+    model: bytes | None,
+    inputs: Tensor,
     section: LatencySection,
     device: torch.device,
-    model: bytes | None,
+    words: str,
 ) -> Call:
-    """One call of the model on one of several rotated inputs."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (ROTATED, section.batch, *in_shape)
-    inputs = torch.randn(shape, generator=generator)
+    """One call of a model on one of several inputs; one that fails is told in `words`."""
+    try:
+        call = _raw_call(net, model, inputs, section, device)
+    except Exception as error:
+        raise _failed(words, error) from error
+
+    def guarded(i: int) -> object:
+        try:
+            return call(i % len(inputs))
+        except Exception as error:  # of memory, or whatever a user's model raises
+            raise _failed(words, error) from error
+
+    return guarded
+
+
+def _failed(words: str, error: Exception) -> ModelError:
+    return ModelError(f"{words} failed: {type(error).__name__}: {first_line(error)}")
+
+
+def _raw_call(
+    net: nn.Module,
+    model: bytes | None,
+    inputs: Tensor,
+    section: LatencySection,
+    device: torch.device,
+) -> Call:
     if section.backend == "onnx":
         assert model is not None
         session = onnx_session(model, section.threads)
         arrays = [{"x": x.numpy()} for x in inputs]
-        return lambda i: session.run(None, arrays[i % ROTATED])
+        return lambda i: session.run(None, arrays[i])
     folded = _folded(net).to(device)
     batches: list[Tensor] = list(inputs.to(device))
 
     def call(i: int) -> object:
         with torch.inference_mode():
-            logits = folded(batches[i % ROTATED])
+            logits = folded(batches[i])
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return logits
 
     return call
+
+
+def _reference() -> tuple[nn.Module, bytes]:
+    """A dense net of fixed weights, the same in every study, for torch and as ONNX."""
+    size, layers = REFERENCE_WIDTH, []
+    nodes, values = [], []
+    for i in range(REFERENCE_LAYERS):
+        layer = nn.Linear(size, size)
+        weight = (np.arange(size * size, dtype=np.float32) % 13 - 6).reshape(size, size) / size
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(weight))
+            layer.bias.zero_()
+        layers += [layer, nn.ReLU()]
+        source = f"x{i}" if i else "x"
+        nodes.append(onnx.helper.make_node("Gemm", [source, f"w{i}"], [f"h{i}"], transB=1))
+        nodes.append(onnx.helper.make_node("Relu", [f"h{i}"], [f"x{i + 1}"]))
+        values.append(onnx.numpy_helper.from_array(weight, f"w{i}"))
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, size])
+        for name in ("x", f"x{REFERENCE_LAYERS}")
+    ]
+    graph = onnx.helper.make_graph(nodes, "reference", ends[:1], ends[1:], values)
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    return nn.Sequential(*layers).eval(), model.SerializeToString()
 
 
 def _folded(net: nn.Module) -> nn.Module:
@@ -206,40 +281,6 @@ def _folded(net: nn.Module) -> nn.Module:
     except Exception:  # tracing a user's model may raise anything
         logging.getLogger(__name__).info("batch norm is not folded: the model cannot be traced")
         return copy.deepcopy(net)
-
-
-def _interleaved(calls: Mapping[int, Call]) -> dict[int, np.ndarray]:
-    """Milliseconds of each call, by width: rounds of A B C A B C."""
-    counts = {}
-    for width, call in calls.items():
-        start = time.perf_counter()
-        for i in range(WARM_CALLS):
-            call(i)
-            if time.perf_counter() - start > BUDGET_S / 6:
-                break
-        seconds = (time.perf_counter() - start) / (i + 1)
-        counts[width] = max(3, min(CALLS, int(BUDGET_S / ROUNDS / seconds)))
-    times: dict[int, list[np.ndarray]] = {width: [] for width in calls}
-    for _ in range(ROUNDS):
-        for width, call in calls.items():
-            times[width].append(_round(call, counts[width]))
-    return {width: np.concatenate(rounds) for width, rounds in times.items()}
-
-
-def _round(call: Call, count: int) -> np.ndarray:
-    """The quietest of up to REPEATS tries of `count` timings, milliseconds."""
-    tries = []
-    for _ in range(REPEATS):
-        times = np.empty(count)
-        for i in range(count):
-            start = time.perf_counter()
-            call(i)
-            times[i] = time.perf_counter() - start
-        low, median, high = np.percentile(times, [25, 50, 75])
-        tries.append(((high - low) / median, times * 1e3))
-        if tries[-1][0] <= SPREAD:
-            break
-    return min(tries, key=lambda t: float(t[0]))[1]
 
 
 def _processor() -> str:

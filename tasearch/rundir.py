@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from filelock import FileLock, Timeout
 from tasearch.chain import canonical_json
 from tasearch.errors import RunError, first_line
 from tasearch.front import Measurement, Reference
+from tasearch.rounds import Timing
 from tasearch.store import Store, no_room, write_atomic
 from tasearch.study import Study
 
+FORMAT = 2  # of measurements.json
 REMEDY = "put the file back, or remove the folder and run the study again"
 
 
@@ -45,6 +47,7 @@ class Snapshot:
         setup: what they were measured with: shapes, backend, batch, threads.
         modes: of training, by width; frozen, for a probe may have chosen them.
         device: that latencies were measured on, in words.
+        timing: how the machine was meanwhile.
     """
 
     study: Study
@@ -56,6 +59,7 @@ class Snapshot:
     setup: Mapping[str, Any]
     modes: Mapping[int, str]
     device: str
+    timing: Timing = field(default_factory=Timing)
 
     @property
     def classes(self) -> int:
@@ -159,9 +163,11 @@ class RunDir:
     def write(self, snapshot: Snapshot) -> None:
         """Freeze the measurements, then the study; `run.json` last, for it makes the run."""
         measured = {
+            "format": FORMAT,
             "device": snapshot.device,
             "setup": dict(snapshot.setup),
             "measurements": [asdict(m) for m in snapshot.measured.values()],
+            "timing": asdict(snapshot.timing),
         }
         self._write_json("measurements.json", measured)
         content = {
@@ -180,7 +186,7 @@ class RunDir:
         Raises:
             RunError: where it is damaged.
         """
-        measured, setup, device = self.measurements()
+        measured, setup, device, timing = self.measurements()
         try:
             content = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
             return Snapshot(
@@ -193,20 +199,33 @@ class RunDir:
                 setup=setup,
                 modes={int(width): str(mode) for width, mode in content["modes"].items()},
                 device=device,
+                timing=timing,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
                 f"{self.path / 'run.json'}: cannot be read: {first_line(error)}; {REMEDY}"
             ) from None
 
-    def measurements(self) -> tuple[dict[int, Measurement], dict[str, Any], str]:
-        """The frozen measurements by width, their set-up, and the device in words."""
+    def measurements(self) -> tuple[dict[int, Measurement], dict[str, Any], str, Timing]:
+        """The frozen measurements by width, their set-up, the device in words, and how it was.
+
+        Raises:
+            RunError: where they are damaged, or of another version of tasearch.
+        """
         file = self.path / "measurements.json"
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            measured = [Measurement(**m) for m in content["measurements"]]
-            return {m.width: m for m in measured}, dict(content["setup"]), str(content["device"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            found = content.get("format", 1)
+            if found != FORMAT:
+                raise RunError(
+                    f"{file}: format should be {FORMAT}, found {found!r}: another version of "
+                    "tasearch wrote it; run the study again under another name"
+                )
+            measured = [Measurement.of(m) for m in content["measurements"]]
+            timing = Timing.of(content["timing"])
+            by_width = {m.width: m for m in measured}
+            return by_width, dict(content["setup"]), str(content["device"]), timing
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{file}: cannot be read: {first_line(error)}; {REMEDY}") from None
 
     def check_same(self, study: Study, inputs: Mapping[str, str]) -> Snapshot:

@@ -163,6 +163,8 @@ def _search(prepared: Prepared, trials: int, retry_failed: bool, stop: Stop) -> 
     from tasearch.search.journal import read_trials
 
     space, snapshot = prepared.space, prepared.snapshot
+    for notice in prepared.notices:
+        out.print(f"notice: {notice}", soft_wrap=True)
     words = Words(snapshot.measured, _telling(space, snapshot.study))
     out.print(
         f"chains within the budget: {space.size:,}; trials: {trials}, on {prepared.device}"

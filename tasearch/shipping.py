@@ -22,7 +22,7 @@ from tasearch import plugins
 from tasearch.chain import LABELS_ONLY, canonical_json
 from tasearch.data import Dataset, Part, load_data, load_test
 from tasearch.errors import ExportError, ModelError, RunError, StoreError
-from tasearch.front import Candidate
+from tasearch.front import Candidate, latency_words, tied_with
 from tasearch.models import Models, Standardized
 from tasearch.onnx_export import onnx_session, to_onnx
 from tasearch.record import TrialRecord, training_flops
@@ -293,7 +293,9 @@ def _metrics(built: Built, difference: float | None, contents: dict[str, bytes])
         "test_samples": len(test),
         "validation_samples": snapshot.validation,
         "direct_accuracy": max((a for a in direct if a is not None), default=None),
+        "latency_median_ms": size.median_ms,
         "latency_p95_ms": size.latency_p95_ms,
+        "latency_tied_with": tied_with(size.width, snapshot.measured),
         "latency_of": snapshot.device,
         "forward_flops": size.flops,
         "training_flops": sum(
@@ -355,7 +357,7 @@ def _card(built: Built, metrics: dict[str, Any]) -> str:
         direct="not tried" if direct is None else f"{direct:.2%}" + this * " (this one)",
         params=f"{candidate.params:,}",
         bytes=f"{candidate.bytes:,}",
-        latency=f"{candidate.latency_ms:.4g} ms",
+        latency=latency_words(candidate.chain[-1], built.run.snapshot.measured),
         device=metrics["latency_of"],
         shape=", ".join(map(str, data.in_shape)),
         classes=data.num_classes,

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import optuna
 import pytest
@@ -9,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasearch.errors import NothingFits, StudyError
-from tasearch.front import Budget, Candidate, Front, Measurement, Reference, hypervolume
+from tasearch.front import (
+    Budget,
+    Candidate,
+    Front,
+    Measurement,
+    Reference,
+    hypervolume,
+    latency_words,
+)
+from tasearch.rounds import Rounds
+from tasearch.search.stairs import Stairs
 
 REFERENCE = Reference(accuracy=0.0, params=(1, 2**10), latency_ms=(1, 2**10))
 
@@ -158,3 +169,49 @@ def test_the_reference_lies_beyond_everything_measured() -> None:
     assert Reference.of(sizes, classes=10) == Reference(
         accuracy=0.1, params=(10, 22.0), latency_ms=(0.5, 1.1)
     )
+
+
+def sized(width: int, latency_ms: float, medians_ms: tuple[float, ...] = ()) -> Measurement:
+    return Measurement(
+        width=width,
+        params=10 * width,
+        bytes=1,
+        flops=1,
+        latency_ms=latency_ms,
+        latency_p95_ms=9.0,
+        rounds=Rounds(medians_ms=medians_ms, spreads=(0.1,) * len(medians_ms)),
+    )
+
+
+def test_a_measurement_comes_back_from_json() -> None:
+    size = sized(8, 0.1, (0.1, 0.3, 0.2))
+    assert size.median_ms == 0.2
+    assert Measurement.of(json.loads(json.dumps(asdict(size)))) == size
+    bare = asdict(sized(8, 0.1))
+    del bare["rounds"]  # as tables of benchmarks have it
+    assert Measurement.of(bare) == sized(8, 0.1)
+    assert Measurement.of(bare).median_ms == 0.1
+
+
+def test_ties_in_words() -> None:
+    pair = {8: sized(8, 0.04453, (0.045123,)), 4: sized(4, 0.04453, (0.04394,)), 2: sized(2, 0.03)}
+    assert latency_words(8, pair) == ("0.04453 ms, tied with width 4; its own median is 0.04512 ms")
+    assert latency_words(2, pair) == "0.03 ms"
+    many = pair | {6: sized(6, 0.04453), 3: sized(3, 0.04453)}
+    assert latency_words(8, many) == (
+        "0.04453 ms, tied with widths 4, 6 and 3; its own median is 0.04512 ms"
+    )
+
+
+def test_where_all_are_tied_the_front_is_of_accuracy_and_size() -> None:
+    sizes = {width: sized(width, 0.04) for width in (8, 4, 2)}
+    box = Reference.of(sizes.values(), classes=10)
+    found = [candidate(a, 10 * w, 0.04) for w, a in ((8, 0.9), (4, 0.95), (2, 0.5))]
+    assert [c.params for c in Front(found).members] == [20, 40]
+    assert Front(found).best(max_latency_ms=0.04).accuracy == 0.95
+    assert 0 < hypervolume(found, box) < 1
+    assert box.corner(sizes[2]) == (0.0, 0.0)
+    stairs = Stairs(sizes, box)
+    for width, accuracy in ((8, 0.9), (4, 0.95), (2, 0.5)):
+        stairs.add(width, accuracy)
+    assert stairs.volume == pytest.approx(hypervolume(found, box))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tasearch.errors import ModelError
-from tasearch.measure import cuda_latency, forward_flops, measure
+from tasearch.call_limits import check_calls
+from tasearch.errors import ModelError, StudyError
+from tasearch.measure import (
+    REFERENCE_WIDTH,
+    ROTATED,
+    _inputs,
+    _reference,
+    cuda_latency,
+    forward_flops,
+    measure,
+)
 from tasearch.models import FAMILIES, Standardized
 from tasearch.onnx_export import onnx_session, timed_models, to_onnx
 from tasearch.sections import LatencySection
+from tasearch.ties import tied_latencies
+from tasearch.timing import LEAST_ROUNDS
 from tests.conftest import IMAGES_ONLY, LADDERS
 
 CPU = torch.device("cpu")
@@ -53,7 +65,7 @@ def test_onnx_says_what_torch_says_at_any_batch_size(
 def test_measurements_of_both_backends(backend: str) -> None:
     nets = {w: shipped("cnn", w, (1, 8, 8)) for w in (8, 2)}
     section = LatencySection(backend=backend)
-    measured = measure(nets, in_shape=(1, 8, 8), section=section, device=CPU)
+    measured, timing = measure(nets, in_shape=(1, 8, 8), section=section, device=CPU)
     # two convolutions (72 and 1152 weights), norms (16 and 32), dense layer (170)
     assert measured[8].params == 72 + 1152 + 16 + 32 + 170
     buffers = 2 * 8 + 2 * 16  # running means and variances
@@ -61,7 +73,13 @@ def test_measurements_of_both_backends(backend: str) -> None:
     assert measured[8].bytes == 4 * (measured[8].params + buffers) + counters + standard
     assert measured[2].params < measured[8].params
     for m in measured.values():
-        assert 0 < m.latency_ms <= m.latency_p95_ms
+        assert 0 < m.median_ms <= m.latency_p95_ms
+        assert m.latency_ms > 0
+        for values in (m.rounds.medians_ms, m.rounds.spreads):
+            assert len(values) == len(timing.reference.medians_ms) >= LEAST_ROUNDS
+    assert min(timing.reference.medians_ms) > 0
+    latencies = {width: m.rounds.medians_ms for width, m in measured.items()}
+    assert tied_latencies(latencies) == {width: m.latency_ms for width, m in measured.items()}
 
 
 def test_flops_count_a_multiply_add_twice() -> None:
@@ -85,6 +103,117 @@ def test_latency_on_a_gpu_by_both_clocks(batch: int) -> None:
     for times in found.values():
         assert times["device_ms"] > 0
         assert times["host_ms"] > 0
+
+
+class Failing(nn.Module):
+    """Raises for batches from some size on.
+
+    Args:
+        most: samples that it takes.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.most:
+            raise ValueError(f"{self.most} samples at most\nand no more")
+        return x
+
+
+def test_a_model_that_fails_in_a_timed_call_is_named() -> None:
+    nets = {8: nn.Linear(4, 2), 4: Failing(20)}
+    section = LatencySection(backend="torch", batch=21)
+    with pytest.raises(ModelError) as error:
+        measure(nets, in_shape=(4,), section=section, device=CPU)
+    assert str(error.value) == (
+        "width 4: a timed call with latency.batch = 21 failed: ValueError: 20 samples at most"
+    )
+
+
+def test_onnx_runtime_that_fails_is_told_with_the_width() -> None:
+    section = LatencySection(batch=3)
+    other = timed_models({4: nn.Linear(5, 2)}, (5,), 3)
+    with pytest.raises(ModelError) as error:
+        measure({4: nn.Linear(4, 2)}, in_shape=(4,), section=section, device=CPU, models=other)
+    found = r"^width 4: a timed call with latency.batch = 3 failed: InvalidArgument: .*dimensions"
+    assert re.match(found, str(error.value))
+    with pytest.raises(ModelError) as error:
+        measure({4: nn.Linear(4, 2)}, in_shape=(4,), section=section, device=CPU, models={4: b"?"})
+    assert str(error.value).startswith(
+        "width 4: a timed call with latency.batch = 3 failed: InvalidProtobuf: "
+    )
+
+
+def test_the_reference_net_is_the_same_for_both_backends_and_in_every_process() -> None:
+    net, model = _reference()
+    assert model == _reference()[1]
+    x = torch.randn(1, REFERENCE_WIDTH)
+    (found,) = onnx_session(model, threads=1).run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), net(x))
+    onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+
+
+def test_inputs_are_fewer_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _inputs((3, 4), 5).shape == (ROTATED, 5, 3, 4)
+    monkeypatch.setattr("tasearch.measure.INPUTS_GB", 3 * 4 * 5 * 12 / 2**30)
+    assert _inputs((3, 4), 5).shape == (3, 5, 3, 4)
+    assert _inputs((3, 4), 50).shape == (1, 50, 3, 4)
+
+
+def linear() -> nn.Module:
+    return nn.Linear(64, 10)
+
+
+def test_a_batch_whose_samples_do_not_fit_is_refused() -> None:
+    section = LatencySection(batch=65_536)
+    with pytest.raises(StudyError) as error:
+        check_calls({4: nn.Identity()}, (3, 224, 224), section, CPU)
+    assert str(error.value) == (
+        "latency.batch: should be at most 1,783, for samples of 3 x 224 x 224 may take 1 GiB "
+        "in one call; found 65,536"
+    )
+    check_calls({4: linear()}, (64,), section, CPU)
+
+
+class Growing(nn.Module):
+    """An operation of 2 ** 17 floats a sample, and a large weight that does not grow with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, 2**22))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.repeat(1, 2**15) + self.weight[:, : 2**17]).sum(1, keepdim=True)
+
+
+def test_a_batch_whose_activations_do_not_fit_is_refused() -> None:
+    check_calls({4: Growing()}, (4,), LatencySection(batch=4096), CPU)  # of 2 ** 20 bytes each
+    with pytest.raises(StudyError) as error:
+        check_calls({8: nn.Linear(4, 2), 4: Growing()}, (4,), LatencySection(batch=4100), CPU)
+    assert str(error.value) == (
+        "latency.batch: should be at most 4,096, for one operation of width 4 may take 4 GiB; "
+        "found 4,100"
+    )
+
+
+def test_a_batch_that_would_take_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(100))  # a second a call
+    monkeypatch.setattr("tasearch.call_limits.time.perf_counter", lambda: float(next(now)))
+    with pytest.raises(StudyError) as error:
+        check_calls({4: linear()}, (64,), LatencySection(batch=200), CPU)
+    assert str(error.value) == (
+        "latency.batch: should be at most 160, for one call of width 4 may take 10 s; found 200"
+    )
+
+
+def test_a_model_that_fails_with_a_small_batch_is_named_before_a_large_one_is_tried() -> None:
+    with pytest.raises(ModelError) as error:
+        check_calls({4: Failing(15)}, (4,), LatencySection(batch=20), CPU)
+    assert str(error.value) == (
+        "width 4: a call with 16 samples failed: ValueError: 15 samples at most"
+    )
 
 
 class Branching(nn.Module):

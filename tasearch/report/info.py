@@ -100,10 +100,17 @@ class AuditCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """A whole report."""
+    """A whole report.
+
+    Args:
+        ties: widths that count as equally fast, in words.
+        notices: how the machine was while latencies were measured.
+    """
 
     name: str
     device: str
+    ties: str
+    notices: tuple[str, ...]
     budget: Budget
     space: int
     states: dict[str, int]
@@ -126,6 +133,8 @@ def report_info(run: Run) -> Info:
     return Info(
         name=snapshot.study.name,
         device=snapshot.device,
+        ties=_ties(measured),
+        notices=snapshot.timing.notices,
         budget=snapshot.study.limits(),
         space=snapshot.space,
         states=dict(Counter(t.state for t in trials if not t.free)),
@@ -146,6 +155,18 @@ def report_info(run: Run) -> Info:
         chains={c.trial: _links(c, run) for c in front.members},
         costs=run.costs,
         audit=audit_count(trials),
+    )
+
+
+def _ties(measured: Mapping[int, Measurement]) -> str:
+    """`Widths 12 and 8 are tied, at 0.0445 ms.`, of all that are; empty where none are."""
+    groups: dict[float, list[str]] = {}
+    for size in measured.values():
+        groups.setdefault(size.latency_ms, []).append(str(size.width))
+    return " ".join(
+        f"Widths {', '.join(widths[:-1])} and {widths[-1]} are tied, at {latency:.4g} ms."
+        for latency, widths in sorted(groups.items())
+        if len(widths) > 1
     )
 
 

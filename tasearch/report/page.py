@@ -25,11 +25,17 @@ def render_page(info: Info) -> str:
         summary=_summary(info),
         cards="".join(_card(*card) for card in _cards(info)),
         rows="".join(map(_row, info.front.members)),
-        device=escape(info.device),
+        device=escape(_measured(info)),
         plots=_script_json(plots),
         candidates=_script_json([_candidate(c) for c in info.front.candidates]),
         plotly=plotly.offline.get_plotlyjs(),
     )
+
+
+def _measured(info: Info) -> str:
+    """What latencies are of, which of them are tied, and how the machine was."""
+    sentences = (f"{info.device}.", info.ties, *(f"Notice: {n}." for n in info.notices))
+    return " ".join(filter(None, sentences))
 
 
 def _summary(info: Info) -> str:

@@ -45,6 +45,7 @@ class Prepared:
         workers: the device of each that trains.
         pool: these workers, where they have helped to prepare.
         code: the user's own source, as it was imported.
+        notices: what a person should know before the search starts.
     """
 
     run: RunDir
@@ -56,6 +57,7 @@ class Prepared:
     workers: list[str]
     pool: Pool | None
     code: UserCode
+    notices: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Let go of the workers."""
@@ -113,10 +115,13 @@ def prepare(
         check_views(study.training.views, data.in_shape)
         models = Models.of(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
+        notices: tuple[str, ...] = ()
         if run.exists:
             snapshot = _known(run, study, inputs, runs_dir, latency_from)
         else:
             snapshot = _fresh(study, inputs, models, data, where, runs_dir, latency_from, pool)
+            if latency_from is None:
+                notices += snapshot.timing.notices
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
             try_sampler(space, make(Scout(snapshot, space)))
@@ -134,6 +139,7 @@ def prepare(
         workers=devices,
         pool=pool,
         code=code,
+        notices=notices,
     )
 
 
@@ -160,7 +166,9 @@ def _fresh(
     """The snapshot of a run that is to be made; its space is not known yet."""
     models.check(study.widths)
     modes = find_modes(study, models, data, device, runs_dir, latency_from, pool)
-    measured, words = find_measurements(study, models, data, device, runs_dir, latency_from, modes)
+    measured, words, timing = find_measurements(
+        study, models, data, device, runs_dir, latency_from, modes
+    )
     return Snapshot(
         study=study,
         inputs=inputs,
@@ -171,6 +179,7 @@ def _fresh(
         setup=setup_of(study, data),
         modes=modes(),
         device=words,
+        timing=timing,
     )
 
 
@@ -184,7 +193,7 @@ def _known(
     """The snapshot of a run that is there."""
     snapshot = replace(run.check_same(study, inputs), study=study)
     if latency_from is not None:
-        given, _, _ = RunDir.open(latency_from, runs_dir).measurements()
+        given, *_ = RunDir.open(latency_from, runs_dir).measurements()
         if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:
             raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
     return snapshot

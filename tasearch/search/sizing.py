@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tasearch.call_limits import check_calls
 from tasearch.chain import Pupil
 from tasearch.data import Dataset
 from tasearch.errors import RunError, StudyError
@@ -17,6 +18,7 @@ from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, weight_bytes
 from tasearch.models import Models, Standardized
 from tasearch.onnx_export import timed_models
+from tasearch.rounds import Timing
 from tasearch.rundir import RunDir
 from tasearch.space import Space
 from tasearch.study import Study
@@ -67,8 +69,8 @@ def find_measurements(
     runs_dir: str | Path,
     latency_from: str | Path | None,
     modes: Callable[[], object],
-) -> tuple[dict[int, Measurement], str]:
-    """Every width's measurement, the teacher's first, and the device in words.
+) -> tuple[dict[int, Measurement], str, Timing]:
+    """Every width's measurement, the teacher's first, the device in words, and how it was.
 
     Models are exported while modes are found, but nothing is timed before these are there.
     """
@@ -78,15 +80,16 @@ def find_measurements(
     if latency_from is None:
         _admit_some(study, nets)
         section, exported = study.latency, None
+        check_calls(nets, data.in_shape, section, device)
         if section.backend == "onnx":
             exported = timed_models(nets, data.in_shape, section.batch)
         modes()
-        measured = measure(
+        measured, timing = measure(
             nets, in_shape=data.in_shape, section=section, device=device, models=exported
         )
-        return measured, describe(study.latency, device)
+        return measured, describe(study.latency, device), timing
     source = RunDir.open(latency_from, runs_dir)
-    given, setup, words = source.measurements()
+    given, setup, words, timing = source.measurements()
     if setup != setup_of(study, data):
         raise RunError(
             f"--latency-from {source.path}: was measured with {setup}, "
@@ -99,7 +102,7 @@ def find_measurements(
                 f"--latency-from {source.path}: should measure width {width} with "
                 f"{params:,} params, has {found}"
             )
-    return {width: given[width] for width in sizes}, words
+    return {width: given[width] for width in sizes}, words, timing
 
 
 def _admit_some(study: Study, nets: Mapping[int, Standardized]) -> None:

@@ -1,0 +1,204 @@
+"""Rounds of timings on a clock of our own, and signs of a busy machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tasearch import timing
+from tasearch.errors import ModelError
+from tasearch.rounds import Rounds
+from tasearch.ties import tied_groups
+from tasearch.timing import (
+    CALLS,
+    LEAST_ROUNDS,
+    MORE_ROUNDS,
+    MOST_ROUNDS,
+    REPEATS,
+    ROUNDS,
+    SPREAD,
+    WARM_CALLS,
+    Others,
+    Timed,
+    busy_notice,
+    busy_signs,
+    time_rounds,
+)
+
+
+class Machine:
+    """A clock that only calls move on.
+
+    Attributes:
+        now: seconds.
+        calls: widths in the order in which they were called; 0 is the reference net.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.calls: list[int] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def call(self, width: int, seconds: Callable[[int], float]) -> Callable[[int], object]:
+        """A call that takes so many seconds, by how often its width was called before."""
+        before = count()
+
+        def call(i: int) -> None:
+            self.calls.append(width)
+            self.now += seconds(next(before))
+
+        return call
+
+    def time(
+        self,
+        seconds: Mapping[int, Callable[[int], float]],
+        reference: Callable[[int], float] = lambda i: 1e-5,
+    ) -> tuple[dict[int, Timed], Rounds]:
+        calls = {width: self.call(width, taken) for width, taken in seconds.items()}
+        return time_rounds(calls, self.call(0, reference), self.clock)
+
+
+def constant(seconds: float) -> Callable[[int], float]:
+    return lambda i: seconds
+
+
+def turns(calls: list[int]) -> Iterator[int]:
+    """The order in which widths were called, repetitions apart."""
+    return (width for i, width in enumerate(calls) if not i or calls[i - 1] != width)
+
+
+def test_models_take_turns_and_settled_ones_take_no_further_rounds() -> None:
+    machine = Machine()
+    timed, reference = machine.time({8: constant(2e-5), 4: constant(1e-5)})
+    assert [*turns(machine.calls)] == [0, 8, 4] * (1 + ROUNDS)  # warm-up, then rounds
+    assert machine.calls.count(8) == WARM_CALLS + ROUNDS * CALLS
+    assert timed[8].rounds == Rounds(medians_ms=(0.02,) * ROUNDS, spreads=(0.0,) * ROUNDS)
+    assert timed[4].p95_ms == pytest.approx(0.01)
+    assert reference == Rounds(medians_ms=(0.01,) * ROUNDS, spreads=(0.0,) * ROUNDS)
+
+
+def by_round(*factors: float) -> Callable[[int], float]:
+    """A call whose speed changes from round to round, over and over."""
+    return lambda i: 1e-5 * factors[(i - WARM_CALLS) // CALLS % len(factors)]
+
+
+def test_rounds_go_on_until_the_order_is_settled() -> None:
+    seconds = {8: by_round(1.12, 0.96, 1.1, 1.08, 1.04), 4: constant(1e-5)}
+    timed, reference = Machine().time(seconds)
+    assert ROUNDS < len(reference.medians_ms) < MOST_ROUNDS
+    assert len(reference.medians_ms) % MORE_ROUNDS == 0
+    rounds = {width: t.rounds.medians_ms for width, t in timed.items()}
+    assert tied_groups(rounds) == [(4,), (8,)]
+    assert tied_groups({w: x[:-MORE_ROUNDS] for w, x in rounds.items()}) == [(4, 8)]
+
+
+def test_what_is_not_settled_after_the_last_round_is_tied() -> None:
+    seconds = {8: by_round(1.5, 0.7), 4: constant(1e-5)}
+    timed, _ = Machine().time(seconds)
+    rounds = {width: t.rounds.medians_ms for width, t in timed.items()}
+    assert len(rounds[8]) == MOST_ROUNDS
+    assert tied_groups(rounds) == [(4, 8)]
+
+
+def test_a_noisy_round_is_measured_again_and_the_quietest_try_is_kept() -> None:
+    def seconds(i: int) -> float:
+        attempt, place = divmod(max(0, i - WARM_CALLS), CALLS)
+        quiet = attempt % REPEATS == 1  # of three tries, the second
+        return 1e-5 * (1.0 + (0.5 if quiet else 0.9) * (place % 2))
+
+    machine = Machine()
+    timed, _ = machine.time({4: seconds})
+    spreads = timed[4].rounds.spreads
+    assert machine.calls.count(4) == WARM_CALLS + REPEATS * CALLS * len(spreads)
+    assert spreads == (spreads[0],) * ROUNDS
+    assert SPREAD < spreads[0] < 0.5
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.5, 3.0, 9.0])
+def test_slow_models_get_fewer_calls_and_an_end(seconds: float) -> None:
+    machine = Machine()
+    timed, reference = machine.time({width: constant(seconds) for width in (8, 4, 2)})
+    assert len(reference.medians_ms) >= LEAST_ROUNDS
+    once = 3 * seconds
+    warm = 4 * timing.WARM_S + once
+    rounds = max(4 * timing.BUDGET_S, LEAST_ROUNDS * once)
+    assert machine.now < warm + rounds + timing.EXTRA_S + (1 + REPEATS) * once
+    assert min(len(t.rounds.medians_ms) for t in timed.values()) >= LEAST_ROUNDS
+
+
+def test_a_call_that_takes_too_long_is_refused_after_one() -> None:
+    machine = Machine()
+    with pytest.raises(ModelError) as error:
+        machine.time({8: constant(12.34), 4: constant(1.0)})
+    assert str(error.value) == (
+        "width 8: one timed call should take 10 s at most, took 12.3 s; "
+        "a smaller latency.batch takes less"
+    )
+    assert machine.calls.count(8) == 1
+
+
+def test_a_clock_that_sees_no_time_pass_makes_all_equal() -> None:
+    timed, _ = Machine().time({8: constant(0.0), 4: constant(0.0)}, constant(0.0))
+    rounds = {width: t.rounds.medians_ms for width, t in timed.items()}
+    assert tied_groups(rounds) == [(4, 8)]
+    assert min(rounds[8]) > 0
+
+
+QUIET = Rounds(medians_ms=(1.0,) * 19 + (5.0,), spreads=(0.02,) * 20)
+
+
+def test_one_odd_round_is_no_busy_machine() -> None:
+    assert busy_signs(QUIET, (0.9, 2), threads=1) == ()
+    assert busy_signs(QUIET, None, threads=1) == ()
+    assert busy_signs(QUIET, (0.0, 2), threads=64) == ()
+    assert busy_notice((), tied=3, widths=7) == ()
+
+
+def test_a_busy_machine_is_told_with_what_tells_it() -> None:
+    busy = Rounds(medians_ms=(1.0,) * 10 + (1.34,) * 10, spreads=(0.3,) * 12 + (0.02,) * 8)
+    signs = busy_signs(busy, (1.42, 2), threads=1)
+    assert busy_notice(signs, tied=5, widths=7) == (
+        "the machine was busy while latencies were measured: "
+        "rounds of the reference net differed by 34%, "
+        "timings of the reference net scattered in 12 of 20 rounds, "
+        "other processes used 1.4 of 2 processors; they are less certain, 5 of 7 widths are tied",
+    )
+
+
+def stat(busy: int) -> str:
+    """What Linux tells of two processors that worked so many hundredths of a second each."""
+    lines = [f"cpu{n} {busy - 6} 1 2 999 999 1 1 1 0 0" for n in range(2)]
+    return "\n".join(["cpu  1 1 1 1 1 1 1 1 1 1", *lines, "intr 1 2 3", ""])
+
+
+def test_the_work_of_others_is_all_work_but_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, moment = tmp_path / "stat", iter((10.0, 14.0, 14.0))
+    own = iter((1.0, 4.0))  # seconds
+    monkeypatch.setattr(timing, "STAT", file)
+    monkeypatch.setattr(timing, "_cores", lambda: frozenset({0, 1}))
+    monkeypatch.setattr(timing, "_own_seconds", lambda: next(own))
+    monkeypatch.setattr("tasearch.timing.time.monotonic", lambda: next(moment))
+    ticks = os.sysconf("SC_CLK_TCK")
+    file.write_text(stat(10 * ticks))
+    others = Others()
+    file.write_text(stat(13 * ticks))  # 3 s on each of two, 3 s of them ours, within 4 s
+    assert others.used() == (0.75, 2)
+
+
+@pytest.mark.parametrize("text", [None, "cpu0 one 2 3", "cpu0 1 2"])
+def test_a_system_that_does_not_tell_is_not_asked(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "STAT", tmp_path / "stat")
+    monkeypatch.setattr(timing, "_cores", lambda: frozenset({0}))
+    if text is not None:
+        (tmp_path / "stat").write_text(text)
+    assert Others().used() is None
