@@ -28,7 +28,7 @@ from tasearch.front import Measurement
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.driver import Driver
 from tasearch.search.events import TrialDone, TrialStarted
-from tasearch.search.journal import open_study, read_trials
+from tasearch.search.journal import open_study, to_record
 from tasearch.studyfile import parse_study
 
 EPOCHS = RUNGS = 16
@@ -126,7 +126,7 @@ def measure(trials: int) -> dict[str, Any]:
         each = np.diff(marks) * 1000
         peak = common.peak_mib()["process"]
         states: dict[str, int] = {}
-        for record in read_trials(run, "scale"):
+        for record in map(to_record, driver.trials.all()):
             name = "free" if record.free else record.state
             states[name] = states.get(name, 0) + 1
         again = time.perf_counter()

@@ -1,7 +1,7 @@
 """A run directory: what is in it, who may write, and whose study it is.
 
 run.json           the study, the digests of its data and models, the trials asked for
-measurements.json  what each width costs to run, frozen
+measurements.json  what each width costs to run and how it trains, frozen
 journal.log        Optuna's study
 events.jsonl       every hop's start and end, with seconds
 lock               held by the driver
@@ -12,75 +12,31 @@ locks/             held by workers
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from tasearch.chain import canonical_json
-from tasearch.errors import RunError, first_line
-from tasearch.front import Measurement, Reference
-from tasearch.rounds import Timing
-from tasearch.store import Store, no_room, write_atomic
+from tasearch.errors import RunError, StoreError, first_line
+from tasearch.eventlog import EventLog, History
+from tasearch.seals import read_file
+from tasearch.snapshot import Measured, Snapshot, snapshot_of
+from tasearch.store import KINDS, Store, is_temporary, no_room, write_atomic
 from tasearch.study import Study
 
-FORMAT = 2  # of measurements.json
+__all__ = ["RunDir", "Snapshot"]
+
 REMEDY = "put the file back, or remove the folder and run the study again"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """What a run is of.
-
-    Args:
-        study: as its file had it; `root` is absolute.
-        inputs: what else decides results: digests of data and code, the kind of device.
-        samples: of the training part.
-        validation: samples of the validation part.
-        space: number of chains within the budget.
-        measured: by width, the teacher's first.
-        setup: what they were measured with: shapes, backend, batch, threads.
-        modes: of training, by width; frozen, for a probe may have chosen them.
-        device: that latencies were measured on, in words.
-        timing: how the machine was meanwhile.
-    """
-
-    study: Study
-    inputs: Mapping[str, str]
-    samples: int
-    validation: int
-    space: int
-    measured: Mapping[int, Measurement]
-    setup: Mapping[str, Any]
-    modes: Mapping[int, str]
-    device: str
-    timing: Timing = field(default_factory=Timing)
-
-    @property
-    def classes(self) -> int:
-        return int(self.setup["num_classes"])
-
-    @property
-    def candidates(self) -> dict[int, Measurement]:
-        """Of the widths within the budget but the teacher's, students' and assistants'."""
-        budget = self.study.limits()
-        within = {w: self.measured[w] for w in self.study.widths[1:]}
-        return {width: m for width, m in within.items() if budget.admits(m)}
-
-    @property
-    def reference(self) -> Reference:
-        """The box that this run's hypervolume is measured in."""
-        return Reference.of(self.candidates.values(), classes=self.classes)
-
-    @property
-    def trained_samples(self) -> int:
-        """Samples of an epoch, over all replicates."""
-        return self.samples * self.study.search.replicates
+WRITTEN_AGAIN = "put the file back, or remove it: `tasearch run` on the same study writes it again"
+JOURNAL = "journal.log"
+T = TypeVar("T")
+OURS = {  # what the folder of a run may hold before run.json is there
+    *("lock", "locks", "measurements.json", "events.jsonl", "report.html", *KINDS)
+}
 
 
 class RunDir:
@@ -88,6 +44,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log = EventLog(path / "events.jsonl")
 
     @staticmethod
     def open(run: str | Path, runs_dir: str | Path = "runs") -> RunDir:
@@ -96,18 +53,24 @@ class RunDir:
         Raises:
             RunError: where there is none.
         """
-        for path in (Path(run), Path(runs_dir) / run):
-            if (path / "run.json").is_file():
-                return RunDir(path)
+        places = [RunDir(Path(run)), RunDir(Path(runs_dir) / run)]
+        for found in places:
+            if found.exists:
+                return found
+        for found in places:
+            if found.journal.is_file():
+                file = found.path / "run.json"
+                raise RunError(f"{file}: is missing; `tasearch run` on the same study writes it")
         raise RunError(f"{run}: no such run; `tasearch run STUDY.toml` makes one in {runs_dir}/")
 
     @property
     def exists(self) -> bool:
-        return (self.path / "run.json").is_file()
+        """Whether it is a run, sound or not."""
+        return os.path.lexists(self.path / "run.json")
 
     @property
     def journal(self) -> Path:
-        return self.path / "journal.log"
+        return self.path / JOURNAL
 
     @property
     def busy(self) -> bool:
@@ -122,18 +85,21 @@ class RunDir:
         lock.release()
         return False
 
-    def store(self, warn: Callable[[str], None] = lambda message: None) -> Store:
-        return Store(self.path, warn)
+    def store(self, warn: Callable[[str], None] | None = None) -> Store:
+        """The hops of the run; damaged ones are refused where nobody is to be warned."""
+        return Store(self.path, strict=True) if warn is None else Store(self.path, warn)
 
     def check_free(self) -> None:
         """Tell early what `locked` would tell.
 
         Raises:
-            RunError: where another driver holds the run.
+            RunError: where another driver holds the run, or the folder holds something else.
         """
         if self.exists:
             with self.locked():
                 pass
+        else:
+            self._check_place()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -142,6 +108,7 @@ class RunDir:
         Raises:
             RunError: where another driver holds it.
         """
+        self._check_place()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -154,31 +121,15 @@ class RunDir:
         except OSError as error:
             raise no_room(self.path / "lock", error) from None
         try:
-            for litter in self.path.glob("**/.*.tmp"):  # of a write that a kill cut off
-                litter.unlink(missing_ok=True)
+            self._tidy()
             yield
         finally:
             lock.release()
 
     def write(self, snapshot: Snapshot) -> None:
         """Freeze the measurements, then the study; `run.json` last, for it makes the run."""
-        measured = {
-            "format": FORMAT,
-            "device": snapshot.device,
-            "setup": dict(snapshot.setup),
-            "measurements": [asdict(m) for m in snapshot.measured.values()],
-            "timing": asdict(snapshot.timing),
-        }
-        self._write_json("measurements.json", measured)
-        content = {
-            "study": snapshot.study.model_dump(mode="json"),
-            "inputs": dict(snapshot.inputs),
-            "samples": snapshot.samples,
-            "validation": snapshot.validation,
-            "space": snapshot.space,
-            "modes": {str(width): mode for width, mode in snapshot.modes.items()},
-        }
-        self._write_json("run.json", content)
+        write_atomic(self.path / "measurements.json", snapshot.measurements_json())
+        write_atomic(self.path / "run.json", snapshot.run_json(self.path))
 
     def read(self) -> Snapshot:
         """What `write` wrote.
@@ -186,47 +137,35 @@ class RunDir:
         Raises:
             RunError: where it is damaged.
         """
-        measured, setup, device, timing = self.measurements()
-        try:
-            content = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            return Snapshot(
-                study=Study.model_validate_json(json.dumps(content["study"])),
-                inputs=content["inputs"],
-                samples=content["samples"],
-                validation=content["validation"],
-                space=content["space"],
-                measured=measured,
-                setup=setup,
-                modes={int(width): str(mode) for width, mode in content["modes"].items()},
-                device=device,
-                timing=timing,
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{self.path / 'run.json'}: cannot be read: {first_line(error)}; {REMEDY}"
-            ) from None
+        found = self.measured()
+        return self._load(
+            "run.json", WRITTEN_AGAIN, lambda blob: snapshot_of(blob, found, self.path)
+        )
 
-    def measurements(self) -> tuple[dict[int, Measurement], dict[str, Any], str, Timing]:
-        """The frozen measurements by width, their set-up, the device in words, and how it was.
+    def measured(self) -> Measured:
+        """The frozen measurements.
 
         Raises:
-            RunError: where they are damaged, or of another version of tasearch.
+            RunError: where they are damaged.
         """
-        file = self.path / "measurements.json"
+        return self._load("measurements.json", REMEDY, Measured.of)
+
+    def set_aside(self, file: Path) -> Path:
+        """Rename a damaged file, so that another can be made.
+
+        Returns:
+            Where it is now.
+
+        Raises:
+            StoreError: where it cannot be renamed.
+        """
+        names = (file.with_name(f"{file.name}.damaged-{n}") for n in itertools.count(1))
+        aside = next(name for name in names if not os.path.lexists(name))
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            found = content.get("format", 1)
-            if found != FORMAT:
-                raise RunError(
-                    f"{file}: format should be {FORMAT}, found {found!r}: another version of "
-                    "tasearch wrote it; run the study again under another name"
-                )
-            measured = [Measurement.of(m) for m in content["measurements"]]
-            timing = Timing.of(content["timing"])
-            by_width = {m.width: m for m in measured}
-            return by_width, dict(content["setup"]), str(content["device"]), timing
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{file}: cannot be read: {first_line(error)}; {REMEDY}") from None
+            file.rename(aside)
+        except OSError as error:
+            raise no_room(file, error) from None
+        return aside
 
     def check_same(self, study: Study, inputs: Mapping[str, str]) -> Snapshot:
         """The snapshot of this run, if it is of this very study.
@@ -248,40 +187,56 @@ class RunDir:
         return snapshot
 
     def log(self, event: str, **values: Any) -> None:
-        """Append one line to events.jsonl."""
-        line = canonical_json({"event": event, "time": round(time.time(), 3), **values}) + "\n"
-        file = self.path / "events.jsonl"
-        try:
-            torn = file.exists() and file.stat().st_size > 0 and not _ends_line(file)
-            with file.open("ab") as stream:
-                stream.write((b"\n" if torn else b"") + line.encode())
-        except OSError as error:
-            raise no_room(file, error) from None
+        """Append one line to events.jsonl; the run's lock is held."""
+        self._log.append(event, values)
 
-    def seconds(self) -> float:
-        """That searches of this run took so far, as far as events.jsonl tells."""
-        spent = start = last = 0.0
-        for event in self.events():
-            if event["event"] == "search":
-                spent, start = spent + last - start, event["time"]
-            last = event["time"]
-        return spent + last - start
+    def history(self) -> History:
+        """What events.jsonl tells."""
+        return self._log.read()
 
     def events(self) -> list[dict[str, Any]]:
-        """The lines of events.jsonl; one that a kill tore is left out."""
-        file = self.path / "events.jsonl"
-        events = []
-        for line in file.read_bytes().splitlines() if file.exists() else []:
-            with contextlib.suppress(ValueError):
-                events.append(json.loads(line))
-        return events
+        """The sound lines of events.jsonl."""
+        return self.history().events
 
-    def _write_json(self, name: str, content: Any) -> None:
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_atomic(self.path / name, text.encode())
+    def _load(self, name: str, remedy: str, make: Callable[[bytes], T]) -> T:
+        """A value of a file's content, whatever is wrong with it told in one message."""
+        file = self.path / name
+        try:
+            return make(read_file(file))
+        except FileNotFoundError:
+            raise RunError(f"{file}: is missing; {remedy}") from None
+        except StoreError as error:
+            raise RunError(f"{file}: {error}; {remedy}") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            words = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+            raise RunError(f"{file}: cannot be read: {words}; {remedy}") from None
 
+    def _check_place(self) -> None:
+        """Refuse a folder that is no run's, and what is no folder.
 
-def _ends_line(file: Path) -> bool:
-    with file.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) == b"\n"
+        Raises:
+            RunError: where there is one.
+        """
+        another = "give the study another name, or use another --runs-dir"
+        if self.exists or not os.path.lexists(self.path):
+            return
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: should be a folder, and is none; {another}")
+        try:
+            found = sorted(self.path.iterdir())
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be read: {error.strerror}") from None
+        if self.journal in found:
+            return
+        for path in found:
+            if path.name not in OURS and not is_temporary(path):
+                raise RunError(f"{self.path}: is no run, and holds {path.name!r}; {another}")
+
+    def _tidy(self) -> None:
+        """Delete what writes left that a kill cut off; nothing else, and nothing elsewhere."""
+        for folder in (self.path, *(self.path / kind for kind in KINDS)):
+            linked = folder != self.path and folder.is_symlink()
+            with contextlib.suppress(OSError):  # there is nothing to tidy, or no right to
+                for file in [] if linked else [*folder.iterdir()]:
+                    if is_temporary(file):
+                        file.unlink(missing_ok=True)

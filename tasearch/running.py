@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tasearch.errors import StudyError
+from tasearch.errors import StudyError, TasearchError
 from tasearch.processes import early_processes
 from tasearch.rundir import RunDir
 from tasearch.space import SEARCHED, Space
@@ -171,7 +171,9 @@ def _search(prepared: Prepared, trials: int, retry_failed: bool, stop: Stop) -> 
         f"{_several(prepared.workers)}; latency: {snapshot.device}",
         soft_wrap=True,
     )
-    earlier = read_trials(prepared.run, snapshot.study.name) if prepared.run.exists else []
+    earlier = []
+    with contextlib.suppress(TasearchError):  # the search tells what is wrong, or mends it
+        earlier = read_trials(prepared.run)
     view = LiveView(out, words, earlier) if out.is_terminal else Plain(out, words)
     events = search(prepared, trials, retry_failed)
     try:

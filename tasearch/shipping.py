@@ -29,7 +29,7 @@ from tasearch.record import TrialRecord, training_flops
 from tasearch.rundir import RunDir
 from tasearch.search.results import Run
 from tasearch.space import SEARCHED
-from tasearch.store import replicate, write_atomic
+from tasearch.store import is_temporary, replicate, write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
 from tasearch.train.loop import evaluate, predict
@@ -91,7 +91,7 @@ def export(
         _check_trust(named, run.snapshot.study, trust=trust, what=f"{run.path}: exporting it")
     plugins.new_run()
     names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
-    strangers = sorted(name for name in names - {*FILES} if not name.endswith(".tmp"))
+    strangers = sorted(n for n in names - {*FILES} if not is_temporary(folder / n))
     if folder.exists() and (strangers or not folder.is_dir()):
         what = f"has other files ({strangers[0]})" if strangers else "is no folder"
         raise ExportError(f"{folder}: {what}; name a new folder")

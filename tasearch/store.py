@@ -1,7 +1,8 @@
 """Hops on disk: atomic, sealed, checked.
 
-Each file is a valid safetensors file whose header holds a record and a SHA-256 of everything else,
-so that one file is either whole and true, or known to be damaged. Records are read without torch.
+Each file is a valid safetensors file whose header holds its own name, a record and a SHA-256 of
+everything else, so that one file is either whole, true and in its place, or known to be damaged.
+Records are read without torch.
 
     hops/<key>.safetensors      a finished hop: weights, and its record
     partial/<key>.safetensors   a hop in flight: weights, optimizer, and its record so far
@@ -12,11 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
+import re
 import secrets
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,14 +23,17 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from tasearch.chain import canonical_json
 from tasearch.errors import StoreError
+from tasearch.seals import read_file, seal_tensors, unseal_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SEAL = "tasearch"  # the one key of the header's metadata
+KINDS = ("hops", "partial", "targets")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+AGAIN = "`tasearch run` on the same study makes it again"
+_TEMPORARY = re.compile(r"\.tasearch-[0-9a-f]{16}\.tmp")
+_OURS = re.compile(r"[0-9a-f]{32}(-[0-9]+)?\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,19 +85,31 @@ class Store:
     Args:
         path: the run directory.
         warn: told of each damaged file, which then counts as absent.
+        strict: whether a damaged file is refused instead.
     """
 
-    def __init__(self, path: Path, warn: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        warn: Callable[[str], None] = lambda message: None,
+        *,
+        strict: bool = False,
+    ) -> None:
         self.path = path
         self.warn = warn
+        self._strict = strict
 
     def has(self, key: str) -> bool:
         """Whether a hop is finished and its file is whole."""
         return self.record("hops", key) is not None
 
     def record(self, kind: str, key: str) -> HopRecord | None:
-        """The record of a file; None where there is none or it is damaged."""
-        found = self._read(self._file(kind, key))
+        """The record of a file; None where there is none or it is damaged.
+
+        Raises:
+            StoreError: where it cannot be read, or is damaged and the store is strict.
+        """
+        found = self._read(kind, key)
         return None if found is None else found[1]
 
     def load(self, kind: str, key: str) -> tuple[dict[str, Tensor], HopRecord] | None:
@@ -104,10 +118,13 @@ class Store:
         Args:
             kind: "hops", "partial" or "targets".
             key: the hop's.
+
+        Raises:
+            StoreError: where it cannot be read, or is damaged and the store is strict.
         """
         from safetensors.torch import load  # torch stays out of listing and reporting
 
-        found = self._read(self._file(kind, key))
+        found = self._read(kind, key)
         return None if found is None else (load(found[0]), found[1])
 
     def save(self, kind: str, key: str, tensors: Tensors, record: HopRecord) -> None:
@@ -120,11 +137,15 @@ class Store:
 
         # clones, for safetensors refuses tensors that share their memory
         blob = save({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()})
-        blob = seal(blob, asdict(record))
+        blob = seal_tensors(blob, asdict(record), f"{kind}/{key}")
         write_atomic(self._file(kind, key), blob)
 
     def drop(self, kind: str, key: str) -> None:
-        self._file(kind, key).unlink(missing_ok=True)
+        file = self._file(kind, key)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise no_room(file, error) from None
 
     def touch(self, kind: str, key: str) -> None:
         """Mark a file as used just now."""
@@ -138,8 +159,10 @@ class Store:
         """
         used: list[tuple[float, int, Path]] = []
         for file in (self.path / kind).glob("*.safetensors"):
+            if not _OURS.fullmatch(file.name):  # somebody else's
+                continue
             with contextlib.suppress(FileNotFoundError):  # another worker deletes, too
-                found = file.stat()
+                found = file.lstat()
                 used.append((found.st_mtime, found.st_size, file))
         total = sum(size for _, size, _ in used)
         for _, size, file in sorted(used)[:-1]:
@@ -156,7 +179,13 @@ class Store:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise no_room(file, error) from None
-        with FileLock(file):
+        lock = FileLock(file)
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise no_room(file, error) from None
+        with contextlib.ExitStack() as undo:
+            undo.callback(lock.release)
             yield
             file.unlink(missing_ok=True)  # whoever waits on it may then make the same again
 
@@ -167,14 +196,19 @@ class Store:
     def _file(self, kind: str, key: str) -> Path:
         return self.path / kind / f"{key}.safetensors"
 
-    def _read(self, file: Path) -> tuple[bytes, HopRecord] | None:
+    def _read(self, kind: str, key: str) -> tuple[bytes, HopRecord] | None:
+        file = self._file(kind, key)
         try:
-            blob = file.read_bytes()
+            blob = read_file(file)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreError(f"{file}: cannot be read: {error.strerror or error}") from None
         try:
-            return blob, _record(verify(blob))
+            return blob, _record(unseal_tensors(blob, f"{kind}/{key}"))
         except StoreError as error:
+            if self._strict:
+                raise StoreError(f"{file}: {error}; {AGAIN}") from None
             self.warn(f"{file}: {error}; it counts as absent")
             return None
 
@@ -190,32 +224,9 @@ def replicate(tensors: Tensors, number: int) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def seal(blob: bytes, record: Mapping[str, Any]) -> bytes:
-    """Put a record and a digest into the header of safetensors bytes."""
-    header, data = _parts(blob)
-    body = canonical_json(record)
-    header["__metadata__"] = {SEAL: canonical_json([_digest(header, body, data), body])}
-    head = canonical_json(header).encode()
-    head += b" " * (-len(head) % 8)
-    return struct.pack("<Q", len(head)) + head + data
-
-
-def verify(blob: bytes) -> dict[str, Any]:
-    """The record of sealed bytes.
-
-    Raises:
-        StoreError: where they are damaged.
-    """
-    try:
-        header, data = _parts(blob)
-        digest, body = json.loads(header.pop("__metadata__")[SEAL])
-        sound = digest == _digest(header, body, data)
-        record = json.loads(body) if sound else None
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error):
-        raise StoreError("is damaged: not a sealed file") from None
-    if not isinstance(record, dict):
-        raise StoreError("is damaged: its content does not match its checksum")
-    return record
+def is_temporary(file: Path) -> bool:
+    """Whether a file is what `write_atomic` left when it was killed."""
+    return bool(_TEMPORARY.fullmatch(file.name)) and file.is_file() and not file.is_symlink()
 
 
 def write_atomic(file: Path, content: bytes) -> None:
@@ -224,7 +235,7 @@ def write_atomic(file: Path, content: bytes) -> None:
     Raises:
         StoreError: where it cannot be written.
     """
-    temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = file.with_name(f".tasearch-{secrets.token_hex(8)}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:  # not mkstemp, whose files nobody else may read
@@ -247,23 +258,6 @@ def no_room(file: Path, error: OSError) -> StoreError:
             f"make room and run the same command again"
         )
     return StoreError(f"{file}: cannot be written: {error.strerror or error}")
-
-
-def _parts(blob: bytes) -> tuple[dict[str, Any], bytes]:
-    """Header and data of safetensors bytes."""
-    (length,) = struct.unpack_from("<Q", blob)
-    header = json.loads(blob[8 : 8 + length])
-    if not isinstance(header, dict):
-        raise ValueError("the header is no object")
-    header.setdefault("__metadata__", {})
-    return header, blob[8 + length :]
-
-
-def _digest(header: Mapping[str, Any], body: str, data: bytes) -> str:
-    tensors = canonical_json({k: v for k, v in header.items() if k != "__metadata__"})
-    digest = hashlib.sha256(f"{len(tensors)}:{tensors}{len(body)}:{body}".encode())
-    digest.update(data)
-    return digest.hexdigest()
 
 
 def _record(record: Mapping[str, Any]) -> HopRecord:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages.journal import JournalFileBackend
 
 import tasearch
 from tasearch import store
+from tasearch.search.sealed_journal import SealedJournal
 from tasearch.studyfile import render
 from tests.conftest import contents, tiny
 from tests.test_search import facts
@@ -34,16 +34,16 @@ class Writes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count, self.fatal = 0, -1
-        replace, append, drop = os.replace, JournalFileBackend.append_logs, store.Store.drop
+        replace, append, drop = os.replace, SealedJournal.append_logs, store.Store.drop
         writes = self
 
         def replacing(source: Any, target: Any) -> None:
             writes.tick()
             replace(source, target)
 
-        def appending(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+        def appending(self: SealedJournal, logs: list[dict[str, Any]]) -> None:
             if writes.count + 1 == writes.fatal:
-                with Path(self._file_path).open("ab") as journal:
+                with self.path.open("ab") as journal:
                     journal.write(b'{"op_code":')  # torn in the middle of a line
             writes.tick()
             append(self, logs)
@@ -54,7 +54,7 @@ class Writes:
 
         monkeypatch.setattr(store.os, "replace", replacing)
         monkeypatch.setattr(store.Store, "drop", dropping)
-        monkeypatch.setattr(JournalFileBackend, "append_logs", appending)
+        monkeypatch.setattr(SealedJournal, "append_logs", appending)
 
     def tick(self) -> None:
         self.count += 1

@@ -26,7 +26,7 @@ from tasearch.chain import Hop
 from tasearch.record import TrialRecord
 from tasearch.rundir import RunDir
 from tasearch.search.events import Finished, Notice, TrialDone, TrialStarted
-from tasearch.search.journal import open_study, read_study, read_trials
+from tasearch.search.journal import open_study, read_study, study_trials
 from tasearch.train.messages import HopEnded, Message
 from tasearch.train.trainer import Trainer
 from tests.conftest import contents, proposed, tiny
@@ -300,7 +300,7 @@ class Replay:
         return [*driver.events()], engine.ended
 
     def trials(self) -> list[TrialRecord]:
-        return read_trials(self.run, "replay")
+        return study_trials(read_study(self.run, "replay"))
 
     def everything(self) -> list[Any]:
         study = read_study(self.run, "replay")

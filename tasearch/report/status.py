@@ -15,8 +15,9 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     trials, costs = run.trials, run.costs
     states = Counter(trial.state for trial in trials if not trial.free)
     over = sum(states[state] for state in OVER)
-    events = run.directory.events()
-    target = next((e["trials"] for e in reversed(events) if e["event"] == "search"), over)
+    history = run.directory.history()
+    events, target = history.events, history.target
+    target = over if target is None else target
     seconds = sum(e.get("seconds", 0.0) for e in events)
     audit = audit_count(trials)
     if states["running"] and not run.directory.busy:
@@ -30,10 +31,12 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     ahead = {e["hop"] for e in events if e["event"] == "end"} - used  # of trials not over yet
     teacher = teacher_accuracy(run)
     left = _left(seconds, over, target, run)
-    if events and events[-1]["event"] == "finished":
-        left = f"finished: {events[-1]['reason']}"
+    if history.finished:
+        left = f"finished: {history.finished['reason']}"
+    known = f"at least {duration(seconds)}" if history.damage else duration(seconds)
     shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
     spared = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
+    damage = [("damage", f"{history.damage}; it is left out")] if history.damage else []
     return [
         ("run", f"{run.path}, study {run.snapshot.study.name!r}"),
         ("trials", f"{over} of {min(target, run.snapshot.space)}: {words or 'none yet'}"),
@@ -42,8 +45,9 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("hops", f"{costs.hops + len(ahead)} trained, {costs.uses - costs.hops} times reused"),
         ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
         ("pruning", f"spared {spared:.1%}; of those to stop, {audit.words}"),
-        ("time", f"{duration(seconds)} of training, {left}"),
+        ("time", f"{known} of training, {left}"),
         ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
+        *damage,
     ]
 
 

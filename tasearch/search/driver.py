@@ -19,10 +19,10 @@ from tasearch.chain import Chain, Hop, canonical_json, label
 from tasearch.errors import RunError
 from tasearch.rundir import Snapshot
 from tasearch.search.details import Details
-from tasearch.search.events import Event, Finished, HopReused, TrialDone, TrialStarted
+from tasearch.search.events import Event, Finished, HopReused, Notice, TrialDone, TrialStarted
 from tasearch.search.flights import Flight, outcome
 from tasearch.search.hops import Hops, trained_hops
-from tasearch.search.journal import open_study, to_record
+from tasearch.search.journal import open_study, repair, to_record
 from tasearch.search.judge import Judge
 from tasearch.search.limits import Limits
 from tasearch.search.marks import CODE, OVER, is_free, is_queued, is_retry
@@ -31,6 +31,7 @@ from tasearch.search.queue import Queue
 from tasearch.search.sampler import ChainSampler, make_sampler
 from tasearch.search.schedule import begin_ready
 from tasearch.search.scout import Scout
+from tasearch.search.sealed_journal import count_lines
 from tasearch.search.trials import Trials, describe_recipes
 from tasearch.skyline import Bars, Watch
 from tasearch.space import Space
@@ -59,21 +60,29 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
                 raise RunError(f"{run.path}: was made meanwhile; run the same command again")
             if there != snapshot:  # new, or the folder of its study has moved
                 run.write(snapshot)
-            spent = run.seconds()
+            history, repaired = run.history(), repair(run, snapshot.study.name)
             run.log("search", trials=trials)
+            if history.damage:
+                left = "it is left out, and so are its seconds"
+                yield Notice(message=f"{history.damage}; {left}")
+            if repaired:
+                yield Notice(message=repaired)
             driver = Driver(
                 snapshot=snapshot,
                 space=prepared.space,
                 hops=trained_hops(prepared),
-                open_optuna=lambda sampler: open_study(run, snapshot.study.name, sampler),
+                open_optuna=lambda sampler: open_study(
+                    run, snapshot.study.name, sampler, snapshot.identity
+                ),
                 trials=trials,
-                spent=spent,
+                spent=history.seconds,
                 retry_failed=retry_failed,
             )
             try:
                 for event in driver.events():
                     if isinstance(event, Finished):
-                        run.log("finished", reason=event.reason)
+                        lines = count_lines(run.journal)
+                        run.log("finished", reason=event.reason, journal=lines)
                     yield event
             finally:
                 driver.hops.close()

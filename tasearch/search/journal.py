@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
@@ -18,20 +19,31 @@ from optuna.trial import FrozenTrial, TrialState
 from tasearch.errors import RunError, first_line
 from tasearch.record import HopUse, TrialRecord
 from tasearch.rundir import RunDir
+from tasearch.seals import read_file
 from tasearch.search.marks import believed, is_ours, is_refused
+from tasearch.search.sealed_journal import BROKEN, JournalDamage, SealedJournal, count_lines
 from tasearch.skyline import Audit
+from tasearch.store import no_room
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
 METRICS = ["accuracy", "params", "latency_ms"]
+IDENTITY = "identity"  # attribute of the study: whose run it is
 VERSION = "tasearch_version"  # attribute of a study that tasearch has made
 SHOWN = 5  # names of other studies in a message, at most
-REMEDY = (
+REMOVE = (
     "remove the file: the same command then tries the same chains again, "
     "from the hops that are stored"
 )
+REMEDY = (
+    "`tasearch run` on the same study sets it aside and tries the same chains again, from the "
+    "hops that are stored"
+)
+_LOCK = re.compile(r"journal\.log\.lock([0-9a-f-]{36}\.rename)?")  # Optuna's
 
 
-def open_study(run: RunDir, name: str, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+def open_study(
+    run: RunDir, name: str, sampler: optuna.samplers.BaseSampler, identity: str = ""
+) -> optuna.Study:
     """The study of a run whose lock is held, made where there is none.
 
     A kill can leave a torn last line and Optuna's own lock behind; both are cleared away.
@@ -40,14 +52,15 @@ def open_study(run: RunDir, name: str, sampler: optuna.samplers.BaseSampler) -> 
         run: The run's directory.
         name: The study's name, in its file and in Optuna.
         sampler: The sampler that proposes.
+        identity: The run's identity; empty where the folder holds no run.
 
     Raises:
-        RunError: Where the journal is damaged, or has another study in its place.
+        RunError: Where the journal is damaged, of another run, or has another study in its place.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _readable(run.journal):
         mend(run.journal)
-        storage = _storage(run.journal)
+        storage = _storage(run.journal, name)
         _find(storage, run.journal, name)
         study = optuna.create_study(
             storage=storage,
@@ -56,6 +69,10 @@ def open_study(run: RunDir, name: str, sampler: optuna.samplers.BaseSampler) -> 
             sampler=sampler,
             load_if_exists=True,
         )
+    if IDENTITY in study.user_attrs or study.get_trials(deepcopy=False):
+        check_identity(run, study.user_attrs, identity)
+    else:
+        study.set_user_attr(IDENTITY, identity)
     if VERSION not in study.user_attrs:
         study.set_user_attr(VERSION, importlib.metadata.version("tasearch"))
     if not study.metric_names:
@@ -79,27 +96,97 @@ def read_study(run: RunDir, name: str) -> optuna.Study | None:
         return None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _readable(run.journal):
-        storage = _storage(run.journal)
+        storage = _storage(run.journal, name)
         if _find(storage, run.journal, name) is None:
             return None
         return optuna.load_study(study_name=name, storage=storage)
 
 
-def read_trials(run: RunDir, name: str) -> list[TrialRecord]:
-    """The trials of a run's study, each at the place of its number.
+def study_trials(study: optuna.Study | None) -> list[TrialRecord]:
+    """The trials of a study, each at the place of its number."""
+    found = [] if study is None else study.get_trials(deepcopy=False)
+    return [to_record(trial) for trial in found]
+
+
+def read_trials(run: RunDir) -> list[TrialRecord]:
+    """The trials of a run, each at the place of its number; also while it is being written.
+
+    Raises:
+        RunError: Where the journal is damaged, of another run, or has another study in its place.
+    """
+    snapshot, finished = run.read(), run.history().finished
+    lines = int(finished["journal"]) if finished else 0  # when the last search had ended
+    study = read_study(run, snapshot.study.name)
+    check_length(run.journal, count_lines(run.journal), lines)
+    with _readable(run.journal):
+        trials = study_trials(study)
+    if study is not None and trials:
+        check_identity(run, study.user_attrs, snapshot.identity)
+    return trials
+
+
+def read_identity(run: RunDir, name: str) -> str | None:
+    """What the journal says whose run it is; None where it does not say.
+
+    Raises:
+        RunError: Where the journal is damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _readable(run.journal):
+        studies = _storage(run.journal, name).get_all_studies()
+        return next((s.user_attrs.get(IDENTITY) for s in studies if s.study_name == name), None)
+
+
+def repair(run: RunDir, name: str) -> str | None:
+    """Set a damaged journal aside; the run's lock is held.
 
     Args:
         run: The run's directory.
         name: The study's name.
 
+    Returns:
+        What was done, in words; None where the journal is sound.
+
     Raises:
-        RunError: Where the journal is damaged, or has another study in its place.
+        StoreError: Where the file cannot be moved.
     """
-    study = read_study(run, name)
-    if study is None:
-        return []
-    with _readable(run.journal):
-        return [to_record(trial) for trial in study.get_trials(deepcopy=False)]
+    if not run.journal.exists():
+        return None
+    try:
+        read_identity(run, name)
+    except JournalDamage as error:
+        aside = run.set_aside(run.journal)
+        fault = str(error).removesuffix(f"; {REMEDY}")
+        return f"{fault}; it is kept as {aside.name}, and the same chains are tried again"
+    return None
+
+
+def check_identity(run: RunDir, attrs: Mapping[str, Any], identity: str) -> None:
+    """Refuse a journal that is not of the run in whose folder it lies.
+
+    Raises:
+        RunError: Where it is of another.
+    """
+    if attrs.get(IDENTITY) != identity:
+        raise RunError(
+            f"{run.journal}: is the journal of another run than run.json's, or of an older version "
+            f"of tasearch; put the right one back, or remove it: the same command then tries the "
+            f"same chains again, from the hops that are stored"
+        )
+
+
+def check_length(journal: Path, lines: int, expected: int) -> None:
+    """Refuse a journal that has lost its end.
+
+    Raises:
+        RunError: Where it has fewer lines than when its search ended.
+    """
+    if lines < expected:
+        raise RunError(
+            f"{journal}: has {lines} lines, and had {expected} when its search ended; put it back, "
+            f"or let `tasearch run` on the same study make the rest again from the hops that are "
+            f"stored"
+        )
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:
@@ -155,23 +242,23 @@ def _find(storage: JournalStorage, journal: Path, name: str) -> FrozenStudy | No
         if studies:
             raise RunError(
                 f"{journal}: has no study {name!r} any more, but {_named(studies)}; "
-                f"if it was renamed, rename it back to {name!r}, or {REMEDY}"
+                f"if it was renamed, rename it back to {name!r}, or {REMOVE}"
             )
         if storage._replay_result._next_study_id:
-            raise RunError(f"{journal}: its study {name!r} was deleted; put it back, or {REMEDY}")
+            raise RunError(f"{journal}: its study {name!r} was deleted; put it back, or {REMOVE}")
         return None
     if tuple(found.directions) != DIRECTIONS:
         shown = ", ".join(direction.name.lower() for direction in found.directions)
         wanted = ", ".join(direction.name.lower() for direction in DIRECTIONS)
         raise RunError(
             f"{journal}: its study {name!r} should {wanted}, found {shown}: "
-            f"tasearch has not made it; {REMEDY}"
+            f"tasearch has not made it; {REMOVE}"
         )
     begun = len(studies) > 1 or storage.get_n_trials(found._study_id) > 0
     if begun and VERSION not in found.user_attrs:
         beside = [study for study in studies if study is not found]
         words = f"; beside it {_named(beside)}" if beside else ""
-        raise RunError(f"{journal}: tasearch has not made its study {name!r}{words}; {REMEDY}")
+        raise RunError(f"{journal}: tasearch has not made its study {name!r}{words}; {REMOVE}")
     return found
 
 
@@ -188,26 +275,28 @@ def _readable(journal: Path) -> Iterator[None]:
     """Tell of a damaged journal in one message."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, IsADirectoryError, PermissionError) as error:
-        raise RunError(
-            f"{journal}: is damaged or cannot be read: {first_line(error)}; "
-            f"put it back, or remove it: the same command then tries the same chains again, "
-            f"from the hops that are stored"
-        ) from error
+    except JournalDamage as error:
+        raise JournalDamage(f"{error}; {REMEDY}") from None
+    except BROKEN as error:
+        raise JournalDamage(f"{journal}: is damaged: {first_line(error)}; {REMEDY}") from error
 
 
-def _storage(journal: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(journal)))
+def _storage(journal: Path, name: str) -> JournalStorage:
+    return JournalStorage(SealedJournal(journal, name))
 
 
 def mend(journal: Path) -> None:
     """Clear away what a kill has left of a last line and of Optuna's lock; the run is held."""
     if not journal.exists():
         return
-    content = journal.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with journal.open("r+b") as stream:
-            stream.truncate(len(whole))
-    for stale in journal.parent.glob(journal.name + ".lock*"):
-        stale.unlink(missing_ok=True)
+    try:
+        content = read_file(journal)
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            with journal.open("r+b") as stream:
+                stream.truncate(len(whole))
+        for stale in journal.parent.glob(journal.name + ".lock*"):
+            if _LOCK.fullmatch(stale.name):
+                stale.unlink(missing_ok=True)
+    except OSError as error:
+        raise no_room(journal, error) from None

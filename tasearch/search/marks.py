@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 OUTSIDE = "was ended from outside while it was running"
+MARKS = ("trial", "refused")  # attributes that are a trial's own number make it tasearch's
 CODE, MACHINE = "code", "machine"  # cause of a failure: the second may not come again
 
 
@@ -76,5 +77,6 @@ def _is_genuine(trial: FrozenTrial) -> bool:
         return False
     if trial.state != TrialState.COMPLETE:
         return bool(attrs.get("reason"))
-    curve, values = attrs.get("curve"), trial.values
+    curve: Any = attrs.get("curve")
+    values = trial.values
     return bool(curve) and values is not None and values[0] == curve[-1]

@@ -18,6 +18,7 @@ from tasearch.errors import RunError, StudyError
 from tasearch.models import Models
 from tasearch.processes import Process
 from tasearch.rundir import RunDir, Snapshot
+from tasearch.search.journal import read_identity
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
 from tasearch.search.scout import Scout
 from tasearch.search.sizing import find_measurements, find_modes, make_space, setup_of
@@ -99,6 +100,7 @@ def prepare(
     with contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
+        run.check_free()
         where = choose_device(device)
         if where.type == "cuda":
             set_up_cuda(where, deterministic=study.training.deterministic)
@@ -118,6 +120,8 @@ def prepare(
         notices: tuple[str, ...] = ()
         if run.exists:
             snapshot = _known(run, study, inputs, runs_dir, latency_from)
+        elif run.journal.exists():
+            snapshot = _nameless(run, study, inputs, data)
         else:
             snapshot = _fresh(study, inputs, models, data, where, runs_dir, latency_from, pool)
             if latency_from is None:
@@ -193,9 +197,32 @@ def _known(
     """The snapshot of a run that is there."""
     snapshot = replace(run.check_same(study, inputs), study=study)
     if latency_from is not None:
-        given, *_ = RunDir.open(latency_from, runs_dir).measurements()
+        given = RunDir.open(latency_from, runs_dir).measured().measured
         if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:
             raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
+    return snapshot
+
+
+def _nameless(run: RunDir, study: Study, inputs: Mapping[str, str], data: Dataset) -> Snapshot:
+    """The snapshot of a run that has lost its run.json, if its journal is of this very study."""
+    found = run.measured()
+    snapshot = Snapshot(
+        study=study,
+        inputs=inputs,
+        samples=len(data.train),
+        validation=len(data.validation),
+        space=0,
+        measured=found.measured,
+        setup=found.setup,
+        modes=found.modes,
+        device=found.device,
+    )
+    if read_identity(run, study.name) != snapshot.identity:
+        raise RunError(
+            f"{run.path / 'run.json'}: is missing, and journal.log is not of this study with these "
+            f"data, models and measurements; put the file back, give the study another name, or "
+            f"use another --runs-dir"
+        )
     return snapshot
 
 

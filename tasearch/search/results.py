@@ -41,7 +41,7 @@ class Run:
 
     @cached_property
     def trials(self) -> list[TrialRecord]:
-        return read_trials(self.directory, self.snapshot.study.name)
+        return read_trials(self.directory)
 
     @cached_property
     def front(self) -> Front:

@@ -89,7 +89,8 @@ def find_measurements(
         )
         return measured, describe(study.latency, device), timing
     source = RunDir.open(latency_from, runs_dir)
-    given, setup, words, timing = source.measurements()
+    found = source.measured()
+    given, setup, words, timing = found.measured, found.setup, found.device, found.timing
     if setup != setup_of(study, data):
         raise RunError(
             f"--latency-from {source.path}: was measured with {setup}, "
@@ -97,10 +98,10 @@ def find_measurements(
         )
     for width, params in sizes.items():
         if width not in given or given[width].params != params:
-            found = f"{given[width].params:,} params" if width in given else "no measurement"
+            has = f"{given[width].params:,} params" if width in given else "no measurement"
             raise RunError(
                 f"--latency-from {source.path}: should measure width {width} with "
-                f"{params:,} params, has {found}"
+                f"{params:,} params, has {has}"
             )
     return {width: given[width] for width in sizes}, words, timing
 
