@@ -23,7 +23,7 @@ from benchmarks.replay import Lookup, Shelf, make_driver, restudied
 from benchmarks.table import Table
 from tasearch import RunError, StudyError
 from tasearch.chain import Hop
-from tasearch.record import TrialRecord
+from tasearch.record import TrialRecord, states
 from tasearch.rundir import RunDir
 from tasearch.search.events import Finished, Notice, TrialDone, TrialStarted
 from tasearch.search.journal import open_study, read_study, read_trials
@@ -352,6 +352,8 @@ def test_what_failed_is_tried_again_on_request(
     assert events[-1] == Finished(reason="30 trials are done", done=30)
     trials = played.trials()
     assert trials[: len(before)] == before
+    assert states(before)["failed"] == states(trials)["retried"] == count
+    assert not states(trials)["failed"]
     again = {t.retry_of: t for t in trials if t.retry_of is not None}
     assert {*again} == {t.number for t in failed if not t.free}
     for number, trial in again.items():

@@ -77,4 +77,4 @@ def _is_genuine(trial: FrozenTrial) -> bool:
     if trial.state != TrialState.COMPLETE:
         return bool(attrs.get("reason"))
     curve, values = attrs.get("curve"), trial.values
-    return bool(curve) and values is not None and values[0] == curve[-1]
+    return curve is not None and len(curve) > 0 and values is not None and values[0] == curve[-1]
