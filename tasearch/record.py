@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,18 @@ class TrialRecord:
         if self.audit is None or self.accuracy is None:
             return False
         return self.state == "complete" and self.accuracy >= self.audit.skyline
+
+
+def states(trials: Iterable[TrialRecord]) -> Counter[str]:
+    """How many trials are in each state, "retried" those that another has tried again.
+
+    Args:
+        trials: All trials of a run; free ones are not counted.
+    """
+    listed = [*trials]
+    again = {trial.retry_of for trial in listed}
+    counted = (trial for trial in listed if not trial.free)
+    return Counter("retried" if t.number in again else t.state for t in counted)
 
 
 def candidates(

@@ -391,13 +391,12 @@ class Driver:
 
     def _settle(self, before: int | None = None) -> Iterator[Event]:
         """Tell Optuna of every trial in flight that is over by now, of all numbers or those before
-        one. A trial waits for the direct distillation that it is compared with."""
+        one. A complete one waits for the direct distillation that it is compared with."""
         for number, flight in list(self.flights.items()):
-            late = before is not None and number >= before
-            if late or flight.direct in self.flights:
+            if before is not None and number >= before:
                 continue
             ended = outcome(flight, self.hops, self.space.teacher)
-            if ended is None:
+            if ended is None or (ended.accuracy is not None and flight.direct in self.flights):
                 continue
             del self.flights[number]
             values = None
