@@ -11,19 +11,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from tasearch.console import err, out
+from tasearch.early import check_early
 from tasearch.errors import StudyError
 from tasearch.processes import early_processes
-from tasearch.rundir import RunDir
 from tasearch.space import SEARCHED, Space
 from tasearch.study import Study
 
 if TYPE_CHECKING:
     from tasearch.search.prepare import Prepared
-
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
 
 
 def run_shown(
@@ -51,7 +47,7 @@ def run_shown(
     Raises:
         TasearchError: whatever is wrong with the study, its data, its models or its run.
     """
-    RunDir(runs_dir / study.name).check_free()
+    check_early(study, runs_dir=runs_dir, device=device, workers=workers, latency_from=latency_from)
     with Stop() as stop, _no_exit():
         most = study.search.lookahead
         processes = early_processes(workers, device, study.training.threads, most)

@@ -13,24 +13,25 @@ import tasearch
 
 PACKAGE = Path(tasearch.__file__).parent
 FLOORS = [
-    ["errors"],
-    ["chain", "mode"],
-    ["space", "front", "skyline", "sections"],
-    ["record", "study"],
+    ["errors", "files"],
+    ["chain", "mode", "console"],
+    ["space", "front", "skyline", "values"],
+    ["sections"],
+    ["record", "study", "arguments"],
     ["studyfile", "plugins", "numerics", "processes", "cuda"],
     ["data"],
     ["models", "store", "onnx_export"],
-    ["rundir", "measure"],
-    ["train"],
+    ["rundir", "measure", "commands"],
+    ["train", "ending"],
     ["search"],
     ["api", "report"],
-    ["shipping", "display"],
+    ["shipping", "display", "early"],
     ["running"],
     ["cli"],
     ["__main__", "__init__"],
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
-PURE = [name for floor in FLOORS[:4] for name in floor] + ["studyfile"]
+PURE = [name for floor in FLOORS[:5] for name in floor] + ["studyfile"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
