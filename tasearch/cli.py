@@ -154,11 +154,11 @@ def best(
                 max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms
             )
             near = opened.front.nearest_miss(budget)
-            print(json.dumps({"error": str(error), "nearest": _json(near)}, indent=1))
+            _print_json({"error": str(error), "nearest": _json(near)})
             raise typer.Exit(1) from None
         raise
     if as_json:
-        print(json.dumps(_json(found), indent=1))
+        _print_json(_json(found))
         return
     from tasearch.report.info import recipe_text
 
@@ -259,3 +259,8 @@ def _open(run: str, runs_dir: Path) -> Run:
 
 def _json(candidate: Candidate) -> dict[str, Any]:
     return {**asdict(candidate), "label": candidate.label}
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    """In ASCII, without any character that a terminal acts on."""
+    print(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tasearch.commands import UsageError
 from tasearch.console import err
-from tasearch.errors import TasearchError, first_line, short
+from tasearch.errors import TasearchError, first_line, printable, short
 from tasearch.store import NO_ROOM, no_room
 
 INTERRUPTED = 130
@@ -92,7 +92,7 @@ def make_streams_safe() -> None:
 def _say(message: str, code: int, error: BaseException) -> int:
     if os.environ.get(DEBUG):
         err.print("".join(traceback.format_exception(error)), soft_wrap=True)
-    err.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
+    err.print(Text("error: ", style="bold red") + Text(printable(message)), soft_wrap=True)
     return code
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 from tasearch.chain import label
-from tasearch.errors import NothingFits, StudyError
+from tasearch.errors import NothingFits, StudyError, quoted
 
 BEYOND = 1.1  # times the largest cost: the end of hypervolume's axes
 
@@ -34,6 +35,17 @@ class Measurement:
     latency_p95_ms: float
 
 
+def _above_zero(limit: object, name: str) -> bool:
+    """Whether a limit admits anything; it may come from Python, and be anything.
+
+    Raises:
+        StudyError: where it is no number.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, Real) or limit == math.inf:
+        raise StudyError(f"{name}: should be a finite number, found {quoted(limit)}")
+    return bool(limit > 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """Upper limits, each inclusive; None is no limit."""
@@ -45,7 +57,7 @@ class Budget:
     def __post_init__(self) -> None:
         for field in fields(self):
             limit = getattr(self, field.name)
-            if limit is not None and not limit > 0:
+            if limit is not None and not _above_zero(limit, field.name):
                 raise StudyError(f"{field.name}: should be above 0, found {limit}")
 
     def excess(self, item: Measurement | Candidate) -> float:

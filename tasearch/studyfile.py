@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
 import tomllib
 import warnings
@@ -47,7 +48,7 @@ def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
     try:
         study = Study.model_validate(dict(content))
     except ValidationError as error:
-        mistakes = [_mistake(e, content) for e in error.errors()]
+        mistakes = [_mistake(e, content).removeprefix(": ") for e in error.errors()]
         raise StudyError(_told(where, mistakes)) from None
     except RecursionError:
         raise StudyError(f"{where}: is nested too deeply") from None
@@ -66,8 +67,12 @@ def check_study(study: object) -> Study:
     Raises:
         StudyError: with every mistake, a line each.
     """
+    if isinstance(study, str | os.PathLike):
+        return load_study(study)
     if not isinstance(study, Study):
-        return load_study(check_path(study, "study", StudyError))
+        raise StudyError(
+            f"study: should be a Study or the path of a study file, found {quoted(study)}"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydantic's, of values that parse_study names
         return parse_study(study.model_dump())
@@ -121,8 +126,9 @@ def _toml(path: Path) -> dict[str, Any]:
         raise StudyError(f"{path}: is not valid TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"{path}: is not valid TOML: {short(str(error), 300)}") from None
-    except ValueError as error:  # of a number of thousands of digits, of a date that is none
-        raise StudyError(f"{path}: is not valid TOML: {short(first_line(error), 300)}") from None
+    except ValueError as error:  # of a number of thousands of digits, with Python's advice
+        said = first_line(error).partition(";")[0]
+        raise StudyError(f"{path}: is not valid TOML: {short(said, 300)}") from None
 
 
 def render(study: Study, title: str = "A tasearch study.") -> str:
@@ -173,6 +179,8 @@ def _mistake(error: ErrorDetails, content: Mapping[str, Any]) -> str:
     section: type[BaseModel] = Study
     value: Any = content
     for part in error["loc"]:
+        if part == "[key]":  # pydantic's mark behind a name that is wrong itself
+            break
         if isinstance(part, str):
             name = short(part)
             path += f".{name}" if path else name
