@@ -17,6 +17,7 @@ from tasearch.search.driver import search
 from tasearch.search.events import Event
 from tasearch.search.prepare import prepare
 from tasearch.search.results import Run
+from tasearch.search.vanishing import watched
 from tasearch.study import Study
 from tasearch.studyfile import check_study
 
@@ -87,4 +88,5 @@ def steps(
     prepared = prepare(
         study, runs_dir=runs_dir, device=device, latency_from=latency_from, workers=workers
     )
-    yield from search(prepared, study.search.trials if trials is None else trials)
+    target = study.search.trials if trials is None else trials
+    yield from watched(prepared.run, search(prepared, target))

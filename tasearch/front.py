@@ -43,7 +43,7 @@ def _above_zero(limit: object, name: str) -> bool:
     """
     if isinstance(limit, bool) or not isinstance(limit, Real) or limit == math.inf:
         raise StudyError(f"{name}: should be a finite number, found {quoted(limit)}")
-    return bool(limit > 0)
+    return bool(limit > 0)  # type: ignore[operator]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,6 +154,7 @@ def _search(prepared: Prepared, trials: int, stop: Stop) -> bool:
     from tasearch.display import LiveView, Plain, Words
     from tasearch.search.driver import search
     from tasearch.search.journal import read_trials
+    from tasearch.search.vanishing import watched
 
     space, snapshot = prepared.space, prepared.snapshot
     words = Words(snapshot.measured, _telling(space, snapshot.study))
@@ -164,7 +165,7 @@ def _search(prepared: Prepared, trials: int, stop: Stop) -> bool:
     )
     earlier = read_trials(prepared.run) if prepared.run.exists else []
     view = LiveView(out, words, earlier) if out.is_terminal else Plain(out, words)
-    events = search(prepared, trials)
+    events = watched(prepared.run, search(prepared, trials))
     try:
         with view:
             for event in events:
@@ -174,7 +175,7 @@ def _search(prepared: Prepared, trials: int, stop: Stop) -> bool:
     except KeyboardInterrupt:
         return False
     finally:
-        events.close()  # type: ignore[attr-defined]
+        events.close()
     return True
 
 

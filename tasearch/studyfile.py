@@ -86,18 +86,18 @@ def _told(where: str, mistakes: list[str]) -> str:
     return "\n".join(lines)
 
 
-def load_study(path: str | Path) -> Study:
+def load_study(path: str | os.PathLike[str]) -> Study:
     """Read a study file; `root` becomes absolute.
 
     Raises:
         StudyError: where it is missing, is no TOML or breaks a rule.
     """
-    path = check_path(path, "path", StudyError)
-    study = parse_study(_toml(path), str(path))
+    file = check_path(path, "path", StudyError)
+    study = parse_study(_toml(file), str(file))
     try:
-        root = (path.parent / study.root).resolve()  # need not exist: an export may have moved
+        root = (file.parent / study.root).resolve()  # need not exist: an export may have moved
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of links in a circle
-        raise StudyError(f"{path}: root: is no folder: {first_line(error)}") from None
+        raise StudyError(f"{file}: root: is no folder: {first_line(error)}") from None
     return study.model_copy(update={"root": str(root)})
 
 
