@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tasearch.arguments import (
+    check_device,
+    check_folder,
+    check_path,
+    check_trials,
+    check_workers,
+)
+from tasearch.errors import RunError, quoted
 from tasearch.rundir import RunDir
 from tasearch.search.driver import search
 from tasearch.search.events import Event, Notice
 from tasearch.search.prepare import prepare
 from tasearch.search.results import Run
+from tasearch.search.vanishing import watched
 from tasearch.study import Study
-from tasearch.studyfile import load_study
+from tasearch.studyfile import check_study
 
 
 def run(
@@ -45,8 +54,10 @@ def run(
     Raises:
         TasearchError: see `tasearch.errors`.
     """
-    study = study if isinstance(study, Study) else load_study(study)
-    runs_dir = Path(runs_dir).absolute()  # code of the user's may change the current folder
+    study = check_study(study)
+    if on_event is not None and not callable(on_event):
+        raise RunError(f"on_event: should be a function, found {quoted(on_event)}")
+    runs_dir = check_path(runs_dir, "runs_dir").absolute()  # user code may change the folder
     events = steps(
         study,
         runs_dir=runs_dir,
@@ -73,10 +84,17 @@ def steps(
     retry_failed: bool = False,
 ) -> Iterator[Event]:
     """The same as an iterator of events, which may be closed at any time and begun again."""
-    study = study if isinstance(study, Study) else load_study(study)
+    study = check_study(study)
+    if trials is not None:
+        check_trials(trials)
+    check_folder(check_path(runs_dir, "runs_dir") / study.name, "runs_dir")
+    check_device(device)
+    check_workers(workers)
+    if latency_from is not None:
+        check_path(latency_from, "latency_from")
     prepared = prepare(
         study, runs_dir=runs_dir, device=device, latency_from=latency_from, workers=workers
     )
     target = study.search.trials if trials is None else trials
     yield from (Notice(message=notice) for notice in prepared.notices)
-    yield from search(prepared, target, retry_failed)
+    yield from watched(prepared.run, search(prepared, target, retry_failed))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 import gc
-import io
 import json
+import os
 import shlex
 import sys
 from dataclasses import asdict
@@ -17,20 +17,23 @@ import typer
 from rich.text import Text
 
 import tasearch
-from tasearch.errors import NothingFits, StudyError, TasearchError
+from tasearch.arguments import check_folder, check_page
+from tasearch.commands import App, invoke
+from tasearch.console import out
+from tasearch.ending import INTERRUPTED, exit_code, make_streams_safe
+from tasearch.errors import ExportError, NothingFits, StudyError, TrainingError
 from tasearch.front import Budget, Candidate, latency_words
-from tasearch.running import err, out, run_shown
+from tasearch.running import run_shown
 from tasearch.space import SEARCHED
-from tasearch.store import no_room, write_atomic
-from tasearch.study import Study
+from tasearch.store import write_atomic
+from tasearch.study import Study, name_from
 from tasearch.studyfile import load_study, render
+from tasearch.values import MOST_COUNT, MOST_SEED, MOST_TRIALS
 
 if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
     from tasearch.search.results import Run
 
-INTERRUPTED = 130
-
-app = typer.Typer(
+app = App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,35 +46,25 @@ RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run: its folder, or its name under --runs-dir.")
 ]
 RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
-MaxParams = Annotated[int | None, typer.Option(min=1, help="At most so many parameters.")]
-MaxBytes = Annotated[int | None, typer.Option(min=1, help="At most so many bytes of weights.")]
+MaxParams = Annotated[
+    int | None, typer.Option(min=1, max=MOST_COUNT, help="At most so many parameters.")
+]
+MaxBytes = Annotated[
+    int | None, typer.Option(min=1, max=MOST_COUNT, help="At most so many bytes of weights.")
+]
+MOST_MS = 1e9
 MaxLatency = Annotated[
-    float | None, typer.Option(min=0, help="At most so many milliseconds a batch.")
+    float | None, typer.Option(min=0, max=MOST_MS, help="At most so many milliseconds a batch.")
 ]
 StudentOption = Annotated[str | None, typer.Option(help="The student's, if it is searched.")]
 AssistantOption = Annotated[str | None, typer.Option(help="The assistants', if it is searched.")]
 
 
 def main() -> None:
-    """Run the command line; end with 0, 1 (nothing fits, training failed), 2 (wrong input)."""
+    """Run the command line; see `tasearch.ending` for the codes that it ends with."""
     atexit.register(gc.freeze)  # else the end looks through all that was imported, for a second
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a console that knows no arrows
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except TasearchError as error:
-        fail(str(error), error.exit_code)
-    except OSError as error:  # what the system refuses: no room, no rights, a name too long
-        fail(str(no_room(Path(error.filename or "the system"), error)), 2)
-
-
-def fail(message: str, code: int) -> None:
-    """Say what is wrong and end."""
-    err.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
-    sys.exit(code)
+    make_streams_safe()
+    sys.exit(exit_code(lambda: invoke(app, sys.argv[1:])))
 
 
 @app.callback(invoke_without_command=True)
@@ -88,10 +81,13 @@ def run(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")],
     runs_dir: RunsDir = Path("runs"),
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Go on to this number of trials in all.")
+        int | None,
+        typer.Option(min=1, max=MOST_TRIALS, help="Go on to this number of trials in all."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MOST_SEED, help="Instead of the study's seed.")
+    ] = None,
     latency_from: Annotated[
         str | None, typer.Option(metavar="RUN", help="Take this run's latencies, do not measure.")
     ] = None,
@@ -132,7 +128,8 @@ def run(
     opened = _open(str(path), runs_dir)
     if not opened.front.candidates:
         reasons = [trial.reason for trial in opened.trials if trial.reason]
-        fail(f"no student was trained to the end; the last reason: {(reasons or ['none'])[-1]}", 1)
+        last = (reasons or ["none"])[-1]
+        raise TrainingError(f"no student was trained to the end; the last reason: {last}")
     path = runs_dir / study.name
     shown = shlex.quote(str(path))
     out.print(f"\nResults are in {path}. Next:", soft_wrap=True)
@@ -210,11 +207,11 @@ def best(
                 max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms
             )
             near = opened.front.nearest_miss(budget)
-            print(json.dumps({"error": str(error), "nearest": _json(near)}, indent=1))
+            _print_json({"error": str(error), "nearest": _json(near)})
             raise typer.Exit(1) from None
         raise
     if as_json:
-        print(json.dumps(_json(found), indent=1))
+        _print_json(_json(found))
         return
     from tasearch.report.info import recipe_text
 
@@ -240,11 +237,12 @@ def report(
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Write the report: one HTML page that works offline."""
+    opened = _open(run, runs_dir)
+    target = out_file or opened.path / "report.html"
+    check_page(target)
     from tasearch.report.info import report_info
     from tasearch.report.page import render_page
 
-    opened = _open(run, runs_dir)
-    target = out_file or opened.path / "report.html"
     write_atomic(target, render_page(report_info(opened)).encode())
     out.print(f"wrote {target}", soft_wrap=True)
 
@@ -268,11 +266,13 @@ def export(
 
     Weights, ONNX, the study file that trains this chain again, metrics and a model card.
     """
+    opened = _open(run, runs_dir)
+    check_folder(out_dir, "--out", ExportError)
     from tasearch.shipping import FILES
     from tasearch.shipping import export as ship
 
     chosen = ship(
-        _open(run, runs_dir),
+        opened,
         out_dir,
         max_params=max_params,
         max_bytes=max_bytes,
@@ -301,17 +301,12 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Must not exist yet.")],
 ) -> None:
     """Write a study file with every key, its default and what it means."""
-    if file.exists():
+    if os.path.lexists(file):
         raise StudyError(f"{file}: exists already")
-    study = Study(name=_name_from(file.stem))
+    check_folder(file.parent, str(file), StudyError)
+    study = Study(name=name_from(file.stem))
     write_atomic(file, render(study, "A study: `tasearch run` reads it.").encode())
     out.print(f"wrote {file}; run it with: tasearch run {shlex.quote(str(file))}", soft_wrap=True)
-
-
-def _name_from(stem: str) -> str:
-    """A file's stem as the name of a study."""
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
-    return name.lstrip("._-") or "study"
 
 
 def _open(run: str, runs_dir: Path) -> Run:
@@ -322,3 +317,8 @@ def _open(run: str, runs_dir: Path) -> Run:
 
 def _json(candidate: Candidate) -> dict[str, Any]:
     return {**asdict(candidate), "label": candidate.label}
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    """In ASCII, without any character that a terminal acts on."""
+    print(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))

@@ -73,6 +73,30 @@ def first_line(error: BaseException) -> str:
     return next(iter(text.splitlines()), type(error).__name__)
 
 
+def printable(text: str) -> str:
+    """Text with every character that a terminal would act on, or hide, written as an escape.
+
+    Lines and tabs stay: whatever comes from a file, a foreign run or a user's exception may be
+    printed, and can neither move the cursor nor pass for other words.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def short(text: str, most: int = 80) -> str:
+    """Text of at most so many characters; of a longer one, its beginning and three dots."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def quoted(value: object) -> str:
+    """A value of any kind as one short line for a message, strings in quotes."""
+    try:
+        return short(repr(value[:80] if isinstance(value, str | bytes) else value))
+    except Exception:  # a number of too many digits, nesting too deep, an object's own __repr__
+        return f"one of type {type(value).__name__}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the known name closest to `word`, else the list of all."""
     names = sorted(known)

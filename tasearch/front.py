@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from statistics import median
 from typing import Any
 
 from tasearch.chain import label
-from tasearch.errors import NothingFits, StudyError
+from tasearch.errors import NothingFits, StudyError, quoted
 from tasearch.rounds import Rounds
 
 BEYOND = 1.1  # times the largest cost: the end of hypervolume's axes
@@ -66,6 +67,17 @@ def latency_words(width: int, measured: Mapping[int, Measurement]) -> str:
     return f"{words}, tied with {listed}; its own median is {size.median_ms:.4g} ms"
 
 
+def _above_zero(limit: object, name: str) -> bool:
+    """Whether a limit admits anything; it may come from Python, and be anything.
+
+    Raises:
+        StudyError: where it is no number.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, Real) or limit == math.inf:
+        raise StudyError(f"{name}: should be a finite number, found {quoted(limit)}")
+    return bool(limit > 0)  # type: ignore[operator]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """Upper limits, each inclusive; None is no limit."""
@@ -77,7 +89,7 @@ class Budget:
     def __post_init__(self) -> None:
         for limited in fields(self):
             limit = getattr(self, limited.name)
-            if limit is not None and not limit > 0:
+            if limit is not None and not _above_zero(limit, limited.name):
                 raise StudyError(f"{limited.name}: should be above 0, found {limit}")
 
     def excess(self, item: Measurement | Candidate) -> float:

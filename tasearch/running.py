@@ -11,19 +11,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from tasearch.console import err, out
+from tasearch.early import check_early
 from tasearch.errors import StudyError, TasearchError
 from tasearch.processes import early_processes
-from tasearch.rundir import RunDir
 from tasearch.space import SEARCHED, Space
 from tasearch.study import Study
 
 if TYPE_CHECKING:
     from tasearch.search.prepare import Prepared
-
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
 
 
 def run_shown(
@@ -54,7 +50,7 @@ def run_shown(
         TasearchError: whatever is wrong with the study, its data, its models or its run.
     """
     runs_dir = runs_dir.absolute()  # code of the user's may change the current folder
-    RunDir(runs_dir / study.name).check_free()
+    check_early(study, runs_dir=runs_dir, device=device, workers=workers, latency_from=latency_from)
     with Stop() as stop, _no_exit():
         most = study.search.lookahead
         processes = early_processes(workers, device, study.training.threads, most)
@@ -161,6 +157,7 @@ def _search(prepared: Prepared, trials: int, retry_failed: bool, stop: Stop) -> 
     from tasearch.display import LiveView, Plain, Words
     from tasearch.search.driver import search
     from tasearch.search.journal import read_trials
+    from tasearch.search.vanishing import watched
 
     space, snapshot = prepared.space, prepared.snapshot
     for notice in prepared.notices:
@@ -175,7 +172,7 @@ def _search(prepared: Prepared, trials: int, retry_failed: bool, stop: Stop) -> 
     with contextlib.suppress(TasearchError):  # the search tells what is wrong, or mends it
         earlier = read_trials(prepared.run)
     view = LiveView(out, words, earlier) if out.is_terminal else Plain(out, words)
-    events = search(prepared, trials, retry_failed)
+    events = watched(prepared.run, search(prepared, trials, retry_failed))
     try:
         with view:
             for event in events:
@@ -185,7 +182,7 @@ def _search(prepared: Prepared, trials: int, retry_failed: bool, stop: Stop) -> 
     except KeyboardInterrupt:
         return False
     finally:
-        events.close()  # type: ignore[attr-defined]
+        events.close()
     return True
 
 

@@ -2,71 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tasearch.mode import Mode
-
-SCALABLE = "resnet"  # the family whose channels have a multiplier
-
-
-def _options(value: Any) -> Any:
-    """One value or a list of them, as a tuple."""
-    return _listed(value) if isinstance(value, list | tuple) else (value,)
-
-
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise PydanticCustomError("empty", "needs at least one value")
-    if len(set(values)) < len(values):
-        raise PydanticCustomError("distinct", "should have no value twice")
-    return values
-
-
-def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
-    if any(a <= b for a, b in itertools.pairwise(values)):
-        raise PydanticCustomError("falling", "should be strictly decreasing")
-    return values
-
-
-def _mode(text: str) -> str:
-    try:
-        return str(Mode.of(text))
-    except ValueError as error:
-        rule = str(error).rpartition(", found")[0]
-        raise PydanticCustomError("mode", "{rule}", {"rule": rule}) from None
-
-
-FILES = ("npz", "parquet")  # sources with a path
-
-Width = Annotated[int, Field(ge=1)]
-Epochs = Annotated[int, Field(ge=1)]
-ModeText = Annotated[str, AfterValidator(_mode)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
-Losses = Annotated[tuple[str, ...], BeforeValidator(_options), AfterValidator(_distinct)]
-Temperatures = Annotated[
-    tuple[Annotated[float, Field(ge=0.01, le=1000)], ...],
-    BeforeValidator(_options),
-    AfterValidator(_distinct),
-]
-Edges = Annotated[
-    tuple[Literal["serial", "dense"], ...], BeforeValidator(_options), AfterValidator(_distinct)
-]
-Positives = Annotated[tuple[Positive, ...], BeforeValidator(_options), AfterValidator(_distinct)]
-Shares = Annotated[
-    tuple[Annotated[float, Field(gt=0, le=1)], ...],
-    BeforeValidator(_options),
-    AfterValidator(_distinct),
-]
+from tasearch.values import (
+    LONGEST_TEXT,
+    MOST_COUNT,
+    MOST_HOURS,
+    MOST_RATE,
+    MOST_REPLICATES,
+    MOST_RUNGS,
+    MOST_SLOTS,
+    MOST_TRIALS,
+    MOST_VALUES,
+    SCALABLE,
+    Count,
+    Edges,
+    Epochs,
+    Losses,
+    ModeText,
+    PathText,
+    Positive,
+    Rate,
+    Rates,
+    Seed,
+    Share,
+    Shares,
+    Temperatures,
+    Threads,
+    Width,
+    Widths,
+    distinct,
+)
 
 
 def key(default: Any, meaning: str) -> Any:
@@ -75,14 +43,20 @@ def key(default: Any, meaning: str) -> Any:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        str_max_length=LONGEST_TEXT,
+    )
 
 
 class DataSection(Section):
     """The data set: digits (scikit-learn's), npz or parquet (with path), or your own function."""
 
     source: str = key("digits", '"digits", "npz", "parquet", or "package.module:function"')
-    path: str | None = key(
+    path: PathText | None = key(
         None, "the .npz file; or the .parquet file, or folder of train*, validation*, test*"
     )
     image: str | None = key(None, "parquet's column of images, where there are several")
@@ -90,7 +64,7 @@ class DataSection(Section):
     background: Literal["black", "white"] = key(
         "black", "what encoded images are laid over where they are transparent"
     )
-    limit: Annotated[int, Field(ge=2)] | None = key(
+    limit: Annotated[int, Field(ge=2, le=MOST_COUNT)] | None = key(
         None, "at most so many training samples, stratified, drawn after the other parts"
     )
     layout: Literal["auto", "chw", "hwc"] = key(
@@ -102,9 +76,7 @@ class DataSection(Section):
     test: Annotated[float, Field(gt=0, lt=1)] = key(
         0.2, "share set apart to testify, where the data have no such part"
     )
-    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = key(
-        0, "draws the parts, stratified; not touched by `seed`"
-    )
+    split_seed: Seed = key(0, "draws the parts, stratified; not touched by `seed`")
 
 
 class ModelSection(Section):
@@ -115,7 +87,9 @@ class ModelSection(Section):
         '"cnn", "mlp", "plain" (TAKD\'s; width 2, 4, 6, 8, 10), "resnet" (width 8, 14, 20, 26, 32, '
         '44, 56, 110), or "package.module:build": build(width, *, in_shape, num_classes) -> Module',
     )
-    multiplier: Positive = key(1.0, "of the channels, for family resnet")
+    multiplier: Annotated[float, Field(gt=0, le=1_000)] = key(
+        1.0, "of the channels, for family resnet"
+    )
 
     def options(self) -> dict[str, float]:
         """What the family's function takes besides width and shapes."""
@@ -129,14 +103,14 @@ class TeacherSection(Section):
     factory: str | None = key(
         None, '"package.module:make": make(*, in_shape, num_classes) -> Module, not of the family'
     )
-    checkpoint: str | None = key(
+    checkpoint: PathText | None = key(
         None, "its weights: .safetensors, or a torch file that loads with weights_only=True"
     )
     inputs: Literal["raw", "standardized"] = key(
         "raw", "what a teacher with a checkpoint takes: samples as they are, or standardized ones"
     )
     epochs: Epochs = key(40, "of its training, if it has no checkpoint")
-    learning_rate: Positive = key(0.01, "of its training, if it has no checkpoint")
+    learning_rate: Rate = key(0.01, "of its training, if it has no checkpoint")
 
 
 class Distilled(Section):
@@ -157,22 +131,22 @@ class Distilled(Section):
     drop: Annotated[float, Field(ge=0, lt=1)] = key(
         0.25, "chance that a dense pupil does without an assistant in a step"
     )
-    learning_rate: Positives = key((0.01,), "peak learning rate")
+    learning_rate: Rates = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training part")
 
 
 class AssistantsSection(Distilled):
     """The assistants: how many, how wide; one recipe for all keeps prefixes shared."""
 
-    min: Annotated[int, Field(ge=0)] = key(0, "fewest assistants in a chain")
-    max: Annotated[int, Field(ge=0)] = key(3, "most assistants in a chain")
+    min: Annotated[int, Field(ge=0, le=MOST_VALUES)] = key(0, "fewest assistants in a chain")
+    max: Annotated[int, Field(ge=0, le=MOST_VALUES)] = key(3, "most assistants in a chain")
     widths: Widths = key((48, 32, 24, 16, 12, 8), "what they may be, strictly decreasing")
 
 
 class StudentSection(Distilled):
     """The student: how wide, and how it is distilled."""
 
-    widths: Annotated[Widths, AfterValidator(_distinct)] = key(
+    widths: Annotated[Widths, AfterValidator(distinct)] = key(
         (12, 8, 6, 4, 3, 2), "what it may be, strictly decreasing"
     )
 
@@ -183,17 +157,17 @@ class TrainingSection(Section):
     views: Literal["none", "flip", "crop4+flip"] = key(
         "none", "augmented views of images, the same for pupils and their ancestors"
     )
-    batch_size: Annotated[int, Field(ge=2)] = key(64, "samples a step")
+    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = key(64, "samples a step")
     optimizer: Literal["adamw", "sgd"] = key("adamw", '"adamw", or "sgd" with Nesterov momentum')
     momentum: Annotated[float, Field(ge=0, lt=1)] = key(0.9, "of sgd")
-    weight_decay: Annotated[float, Field(ge=0)] = key(
+    weight_decay: Annotated[float, Field(ge=0, le=MOST_RATE)] = key(
         1e-4, "on matrices and kernels; norms and biases have none"
     )
     schedule: Literal["cosine", "one-cycle"] = key(
         "cosine", "of the learning rate after its warm-up; one-cycle moves the momentum too"
     )
     warmup: Share = key(0.05, "share of all steps in which the learning rate rises")
-    clip: Positive | None = key(None, "largest norm of a step's gradient")
+    clip: Rate | None = key(None, "largest norm of a step's gradient")
     ema: Annotated[float, Field(gt=0, lt=1)] | None = key(
         None, "decay of a moving average of the weights, evaluated and kept in their place"
     )
@@ -206,13 +180,11 @@ class TrainingSection(Section):
     modes: dict[str, ModeText] = key(
         {}, "of widths, in place of what probes find: `export` writes them to train alike again"
     )
-    threads: Annotated[int, Field(ge=1)] = key(
-        1, "of a training on CPU; another number rounds differently"
-    )
+    threads: Threads = key(1, "of a training on CPU; another number rounds differently")
     deterministic: bool = key(
         False, "on CUDA: the same bits from run to run, at some speed; on CPU they always are"
     )
-    targets_gb: Positive = key(
+    targets_gb: Annotated[float, Field(gt=0, le=1e9)] = key(
         10.0, "room for soft targets in the run directory; the oldest unused go first"
     )
 
@@ -220,8 +192,8 @@ class TrainingSection(Section):
 class BudgetSection(Section):
     """Students beyond any of these limits are never trained."""
 
-    max_params: Annotated[int, Field(ge=1)] | None = key(None, "numbers in all parameters")
-    max_bytes: Annotated[int, Field(ge=1)] | None = key(None, "weights and buffers as stored")
+    max_params: Count | None = key(None, "numbers in all parameters")
+    max_bytes: Count | None = key(None, "weights and buffers as stored")
     max_latency_ms: Positive | None = key(None, "median of one batch, measured as [latency] says")
 
 
@@ -230,14 +202,16 @@ class LatencySection(Section):
 
     backend: Literal["onnx", "torch"] = key("onnx", "ONNX Runtime on CPU, or torch on the device")
     batch: Annotated[int, Field(ge=1, le=65_536)] = key(1, "samples in one timed call")
-    threads: Annotated[int, Field(ge=1)] = key(1, "of the timed call, on CPU")
+    threads: Threads = key(1, "of the timed call, on CPU")
 
 
 class SearchSection(Section):
     """The search."""
 
-    trials: Annotated[int, Field(ge=1)] = key(40, "chains to try, pruned and failed ones included")
-    max_hours: Positive | None = key(
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = key(
+        40, "chains to try, pruned and failed ones included"
+    )
+    max_hours: Annotated[float, Field(gt=0, le=MOST_HOURS)] | None = key(
         None, "of searching, in all; what is begun by then is finished"
     )
     max_cost: Positive | None = key(
@@ -252,17 +226,21 @@ class SearchSection(Section):
         '"ehvi" (expected gain of hypervolume for its cost), Optuna\'s "tpe", "nsga2", "gp", '
         '"random", "brute", or "package.module:function"',
     )
-    replicates: Annotated[int, Field(ge=1)] = key(
+    replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = key(
         1, "times that each chain is trained, with other weights and batches; accuracy is the mean"
     )
-    lookahead: Annotated[int, Field(ge=1)] = key(
+    lookahead: Annotated[int, Field(ge=1, le=MOST_SLOTS)] = key(
         8, "trials in flight, baselines apart; a proposal or a stop sees those before"
     )
     pruner: Literal["skyline", "none"] = key("skyline", "skyline stops what cannot reach the front")
-    rungs: Annotated[int, Field(ge=1)] = key(8, "times that a pupil is evaluated and saved")
+    rungs: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = key(
+        8, "times that a pupil is evaluated and saved"
+    )
     quantile: Share = key(1.0, "of the gains of finished students: how late a bloomer to hope for")
-    margin: Annotated[float, Field(ge=0)] = key(
+    margin: Annotated[float, Field(ge=0, le=1e6)] = key(
         0.5, "added against noise, in its standard deviations between replicates, or along a curve"
     )
-    evidence: Annotated[int, Field(ge=1)] = key(6, "finished students before any is stopped")
+    evidence: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = key(
+        6, "finished students before any is stopped"
+    )
     audit: Share = key(0.1, "share of students to stop that run on, to measure the rule")

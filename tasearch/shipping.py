@@ -19,9 +19,11 @@ from safetensors.torch import save
 from torch import nn
 
 from tasearch import plugins
+from tasearch.arguments import check_folder, check_path
 from tasearch.chain import LABELS_ONLY, canonical_json
 from tasearch.data import Dataset, Part, load_data, load_test
 from tasearch.errors import ExportError, ModelError, RunError, StoreError
+from tasearch.files import not_regular
 from tasearch.front import Candidate, latency_words, tied_with
 from tasearch.models import Models, Standardized
 from tasearch.onnx_export import onnx_session, to_onnx
@@ -82,8 +84,9 @@ def export(
         RunError: where the run's data or models are not what they were.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    folder = check_path(out, "out", ExportError)
     candidate = run.best(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-    folder = Path(out).absolute()  # code of the user's may change the current folder
+    folder = folder.absolute()  # code of the user's may change the current folder
     run.directory = RunDir(run.path.absolute())
     if not run.trusted:
         named = {"data.source": run.snapshot.study.data.source}
@@ -95,6 +98,7 @@ def export(
     if folder.exists() and (strangers or not folder.is_dir()):
         what = f"has other files ({strangers[0]})" if strangers else "is no folder"
         raise ExportError(f"{folder}: {what}; name a new folder")
+    check_folder(folder, "out", ExportError)
     built = _build(run, candidate)
     contents = {"student.safetensors": _weights(built)}
     onnx, difference = _onnx(built)
@@ -129,13 +133,17 @@ def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
             missing.
         StudyError: where the family is the user's own and cannot be imported.
     """
-    folder = Path(folder).absolute()
+    folder = check_path(folder, "folder", ExportError).absolute()
     file = folder / "student.safetensors"
+    words = not_regular(file)
+    if words is not None:
+        raise ExportError(f"{file}: is no exported student: {words}")
     try:
         with safe_open(file, framework="pt") as stored:
             meta = json.loads(stored.metadata()[META])
             shape, classes, width = tuple(meta["in_shape"]), meta["num_classes"], meta["width"]
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        scale = {name: state[name] for name in ("mean", "std")}
     except FileNotFoundError:
         raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -146,7 +154,6 @@ def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
     family = {"model.family": study.model.family}
     _check_trust(family, study, trust=trust, what=f"{folder}: loading it")
     plugins.new_run()
-    scale = {name: state[name] for name in ("mean", "std")}
     net = Models(study=study, in_shape=shape, num_classes=classes, **scale).build(width)
     module = Standardized(net, torch.zeros_like(state["mean"]), torch.ones_like(state["std"]))
     try:

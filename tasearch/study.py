@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tasearch.chain import LABELS_ONLY, Recipe
+from tasearch.errors import nearest, quoted, short
 from tasearch.front import Budget
 from tasearch.sections import (
-    FILES,
-    SCALABLE,
     AssistantsSection,
     BudgetSection,
     DataSection,
@@ -26,16 +27,42 @@ from tasearch.sections import (
     key,
 )
 from tasearch.space import SEARCHED, Recipes
+from tasearch.values import (
+    FAMILIES,
+    FILES,
+    LONGEST_NAME,
+    LOSSES,
+    RESERVED,
+    SAMPLERS,
+    SCALABLE,
+    SOURCES,
+    PathText,
+    Seed,
+    fit_for_a_folder,
+)
+
+MOST_RECIPES = 10_000  # of a role
+OWN = 'should be "package.module:function"'
+
+
+def name_from(stem: str) -> str:
+    """A file's stem as the name of a study."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    name = name.strip("._-")[:LONGEST_NAME].rstrip(".")
+    reserved = name.partition(".")[0].lower() in RESERVED
+    return f"study-{name}"[:LONGEST_NAME] if reserved else name or "study"
 
 
 class Study(Section):
     """A study: everything that decides what is tried and how it is trained."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = key(
-        "study", "the run lands in runs/<name>"
-    )
-    seed: Annotated[int, Field(ge=0)] = key(0, "of initial weights, order of batches and proposals")
-    root: str = key(".", "where paths and your modules are looked for, seen from this file")
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME),
+        AfterValidator(fit_for_a_folder),
+    ] = key("study", "the run lands in runs/<name>")
+    seed: Seed = key(0, "of initial weights, order of batches and proposals")
+    root: PathText = key(".", "where paths and your modules are looked for, seen from this file")
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
     teacher: TeacherSection = TeacherSection()
@@ -48,7 +75,35 @@ class Study(Section):
 
     def conflicts(self) -> list[tuple[str, str]]:
         """Breaches of rules that span several keys: path and rule of each."""
-        found = []
+        return [
+            *self._unknown_names(),
+            *self._width_conflicts(),
+            *self._assistant_conflicts(),
+            *self._recipe_conflicts(),
+            *self._data_conflicts(),
+        ]
+
+    def _unknown_names(self) -> Iterator[tuple[str, str]]:
+        """Names of functions that are neither known nor `"package.module:function"`."""
+        for path, names, known in (
+            ("data.source", [self.data.source], SOURCES),
+            ("model.family", [self.model.family], FAMILIES),
+            ("assistants.loss", self.assistants.loss, LOSSES),
+            ("student.loss", self.student.loss, LOSSES),
+            ("search.sampler", [self.search.sampler], SAMPLERS),
+        ):
+            for name in names:
+                if ":" not in name and name not in known:
+                    yield path, f"unknown name {quoted(name)}{nearest(name, known)}"
+        factory = self.teacher.factory
+        if factory is not None and ":" not in factory:
+            yield "teacher.factory", f"{OWN}, found {quoted(factory)}"
+        for path, name in self.own_functions:
+            module, _, function = name.partition(":")
+            if not all(part.isidentifier() for part in (*module.split("."), function)):
+                yield path, f"{OWN}, found {quoted(name)}"
+
+    def _width_conflicts(self) -> Iterator[tuple[str, str]]:
         for section, widths in (
             ("assistants", self.assistants.widths),
             ("student", self.student.widths),
@@ -56,15 +111,23 @@ class Study(Section):
             unused = section == "assistants" and not self.assistants.max
             if not unused and widths and widths[0] >= self.teacher.width:
                 rule = f"should be below the teacher's width {self.teacher.width}"
-                found.append((f"{section}.widths[0]", f"{rule}, found {widths[0]}"))
+                yield f"{section}.widths[0]", f"{rule}, found {widths[0]}"
+        for width in self.training.modes:
+            if width not in map(str, self.widths):
+                yield f"training.modes.{short(width)}", "is no width of this study"
+
+    def _assistant_conflicts(self) -> Iterator[tuple[str, str]]:
         low, high, rungs = self.assistants.min, self.assistants.max, len(self.assistants.widths)
+        narrowest = self.student.widths[-1]
+        wider = sum(width > narrowest for width in self.assistants.widths)
         if low > high:
-            found.append(
-                ("assistants.min", f"should not exceed assistants.max {high}, found {low}")
-            )
+            yield "assistants.min", f"should not exceed assistants.max {high}, found {low}"
         if low > rungs:
             rule = f"should not exceed the number of assistants.widths {rungs}"
-            found.append(("assistants.min", f"{rule}, found {low}"))
+            yield "assistants.min", f"{rule}, found {low}"
+        elif low > wider:
+            rule = f"no student has {low} assistants wider than itself"
+            yield "assistants.min", f"{rule}, the narrowest, {narrowest}, has {wider}"
         for section, losses, limit in (
             ("assistants", self.assistants.loss, 1),
             ("student", self.student.loss, 0),
@@ -73,24 +136,30 @@ class Study(Section):
                 rule = (
                     f"{LABELS_ONLY!r} learns from no assistant, so assistants.min cannot be {low}"
                 )
-                found.append((f"{section}.loss", rule))
-        for width in self.training.modes:
-            if width not in map(str, self.widths):
-                found.append((f"training.modes.{width}", "is no width of this study"))
+                yield f"{section}.loss", rule
+
+    def _recipe_conflicts(self) -> Iterator[tuple[str, str]]:
+        for section in ("assistants", "student"):
+            number = math.prod(len(getattr(getattr(self, section), name)) for name in SEARCHED)
+            if number > MOST_RECIPES:
+                rule = f"its lists should make at most {MOST_RECIPES:,} recipes"
+                yield section, f"{rule}, make {number:,}"
         if self.model.multiplier != 1 and self.model.family != SCALABLE:
-            rule = f'goes with family = "{SCALABLE}", found {self.model.family!r}'
-            found.append(("model.multiplier", rule))
+            rule = f'goes with family = "{SCALABLE}", found {quoted(self.model.family)}'
+            yield "model.multiplier", rule
+
+    def _data_conflicts(self) -> Iterator[tuple[str, str]]:
         source, path = self.data.source, self.data.path
+        if ":" not in source and source not in SOURCES:
+            return  # its keys are judged when it is known
+        said = short(json.dumps(source))
         if source in FILES and path is None:
-            found.append(("data.path", f"is required with source = {json.dumps(source)}"))
+            yield "data.path", f"is required with source = {said}"
         if source not in FILES and path is not None:
-            rule = f'goes with source = "npz" or "parquet", found {json.dumps(source)}'
-            found.append(("data.path", rule))
+            yield "data.path", f'goes with source = "npz" or "parquet", found {said}'
         for name in ("image", "label"):
             if source != "parquet" and getattr(self.data, name) != DataSection().model_dump()[name]:
-                rule = f'goes with source = "parquet", found {json.dumps(source)}'
-                found.append((f"data.{name}", rule))
-        return found
+                yield f"data.{name}", f'goes with source = "parquet", found {said}'
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -99,6 +168,19 @@ class Study(Section):
         if self.assistants.max:
             rest |= {*self.assistants.widths}
         return (self.teacher.width, *sorted(rest, reverse=True))
+
+    @property
+    def own_functions(self) -> tuple[tuple[str, str], ...]:
+        """The path and the name, `"package.module:function"`, of each function of the user's."""
+        names = {
+            "search.sampler": [self.search.sampler],
+            "assistants.loss": self.assistants.loss,
+            "student.loss": self.student.loss,
+            "model.family": [self.model.family],
+            "teacher.factory": [self.teacher.factory or ""],
+            "data.source": [self.data.source],
+        }
+        return tuple((path, name) for path, all_ in names.items() for name in all_ if ":" in name)
 
     def limits(self) -> Budget:
         return Budget(**self.budget.model_dump())

@@ -297,10 +297,10 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
 def test_a_full_disk_in_the_journal_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full() -> None:
+    def full(*arguments: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device", "journal.log")
 
-    monkeypatch.setattr(cli, "app", full)
+    monkeypatch.setattr(cli, "invoke", full)
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from html import escape
+from html import escape as escape_html
 from importlib.resources import files
 from string import Template
 from typing import Any
 
 import plotly.offline
 
+from tasearch.errors import printable
 from tasearch.front import Budget, Candidate
 from tasearch.report.figures import figures
 from tasearch.report.info import Info, recipe_text
@@ -68,6 +69,11 @@ def _cards(info: Info) -> list[tuple[str, str, str]]:
             f"assistants within the budget included; {states.get('failed', 0)} trials failed",
         ),
     ]
+
+
+def escape(text: str) -> str:
+    """Text of a run, which may be a stranger's, within HTML."""
+    return escape_html(printable(text))
 
 
 def _rate(info: Info) -> str:

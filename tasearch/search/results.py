@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from tasearch.arguments import check_path
+from tasearch.errors import RunError
 from tasearch.front import Candidate, Front
 from tasearch.record import Costs, TrialRecord, candidates, costs
 from tasearch.rundir import RunDir, Snapshot
@@ -29,7 +31,11 @@ class Run:
         Raises:
             RunError: where there is none.
         """
-        return Run(RunDir.open(run, runs_dir))
+        run, runs_dir = check_path(run, "run"), check_path(runs_dir, "runs_dir")
+        try:
+            return Run(RunDir.open(run, runs_dir))
+        except OSError as error:
+            raise RunError(f"{run}: cannot be opened: {error.strerror or error}") from None
 
     @property
     def path(self) -> Path:

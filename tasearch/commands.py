@@ -1,0 +1,76 @@
+"""What all commands share: an option is given once, and no argument is empty.
+
+The parser is typer's own copy of click; what is private of it is used here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+from typer.main import get_command
+
+from tasearch.errors import quoted
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+class StrictCommand(TyperCommand):
+    """A command whose options are given once; click takes the last of several in silence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter, count in Counter(order).items():
+            if count > 1 and parameter.param_type_name == "option":
+                raise UsageError(f"{_name(parameter)}: is given {count} times", ctx=ctx)
+        for parameter in self.get_params(ctx):
+            if values.get(parameter.name or "") == "":
+                raise UsageError(f"{_name(parameter)}: should not be empty", ctx=ctx)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            found = values.get(getattr(error.param, "name", None) or "")
+            if found is None:
+                raise  # one that is missing
+            rule = error.message.removeprefix("Input ").partition(", unable")[0].rstrip(".")
+            message = f"{_name(error.param)}: {rule}, found {quoted(found)}"
+            raise UsageError(message, ctx=ctx) from None
+
+
+def _name(parameter: Any) -> str:
+    """`--trials` for an option, `STUDY.toml` for an argument."""
+    if parameter.param_type_name == "option":
+        return str(max(parameter.opts, key=len))
+    return str(parameter.metavar or parameter.name.upper())
+
+
+class App(typer.Typer):
+    """A command line of strict commands."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[..., Any]:
+        return super().command(name, **{"cls": StrictCommand, **options})
+
+
+def invoke(app: typer.Typer, arguments: list[str]) -> int:
+    """Run a command line; whatever it raises is raised, which typer would print.
+
+    Args:
+        app: The command line.
+        arguments: What follows the program's name.
+
+    Returns:
+        The exit code that a command asked for.
+
+    Raises:
+        UsageError: where arguments are wrong; its `format_message()` says how.
+    """
+    command = get_command(app)
+    try:
+        with command.make_context("tasearch", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    return 0
