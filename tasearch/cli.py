@@ -19,15 +19,13 @@ from rich.text import Text
 import tasearch
 from tasearch.errors import NothingFits, StudyError, TasearchError
 from tasearch.front import Budget, Candidate
-from tasearch.running import err, out, run_shown
+from tasearch.running import INTERRUPTED, err, out, run_shown
 from tasearch.store import no_room, write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
 
 if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
     from tasearch.search.results import Run
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,

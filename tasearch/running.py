@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import signal
 from collections.abc import Iterator
+from os import _exit as end_process  # that of the module may be one which raises
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tasearch.errors import StudyError
-from tasearch.processes import early_processes
+from tasearch.processes import early_processes, end_all
 from tasearch.rundir import RunDir
 from tasearch.space import SEARCHED, Space
 from tasearch.study import Study
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
+
+INTERRUPTED = 130
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 def run_shown(
@@ -52,9 +56,10 @@ def run_shown(
         TasearchError: whatever is wrong with the study, its data, its models or its run.
     """
     RunDir(runs_dir / study.name).check_free()
-    with Stop() as stop, _no_exit():
+    with Stop() as stop:
         most = study.search.lookahead
-        processes = early_processes(workers, device, study.training.threads, most)
+        least = int(bool(study.own_functions))
+        processes = early_processes(workers, device, study.training.threads, most, least=least)
         words = f"preparing {study.name}: data, models, latencies"
         if not err.is_terminal:
             out.print(words, soft_wrap=True)
@@ -94,25 +99,16 @@ def _lasting() -> Iterator[None]:
         gc.freeze()
 
 
-@contextlib.contextmanager
-def _no_exit() -> Iterator[None]:
-    """A user's code does not end this in silence."""
-    try:
-        yield
-    except SystemExit as error:
-        raise StudyError(
-            f"code that the study file names called sys.exit({error.code!r})"
-        ) from error
-
-
 class Stop:
     """Ctrl-C (or SIGTERM, or a terminal that closes) asks for an end after this epoch; a second one
-    ends at once, and so does the first while nothing is trained yet."""
+    ends at once, and so does the first while nothing is trained yet. One more ends the process,
+    whatever it is at: a user's code may catch all that is raised, or be in C for ever."""
 
     def __init__(self) -> None:
         self.asked = False
         self.training = False
         self._later = False
+        self._count = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -121,6 +117,7 @@ class Stop:
             numbers.append(signal.SIGHUP)
         for number in numbers:
             self._before[number] = signal.signal(number, self._ask)
+            _once(number)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -141,6 +138,13 @@ class Stop:
         raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        _once(number)
+        self._count += 1
+        if self._count > (2 if self.training else 1):
+            end_all()
+            if out.is_terminal:
+                os.write(1, SHOW_CURSOR)
+            end_process(INTERRUPTED)
         if not self.training:
             self.asked = True
             if not self._later:
@@ -151,6 +155,15 @@ class Stop:
         self.asked = True
         where = out if out.is_terminal else err  # the live view makes room for what out prints
         where.print("stopping after this epoch; once more to stop at once", soft_wrap=True)
+
+
+def _once(number: int) -> None:
+    """Have the system itself end this process at the next signal of this number but one, if Python
+    has not come to handle the next by then."""
+    with contextlib.suppress(Exception):  # not on this system
+        set_once = ctypes.CDLL(None).sysv_signal
+        set_once.argtypes, set_once.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+        set_once(number, set_once(number, int(signal.SIG_IGN)))
 
 
 def _search(prepared: Prepared, trials: int, stop: Stop) -> bool:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from tasearch import pulse
 from tasearch.chain import canonical_json
 from tasearch.errors import StoreError
 
@@ -156,9 +157,14 @@ class Store:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise no_room(file, error) from None
-        with FileLock(file):
+        lock = FileLock(file)
+        with pulse.waiting():
+            lock.acquire()
+        try:
             yield
             file.unlink(missing_ok=True)  # whoever waits on it may then make the same again
+        finally:
+            lock.release()
 
     def finished(self) -> list[str]:
         """Keys of all finished hops, whole or not, sorted."""

@@ -100,6 +100,19 @@ class Study(Section):
             rest |= {*self.assistants.widths}
         return (self.teacher.width, *sorted(rest, reverse=True))
 
+    @property
+    def own_functions(self) -> tuple[tuple[str, str], ...]:
+        """The path and the name, `"package.module:function"`, of each function of the user's."""
+        names = {
+            "search.sampler": [self.search.sampler],
+            "assistants.loss": self.assistants.loss,
+            "student.loss": self.student.loss,
+            "model.family": [self.model.family],
+            "teacher.factory": [self.teacher.factory or ""],
+            "data.source": [self.data.source],
+        }
+        return tuple((path, name) for path, all_ in names.items() for name in all_ if ":" in name)
+
     def limits(self) -> Budget:
         return Budget(**self.budget.model_dump())
 
@@ -141,7 +154,7 @@ class Study(Section):
     def identity(self) -> dict[str, Any]:
         """What makes two study files the same study: all but its length, place and room."""
         length = {"trials", "max_hours", "max_cost", "patience"}
-        unlike: Any = {"root": True, "search": length, "training": {"targets_gb"}}
+        unlike: Any = {"root": True, "search": length, "training": {"targets_gb", "stall_minutes"}}
         values = self.model_dump(mode="json", exclude=unlike)
         flat: dict[str, Any] = {}
         for section, value in values.items():

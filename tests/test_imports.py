@@ -13,11 +13,11 @@ import tasearch
 
 PACKAGE = Path(tasearch.__file__).parent
 FLOORS = [
-    ["errors"],
+    ["errors", "pulse"],
     ["chain", "mode"],
     ["space", "front", "skyline", "sections"],
     ["record", "study"],
-    ["studyfile", "plugins", "numerics", "processes", "cuda"],
+    ["studyfile", "plugins", "numerics", "processes", "cuda", "usercode"],
     ["data"],
     ["models", "store", "onnx_export"],
     ["rundir", "measure"],

@@ -249,10 +249,11 @@ def trained_hops(prepared: Prepared) -> Hops:
 
     def make_engine() -> Engine:
         devices, threads = prepared.workers, study.training.threads
-        if devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1):
+        alone = devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1)
+        if alone and not study.own_functions:  # else whatever they do ends a worker only
             return Here(trainer)
-        pool = prepared.pool or Pool(devices, threads)
-        pool.set_up(study, prepared.data, prepared.run.path, snapshot.modes, trainer.apart)
+        pool = prepared.pool or Pool(devices, study)
+        pool.set_up(prepared.data, prepared.run.path, snapshot.modes, trainer.apart)
         return pool
 
     return Hops(

@@ -27,6 +27,7 @@ from tasearch.errors import StudyError, first_line
 from tasearch.search.journal import DIRECTIONS
 from tasearch.space import Choices, Space
 from tasearch.study import Study
+from tasearch.usercode import contained
 
 if TYPE_CHECKING:
     from tasearch.search.scout import Scout
@@ -213,7 +214,7 @@ class ChainSampler(BaseSampler):
     ) -> dict[str, Any]:
         seed = derived_seed("proposal", self._seed, trial.number) % 2**32
         study = _Earlier(study, self._seen, trial.number)
-        with warnings.catch_warnings():
+        with contained("search.sampler"), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             inner = self._make(seed)
         choices = {name: values[0] for name, values in self._space.domains.items()}
@@ -247,7 +248,7 @@ class ChainSampler(BaseSampler):
         trial = copy.copy(trial)
         trial.params = dict(trial.params)  # the storage has the others
         try:
-            with warnings.catch_warnings():
+            with contained("search.sampler"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 relative = inner.infer_relative_search_space(study, trial)
                 values = inner.sample_relative(study, trial, relative)
@@ -255,6 +256,8 @@ class ChainSampler(BaseSampler):
                     if name not in values:
                         values[name] = inner.sample_independent(study, trial, name, distribution)
                     trial.params[name] = values[name]  # by which brute force finds its branch
+        except StudyError:
+            raise
         except Exception as error:  # a user's sampler may raise anything
             raise StudyError(
                 f"search.sampler: {type(inner).__name__} raised {type(error).__name__}: "
