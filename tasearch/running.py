@@ -116,8 +116,7 @@ class Stop:
         if os.name == "posix" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # by nohup
             numbers.append(signal.SIGHUP)
         for number in numbers:
-            self._before[number] = signal.signal(number, self._ask)
-            _once(number)
+            self._before[number] = self._arm(number)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -133,12 +132,26 @@ class Stop:
         if self.asked:
             self._give_up()
 
+    def _arm(self, number: int) -> Any:
+        """Handle the next signal of a number; where Python does not come to do so, for a call in C
+        goes on, the system ends this process at one more.
+
+        Returns:
+            What handled it before.
+        """
+        before = signal.signal(number, self._ask)
+        with contextlib.suppress(Exception):  # not on this system
+            once = ctypes.CDLL(None).sysv_signal  # which forgets the handler when it is called
+            once.argtypes, once.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+            once(number, once(number, int(signal.SIG_IGN)))
+        return before
+
     def _give_up(self) -> None:
         err.print("stopped while preparing")
         raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        _once(number)
+        self._arm(number)
         self._count += 1
         if self._count > (2 if self.training else 1):
             end_all()
@@ -155,15 +168,6 @@ class Stop:
         self.asked = True
         where = out if out.is_terminal else err  # the live view makes room for what out prints
         where.print("stopping after this epoch; once more to stop at once", soft_wrap=True)
-
-
-def _once(number: int) -> None:
-    """Have the system itself end this process at the next signal of this number but one, if Python
-    has not come to handle the next by then."""
-    with contextlib.suppress(Exception):  # not on this system
-        set_once = ctypes.CDLL(None).sysv_signal
-        set_once.argtypes, set_once.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
-        set_once(number, set_once(number, int(signal.SIG_IGN)))
 
 
 def _search(prepared: Prepared, trials: int, stop: Stop) -> bool:

@@ -358,7 +358,7 @@ def test_a_machine_that_kills_a_worker_once_is_no_fault_of_the_code(tmp_path: Pa
 
 def test_a_sampler_that_ends_the_process_later_is_told(tmp_path: Path) -> None:
     """It runs in the process of the search: here, but when it is tried."""
-    later = "'worker' in sys.argv[0] or args[1].number and os._exit(0)"
+    later = "sys.argv[0].endswith('worker.py') or args[1].number and os._exit(0)"
     sections: dict[str, Any] = {"search": {"sampler": "own:sampler", "lookahead": 1}}
     sections["assistants"] = {"max": 1, "widths": [12]}
     sections["training"] = {"modes": {}, "fuse": "never"}
@@ -447,7 +447,7 @@ def test_what_it_prints_or_reads_disturbs_nobody(tmp_path: Path) -> None:
     study = own(
         tmp_path,
         {"model": {"family": "own:build"}},
-        module=f"if 'worker' in sys.argv[0]:\n    exec({module!r})",
+        module=f"if sys.argv[0].endswith('worker.py'):\n    exec({module!r})",
     )
     run = rerun_of(tmp_path, study, trials=2)
     assert [t.state for t in run.trials] == ["complete"] * 2
@@ -469,8 +469,15 @@ def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
     }
     left = [int(file.name.partition("-")[2]) for file in tmp_path.glob("child-*")]
     assert len(left) == 3
-    for child in left:
-        assert not Path(f"/proc/{child}").exists()
+    wait_for(lambda: not any(map(is_alive, left)))
+
+
+def is_alive(process: int) -> bool:
+    """Whether it runs; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 # The end
@@ -502,7 +509,7 @@ def test_ctrl_c_twice_ends_a_search_whose_worker_is_stuck(tmp_path: Path) -> Non
 
 
 SWALLOWS = """
-if 'worker' not in sys.argv[0]:
+if not sys.argv[0].endswith('worker.py'):
     open({mark!r}, 'w').close()
     while True:
         try:
@@ -542,7 +549,7 @@ def test_a_worker_that_is_stuck_ends_with_a_search_that_is_killed(
     body = f"if self.training and len(x) > 2: open('{mark}', 'w').close(); {hang}"
     process = start(tmp_path, own(tmp_path, {"model": {"family": "own:build"}}, forward=body))
     wait_for(mark.exists)
-    assert len(runaways(tmp_path)) == 2
+    assert len(runaways(tmp_path)) > 1
     process.kill()
     process.communicate(timeout=60)
     wait_for(lambda: not runaways(tmp_path))
