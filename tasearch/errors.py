@@ -69,7 +69,11 @@ class NothingFits(TasearchError):
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it has none."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    try:
+        said = str(error)
+    except Exception:  # a user's own class may say anything
+        said = ""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", said).strip()
     return next(iter(text.splitlines()), type(error).__name__)
 
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import signal
 from collections.abc import Iterator
+from os import _exit as end_process  # that of the module may be one which raises
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tasearch.console import err, out
 from tasearch.early import check_early
-from tasearch.errors import StudyError, TasearchError
-from tasearch.processes import early_processes
+from tasearch.ending import INTERRUPTED
+from tasearch.errors import TasearchError
+from tasearch.processes import early_processes, end_all
 from tasearch.space import SEARCHED, Space
 from tasearch.study import Study
 
 if TYPE_CHECKING:
     from tasearch.search.prepare import Prepared
+
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 def run_shown(
@@ -51,9 +56,10 @@ def run_shown(
     """
     runs_dir = runs_dir.absolute()  # code of the user's may change the current folder
     check_early(study, runs_dir=runs_dir, device=device, workers=workers, latency_from=latency_from)
-    with Stop() as stop, _no_exit():
+    with Stop() as stop:
         most = study.search.lookahead
-        processes = early_processes(workers, device, study.training.threads, most)
+        least = int(bool(study.own_functions))
+        processes = early_processes(workers, device, study.training.threads, most, least=least)
         words = f"preparing {study.name}: data, models, latencies"
         if not err.is_terminal:
             out.print(words, soft_wrap=True)
@@ -93,25 +99,16 @@ def _lasting() -> Iterator[None]:
         gc.freeze()
 
 
-@contextlib.contextmanager
-def _no_exit() -> Iterator[None]:
-    """A user's code does not end this in silence."""
-    try:
-        yield
-    except SystemExit as error:
-        raise StudyError(
-            f"code that the study file names called sys.exit({error.code!r})"
-        ) from error
-
-
 class Stop:
     """Ctrl-C (or SIGTERM, or a terminal that closes) asks for an end after this epoch; a second one
-    ends at once, and so does the first while nothing is trained yet."""
+    ends at once, and so does the first while nothing is trained yet. One more ends the process,
+    whatever it is at: a user's code may catch all that is raised, or be in C for ever."""
 
     def __init__(self) -> None:
         self.asked = False
         self.training = False
         self._later = False
+        self._count = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -119,7 +116,7 @@ class Stop:
         if os.name == "posix" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # by nohup
             numbers.append(signal.SIGHUP)
         for number in numbers:
-            self._before[number] = signal.signal(number, self._ask)
+            self._before[number] = self._arm(number)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -135,11 +132,32 @@ class Stop:
         if self.asked:
             self._give_up()
 
+    def _arm(self, number: int) -> Any:
+        """Handle the next signal of a number; where Python does not come to do so, for a call in C
+        goes on, the system ends this process at one more.
+
+        Returns:
+            What handled it before.
+        """
+        before = signal.signal(number, self._ask)
+        with contextlib.suppress(Exception):  # not on this system
+            once = ctypes.CDLL(None).sysv_signal  # which forgets the handler when it is called
+            once.argtypes, once.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+            once(number, once(number, int(signal.SIG_IGN)))
+        return before
+
     def _give_up(self) -> None:
         err.print("stopped while preparing")
         raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._arm(number)
+        self._count += 1
+        if self._count > (2 if self.training else 1):
+            end_all()
+            if out.is_terminal:
+                os.write(1, SHOW_CURSOR)
+            end_process(INTERRUPTED)
         if not self.training:
             self.asked = True
             if not self._later:

@@ -184,6 +184,11 @@ class TrainingSection(Section):
     deterministic: bool = key(
         False, "on CUDA: the same bits from run to run, at some speed; on CPU they always are"
     )
+    stall_minutes: Positive = key(
+        10.0,
+        "without any progress, after which a worker is replaced and its hop fails; not of built-in "
+        "code in the process of the search",
+    )
     targets_gb: Annotated[float, Field(gt=0, le=1e9)] = key(
         10.0, "room for soft targets in the run directory; the oldest unused go first"
     )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from tasearch import pulse
 from tasearch.errors import StoreError
 from tasearch.seals import read_file, seal_tensors, unseal_tensors
 
@@ -180,14 +181,16 @@ class Store:
         except OSError as error:
             raise no_room(file, error) from None
         lock = FileLock(file)
+        with pulse.waiting():
+            try:
+                lock.acquire()
+            except OSError as error:
+                raise no_room(file, error) from None
         try:
-            lock.acquire()
-        except OSError as error:
-            raise no_room(file, error) from None
-        with contextlib.ExitStack() as undo:
-            undo.callback(lock.release)
             yield
             file.unlink(missing_ok=True)  # whoever waits on it may then make the same again
+        finally:
+            lock.release()
 
     def finished(self) -> list[str]:
         """Keys of all finished hops, whole or not, sorted."""

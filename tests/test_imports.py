@@ -18,7 +18,7 @@ FLOORS = [
     ["space", "front", "skyline", "values"],
     ["sections"],
     ["record", "study", "usercode", "seals", "arguments"],
-    ["studyfile", "plugins", "numerics", "processes", "cuda", "ties"],
+    ["studyfile", "plugins", "numerics", "processes", "cuda", "ties", "contained"],
     ["data", "timing"],
     ["models", "store", "onnx_export", "call_limits", "snapshot"],
     ["eventlog", "measure", "commands"],

@@ -183,7 +183,7 @@ def test_the_replicates_of_a_teacher_are_shared_out(tmp_path: Path) -> None:
     mark = f"self.width == 16 and open(f'{tmp_path}/marks/{{os.getpid()}}', 'w').close()"
     shared = family(tmp_path, mark, search={"replicates": 3}, training={"modes": ALONE})
     one = tasearch.run(shared, runs_dir=tmp_path / "one", trials=3)
-    assert len([*(tmp_path / "marks").iterdir()]) == 1  # of this process
+    assert len([*(tmp_path / "marks").iterdir()]) == 1  # of its worker
     options: dict[str, Any] = {"trials": 3, "workers": 2, "latency_from": one.path}
     two = tasearch.run(shared, runs_dir=tmp_path / "two", **options)
     assert len([*(tmp_path / "marks").iterdir()]) == 3

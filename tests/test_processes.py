@@ -78,12 +78,12 @@ def test_a_gpu_has_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_a_pool_takes_those_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     cores(monkeypatch, 3)  # room for two beside the driver
     started = [Process(1) for _ in range(3)]
-    pool = Pool(["cpu"] * 4, 1, started)
-    taken, ended = started[:2], started[2]
-    assert ended.obituary() == "was killed by signal 9"
-    assert len(children()) == len(taken)
     study, code = tiny(), UserCode(digests={})
-    pool.set_up(study, load_data(study), Path("run"), {}, lambda hop: (), code)  # the others begin
+    pool = Pool(["cpu"] * 4, study, started)
+    taken, ended = started[:2], started[2]
+    assert ended.death().words == "was killed by signal 9 (killed)"
+    assert len(children()) == len(taken)
+    pool.set_up(load_data(study), Path("run"), {}, lambda hop: (), code)  # the others begin
     assert pool.free == len(children()) == 4
     pool.close()
     assert not children()

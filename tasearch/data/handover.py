@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import IO
 
 import numpy as np
 
@@ -26,9 +27,9 @@ class Handover:
 
     def __init__(self, data: Dataset) -> None:
         try:
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
             np.savez(
-                self._file,
+                file,
                 x_train=data.train.x,
                 y_train=data.train.y,
                 x_val=data.validation.x,
@@ -41,12 +42,23 @@ class Handover:
         except OSError as error:
             raise DataError(
                 f"the data cannot be handed to the workers: {error.strerror or error} (TMPDIR says "
-                f"where such files are); --workers 1 needs none"
+                f"where such files are); --workers 1 with built-in models and losses needs none"
             ) from None
-        self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+        self._hold(file)
+
+    @staticmethod
+    def adopted(path: str) -> Handover:
+        """The one at `path`, which stays when the process that has made it ends."""
+        made = Handover.__new__(Handover)
+        made._hold(open(path, "rb", buffering=0))  # noqa: SIM115, PTH123
+        return made
 
     def close(self) -> None:
         self._file.close()
+
+    def _hold(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 
 def taken_over(path: str) -> Dataset:

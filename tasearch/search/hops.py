@@ -256,11 +256,12 @@ def trained_hops(prepared: Prepared) -> Hops:
 
     def make_engine() -> Engine:
         devices, threads = prepared.workers, study.training.threads
-        if devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1):
+        alone = devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1)
+        if alone and not study.own_functions:  # else whatever they do ends a worker only
             return Here(trainer)
-        pool = prepared.pool or Pool(devices, threads)
+        pool = prepared.pool or Pool(devices, study)
         path, code = prepared.run.path, prepared.code
-        pool.set_up(study, prepared.data, path, snapshot.modes, trainer.apart, code)
+        pool.set_up(prepared.data, path, snapshot.modes, trainer.apart, code)
         return pool
 
     return Hops(

@@ -6,12 +6,11 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from tasearch import plugins
-from tasearch.chain import Recipe
+from tasearch.contained import contained
 from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
@@ -19,13 +18,14 @@ from tasearch.models import Models
 from tasearch.processes import Process
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.journal import read_identity
+from tasearch.search.preflight import Preflight, losses_of
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
 from tasearch.search.scout import Scout
 from tasearch.search.sizing import find_measurements, find_modes, make_space, setup_of
 from tasearch.space import Space
 from tasearch.study import Study
 from tasearch.train.engine import worker_devices
-from tasearch.train.losses import LOSSES, Loss, check_loss
+from tasearch.train.losses import check_loss
 from tasearch.train.pool import Pool
 from tasearch.train.trainer import TRAINER_VERSION
 from tasearch.train.views import check_views
@@ -94,25 +94,28 @@ def prepare(
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     runs_dir = Path(runs_dir).absolute()
     run = RunDir(runs_dir / study.name)
-    if latency_from is not None:
-        latency_from = RunDir.open(latency_from, runs_dir).path.absolute()
     plugins.new_run()
-    with contextlib.ExitStack() as undo:
+    with contained(), contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
+        if latency_from is not None:
+            latency_from = RunDir.open(latency_from, runs_dir).path.absolute()
         run.check_free()
         where = choose_device(device)
         if where.type == "cuda":
             set_up_cuda(where, deterministic=study.training.deterministic)
         devices = worker_devices(str(workers), where, study.training.threads)
         devices = devices[: study.search.lookahead]
-        pool = _pool(devices, study.training.threads, processes)
+        pool = _pool(devices, study, processes)
         if pool is not None:
             undo.callback(pool.close)
+        first = Preflight(study, pool)
+        first.import_all()
         make = make_sampler(study)
-        losses = _losses(study)
-        data = load_data(study, progress)
-        for name, (loss, recipe) in losses.items():
+        losses = losses_of(study)
+        data = first.load() if ":" in study.data.source else load_data(study, progress)
+        first.try_all(data)
+        for name, (loss, recipe, _) in losses.items():
             check_loss(loss, name, recipe, data.num_classes)
         check_views(study.training.views, data.in_shape)
         models = Models.of(study, data)
@@ -128,6 +131,7 @@ def prepare(
                 notices += snapshot.timing.notices
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
+            first.propose(data, snapshot.measured)
             try_sampler(space, make(Scout(snapshot, space)))
         named = [*losses, study.model.family, study.teacher.factory or "", study.search.sampler]
         code = plugins.frozen(named, study.root)
@@ -147,11 +151,11 @@ def prepare(
     )
 
 
-def _pool(devices: list[str], threads: int, processes: Sequence[Process]) -> Pool | None:
-    """Several workers, who import while the data are read; of one, there is time to tell later
-    whether this process will do."""
-    if len(devices) > 1:
-        return Pool(devices, threads, processes)
+def _pool(devices: list[str], study: Study, processes: Sequence[Process]) -> Pool | None:
+    """Several workers, who import while the data are read, or one for code of the user's; else
+    there is time to tell later whether this process will do."""
+    if len(devices) > 1 or study.own_functions:
+        return Pool(devices, study, processes)
     for process in processes:
         process.end()
     return None
@@ -216,6 +220,7 @@ def _nameless(run: RunDir, study: Study, inputs: Mapping[str, str], data: Datase
         setup=found.setup,
         modes=found.modes,
         device=found.device,
+        timing=found.timing,
     )
     if read_identity(run, study.name) != snapshot.identity:
         raise RunError(
@@ -224,18 +229,6 @@ def _nameless(run: RunDir, study: Study, inputs: Mapping[str, str], data: Datase
             f"use another --runs-dir"
         )
     return snapshot
-
-
-def _losses(study: Study) -> dict[str, tuple[Loss, Recipe]]:
-    """Every loss of the study by name, with a recipe to try it with."""
-    found = {}
-    roles: tuple[Literal["assistants", "student"], ...] = ("assistants", "student")
-    for role in roles:
-        for recipe in study.recipes(role).firsts():
-            path = f"{role}.loss"
-            loss = plugins.resolve(recipe.loss, LOSSES, path=path, root=study.root)
-            found[recipe.loss] = (loss, recipe)
-    return found
 
 
 def _inputs(

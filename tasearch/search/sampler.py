@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial
 
 from tasearch import plugins
 from tasearch.chain import canonical_json, derived_seed
+from tasearch.contained import contained
 from tasearch.errors import StudyError, first_line
 from tasearch.search.journal import DIRECTIONS
 from tasearch.search.views import Earlier
@@ -180,7 +181,7 @@ class ChainSampler(BaseSampler):
         trials = self._trials()
         seed = derived_seed("proposal", self._seed, len(trials)) % 2**32
         study = Earlier(study, trials, self._seen, trial, self._shown)
-        with warnings.catch_warnings():
+        with contained("search.sampler"), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             inner = self._make(seed)
         choices = {name: values[0] for name, values in self._space.domains.items()}
@@ -214,7 +215,7 @@ class ChainSampler(BaseSampler):
         trial = copy.copy(trial)
         trial.params = dict(trial.params)  # the storage has the others
         try:
-            with warnings.catch_warnings():
+            with contained("search.sampler"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 relative = inner.infer_relative_search_space(study, trial)
                 values = inner.sample_relative(study, trial, relative)
@@ -222,6 +223,8 @@ class ChainSampler(BaseSampler):
                     if name not in values:
                         values[name] = inner.sample_independent(study, trial, name, distribution)
                     trial.params[name] = values[name]  # by which brute force finds its branch
+        except StudyError:
+            raise
         except Exception as error:  # a user's sampler may raise anything
             raise StudyError(
                 f"search.sampler: {type(inner).__name__} raised {type(error).__name__}: "

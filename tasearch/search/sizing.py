@@ -51,7 +51,7 @@ def find_modes(
     pinned = {int(width): mode for width, mode in training.modes.items()}
     open_ = [width for width in trained if width not in pinned]
     if pool is not None:
-        pool.ask_modes(study, data, open_)
+        pool.ask_modes(data, open_)
     return cache(lambda: pinned | (pool.modes() if pool else study_modes(models, open_, device)))
 
 

@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tasearch import pulse
 from tasearch.chain import Recipe
 from tasearch.cuda import recorded
 from tasearch.errors import first_line
@@ -153,8 +154,9 @@ class Steps:
         for count, graph in self._graphs.items():
             while left >= count:
                 graph.replay()
+                pulse.beat()
                 left -= count
-        for _ in range(left):
+        for _ in pulse.each(range(left)):
             self._make(1)
         return self._losses / lesson.steps
 

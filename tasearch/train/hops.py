@@ -76,8 +76,12 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
                 message = next(steps)
         except StopIteration:
             return
-        except Exception as error:
+        except BaseException as error:  # such as sys.exit() of a user's code
             left = [member for member in members if not member.over]
+            if not isinstance(error, Exception) and not any(
+                trainer.is_own(m.task.hop) for m in left
+            ):
+                raise
             again = _halved(trainer, left, error)
             if len(left) == 1 and not again:
                 yield _failed(trainer, left[0], error)
@@ -185,13 +189,13 @@ def _after(trainer: Trainer, member: _Member, laps: list[Lap]) -> Iterator[Messa
         yield member.ended("stopped")
 
 
-def _halved(trainer: Trainer, members: Sequence[_Member], error: Exception) -> bool:
+def _halved(trainer: Trainer, members: Sequence[_Member], error: BaseException) -> bool:
     """Whether a group that failed may be tried again in less memory."""
     hop, pupils = members[0].task.hop, sum(len(member.states) for member in members)
     mode, width = trainer.mode(hop), hop.pupil.width
     return is_short(error) and trainer.memory.halved(hop.label, width, mode, pupils)
 
 
-def _failed(trainer: Trainer, member: _Member, error: Exception) -> HopEnded:
+def _failed(trainer: Trainer, member: _Member, error: BaseException) -> HopEnded:
     found = trainer.explained(member.task.hop, error)
     return member.ended("memory" if isinstance(found, OutOfMemoryError) else "failed", str(found))

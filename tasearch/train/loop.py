@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tasearch import pulse
 from tasearch.errors import TrainingError
 from tasearch.train.graphs import Graphs
 from tasearch.train.layout import evaluation_batch, input_format
@@ -86,7 +87,7 @@ def train(
                 lesson = Epoch(recipes, taught, epoch, fused=fused)
                 total = torch.zeros(len(own) if fused else (), device=device)
                 group.body.net.train()
-                for step, batch in enumerate(lesson.batches()):
+                for step, batch in enumerate(pulse.each(lesson.batches())):
                     done, all_ = epoch * lesson.steps + step, recipe.epochs * lesson.steps
                     set_rates(group.body.optimizer, *schedule(done, all_, recipe))
                     total += learn(group, lesson, batch, step, bf16=bf16, layout=layout)
@@ -167,7 +168,8 @@ def _lap(state: State, loss: float, accuracy: float, graded: bool) -> Lap:
 def predict(net: nn.Module, x: Tensor) -> Tensor:
     """Logits (samples, classes) of a model in eval mode, in batches."""
     net.eval()
-    return torch.cat([net(part) for part in torch.split(x, evaluation_batch(x.device))])
+    parts = torch.split(x, evaluation_batch(x.device))
+    return torch.cat([net(part) for part in pulse.each(parts)])
 
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor) -> float:

@@ -12,7 +12,7 @@ from tasearch.numerics import rounded_up
 ON_CPU = "can't allocate memory"  # what torch says there
 
 
-def is_short(error: Exception) -> bool:
+def is_short(error: BaseException) -> bool:
     """Whether memory was what an error is about."""
     return isinstance(error, torch.OutOfMemoryError) or ON_CPU in str(error)
 

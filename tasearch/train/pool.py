@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import queue
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,53 +17,102 @@ import torch
 from tasearch import errors
 from tasearch.chain import Hop
 from tasearch.data import Dataset
-from tasearch.data.handover import Handover
-from tasearch.errors import RunError
-from tasearch.processes import Process, room_beside
+from tasearch.data.handover import Handover, taken_over
+from tasearch.errors import RunError, StudyError
+from tasearch.processes import Death, Process, Surroundings, room_beside
 from tasearch.study import Study
 from tasearch.train.hops import Task
-from tasearch.train.messages import HopEnded, Message, Warned, from_json
+from tasearch.train.messages import HopEnded, Message, Outcome, Warned, from_json
 from tasearch.train.parts import Whole
 from tasearch.train.precision import untried
+from tasearch.train.remote import ANSWERS, RemoteWorker
 from tasearch.usercode import UserCode
 
 DEATHS = 3  # of workers at one hop, or at their start, before it is given up
+TICK = 1.0  # seconds between two looks at who is silent, at most
 
 
 class Pool:
     """Worker processes, one thread of control each, spoken to in lines of JSON.
 
     As many as have room beside this process import at once and can find modes; the others follow
-    when this process waits for these, or training begins. A worker that dies is replaced, and its
-    hop goes on from its last saved rung.
+    when this process waits for these, or training begins. A worker that dies, or that makes no
+    progress for too long, is replaced, and its hop goes on from its last saved rung.
 
     Args:
         devices: of each worker, such as "cuda:1" or "cpu".
-        threads: of each worker's operations on CPU.
+        study: that is searched.
         processes: started already, of as many threads; those that are not needed are ended.
     """
 
-    def __init__(self, devices: list[str], threads: int, processes: Sequence[Process] = ()) -> None:
+    def __init__(self, devices: list[str], study: Study, processes: Sequence[Process] = ()) -> None:
+        self._study, self._around = study, Surroundings.now()
         self._setup: dict[str, Any] = {}
         self._data: Handover | None = None
-        self._threads = threads
-        self._queue: queue.Queue[tuple[_Worker, str | None]] = queue.Queue()
-        self._deaths: Counter[str] = Counter()
+        self._queue: queue.Queue[tuple[RemoteWorker, str | None]] = queue.Queue()
+        self._deaths: defaultdict[str, list[Death]] = defaultdict(list)  # by hop
+        self._false_starts = 0  # workers in a row that died before they were ready to train
         self._wholes: dict[str, Whole] = {}  # hops that are in training in parts
-        count = room_beside(threads)
+        count = room_beside(study.training.threads)
         first, self._others = devices[:count], devices[count:]
         for process in processes[len(first) :]:
             process.end()
         pairs = zip_longest(first, processes[: len(first)])
         self._workers = [self._start(device, process) for device, process in pairs]
 
-    def ask_modes(self, study: Study, data: Dataset, widths: Sequence[int]) -> None:
+    def call(self, function: str, content: Mapping[str, Any]) -> Any:
+        """What a function says that runs a user's code, in a worker: before this process runs it.
+
+        Args:
+            function: of ours, as `"module:name"`, called with `content` and with a function that
+                it tells each of its steps, in words.
+            content: for it, of plain values.
+
+        Raises:
+            StudyError: where the code ends the worker, or is stuck.
+            TasearchError: whatever the function raises.
+        """
+        question, deaths = {"call": function, **content}, 0
+        asked = self._workers[0]
+        asked.ask(question)
+        while True:
+            worker, kind, answer = self._next()
+            if kind == "At":
+                worker.at = answer
+            elif kind == "Done":
+                worker.asked = False
+                return answer
+            elif isinstance(answer, Death):
+                heir = self._heir(worker, answer)
+                if worker is not asked:
+                    continue
+                deaths += worker.set_up_done
+                if deaths and (answer.own or deaths == DEATHS):
+                    raise StudyError(f"{worker.at}: its process {answer.words}")
+                asked = heir
+                asked.ask(question)
+
+    def adopt(self, data: str) -> Dataset:
+        """Take the data set that a worker has loaded, for all of them and for this process.
+
+        Args:
+            data: the path of its `Handover`.
+        """
+        self._data = Handover.adopted(data)
+        return taken_over(self._data.path)
+
+    def hand_over(self, data: Dataset) -> str:
+        """The path at which workers find the data set."""
+        self._data = self._data or Handover(data)
+        return self._data.path
+
+    def ask_modes(self, data: Dataset, widths: Sequence[int]) -> None:
         """Have the modes of widths found, some by each worker that has begun."""
-        training = study.training
+        training = self._study.training
         for i, worker in enumerate(self._workers):
             own, device = widths[i :: len(self._workers)], torch.device(worker.device)
             worker.widths = dict.fromkeys(own, str(untried(training.precision, device)))
-            worker.set_up(self._known(study, data) | {"widths": own})
+            worker.ask(self._known(data) | {"widths": own, "device": worker.device})
 
     def modes(self) -> dict[int, str]:
         """What they have found, when all are ready and silent; for a width whose trial somebody
@@ -72,25 +122,20 @@ class Pool:
             RunError: where too many have died.
         """
         found: dict[int, str] = {}
-        asked = [*self._workers]
-        while asked or not all(worker.ready for worker in self._workers):
+        while any(worker.asked or not worker.ready for worker in self._workers):
             if self._queue.empty():  # a core has nothing else to do
                 self._start_others()
             worker, kind, content = self._next()
-            if kind == "Ready":
-                continue
-            if kind is None:
-                told = [*self._replace(worker)]
-                assert not told, "it had nothing to train"
-                content = worker.widths
-            if worker in asked:  # not an heir, nor one that has answered before it died
-                asked.remove(worker)
-                found |= {int(width): mode for width, mode in content.items()}
+            if isinstance(content, Death):
+                self._heir(worker, content)
+            if worker.asked and (isinstance(content, Death) or kind == "Modes"):
+                worker.asked = False
+                given = content if kind == "Modes" and content else worker.widths
+                found |= {int(width): mode for width, mode in given.items()}
         return found
 
     def set_up(
         self,
-        study: Study,
         data: Dataset,
         run: Path,
         modes: Mapping[int, str],
@@ -100,14 +145,13 @@ class Pool:
         """Tell all workers what to train for.
 
         Args:
-            study: with everything that a trainer needs.
-            data: of it.
+            data: of the study.
             run: the folder of the store.
             modes: by width.
             apart: the replicates of a hop that may be trained in parts.
             code: The user's own source, which each worker has to find as it is here.
         """
-        self._setup = self._known(study, data) | {
+        self._setup = self._known(data) | {
             "run": str(run.resolve()),
             "modes": {**modes},
             "code": {str(file): digest for file, digest in code.digests.items()},
@@ -138,9 +182,10 @@ class Pool:
 
     def messages(self) -> Iterator[Message]:
         worker, kind, content = self._next()
-        if kind == "Ready":
-            return
-        told = self._replace(worker) if kind is None else [from_json(kind, content)]
+        if isinstance(content, Death):
+            told: Iterable[Message] = self._replace(worker, content)
+        else:
+            told = [] if kind in ANSWERS else [from_json(kind, content)]
         for message in told:
             whole = self._joined(worker, message)
             if isinstance(message, HopEnded):
@@ -148,7 +193,7 @@ class Pool:
             if whole is not None:
                 yield whole
 
-    def _joined(self, worker: _Worker, message: Message) -> Message | None:
+    def _joined(self, worker: RemoteWorker, message: Message) -> Message | None:
         """A message, or of a hop in parts what all of them tell together, if they do by now."""
         if isinstance(message, Warned) or message.key not in self._wholes:
             return message
@@ -165,70 +210,94 @@ class Pool:
         if self._data is not None:
             self._data.close()
 
-    def _known(self, study: Study, data: Dataset) -> dict[str, Any]:
-        self._data = self._data or Handover(data)
-        return {"study": study.model_dump_json(), "data": self._data.path}
+    def _known(self, data: Dataset) -> dict[str, Any]:
+        return {"study": self._study.model_dump_json(), "data": self.hand_over(data)}
 
     def _start_others(self) -> None:
         self._workers += map(self._start, self._others)
         self._others = []
 
-    def _next(self) -> tuple[_Worker, str | None, Any]:
-        """Who says what next; None where somebody has died."""
-        worker, line = self._queue.get()
+    def _next(self) -> tuple[RemoteWorker, str, Any]:
+        """Who says what next; or a `Death`, of whoever has died, or is ended here for being stuck,
+        or for saying what no worker says."""
+        limit = self._study.training.stall_minutes * 60
+        while True:
+            stuck = next((worker for worker in self._workers if worker.silence > limit), None)
+            if stuck is not None:
+                return stuck, "", self._stuck(stuck)
+            since, tick = time.monotonic(), min(TICK, limit / 4)
+            heard = None
+            with contextlib.suppress(queue.Empty):
+                heard = self._queue.get(timeout=tick)
+            waited = min(time.monotonic() - since, tick)  # not what this process slept through
+            for worker in self._workers:
+                worker.wait(waited)
+            if heard is not None and heard[0] in self._workers:  # else it was replaced
+                return self._heard(*heard)
+
+    def _heard(self, worker: RemoteWorker, line: str | None) -> tuple[RemoteWorker, str, Any]:
         if line is None:
-            return worker, None, None
-        kind, content = json.loads(line)
-        worker.ready = True  # whatever it says, it has imported all
+            return worker, "", worker.process.death()
+        try:
+            kind, content = worker.hear(line)
+        except (ValueError, TypeError, KeyError):
+            worker.process.end()
+            return worker, "", Death(words="wrote into what only its own answers belong in")
         if kind == "error":
             raise getattr(errors, content["kind"])(content["message"])
         if kind == "bug":
             raise RuntimeError(f"in a worker:\n{content}")
+        if kind in ("Ready", "SetUp") and worker.set_up_done:
+            self._false_starts = 0
         return worker, kind, content
 
-    def _start(self, device: str, process: Process | None = None) -> _Worker:
-        worker = _Worker(process or Process(self._threads), device, self._queue)
+    def _stuck(self, worker: RemoteWorker) -> Death:
+        """End a worker that makes no progress."""
+        worker.process.end()
+        minutes = self._study.training.stall_minutes
+        words = f"made no progress for {minutes:g} minutes (training.stall_minutes)"
+        return Death(words=words, final=True)
+
+    def _start(self, device: str, process: Process | None = None) -> RemoteWorker:
+        threads = self._study.training.threads
+        worker = RemoteWorker(process or Process(threads, self._around), device, self._queue)
         if self._setup:
             worker.set_up(self._setup)
         return worker
 
-    def _replace(self, dead: _Worker) -> Iterator[Message]:
-        """Somebody else takes over, unless too many have died of it; hops that were together go on
-        one by one, so that no death is laid to another's charge."""
-        words, tasks = dead.process.obituary(), dead.tasks
-        key = tasks[0].key if tasks else "start"
-        self._deaths[key] += 1
-        given_up = self._deaths[key] >= DEATHS
-        if given_up and not tasks:
-            raise RunError(f"no worker can be started: the last one {words}; use --workers 1")
+    def _heir(self, dead: RemoteWorker, death: Death) -> RemoteWorker:
+        """Somebody else in a dead worker's place."""
+        if not dead.set_up_done:
+            self._false_starts += 1
+            if self._false_starts >= DEATHS:
+                at = f"{dead.at}: " if dead.at else ""
+                raise RunError(f"{at}no worker can be started: the last one {death.words}")
         heir = self._start(dead.device)
         self._workers[self._workers.index(dead)] = heir
-        if not tasks:
-            return
-        if given_up:
-            culprit, *tasks = tasks
-            reason = f"hop {culprit.hop.label}: its worker {words} {DEATHS} times, out of memory?"
-            yield HopEnded(key=key, outcome="memory", epoch=0, seconds=0.0, reason=reason)
+        return heir
+
+    def _replace(self, dead: RemoteWorker, death: Death) -> Iterator[Message]:
+        """Somebody else takes over, unless too many have died of it; hops that were together go on
+        one by one, so that no death is laid to another's charge."""
+        heir, tasks = self._heir(dead, death), dead.tasks
+        if tasks and dead.set_up_done and not dead.together:
+            deaths = self._deaths[tasks[0].key]
+            deaths.append(death)
+            if len(deaths) >= DEATHS or death.final:
+                guilty, *tasks = tasks
+                yield _given_up(guilty, deaths)
         for task in tasks:
-            yield Warned(text=f"a worker {words}; hop {task.hop.label} goes on in a new one")
+            yield Warned(text=f"a worker {death.words}; hop {task.hop.label} goes on in a new one")
         if tasks:
             heir.give(tasks, apart=True)
 
 
-class _Worker:
-    """A process, and what it is at."""
-
-    def __init__(self, process: Process, device: str, lines: queue.Queue[Any]) -> None:
-        self.process, self.device = process, device
-        self.tasks: list[Task] = []  # that it has not ended
-        self.ready = False
-        self.widths: dict[int, str] = {}  # that it finds the modes of, with those to take otherwise
-        process.listen(lambda line: lines.put((self, line)))
-
-    def give(self, tasks: Sequence[Task], *, apart: bool = False) -> None:
-        self.tasks = [*tasks]
-        for part in [[task] for task in tasks] if apart else [tasks]:
-            self.process.say({"tasks": [asdict(task) for task in part]})
-
-    def set_up(self, setup: Mapping[str, Any]) -> None:
-        self.process.say({**setup, "device": self.device})
+def _given_up(task: Task, deaths: Sequence[Death]) -> HopEnded:
+    """The end of a hop that its workers died of: by its own fault, or for want of memory, as far as
+    can be told from outside."""
+    own, last = all(death.own for death in deaths), deaths[-1]
+    reason = f"hop {task.hop.label}: its worker {last.words}"
+    if not last.final:
+        reason += f", {len(deaths)} times" + ("" if own else "; out of memory?")
+    outcome: Outcome = "failed" if own or last.final else "memory"
+    return HopEnded(key=task.key, outcome=outcome, epoch=0, seconds=0.0, reason=reason)

@@ -15,6 +15,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
+from tasearch import pulse
 from tasearch.chain import Recipe
 from tasearch.cuda import recorded
 from tasearch.mode import Mode
@@ -240,4 +241,5 @@ class _Probe:
         if group.states[0].recipe.clip is not None:
             group.clip(group.states[0].recipe.clip)
         group.body.optimizer.step()
+        pulse.beat()
         return logits.detach()

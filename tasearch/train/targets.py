@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from tasearch import pulse
 from tasearch.errors import TrainingError
 from tasearch.store import HopRecord, Store
 from tasearch.train.layout import evaluation_batch
@@ -99,8 +100,8 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
 def view_logits(net: nn.Module, views: Views, slot: int) -> Tensor:
     """float32 (samples, classes): a model's logits on one slot of the views."""
     samples, numbers = torch.arange(len(views), device=views.device), views.numbers(slot)
-    batch = evaluation_batch(views.device)
-    return torch.cat([net(views.batch(part, numbers)) for part in torch.split(samples, batch)])
+    parts = torch.split(samples, evaluation_batch(views.device))
+    return torch.cat([net(views.batch(part, numbers)) for part in pulse.each(parts)])
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from tasearch import plugins
 from tasearch.chain import Hop, Recipe, Setting, derived_seed
+from tasearch.contained import raised
 from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Part
-from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, first_line
+from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError
 from tasearch.mode import Mode
 from tasearch.models import Models
 from tasearch.store import HopRecord, Store, numbered, replicate
@@ -157,21 +158,25 @@ class Trainer:
             with self.store.alone(self.key(hop)):
                 self._finish(hop, self._start(hop, recipe))
 
-    def explained(self, hop: Hop, error: Exception) -> TrainingError:
+    def is_own(self, hop: Hop) -> bool:
+        """Whether a user's own code takes part in the training of a hop."""
+        recipe = hop.pupil.recipe
+        own = ":" in self.setting.family or hop.pupil.origin
+        return bool(own or (recipe and ":" in recipe.loss))
+
+    def explained(self, hop: Hop, error: BaseException) -> TrainingError:
         """An error of a hop as the reason that its trials fail.
 
         Raises:
-            Exception: the error itself, where it is neither the user's code's nor memory's.
+            BaseException: the error itself, where it is neither the user's code's nor memory's.
         """
         if isinstance(error, TrainingError):
             return TrainingError(f"hop {hop.label}: {error}")
         if is_short(error):
             return OutOfMemoryError(f"hop {hop.label}: out of memory on {self.device}")
-        recipe = hop.pupil.recipe
-        users = ":" in self.setting.family or hop.pupil.origin or (recipe and ":" in recipe.loss)
-        if isinstance(error, TasearchError) or not users:
+        if isinstance(error, TasearchError) or not self.is_own(hop):
             raise error
-        return TrainingError(f"hop {hop.label}: {type(error).__name__}: {first_line(error)}")
+        return TrainingError(f"hop {hop.label}: {raised(error)}")
 
     def finished(self, hop: Hop) -> bool:
         """Whether a hop is stored and whole."""

@@ -1,19 +1,23 @@
 """A worker: `python -m tasearch.train.worker`, told by lines of JSON on its standard input.
 
 A line is either what to train for (the study, its data, the run's folder, the device and the
-modes), or tasks that go together, or widths to find the modes of. Answers are lines of a kind and a
-content, the first of which tells that all is imported. The end of the input is the end of the
-worker, at once, whatever it does: rungs are saved.
+modes), or tasks that go together, or widths to find the modes of, or a function of ours to call.
+Answers are lines of a kind and a content, the first of which tells that all is imported; one comes
+at least every second while there is progress. The end of the input is the end of the worker, at
+once, whatever it does: rungs are saved.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import json
 import os
 import queue
-import sys
+import signal
 import threading
+import time
 import traceback
 from dataclasses import asdict
 from functools import lru_cache
@@ -22,13 +26,16 @@ from typing import Any
 
 import torch
 
+from tasearch import pulse
 from tasearch.chain import Hop
+from tasearch.contained import raised
 from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset
 from tasearch.data.handover import taken_over
-from tasearch.errors import RunError, TasearchError
+from tasearch.errors import RunError, StudyError, TasearchError
 from tasearch.models import Models
 from tasearch.numerics import flush_denormals_everywhere, keep_freed_memory
+from tasearch.processes import CUT_OFF
 from tasearch.skyline import Bar
 from tasearch.store import Store
 from tasearch.study import Study
@@ -38,18 +45,26 @@ from tasearch.train.precision import study_modes
 from tasearch.train.trainer import Trainer
 from tasearch.usercode import UserCode
 
+HEARTBEAT = 0.5  # seconds
+
 
 @lru_cache(maxsize=1)
 def _known(study: str, data: str) -> tuple[Study, Dataset]:
     return Study.model_validate_json(study), taken_over(data)
 
 
-def _find_modes(content: dict[str, Any]) -> dict[int, str]:
+def _find_modes(content: dict[str, Any]) -> dict[int, str] | None:
+    """The modes of widths; None where a user's code would not have them found."""
     study, data = _known(content["study"], content["data"])
     device = torch.device(content["device"])
     if device.type == "cuda":
         set_up_cuda(device, deterministic=study.training.deterministic)
-    return study_modes(Models.of(study, data), content["widths"], device)
+    try:
+        return study_modes(Models.of(study, data), content["widths"], device)
+    except Exception:
+        raise
+    except BaseException:  # such as sys.exit()
+        return None
 
 
 def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
@@ -66,45 +81,88 @@ def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
     return trainer
 
 
+class _Wire:
+    """The worker's own ends of its standard input and output, out of reach of what a user's code
+    prints, reads or closes."""
+
+    def __init__(self) -> None:
+        self._told = threading.Lock()
+        self._process, self._out, self.questions = os.getpid(), os.dup(1), os.fdopen(os.dup(0))
+        self._same = os.fstat(self._out).st_ino
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        try:
+            os.dup2(2, 1)  # whatever a user's code prints
+        except OSError:  # there is no standard error either
+            os.dup2(nothing, 1)
+        os.close(nothing)
+
+    def tell(self, kind: str, content: Any) -> None:
+        """Answer; end where that cannot be."""
+        if os.getpid() != self._process:  # a user's code has forked
+            os._exit(0)
+        line = (json.dumps([kind, content]) + "\n").encode()
+        with self._told:
+            try:
+                if os.fstat(self._out).st_ino != self._same:
+                    os._exit(CUT_OFF)
+                while line:
+                    line = line[os.write(self._out, line) :]
+            except OSError:  # nobody is there any more, or a user's code has closed it
+                os._exit(CUT_OFF)
+
+
 def main() -> None:
     """Work until the input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a user's code prints
+    wire = _Wire()
     lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
-
-    def tell(kind: str, content: Any) -> None:
-        answers.write(json.dumps([kind, content]) + "\n")
-        answers.flush()
-
-    def warn(text: str) -> None:
-        tell("Warned", asdict(Warned(text=text)))
-
+    for task in (lambda: _listen(wire, lines), lambda: _tell_progress(wire)):
+        threading.Thread(target=task, daemon=True).start()
     gc.freeze()  # what is imported is no garbage
     flush_denormals_everywhere()
     keep_freed_memory()
+    torch.set_num_interop_threads(1)
+    wire.tell("Ready", None)
+    _work(wire, lines)
+
+
+def _work(wire: _Wire, lines: queue.Queue[str]) -> None:
+    """Do what each line asks for, until something is wrong that is not of a hop alone."""
+    trainer: Trainer | None = None
+    at = "code that the study file names"
+
+    def step(words: str) -> None:
+        nonlocal at
+        at = words
+        wire.tell("At", words)
+
     try:
-        torch.set_num_interop_threads(1)
-        tell("Ready", None)
-        trainer: Trainer | None = None
         while True:
             content = json.loads(lines.get())
             if "widths" in content:
-                tell("Modes", _find_modes(content))
+                wire.tell("Modes", _find_modes(content))
+            elif "call" in content:
+                module, _, name = content["call"].partition(":")
+                function = getattr(importlib.import_module(module), name)
+                wire.tell("Done", function(content, step))
             elif "tasks" in content:
                 assert trainer is not None
                 tasks = [*map(_task, content["tasks"])]
                 _agree(trainer, tasks)
                 for message in train_hops(trainer, tasks):
-                    tell(type(message).__name__, asdict(message))
+                    wire.tell(type(message).__name__, asdict(message))
             else:
-                trainer = _make_trainer(content, warn)
-    except BrokenPipeError:  # nobody is there any more
-        os._exit(0)
+                trainer = _make_trainer(
+                    content, lambda text: wire.tell("Warned", asdict(Warned(text=text)))
+                )
+                wire.tell("SetUp", None)
     except TasearchError as error:
-        tell("error", {"kind": type(error).__name__, "message": str(error)})
+        wire.tell("error", {"kind": type(error).__name__, "message": str(error)})
     except Exception:
-        tell("bug", traceback.format_exc())
+        wire.tell("bug", traceback.format_exc())
+    except BaseException as error:  # of a user's code; there is no Ctrl-C here
+        text = f"{at}: raised {raised(error)}"
+        wire.tell("error", {"kind": StudyError.__name__, "message": text})
 
 
 def _agree(trainer: Trainer, tasks: list[Task]) -> None:
@@ -123,10 +181,23 @@ def _task(content: dict[str, Any]) -> Task:
     return Task(key=content["key"], hop=Hop.of(content["hop"]), bars=bars, part=part)
 
 
-def _listen(lines: queue.Queue[str]) -> None:
-    for line in sys.stdin:
+def _listen(wire: _Wire, lines: queue.Queue[str]) -> None:
+    for line in wire.questions:
         lines.put(line)
+    if os.getpgrp() == os.getpid():  # with what a user's code has started
+        with contextlib.suppress(OSError):
+            os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(0)
+
+
+def _tell_progress(wire: _Wire) -> None:
+    """Tell that there is progress, as long as there is some."""
+    told = 0
+    while True:
+        time.sleep(HEARTBEAT)
+        if pulse.count() != told:
+            told = pulse.count()
+            wire.tell("Alive", None)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,144 @@
+"""A user's code is run in a worker first: whatever it does there, the search lives to tell it.
+
+Each function is called in a worker by `Pool.call`, with a study among its content and a function
+that it tells what it is about to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cache
+from typing import Any, Literal
+
+import torch
+
+from tasearch import plugins, pulse
+from tasearch.chain import Recipe
+from tasearch.data import Dataset, load_data
+from tasearch.data.handover import Handover, taken_over
+from tasearch.front import Measurement
+from tasearch.models import Models
+from tasearch.numerics import cpu_threads
+from tasearch.search.sampler import make_sampler, try_sampler
+from tasearch.search.sizing import make_space
+from tasearch.study import Study
+from tasearch.train.losses import LOSSES, Loss, check_loss
+from tasearch.train.pool import Pool
+
+Content = Mapping[str, Any]
+Step = Callable[[str], None]
+
+
+def import_all(content: Content, step: Step) -> None:
+    """Import every function of the user's, and have the sampler made."""
+    study = _study(content)
+    for path, name in study.own_functions:
+        step(f"{path}: {name!r}, when imported")
+        plugins.resolve(name, {}, path=path, root=study.root)
+    if ":" in study.search.sampler:
+        step(f"search.sampler: {study.search.sampler!r}, when called")
+        make_sampler(study)
+
+
+def load(content: Content, step: Step) -> str:
+    """Load the data set from a user's source; the path of its `Handover`."""
+    study = _study(content)
+    step(f"data.source: {study.data.source!r}, when called")
+    return _kept(Handover(load_data(study))).path
+
+
+def try_all(content: Content, step: Step) -> None:
+    """Build and call the model of each width, and call each loss."""
+    study, data = _study(content), taken_over(content["data"])
+    models, teacher = Models.of(study, data), study.teacher
+    for width in study.widths:
+        words = f"model.family: {study.model.family!r} at width {width}"
+        if width == teacher.width and teacher.factory is not None:
+            words = f"teacher.factory: {teacher.factory!r}"
+        step(words)
+        models.check([width])
+        _evaluate(models, width)
+    for name, (loss, recipe, path) in losses_of(study).items():
+        step(f"{path}: {name!r}, when called")
+        check_loss(loss, name, recipe, data.num_classes)
+
+
+def propose(content: Content, step: Step) -> None:
+    """Ask a user's sampler for a chain."""
+    study, data = _study(content), taken_over(content["data"])
+    step(f"search.sampler: {study.search.sampler!r}, when asked for a chain")
+    measured = {m["width"]: Measurement.of(m) for m in content["measured"]}
+    space = make_space(study, Models.of(study, data).teacher(), measured)
+    make = plugins.resolve(study.search.sampler, {}, path="search.sampler", root=study.root)
+    try_sampler(space, make)
+
+
+class Preflight:
+    """Has a worker run a study's own functions before this process does.
+
+    Args:
+        study: with functions of the user's, or without any: then nothing is done.
+        pool: of workers; there is one where there are such functions.
+    """
+
+    def __init__(self, study: Study, pool: Pool | None) -> None:
+        self._study, self._pool = study, pool if study.own_functions else None
+
+    def import_all(self) -> None:
+        self._call(import_all)
+
+    def load(self) -> Dataset:
+        """The data set, whose source is the user's."""
+        assert self._pool is not None
+        return self._pool.adopt(self._call(load))
+
+    def try_all(self, data: Dataset) -> None:
+        if self._pool is not None:
+            self._call(try_all, data=self._pool.hand_over(data))
+
+    def propose(self, data: Dataset, measured: Mapping[int, Measurement]) -> None:
+        if self._pool is not None and ":" in self._study.search.sampler:
+            listed = [asdict(m) for m in measured.values()]
+            self._call(propose, data=self._pool.hand_over(data), measured=listed)
+
+    def _call(self, function: Callable[[Content, Step], Any], **content: Any) -> Any:
+        """What the function says in a worker."""
+        if self._pool is None:
+            return None
+        name = f"{function.__module__}:{function.__name__}"
+        return self._pool.call(name, {"study": self._study.model_dump_json(), **content})
+
+
+def losses_of(study: Study) -> dict[str, tuple[Loss, Recipe, str]]:
+    """Every loss of the study by name, with a recipe to try it with, and where it is named."""
+    found = {}
+    roles: tuple[Literal["assistants", "student"], ...] = ("assistants", "student")
+    for role in roles:
+        for recipe in study.recipes(role).firsts():
+            path = f"{role}.loss"
+            loss = plugins.resolve(recipe.loss, LOSSES, path=path, root=study.root)
+            found[recipe.loss] = (loss, recipe, path)
+    return found
+
+
+def _study(content: Content) -> Study:
+    pulse.beat()
+    return Study.model_validate_json(content["study"])
+
+
+@cache
+def _kept(data: Handover) -> Handover:
+    """The same, which stays as long as this process."""
+    return data
+
+
+def _evaluate(models: Models, width: int) -> None:
+    """A batch of two goes through a model as it does where latencies are measured; whatever it
+    raises is told by those that need it."""
+    study = models.study
+    with contextlib.suppress(Exception), torch.inference_mode(), cpu_threads(study.latency.threads):
+        net = models.build(width).eval()
+        for size in (2, study.latency.batch):
+            net(torch.zeros(size, *models.in_shape))
