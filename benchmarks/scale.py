@@ -126,7 +126,7 @@ def measure(trials: int) -> dict[str, Any]:
         each = np.diff(marks) * 1000
         peak = common.peak_mib()["process"]
         states: dict[str, int] = {}
-        for record in read_trials(run):
+        for record in read_trials(run, "scale"):
             name = "free" if record.free else record.state
             states[name] = states.get(name, 0) + 1
         again = time.perf_counter()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from tasearch.front import Budget, Candidate, Front
+    from tasearch.search.enqueue import enqueue
     from tasearch.search.results import Run
     from tasearch.shipping import export, load
     from tasearch.study import Study
@@ -50,6 +51,7 @@ _HOMES = {
     "StudyError": "errors",
     "TasearchError": "errors",
     "TrainingError": "errors",
+    "enqueue": "search.enqueue",
     "export": "shipping",
     "load": "shipping",
     "load_study": "studyfile",
@@ -74,6 +76,7 @@ __all__ = [
     "StudyError",
     "TasearchError",
     "TrainingError",
+    "enqueue",
     "export",
     "load",
     "load_study",

@@ -21,6 +21,7 @@ def run(
     device: str = "auto",
     latency_from: str | Path | None = None,
     workers: int | str = 1,
+    retry_failed: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> Run:
     """Run a study, or go on with it, until its trials are over.
@@ -33,6 +34,8 @@ def run(
         latency_from: a run whose latencies to take instead of measuring.
         workers: processes that train, or "auto": one for each GPU, or for each core. Results do
             not depend on it.
+        retry_failed: whether to try again all that failed; what failed for want of memory, or for
+            another fault of the machine, is tried again in any case.
         on_event: told of everything that happens.
 
     Returns:
@@ -49,6 +52,7 @@ def run(
         device=device,
         latency_from=latency_from,
         workers=workers,
+        retry_failed=retry_failed,
     )
     for event in events:
         if on_event is not None:
@@ -64,10 +68,12 @@ def steps(
     device: str = "auto",
     latency_from: str | Path | None = None,
     workers: int | str = 1,
+    retry_failed: bool = False,
 ) -> Iterator[Event]:
     """The same as an iterator of events, which may be closed at any time and begun again."""
     study = study if isinstance(study, Study) else load_study(study)
     prepared = prepare(
         study, runs_dir=runs_dir, device=device, latency_from=latency_from, workers=workers
     )
-    yield from search(prepared, study.search.trials if trials is None else trials)
+    target = study.search.trials if trials is None else trials
+    yield from search(prepared, target, retry_failed)

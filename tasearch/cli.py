@@ -20,6 +20,7 @@ import tasearch
 from tasearch.errors import NothingFits, StudyError, TasearchError
 from tasearch.front import Budget, Candidate
 from tasearch.running import err, out, run_shown
+from tasearch.space import SEARCHED
 from tasearch.store import no_room, write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
@@ -47,6 +48,8 @@ MaxBytes = Annotated[int | None, typer.Option(min=1, help="At most so many bytes
 MaxLatency = Annotated[
     float | None, typer.Option(min=0, help="At most so many milliseconds a batch.")
 ]
+StudentOption = Annotated[str | None, typer.Option(help="The student's, if it is searched.")]
+AssistantOption = Annotated[str | None, typer.Option(help="The assistants', if it is searched.")]
 
 
 def main() -> None:
@@ -99,6 +102,9 @@ def run(
             help="Processes that train, search.lookahead at most; auto: one a GPU, or one a core.",
         ),
     ] = "auto",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again all that failed.")
+    ] = False,
 ) -> None:
     """Run a study, or go on with it.
 
@@ -115,6 +121,7 @@ def run(
         device=device,
         latency_from=latency_from,
         workers=workers,
+        retry_failed=retry_failed,
     )
     if not finished:
         again = shlex.join(["tasearch", *sys.argv[1:]])
@@ -131,6 +138,50 @@ def run(
     for command in ("best", "report", "status"):
         out.print(f"  tasearch {command} {shown}", soft_wrap=True)
     out.print(f"  tasearch export {shown} --out winner", soft_wrap=True)
+
+
+@app.command()
+def enqueue(
+    run: RunArgument,
+    chain: Annotated[
+        str, typer.Argument(metavar="CHAIN", help="Widths, such as 64-16-8; the student's last.")
+    ],
+    loss: StudentOption = None,
+    temperature: StudentOption = None,
+    alpha: StudentOption = None,
+    edges: StudentOption = None,
+    learning_rate: StudentOption = None,
+    assistant_loss: AssistantOption = None,
+    assistant_temperature: AssistantOption = None,
+    assistant_alpha: AssistantOption = None,
+    assistant_edges: AssistantOption = None,
+    assistant_learning_rate: AssistantOption = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Name a chain that the run tries next, after what it has begun.
+
+    It counts as a trial: where all that were asked for are done, run with more --trials.
+    """
+    from tasearch.search.enqueue import enqueue as queue
+
+    student = (loss, temperature, alpha, edges, learning_rate)
+    assistants = (
+        assistant_loss,
+        assistant_temperature,
+        assistant_alpha,
+        assistant_edges,
+        assistant_learning_rate,
+    )
+    queued = queue(
+        run,
+        chain,
+        student=dict(zip(SEARCHED, student, strict=True)),
+        assistants=dict(zip(SEARCHED, assistants, strict=True)),
+        runs_dir=runs_dir,
+    )
+    out.print(f"trial {queued.number} is queued: {queued.label}", soft_wrap=True)
+    if queued.recipe:
+        out.print(f"  recipe    {queued.recipe}", soft_wrap=True)
 
 
 @app.command()

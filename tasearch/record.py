@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,8 @@ class TrialRecord:
 
     Args:
         number: Optuna's.
-        state: complete, pruned, failed, running or waiting.
+        state: complete, pruned, failed or running; of trials that no search took up: waiting,
+            refused (it was queued and is not tried, see `reason`) or foreign (added by others).
         chain: widths, teacher first; empty before it is known.
         recipe: `{"assistants": {...} or None, "student": {...}}`.
         accuracy: after the last epoch, or at the last rung of a pruned one; None before.
@@ -49,6 +51,8 @@ class TrialRecord:
         reason: why it failed or was pruned.
         audit: set where the rule would have stopped it.
         free: whether it is an assistant of the chain proposed before it, and cost nothing more.
+        cause: of a failure: "code", which would fail again, or "machine", which may not.
+        retry_of: number of the failed trial whose chain it tries again.
     """
 
     number: int
@@ -63,6 +67,8 @@ class TrialRecord:
     reason: str | None = None
     audit: Audit | None = None
     free: bool = False
+    cause: str | None = None
+    retry_of: int | None = None
 
     @property
     def label(self) -> str:
@@ -74,6 +80,18 @@ class TrialRecord:
         if self.audit is None or self.accuracy is None:
             return False
         return self.state == "complete" and self.accuracy >= self.audit.skyline
+
+
+def states(trials: Iterable[TrialRecord]) -> Counter[str]:
+    """How many trials are in each state, "retried" those that another has tried again.
+
+    Args:
+        trials: All trials of a run; free ones are not counted.
+    """
+    listed = [*trials]
+    again = {trial.retry_of for trial in listed}
+    counted = (trial for trial in listed if not trial.free)
+    return Counter("retried" if t.number in again else t.state for t in counted)
 
 
 def candidates(

@@ -34,6 +34,7 @@ def run_shown(
     device: str,
     latency_from: str | None,
     workers: str,
+    retry_failed: bool,
 ) -> tuple[bool, Path]:
     """Prepare and search, and show it.
 
@@ -44,6 +45,7 @@ def run_shown(
         device: "auto", "cpu" or "cuda".
         latency_from: the run whose latencies to take; None to measure.
         workers: a number, or "auto".
+        retry_failed: whether to try again all that failed.
 
     Returns:
         Whether it came to its end, and the run's folder.
@@ -79,7 +81,7 @@ def run_shown(
                 progress=decoded,
             )
         stop.training = True
-        return _search(prepared, trials, stop), prepared.run.path
+        return _search(prepared, trials, retry_failed, stop), prepared.run.path
 
 
 @contextlib.contextmanager
@@ -153,7 +155,7 @@ class Stop:
         where.print("stopping after this epoch; once more to stop at once", soft_wrap=True)
 
 
-def _search(prepared: Prepared, trials: int, stop: Stop) -> bool:
+def _search(prepared: Prepared, trials: int, retry_failed: bool, stop: Stop) -> bool:
     """Show a search to its end; False where it was stopped."""
     from tasearch.display import LiveView, Plain, Words
     from tasearch.search.driver import search
@@ -166,9 +168,9 @@ def _search(prepared: Prepared, trials: int, stop: Stop) -> bool:
         f"{_several(prepared.workers)}; latency: {snapshot.device}",
         soft_wrap=True,
     )
-    earlier = read_trials(prepared.run) if prepared.run.exists else []
+    earlier = read_trials(prepared.run, snapshot.study.name) if prepared.run.exists else []
     view = LiveView(out, words, earlier) if out.is_terminal else Plain(out, words)
-    events = search(prepared, trials)
+    events = search(prepared, trials, retry_failed)
     try:
         with view:
             for event in events:

@@ -41,7 +41,7 @@ class Recipes:
             name: choices[prefix + name] if name in self.searched else self.options[name][0]
             for name in SEARCHED
         }
-        return self._canonical(replace(self.base, **values))  # type: ignore[arg-type]
+        return self.canonical(replace(self.base, **values))  # type: ignore[arg-type]
 
     def choices(self, recipe: Recipe, prefix: str) -> Choices:
         return {prefix + name: getattr(recipe, name) for name in self.searched}
@@ -49,7 +49,7 @@ class Recipes:
     def firsts(self) -> list[Recipe]:
         """One recipe a loss, the first options of all else; losses that need a teacher first."""
         rest = tuple(self.options[name][0] for name in SEARCHED[1:])
-        found = [self._canonical(self._at((loss, *rest))) for loss in self.options["loss"]]
+        found = [self.canonical(self._at((loss, *rest))) for loss in self.options["loss"]]
         return sorted(found, key=lambda recipe: not recipe.guided)
 
     def distinct(self, *, one_teacher: bool) -> list[Recipe]:
@@ -59,7 +59,7 @@ class Recipes:
             one_teacher: of pupils with one ancestor, to whom all edges are the same.
         """
         grid = itertools.product(*(self.options[name] for name in SEARCHED))
-        found = (self._canonical(self._at(values)) for values in grid)
+        found = (self.canonical(self._at(values)) for values in grid)
         return list(dict.fromkeys(self.one_teacher(r) if one_teacher else r for r in found))
 
     def one_teacher(self, recipe: Recipe) -> Recipe:
@@ -69,7 +69,8 @@ class Recipes:
     def _at(self, values: tuple[Choice, ...]) -> Recipe:
         return replace(self.base, **dict(zip(SEARCHED, values, strict=True)))  # type: ignore[arg-type]
 
-    def _canonical(self, recipe: Recipe) -> Recipe:
+    def canonical(self, recipe: Recipe) -> Recipe:
+        """The recipe, with the first options of what means nothing without a teacher."""
         if recipe.guided:
             return recipe
         return replace(recipe, **{name: self.options[name][0] for name in ONLY_GUIDED})  # type: ignore[arg-type]
@@ -136,7 +137,14 @@ class Space:
         return self._canonical(assistants, student)
 
     def canonical(self, chain: Chain) -> Chain:
-        """The chain, with the first edges of the options where they make no difference."""
+        """The chain as the space has it: of what makes no difference to its student, an assistant's
+        recipe becomes a student's."""
+        own = chain.student.recipe
+        assert own is not None
+        recipe = self.student_recipes.canonical(replace(own, drop=self.student_recipes.base.drop))
+        found = self._canonical(chain.assistants, replace(chain.student, recipe=recipe))
+        if found.hop().essence == chain.hop().essence:
+            return found
         return self._canonical(chain.assistants, chain.student)
 
     def _canonical(self, assistants: tuple[Pupil, ...], student: Pupil) -> Chain:

@@ -109,9 +109,7 @@ class Played:
         self.seen = 0
 
     def begin(self, choices: Any) -> tuple[Any, Any]:
-        trial, chain = self.trials.ask(choices)
-        self.trials.describe(trial, chain)
-        return trial, chain
+        return self.trials.ask(choices)
 
     def end(self, trial: Any, chain: Any, accuracy: float) -> None:
         uses = [
@@ -127,7 +125,7 @@ class Played:
         attrs = {"curve": [accuracy / 2, accuracy], "hops": uses}
         values = (accuracy, 1.0, 1.0)
         state = optuna.trial.TrialState.COMPLETE
-        self.trials.tell(trial.number, trial._trial_id, attrs, values, state)
+        self.trials.tell(trial._trial_id, attrs, values, state)
         self.seen = trial.number + 1
 
     def run(self, choices: Any, accuracy: float) -> None:

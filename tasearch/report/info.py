@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from scipy.special import betaincinv
 
 from tasearch.chain import arrows
 from tasearch.front import Budget, Candidate, Front, Measurement, hypervolume
-from tasearch.record import Bill, Costs, TrialRecord, candidates
+from tasearch.record import Bill, Costs, TrialRecord, candidates, states
 from tasearch.rundir import Snapshot
 from tasearch.search.results import Run
 
@@ -128,7 +127,7 @@ def report_info(run: Run) -> Info:
         device=snapshot.device,
         budget=snapshot.study.limits(),
         space=snapshot.space,
-        states=dict(Counter(t.state for t in trials if not t.free)),
+        states=dict(states(trials)),
         front=front,
         points=(*_students(trials, kinds, measured), *_others(run)),
         curves=tuple(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
+from tasearch.record import states
 from tasearch.report.info import audit_count, teacher_accuracy
 from tasearch.search.results import Run
 
@@ -13,15 +12,15 @@ OVER = ("complete", "pruned", "failed")
 def status_lines(run: Run) -> list[tuple[str, str]]:
     """Name and value of each line of `tasearch status`."""
     trials, costs = run.trials, run.costs
-    states = Counter(trial.state for trial in trials if not trial.free)
-    over = sum(states[state] for state in OVER)
+    counts = states(trials)
+    over = sum(counts[state] for state in OVER)
     events = run.directory.events()
     target = next((e["trials"] for e in reversed(events) if e["event"] == "search"), over)
     seconds = sum(e.get("seconds", 0.0) for e in events)
     audit = audit_count(trials)
-    if states["running"] and not run.directory.busy:
-        states["interrupted"] = states.pop("running")
-    words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    if counts["running"] and not run.directory.busy:
+        counts["interrupted"] = counts.pop("running")
+    words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     free = sum(trial.free and trial.state == "complete" for trial in trials)
     if free:
         students = "is a student" if free == 1 else "are students"

@@ -8,34 +8,40 @@ student too: it enters as a trial of its own, which costs nothing and does not c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice, takewhile
+from typing import Literal
 
 from optuna import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from tasearch.chain import Chain, Hop, label
+from tasearch.chain import Chain, Hop, canonical_json, label
 from tasearch.errors import RunError
 from tasearch.rundir import Snapshot
+from tasearch.search.details import Details
 from tasearch.search.events import Event, Finished, HopReused, TrialDone, TrialStarted
 from tasearch.search.flights import Flight, outcome
 from tasearch.search.hops import Hops, trained_hops
 from tasearch.search.journal import open_study, to_record
 from tasearch.search.judge import Judge
 from tasearch.search.limits import Limits
+from tasearch.search.marks import CODE, OVER, is_free, is_queued, is_retry
 from tasearch.search.prepare import Prepared
+from tasearch.search.queue import Queue
 from tasearch.search.sampler import ChainSampler, make_sampler
+from tasearch.search.schedule import begin_ready
 from tasearch.search.scout import Scout
-from tasearch.search.trials import OVER, Trials, describe_recipes, is_free
-from tasearch.skyline import Bars, Watch, lowest
+from tasearch.search.trials import Trials, describe_recipes
+from tasearch.skyline import Bars, Watch
 from tasearch.space import Space
 
 
-def search(prepared: Prepared, trials: int) -> Iterator[Event]:
+def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Iterator[Event]:
     """Run or continue a search until `trials` chains were tried, a limit of the study is reached,
     or the space is exhausted.
+
+    Trials that failed for want of memory, or for another fault of the machine, are tried again
+    first; with `retry_failed` all that failed are.
 
     The iterator may be closed between any two events; the same call goes on from there.
 
@@ -62,6 +68,7 @@ def search(prepared: Prepared, trials: int) -> Iterator[Event]:
                 open_optuna=lambda sampler: open_study(run, snapshot.study.name, sampler),
                 trials=trials,
                 spent=spent,
+                retry_failed=retry_failed,
             )
             try:
                 for event in driver.events():
@@ -84,6 +91,7 @@ class Driver:
         open_optuna: makes or opens Optuna's study with a sampler.
         trials: chains to try in all.
         spent: seconds that earlier searches of this run took.
+        retry_failed: whether to try again all that failed, whatever the cause.
     """
 
     def __init__(
@@ -95,53 +103,74 @@ class Driver:
         open_optuna: Callable[[ChainSampler], OptunaStudy],
         trials: int,
         spent: float = 0.0,
+        retry_failed: bool = False,
     ) -> None:
         self.space, self.hops, self.target = space, hops, trials
         self.study, self.measured = snapshot.study, snapshot.measured
         self.lookahead = self.study.search.lookahead
+        self.retry_failed = retry_failed
         scout = Scout(snapshot, space)
         make = make_sampler(self.study)(scout)
         self.sampler = ChainSampler(space, make, self.study.seed)
-        self.trials = Trials(open_optuna(self.sampler), space)
+        self.details = Details(snapshot, hops, space.teacher)
+        self.trials = Trials(open_optuna(self.sampler), space, self.details.constraints())
+        self.sampler.follow(self.trials.all)
+        self.queue = Queue(self.trials, space)
         self.limits = Limits(snapshot, scout, spent=spent)
         self.judge = Judge(snapshot, space.teacher)
         self.baselines = [space.choices(chain) for chain in space.baselines()]
         self.flights: dict[int, Flight] = {}  # by trial number, in order
-        self.last: list[int] = []  # by proposal: number of the last trial that came with it
-        self.seen = 0  # trials that the next proposal may depend on
+        self.last: list[int] = []  # by proposal: how many trials there were with and before it
+        self.seen = 0  # trials, in the search's order, that the next proposal may depend on
         self.over: dict[int, FrozenTrial] = {}  # trials that are over and not yet seen
-        self.done = self.failures = 0  # of proposals that are over
+        self.asked = 0  # proposals that count, whatever became of them
+        self.done = self.failures = 0  # of these, over by now
         self.claimed: set[str] = set()  # hops that some trial needs whole
         self.entered: set[str] = set()  # hops whose trial is, or will be, complete
+        self.judged: dict[str, int] = {}  # by hop: number of the trial that may be stopped at it
+        self.entering: list[tuple[Hop, Mapping[str, Bars]]] = []  # the last proposal's assistants
+        self.reopened: set[tuple[int, str]] = set()  # hops that were begun again, by batch
         self.lost: list[Hop] = []  # of trials that are over, to be trained again
         self.enough = ""  # why no more is proposed
 
-    @property
-    def asked(self) -> int:
-        """Proposals so far, whatever became of them."""
-        return len(self.last)
-
-    @property
-    def _is_baseline(self) -> bool:
-        """Whether the next proposal is; these depend on nothing."""
-        return self.asked < len(self.baselines)
-
     def events(self) -> Iterator[Event]:
         self._recall()
+        yield from self._begin()
         while True:
             yield from self._ask()
             yield from self._settle()
             yield from self.hops.notices()
-            if self._may_ask():
+            if self._enter([]) or self._may_ask():
                 continue
-            self._submit()
+            begin_ready(self.hops, self.flights.values(), self.lost)
             if not self.hops.busy:
                 break
             yield from self.hops.wait()
             self.lost = [hop for hop in self.lost if not self.hops.has(hop)]
             self.lost = [hop for hop in self.lost if self.hops.reason(hop) is None]
+            yield from self._settle()
         assert not self.flights, "a trial waits for a hop that nobody trains"
+        self.queue.end_batch()
         yield Finished(reason=self._reason(), done=self.done)
+
+    def _begin(self) -> Iterator[Event]:
+        """Tell of what others did to the study, and queue what is to be tried again.
+
+        Trials from before that failed by now are told first, so that it does not depend on the
+        moment of a kill whether they fail for the old reason or wait for what is tried again.
+        """
+        self.details.note_study(self.trials)
+        for trial in self.trials.foreign():
+            state = trial.state.name.lower()
+            self.hops.tell(f"trial {trial.number} ({state}) is not this search's: it is ignored")
+        pending = self.queue.pending()
+        before = min((trial.user_attrs["retry_since"] for trial in pending), default=None)
+        yield from self._settle(before)
+        self.queue.retry(failed=self.retry_failed)
+        for trial in self.queue.pending():
+            key, since = self.details.failed_hop(trial), trial.user_attrs["retry_since"]
+            if self.details.failed.get(key, since) < since:
+                self.hops.failed.pop(key, None)
 
     def _reason(self) -> str:
         done = self.done
@@ -156,49 +185,73 @@ class Driver:
             found += f", more than the {self.target} asked for"
         if self.failures:
             found += f"; {self.failures} failed"
+        waiting = len(self.trials.waiting())
+        if waiting:
+            found += f"; {waiting} queued, for which more trials must be asked for"
         return found
 
     def _recall(self) -> None:
         """Take in what earlier runs did, and the trials that were cut off."""
-        trials = self.trials.all()
-        number = 0
-        while number < len(trials):
-            self._see()
-            free = takewhile(is_free, islice(trials, number + 1, None))
-            self._take_off(trials[number], self.trials.chain(trials[number]), [*free])
-            number = self.last[-1] + 1
+        for trial, free in self.trials.recall():
+            if not self._is_baseline(trial):
+                self._see()
+            self._take_off(trial, self.trials.chain(trial), free)
+
+    def _is_baseline(self, trial: FrozenTrial) -> bool:
+        """Whether the proposal that is taken up is; these depend on nothing."""
+        named = is_queued(trial) or is_retry(trial)
+        return not named and self.asked < len(self.baselines)
+
+    def _next(self) -> Literal["baseline", "retry", "queued", "sampled"] | None:
+        """What the next proposal is."""
+        more = self.asked < self.target and not self.enough and not self.sampler.exhausted
+        if more and self.asked < len(self.baselines):
+            return "baseline"
+        if self.queue.next(retry=True):
+            return "retry"
+        if more:
+            return "queued" if self.queue.next(retry=False) else "sampled"
+        return None
 
     def _may_ask(self) -> bool:
         """Whether there is another proposal, and all that it depends on is over."""
-        if self.asked >= self.target or self.lost or self.enough or self.sampler.exhausted:
+        if self.lost or self.entering:
             return False
-        first = self.asked - self.lookahead
-        waits = not self._is_baseline or self.study.search.max_hours is not None
+        for message in self.queue.refuse():
+            self.hops.tell(message)
+        kind = self._next()
+        if kind is None:
+            return False
+        first = len(self.last) - self.lookahead
+        waits = kind != "baseline" or self.study.search.max_hours is not None
         if waits and any(flight.proposal <= first for flight in self.flights.values()):
             return False
-        self._see()
-        self.enough = self.limits.reached(self.trials.all(), self.seen)
-        return not self.enough
+        if kind != "baseline":
+            self._see()
+        if kind != "retry":
+            self.enough = self.limits.reached(self.trials.all(), self.seen)
+            return not self.enough or self._may_ask()
+        return True
 
     def _see(self) -> None:
         """Learn from the trials that the next proposal may depend on, in their order."""
-        if self._is_baseline:
-            return
-        first = self.asked - self.lookahead
-        until = self.last[first] + 1 if first >= 0 else 0
-        for number in range(self.seen, until):
-            learned = self.judge.learn(self.over.pop(number))
-            if learned is not None:
-                self.entered.add(learned)
-        self.seen = until
-        self.sampler.see(until)
+        first = len(self.last) - self.lookahead
+        until = self.last[first] if first >= 0 else 0
+        for number in self.trials.order[self.seen : until]:
+            self.judge.learn(self.over.pop(number))
+        self.seen = max(until, self.seen)
+        self.sampler.see(self.seen)
 
     def _ask(self) -> Iterator[Event]:
         while self._may_ask():
-            claimed = set(self.claimed)
-            trial, chain = self.trials.ask(
-                self.baselines[self.asked] if self._is_baseline else None
-            )
+            claimed, kind = set(self.claimed), self._next()
+            named = self.queue.next(retry=kind == "retry") if kind in ("retry", "queued") else None
+            if named is not None:
+                trial, chain = self.trials.take(*named, retry=kind == "retry")
+            else:
+                trial, chain = self.trials.ask(
+                    self.baselines[self.asked] if kind == "baseline" else None
+                )
             self._take_off(trial, chain, [])
             yield TrialStarted(
                 number=trial.number,
@@ -212,51 +265,88 @@ class Driver:
 
     def _take_off(self, trial: FrozenTrial, chain: Chain, free: list[FrozenTrial]) -> None:
         """Take up a proposal, and its assistants that are candidates, known or new."""
-        baseline = self._is_baseline
-        proposal, number = self.asked, trial.number
+        if is_retry(trial):
+            self._reopen(trial)
+        baseline = self.space.member(chain) in self.baselines
         *ancestors, student = chain.hops()
         whole = baseline or self.hops.key(student) in self.claimed
         judged = ancestors if whole else [*ancestors, student]
         if all(known.state in OVER for known in (trial, *free)):
             judged = []
         bars = {self.hops.key(hop): self.judge.bars(hop, student) for hop in judged}
-        self._fly(trial, chain, proposal, bars, free=False, whole=whole)
-        for hop in ancestors:
+        self.last.append(len(self.trials.order))
+        self.asked += not is_retry(trial)
+        self._fly(trial, chain, bars, free=False, whole=whole)
+        self.entering = [(hop, bars) for hop in ancestors]
+        self._enter(free)
+
+    def _enter(self, free: list[FrozenTrial]) -> bool:
+        """Enter assistants of the last proposal as trials, unless they are complete ones already.
+
+        Where one is the student of a trial that may still be stopped, that is waited for, so that
+        no student has two complete trials; until then nothing else is proposed.
+
+        Args:
+            free: The trials that earlier runs have entered.
+
+        Returns:
+            Whether there is anything new.
+        """
+        before = len(self.trials.order)
+        while self.entering:
+            hop, bars = self.entering[0]
             key = self.hops.key(hop)
+            if key not in self.claimed and self.judged.get(key) in self.flights:
+                break
+            del self.entering[0]
             if key in self.claimed:
                 continue
             self.claimed.add(key)
             within = self.study.limits().admits(self.measured[hop.pupil.width])
-            if hop.lineage == (self.space.teacher,) or not within or key in self.entered:
+            known = key in self.entered or key in self.details.complete
+            if hop.lineage == (self.space.teacher,) or not within or known:
                 continue
             self.entered.add(key)
             shorter = self.space.canonical(Chain.ending_in(hop, self.space.teacher))
             found = free.pop(0) if free else self.trials.enter(shorter)
-            own = bars | {key: bars.get(key, ())[:-1]}  # trained to its end, it is complete
-            self._fly(found, shorter, proposal, own, free=True, whole=True)
-            number = found.number
-        self.last.append(number)
+            own = {**bars, key: bars.get(key, ())[:-1]}  # trained to its end, it is complete
+            self._fly(found, shorter, own, free=True, whole=True)
+        self.last[-1] = len(self.trials.order)
+        return len(self.trials.order) > before
+
+    def _reopen(self, trial: FrozenTrial) -> None:
+        """Nothing stands any more of the hop that has failed, whose trial may have been free."""
+        key = self.details.failed_hop(trial)
+        batch = trial.user_attrs["retry_since"], key
+        if batch not in self.reopened:
+            self.reopened.add(batch)
+            self.claimed.discard(key)
+            self.entered.discard(key)
 
     def _fly(
         self,
         trial: FrozenTrial,
         chain: Chain,
-        proposal: int,
         bars: Mapping[str, Bars],
         *,
         free: bool,
         whole: bool,
     ) -> None:
         """A trial in flight; one of an earlier search may be over."""
-        self.trials.describe(trial, chain)
+        proposal = len(self.last) - 1
         choices = self.space.member(chain)
         if choices is not None:
             self.sampler.remember(choices)
+            self.queue.tried[canonical_json(choices)] = trial.number
         hops = [*chain.hops()]
+        key = self.hops.key(hops[-1])
         if whole:
-            self.entered.add(self.hops.key(hops[-1]))
+            self.entered.add(key)
+        else:
+            self.judged[key] = trial.number
+        direct = self.details.direct(trial.number, hops[-1])
         if trial.state in OVER:
-            self._land(trial, free=free)
+            self._land(trial, chain)
             self.lost += self._damaged(trial, hops)
             return
         audited = self.judge.audits(proposal)
@@ -266,14 +356,20 @@ class Driver:
             proposal=proposal,
             free=free,
             legs=tuple(zip(hops, watches, strict=True)),
+            direct=direct,
         )
 
-    def _land(self, trial: FrozenTrial, *, free: bool) -> None:
-        """Count a trial that is over; a hop that failed would fail again."""
+    def _land(self, trial: FrozenTrial, chain: Chain) -> None:
+        """Count a trial that is over; a hop that failed would fail again, if it is the code's."""
         self.over[trial.number] = trial
-        self.done += not free
-        self.failures += trial.state == TrialState.FAIL and not free
-        if "failed_hop" in trial.user_attrs:
+        failed = trial.state == TrialState.FAIL
+        self.details.learn(trial, chain)
+        if not is_free(trial):
+            self.done += not is_retry(trial)
+            self.failures += failed - is_retry(trial)
+        if failed:
+            self.queue.failed.add(trial.number)
+        if failed and trial.user_attrs.get("cause") == CODE:
             self.hops.failed[trial.user_attrs["failed_hop"]] = trial.user_attrs["reason"]
 
     def _damaged(self, trial: FrozenTrial, hops: Sequence[Hop]) -> list[Hop]:
@@ -284,43 +380,22 @@ class Driver:
         whole = [hop for hop, use in uses if use["trained"] == use["epochs"]]
         return [hop for hop in whole if not self.hops.has(hop)]
 
-    def _settle(self) -> Iterator[Event]:
-        """Tell Optuna of every trial in flight that is over by now."""
+    def _settle(self, before: int | None = None) -> Iterator[Event]:
+        """Tell Optuna of every trial in flight that is over by now, of all numbers or those before
+        one. A complete one waits for the direct distillation that it is compared with."""
         for number, flight in list(self.flights.items()):
+            if before is not None and number >= before:
+                continue
             ended = outcome(flight, self.hops, self.space.teacher)
-            if ended is None:
+            if ended is None or (ended.accuracy is not None and flight.direct in self.flights):
                 continue
             del self.flights[number]
             values = None
             if ended.accuracy is not None:
                 size = self.measured[flight.student.pupil.width]
                 values = (ended.accuracy, size.params, size.latency_ms)
-            told = self.trials.tell(number, flight.trial, ended.attrs, values, ended.state)
-            self._land(told, free=flight.free)
+            attrs = {**self.details.of(flight, ended), **ended.attrs}
+            told = self.trials.tell(flight.trial, attrs, values, ended.state)
+            self.details.note_teacher(self.trials)
+            self._land(told, self.trials.chain(told))
             yield TrialDone(record=to_record(told), done=self.done, trials=self.target)
-
-    def _submit(self) -> None:
-        """Begin what can be begun, first what most epochs of its chain come after, so that no long
-        chain is left alone at the end; as many groups as are free, if need be smaller ones."""
-        found = [leg for leg in self._ready() if self.hops.can_begin(leg[0])]
-        found.sort(key=lambda leg: -leg[2])  # earlier trials first among equals
-        ready = {self.hops.key(hop): (hop, bars) for hop, bars, _ in found}
-        while ready and self.hops.free:
-            hops = [hop for hop, _ in ready.values()]
-            group = self.hops.group(hops, math.ceil(len(ready) / self.hops.free))
-            self.hops.begin(dict(ready.pop(self.hops.key(hop)) for hop in group))
-
-    def _ready(self) -> Iterator[tuple[Hop, Bars, int]]:
-        """The next hop of each trial, its bars, as far as all who want it have some, and the epochs
-        that are to come with it and after it."""
-        wanted: dict[str, tuple[Hop, list[Bars], list[int]]] = {}
-        for hop in self.lost:
-            wanted[self.hops.key(hop)] = hop, [()], [0]
-        for flight in self.flights.values():
-            legs = [leg for leg in flight.legs if not self.hops.has(leg[0])]
-            hop, watch = legs[0]
-            _, bars, epochs = wanted.setdefault(self.hops.key(hop), (hop, [], []))
-            bars.append(watch.binding)
-            epochs.append(sum(leg.pupil.recipe.epochs for leg, _ in legs if leg.pupil.recipe))
-        for hop, bars, epochs in wanted.values():
-            yield hop, lowest(bars), max(epochs)

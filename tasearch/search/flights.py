@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from tasearch.chain import Hop, Pupil
 from tasearch.errors import TrainingError
 from tasearch.search.hops import Hops
+from tasearch.search.marks import CODE, MACHINE
 from tasearch.skyline import Watch, reason
 from tasearch.store import HopRecord
 
@@ -25,12 +26,14 @@ class Flight:
         free: whether it is an assistant of a chain that was proposed.
         legs: the hops that it needs, in order, and what each is judged by: by nothing, where it is
             needed whole.
+        direct: number of the trial that distils the same student directly, if it was begun before.
     """
 
     trial: int
     proposal: int
     free: bool
     legs: tuple[tuple[Hop, Watch], ...]
+    direct: int | None = None
 
     @property
     def student(self) -> Hop:
@@ -68,9 +71,8 @@ def outcome(flight: Flight, hops: Hops, teacher: Pupil) -> Outcome | None:
         if why is not None:
             if hop.lineage == (teacher,):
                 raise TrainingError(why)
-            attrs: dict[str, Any] = {"reason": why}
-            if hops.key(hop) in hops.failed:
-                attrs["failed_hop"] = hops.key(hop)
+            cause = CODE if hops.key(hop) in hops.failed else MACHINE
+            attrs: dict[str, Any] = {"reason": why, "failed_hop": hops.key(hop), "cause": cause}
             saved = hops.saved(hop)
             if saved is not None or hop != flight.student:
                 used.append((hop, saved))

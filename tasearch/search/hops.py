@@ -181,6 +181,10 @@ class Hops:
                 self._warned.add(message)
                 yield Notice(message=message)
 
+    def tell(self, message: str) -> None:
+        """Have a person told, once."""
+        self._warnings.append(message)
+
     def close(self) -> None:
         """End the engine, and note the hops that it leaves unfinished."""
         if self._engine is not None:

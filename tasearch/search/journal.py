@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,32 +12,52 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.errors import RunError, first_line
 from tasearch.record import HopUse, TrialRecord
 from tasearch.rundir import RunDir
+from tasearch.search.marks import believed, is_ours, is_refused
 from tasearch.skyline import Audit
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
 METRICS = ["accuracy", "params", "latency_ms"]
+VERSION = "tasearch_version"  # attribute of a study that tasearch has made
+SHOWN = 5  # names of other studies in a message, at most
+REMEDY = (
+    "remove the file: the same command then tries the same chains again, "
+    "from the hops that are stored"
+)
 
 
 def open_study(run: RunDir, name: str, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
     """The study of a run whose lock is held, made where there is none.
 
     A kill can leave a torn last line and Optuna's own lock behind; both are cleared away.
+
+    Args:
+        run: The run's directory.
+        name: The study's name, in its file and in Optuna.
+        sampler: The sampler that proposes.
+
+    Raises:
+        RunError: Where the journal is damaged, or has another study in its place.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _readable(run.journal):
-        _mend(run.journal)
+        mend(run.journal)
+        storage = _storage(run.journal)
+        _find(storage, run.journal, name)
         study = optuna.create_study(
-            storage=_storage(run.journal),
+            storage=storage,
             study_name=name,
             directions=DIRECTIONS,
             sampler=sampler,
             load_if_exists=True,
         )
+    if VERSION not in study.user_attrs:
+        study.set_user_attr(VERSION, importlib.metadata.version("tasearch"))
     if not study.metric_names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -44,40 +65,122 @@ def open_study(run: RunDir, name: str, sampler: optuna.samplers.BaseSampler) -> 
     return study
 
 
-def read_trials(run: RunDir) -> list[TrialRecord]:
-    """The trials of a run, in order; also while it is being written."""
+def read_study(run: RunDir, name: str) -> optuna.Study | None:
+    """The study of a run, as far as there is one by now; also while it is being written.
+
+    Args:
+        run: The run's directory.
+        name: The study's name.
+
+    Raises:
+        RunError: Where the journal is damaged, or has another study in its place.
+    """
     if not run.journal.exists():
-        return []
+        return None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _readable(run.journal):
         storage = _storage(run.journal)
-        studies = storage.get_all_studies()
-        if not studies:
-            return []
-        trials = storage.get_all_trials(studies[0]._study_id, deepcopy=False)
-        return [to_record(trial) for trial in trials]
+        if _find(storage, run.journal, name) is None:
+            return None
+        return optuna.load_study(study_name=name, storage=storage)
+
+
+def read_trials(run: RunDir, name: str) -> list[TrialRecord]:
+    """The trials of a run's study, each at the place of its number.
+
+    Args:
+        run: The run's directory.
+        name: The study's name.
+
+    Raises:
+        RunError: Where the journal is damaged, or has another study in its place.
+    """
+    study = read_study(run, name)
+    if study is None:
+        return []
+    with _readable(run.journal):
+        return [to_record(trial) for trial in study.get_trials(deepcopy=False)]
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:
-    """A trial as a plain value; its details are its user attributes."""
+    """A trial as a plain value; its details are its user attributes.
+
+    Of one that others have added nothing is taken over but its number.
+    """
+    if not is_ours(trial):
+        return _others(trial)
+    trial = believed(trial)
     attrs = trial.user_attrs
-    curve = tuple(attrs.get("curve", ()))
+    curve = tuple(attrs.get("curve") or ())
     state = "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
     finished = trial.values[0] if trial.state == TrialState.COMPLETE else None
+    audit = attrs.get("audit")
     return TrialRecord(
         number=trial.number,
         state=state,
-        chain=tuple(attrs.get("chain", ())),
+        chain=tuple(attrs.get("chain") or ()),
         recipe=attrs.get("recipe"),
         accuracy=curve[-1] if finished is None and curve else finished,
-        epochs=tuple(attrs.get("epochs", ())),
+        epochs=tuple(attrs.get("epochs") or ()),
         curve=curve,
-        hops=tuple(HopUse(**use) for use in attrs.get("hops", ())),
-        accuracies=tuple(attrs.get("accuracies", ())),
+        hops=tuple(HopUse(**use) for use in attrs.get("hops") or ()),
+        accuracies=tuple(attrs.get("accuracies") or ()),
         reason=attrs.get("reason"),
-        audit=Audit(**attrs["audit"]) if "audit" in attrs else None,
+        audit=Audit(**audit) if audit else None,
         free=bool(attrs.get("free")),
+        cause=attrs.get("cause"),
+        retry_of=attrs.get("retry_of"),
     )
+
+
+def _others(trial: FrozenTrial) -> TrialRecord:
+    """One that waits, one that was refused, or one that tasearch had nothing to do with."""
+    if trial.state == TrialState.WAITING:
+        return TrialRecord(number=trial.number, state="waiting")
+    if is_refused(trial):
+        reason = str(trial.user_attrs.get("reason"))
+        return TrialRecord(number=trial.number, state="refused", reason=reason)
+    return TrialRecord(number=trial.number, state="foreign")
+
+
+def _find(storage: JournalStorage, journal: Path, name: str) -> FrozenStudy | None:
+    """The study of a name; None where there is no study yet.
+
+    Raises:
+        RunError: where it is not there any more, or is not tasearch's.
+    """
+    studies = storage.get_all_studies()
+    found = next((study for study in studies if study.study_name == name), None)
+    if found is None:
+        if studies:
+            raise RunError(
+                f"{journal}: has no study {name!r} any more, but {_named(studies)}; "
+                f"if it was renamed, rename it back to {name!r}, or {REMEDY}"
+            )
+        if storage._replay_result._next_study_id:
+            raise RunError(f"{journal}: its study {name!r} was deleted; put it back, or {REMEDY}")
+        return None
+    if tuple(found.directions) != DIRECTIONS:
+        shown = ", ".join(direction.name.lower() for direction in found.directions)
+        wanted = ", ".join(direction.name.lower() for direction in DIRECTIONS)
+        raise RunError(
+            f"{journal}: its study {name!r} should {wanted}, found {shown}: "
+            f"tasearch has not made it; {REMEDY}"
+        )
+    begun = len(studies) > 1 or storage.get_n_trials(found._study_id) > 0
+    if begun and VERSION not in found.user_attrs:
+        beside = [study for study in studies if study is not found]
+        words = f"; beside it {_named(beside)}" if beside else ""
+        raise RunError(f"{journal}: tasearch has not made its study {name!r}{words}; {REMEDY}")
+    return found
+
+
+def _named(studies: list[FrozenStudy]) -> str:
+    shown = [repr(study.study_name) for study in studies[:SHOWN]]
+    if len(studies) > SHOWN:
+        shown.append(f"{len(studies) - SHOWN} others")
+    words = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    return f"{'study' if len(studies) == 1 else 'studies'} {words}"
 
 
 @contextlib.contextmanager
@@ -97,7 +200,8 @@ def _storage(journal: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(journal)))
 
 
-def _mend(journal: Path) -> None:
+def mend(journal: Path) -> None:
+    """Clear away what a kill has left of a last line and of Optuna's lock; the run is held."""
     if not journal.exists():
         return
     content = journal.read_bytes()

@@ -40,7 +40,7 @@ class Run:
 
     @cached_property
     def trials(self) -> list[TrialRecord]:
-        return read_trials(self.directory)
+        return read_trials(self.directory, self.snapshot.study.name)
 
     @cached_property
     def front(self) -> Front:

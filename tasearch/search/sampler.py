@@ -18,13 +18,13 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from tasearch import plugins
 from tasearch.chain import canonical_json, derived_seed
 from tasearch.errors import StudyError, first_line
 from tasearch.search.journal import DIRECTIONS
+from tasearch.search.views import Earlier
 from tasearch.space import Choices, Space
 from tasearch.study import Study
 
@@ -56,11 +56,8 @@ class ScoutSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        storage, seen = study._storage, trial.number
-        if isinstance(study, _Earlier):
-            storage, seen = study.whole, study.seen
-        trials = storage.get_all_trials(study._study_id, deepcopy=False)
-        self._scout.catch_up(trials, seen)
+        if isinstance(study, Earlier):
+            self._scout.catch_up(study.whole, study.seen)
         best = self._scout.best()
         return {} if best is None else dict(best.choices)
 
@@ -131,53 +128,16 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return made
 
 
-class _Earlier(optuna.Study):
-    """A study as its first trials have left it, those that have parameters.
-
-    Args:
-        study: whose storage it shares.
-        seen: so many trials.
-        asking: number of the trial that is asked for.
-    """
-
-    def __init__(self, study: optuna.Study, seen: int, asking: int) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self.whole, self.seen = study._storage, seen
-        self._storage: Any = _Window(study._storage, seen, asking)
-
-    def _get_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:
-        trials = super()._get_trials(*args, **options)
-        return [trial for trial in trials if trial.number < self.seen]
-
-
-class _Window:
-    """A storage as such a study has it, for samplers that pass the study by; these want to find the
-    trial that is asked for as well."""
-
-    def __init__(self, storage: BaseStorage, seen: int, asking: int) -> None:
-        self._storage, self._seen, self._asking = storage, seen, asking
-
-    def get_all_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:
-        trials = self._storage.get_all_trials(*args, **options)
-        return [
-            trial
-            for trial in trials
-            if (trial.number < self._seen and trial.params) or trial.number == self._asking
-        ]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-
 class ChainSampler(BaseSampler):
     """Asks an inner sampler until it proposes a chain that was never tried.
 
     Where it proposes again what it just did, it has nothing else in mind, and asking on would only
     take time: the nearest chain that was never tried is taken.
 
-    The inner sampler is made afresh for each trial from the seed and the trial's number, and sees
-    those trials that the driver says, which are over by then. So a proposal depends on nothing
-    else: a run that was killed, or has another number of workers, proposes the same.
+    The inner sampler is made afresh for each trial from the seed and the number of trials before it
+    in the search's order, and sees those that the driver says, which are over by then. So a
+    proposal depends on nothing else: a run that was killed, or has another number of workers,
+    proposes the same.
 
     Args:
         space: of canonical chains.
@@ -188,8 +148,14 @@ class ChainSampler(BaseSampler):
     def __init__(self, space: Space, make: MakeSampler, seed: int) -> None:
         self._space, self._make, self._seed = space, make, seed
         self._seen = 0
+        self._trials: Callable[[], list[FrozenTrial]] = list
+        self._shown: dict[int, FrozenTrial] = {}
         self._distributions = distributions(space)
         self._known: set[str] = set()
+
+    def follow(self, trials: Callable[[], list[FrozenTrial]]) -> None:
+        """Learn from these trials: those of the search, in its order."""
+        self._trials = trials
 
     def remember(self, choices: Choices) -> None:
         """Never propose these again."""
@@ -211,8 +177,9 @@ class ChainSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        seed = derived_seed("proposal", self._seed, trial.number) % 2**32
-        study = _Earlier(study, self._seen, trial.number)
+        trials = self._trials()
+        seed = derived_seed("proposal", self._seed, len(trials)) % 2**32
+        study = Earlier(study, trials, self._seen, trial, self._shown)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             inner = self._make(seed)

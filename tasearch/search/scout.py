@@ -23,8 +23,9 @@ from tasearch.chain import canonical_json
 from tasearch.rundir import Snapshot
 from tasearch.search.catalogue import Array, Catalogue, Ledger, make_catalogue
 from tasearch.search.features import Features
+from tasearch.search.marks import is_free, is_queued, is_retry
 from tasearch.search.stairs import Stairs
-from tasearch.search.trials import chain_of, is_free
+from tasearch.search.trials import chain_of
 from tasearch.space import Choices, Space
 
 ROWS = 2_000  # trials that the regression sees, at most: the latest
@@ -109,7 +110,7 @@ class Scout:
                 ancestor=self._ledger.ancestor(hops),
                 width=chain.student.width,
             )
-            self._proposed += not is_free(trial)
+            self._proposed += not (is_free(trial) or is_queued(trial) or is_retry(trial))
             choices = self._space.member(chain)
             if choices is not None:
                 self._tried.add(canonical_json(choices))

@@ -1,0 +1,111 @@
+"""What a search notes with its trials and its study, for those who look at them in Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tasearch.chain import Chain, Hop, Pupil
+from tasearch.record import training_flops
+from tasearch.rundir import Snapshot
+from tasearch.search.flights import Flight, Outcome
+from tasearch.search.hops import Hops
+from tasearch.search.marks import retry_of
+from tasearch.search.trials import Trials
+
+
+class Details:
+    """What follows from trials that are over, and from what was measured.
+
+    Args:
+        snapshot: of the run.
+        hops: of the run.
+        teacher: of all chains.
+
+    Attributes:
+        complete: keys of the students of complete trials.
+        failed: by key of a hop, the number of the last trial that it failed.
+    """
+
+    def __init__(self, snapshot: Snapshot, hops: Hops, teacher: Pupil) -> None:
+        self._hops, self._teacher = hops, teacher
+        self._measured, self._samples = snapshot.measured, snapshot.trained_samples
+        budget = snapshot.study.limits()
+        limits = {
+            "params": budget.max_params,
+            "bytes": budget.max_bytes,
+            "latency_ms": budget.max_latency_ms,
+        }
+        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
+        self._trial_of: dict[str, int] = {}  # the last that was begun, by its student's hop
+        self._accuracy: dict[int, float] = {}  # of complete trials
+        self._failed_hops: dict[int, str] = {}  # by number of trial
+        self.complete: set[str] = set()
+        self.failed: dict[str, int] = {}
+
+    def constraints(self) -> dict[int, list[float]]:
+        """How far each width is above the limits of the budget: at most zero within it."""
+        if not self._limits:
+            return {}
+        return {
+            width: [float(getattr(size, name) - limit) for name, limit in self._limits.items()]
+            for width, size in self._measured.items()
+        }
+
+    def note_study(self, trials: Trials) -> None:
+        """The budget, and the teacher's accuracy where it is known."""
+        trials.note_study("budget", {f"max_{name}": value for name, value in self._limits.items()})
+        self.note_teacher(trials)
+
+    def note_teacher(self, trials: Trials) -> None:
+        """The teacher's accuracy, once it is known."""
+        teacher = Hop(lineage=(self._teacher,))
+        if trials.study_note("teacher_accuracy") is None and self._hops.has(teacher):
+            saved = self._hops.saved(teacher)
+            assert saved is not None
+            trials.note_study("teacher_accuracy", saved.curve[-1])
+
+    def direct(self, number: int, student: Hop) -> int | None:
+        """The trial that distils the same student straight from the teacher, if it was begun before
+        and is another; the trial is known from now on.
+
+        Args:
+            number: The trial's number.
+            student: Its student's hop.
+        """
+        found = None
+        if student.lineage[0] == self._teacher and len(student.lineage) > 2:
+            straight = Hop(lineage=(self._teacher, student.pupil))
+            found = self._trial_of.get(self._hops.key(straight))
+        self._trial_of[self._hops.key(student)] = number
+        return found
+
+    def of(self, flight: Flight, ended: Outcome) -> dict[str, Any]:
+        """Attributes of a trial that is over."""
+        flops = sum(
+            training_flops(use["width"], use["trained"], self._samples, self._measured)
+            for use in ended.attrs["hops"]
+        )
+        size = self._measured[flight.student.pupil.width]
+        attrs = {"bytes": size.bytes, "training_flops": flops}
+        if ended.accuracy is not None and flight.direct in self._accuracy:
+            attrs["gain_over_direct"] = ended.accuracy - self._accuracy[flight.direct]
+        return attrs
+
+    def learn(self, trial: FrozenTrial, chain: Chain) -> None:
+        """Take in a trial that is over."""
+        attrs: Mapping[str, Any] = trial.user_attrs
+        if trial.state == TrialState.COMPLETE:
+            self._accuracy[trial.number] = trial.values[0]
+            self.complete.add(self._hops.key(chain.hop()))
+        elif attrs.get("failed_hop"):
+            key = str(attrs["failed_hop"])
+            self._failed_hops[trial.number] = key
+            self.failed[key] = max(trial.number, self.failed.get(key, 0))
+
+    def failed_hop(self, retry: FrozenTrial) -> str:
+        """The hop that failed the trial that another tries again; empty where none is known."""
+        number = retry_of(retry)
+        return self._failed_hops.get(number, "") if number is not None else ""
