@@ -507,7 +507,7 @@ def test_an_unknown_sampler_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(StudyError) as error:
         rerun(tiny(search={"sampler": "tpa"}))
-    assert str(error.value) == "search.sampler: unknown name 'tpa'; did you mean 'tpe'?"
+    assert str(error.value) == "study: search.sampler: unknown name 'tpa'; did you mean 'tpe'?"
     assert not (tmp_path / "again").exists()
 
 
