@@ -79,4 +79,5 @@ def _is_genuine(trial: FrozenTrial) -> bool:
         return bool(attrs.get("reason"))
     curve: Any = attrs.get("curve")
     values = trial.values
-    return bool(curve) and values is not None and values[0] == curve[-1]
+    known = isinstance(curve, list) and len(curve) > 0 and values is not None
+    return known and values[0] == curve[-1]
