@@ -80,6 +80,10 @@ class Study(Section):
         if self.model.multiplier != 1 and self.model.family != SCALABLE:
             rule = f'goes with family = "{SCALABLE}", found {self.model.family!r}'
             found.append(("model.multiplier", rule))
+        teacher = self.teacher
+        if teacher.loaded and teacher.factory is None and teacher.checkpoint is None:
+            rule = "should be at least 1 without teacher.factory or teacher.checkpoint, found 0"
+            found.append(("teacher.epochs", rule))
         source, path = self.data.source, self.data.path
         if source in FILES and path is None:
             found.append(("data.path", f"is required with source = {json.dumps(source)}"))
@@ -112,7 +116,7 @@ class Study(Section):
 
     def teacher_recipe(self) -> Recipe | None:
         """None where the teacher is loaded."""
-        if self.teacher.checkpoint is not None:
+        if self.teacher.loaded:
             return None
         return self._recipe(
             loss=LABELS_ONLY,
