@@ -8,11 +8,10 @@ spread by more than a tenth of their median is measured again.
 from __future__ import annotations
 
 import contextlib
-import copy
-import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,12 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from tasearch.cuda import recorded
+from tasearch.errors import first_line
 from tasearch.front import Measurement
 from tasearch.numerics import cpu_threads
 from tasearch.onnx_export import onnx_session, quiet, timed_models
@@ -46,6 +48,7 @@ def measure(
     section: LatencySection,
     device: torch.device,
     models: Mapping[int, bytes] | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> dict[int, Measurement]:
     """Measure models side by side.
 
@@ -54,17 +57,21 @@ def measure(
         in_shape: (channels, height, width) or (features,).
         section: backend, batch and threads.
         device: where the torch backend runs.
-        models: of `timed_models`, where they are there already.
+        models: of `timed_models`, where they are there already; a model that is not among them is
+            timed in torch.
+        warn: told what cannot be done with a model, and what is done instead.
 
     Raises:
         ModelError: where a model cannot be exported to ONNX.
     """
-    calls = {}
+    calls, flops = {}, {}
     if section.backend == "onnx" and models is None:
         models = timed_models(nets, in_shape, section.batch)
     for width, net in nets.items():
         net.eval()
-        calls[width] = _prepare(net, in_shape, section, device, (models or {}).get(width))
+        flops[width] = forward_flops(net, in_shape, partial(_at, width, warn))
+        model = (models or {}).get(width)
+        calls[width] = _prepare(net, in_shape, section, device, model, partial(_at, width, warn))
     with cpu_threads(section.threads):
         times = _interleaved(calls)
     return {
@@ -72,12 +79,16 @@ def measure(
             width=width,
             params=parameters(net),
             bytes=weight_bytes(net),
-            flops=forward_flops(net, in_shape),
+            flops=flops[width],
             latency_ms=float(np.median(times[width])),
             latency_p95_ms=float(np.percentile(times[width], 95)),
         )
         for width, net in nets.items()
     }
+
+
+def _at(width: int, warn: Callable[[str], None], text: str) -> None:
+    warn(f"width {width}: {text}")
 
 
 def cuda_latency(
@@ -96,7 +107,7 @@ def cuda_latency(
         the call until the logits are there, by the host's clock; `device_ms`, between events before
         and after calls that follow each other, divided by their number.
     """
-    folded = _folded(net.eval()).to(device)
+    folded = _folded(net.eval(), lambda text: None).to(device)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn((ROTATED, batch, *in_shape), generator=generator).to(device)
     place = torch.empty_like(inputs[0])
@@ -139,11 +150,37 @@ def _device_time(call: Call) -> float:
     return float(start.elapsed_time(end)) / CALLS
 
 
-def forward_flops(net: nn.Module, in_shape: tuple[int, ...]) -> int:
-    """Floating-point operations of one forward pass of one sample, a multiply-add counting two."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net.eval()(torch.zeros(1, *in_shape))
-    return int(counter.get_total_flops())
+def forward_flops(
+    net: nn.Module, in_shape: tuple[int, ...], warn: Callable[[str], None] = lambda text: None
+) -> int:
+    """Floating-point operations of one forward pass of one sample, a multiply-add counting two.
+
+    Recurrent layers and attention run as the products that they are made of, for torch counts
+    nothing of those that are one operation.
+
+    Args:
+        net: on CPU; put into eval mode.
+        in_shape: (channels, height, width) or (features,).
+        warn: told where they cannot be counted; each weight then counts as one multiply-add.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with (
+            quiet(),
+            torch.backends.mkldnn.flags(enabled=False),
+            sdpa_kernel(SDPBackend.MATH),
+            FlopCounterMode(display=False) as counter,
+            torch.no_grad(),
+        ):
+            net.eval()(torch.zeros(1, *in_shape))
+        return int(counter.get_total_flops()) or 2 * parameters(net)
+    except Exception as error:  # a user's model may do what the counter cannot follow
+        found = f"{type(error).__name__}: {first_line(error)}"
+        warn(f"FLOPs are taken as twice the parameters, for counting them raised {found}")
+        return 2 * parameters(net)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def parameters(net: nn.Module) -> int:
@@ -169,23 +206,28 @@ def describe(section: LatencySection, device: torch.device) -> str:
     )
 
 
+def timed_in_onnx(words: str) -> bool:
+    """Whether latencies that `describe` has put into words are ONNX Runtime's."""
+    return words.startswith("ONNX Runtime")
+
+
 def _prepare(
     net: nn.Module,
     in_shape: tuple[int, ...],
     section: LatencySection,
     device: torch.device,
     model: bytes | None,
+    warn: Callable[[str], None],
 ) -> Call:
-    """One call of the model on one of several rotated inputs."""
+    """One call of the model on one of several rotated inputs, in ONNX Runtime where it is there."""
     generator = torch.Generator().manual_seed(0)
     shape = (ROTATED, section.batch, *in_shape)
     inputs = torch.randn(shape, generator=generator)
-    if section.backend == "onnx":
-        assert model is not None
+    if model is not None:
         session = onnx_session(model, section.threads)
         arrays = [{"x": x.numpy()} for x in inputs]
         return lambda i: session.run(None, arrays[i % ROTATED])
-    folded = _folded(net).to(device)
+    folded = _folded(net, warn).to(device)
     batches: list[Tensor] = list(inputs.to(device))
 
     def call(i: int) -> object:
@@ -198,14 +240,17 @@ def _prepare(
     return call
 
 
-def _folded(net: nn.Module) -> nn.Module:
-    """Batch norms folded into convolutions, where torch can trace the model."""
+def _folded(net: nn.Module, warn: Callable[[str], None]) -> nn.Module:
+    """Batch norms folded into convolutions, where torch can trace the model; else itself."""
+    if not any(isinstance(module, _BatchNorm) for module in net.modules()):
+        return net
     try:
         with quiet():
             return fuse(net)
-    except Exception:  # tracing a user's model may raise anything
-        logging.getLogger(__name__).info("batch norm is not folded: the model cannot be traced")
-        return copy.deepcopy(net)
+    except Exception as error:  # tracing a user's model may raise anything
+        found = f"{type(error).__name__}: {first_line(error)}"
+        warn(f"timed with its batch norms as they are, for tracing the model raised {found}")
+        return net
 
 
 def _interleaved(calls: Mapping[int, Call]) -> dict[int, np.ndarray]:

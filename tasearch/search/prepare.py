@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -43,6 +43,8 @@ class Prepared:
         device: to train on.
         workers: the device of each that trains.
         pool: these workers, where they have helped to prepare.
+        teacher: what is done about the teacher, in one line.
+        notices: what a person should know of what probes found.
     """
 
     run: RunDir
@@ -53,6 +55,8 @@ class Prepared:
     device: torch.device
     workers: list[str]
     pool: Pool | None
+    teacher: str
+    notices: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Let go of the workers."""
@@ -69,6 +73,7 @@ def prepare(
     workers: int | str = 1,
     processes: Sequence[Process] = (),
     progress: Progress | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """Load, check and measure; nothing is written.
 
@@ -80,6 +85,7 @@ def prepare(
         workers: processes that train, or "auto": one for each GPU, or for each core.
         processes: of workers, started already; whatever comes, none is left over.
         progress: told of (done, total) while data are decoded.
+        say: told what is done about the teacher, before it is done.
 
     Raises:
         TasearchError: whatever is wrong with the study, its data, its models or its run.
@@ -105,10 +111,14 @@ def prepare(
         check_views(study.training.views, data.in_shape)
         models = Models.of(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
+        teacher, notices = models.teacher_words(), list[str]()
+        say(teacher)
         if run.exists:
             snapshot = _known(run, study, inputs, runs_dir, latency_from)
         else:
-            snapshot = _fresh(study, inputs, models, data, where, runs_dir, latency_from, pool)
+            snapshot = _fresh(
+                study, inputs, models, data, where, runs_dir, latency_from, pool, notices.append
+            )
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
             try_sampler(space, make(Scout(snapshot, space)))
@@ -122,6 +132,8 @@ def prepare(
         device=where,
         workers=devices,
         pool=pool,
+        teacher=teacher,
+        notices=tuple(notices),
     )
 
 
@@ -144,11 +156,15 @@ def _fresh(
     runs_dir: str | Path,
     latency_from: str | Path | None,
     pool: Pool | None,
+    warn: Callable[[str], None],
 ) -> Snapshot:
     """The snapshot of a run that is to be made; its space is not known yet."""
     models.check(study.widths)
-    modes = find_modes(study, models, data, device, runs_dir, latency_from, pool)
-    measured, words = find_measurements(study, models, data, device, runs_dir, latency_from, modes)
+    models.check_teacher(data, device)
+    modes = find_modes(study, models, data, device, runs_dir, latency_from, pool, warn)
+    measured, words = find_measurements(
+        study, models, data, device, runs_dir, latency_from, modes, warn
+    )
     return Snapshot(
         study=study,
         inputs=inputs,

@@ -63,9 +63,12 @@ class Pool:
             worker.widths = dict.fromkeys(own, str(untried(training.precision, device)))
             worker.set_up(self._known(study, data) | {"widths": own})
 
-    def modes(self) -> dict[int, str]:
+    def modes(self, warn: Callable[[str], None]) -> dict[int, str]:
         """What they have found, when all are ready and silent; for a width whose trial somebody
         died of, what needs none.
+
+        Args:
+            warn: told what their probes find broken.
 
         Raises:
             RunError: where too many have died.
@@ -77,6 +80,9 @@ class Pool:
                 self._start_others()
             worker, kind, content = self._next()
             if kind == "Ready":
+                continue
+            if kind == "Warned":
+                warn(content["text"])
                 continue
             if kind is None:
                 told = [*self._replace(worker)]

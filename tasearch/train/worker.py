@@ -43,12 +43,12 @@ def _known(study: str, data: str) -> tuple[Study, Dataset]:
     return Study.model_validate_json(study), taken_over(data)
 
 
-def _find_modes(content: dict[str, Any]) -> dict[int, str]:
+def _find_modes(content: dict[str, Any], warn: Any) -> dict[int, str]:
     study, data = _known(content["study"], content["data"])
     device = torch.device(content["device"])
     if device.type == "cuda":
         set_up_cuda(device, deterministic=study.training.deterministic)
-    return study_modes(Models.of(study, data), content["widths"], device)
+    return study_modes(Models.of(study, data), content["widths"], device, warn)
 
 
 def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
@@ -87,7 +87,7 @@ def main() -> None:
         while True:
             content = json.loads(lines.get())
             if "widths" in content:
-                tell("Modes", _find_modes(content))
+                tell("Modes", _find_modes(content, warn))
             elif "tasks" in content:
                 assert trainer is not None
                 for message in train_hops(trainer, [*map(_task, content["tasks"])]):
