@@ -107,7 +107,7 @@ class Pair:
 
 def chosen_modes(study: Study, data: Dataset) -> Modes:
     """How a run of this study would train its pupil, as a probe finds on this machine."""
-    return study_modes(Models.of(study, data), study.student.widths, CPU)
+    return study_modes(Models.of(study, data), study.student.widths, CPU, print)
 
 
 def make_trainer(study: Study, data: Dataset, folder: Path, modes: Modes) -> Trainer:

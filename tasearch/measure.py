@@ -7,12 +7,11 @@ Latency: eval mode, batch norm folded, inputs rotated, warmed up, in rounds side
 from __future__ import annotations
 
 import contextlib
-import copy
-import logging
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from tasearch.cuda import recorded
@@ -47,6 +48,7 @@ def measure(
     section: LatencySection,
     device: torch.device,
     models: Mapping[int, bytes] | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> tuple[dict[int, Measurement], Timing]:
     """Measure models side by side.
 
@@ -55,7 +57,9 @@ def measure(
         in_shape: (channels, height, width) or (features,).
         section: backend, batch and threads.
         device: where the torch backend runs.
-        models: of `timed_models`, where they are there already.
+        models: of `timed_models`, where they are there already; a model that is not among them is
+            timed in torch.
+        warn: told what cannot be done with a model, and what is done instead.
 
     Returns:
         Every width's measurement, with one latency for all that are tied; and how the machine was.
@@ -66,24 +70,29 @@ def measure(
     if section.backend == "onnx" and models is None:
         models = timed_models(nets, in_shape, section.batch)
     inputs = _inputs(in_shape, section.batch)
+    at = {width: partial(_at, width, warn) for width in nets}
     calls = {}
     for width, net in nets.items():
-        words = f"width {width}: a timed call with latency.batch = {section.batch}"
-        calls[width] = _call(net.eval(), (models or {}).get(width), inputs, section, device, words)
+        words, told = f"width {width}: a timed call with latency.batch = {section.batch}", at[width]
+        model = (models or {}).get(width)
+        calls[width] = _call(net.eval(), model, inputs, section, device, words, told)
     net, model = _reference()
     alone = _inputs((REFERENCE_WIDTH,), 1)
-    own = _call(net, model, alone, section, device, "a timed call of the reference net")
+    own = _call(net, model, alone, section, device, "a timed call of the reference net", warn)
     others = Others()
     with cpu_threads(section.threads):
         timed, rounds = time_rounds(calls, own)
     signs = busy_signs(rounds, others.used(), section.threads)
-    measured = _measurements(nets, in_shape, timed)
+    measured = _measurements(nets, in_shape, timed, at)
     tied = sum(bool(tied_with(width, measured)) for width in measured)
     return measured, Timing(reference=rounds, notices=busy_notice(signs, tied, len(measured)))
 
 
 def _measurements(
-    nets: Mapping[int, nn.Module], in_shape: tuple[int, ...], timed: Mapping[int, Timed]
+    nets: Mapping[int, nn.Module],
+    in_shape: tuple[int, ...],
+    timed: Mapping[int, Timed],
+    at: Mapping[int, Callable[[str], None]],
 ) -> dict[int, Measurement]:
     latencies = tied_latencies({width: t.rounds.medians_ms for width, t in timed.items()})
     return {
@@ -91,13 +100,17 @@ def _measurements(
             width=width,
             params=parameters(net),
             bytes=weight_bytes(net),
-            flops=forward_flops(net, in_shape),
+            flops=forward_flops(net, in_shape, at[width]),
             latency_ms=latencies[width],
             latency_p95_ms=timed[width].p95_ms,
             rounds=timed[width].rounds,
         )
         for width, net in nets.items()
     }
+
+
+def _at(width: int, warn: Callable[[str], None], text: str) -> None:
+    warn(f"width {width}: {text}")
 
 
 def cuda_latency(
@@ -116,7 +129,7 @@ def cuda_latency(
         the call until the logits are there, by the host's clock; `device_ms`, between events before
         and after calls that follow each other, divided by their number.
     """
-    folded = _folded(net.eval()).to(device)
+    folded = _folded(net.eval(), lambda text: None).to(device)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn((ROTATED, batch, *in_shape), generator=generator).to(device)
     place = torch.empty_like(inputs[0])
@@ -159,11 +172,37 @@ def _device_time(call: Call) -> float:
     return float(start.elapsed_time(end)) / CUDA_CALLS
 
 
-def forward_flops(net: nn.Module, in_shape: tuple[int, ...]) -> int:
-    """Floating-point operations of one forward pass of one sample, a multiply-add counting two."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net.eval()(torch.zeros(1, *in_shape))
-    return int(counter.get_total_flops())
+def forward_flops(
+    net: nn.Module, in_shape: tuple[int, ...], warn: Callable[[str], None] = lambda text: None
+) -> int:
+    """Floating-point operations of one forward pass of one sample, a multiply-add counting two.
+
+    Recurrent layers and attention run as the products that they are made of, for torch counts
+    nothing of those that are one operation.
+
+    Args:
+        net: on CPU; put into eval mode.
+        in_shape: (channels, height, width) or (features,).
+        warn: told where they cannot be counted; each weight then counts as one multiply-add.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with (
+            quiet(),
+            torch.backends.mkldnn.flags(enabled=False),
+            sdpa_kernel(SDPBackend.MATH),
+            FlopCounterMode(display=False) as counter,
+            torch.no_grad(),
+        ):
+            net.eval()(torch.zeros(1, *in_shape))
+        return int(counter.get_total_flops()) or 2 * parameters(net)
+    except Exception as error:  # a user's model may do what the counter cannot follow
+        found = f"{type(error).__name__}: {first_line(error)}"
+        warn(f"FLOPs are taken as twice the parameters, for counting them raised {found}")
+        return 2 * parameters(net)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def parameters(net: nn.Module) -> int:
@@ -196,6 +235,11 @@ def _inputs(in_shape: tuple[int, ...], batch: int) -> Tensor:
     return torch.randn((max(1, min(ROTATED, room)), batch, *in_shape), generator=generator)
 
 
+def timed_in_onnx(words: str) -> bool:
+    """Whether latencies that `describe` has put into words are ONNX Runtime's."""
+    return words.startswith("ONNX Runtime")
+
+
 def _call(
     net: nn.Module,
     model: bytes | None,
@@ -203,10 +247,11 @@ def _call(
     section: LatencySection,
     device: torch.device,
     words: str,
+    warn: Callable[[str], None],
 ) -> Call:
     """One call of a model on one of several inputs; one that fails is told in `words`."""
     try:
-        call = _raw_call(net, model, inputs, section, device)
+        call = _raw_call(net, model, inputs, section, device, warn)
     except Exception as error:
         raise _failed(words, error) from error
 
@@ -229,13 +274,13 @@ def _raw_call(
     inputs: Tensor,
     section: LatencySection,
     device: torch.device,
+    warn: Callable[[str], None],
 ) -> Call:
-    if section.backend == "onnx":
-        assert model is not None
+    if section.backend == "onnx" and model is not None:
         session = onnx_session(model, section.threads)
         arrays = [{"x": x.numpy()} for x in inputs]
         return lambda i: session.run(None, arrays[i])
-    folded = _folded(net).to(device)
+    folded = _folded(net, warn).to(device)
     batches: list[Tensor] = list(inputs.to(device))
 
     def call(i: int) -> object:
@@ -273,14 +318,17 @@ def _reference() -> tuple[nn.Module, bytes]:
     return nn.Sequential(*layers).eval(), model.SerializeToString()
 
 
-def _folded(net: nn.Module) -> nn.Module:
-    """Batch norms folded into convolutions, where torch can trace the model."""
+def _folded(net: nn.Module, warn: Callable[[str], None]) -> nn.Module:
+    """Batch norms folded into convolutions, where torch can trace the model; else itself."""
+    if not any(isinstance(module, _BatchNorm) for module in net.modules()):
+        return net
     try:
         with quiet():
             return fuse(net)
-    except Exception:  # tracing a user's model may raise anything
-        logging.getLogger(__name__).info("batch norm is not folded: the model cannot be traced")
-        return copy.deepcopy(net)
+    except Exception as error:  # tracing a user's model may raise anything
+        found = f"{type(error).__name__}: {first_line(error)}"
+        warn(f"timed with its batch norms as they are, for tracing the model raised {found}")
+        return net
 
 
 def _processor() -> str:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from tasearch.errors import ModelError, first_line
 
 TALKERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "onnxscript")
-ADVICE = 'set latency.backend = "torch" to search without it'  # where ONNX fails
 
 
 def to_onnx(net: nn.Module, in_shape: tuple[int, ...]) -> bytes:
@@ -52,7 +51,7 @@ def timed_models(
     for each model.
 
     Raises:
-        ModelError: where torch cannot export one.
+        ModelError: where torch cannot export one, or ONNX Runtime cannot run it.
     """
     names = {width: f"logits{width}" for width in nets}
     example = torch.zeros(batch, *in_shape)
@@ -61,9 +60,17 @@ def timed_models(
             _program(_SideBySide(nets.values()), example, [*names.values()])
         )
         parts = {width: whole.extract_model(["x"], [name]) for width, name in names.items()}
-        return {width: part.SerializeToString() for width, part in parts.items()}
+        models = {width: part.SerializeToString() for width, part in parts.items()}
     except Exception:  # whose fault it is, is seen one by one
-        return {width: _exported(net, in_shape, width) for width, net in nets.items()}
+        models = {width: _exported(net, in_shape, width) for width, net in nets.items()}
+    for width, model in models.items():
+        try:
+            onnx_session(model, 1).run(None, {"x": example.numpy()})
+        except Exception as error:  # ONNX Runtime raises anything
+            raise ModelError(
+                f"width {width}: ONNX Runtime cannot run the model: {first_line(error)}"
+            ) from error
+    return models
 
 
 def _program(net: nn.Module, example: Tensor, names: list[str], **options: Any) -> Any:
@@ -102,7 +109,7 @@ def _exported(net: nn.Module, in_shape: tuple[int, ...], width: int) -> bytes:
     try:
         return to_onnx(net, in_shape)
     except ModelError as error:
-        raise ModelError(f"width {width}: {error}; {ADVICE}") from error.__cause__
+        raise ModelError(f"width {width}: {error}") from error.__cause__
 
 
 @contextlib.contextmanager

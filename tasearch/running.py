@@ -82,6 +82,7 @@ def run_shown(
                 workers=workers,
                 processes=processes,
                 progress=decoded,
+                say=lambda line: out.print(line, soft_wrap=True),
             )
         stop.training = True
         return _search(prepared, trials, retry_failed, stop), prepared.run.path

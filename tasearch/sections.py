@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from tasearch.values import (
     LONGEST_TEXT,
     MOST_COUNT,
+    MOST_EPOCHS,
     MOST_HOURS,
     MOST_RATE,
     MOST_REPLICATES,
@@ -107,10 +108,17 @@ class TeacherSection(Section):
         None, "its weights: .safetensors, or a torch file that loads with weights_only=True"
     )
     inputs: Literal["raw", "standardized"] = key(
-        "raw", "what a teacher with a checkpoint takes: samples as they are, or standardized ones"
+        "raw", "what a loaded teacher takes: samples as they are, or standardized ones"
     )
-    epochs: Epochs = key(40, "of its training, if it has no checkpoint")
-    learning_rate: Rate = key(0.01, "of its training, if it has no checkpoint")
+    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = key(
+        40, "of its training, if it has no checkpoint; 0 takes what a factory returns as it is"
+    )
+    learning_rate: Rate = key(0.01, "of its training, if it is trained here")
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it is taken as it is, from a checkpoint or a factory, and never trained."""
+        return self.checkpoint is not None or self.epochs == 0
 
 
 class Distilled(Section):

@@ -25,6 +25,7 @@ from tasearch.data import Dataset, Part, load_data, load_test
 from tasearch.errors import ExportError, ModelError, RunError, StoreError
 from tasearch.files import not_regular
 from tasearch.front import Candidate, latency_words, tied_with
+from tasearch.measure import timed_in_onnx
 from tasearch.models import Models, Standardized
 from tasearch.onnx_export import onnx_session, to_onnx
 from tasearch.record import TrialRecord, training_flops
@@ -200,8 +201,8 @@ def pinned(built: Built, folder: Path) -> Study:
 
 
 def _onnx(built: Built) -> tuple[bytes | None, float | None]:
-    """The model in ONNX, and how far it is from torch's; none of one that cannot be had in ONNX, if
-    the study never wanted it.
+    """The model in ONNX, and how far it is from torch's; none of one that cannot be had in ONNX,
+    and was timed in torch for that, or because the study says so.
 
     Raises:
         ExportError: where they do not agree.
@@ -210,7 +211,7 @@ def _onnx(built: Built) -> tuple[bytes | None, float | None]:
     try:
         onnx = to_onnx(built.module, built.data.in_shape)
     except ModelError:
-        if built.run.snapshot.study.latency.backend == "onnx":
+        if timed_in_onnx(built.run.snapshot.device):
             raise
         return None, None
     difference = onnx_difference(onnx, built.module, built.data.validation)

@@ -147,6 +147,10 @@ class Study(Section):
         if self.model.multiplier != 1 and self.model.family != SCALABLE:
             rule = f'goes with family = "{SCALABLE}", found {quoted(self.model.family)}'
             yield "model.multiplier", rule
+        teacher = self.teacher
+        if teacher.loaded and teacher.factory is None and teacher.checkpoint is None:
+            rule = "should be at least 1 without teacher.factory or teacher.checkpoint, found 0"
+            yield "teacher.epochs", rule
 
     def _data_conflicts(self) -> Iterator[tuple[str, str]]:
         source, path = self.data.source, self.data.path
@@ -194,7 +198,7 @@ class Study(Section):
 
     def teacher_recipe(self) -> Recipe | None:
         """None where the teacher is loaded."""
-        if self.teacher.checkpoint is not None:
+        if self.teacher.loaded:
             return None
         return self._recipe(
             loss=LABELS_ONLY,

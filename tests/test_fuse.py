@@ -428,6 +428,7 @@ def modes(tmp_path: Path, family: str, fuse: str, replicates: int = 4) -> dict[i
         device=torch.device("cpu"),
         threads=1,
         replicates=replicates,
+        warn=lambda text: None,
     )
 
 

@@ -5,6 +5,7 @@ float32 (samples, *in_shape) to logits (samples, num_classes) and grows with its
 `resnet` takes a multiplier of its channels too.
 """
 
-from tasearch.models.build import FAMILIES, Models, Standardized
+from tasearch.models.build import FAMILIES, Models
+from tasearch.models.wrappers import Standardized
 
 __all__ = ["FAMILIES", "Models", "Standardized"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -18,6 +20,8 @@ from tasearch.data import Dataset
 from tasearch.errors import ModelError
 from tasearch.models import cnn, mlp, plain, resnet
 from tasearch.models.checkpoint import file_digest, load_checkpoint
+from tasearch.models.contract import check_loaded, check_model, gives_more, state_digest
+from tasearch.models.wrappers import FromRaw, OnlyLogits
 from tasearch.study import Study
 
 Build = Callable[..., nn.Module]
@@ -30,43 +34,6 @@ FAMILIES: dict[str, Build] = {
 }
 
 
-class _Scaled(nn.Module):
-    """A model with the scale of the training part.
-
-    Args:
-        net: the model.
-        mean: broadcastable to one sample.
-        std: likewise.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, net: nn.Module, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.net = net
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-
-
-class Standardized(_Scaled):
-    """A model of standardized samples, on raw ones."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Raw float32 (samples, *in_shape) to logits (samples, num_classes)."""
-        logits: Tensor = self.net((x - self.mean) / self.std)
-        return logits
-
-
-class FromRaw(_Scaled):
-    """A model of raw samples, on standardized ones."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Standardized float32 (samples, *in_shape) to logits (samples, num_classes)."""
-        logits: Tensor = self.net(x * self.std + self.mean)
-        return logits
-
-
 @dataclass(frozen=True, kw_only=True)
 class Models:
     """The models of one study.
@@ -77,6 +44,7 @@ class Models:
         num_classes: length of the logits.
         mean: of the training part, for a teacher that takes raw samples.
         std: likewise.
+        whole: whether raw samples are whole numbers.
     """
 
     study: Study
@@ -84,6 +52,7 @@ class Models:
     num_classes: int
     mean: Tensor
     std: Tensor
+    whole: bool = False
 
     @staticmethod
     def of(study: Study, data: Dataset) -> Models:
@@ -93,6 +62,7 @@ class Models:
             num_classes=data.num_classes,
             mean=torch.from_numpy(data.mean),
             std=torch.from_numpy(data.std),
+            whole=_whole(data.train.x) and _whole(data.validation.x),
         )
 
     @property
@@ -114,61 +84,150 @@ class Models:
             self._factory(section.factory)
             origin.append(plugins.identity(section.factory, self.study.root))
         if section.checkpoint is not None:
-            origin += [file_digest(self.checkpoint_path()), section.inputs]
+            origin.append(file_digest(self.checkpoint_path()))
+        elif section.loaded:
+            origin.append(self._loaded[1])
+        if section.loaded:
+            origin.append(section.inputs)
         return Pupil(
             width=section.width,
             recipe=self.study.teacher_recipe(),
             origin="+".join(origin) or None,
         )
 
+    def teacher_words(self) -> str:
+        """What is done about the teacher, in one line.
+
+        Raises:
+            ModelError: where its model cannot be built.
+        """
+        section, family = self.study.teacher, self.study.model.family
+        name = f"{family.rpartition(':')[2]} {section.width}"
+        if section.factory is not None:
+            name = section.factory.rpartition(":")[2]
+        size = _short(sum(p.numel() for p in self.build(section.width).parameters()))
+        if section.loaded:
+            return f"teacher {name}, {size}: loaded, frozen, {section.inputs} samples"
+        epochs = f"{section.epochs} epoch{'s' * (section.epochs > 1)}"
+        return f"teacher {name}, {size}: trained here, {epochs}, standardized samples"
+
     def checkpoint_path(self) -> Path:
         assert self.study.teacher.checkpoint is not None
         return Path(self.study.root) / self.study.teacher.checkpoint
 
     def build(self, width: int, seed: int = 0) -> nn.Module:
-        """The model of a width, on CPU, its weights drawn from `seed`; a loaded teacher's loaded.
+        """The model of a width, on CPU, its weights drawn from `seed`; of outputs with logits among
+        them, these alone.
+
+        A loaded teacher is built once, frozen and in eval mode, and is only to be read.
 
         Raises:
             ModelError: where the user's function or checkpoint breaks its contract.
         """
-        teacher = self.study.teacher
-        own = width == teacher.width
-        if own and teacher.factory is not None:
-            path, name, args = "teacher.factory", teacher.factory, ()
-            function = self._factory(teacher.factory)
-        else:
-            path, name, args = "model.family", self.study.model.family, (width,)  # type: ignore[assignment]
-            function = self._family()
-        net = self._call(function, args, path=path, name=name, seed=seed)
-        if own and teacher.checkpoint is not None:
-            load_checkpoint(net, self.checkpoint_path())
-            if teacher.inputs == "raw":
-                net = FromRaw(net, self.mean, self.std)
-        return net
+        if self._is_loaded(width):
+            return self._loaded[0]
+        net = self._made(width, seed)
+        return OnlyLogits(net) if self._gives_more(width) else net
 
     def check(self, widths: Sequence[int]) -> None:
-        """Build every width once; each must learn, and sizes must fall along the ladder.
+        """Build every width that is trained once; each must learn, and sizes must fall.
 
         Args:
             widths: strictly decreasing.
+
+        Raises:
+            ModelError: where one does not.
         """
-        sizes = []
+        sizes: list[tuple[int, int]] = []
         for width in widths:
+            if self._is_loaded(width):
+                continue
             net = self.build(width)
-            sizes.append(sum(p.numel() for p in net.parameters()))
-            self._learns(net, width)
-            if len(sizes) > 1 and sizes[-1] >= sizes[-2]:
-                wider = widths[len(sizes) - 2]
-                if wider == self.study.teacher.width and self.study.teacher.factory is not None:
-                    raise ModelError(
-                        f"teacher.factory: {self.study.teacher.factory!r}: the teacher should have "
-                        f"more parameters than any other model, found {sizes[-2]:,} and "
-                        f"{sizes[-1]:,} at width {width}"
-                    )
-                raise ModelError(
-                    f"model.family: {self.study.model.family!r}: parameters should fall with the "
-                    f"width, found {sizes[-2]:,} at width {wider} and {sizes[-1]:,} at {width}"
-                )
+            sizes.append((width, sum(p.numel() for p in net.parameters())))
+            check_model(net, f"the model of width {width}", self.in_shape, self.num_classes)
+            if len(sizes) > 1:
+                self._falls(*sizes[-2:])
+
+    def check_teacher(self, data: Dataset, device: torch.device) -> None:
+        """Have a loaded teacher say what it makes of the validation part.
+
+        Args:
+            data: the study's.
+            device: where it is called.
+
+        Raises:
+            ModelError: where it fails, or gives other things than finite logits.
+        """
+        section = self.study.teacher
+        if not section.loaded:
+            return
+        where = f"teacher.factory: {section.factory!r}"
+        if section.checkpoint is not None:
+            where = f"teacher.checkpoint: {self.checkpoint_path()}"
+        samples = (torch.tensor(data.validation.x).float() - self.mean) / self.std
+        check_loaded(self._loaded[0], f"{where}: the teacher", samples, self.num_classes, device)
+
+    def _falls(self, wide: tuple[int, int], narrow: tuple[int, int]) -> None:
+        """Whether sizes fall from one width to the next; each is a width with its parameters."""
+        teacher = self.study.teacher
+        (wider, most), (width, least) = wide, narrow
+        if least < most:
+            return
+        if wider == teacher.width and teacher.factory is not None:
+            raise ModelError(
+                f"teacher.factory: {teacher.factory!r}: the teacher should have "
+                f"more parameters than any other model, found {most:,} and "
+                f"{least:,} at width {width}"
+            )
+        raise ModelError(
+            f"model.family: {self.study.model.family!r}: parameters should fall with the "
+            f"width, found {most:,} at width {wider} and {least:,} at {width}"
+        )
+
+    def _is_loaded(self, width: int) -> bool:
+        return self.study.teacher.loaded and width == self.study.teacher.width
+
+    @cached_property
+    def _loaded(self) -> tuple[nn.Module, str]:
+        """The loaded teacher of standardized samples, and the digest of its weights."""
+        section = self.study.teacher
+        net = self._made(section.width, 0)
+        if section.checkpoint is not None:
+            load_checkpoint(net, self.checkpoint_path())
+        digest = state_digest(net)
+        if self._is_users(section.width) and gives_more(net, self.in_shape, trained=False):
+            net = OnlyLogits(net)
+        if section.inputs == "raw":
+            net = FromRaw(net, self.mean, self.std, whole=self.whole)
+        return net.eval().requires_grad_(False), digest
+
+    @cached_property
+    def _more(self) -> dict[int, bool]:
+        """By width, whether outputs have logits among them, as far as it was tried."""
+        return {}
+
+    def _gives_more(self, width: int) -> bool:
+        """Whether a width's outputs have logits among them; tried with a model for nothing else."""
+        if width not in self._more:
+            self._more[width] = self._is_users(width) and gives_more(
+                self._made(width, 0), self.in_shape, trained=True
+            )
+        return self._more[width]
+
+    def _is_users(self, width: int) -> bool:
+        """Whether code of the user's makes the model of a width."""
+        teacher = self.study.teacher
+        own = width == teacher.width and teacher.factory is not None
+        return own or ":" in self.study.model.family
+
+    def _made(self, width: int, seed: int) -> nn.Module:
+        """What the family or the factory returns."""
+        teacher = self.study.teacher
+        if width == teacher.width and teacher.factory is not None:
+            path, name, args = "teacher.factory", teacher.factory, ()
+            return self._call(self._factory(name), args, path=path, name=name, seed=seed)
+        path, name = "model.family", self.study.model.family
+        return self._call(self._family(), (width,), path=path, name=name, seed=seed)
 
     def _family(self) -> Build:
         name = self.study.model.family
@@ -211,24 +270,15 @@ class Models:
             raise ModelError(f"{path}: {name!r}{at} has lazy modules; give them their sizes")
         return net
 
-    def _learns(self, net: nn.Module, width: int) -> None:
-        """A batch of two goes forward and its gradient backward."""
-        where = f"the model of width {width}"
-        x = torch.linspace(-1, 1, 2 * torch.Size(self.in_shape).numel())
-        try:
-            with torch.random.fork_rng(devices=[]):
-                logits = net.train()(x.reshape(2, *self.in_shape))
-        except Exception as error:  # the user's model may raise anything
-            raise ModelError(
-                f"{where} failed on a batch of shape {(2, *self.in_shape)}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        expected = (2, self.num_classes)
-        if not isinstance(logits, Tensor) or logits.shape != expected:
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ModelError(f"{where} should give logits of shape {expected}, gave {found}")
-        if not logits.dtype.is_floating_point or not logits.requires_grad:
-            raise ModelError(
-                f"{where} should give floating-point logits with a gradient, "
-                f"gave {logits.dtype}, requires_grad={logits.requires_grad}"
-            )
+
+def _short(count: int) -> str:
+    """A number of parameters in three digits."""
+    for size, unit in ((1e6, " M"), (1e3, " k")):
+        if count >= 0.9995 * size:
+            return f"{count / size:.3g}{unit} parameters"
+    return f"{count} parameter{'s' * (count != 1)}"
+
+
+def _whole(x: np.ndarray) -> bool:
+    """Whether all samples are of whole numbers."""
+    return x.dtype == np.uint8 or all(np.array_equal(one, np.rint(one)) for one in x)

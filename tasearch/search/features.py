@@ -33,7 +33,10 @@ class Features:
     def __init__(
         self, space: Space, measured: Mapping[int, Measurement], students: Sequence[int]
     ) -> None:
-        self._size = {width: math.log(m.params) for width, m in measured.items()}
+        self._size = {width: math.log(max(1, m.params)) for width, m in measured.items()}
+        others = max(size for w, size in self._size.items() if w != space.teacher.width)
+        if self._size[space.teacher.width] <= others:  # a loaded teacher may be of any size
+            self._size[space.teacher.width] = others + math.log(2)
         self._students = {width: i for i, width in enumerate(students)}
         sizes = [self._size[width] for width in students]
         self._middle, self._half = (max(sizes) + min(sizes)) / 2, (max(sizes) - min(sizes)) / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Prepared:
         workers: the device of each that trains.
         pool: these workers, where they have helped to prepare.
         code: the user's own source, as it was imported.
+        teacher: what is done about the teacher, in one line.
         notices: what a person should know before the search starts.
     """
 
@@ -58,6 +59,7 @@ class Prepared:
     workers: list[str]
     pool: Pool | None
     code: UserCode
+    teacher: str
     notices: tuple[str, ...] = ()
 
     def close(self) -> None:
@@ -75,6 +77,7 @@ def prepare(
     workers: int | str = 1,
     processes: Sequence[Process] = (),
     progress: Progress | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """Load, check and measure; nothing is written.
 
@@ -86,6 +89,7 @@ def prepare(
         workers: processes that train, or "auto": one for each GPU, or for each core.
         processes: of workers, started already; whatever comes, none is left over.
         progress: told of (done, total) while data are decoded.
+        say: told what is done about the teacher, before it is done.
 
     Raises:
         TasearchError: whatever is wrong with the study, its data, its models or its run.
@@ -120,13 +124,16 @@ def prepare(
         check_views(study.training.views, data.in_shape)
         models = Models.of(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
-        notices: tuple[str, ...] = ()
+        teacher, notices = models.teacher_words(), list[str]()
+        say(teacher)
         if run.exists:
             snapshot = _known(run, study, inputs, runs_dir, latency_from)
         elif run.journal.exists():
             snapshot = _nameless(run, study, inputs, data)
         else:
-            snapshot = _fresh(study, inputs, models, data, where, runs_dir, latency_from, pool)
+            snapshot = _fresh(
+                study, inputs, models, data, where, runs_dir, latency_from, pool, notices.append
+            )
             if latency_from is None:
                 notices += snapshot.timing.notices
         space = make_space(study, models.teacher(), snapshot.measured)
@@ -147,7 +154,8 @@ def prepare(
         workers=devices,
         pool=pool,
         code=code,
-        notices=notices,
+        teacher=teacher,
+        notices=tuple(notices),
     )
 
 
@@ -170,12 +178,14 @@ def _fresh(
     runs_dir: str | Path,
     latency_from: str | Path | None,
     pool: Pool | None,
+    warn: Callable[[str], None],
 ) -> Snapshot:
     """The snapshot of a run that is to be made; its space is not known yet."""
     models.check(study.widths)
-    modes = find_modes(study, models, data, device, runs_dir, latency_from, pool)
+    models.check_teacher(data, device)
+    modes = find_modes(study, models, data, device, runs_dir, latency_from, pool, warn)
     measured, words, timing = find_measurements(
-        study, models, data, device, runs_dir, latency_from, modes
+        study, models, data, device, runs_dir, latency_from, modes, warn
     )
     return Snapshot(
         study=study,

@@ -233,9 +233,11 @@ class Scout:
             by_width.setdefault(self._ledger.widths[number], []).append(accuracy)
         known = sorted(by_width)
         means = [float(np.mean(by_width[width])) for width in known]
-        sizes = [np.log(self._measured[width].params) for width in known]
+        size = {width: np.log(max(1, m.params)) for width, m in self._measured.items()}
+        places = sorted(zip([size[width] for width in known], means, strict=True))
+        at, heights = [place for place, _ in places], [mean for _, mean in places]
         of: dict[int, float] = {
-            w: float(np.interp(np.log(m.params), sizes, means)) for w, m in self._measured.items()
+            width: float(np.interp(size[width], at, heights)) for width in self._measured
         }
         of.update(zip(known, means, strict=True))
         guess = np.array([of[width] for width in self._ledger.widths])

@@ -13,7 +13,7 @@ import torch
 from tasearch.call_limits import check_calls
 from tasearch.chain import Pupil
 from tasearch.data import Dataset
-from tasearch.errors import RunError, StudyError
+from tasearch.errors import ModelError, RunError, StudyError
 from tasearch.front import Budget, Measurement
 from tasearch.measure import describe, measure, parameters, weight_bytes
 from tasearch.models import Models, Standardized
@@ -34,6 +34,7 @@ def find_modes(
     runs_dir: str | Path,
     latency_from: str | Path | None,
     pool: Pool | None,
+    warn: Callable[[str], None],
 ) -> Callable[[], dict[int, str]]:
     """Waits for the modes of all widths; a loaded teacher is not trained.
 
@@ -52,7 +53,11 @@ def find_modes(
     open_ = [width for width in trained if width not in pinned]
     if pool is not None:
         pool.ask_modes(data, open_)
-    return cache(lambda: pinned | (pool.modes() if pool else study_modes(models, open_, device)))
+
+    def found() -> dict[int, str]:
+        return pool.modes(warn) if pool else study_modes(models, open_, device, warn)
+
+    return cache(lambda: pinned | found())
 
 
 def setup_of(study: Study, data: Dataset) -> dict[str, Any]:
@@ -69,10 +74,13 @@ def find_measurements(
     runs_dir: str | Path,
     latency_from: str | Path | None,
     modes: Callable[[], object],
+    warn: Callable[[str], None],
 ) -> tuple[dict[int, Measurement], str, Timing]:
     """Every width's measurement, the teacher's first, the device in words, and how it was.
 
-    Models are exported while modes are found, but nothing is timed before these are there.
+    Models are exported while modes are found, but nothing is timed before these are there. Where
+    one cannot be had in ONNX, torch is timed: for all widths, or for the teacher, which is never a
+    candidate, alone.
     """
     mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
     nets = {w: Standardized(models.build(w), mean, std) for w in study.widths}
@@ -82,12 +90,14 @@ def find_measurements(
         section, exported = study.latency, None
         check_calls(nets, data.in_shape, section, device)
         if section.backend == "onnx":
-            exported = timed_models(nets, data.in_shape, section.batch)
+            exported = _exported(nets, data.in_shape, section.batch, warn)
+            if exported is None:
+                section = section.model_copy(update={"backend": "torch"})
         modes()
         measured, timing = measure(
-            nets, in_shape=data.in_shape, section=section, device=device, models=exported
+            nets, in_shape=data.in_shape, section=section, device=device, models=exported, warn=warn
         )
-        return measured, describe(study.latency, device), timing
+        return measured, describe(section, device), timing
     source = RunDir.open(latency_from, runs_dir)
     found = source.measured()
     given, setup, words, timing = found.measured, found.setup, found.device, found.timing
@@ -104,6 +114,28 @@ def find_measurements(
                 f"{params:,} params, has {has}"
             )
     return {width: given[width] for width in sizes}, words, timing
+
+
+def _exported(
+    nets: Mapping[int, Standardized],
+    in_shape: tuple[int, ...],
+    batch: int,
+    warn: Callable[[str], None],
+) -> dict[int, bytes] | None:
+    """ONNX models of all widths, or of all but the teacher's; None where another fails too."""
+    try:
+        return timed_models(nets, in_shape, batch)
+    except ModelError as error:
+        first = error
+    teacher, *_ = nets
+    try:
+        rest = {width: net for width, net in nets.items() if width != teacher}
+        exported = timed_models(rest, in_shape, batch)
+    except ModelError as error:
+        warn(f"all latencies are torch's, not ONNX Runtime's: {error}")
+        return None
+    warn(f"the teacher's latency is torch's, not ONNX Runtime's: {first}")
+    return exported
 
 
 def _admit_some(study: Study, nets: Mapping[int, Standardized]) -> None:

@@ -21,14 +21,18 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.numerics import rounded_up
-from tasearch.train.norms import QUICK
+from tasearch.train.norms import QUICK, hooked
 
 LINE = 64  # bytes, of the processor's cache
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # pupils draw alone
 
 
 class CannotFuse(Exception):
-    """The model has a layer whose wide form is not known."""
+    """The model has a layer whose wide form is not known; the message says which."""
+
+    def __init__(self, what: object) -> None:
+        name = type(what).__name__ if isinstance(what, nn.Module) else what
+        super().__init__(f"the wide form of {name} is not known")
 
 
 class _Products(torch.autograd.Function):
@@ -93,7 +97,7 @@ class _Dense(nn.Module):
 def _conv(conv: nn.Module, pupils: int) -> nn.Module:
     assert isinstance(conv, nn.Conv1d | nn.Conv2d)
     if conv.padding_mode != "zeros":
-        raise CannotFuse
+        raise CannotFuse(f"a convolution with padding_mode {conv.padding_mode!r}")
     return type(conv)(
         pupils * conv.in_channels,
         pupils * conv.out_channels,
@@ -121,7 +125,7 @@ def _unflatten(module: nn.Module, pupils: int) -> nn.Module:
     assert isinstance(module, nn.Unflatten)
     first, *rest = module.unflattened_size
     if module.dim != 1 or not isinstance(first, int):
-        raise CannotFuse
+        raise CannotFuse(module)
     return nn.Unflatten(1, (pupils * first, *rest))
 
 
@@ -147,14 +151,20 @@ def widened(net: nn.Module, pupils: int) -> nn.Module:
     It takes (batch, pupils * channels, ...) and gives (batch, pupils * classes).
 
     Raises:
-        CannotFuse: where a module with weights of its own, or a random one, is none of `WIDE`, or
-            two modules share weights.
+        CannotFuse: where a module with weights of its own, or a random one, is none of `WIDE`, two
+            modules share weights or buffers, or one has hooks.
+        Exception: whatever copying a user's model raises.
     """
+    if any(map(hooked, net.modules())):
+        raise CannotFuse("a module with hooks")
+    buffers = [b.data_ptr() for _, b in net.named_buffers(remove_duplicate=False) if b.numel()]
+    if len({*buffers}) < len(buffers):
+        raise CannotFuse("modules that share buffers")
     trained = {name: p.requires_grad for name, p in net.named_parameters()}
     wide = _widened(copy.deepcopy(net), pupils).train()
     for name, parameter in wide.named_parameters():
         if name not in trained:
-            raise CannotFuse
+            raise CannotFuse("modules that share weights")
         parameter.requires_grad_(trained[name])
     return wide
 
@@ -168,7 +178,7 @@ def _widened(net: nn.Module, pupils: int) -> nn.Module:
             continue
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if own or isinstance(module, RANDOM):
-            raise CannotFuse
+            raise CannotFuse(module)
         for name, child in module.named_children():
             if type(child) in WIDE:
                 wide = WIDE[type(child)](child, pupils)

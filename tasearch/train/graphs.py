@@ -10,13 +10,14 @@ what differs between epochs, teachers and recipes - orders, views, soft targets,
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasearch import pulse
 from tasearch.chain import Recipe
@@ -24,6 +25,7 @@ from tasearch.cuda import recorded
 from tasearch.errors import first_line
 from tasearch.train.layout import input_format
 from tasearch.train.lesson import Epoch, Lesson
+from tasearch.train.norms import hooked
 from tasearch.train.optimizer import SCHEDULES, set_rates
 from tasearch.train.state import Group, State, new_body
 from tasearch.train.step import learn
@@ -78,6 +80,21 @@ class Graphs:
                 oldest.hand_back()
         self._kinds.move_to_end(kind)
         return steps.epoch(states, lesson, epoch)
+
+    def can_copy(self, net: nn.Module) -> bool:
+        """Whether steps may change a copy of a model in its place; a hook may hold on to the model
+        that it was made for."""
+        if any(map(hooked, net.modules())):
+            self._tell("the model has hooks")
+            return False
+        try:
+            copy.deepcopy(net)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a user's model may raise anything
+            self._tell(f"copying the model raised {type(error).__name__}: {first_line(error)}")
+            return False
+        return True
 
     def hand_back(self) -> None:
         """Give all pupils what has become of them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -11,11 +13,14 @@ ON_CUDA = 2000  # enough to fill a GPU
 
 
 def image_format(net: nn.Module, device: torch.device) -> torch.memory_format:
-    """channels_last, in which convolutions are fastest, unless oneDNN would damage memory.
+    """channels_last, in which convolutions are fastest, unless oneDNN would damage memory, or the
+    model has tensors of five axes, which torch refuses to put so.
 
     Its weight gradient of a strided 1x1 convolution with fewer channels than one of its blocks
     writes past a buffer in that format (oneDNN issue 6035).
     """
+    if any(t.ndim > 4 for t in itertools.chain(net.parameters(), net.buffers())):
+        return torch.contiguous_format
     if device.type == "cpu" and any(map(_overruns, net.modules())):
         return torch.contiguous_format
     return torch.channels_last

@@ -63,11 +63,14 @@ def train(
         seats: of one wide model, a multiple of this; pupils that repeat the last one fill it up.
             None trains each in turn, an epoch at a time.
         most: seats of one wide model that there is memory for; several are trained in turn.
-        graphs: make the steps on CUDA; None makes them one by one, here.
+        graphs: make the steps on CUDA; None makes them one by one, here, as they are of a model
+            that cannot be copied.
     """
     recipe, device, epoch = states[0].recipe, lessons[0].y.device, least_epoch(states)
     schedule, milestones = SCHEDULES[recipe.schedule], rung_epochs(recipe.epochs, lessons[0].rungs)
     layout, bf16 = input_format(states[0].net, lessons[0].views.shape, device), lessons[0].bf16
+    if graphs is not None and not graphs.can_copy(states[0].net):
+        graphs = None
     fused, together = seats is not None, _together(len(states), seats, most)
     seated = [([states[i] for i in m], [lessons[i] for i in m]) for m in together]
     groups = [] if graphs else [Group(own, fused=fused) for own, _ in seated]
@@ -164,7 +167,7 @@ def _lap(state: State, loss: float, accuracy: float, graded: bool) -> Lap:
     return Lap(loss=loss, accuracy=accuracy, fault="")
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode, for a model may keep what it makes, and train with it
 def predict(net: nn.Module, x: Tensor) -> Tensor:
     """Logits (samples, classes) of a model in eval mode, in batches."""
     net.eval()

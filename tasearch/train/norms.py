@@ -142,11 +142,11 @@ def quicken(net: nn.Module) -> None:
 def _runs(modules: Sequence[nn.Module]) -> Iterator[_Run]:
     while modules:
         first, count, floor, pool = modules[0], 1, NO_FLOOR, False
-        if isinstance(first, _Norm1d | _Norm2d) and not _hooked(first):
+        if isinstance(first, _Norm1d | _Norm2d) and not hooked(first):
             for module in modules[1:3]:
-                if type(module) is nn.ReLU and floor != RELU and not _hooked(module):
+                if type(module) is nn.ReLU and floor != RELU and not hooked(module):
                     floor = RELU
-                elif _halves(module) and not pool and not _hooked(module):
+                elif _halves(module) and not pool and not hooked(module):
                     pool = True  # as good before ReLU as after it
                 else:
                     break
@@ -165,7 +165,8 @@ def _halves(module: nn.Module) -> bool:
     return all(size in (n, (n, n)) for size, n in zip(sizes, (2, 2, 0, 1), strict=True))
 
 
-def _hooked(module: nn.Module) -> bool:
+def hooked(module: nn.Module) -> bool:
+    """Whether code of a user's runs before or after a module."""
     forward = (module._forward_hooks, module._forward_pre_hooks)
     return any((*forward, module._backward_hooks, module._backward_pre_hooks))
 

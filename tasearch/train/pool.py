@@ -114,9 +114,12 @@ class Pool:
             worker.widths = dict.fromkeys(own, str(untried(training.precision, device)))
             worker.ask(self._known(data) | {"widths": own, "device": worker.device})
 
-    def modes(self) -> dict[int, str]:
+    def modes(self, warn: Callable[[str], None]) -> dict[int, str]:
         """What they have found, when all are ready and silent; for a width whose trial somebody
         died of, what needs none.
+
+        Args:
+            warn: told what their probes find broken.
 
         Raises:
             RunError: where too many have died.
@@ -126,6 +129,8 @@ class Pool:
             if self._queue.empty():  # a core has nothing else to do
                 self._start_others()
             worker, kind, content = self._next()
+            if kind == "Warned":
+                warn(content["text"])
             if isinstance(content, Death):
                 self._heir(worker, content)
             if worker.asked and (isinstance(content, Death) or kind == "Modes"):

@@ -6,7 +6,6 @@ A mode decides the last bits of a result, so it is part of a hop's key, and froz
 from __future__ import annotations
 
 import contextlib
-import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,9 +17,11 @@ from torch import Tensor, nn
 from tasearch import pulse
 from tasearch.chain import Recipe
 from tasearch.cuda import recorded
+from tasearch.errors import StudyError, TasearchError, first_line
 from tasearch.mode import Mode
 from tasearch.models import Models
 from tasearch.numerics import cpu_threads, rounded_up
+from tasearch.train.fuse import CannotFuse
 from tasearch.train.layout import arranged, input_format
 from tasearch.train.losses import Terms, cross_entropy
 from tasearch.train.state import Group, State, pack
@@ -48,6 +49,7 @@ def choose_modes(
     device: torch.device,
     threads: int,
     replicates: int,
+    warn: Callable[[str], None],
 ) -> dict[int, str]:
     """The mode to train each width in.
 
@@ -61,20 +63,43 @@ def choose_modes(
         device: to train on.
         threads: on CPU.
         replicates: of each hop.
+        warn: told what a probe finds broken, and what is done instead.
 
     Returns:
         A mode by width.
+
+    Raises:
+        StudyError: where bf16 is asked for, and a model cannot take a step in it.
     """
     modes = {}
+    faults: dict[str, list[int]] = {}  # widths of each
     with cpu_threads(threads, flush_denormals=True):
         for width in widths:
             probe = _Probe(partial(build, width), recipe, in_shape, device)
             mode = untried(precision, device)
-            if precision == "auto" and not mode.bf16:
-                mode = replace(mode, bf16=probe.bf16_is_faster())
+            try:
+                if mode.bf16:
+                    probe.step_in_bf16()
+                elif precision == "auto":
+                    mode = replace(mode, bf16=probe.bf16_is_faster())
+            except TasearchError:
+                raise
+            except Exception as error:  # a user's model, or torch, may have no bf16
+                found = f"{type(error).__name__}: {first_line(error)}"
+                if precision == "bf16":
+                    raise StudyError(
+                        f'training.precision: should be "fp32" or "auto" for the model of width '
+                        f'{width}, found "bf16": a step raised {found}'
+                    ) from error
+                mode = replace(mode, bf16=False)
+                faults.setdefault(f"trained in fp32, for bf16 raised {found}", []).append(width)
             if fuse == "auto":
-                mode = probe.seating(mode, replicates)
+                mode, fault = probe.seating(mode, replicates)
+                if fault:
+                    faults.setdefault(f"trained one by one, for {fault}", []).append(width)
             modes[width] = str(mode)
+    for fault, those in faults.items():
+        warn(f"width{'s' * (len(those) > 1)} {', '.join(map(str, those))}: {fault}")
     return modes
 
 
@@ -84,7 +109,9 @@ def untried(precision: str, device: torch.device) -> Mode:
     return Mode(bf16=bf16, seats=None, open=False)
 
 
-def study_modes(models: Models, widths: Iterable[int], device: torch.device) -> dict[int, str]:
+def study_modes(
+    models: Models, widths: Iterable[int], device: torch.device, warn: Callable[[str], None]
+) -> dict[int, str]:
     """The modes in which a study trains its models of some widths."""
     study = models.study
     return choose_modes(
@@ -97,6 +124,7 @@ def study_modes(models: Models, widths: Iterable[int], device: torch.device) -> 
         device=device,
         threads=study.training.threads,
         replicates=study.search.replicates,
+        warn=warn,
     )
 
 
@@ -125,15 +153,28 @@ class _Probe:
         self._batch = min(recipe.batch_size, EXAMPLE if device.type == "cpu" else recipe.batch_size)
         self._y = torch.zeros(recipe.batch_size, dtype=torch.int64, device=device)
 
-        @cache
-        def pupil(seed: int) -> tuple[nn.Module, Tensor]:
-            net = build(seed).to(device)
+        def net(seed: int) -> nn.Module:
+            """A new one each time: not all models can be copied."""
+            made = build(seed).to(device)
             if len(in_shape) == 3:
-                net = net.to(memory_format=self._layout)  # type: ignore[call-overload]
-            generator = torch.Generator().manual_seed(seed)
-            return net, torch.randn(recipe.batch_size, *in_shape, generator=generator).to(device)
+                made = made.to(memory_format=self._layout)  # type: ignore[call-overload]
+            return made
 
-        self._pupil = pupil
+        @cache
+        def noise(seed: int) -> Tensor:
+            generator = torch.Generator().manual_seed(seed)
+            return torch.randn(recipe.batch_size, *in_shape, generator=generator).to(device)
+
+        self._net, self._noise = net, noise
+
+    def step_in_bf16(self) -> None:
+        """Take one.
+
+        Raises:
+            Exception: whatever the model raises in it.
+        """
+        group = self._group([0], self._plain, fused=False)
+        self._step(group, self._inputs([0], self._batch), True)
 
     def bf16_is_faster(self) -> bool:
         times: dict[bool, list[float]] = {False: [], True: []}
@@ -146,33 +187,42 @@ class _Probe:
         best = {bf16: min(found[1:]) for bf16, found in times.items()}
         return best[True] < ADVANTAGE * best[False]
 
-    def seating(self, mode: Mode, replicates: int) -> Mode:
+    def seating(self, mode: Mode, replicates: int) -> tuple[Mode, str]:
+        """The mode with the seats that are fastest, and why none was tried if that was a fault."""
+        try:
+            return self._fastest(mode, replicates), ""
+        except CannotFuse:  # no fault of anybody's
+            return mode, ""
+        except TasearchError:
+            raise
+        except Exception as error:  # a user's model may do anything, with the axis of channels
+            raised = f"{type(error).__name__}: {first_line(error)}"
+            return mode, f"a wide model of several raised {raised}"
+
+    def _fastest(self, mode: Mode, replicates: int) -> Mode:
         """The mode with the seats that are fastest, pupils in them being as they are alone; that
         they are is looked at last, for it takes longest."""
         agrees = cache(lambda: self._agrees(max(2, replicates)))
         wide = cache(lambda seats: self._time(seats, mode.bf16))
-        try:
-            once = self._time(1, mode.bf16, fused=False)
-            if self._device.type == "cpu" and once > SMALL_MS / 1000:
-                return mode
-            best, least = mode, replicates * once  # for one hop
-            if replicates > 1:
-                together = wide(replicates)
-                if together < GAIN * least and agrees():
-                    best, least = replace(mode, seats=replicates), together
-            if self._device.type == "cpu" and mode.bf16:
-                return best  # where it rounds otherwise shows once in many steps, if at all
-            if wide(2 * replicates) >= GAIN * 2 * least or not agrees():
-                return best  # with a rest of seats it takes longer still
-            seats = next((n for n in MULTIPLES if self._exact(n, mode.bf16)), None)
-            if seats is None:
-                return best
-            one, two = (wide(rounded_up(n * replicates, seats)) for n in (1, 2))
-            if one < ALONE * least and two < GAIN * 2 * least:
-                best = replace(mode, seats=seats, open=True)
-            return best
-        except Exception:  # a user's model may do anything, with the axis of channels above all
+        once = self._time(1, mode.bf16, fused=False)
+        if self._device.type == "cpu" and once > SMALL_MS / 1000:
             return mode
+        best, least = mode, replicates * once  # for one hop
+        if replicates > 1:
+            together = wide(replicates)
+            if together < GAIN * least and agrees():
+                best, least = replace(mode, seats=replicates), together
+        if self._device.type == "cpu" and mode.bf16:
+            return best  # where it rounds otherwise shows once in many steps, if at all
+        if wide(2 * replicates) >= GAIN * 2 * least or not agrees():
+            return best  # with a rest of seats it takes longer still
+        seats = next((n for n in MULTIPLES if self._exact(n, mode.bf16)), None)
+        if seats is None:
+            return best
+        one, two = (wide(rounded_up(n * replicates, seats)) for n in (1, 2))
+        if one < ALONE * least and two < GAIN * 2 * least:
+            best = replace(mode, seats=seats, open=True)
+        return best
 
     def _time(self, seats: int, bf16: bool, *, fused: bool = True) -> float:
         """The shortest step, in seconds; on CUDA within a graph, as trainings make it."""
@@ -208,8 +258,7 @@ class _Probe:
         return all(torch.equal(a[name], b[name]) for a, b in pairs for name in a)
 
     def _group(self, seats: list[int], recipe: Recipe, *, fused: bool) -> Group:
-        states = [State(copy.deepcopy(self._pupil(i)[0]), recipe) for i in seats]
-        return Group(states, fused=fused)
+        return Group([State(self._net(i), recipe) for i in seats], fused=fused)
 
     def _walk(
         self, seats: list[int], recipe: Recipe, *, fused: bool = True, bf16: bool = False
@@ -224,7 +273,7 @@ class _Probe:
         return logits, group.states
 
     def _inputs(self, seats: list[int], size: int) -> Tensor:
-        x = torch.cat([self._pupil(i)[1][:size] for i in seats], dim=1)
+        x = torch.cat([self._noise(i)[:size] for i in seats], dim=1)
         return arranged(x, self._layout)
 
     def _step(self, group: Group, x: Tensor, bf16: bool) -> Tensor:

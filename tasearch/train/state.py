@@ -136,6 +136,7 @@ def new_body(states: Sequence[State], *, fused: bool) -> State:
 
     Raises:
         CannotFuse: where the wide model is not known.
+        Exception: whatever copying a user's model raises.
     """
     net = states[0].net
     wide = widened(net, len(states)) if fused else copy.deepcopy(net)

@@ -96,7 +96,7 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def view_logits(net: nn.Module, views: Views, slot: int) -> Tensor:
     """float32 (samples, classes): a model's logits on one slot of the views."""
     samples, numbers = torch.arange(len(views), device=views.device), views.numbers(slot)

@@ -119,7 +119,9 @@ class Trainer:
         return self._start(hop, recipe, part), lessons
 
     def mode(self, hop: Hop) -> Mode:
-        """In which a hop's pupils are trained."""
+        """In which a hop's pupils are trained; a loaded teacher, which is not, has the plainest."""
+        if hop.pupil.recipe is None:
+            return Mode(bf16=False, seats=None, open=False)
         return Mode.of(self.modes[hop.pupil.width])
 
     def companions(self, hop: Hop) -> Hashable:
@@ -204,6 +206,8 @@ class Trainer:
         standardized samples."""
         saved = self.store.load("hops", self.key(hop))
         assert saved is not None, f"hop {hop.label} is not stored"
+        if hop.pupil.recipe is None:  # one net, which is only read
+            return [self._loaded(hop)] * len(self.replicates)
         nets = []
         for i in self.replicates:
             net = self.models.build(hop.pupil.width)
@@ -252,7 +256,7 @@ class Trainer:
 
     def _take_in(self, hop: Hop) -> None:
         """Evaluate a loaded teacher and store it, for each replicate the same."""
-        net = self._placed(self.models.build(hop.pupil.width))
+        net = self._placed(self._loaded(hop))
         accuracy = evaluate(net, *self.validation)
         record = HopRecord(
             widths=(hop.pupil.width,),
@@ -264,6 +268,21 @@ class Trainer:
         )
         weights = numbered(net.state_dict() for _ in self.replicates)
         self.store.save("hops", self.key(hop), weights, record)
+
+    def _loaded(self, hop: Hop) -> nn.Module:
+        """The net of a loaded teacher.
+
+        Raises:
+            TrainingError: where it is not the one that the run began with.
+        """
+        net, origin = self.models.build(hop.pupil.width), hop.pupil.origin
+        if origin is not None and self.models.teacher().origin != origin:
+            section = self.study.teacher
+            raise TrainingError(
+                f"teacher.factory: {section.factory!r} should make the same weights in every "
+                f"process, made others than when the run began"
+            )
+        return net
 
     def _guide(self, hop: Hop) -> Callable[[int], list[Tensor]]:
         """The soft targets of a hop's teachers by slot, for each replicate; their models are built

@@ -53,14 +53,14 @@ def _known(study: str, data: str) -> tuple[Study, Dataset]:
     return Study.model_validate_json(study), taken_over(data)
 
 
-def _find_modes(content: dict[str, Any]) -> dict[int, str] | None:
+def _find_modes(content: dict[str, Any], warn: Any) -> dict[int, str] | None:
     """The modes of widths; None where a user's code would not have them found."""
     study, data = _known(content["study"], content["data"])
     device = torch.device(content["device"])
     if device.type == "cuda":
         set_up_cuda(device, deterministic=study.training.deterministic)
     try:
-        return study_modes(Models.of(study, data), content["widths"], device)
+        return study_modes(Models.of(study, data), content["widths"], device, warn)
     except Exception:
         raise
     except BaseException:  # such as sys.exit()
@@ -136,11 +136,14 @@ def _work(wire: _Wire, lines: queue.Queue[str]) -> None:
         at = words
         wire.tell("At", words)
 
+    def warn(text: str) -> None:
+        wire.tell("Warned", asdict(Warned(text=text)))
+
     try:
         while True:
             content = json.loads(lines.get())
             if "widths" in content:
-                wire.tell("Modes", _find_modes(content))
+                wire.tell("Modes", _find_modes(content, warn))
             elif "call" in content:
                 module, _, name = content["call"].partition(":")
                 function = getattr(importlib.import_module(module), name)
@@ -152,9 +155,7 @@ def _work(wire: _Wire, lines: queue.Queue[str]) -> None:
                 for message in train_hops(trainer, tasks):
                     wire.tell(type(message).__name__, asdict(message))
             else:
-                trainer = _make_trainer(
-                    content, lambda text: wire.tell("Warned", asdict(Warned(text=text)))
-                )
+                trainer = _make_trainer(content, warn)
                 wire.tell("SetUp", None)
     except TasearchError as error:
         wire.tell("error", {"kind": type(error).__name__, "message": str(error)})

@@ -1,0 +1,198 @@
+"""What a model must do: give logits, in train and in eval mode, for batches of any size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from tasearch.errors import ModelError, first_line
+from tasearch.models.wrappers import logits_of
+
+SLACK = 1e-3  # that probabilities of a sample may be off 1, in bfloat16 too
+LARGEST = 65504.0  # a logit's size in 16 bits, as soft targets are kept
+BATCH = 64  # samples of a loaded teacher at a time
+ALONE = "return the logits alone, or an object with them as .logits"
+
+
+def gives_more(net: nn.Module, in_shape: tuple[int, ...], *, trained: bool) -> bool:
+    """Whether a model's logits are part of its outputs; False for one that fails.
+
+    Args:
+        net: a model that nobody trains; its mode changes.
+        in_shape: shape of one sample.
+        trained: whether it is tried in train mode too.
+    """
+    for mode in (False, True) if trained else (False,):
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                output = net.train(mode)(_noise(2, in_shape))
+        except Exception:  # a user's model may raise anything; the check tells what
+            continue
+        if isinstance(logits_of(output), Tensor) and logits_of(output) is not output:
+            return True
+    return False
+
+
+def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: int) -> None:
+    """Try a model that is to be trained, in both modes and with batches of several sizes.
+
+    Args:
+        net: the model, which changes.
+        where: what it is called in messages.
+        in_shape: shape of one sample.
+        classes: length of the logits.
+
+    Raises:
+        ModelError: where it fails, or gives other things than logits with a gradient.
+    """
+    line = torch.linspace(-1, 1, 2 * torch.Size(in_shape).numel()).reshape(2, *in_shape)
+    shown = where
+    for training, batches in ((True, [line, _noise(7, in_shape)]), (False, _sizes(in_shape))):
+        shown = where if training else f"{where} in eval mode"
+        found = []
+        for x in batches:
+            logits = _called(net.train(training), x, shown, classes, graph=training)
+            if training and not logits.requires_grad:
+                raise ModelError(
+                    f"{shown} should give floating-point logits with a gradient, "
+                    f"gave {logits.dtype}, requires_grad=False"
+                )
+            if training:
+                _backward(logits, shown)
+            if not logits.isfinite().all():
+                raise ModelError(f"{shown} gave logits that are not finite for random samples")
+            found.append(logits.detach())
+        refuse_probabilities(found, shown)
+    _called(net.train(), line, f"{where} in train mode after eval mode", classes, graph=True)
+    check_state(net, where)
+
+
+def check_loaded(
+    net: nn.Module, where: str, samples: Tensor, classes: int, device: torch.device
+) -> None:
+    """Try a model that is only read, on the samples that decide.
+
+    Args:
+        net: the model, in eval mode.
+        where: what it is called in messages.
+        samples: float32 standardized (samples, *in_shape).
+        classes: length of the logits.
+        device: where it is called.
+
+    Raises:
+        ModelError: where it fails, or gives other things than finite logits.
+    """
+    net = net.to(device)
+    parts = [
+        _called(net, x.to(device), where, classes, graph=False) for x in torch.split(samples, BATCH)
+    ]
+    logits = torch.cat(parts).float()
+    wrong = ~(logits.isfinite() & (logits.abs() <= LARGEST)).all(dim=1)
+    if wrong.any():
+        row = logits[wrong][0]
+        bad = row[~(row.isfinite() & (row.abs() <= LARGEST))][0].item()
+        raise ModelError(
+            f"{where} should give finite logits of at most {LARGEST:,.0f} in size, gave {bad:g}, "
+            f"and such for {int(wrong.sum()):,} of {len(logits):,} validation samples"
+        )
+    refuse_probabilities(parts, where)
+    check_state(net, where)
+
+
+def refuse_probabilities(found: Sequence[Tensor], where: str) -> None:
+    """Refuse outputs that a softmax has made; a log-softmax leaves all that logits tell.
+
+    Args:
+        found: (samples, classes) of each batch.
+        where: what the model is called.
+
+    Raises:
+        ModelError: where all are in 0 .. 1, and those of each sample sum to 1.
+    """
+    values = torch.cat([part.float() for part in found])
+    if values.min() < 0 or values.max() > 1 + SLACK:
+        return
+    if (values.sum(dim=1) - 1).abs().max() <= SLACK:
+        raise ModelError(
+            f"{where} should give logits, gave probabilities: for all of {len(values):,} samples "
+            f"its outputs lie in 0 .. 1 and sum to 1; return what goes into the softmax"
+        )
+
+
+def check_state(net: nn.Module, where: str) -> None:
+    """Refuse a state dict that cannot be saved.
+
+    Raises:
+        ModelError: where an entry is no dense tensor of a type that safetensors knows.
+    """
+    for name, value in net.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise ModelError(
+                f"{where} should have tensors alone in its state dict, "
+                f"has {name!r} of type {type(value).__name__}"
+            )
+        try:
+            save({name: value.detach().flatten()[:0].clone()})
+        except Exception as error:  # sparse and quantized ones, and types that it does not know
+            raise ModelError(
+                f"{where} has {name!r} in its state dict, {value.dtype} in {value.layout}, "
+                f"which cannot be saved: {first_line(error)}"
+            ) from None
+
+
+def state_digest(net: nn.Module) -> str:
+    """SHA-256 of a model's weights and buffers, 32 hex digits."""
+    digest = hashlib.sha256()
+    for name, value in net.state_dict().items():
+        content = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\0".encode())
+        digest.update(content.numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _called(net: nn.Module, x: Tensor, where: str, classes: int, *, graph: bool) -> Tensor:
+    """The logits of a batch, (samples, classes)."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(graph):
+            logits = net(x)
+    except Exception as error:  # a user's model may raise anything
+        raise ModelError(
+            f"{where} failed on a batch of shape {tuple(x.shape)}: "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+    expected = (len(x), classes)
+    if not isinstance(logits, Tensor):
+        raise ModelError(
+            f"{where} should give logits of shape {expected}, gave {type(logits).__name__}; {ALONE}"
+        )
+    if logits.shape != expected:
+        raise ModelError(
+            f"{where} should give logits of shape {expected}, gave {tuple(logits.shape)}"
+        )
+    if not logits.dtype.is_floating_point:
+        raise ModelError(f"{where} should give floating-point logits, gave {logits.dtype}")
+    return logits
+
+
+def _backward(logits: Tensor, where: str) -> None:
+    try:
+        logits.float().square().sum().backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # an operation of a user's own may raise anything
+        raise ModelError(
+            f"{where} failed in its backward pass: {type(error).__name__}: {first_line(error)}"
+        ) from error
+
+
+def _sizes(in_shape: tuple[int, ...]) -> list[Tensor]:
+    """Batches as evaluation and timing have them: one sample, and several."""
+    return [_noise(1, in_shape), _noise(2, in_shape), _noise(7, in_shape)]
+
+
+def _noise(count: int, in_shape: tuple[int, ...]) -> Tensor:
+    """The same random samples each time."""
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(count, *in_shape, generator=generator)
