@@ -26,6 +26,7 @@ import tasearch
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = "facts"  # in place of a command: what Python says of a run
+STOPPED = "stopped"  # in place of a command: a run that is left in the middle of a hop
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 MEMORY = 16 << 30  # bytes of address space that a command may ask for: a machine is not ours alone
 POLL = 0.003
@@ -77,7 +78,9 @@ def command(argv: Sequence[object], cwd: Path, timeout: float) -> Ended:
             process.wait()
             code = None
         seconds = time.perf_counter() - begun
-        texts = [(stream.seek(0), stream.read())[1].decode(errors="replace") for stream in (out, err)]
+        texts = [
+            (stream.seek(0), stream.read())[1].decode(errors="replace") for stream in (out, err)
+        ]
     return Ended(code=code, out=texts[0], err=texts[1], seconds=seconds)
 
 
@@ -206,6 +209,9 @@ def _main(argv: list[str]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_code
         return 0
+    if argv[0] == STOPPED:
+        _stop(*argv[1:])
+        return 0
     from tasearch.cli import main
 
     try:
@@ -216,6 +222,19 @@ def _main(argv: list[str]) -> int:
             return 1
         return end.code or 0
     return 0
+
+
+def _stop(study: str, runs_dir: str, latency_from: str, trials: str) -> None:
+    """Run a study until so many trials are complete and a hop is saved half-way."""
+    name = tasearch.load_study(study).name
+    partial = Path(runs_dir) / name / "partial"
+    steps = tasearch.steps(study, runs_dir=runs_dir, latency_from=latency_from)
+    done = 0
+    for event in steps:
+        done += type(event).__name__ == "TrialDone"
+        if done >= int(trials) and any(partial.glob("[!.]*")):
+            break
+    steps.close()  # type: ignore[attr-defined]
 
 
 def _plain(value: Any) -> Any:
