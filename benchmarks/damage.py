@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ STUDY = "study.toml"
 RUNS = "runs"
 SHIPPED = ("metrics.json", "student.safetensors")  # what an export says, and what it is of
 CODES = (0, 1, 2)
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # that change a terminal
 TIMEOUT = 120.0  # seconds; a FIFO in place of a file hangs for ever where it is opened
 KINDS = (
     "flip a bit",
@@ -128,7 +130,7 @@ class Victim:
         self.expected["facts"] = json.loads(self._call(work, [FACTS, self.run], learn=True).out)
         for name, argv in self.readers().items():
             ended = self._call(work, argv, learn=True)
-            assert _form(ended, name) is None, (name, ended)
+            assert form(ended, name) is None, (name, ended)
             self.expected[name] = ended.code, figures(name, ended, work)
         for name, argv in self.runs().items():
             work = self.copy(scratch)
@@ -197,13 +199,13 @@ class Victim:
             if name == "export" and not exported:
                 continue
             ends[name] = ended = self._call(work, argv)
-            wrong = _form(ended, name) or self._figures(name, ended, work, file, shorter)
+            wrong = form(ended, name) or self._figures(name, ended, work, file, shorter)
             faults += [Fault(command=name, what=wrong, ended=ended)] if wrong else []
         for name, argv in self.runs().items():
             work = self.copy(scratch)
             damage(work / self.run / file, kind, random.Random(seed))
             ends[name] = ended = self._call(work, argv)
-            wrong = _form(ended, name)
+            wrong = form(ended, name)
             if wrong is None and ended.code == 0:
                 ended = self._call(work, [FACTS, self.run])
                 wrong = None if ended.code == 0 else f"then {FACTS} ended with {ended.code}"
@@ -272,6 +274,26 @@ def figures(name: str, ended: Ended, work: Path) -> Any:
     return None
 
 
+def form(ended: Ended, name: str) -> str | None:
+    """What is wrong with the way in which a command ended, figures apart; None if nothing."""
+    if ended.code is None:
+        return "hangs"
+    text = ended.out + ended.err
+    if "Traceback" in text:
+        return f"traceback: {ended.err.strip().splitlines()[-1][:300] if ended.err else ''}"
+    if ended.code not in CODES:
+        return f"ended with {ended.code}"
+    control = CONTROL.search(text)
+    if control:
+        return f"prints the control character {control[0]!r}"
+    messages = sum(line.startswith("error: ") for line in ended.err.splitlines())
+    if name.startswith("best") and ended.code == 1 and '"error": ' in ended.out:
+        messages += 1
+    if ended.code and messages != 1:
+        return f"ended with {ended.code} and {messages} messages"
+    return None
+
+
 def difference(found: dict[str, Any], expected: dict[str, Any]) -> str | None:
     """The first thing in which two runs differ, by Python's account of them."""
     for part in ("trials", "candidates", "members"):
@@ -282,23 +304,6 @@ def difference(found: dict[str, Any], expected: dict[str, Any]) -> str | None:
             if names:
                 name = names[0]
                 return f"{part}: {name} changed: {_short(one.get(name))}, not {_short(other[name])}"
-    return None
-
-
-def _form(ended: Ended, name: str) -> str | None:
-    """What is wrong with the way in which a command ended, whatever it said."""
-    if ended.code is None:
-        return "hangs"
-    text = ended.out + ended.err
-    if "Traceback" in text:
-        return f"traceback: {ended.err.strip().splitlines()[-1][:300] if ended.err else ''}"
-    if ended.code not in CODES:
-        return f"ended with {ended.code}"
-    messages = sum(line.startswith("error: ") for line in ended.err.splitlines())
-    if name.startswith("best") and ended.code == 1 and '"error": ' in ended.out:
-        messages += 1
-    if ended.code and messages != 1:
-        return f"ended with {ended.code} and {messages} messages"
     return None
 
 
