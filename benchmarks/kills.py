@@ -227,7 +227,7 @@ class Bench:
         folder = self.straight(kind)
         if not (folder / "winner").exists():
             begun = time.monotonic()
-            process = self._start(kind, folder, self._export(kind), dying=False)
+            process = self._start(kind, folder, self._export(kind, "winner"), dying=False)
             assert process.wait(LIMIT) == 0, kind
             self._seconds[kind, "export"] = time.monotonic() - begun
         return folder
@@ -236,9 +236,9 @@ class Bench:
         """Kill one run as often as there are names in `whom`, continue it, and compare."""
         straight = self.shipped(kind) if phase == "export" else self.straight(kind)
         folder, begun = self._home(kind, "killed"), time.monotonic()
-        argv = self._export(kind) if phase == "export" else self._run(kind, folder)
-        if phase == "export":
-            shutil.copytree(straight / "runs", folder / "runs")
+        argv = self._run(kind, folder)
+        if phase == "export":  # of the same run, for an export says where its study is
+            folder, argv = straight, self._export(kind, "again")
         done = Round(kind=kind, kills=[])
         for name in whom:
             wait = rng.uniform(0.0, self._seconds[kind, phase])
@@ -252,7 +252,7 @@ class Bench:
         else:
             done.unequal += self._unequal(kind, folder, straight, phase)
         done.seconds = time.monotonic() - begun
-        shutil.rmtree(folder)
+        shutil.rmtree(folder / "again" if phase == "export" else folder, ignore_errors=True)
         return done
 
     def _home(self, kind: Kind, name: str) -> Path:
@@ -272,8 +272,8 @@ class Bench:
             return argv
         return [*argv, "--latency-from", str(self.root / "latencies" / kind.name / kind.name)]
 
-    def _export(self, kind: Kind) -> list[str]:
-        return ["export", kind.name, "--out", "winner"]
+    def _export(self, kind: Kind, out: str) -> list[str]:
+        return ["export", kind.name, "--out", out]
 
     def _start(
         self, kind: Kind, folder: Path, argv: list[str], *, dying: bool
@@ -346,7 +346,7 @@ class Bench:
     def _unequal(self, kind: Kind, folder: Path, straight: Path, phase: str) -> list[str]:
         """What differs from the straight run."""
         if phase == "export":
-            return _files_unequal(folder / "winner", straight / "winner", "winner")
+            return _files_unequal(folder / "again", straight / "winner", "export")
         runs = [home / "runs" / kind.name for home in (folder, straight)]
         one, other = (self._facts(run) for run in runs)
         found = []
