@@ -26,6 +26,7 @@ import tasearch
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = "facts"  # in place of a command: what Python says of a run
+LOAD = "load"  # in place of a command: a study file is only read
 STOPPED = "stopped"  # in place of a command: a run that is left in the middle of a hop
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 MEMORY = 16 << 30  # bytes of address space that a command may ask for: a machine is not ours alone
@@ -202,15 +203,13 @@ def _work(request: dict[str, Any]) -> None:
 
 
 def _main(argv: list[str]) -> int:
-    if argv[0] == FACTS:
+    words = {FACTS: _facts, LOAD: tasearch.load_study, STOPPED: _stop}
+    if argv[0] in words:
         try:
-            print(json.dumps(facts(argv[1]), default=_plain))
+            words[argv[0]](*argv[1:])
         except tasearch.TasearchError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_code
-        return 0
-    if argv[0] == STOPPED:
-        _stop(*argv[1:])
         return 0
     from tasearch.cli import main
 
@@ -222,6 +221,10 @@ def _main(argv: list[str]) -> int:
             return 1
         return end.code or 0
     return 0
+
+
+def _facts(run: str) -> None:
+    print(json.dumps(facts(run), default=_plain))
 
 
 def _stop(study: str, runs_dir: str, latency_from: str, trials: str) -> None:

@@ -5,9 +5,10 @@ Three parts, in turn, for so many seconds in all:
 - **runs**: one file of a run is damaged (see `benchmarks.damage`), then every command is called.
   One run is finished, one was left in the middle of a hop.
 - **studies**: study files, from `studies/`, `tasearch init` and a tiny one of our own, with
-  bytes, lines and values changed, go to `tasearch run --trials 1`. Their data are replaced by a
-  file that is missing, so that a file that is still valid costs no training; the tiny ones train.
-- **arrays**: npz, parquet and checkpoint files, changed in bytes or content, go to the same.
+  bytes, lines and values changed, are read by `tasearch.load_study`, and one in ten goes to
+  `tasearch run --trials 1`. Their data are replaced by a file that is missing, so that a file that
+  is still valid costs no training; the tiny ones train.
+- **arrays**: npz, parquet and checkpoint files, changed in bytes or content, go to the same run.
 
 Each command has to end with 0, 1 or 2, in time, with one message, no traceback, and no control
 characters; after damage to a run, with the figures of the undamaged one.
@@ -42,13 +43,14 @@ from safetensors.torch import save_file
 
 from benchmarks import common
 from benchmarks.damage import KINDS, RUNS, STUDY, Fault, Victim, cases, changed, form
-from benchmarks.forks import STOPPED, Ended, Forks, command
+from benchmarks.forks import LOAD, STOPPED, Ended, Forks, command
 
 RESULT = common.RESULTS / "fuzz.json"
 ANSWER = 60.0  # seconds until a study file has to be answered; a training may go on
 STARTED = 8  # one case in so many is tried in an interpreter of its own
 EXPORTED = 6  # one damaged run in so many is exported too
 TRAINED = 4  # one study file in so many is the tiny one
+READ = 0.9  # share of study files that are only read, which costs the least
 STORED = 65_536  # bytes of a failing input that are stored
 
 TINY = """name = "tiny"
@@ -237,7 +239,7 @@ def studies(folder: Path, forks: Forks, rng: random.Random, tally: Tally) -> Ite
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         (work / STUDY).write_bytes(content)
-        about = {"study": name, "seed": number, "file": content}
+        about = {"study": name, "seed": number, "file": content, "only_read": own.random() < READ}
         _run(work, forks, own, tally, "studies", kind, about)
         yield
 
@@ -261,16 +263,19 @@ def _run(
     if about.get("study", "tiny") != "tiny":  # cut so short that it asks for digits, it ends here
         argv += ["--latency-from", "missing"]
     runner: Callable[..., Ended] = command if not rng.randrange(STARTED) else forks
+    if about.pop("only_read", False):
+        argv, runner = [LOAD, STUDY], forks
     ended = runner(argv, work, timeout=ANSWER)
-    wrong = form(ended, "run")
+    name = argv[0]
+    wrong = form(ended, name)
     if wrong == "hangs" and "chains within the budget" in ended.out:
         wrong = None  # it is valid, and trains
-    faults = [Fault(command="run", what=wrong, ended=ended)] if wrong else []
+    faults = [Fault(command=name, what=wrong, ended=ended)] if wrong else []
     about["started"] = runner is command
     content = about.pop("file")
     if faults:
         about["base64"] = base64.b64encode(content[:STORED]).decode()
-    tally.add(part, kind, {"run": ended}, faults, about)
+    tally.add(part, kind, {name: ended}, faults, about)
 
 
 def _value(content: bytes, rng: random.Random) -> bytes:

@@ -149,8 +149,9 @@ class Kind:
 
 PLAIN = Kind(name="plain")
 MEASURED = Kind(name="measured", measured=True)
+EXITS = Kind(name="exits", death="exit")
 MORTAL = (
-    Kind(name="exits", death="exit"),
+    EXITS,
     Kind(name="faults", death="segmentation fault"),
     Kind(name="always", death="exit", again=True),
 )
