@@ -21,6 +21,7 @@ from torch import nn
 from tasearch import plugins
 from tasearch.arguments import check_folder, check_path
 from tasearch.chain import LABELS_ONLY, canonical_json
+from tasearch.contained import contained
 from tasearch.data import Dataset, Part, load_data, load_test
 from tasearch.errors import ExportError, ModelError, RunError, StoreError
 from tasearch.files import not_regular
@@ -55,6 +56,7 @@ class Built:
     data: Dataset
 
 
+@contained("code that the run names")
 def export(
     run: Run | str | Path,
     out: str | Path,
@@ -119,6 +121,7 @@ def export(
     return candidate
 
 
+@contained("code that the export names")
 def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
     """The exported student: float32 (samples, *in_shape), raw, to logits (samples, classes).
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tasearch
-from tasearch.errors import ExportError, RunError
+from tasearch.errors import ExportError, RunError, StudyError
 from tasearch.search.events import HopDone
 from tasearch.search.prepare import prepare
 from tasearch.study import Study
@@ -180,3 +180,15 @@ def test_a_users_data_are_not_needed_to_load_and_need_trust_to_export(
         tasearch.export(run.path, tmp_path / "other")
     assert tasearch.load(tmp_path / "out") is not None
     assert 'tasearch.load(".")\n' in (tmp_path / "out/README.md").read_text()
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)"])
+def test_code_that_ends_the_process_ends_no_export_unheard(tmp_path: Path, end: str) -> None:
+    study = own(tmp_path / "place")
+    run = tasearch.run(study, runs_dir=tmp_path / "runs", trials=1)
+    tasearch.export(run, tmp_path / "out")
+    text = FAMILY.replace("    return nn", f"    import os, sys\n    {end}\n    return nn")
+    (tmp_path / "place/own.py").write_text(text)
+    with pytest.raises(StudyError) as error:
+        tasearch.load(tmp_path / "out", trust=True)
+    assert str(error.value) == f"code that the export names called {end}"

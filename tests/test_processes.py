@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,9 @@ def test_a_search_takes_up_those_that_have_begun(
     begun: list[int] = []
     wait = Pool.modes
 
-    def modes(pool: Pool) -> dict[int, str]:
+    def modes(pool: Pool, warn: Callable[[str], None]) -> dict[int, str]:
         begun.extend(children())
-        return wait(pool)
+        return wait(pool, warn)
 
     cores(monkeypatch, 2)
     monkeypatch.setattr(Pool, "modes", modes)

@@ -195,10 +195,8 @@ class Foreign:
         if "before" in content:
             return "is one of tasearch's: its seal was edited, or is damaged"
         if code == JournalOperation.CREATE_STUDY:
-            same = content["study_name"] == self._name and self._name not in [
-                *self._studies.values()
-            ]
-            return "makes this run's study: an older version of tasearch wrote it" if same else ""
+            first = content["study_name"] == self._name and not self._made
+            return "makes this run's study: an older version of tasearch wrote it" if first else ""
         if code in (JournalOperation.DELETE_STUDY, JournalOperation.DISCARD_TRIALS):
             return ""  # whoever opens the study by its name finds that it has gone
         if not self._is_ours(content):
