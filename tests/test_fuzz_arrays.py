@@ -62,8 +62,8 @@ def arrays_of_any_kind(draw: st.DrawFn) -> dict[Any, Any]:
         arrays[name] = arrays[name].astype(draw(st.sampled_from(KINDS)))
     if "value" in odd:
         name = draw(names)
-        values = np.array(arrays[name], dtype=draw(st.sampled_from(["f8", "u8", "i8", "O"])))
         with contextlib.suppress(OverflowError, ValueError, IndexError, TypeError):
+            values = np.array(arrays[name], dtype=draw(st.sampled_from(["f8", "u8", "i8", "O"])))
             values.flat[draw(st.integers(0, 30))] = draw(st.sampled_from(EXTREMES))
             arrays[name] = values
     if "name" in odd:

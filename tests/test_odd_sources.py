@@ -91,6 +91,22 @@ def test_members_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert said(archive(tmp_path, twice)) == f"{start}is there twice"
 
 
+def test_a_list_of_members_that_is_cut_is_found(tmp_path: Path) -> None:
+    """Without its validation part, a part of the training part would be taken for it."""
+    study = npz(tmp_path, **GOOD, x_val=X, y_val=Y)
+    content = bytearray((tmp_path / "d.npz").read_bytes())
+    listed = content.index(b"PK\x01\x02")
+    second = content.index(b"PK\x01\x02", listed + 1)
+    content[-10:-6] = struct.pack("<L", len(content) - 22 - second)  # size of the list
+    (tmp_path / "d.npz").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "d.npz") as archive:
+        assert len(archive.namelist()) == 3
+    assert said(study) == (
+        f"{tmp_path / 'd.npz'}: is no readable .npz file: it is damaged, and lists 4 arrays, of "
+        f"which 3 are found"
+    )
+
+
 def test_every_compression_of_zip_is_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", **GOOD)
     with zipfile.ZipFile(tmp_path / "plain.npz") as plain:

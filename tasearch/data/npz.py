@@ -6,6 +6,8 @@ against its size, and its size against what the archive holds of it.
 
 from __future__ import annotations
 
+import io
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,6 +23,8 @@ MAGIC = b"\x93NUMPY"
 ENCRYPTED = 0x1  # a zip member's flag
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 DENSEST = 1100  # times as large as what deflate makes of it, at most
+END = struct.Struct("<4s4H2LH")  # a zip archive's last record: sign, disks, members, list, comment
+MANY = 0xFFFF  # members, which another record counts
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -69,6 +73,7 @@ def load(section: DataSection, root: str, progress: object = None) -> dict[str, 
 def _arrays(stream: IO[bytes]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(stream) as archive:
+        _check_list(stream, archive)
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if name in arrays:
@@ -88,6 +93,15 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.n
         array = np.lib.format.read_array(content, allow_pickle=False)
         content.read(1)  # to the end, where the checksum is compared
     return array
+
+
+def _check_list(stream: IO[bytes], archive: zipfile.ZipFile) -> None:
+    """Refuse an archive whose list of members is cut: zipfile takes what it finds of it."""
+    stream.seek(-END.size - len(archive.comment), io.SEEK_END)
+    sign, *_, members, _, _, _ = END.unpack(stream.read(END.size))
+    found = len(archive.infolist())
+    if sign != b"PK\x05\x06" or members not in (found, MANY):
+        raise _Unreadable(f"it is damaged, and lists {members} arrays, of which {found} are found")
 
 
 def _check_member(member: zipfile.ZipInfo, name: str) -> None:
