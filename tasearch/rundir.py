@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from tasearch.errors import RunError, StoreError, first_line
 from tasearch.eventlog import EventLog, History
 from tasearch.seals import read_file
 from tasearch.snapshot import Measured, Snapshot, snapshot_of
+from tasearch.space import SEARCHED
 from tasearch.store import KINDS, Store, is_temporary, no_room, write_atomic
 from tasearch.study import Study
 
@@ -34,6 +36,13 @@ REMEDY = "put the file back, or remove the folder and run the study again"
 WRITTEN_AGAIN = "put the file back, or remove it: `tasearch run` on the same study writes it again"
 JOURNAL = "journal.log"
 T = TypeVar("T")
+COMPARABLE = {  # keys that say which chains are tried, and how they are chosen: they may change
+    *("assistants.widths", "assistants.min", "assistants.max", "student.widths"),
+    *(f"{role}.{field}" for role in ("assistants", "student") for field in SEARCHED),
+    *("budget.max_params", "budget.max_bytes", "budget.max_latency_ms"),
+    *("search.sampler", "search.pruner", "search.quantile", "search.margin", "search.evidence"),
+    *("search.audit", "search.lookahead", "digest of sampler"),
+}
 OURS = {  # what the folder of a run may hold before run.json is there
     *("lock", "locks", "measurements.json", "events.jsonl", "report.html", *KINDS)
 }
@@ -122,14 +131,39 @@ class RunDir:
             raise no_room(self.path / "lock", error) from None
         try:
             self._tidy()
+            self.take_extension()
             yield
         finally:
             lock.release()
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Freeze the measurements, then the study; `run.json` last, for it makes the run."""
+    @property
+    def extension(self) -> Path:
+        """The folder of what is to take the place of the run's files, where the study has grown."""
+        return self.path / "extension"
+
+    def take_extension(self) -> None:
+        """End an extension, also one that a kill cut off; the run's lock is held."""
+        if not self.extension.is_dir():
+            return
+        try:
+            if (self.extension / JOURNAL).exists() and self.journal.exists():
+                self.journal.rename(_free_name(self.journal, "extended"))
+            for name in (JOURNAL, "measurements.json", "run.json"):
+                if (self.extension / name).exists():
+                    (self.extension / name).replace(self.path / name)
+            shutil.rmtree(self.extension)
+        except OSError as error:
+            raise no_room(self.extension, error) from None
+
+    def write(self, snapshot: Snapshot, place: Path | None = None) -> None:
+        """Freeze the measurements, then the study; `run.json` last, for it makes the run.
+
+        Args:
+            snapshot: What the run is of.
+            place: The run's directory, where the files are to lie; this one if not given.
+        """
         write_atomic(self.path / "measurements.json", snapshot.measurements_json())
-        write_atomic(self.path / "run.json", snapshot.run_json(self.path))
+        write_atomic(self.path / "run.json", snapshot.run_json(place or self.path))
 
     def read(self) -> Snapshot:
         """What `write` wrote.
@@ -137,6 +171,11 @@ class RunDir:
         Raises:
             RunError: where it is damaged.
         """
+        if self.extension.is_dir():
+            raise RunError(
+                f"{self.path}: its study has grown, and that was cut off; `tasearch run` on the "
+                f"same study ends it"
+            )
         found = self.measured()
         return self._load(
             "run.json", WRITTEN_AGAIN, lambda blob: snapshot_of(blob, found, self.path)
@@ -159,8 +198,7 @@ class RunDir:
         Raises:
             StoreError: where it cannot be renamed.
         """
-        names = (file.with_name(f"{file.name}.damaged-{n}") for n in itertools.count(1))
-        aside = next(name for name in names if not os.path.lexists(name))
+        aside = _free_name(file, "damaged")
         try:
             file.rename(aside)
         except OSError as error:
@@ -168,17 +206,18 @@ class RunDir:
         return aside
 
     def check_same(self, study: Study, inputs: Mapping[str, str]) -> Snapshot:
-        """The snapshot of this run, if it is of this very study.
+        """The snapshot of this run, if it is of this very study, or of one whose trials can be
+        compared with this one's.
 
         Raises:
-            RunError: naming the first thing that differs.
+            RunError: naming the first thing that makes them incomparable.
         """
         snapshot = self.read()
         was, now = snapshot.study.identity(), study.identity()
         was |= snapshot.inputs
         now |= inputs
         for name in now:
-            if was.get(name) != now[name]:
+            if was.get(name) != now[name] and not _comparable(name, was.get(name), now[name]):
                 raise RunError(
                     f"{self.path}: was made by a different study: {name} was "
                     f"{json.dumps(was.get(name))}, is {json.dumps(now[name])}; "
@@ -240,3 +279,17 @@ class RunDir:
                 for file in [] if linked else [*folder.iterdir()]:
                     if is_temporary(file):
                         file.unlink(missing_ok=True)
+
+
+def _comparable(name: str, was: Any, now: Any) -> bool:
+    """Whether trials of before and after a change can be compared."""
+    if name != "digest of losses":
+        return name in COMPARABLE
+    old, new = ({d.partition("#")[0]: d for d in str(digests).split()} for digests in (was, now))
+    return all(new[loss] == digest for loss, digest in old.items() if loss in new)
+
+
+def _free_name(file: Path, why: str) -> Path:
+    """A name beside a file's that nothing has."""
+    names = (file.with_name(f"{file.name}.{why}-{n}") for n in itertools.count(1))
+    return next(name for name in names if not os.path.lexists(name))

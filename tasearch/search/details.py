@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.chain import Chain, Hop, Pupil
+from tasearch.front import Measurement
 from tasearch.record import training_flops
 from tasearch.rundir import Snapshot
 from tasearch.search.flights import Flight, Outcome
@@ -32,13 +33,7 @@ class Details:
     def __init__(self, snapshot: Snapshot, hops: Hops, teacher: Pupil) -> None:
         self._hops, self._teacher = hops, teacher
         self._measured, self._samples = snapshot.measured, snapshot.trained_samples
-        budget = snapshot.study.limits()
-        limits = {
-            "params": budget.max_params,
-            "bytes": budget.max_bytes,
-            "latency_ms": budget.max_latency_ms,
-        }
-        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
+        self._limits = limits_of(snapshot)
         self._trial_of: dict[str, int] = {}  # the last that was begun, by its student's hop
         self._accuracy: dict[int, float] = {}  # of complete trials
         self._failed_hops: dict[int, str] = {}  # by number of trial
@@ -47,12 +42,7 @@ class Details:
 
     def constraints(self) -> dict[int, list[float]]:
         """How far each width is above the limits of the budget: at most zero within it."""
-        if not self._limits:
-            return {}
-        return {
-            width: [float(getattr(size, name) - limit) for name, limit in self._limits.items()]
-            for width, size in self._measured.items()
-        }
+        return excesses(self._limits, self._measured)
 
     def note_study(self, trials: Trials) -> None:
         """The budget, and the teacher's accuracy where it is known."""
@@ -109,3 +99,26 @@ class Details:
         """The hop that failed the trial that another tries again; empty where none is known."""
         number = retry_of(retry)
         return self._failed_hops.get(number, "") if number is not None else ""
+
+
+def limits_of(snapshot: Snapshot) -> dict[str, float]:
+    """The limits of a study's budget that there are, by what they limit."""
+    budget = snapshot.study.limits()
+    limits = {
+        "params": budget.max_params,
+        "bytes": budget.max_bytes,
+        "latency_ms": budget.max_latency_ms,
+    }
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def excesses(
+    limits: Mapping[str, float], measured: Mapping[int, Measurement]
+) -> dict[int, list[float]]:
+    """How far each width is above some limits: at most zero within them; empty without limits."""
+    if not limits:
+        return {}
+    return {
+        width: [float(getattr(size, name) - limit) for name, limit in limits.items()]
+        for width, size in measured.items()
+    }

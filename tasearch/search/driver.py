@@ -18,8 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from tasearch.chain import Chain, Hop, canonical_json, label
 from tasearch.errors import RunError
 from tasearch.rundir import Snapshot
-from tasearch.search.details import Details
+from tasearch.search.details import Details, excesses, limits_of
 from tasearch.search.events import Event, Finished, HopReused, Notice, TrialDone, TrialStarted
+from tasearch.search.extension import extend
 from tasearch.search.flights import Flight, outcome
 from tasearch.search.hops import Hops, trained_hops
 from tasearch.search.journal import open_study, repair, to_record
@@ -34,7 +35,7 @@ from tasearch.search.scout import Scout
 from tasearch.search.sealed_journal import count_lines
 from tasearch.search.trials import Trials, describe_recipes
 from tasearch.skyline import Bars, Watch
-from tasearch.space import Space
+from tasearch.space import Choices, Space
 
 
 def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Iterator[Event]:
@@ -56,9 +57,15 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
         with run.locked():
             snapshot = replace(prepared.snapshot, space=prepared.space.size)
             there = run.read() if run.exists else None
-            if there is not None and there.measured != snapshot.measured:
+            before = prepared.before
+            known = snapshot.measured if before is None else before.measured
+            if there is not None and there.measured != known:
                 raise RunError(f"{run.path}: was made meanwhile; run the same command again")
-            if there != snapshot:  # new, or the folder of its study has moved
+            if before is not None:
+                repair(run, snapshot.study.name)
+                limits = limits_of(snapshot)
+                extend(run, snapshot, prepared.space, excesses(limits, snapshot.measured))
+            elif there != snapshot:  # new, or the folder of its study has moved
                 run.write(snapshot)
             history, repaired = run.history(), repair(run, snapshot.study.name)
             run.log("search", trials=trials)
@@ -209,12 +216,16 @@ class Driver:
     def _is_baseline(self, trial: FrozenTrial) -> bool:
         """Whether the proposal that is taken up is; these depend on nothing."""
         named = is_queued(trial) or is_retry(trial)
-        return not named and self.asked < len(self.baselines)
+        return not named and self.space.member(self.trials.chain(trial)) in self.baselines
+
+    def _next_baseline(self) -> Choices | None:
+        """The first that was not tried; some are new where the study has grown."""
+        return next((c for c in self.baselines if not self.sampler.knows(c)), None)
 
     def _next(self) -> Literal["baseline", "retry", "queued", "sampled"] | None:
         """What the next proposal is."""
         more = self.asked < self.target and not self.enough and not self.sampler.exhausted
-        if more and self.asked < len(self.baselines):
+        if more and self._next_baseline() is not None:
             return "baseline"
         if self.queue.next(retry=True):
             return "retry"
@@ -258,9 +269,8 @@ class Driver:
             if named is not None:
                 trial, chain = self.trials.take(*named, retry=kind == "retry")
             else:
-                trial, chain = self.trials.ask(
-                    self.baselines[self.asked] if kind == "baseline" else None
-                )
+                direct = self._next_baseline() if kind == "baseline" else None
+                trial, chain = self.trials.ask(direct)
             self._take_off(trial, chain, [])
             yield TrialStarted(
                 number=trial.number,

@@ -46,6 +46,7 @@ class Prepared:
         workers: the device of each that trains.
         pool: these workers, where they have helped to prepare.
         code: the user's own source, as it was imported.
+        before: what the run was of, where its study has grown since; else None.
         teacher: what is done about the teacher, in one line.
         notices: what a person should know before the search starts.
     """
@@ -60,6 +61,7 @@ class Prepared:
     pool: Pool | None
     code: UserCode
     teacher: str
+    before: Snapshot | None
     notices: tuple[str, ...] = ()
 
     def close(self) -> None:
@@ -126,8 +128,16 @@ def prepare(
         inputs = _inputs(study, [*losses], data, models, where)
         teacher, notices = models.teacher_words(), list[str]()
         say(teacher)
+        grown: Snapshot | None = None
         if run.exists:
-            snapshot = _known(run, study, inputs, runs_dir, latency_from)
+            before = run.check_same(study, inputs)
+            if before.study.identity() == study.identity() and before.inputs == inputs:
+                snapshot = _known(run, study, before, runs_dir, latency_from)
+            else:
+                grown, told = before, notices.append
+                snapshot = _extended(
+                    study, inputs, before, models, data, where, runs_dir, latency_from, pool, told
+                )
         elif run.journal.exists():
             snapshot = _nameless(run, study, inputs, data)
         else:
@@ -154,6 +164,7 @@ def prepare(
         workers=devices,
         pool=pool,
         code=code,
+        before=grown,
         teacher=teacher,
         notices=tuple(notices),
     )
@@ -201,15 +212,48 @@ def _fresh(
     )
 
 
+def _extended(
+    study: Study,
+    inputs: Mapping[str, str],
+    before: Snapshot,
+    models: Models,
+    data: Dataset,
+    device: torch.device,
+    runs_dir: str | Path,
+    latency_from: str | Path | None,
+    pool: Pool | None,
+    warn: Callable[[str], None],
+) -> Snapshot:
+    """The snapshot of a run whose study has grown. Where there is a width that was not measured,
+    all are measured anew, side by side; modes stay as they are."""
+    snapshot = replace(before, study=study, inputs=inputs, identity="")
+    if {*study.widths} <= {*before.measured}:
+        return snapshot
+    models.check(study.widths)
+    first, *rest = sorted({*study.widths, *before.measured}, reverse=True)
+    modes = {str(width): mode for width, mode in before.modes.items()}
+    training = study.training.model_copy(update={"modes": modes | study.training.modes})
+    student = study.student.model_copy(update={"widths": tuple(rest)})
+    assert first == study.teacher.width
+    wide = study.model_copy(update={"student": student, "training": training})
+    found = find_modes(wide, models, data, device, runs_dir, None, pool, warn)
+    measured, words, timing = find_measurements(
+        wide, models, data, device, runs_dir, latency_from, found, warn
+    )
+    return replace(
+        snapshot, measured=measured, modes=found(), device=words, timing=timing, identity=""
+    )
+
+
 def _known(
     run: RunDir,
     study: Study,
-    inputs: Mapping[str, str],
+    before: Snapshot,
     runs_dir: str | Path,
     latency_from: str | Path | None,
 ) -> Snapshot:
     """The snapshot of a run that is there."""
-    snapshot = replace(run.check_same(study, inputs), study=study)
+    snapshot = replace(before, study=study)
     if latency_from is not None:
         given = RunDir.open(latency_from, runs_dir).measured().measured
         if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:

@@ -51,8 +51,10 @@ class Run:
 
     @cached_property
     def front(self) -> Front:
-        """Of the students trained to the end."""
-        return Front(candidates(self.trials, self.snapshot.measured))
+        """Of the students trained to the end, those of before a tighter budget left out."""
+        limits = self.snapshot.study.limits()
+        found = candidates(self.trials, self.snapshot.measured)
+        return Front(candidate for candidate in found if limits.admits(candidate))
 
     def best(
         self,

@@ -162,6 +162,10 @@ class ChainSampler(BaseSampler):
         """Never propose these again."""
         self._known.add(canonical_json(choices))
 
+    def knows(self, choices: Choices) -> bool:
+        """Whether these are never to be proposed again."""
+        return canonical_json(choices) in self._known
+
     def see(self, trials: int) -> None:
         """Let proposals depend on so many trials, the first ones."""
         self._seen = trials

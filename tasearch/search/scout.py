@@ -104,9 +104,10 @@ class Scout:
             self._forecast = None
             chain = chain_of(trial.user_attrs, self._space.teacher)
             hops = [self._ledger.number(hop) for hop in chain.hops()]
+            within = chain.student.width in self._sizes  # else it is of before the study has grown
             self._flying[trial.number] = _Flight(
                 hops=hops,
-                features=self._features.of(chain),
+                features=self._features.of(chain) if within else [],
                 ancestor=self._ledger.ancestor(hops),
                 width=chain.student.width,
             )
@@ -128,7 +129,8 @@ class Scout:
                 self._accuracy[number] = use["accuracy"]
         curve = tuple(trial.user_attrs.get("curve", ()))
         student, whole = flight.hops[-1], trial.state == TrialState.COMPLETE
-        if curve and trial.state != TrialState.FAIL and student not in self._ended:
+        new = student not in self._ended and flight.features
+        if curve and trial.state != TrialState.FAIL and new:
             self._rows.append(_Row(flight=flight, curve=curve, whole=whole))
         if whole:
             self._ended.add(student)  # it may be another trial's, too
@@ -187,7 +189,7 @@ class Scout:
         with np.errstate(invalid="ignore"):  # a variance of nothing may be rounded below it
             mean, sd = model.predict(x, return_std=True)
         stairs = self._stairs()
-        flying = [*self._flying.values()]
+        flying = [flight for flight in self._flying.values() if flight.features]
         if flying:  # as if they ended as predicted
             believed = model.predict([[*f.features, guess[f.ancestor]] for f in flying])
             for flight, accuracy in zip(flying, believed.tolist(), strict=True):

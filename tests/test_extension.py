@@ -1,0 +1,135 @@
+"""A study that grows keeps what it has shown; only what makes trials incomparable is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasearch
+from tasearch.errors import RunError
+from tasearch.record import TrialRecord
+from tasearch.rundir import RunDir
+from tasearch.study import Study
+from tests.conftest import tiny
+
+SMALL: dict[str, Any] = {"student": {"widths": [6, 4]}, "assistants": {"max": 1, "widths": [8]}}
+GROWN: dict[str, Any] = {
+    "student": {"widths": [6, 4, 2], "temperature": [4.0, 8.0], "loss": ["kd", "dist"]},
+    "assistants": {"max": 2, "widths": [12, 8]},
+}
+
+
+def shown(trials: list[TrialRecord]) -> list[Any]:
+    """What trials have shown."""
+    return [(t.number, t.state, t.chain, t.recipe, t.accuracy, t.curve, t.hops) for t in trials]
+
+
+def trained(run: tasearch.Run) -> Counter[str]:
+    """How often each hop was trained to its end."""
+    return Counter(e["hop"] for e in run.directory.events() if e["event"] == "end")
+
+
+def test_a_grown_study_goes_on_from_what_is_there(rerun: Any) -> None:
+    before = rerun(tiny(**SMALL), trials=3)
+    old, chains = shown(before.trials), before.snapshot.space
+    run = rerun(tiny(**GROWN), trials=7)
+    assert shown(run.trials)[: len(old)] == old
+    assert run.snapshot.study.student.widths == (6, 4, 2)
+    assert run.snapshot.space > chains
+    direct = next(t for t in run.trials[len(old) :] if not t.free)
+    assert direct.chain == (16, 2)  # the new width's direct chain comes first
+    assert max(trained(run).values()) == 1
+    assert sum(not t.free for t in run.trials) == 7
+    again = rerun(tiny(**GROWN), trials=7)
+    assert again.trials == run.trials
+    assert (run.path / "journal.log.extended-1").exists()
+    assert not (run.path / "extension").exists()
+
+
+def test_a_study_grows_in_the_same_way_wherever_it_is_cut_off(
+    rerun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = rerun(tiny(**SMALL), "whole", trials=3)
+    whole = rerun(tiny(**GROWN), "whole", trials=6)
+
+    class Killed(BaseException):
+        pass
+
+    for place in range(5):
+        rerun(tiny(**SMALL), f"cut{place}", trials=3)
+        with monkeypatch.context() as patch:
+            count = iter(range(place))
+            for name in ("rename", "replace"):
+                was = getattr(Path, name)
+
+                def cut(self: Path, *args: Any, was: Any = was, count: Any = count) -> Any:
+                    inside = "exten" in f"{self} {args}"
+                    if inside and next(count, None) is None:
+                        raise Killed
+                    return was(self, *args)
+
+                patch.setattr(Path, name, cut)
+            with pytest.raises(Killed):
+                rerun(tiny(**GROWN), f"cut{place}", trials=6)
+        run = rerun(tiny(**GROWN), f"cut{place}", trials=6)
+        assert run.trials == whole.trials, place
+        assert run.snapshot.measured == whole.snapshot.measured
+
+
+def test_a_run_whose_extension_was_cut_off_says_so(rerun: Any) -> None:
+    run = rerun(tiny(**SMALL), trials=2)
+    run.directory.extension.mkdir()
+    with pytest.raises(RunError) as error:
+        RunDir(run.path).read()
+    assert str(error.value) == (
+        f"{run.path}: its study has grown, and that was cut off; `tasearch run` on the same study "
+        f"ends it"
+    )
+    rerun(tiny(**SMALL), trials=2)
+    assert RunDir(run.path).read() == run.snapshot
+
+
+def test_a_tighter_budget_leaves_students_out_of_the_front(rerun: Any) -> None:
+    before = rerun(tiny(**SMALL), trials=4)
+    small = min(c.params for c in before.front.candidates)
+    run = rerun(tiny(**SMALL, budget={"max_params": small}), trials=5)
+    assert {c.params for c in run.front.candidates} == {small}
+    assert shown(run.trials)[: len(before.trials)] == shown(before.trials)
+    wide = rerun(tiny(**SMALL), trials=5)
+    assert {c.params for c in wide.front.candidates} > {small}
+
+
+def test_a_width_may_go_and_come_again(rerun: Any) -> None:
+    first = rerun(tiny(**GROWN), trials=8)
+    less = rerun(tiny(**SMALL), trials=9)
+    assert shown(less.trials)[: len(first.trials)] == shown(first.trials)
+    again = rerun(tiny(**GROWN), trials=10)
+    assert shown(again.trials)[: len(less.trials)] == shown(less.trials)
+    assert max(trained(again).values()) == 1
+
+
+INCOMPARABLE: list[tuple[str, Study]] = [
+    ("seed was 0, is 1", tiny(**SMALL, seed=1)),
+    (
+        "student.epochs was 4, is 5",
+        tiny(assistants=SMALL["assistants"], student={"widths": [6, 4], "epochs": 5}),
+    ),
+    ("search.replicates was 1, is 2", tiny(**SMALL, search={"replicates": 2})),
+    ("search.rungs was 4, is 3", tiny(**SMALL, search={"rungs": 3})),
+    ("training.batch_size was 64, is 32", tiny(**SMALL, training={"batch_size": 32})),
+    ("latency.batch was 1, is 2", tiny(**SMALL, latency={"batch": 2})),
+]
+
+
+def test_what_makes_trials_incomparable_is_refused(rerun: Any, tmp_path: Path) -> None:
+    rerun(tiny(**SMALL), trials=2)
+    for words, study in INCOMPARABLE:
+        with pytest.raises(RunError) as error:
+            rerun(study)
+        assert str(error.value) == (
+            f"{tmp_path / 'again' / 'tiny'}: was made by a different study: {words}; "
+            f"give the study another name, or use another --runs-dir"
+        )
