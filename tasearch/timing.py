@@ -22,8 +22,8 @@ from tasearch.rounds import Rounds
 from tasearch.ties import settled
 
 ROUNDS = 20
-MORE_ROUNDS = 10  # after which the order is looked at again
-MOST_ROUNDS = 60
+GROWTH = 1.5  # of the number of rounds, from one look at the order to the next
+MOST_ROUNDS = 200
 LEAST_ROUNDS = 5  # of models so slow that there is no time for more
 CALLS = 50  # per round and model
 REPEATS = 3  # of a round that is too noisy
@@ -82,10 +82,10 @@ def time_rounds(
             timer.time_round(end)
     end = clock() + EXTRA_S
     while net.rounds < MOST_ROUNDS and not settled({w: t.medians for w, t in timers.items()}):
-        for _ in range(MORE_ROUNDS):
-            if clock() < end:
-                for timer in everyone:
-                    timer.time_round(end)
+        wanted = min(MOST_ROUNDS, int(GROWTH * net.rounds))
+        while net.rounds < wanted and clock() < end:
+            for timer in everyone:
+                timer.time_round(end)
         if clock() >= end:
             break
     return {width: timer.timed() for width, timer in timers.items()}, net.timed().rounds

@@ -202,9 +202,9 @@ def test_a_batch_that_would_take_too_long_is_refused(monkeypatch: pytest.MonkeyP
     now = iter(range(100))  # a second a call
     monkeypatch.setattr("tasearch.call_limits.time.perf_counter", lambda: float(next(now)))
     with pytest.raises(StudyError) as error:
-        check_calls({4: linear()}, (64,), LatencySection(batch=200), CPU)
+        check_calls({4: linear()}, (64,), LatencySection(batch=500), CPU)
     assert str(error.value) == (
-        "latency.batch: should be at most 160, for one call of width 4 may take 10 s; found 200"
+        "latency.batch: should be at most 480, for one call of width 4 may take 10 s; found 500"
     )
 
 

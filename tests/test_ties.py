@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasearch.ties import MARGIN, settled, tied_groups, tied_latencies
+from tasearch.timing import MOST_ROUNDS
 
 STUDIES = 400  # simulated, each of ten models
+LOOKS = (20, 30, 45, 67, 100, 150, MOST_ROUNDS)  # numbers of rounds, as `time_rounds` has them
 NOISES = ("normal", "heavy tails", "bursts")
 
 
@@ -46,8 +48,8 @@ def simulated(
 def test_equal_models_are_tied_in_95_of_100_studies(noise: str, scale: float) -> None:
     wrong = 0
     for seed in range(STUDIES):
-        rounds = simulated([0.02] * 10, 60, seed, noise, scale)
-        looks = [{w: x[:count] for w, x in rounds.items()} for count in range(20, 61, 10)]
+        rounds = simulated([0.02] * 10, MOST_ROUNDS, seed, noise, scale)
+        looks = [{w: x[:count] for w, x in rounds.items()} for count in LOOKS]
         wrong += any(len(tied_groups(look)) > 1 for look in looks)
     assert wrong <= 0.05 * STUDIES
 
