@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -23,7 +24,7 @@ from benchmarks.forks import Forks, command
 from tasearch.studyfile import render
 from tests.conftest import tiny
 
-EXAMPLES = int(os.environ.get("TASEARCH_FUZZ_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("TASEARCH_FUZZ_EXAMPLES", "10"))
 EXPORTED = 6  # one case in so many is exported too
 SUBPROCESSES = 2  # cases that are tried in interpreters of their own
 
@@ -63,7 +64,8 @@ def test_damage_is_refused_or_changes_no_figure(victim: Victim, data: st.DataObj
     seed = data.draw(st.integers(0, 2**32 - 1))
     exported = data.draw(st.integers(0, EXPORTED - 1)) == EXPORTED - 1
     what, _, faults = victim.tried(victim.home.parent, file, kind, seed, exported=exported)
-    assert not faults, (file, what, [fault.row() for fault in faults])
+    shown = json.dumps([fault.row() for fault in faults], indent=1)
+    assert not faults, f"{file}: {what}, seed {seed}: {shown}"
 
 
 def test_an_interpreter_of_its_own_says_the_same(victim: Victim, tmp_path: Path) -> None:
