@@ -49,6 +49,7 @@ def measure(
     device: torch.device,
     models: Mapping[int, bytes] | None = None,
     warn: Callable[[str], None] = lambda text: None,
+    samples: Tensor | None = None,
 ) -> dict[int, Measurement]:
     """Measure models side by side.
 
@@ -60,6 +61,8 @@ def measure(
         models: of `timed_models`, where they are there already; a model that is not among them is
             timed in torch.
         warn: told what cannot be done with a model, and what is done instead.
+        samples: some raw ones (samples, *in_shape), for a model that fails on random numbers, such
+            as a table; None for none.
 
     Raises:
         ModelError: where a model cannot be exported to ONNX.
@@ -69,9 +72,11 @@ def measure(
         models = timed_models(nets, in_shape, section.batch)
     for width, net in nets.items():
         net.eval()
-        flops[width] = forward_flops(net, in_shape, partial(_at, width, warn))
+        told = partial(_at, width, warn)
+        inputs = _inputs(net, (ROTATED, section.batch, *in_shape), samples)
+        flops[width] = forward_flops(net, in_shape, told, inputs[0, :1])
         model = (models or {}).get(width)
-        calls[width] = _prepare(net, in_shape, section, device, model, partial(_at, width, warn))
+        calls[width] = _prepare(net, inputs, section.threads, device, model, told)
     with cpu_threads(section.threads):
         times = _interleaved(calls)
     return {
@@ -151,7 +156,10 @@ def _device_time(call: Call) -> float:
 
 
 def forward_flops(
-    net: nn.Module, in_shape: tuple[int, ...], warn: Callable[[str], None] = lambda text: None
+    net: nn.Module,
+    in_shape: tuple[int, ...],
+    warn: Callable[[str], None] = lambda text: None,
+    sample: Tensor | None = None,
 ) -> int:
     """Floating-point operations of one forward pass of one sample, a multiply-add counting two.
 
@@ -162,7 +170,9 @@ def forward_flops(
         net: on CPU; put into eval mode.
         in_shape: (channels, height, width) or (features,).
         warn: told where they cannot be counted; each weight then counts as one multiply-add.
+        sample: what they are counted for, (1, *in_shape); None for zeros.
     """
+    x = torch.zeros(1, *in_shape) if sample is None else sample
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -173,7 +183,7 @@ def forward_flops(
             FlopCounterMode(display=False) as counter,
             torch.no_grad(),
         ):
-            net.eval()(torch.zeros(1, *in_shape))
+            net.eval()(x)
         return int(counter.get_total_flops()) or 2 * parameters(net)
     except Exception as error:  # a user's model may do what the counter cannot follow
         found = f"{type(error).__name__}: {first_line(error)}"
@@ -211,20 +221,32 @@ def timed_in_onnx(words: str) -> bool:
     return words.startswith("ONNX Runtime")
 
 
+def _inputs(net: nn.Module, shape: tuple[int, ...], samples: Tensor | None) -> Tensor:
+    """Random inputs of a shape (inputs, batch, *in_shape), or samples, if a model needs them."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(shape, generator=generator)
+    if samples is None:
+        return noise
+    try:
+        with torch.no_grad():
+            net(noise[0])
+    except Exception:  # a user's model may raise anything
+        places = torch.arange(shape[0] * shape[1]) % len(samples)
+        return samples[places].view(shape)
+    return noise
+
+
 def _prepare(
     net: nn.Module,
-    in_shape: tuple[int, ...],
-    section: LatencySection,
+    inputs: Tensor,
+    threads: int,
     device: torch.device,
     model: bytes | None,
     warn: Callable[[str], None],
 ) -> Call:
     """One call of the model on one of several rotated inputs, in ONNX Runtime where it is there."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (ROTATED, section.batch, *in_shape)
-    inputs = torch.randn(shape, generator=generator)
     if model is not None:
-        session = onnx_session(model, section.threads)
+        session = onnx_session(model, threads)
         arrays = [{"x": x.numpy()} for x in inputs]
         return lambda i: session.run(None, arrays[i % ROTATED])
     folded = _folded(net, warn).to(device)

@@ -23,6 +23,8 @@ from tasearch.study import Study
 from tasearch.train.pool import Pool
 from tasearch.train.precision import study_modes
 
+SAMPLES = 8  # of the validation part, for models that cannot be timed on random numbers
+
 
 def find_modes(
     study: Study,
@@ -92,7 +94,13 @@ def find_measurements(
                 section = section.model_copy(update={"backend": "torch"})
         modes()
         measured = measure(
-            nets, in_shape=data.in_shape, section=section, device=device, models=exported, warn=warn
+            nets,
+            in_shape=data.in_shape,
+            section=section,
+            device=device,
+            models=exported,
+            warn=warn,
+            samples=torch.tensor(data.validation.x[:SAMPLES]).float(),
         )
         return measured, describe(section, device)
     source = RunDir.open(latency_from, runs_dir)
