@@ -49,7 +49,12 @@ def measure(
     device: torch.device,
     models: Mapping[int, bytes] | None = None,
     warn: Callable[[str], None] = lambda text: None,
+<<<<<<< HEAD
 ) -> tuple[dict[int, Measurement], Timing]:
+=======
+    samples: Tensor | None = None,
+) -> dict[int, Measurement]:
+>>>>>>> models
     """Measure models side by side.
 
     Args:
@@ -60,6 +65,8 @@ def measure(
         models: of `timed_models`, where they are there already; a model that is not among them is
             timed in torch.
         warn: told what cannot be done with a model, and what is done instead.
+        samples: some raw ones (samples, *in_shape), for a model that fails on random numbers, such
+            as a table; None for none.
 
     Returns:
         Every width's measurement, with one latency for all that are tied; and how the machine was.
@@ -73,6 +80,7 @@ def measure(
     at = {width: partial(_at, width, warn) for width in nets}
     calls = {}
     for width, net in nets.items():
+<<<<<<< HEAD
         words, told = f"width {width}: a timed call with latency.batch = {section.batch}", at[width]
         model = (models or {}).get(width)
         calls[width] = _call(net.eval(), model, inputs, section, device, words, told)
@@ -80,6 +88,14 @@ def measure(
     alone = _inputs((REFERENCE_WIDTH,), 1)
     own = _call(net, model, alone, section, device, "a timed call of the reference net", warn)
     others = Others()
+=======
+        net.eval()
+        told = partial(_at, width, warn)
+        inputs = _inputs(net, (ROTATED, section.batch, *in_shape), samples)
+        flops[width] = forward_flops(net, in_shape, told, inputs[0, :1])
+        model = (models or {}).get(width)
+        calls[width] = _prepare(net, inputs, section.threads, device, model, told)
+>>>>>>> models
     with cpu_threads(section.threads):
         timed, rounds = time_rounds(calls, own)
     signs = busy_signs(rounds, others.used(), section.threads)
@@ -173,7 +189,10 @@ def _device_time(call: Call) -> float:
 
 
 def forward_flops(
-    net: nn.Module, in_shape: tuple[int, ...], warn: Callable[[str], None] = lambda text: None
+    net: nn.Module,
+    in_shape: tuple[int, ...],
+    warn: Callable[[str], None] = lambda text: None,
+    sample: Tensor | None = None,
 ) -> int:
     """Floating-point operations of one forward pass of one sample, a multiply-add counting two.
 
@@ -184,7 +203,9 @@ def forward_flops(
         net: on CPU; put into eval mode.
         in_shape: (channels, height, width) or (features,).
         warn: told where they cannot be counted; each weight then counts as one multiply-add.
+        sample: what they are counted for, (1, *in_shape); None for zeros.
     """
+    x = torch.zeros(1, *in_shape) if sample is None else sample
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -195,7 +216,7 @@ def forward_flops(
             FlopCounterMode(display=False) as counter,
             torch.no_grad(),
         ):
-            net.eval()(torch.zeros(1, *in_shape))
+            net.eval()(x)
         return int(counter.get_total_flops()) or 2 * parameters(net)
     except Exception as error:  # a user's model may do what the counter cannot follow
         found = f"{type(error).__name__}: {first_line(error)}"
@@ -240,15 +261,38 @@ def timed_in_onnx(words: str) -> bool:
     return words.startswith("ONNX Runtime")
 
 
+<<<<<<< HEAD
 def _call(
     net: nn.Module,
     model: bytes | None,
     inputs: Tensor,
     section: LatencySection,
+=======
+def _inputs(net: nn.Module, shape: tuple[int, ...], samples: Tensor | None) -> Tensor:
+    """Random inputs of a shape (inputs, batch, *in_shape), or samples, if a model needs them."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(shape, generator=generator)
+    if samples is None:
+        return noise
+    try:
+        with torch.no_grad():
+            net(noise[0])
+    except Exception:  # a user's model may raise anything
+        places = torch.arange(shape[0] * shape[1]) % len(samples)
+        return samples[places].view(shape)
+    return noise
+
+
+def _prepare(
+    net: nn.Module,
+    inputs: Tensor,
+    threads: int,
+>>>>>>> models
     device: torch.device,
     words: str,
     warn: Callable[[str], None],
 ) -> Call:
+<<<<<<< HEAD
     """One call of a model on one of several inputs; one that fails is told in `words`."""
     try:
         call = _raw_call(net, model, inputs, section, device, warn)
@@ -278,6 +322,11 @@ def _raw_call(
 ) -> Call:
     if section.backend == "onnx" and model is not None:
         session = onnx_session(model, section.threads)
+=======
+    """One call of the model on one of several rotated inputs, in ONNX Runtime where it is there."""
+    if model is not None:
+        session = onnx_session(model, threads)
+>>>>>>> models
         arrays = [{"x": x.numpy()} for x in inputs]
         return lambda i: session.run(None, arrays[i])
     folded = _folded(net, warn).to(device)

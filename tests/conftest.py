@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 import tasearch
+from tasearch.data import Dataset, Part
+from tasearch.models import Models
 from tasearch.record import TrialRecord
 from tasearch.study import Study
 from tasearch.studyfile import parse_study
+from tasearch.train import Trainer
+from tasearch.train.views import VIEWS, Views
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
@@ -45,6 +50,25 @@ def tiny(**sections: Any) -> Study:
         else:
             content[name] = value
     return parse_study(content)
+
+
+@pytest.fixture
+def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainers compute in float64.
+
+    In float32 a sum in another order, by another processor, differs in its 7th digit, and each step
+    of a training makes it some ten times more; no tolerance holds for all processors. In float64
+    what is left is float32's rounding where a value is kept so: of rates that are tensors, and of
+    logits before the loss.
+    """
+    build = Models.build
+
+    def views(own: Trainer, data: Dataset, part: Part, name: str) -> Views:
+        x, mean, std = (torch.tensor(a, device=own.device) for a in (part.x, data.mean, data.std))
+        return Views(x.double(), mean.double(), std.double(), VIEWS[name], seed=0)
+
+    monkeypatch.setattr(Models, "build", lambda *args: build(*args).double())
+    monkeypatch.setattr(Trainer, "_views", views)
 
 
 @pytest.fixture(scope="session")

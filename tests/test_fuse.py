@@ -34,18 +34,19 @@ ALL = {**SGD, "schedule": "one-cycle", "clip": 0.5, "ema": 0.9}
 
 def close(a: dict[str, Tensor], b: dict[str, Tensor], tolerance: float = 1e-4) -> bool:
     return all(
-        torch.allclose(t.float(), b[name].float(), rtol=tolerance, atol=tolerance)
+        torch.allclose(t.double(), b[name].double(), rtol=tolerance, atol=tolerance)
         for name, t in a.items()
     )
 
 
+@pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize("family", ["cnn", "mlp", "plain", "resnet"])
 @pytest.mark.parametrize("training", [SGD, {**ALL, "views": "flip"}], ids=["sgd", "all"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_replicates_side_by_side_end_as_they_do_in_turn(
     tmp_path: Path, family: str, training: dict[str, Any], device: str
 ) -> None:
-    """Five steps: sums in another order differ in the last bits, ten times more at each step."""
+    """Five steps in float64: sums in another order differ in the 16th digit, ten times more each."""
     if family in IMAGES_ONLY:
         widths = {"teacher": {"width": 8, "epochs": 5}, "student": {"widths": [2]}}
         if family == "resnet":
@@ -66,10 +67,11 @@ def test_replicates_side_by_side_end_as_they_do_in_turn(
     assert {name.partition("/")[0] for name in alone} == {"0", "1", "2"}
     name = next(name for name in alone if name.endswith("weight"))[2:]
     assert not torch.equal(alone[f"0/{name}"], alone[f"1/{name}"])
-    assert close(alone, wide, 2e-3)
+    assert close(alone, wide, 1e-9)
     assert record.curve == pytest.approx(other.curve, abs=0.03)
 
 
+@pytest.mark.usefixtures("in_double")
 def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> None:
     """Five candidates of one architecture: each ends as it does alone, from copied weights."""
     study = tiny(
@@ -115,7 +117,7 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
     for _ in train(states, lessons, seats=4):
         pass
     for state, same in zip(states, alone, strict=True):
-        assert close(state.net.state_dict(), same.net.state_dict(), 1e-3)
+        assert close(state.net.state_dict(), same.net.state_dict(), 1e-6)
         assert state.curve == pytest.approx(same.curve, abs=0.02)
 
 
@@ -301,6 +303,7 @@ def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path) -> None
     assert sorted(epochs) == sorted([1, 2, 3, 4] * 3)
 
 
+@pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize(("mode", "tried"), [("fp32 x5", (5, 3)), ("fp32 x2+", (6, 4))])
 def test_where_memory_is_short_fewer_replicates_train_side_by_side(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, tried: tuple[int, int]
@@ -323,9 +326,10 @@ def test_where_memory_is_short_fewer_replicates_train_side_by_side(
     if mode.endswith("+"):
         assert files(tmp_path / "short") == files(tmp_path / "ample")
     ends = (t.store.load("hops", t.key(teacher)) for t in (own, ample))
-    assert close(*(end[0] for end in ends), 2e-3)
+    assert close(*(end[0] for end in ends), 1e-9)
 
 
+@pytest.mark.usefixtures("in_double")
 def test_a_users_own_loss_is_asked_pupil_by_pupil(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import torch.nn.functional as F\n"
@@ -344,7 +348,7 @@ def test_a_users_own_loss_is_asked_pupil_by_pupil(tmp_path: Path) -> None:
         own, lineage = trainer(tmp_path / mode, study, mode=mode), hops(study, 4)
         train_all(own, lineage)
         ends.append(own.store.load("hops", own.key(lineage[-1]))[0])
-    assert close(*ends, 1e-2)
+    assert close(*ends, 1e-6)
 
 
 @pytest.mark.parametrize("training", [{}, ALL], ids=["adamw", "sgd"])

@@ -90,6 +90,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.mark.parametrize("seats", [None, 3], ids=["in turn", "abreast"])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("in_double")
 def test_they_end_where_the_loop_does(
     tmp_path: Path, kind: str, seats: int | None, device: str
 ) -> None:
@@ -104,7 +105,7 @@ def test_they_end_where_the_loop_does(
     assert len(found) == 3
     assert not torch.equal(found[0]["net.0.weight"], found[1]["net.0.weight"])
     for ours, theirs in zip(found, expected, strict=True):
-        assert close(ours, theirs, 2e-3)
+        assert close(ours, theirs, 1e-5)
     assert not said
 
 
@@ -216,6 +217,7 @@ def test_other_teachers_recipes_and_pupils_take_the_same_seats(
     assert not said
 
 
+@pytest.mark.usefixtures("in_double")
 def test_a_users_own_loss_sees_each_pupils_terms(tmp_path: Path, device: str) -> None:
     (tmp_path / "own.py").write_text(
         "import torch.nn.functional as F\n"
@@ -235,7 +237,7 @@ def test_a_users_own_loss_sees_each_pupils_terms(tmp_path: Path, device: str) ->
     found, expected = (trained(both(), 2, graphs) for graphs in (graphs_of(own, []), None))
     assert not close(found[0], found[1], 1e-2)
     for ours, theirs in zip(found, expected, strict=True):
-        assert close(ours, theirs, 2e-3)
+        assert close(ours, theirs, 1e-5)
 
 
 def test_no_more_kinds_are_held_than_may_be(

@@ -14,10 +14,14 @@ import pytest
 import torch
 
 import tasearch
-from tasearch.chain import Chain
+from tasearch.chain import Chain, Hop
 from tasearch.data import load_data
 from tasearch.models import Models
+<<<<<<< HEAD
 from tasearch.search.events import Event
+=======
+from tasearch.search.events import Event, Notice
+>>>>>>> models
 from tasearch.shipping import FILES
 from tasearch.store import Store
 from tasearch.study import Study
@@ -284,3 +288,218 @@ def test_it_goes_on_from_a_rung_with_the_same_bits(tmp_path: Path, kind: str) ->
                 messages.close()  # type: ignore[attr-defined]
     assert len(weights(tmp_path / "straight")) == 2
     assert weights(tmp_path / "straight") == weights(tmp_path / "broken")
+
+
+def test_latencies_are_torchs_where_a_model_has_no_onnx(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "branches", latency={"backend": "onnx"}, search={"trials": 1})
+    said: list[Event] = []
+    run = tasearch.run(study, runs_dir=tmp_path / "runs", on_event=said.append)
+    first, *others = [event.message for event in said if isinstance(event, Notice)]
+    assert first.startswith(
+        "all latencies are torch's, not ONNX Runtime's: "
+        "width 6: the model cannot be exported to ONNX: "
+    )
+    assert [other.partition(" raised ")[0] for other in others] == [
+        f"width {width}: timed with its batch norms as they are, for tracing the model"
+        for width in (8, 6, 4)
+    ]
+    assert run.snapshot.device.startswith("torch ")
+
+
+def notices_of(study: Study, widths: tuple[int, ...], **options: Any) -> list[str]:
+    """What the probes of modes say."""
+    models, said = Models.of(study, load_data(study)), list[str]()
+    choose_modes(
+        options.get("precision", "auto"),
+        options.get("fuse", "auto"),
+        models.build,
+        widths,
+        recipe=study.recipes("student").firsts()[0],
+        in_shape=models.in_shape,
+        device=torch.device("cpu"),
+        threads=1,
+        replicates=1,
+        warn=said.append,
+    )
+    return said
+
+
+NET = """
+    class Net(nn.Module):
+        def __init__(self, width, classes):
+            super().__init__()
+            self.net = plain(width, classes)
+        def forward(self, x):
+            y = self.net(x)
+            CODE
+            return y
+    def build(width, *, in_shape, num_classes):
+        return Net(width, num_classes)
+"""
+
+
+def test_a_model_without_bf16_trains_in_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "if torch.is_autocast_enabled('cpu'): raise RuntimeError('no bfloat16 here\\nat all')"
+    monkeypatch.setitem(KINDS, "no bf16", NET.replace("CODE", code))
+    study = study_of(tmp_path, "no bf16")
+    assert notices_of(study, (6, 4), fuse="never") == [
+        "widths 6, 4: trained in fp32, for bf16 raised RuntimeError: no bfloat16 here"
+    ]
+    with pytest.raises(StudyError) as error:
+        notices_of(study, (6, 4), precision="bf16")
+    assert str(error.value) == (
+        'training.precision: should be "fp32" or "auto" for the model of width 6, found "bf16": '
+        "a step raised RuntimeError: no bfloat16 here"
+    )
+
+
+def test_a_wide_model_that_fails_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasearch.train.precision.SMALL_MS", 1e9)
+    study = study_of(tmp_path, "no copies")
+    assert notices_of(study, (4,), precision="fp32") == [
+        "width 4: trained one by one, for a wide model of several raised "
+        "TypeError: cannot be copied"
+    ]
+    for kind in ("dropout", "hooks", "shared buffers", "tied weights", "lstm", "weight norm"):
+        assert notices_of(study_of(tmp_path, kind), (4,), precision="fp32") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("no copies", "copying the model raised TypeError: cannot be copied"),
+        ("hooks", "the model has hooks"),
+    ],
+)
+def test_steps_of_a_model_that_cannot_be_copied_are_not_recorded(
+    tmp_path: Path, kind: str, reason: str
+) -> None:
+    study = study_of(tmp_path, kind)
+    teacher = Hop(lineage=(Models.of(study, load_data(study)).teacher(),))
+    ends, said = [], list[str]()
+    for name in ("loop", "graphs"):
+        own = trainer_of(study, tmp_path / name)
+        if name == "graphs":
+            own.graphs = Graphs(torch.device("cpu"), said.append)
+        for message in train_hop(own, teacher):
+            assert not isinstance(message, HopEnded) or message.outcome == "end"
+        ends.append(weights(tmp_path / name))
+    assert ends[0] == ends[1]
+    assert said == [f"steps are launched one operation at a time, several times slower: {reason}"]
+
+
+def test_recurrent_layers_and_attention_count_as_their_products(tmp_path: Path) -> None:
+    models = {
+        kind: Models.of(study, load_data(study))
+        for kind in ("lstm", "transformer")
+        for study in [study_of(tmp_path, kind)]
+    }
+    lstm = 8 * 2 * (8 + 4) * 4 * 4 + 2 * 4 * 10  # 8 steps, 4 gates of 8 inputs and 4 states
+    assert forward_flops(models["lstm"].build(4), (1, 8, 8)) == lstm
+    attention = 2 * 8 * 8 * (24 + 8) + 2 * 2 * 8 * 8 * 8  # projections; scores and their use
+    dense = 2 * 8 * 8 * 8 * 2 + 2 * 8 * 10
+    assert forward_flops(models["transformer"].build(4), (1, 8, 8)) == attention + dense
+
+
+def test_flops_that_cannot_be_counted_are_told_of() -> None:
+    class Moody(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if len(torch.utils._python_dispatch._get_current_dispatch_mode_stack()):
+                raise ValueError("not while I am counted")
+            return super().forward(x)
+
+    said: list[str] = []
+    net = Moody(4, 2)
+    assert forward_flops(net, (4,), said.append) == 2 * parameters(net) == 20
+    assert said == [
+        "FLOPs are taken as twice the parameters, for counting them raised "
+        "ValueError: not while I am counted"
+    ]
+
+
+# What is refused before anything is trained
+
+
+REFUSED = {
+    "tuple": ("return y, y", "gave tuple; return the logits alone, or an object with them as "),
+    "probabilities": (
+        "return y.softmax(1)",
+        "should give logits, gave probabilities: for all of {n} samples its outputs lie in 0 .. 1 "
+        "and sum to 1; return what goes into the softmax",
+    ),
+    "error": ("raise ValueError('no')", "failed on a batch of shape {shape}: ValueError: no"),
+    "shape": ("return y[:, :3]", "should give logits of shape {out}, gave {cut}"),
+    "infinite": ("return y / 0", "gave logits that are not finite for random samples"),
+    "whole": ("return y.long()", "should give floating-point logits, gave torch.int64"),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_a_model_that_is_wrong_in_one_mode_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, training: bool
+) -> None:
+    code, words = REFUSED[fault]
+    source = NET.replace("CODE", f"if self.training is {training}: {code}")
+    monkeypatch.setitem(KINDS, f"{fault} {training}", source)
+    study = study_of(tmp_path, f"{fault} {training}")
+    with pytest.raises(ModelError) as error:
+        Models.of(study, load_data(study)).check(study.widths)
+    count = 2 if training else 1
+    words = words.format(
+        n=9 if training else 10, shape=(count, 1, 8, 8), out=(count, 10), cut=(count, 3)
+    )
+    mode = "" if training else " in eval mode"
+    assert str(error.value).startswith(f"the model of width 8{mode} ")
+    assert words in str(error.value)
+
+
+def test_a_model_for_batches_of_several_alone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "squeezed", NET.replace("CODE", "if len(x) == 1: return y[0]"))
+    study = study_of(tmp_path, "squeezed")
+    with pytest.raises(ModelError) as error:
+        Models.of(study, load_data(study)).check(study.widths)
+    assert str(error.value) == (
+        "the model of width 8 in eval mode should give logits of shape (1, 10), gave (10,)"
+    )
+
+
+def test_a_log_softmax_is_as_good_as_logits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "log softmax", NET.replace("CODE", "y = y.log_softmax(1)"))
+    study = study_of(tmp_path, "log softmax")
+    Models.of(study, load_data(study)).check(study.widths)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (
+            "self.register_buffer('s', torch.eye(3).to_sparse())",
+            "the model of width 8 has 's' in its state dict, torch.float32 in torch.sparse_coo, "
+            "which cannot be saved: ",
+        ),
+        (
+            "self.__class__.get_extra_state = lambda self: {'a': 1}",
+            "the model of width 8 should have tensors alone in its state dict, has '_extra_state' "
+            "of type dict",
+        ),
+    ],
+)
+def test_a_state_that_cannot_be_saved_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, message: str
+) -> None:
+    kind = "state " + "".join(filter(str.isalpha, state))[-20:]
+    source = NET.replace("CODE", "").replace("(width, classes)\n", f"(width, classes); {state}\n")
+    monkeypatch.setitem(KINDS, kind, source)
+    study = study_of(tmp_path, kind)
+    with pytest.raises(ModelError) as error:
+        Models.of(study, load_data(study)).check(study.widths)
+    assert str(error.value).startswith(message)

@@ -25,6 +25,8 @@ from tasearch.study import Study
 from tasearch.train.pool import Pool
 from tasearch.train.precision import study_modes
 
+SAMPLES = 8  # of the validation part, for models that cannot be timed on random numbers
+
 
 def find_modes(
     study: Study,
@@ -94,8 +96,19 @@ def find_measurements(
             if exported is None:
                 section = section.model_copy(update={"backend": "torch"})
         modes()
+<<<<<<< HEAD
         measured, timing = measure(
             nets, in_shape=data.in_shape, section=section, device=device, models=exported, warn=warn
+=======
+        measured = measure(
+            nets,
+            in_shape=data.in_shape,
+            section=section,
+            device=device,
+            models=exported,
+            warn=warn,
+            samples=torch.tensor(data.validation.x[:SAMPLES]).float(),
+>>>>>>> models
         )
         return measured, describe(section, device), timing
     source = RunDir.open(latency_from, runs_dir)

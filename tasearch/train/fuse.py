@@ -172,7 +172,7 @@ def widened(net: nn.Module, pupils: int) -> nn.Module:
 def _widened(net: nn.Module, pupils: int) -> nn.Module:
     """The same, changed in place where it is not one layer."""
     if type(net) in WIDE:
-        return WIDE[type(net)](net, pupils).to(next(net.parameters()).device)
+        return _placed(net, pupils)
     for module in [*net.modules()]:
         if type(module) in WIDE:
             continue
@@ -181,10 +181,15 @@ def _widened(net: nn.Module, pupils: int) -> nn.Module:
             raise CannotFuse(module)
         for name, child in module.named_children():
             if type(child) in WIDE:
-                wide = WIDE[type(child)](child, pupils)
-                device = next((t.device for t in child.state_dict().values()), None)
-                setattr(module, name, wide.to(device))
+                setattr(module, name, _placed(child, pupils))
     return net
+
+
+def _placed(layer: nn.Module, pupils: int) -> nn.Module:
+    """The wide form of a layer, of its type of numbers and on its device."""
+    wide = WIDE[type(layer)](layer, pupils)
+    example = next((t for t in layer.state_dict().values() if t.is_floating_point()), None)
+    return wide if example is None else wide.to(example.device, example.dtype)
 
 
 def repeated(parts: list[Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ from tasearch.train.state import State, pack, unpack
 from tasearch.train.targets import Targets, stacked
 from tasearch.train.views import VIEWS, Views
 
-TRAINER_VERSION = 7  # raise it with every change that alters weights
+TRAINER_VERSION = 8  # raise it with every change that alters weights
 
 
 class Trainer:
