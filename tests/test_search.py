@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -283,12 +285,18 @@ def test_a_study_may_move(rerun: Any, tmp_path: Path) -> None:
     assert run.snapshot.study.root == str(tmp_path)
 
 
-def test_litter_of_a_kill_is_cleared_away(rerun: Any) -> None:
+def test_litter_of_a_kill_is_cleared_away_and_nothing_else(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(), trials=1)
-    litter = run.path / "hops" / ".abc.tmp"
-    litter.write_bytes(b"half")
+    name = ".tasearch-0123456789abcdef.tmp"
+    litter = [run.path / name, run.path / "hops" / name]
+    theirs = [run.path / "hops" / ".abc.tmp", run.path / "mine" / name, tmp_path / "else" / name]
+    for file in (*litter, *theirs):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"half")
+    shutil.rmtree(run.path / "targets")
+    (run.path / "targets").symlink_to(tmp_path / "else")
     rerun(tiny(), trials=1)
-    assert not litter.exists()
+    assert [file.exists() for file in (*litter, *theirs)] == [False] * 2 + [True] * 3
 
 
 def test_damaged_hops_are_named_and_trained_again(rerun: Any) -> None:
@@ -395,19 +403,6 @@ def test_a_users_sampler_that_breaks_its_contract(
     assert str(error.value).startswith(f"search.sampler: {message}")
 
 
-def test_a_damaged_journal_is_told(rerun: Any) -> None:
-    run = rerun(tiny(), trials=1)
-    journal = run.path / "journal.log"
-    whole = journal.read_bytes()
-    for damage in (whole[:50] + b"\xff" + whole[51:], whole + b"junk\n"):
-        journal.write_bytes(damage)
-        with pytest.raises(RunError, match=r"journal\.log: is damaged or cannot be read: "):
-            rerun(tiny(), trials=2)
-    journal.write_bytes(damage + b"more\n")
-    with pytest.raises(RunError, match=r"journal\.log: is damaged or cannot be read: "):
-        _ = tasearch.Run.open(run.path).trials
-
-
 def test_a_journal_that_is_removed_is_made_again_from_the_hops(rerun: Any) -> None:
     run = rerun(tiny(), trials=4)
     before, files = facts(run), contents(run)
@@ -463,12 +458,11 @@ def test_a_run_may_take_some_of_anothers_latencies_again_and_again(rerun: Any) -
 
 def test_runs_keep_their_own_latencies(finished: tasearch.Run, rerun: Any, tmp_path: Path) -> None:
     rerun(tiny(), trials=1)
-    other = tmp_path / "again" / "tiny"
-    content = json.loads((other / "measurements.json").read_text())
-    content["measurements"][0]["latency_ms"] *= 2
-    (other / "measurements.json").write_text(json.dumps(content))
+    measured = dict(finished.snapshot.measured)
+    measured[16] = replace(measured[16], latency_ms=measured[16].latency_ms * 2)
+    RunDir(tmp_path).write(replace(finished.snapshot, measured=measured))
     with pytest.raises(RunError, match="has measurements of its own, frozen when it was made"):
-        rerun(tiny(), trials=1)
+        tasearch.run(tiny(), trials=1, runs_dir=tmp_path / "again", latency_from=tmp_path)
 
 
 def test_a_run_that_is_not_there(tmp_path: Path) -> None:
@@ -483,7 +477,7 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
 def test_a_damaged_run_is_told(rerun: Any, name: str) -> None:
     run = rerun(tiny(), trials=1)
     (run.path / name).write_text('{"study": {')
-    with pytest.raises(RunError, match=rf"{name}: cannot be read: "):
+    with pytest.raises(RunError, match=rf"{name}: is no JSON: "):
         RunDir(run.path).read()
 
 

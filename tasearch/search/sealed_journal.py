@@ -80,6 +80,7 @@ class SealedJournal(BaseJournalBackend):
             content = self._taken(line, sealed, self._given)
             if self._given > log_number_from:
                 yield content
+        self._check()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append sealed lines.
@@ -90,6 +91,7 @@ class SealedJournal(BaseJournalBackend):
         """
         with self._refusing("written"), self._locked():
             self._advance()
+            self._check()
             lines = [self._chain.seal(log) for log in logs]
             with self.path.open("r+b") as stream:
                 stream.truncate(self._size)  # of a line that its writer's end tore
@@ -106,21 +108,30 @@ class SealedJournal(BaseJournalBackend):
         self._chain, self._foreign = Chain(KIND), Foreign(self._study)
         self._ahead: deque[tuple[bytes, bool]] = deque()  # read, verified and not yet given out
         self._size = self._place = self._given = 0
+        self._damage = ""  # of the line after those, at which reading ends
 
     def _advance(self) -> None:
-        """Read and verify what was appended since."""
+        """Read and verify what was appended since, as far as it is sound."""
+        if self._damage:
+            return
         with self._refusing("read"), self.path.open("rb") as stream:
             stream.seek(self._size)
             *whole, _ = stream.read().split(b"\n")
         for line in whole:
             fit = self._chain.follow(line)
             if fit not in (Fit.NEXT, Fit.FOREIGN):
-                raise JournalDamage(f"{self.path}: line {self._place + 1} {fit.value}")
+                self._damage = f"{self.path}: line {self._place + 1} {fit.value}"
+                return
             if fit is Fit.FOREIGN:
                 self._chain.cover(line)
             self._ahead.append((line, fit is Fit.NEXT))
             self._size += len(line) + 1
             self._place += 1
+
+    def _check(self) -> None:
+        """Refuse a damaged line, once those before it are given out: one may be the cause."""
+        if self._damage:
+            raise JournalDamage(self._damage)
 
     def _taken(self, line: bytes, sealed: bool, place: int) -> dict[str, Any]:
         """The content of a line, where it may be believed."""
