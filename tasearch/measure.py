@@ -49,12 +49,8 @@ def measure(
     device: torch.device,
     models: Mapping[int, bytes] | None = None,
     warn: Callable[[str], None] = lambda text: None,
-<<<<<<< HEAD
-) -> tuple[dict[int, Measurement], Timing]:
-=======
     samples: Tensor | None = None,
-) -> dict[int, Measurement]:
->>>>>>> models
+) -> tuple[dict[int, Measurement], Timing]:
     """Measure models side by side.
 
     Args:
@@ -78,28 +74,21 @@ def measure(
         models = timed_models(nets, in_shape, section.batch)
     inputs = _inputs(in_shape, section.batch)
     at = {width: partial(_at, width, warn) for width in nets}
-    calls = {}
+    calls, examples = {}, {}
     for width, net in nets.items():
-<<<<<<< HEAD
         words, told = f"width {width}: a timed call with latency.batch = {section.batch}", at[width]
+        own_inputs = _fit(net.eval(), inputs, samples)
+        examples[width] = own_inputs[0, :1]
         model = (models or {}).get(width)
-        calls[width] = _call(net.eval(), model, inputs, section, device, words, told)
+        calls[width] = _call(net, model, own_inputs, section, device, words, told)
     net, model = _reference()
     alone = _inputs((REFERENCE_WIDTH,), 1)
     own = _call(net, model, alone, section, device, "a timed call of the reference net", warn)
     others = Others()
-=======
-        net.eval()
-        told = partial(_at, width, warn)
-        inputs = _inputs(net, (ROTATED, section.batch, *in_shape), samples)
-        flops[width] = forward_flops(net, in_shape, told, inputs[0, :1])
-        model = (models or {}).get(width)
-        calls[width] = _prepare(net, inputs, section.threads, device, model, told)
->>>>>>> models
     with cpu_threads(section.threads):
         timed, rounds = time_rounds(calls, own)
     signs = busy_signs(rounds, others.used(), section.threads)
-    measured = _measurements(nets, in_shape, timed, at)
+    measured = _measurements(nets, in_shape, timed, at, examples)
     tied = sum(bool(tied_with(width, measured)) for width in measured)
     return measured, Timing(reference=rounds, notices=busy_notice(signs, tied, len(measured)))
 
@@ -109,6 +98,7 @@ def _measurements(
     in_shape: tuple[int, ...],
     timed: Mapping[int, Timed],
     at: Mapping[int, Callable[[str], None]],
+    examples: Mapping[int, Tensor],
 ) -> dict[int, Measurement]:
     latencies = tied_latencies({width: t.rounds.medians_ms for width, t in timed.items()})
     return {
@@ -116,7 +106,7 @@ def _measurements(
             width=width,
             params=parameters(net),
             bytes=weight_bytes(net),
-            flops=forward_flops(net, in_shape, at[width]),
+            flops=forward_flops(net, in_shape, at[width], examples[width]),
             latency_ms=latencies[width],
             latency_p95_ms=timed[width].p95_ms,
             rounds=timed[width].rounds,
@@ -261,38 +251,28 @@ def timed_in_onnx(words: str) -> bool:
     return words.startswith("ONNX Runtime")
 
 
-<<<<<<< HEAD
+def _fit(net: nn.Module, inputs: Tensor, samples: Tensor | None) -> Tensor:
+    """The inputs, or samples in their place where the model needs such."""
+    if samples is None:
+        return inputs
+    try:
+        with torch.no_grad():
+            net(inputs[0, :1])
+    except Exception:  # a user's model may raise anything
+        places = torch.arange(inputs.shape[0] * inputs.shape[1]) % len(samples)
+        return samples[places].view(inputs.shape)
+    return inputs
+
+
 def _call(
     net: nn.Module,
     model: bytes | None,
     inputs: Tensor,
     section: LatencySection,
-=======
-def _inputs(net: nn.Module, shape: tuple[int, ...], samples: Tensor | None) -> Tensor:
-    """Random inputs of a shape (inputs, batch, *in_shape), or samples, if a model needs them."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(shape, generator=generator)
-    if samples is None:
-        return noise
-    try:
-        with torch.no_grad():
-            net(noise[0])
-    except Exception:  # a user's model may raise anything
-        places = torch.arange(shape[0] * shape[1]) % len(samples)
-        return samples[places].view(shape)
-    return noise
-
-
-def _prepare(
-    net: nn.Module,
-    inputs: Tensor,
-    threads: int,
->>>>>>> models
     device: torch.device,
     words: str,
     warn: Callable[[str], None],
 ) -> Call:
-<<<<<<< HEAD
     """One call of a model on one of several inputs; one that fails is told in `words`."""
     try:
         call = _raw_call(net, model, inputs, section, device, warn)
@@ -322,11 +302,6 @@ def _raw_call(
 ) -> Call:
     if section.backend == "onnx" and model is not None:
         session = onnx_session(model, section.threads)
-=======
-    """One call of the model on one of several rotated inputs, in ONNX Runtime where it is there."""
-    if model is not None:
-        session = onnx_session(model, threads)
->>>>>>> models
         arrays = [{"x": x.numpy()} for x in inputs]
         return lambda i: session.run(None, arrays[i])
     folded = _folded(net, warn).to(device)

@@ -16,17 +16,17 @@ import torch
 import tasearch
 from tasearch.chain import Chain, Hop
 from tasearch.data import load_data
+from tasearch.errors import ModelError, StudyError
+from tasearch.measure import forward_flops, parameters
 from tasearch.models import Models
-<<<<<<< HEAD
-from tasearch.search.events import Event
-=======
 from tasearch.search.events import Event, Notice
->>>>>>> models
 from tasearch.shipping import FILES
 from tasearch.store import Store
 from tasearch.study import Study
 from tasearch.train import Trainer, train_hop
+from tasearch.train.graphs import Graphs
 from tasearch.train.messages import HopEnded, HopEpoch
+from tasearch.train.precision import choose_modes
 from tests.conftest import proposed, tiny
 
 HEAD = """

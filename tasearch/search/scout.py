@@ -236,18 +236,10 @@ class Scout:
         known = sorted(by_width)
         means = [float(np.mean(by_width[width])) for width in known]
         size = {width: np.log(max(1, m.params)) for width, m in self._measured.items()}
-<<<<<<< HEAD
         places = sorted(zip([size[width] for width in known], means, strict=True))
         at, heights = [place for place, _ in places], [mean for _, mean in places]
         of: dict[int, float] = {
             width: float(np.interp(size[width], at, heights)) for width in self._measured
-=======
-        places, values = zip(
-            *sorted(zip([size[w] for w in known], means, strict=True)), strict=True
-        )
-        of: dict[int, float] = {
-            w: float(np.interp(size[w], np.array(places), np.array(values))) for w in self._measured
->>>>>>> models
         }
         of.update(zip(known, means, strict=True))
         guess = np.array([of[width] for width in self._ledger.widths])

@@ -96,11 +96,7 @@ def find_measurements(
             if exported is None:
                 section = section.model_copy(update={"backend": "torch"})
         modes()
-<<<<<<< HEAD
         measured, timing = measure(
-            nets, in_shape=data.in_shape, section=section, device=device, models=exported, warn=warn
-=======
-        measured = measure(
             nets,
             in_shape=data.in_shape,
             section=section,
@@ -108,7 +104,6 @@ def find_measurements(
             models=exported,
             warn=warn,
             samples=torch.tensor(data.validation.x[:SAMPLES]).float(),
->>>>>>> models
         )
         return measured, describe(section, device), timing
     source = RunDir.open(latency_from, runs_dir)
