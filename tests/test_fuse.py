@@ -46,7 +46,7 @@ def close(a: dict[str, Tensor], b: dict[str, Tensor], tolerance: float = 1e-4) -
 def test_replicates_side_by_side_end_as_they_do_in_turn(
     tmp_path: Path, family: str, training: dict[str, Any], device: str
 ) -> None:
-    """Five steps in float64: sums in another order differ in the 16th digit, ten times more each."""
+    """Five steps: sums in another order differ in float64's 16th digit, and ten times more each."""
     if family in IMAGES_ONLY:
         widths = {"teacher": {"width": 8, "epochs": 5}, "student": {"widths": [2]}}
         if family == "resnet":

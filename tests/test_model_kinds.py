@@ -451,7 +451,7 @@ def test_a_model_that_is_wrong_in_one_mode_is_refused(
         Models.of(study, load_data(study)).check(study.widths)
     count = 2 if training else 1
     words = words.format(
-        n=9 if training else 10, shape=(count, 1, 8, 8), out=(count, 10), cut=(count, 3)
+        n=4 if training else 10, shape=(count, 1, 8, 8), out=(count, 10), cut=(count, 3)
     )
     mode = "" if training else " in eval mode"
     assert str(error.value).startswith(f"the model of width 8{mode} ")

@@ -21,8 +21,10 @@ from tasearch import shipping
 from tasearch.chain import Pupil
 from tasearch.data import load_data, load_test
 from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError
+from tasearch.measure import describe
 from tasearch.search.sizing import make_space
 from tasearch.search.trials import chain_of
+from tasearch.sections import LatencySection
 from tasearch.shipping import FILES, pinned
 from tasearch.studyfile import load_study
 from tests.conftest import contents, proposed, tiny
@@ -182,7 +184,7 @@ def test_a_student_whose_onnx_disagrees_is_not_shipped(
 def test_a_student_that_has_no_onnx_is_shipped_without(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The finished run's latencies are torch's; one that wanted ONNX's is refused."""
+    """The finished run's latencies are torch's; one that timed ONNX Runtime is refused."""
 
     def unable(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
         raise ModelError("model: torch cannot export it")
@@ -201,10 +203,7 @@ def test_a_student_that_has_no_onnx_is_shipped_without(
     assert metrics["onnx_difference"] is None
     assert [*metrics["file_bytes"]] == ["student.safetensors"]
     assert tasearch.load(out)(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
-    study = finished.snapshot.study
-    latency = study.latency.model_copy(update={"backend": "onnx"})
-    timed = study.model_copy(update={"latency": latency})
-    wanted = replace(finished.snapshot, study=timed)
+    wanted = replace(finished.snapshot, device=describe(LatencySection(), torch.device("cpu")))
     monkeypatch.setattr(type(finished), "snapshot", property(lambda run: wanted))
     with pytest.raises(ModelError, match="cannot export it"):
         tasearch.export(finished, tmp_path / "other")

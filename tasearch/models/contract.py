@@ -51,7 +51,7 @@ def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: 
     """
     line = torch.linspace(-1, 1, 2 * torch.Size(in_shape).numel()).reshape(2, *in_shape)
     shown = where
-    for training, batches in ((True, [line, _noise(7, in_shape)]), (False, _sizes(in_shape))):
+    for training, batches in ((True, [line, _noise(2, in_shape)]), (False, _sizes(in_shape))):
         shown = where if training else f"{where} in eval mode"
         found = []
         for x in batches:
