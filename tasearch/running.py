@@ -54,8 +54,8 @@ def run_shown(
     Raises:
         TasearchError: whatever is wrong with the study, its data, its models or its run.
     """
-    runs_dir = runs_dir.absolute()  # code of the user's may change the current folder
     check_early(study, runs_dir=runs_dir, device=device, workers=workers, latency_from=latency_from)
+    runs_dir = runs_dir.absolute()  # code of the user's may change the current folder
     with Stop() as stop:
         most = study.search.lookahead
         least = int(bool(study.own_functions))
