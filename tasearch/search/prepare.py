@@ -236,13 +236,14 @@ def _extended(
     student = study.student.model_copy(update={"widths": tuple(rest)})
     assert first == study.teacher.width
     wide = study.model_copy(update={"student": student, "training": training})
-    found = find_modes(wide, models, data, device, runs_dir, None, pool, warn)
+    asked = wide if latency_from is None else study  # a run that lends latencies lends modes too
+    found = find_modes(asked, models, data, device, runs_dir, latency_from, pool, warn)
     measured, words, timing = find_measurements(
         wide, models, data, device, runs_dir, latency_from, found, warn
     )
-    return replace(
-        snapshot, measured=measured, modes=found(), device=words, timing=timing, identity=""
-    )
+    new = {"measured": measured, "device": words, "timing": timing}
+    new["modes"] = {**found(), **before.modes}
+    return replace(snapshot, **new, identity="")  # type: ignore[arg-type]
 
 
 def _known(
