@@ -79,7 +79,9 @@ def test_a_run_in_a_pipe_is_plain_lines(finished: tasearch.Run, study_file: Path
     assert text.count("  train 16\n") == text.count("  teacher 16: accuracy ") == 1
     assert "finished: 5 trials are done" in text
     again = call("run", study_file, *options, "--trials", 5)
-    assert "  train 16" not in again
+    assert "  train " not in again
+    line = "teacher mlp 16, 1.51 k parameters: trained here, 3 epochs, standardized samples\n"
+    assert text.count(line) == again.count(line) == 1
     other = call("run", study_file, *options, "--seed", 3, code=2)
     assert "was made by a different study: seed was 0, is 3" in other
 
