@@ -298,12 +298,12 @@ def test_a_users_function_that_breaks_its_contract(tmp_path: Path) -> None:
         (
             "digit",
             StudyError,
-            "data.source: unknown name 'digit'; did you mean 'digits'?",
+            "study: data.source: unknown name 'digit'; did you mean 'digits'?",
         ),
         (
             "a b:f",
             StudyError,
-            "data.source: should be \"package.module:function\", found 'a b:f'",
+            "study: data.source: should be \"package.module:function\", found 'a b:f'",
         ),
     ):
         with pytest.raises(kind) as error:
