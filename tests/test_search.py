@@ -164,10 +164,12 @@ def test_an_empty_feasible_space_names_the_nearest_student(
 
 
 def test_no_student_with_enough_assistants(rerun: Any) -> None:
-    study = tiny(assistants={"min": 1, "max": 1, "widths": [6]}, student={"widths": [6]})
     with pytest.raises(StudyError) as error:
-        rerun(study)
-    assert str(error.value) == "assistants.min: no student has 1 assistants wider than itself"
+        rerun(tiny(assistants={"min": 1, "max": 1, "widths": [6]}, student={"widths": [6]}))
+    assert str(error.value) == (
+        "study: assistants.min: no student has 1 assistants wider than itself, the narrowest, 6, "
+        "has 0"
+    )
 
 
 def test_a_hop_that_fails_fails_its_trials_and_the_search_goes_on(
