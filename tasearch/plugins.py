@@ -71,7 +71,9 @@ def frozen(names: Iterable[str], root: str) -> UserCode:
 def place(name: str, root: str) -> str:
     """The file that a user's function is in, for messages; nothing is imported."""
     module_name = name.partition(":")[0]
-    file = usercode.locate(module_name, Path(root).resolve())
+    within = Path(root).resolve().joinpath(*module_name.split("."))
+    here = [p for p in (within.with_suffix(".py"), within / "__init__.py") if p.is_file()]
+    file = here[0] if here else usercode.locate(module_name, Path(root).resolve())
     return str(file) if file else f"module {module_name!r}, which is not found in {root}"
 
 

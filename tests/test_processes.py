@@ -122,6 +122,7 @@ def test_a_search_takes_up_those_that_have_begun(
     cores(monkeypatch, 2)
     monkeypatch.setattr(Pool, "modes", modes)
     options: dict[str, Any] = {"device": "cpu", "latency_from": None, "workers": "2"}
+    options["retry_failed"] = False
     finished, _ = run_shown(tiny(), trials=2, runs_dir=tmp_path, **options)
     assert finished
     assert len(begun) == 1

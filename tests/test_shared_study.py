@@ -62,7 +62,7 @@ def refusals(run: tasearch.Run, rerun: Any) -> list[str]:
     return told
 
 
-def test_a_renamed_study_is_refused_and_may_be_renamed_back(rerun: Any) -> None:
+def test_a_renamed_study_is_refused_and_made_again(rerun: Any) -> None:
     run = rerun(tiny(**QUICK), trials=3)
     before = facts(run)
     rename(run, "tiny", "mine")
@@ -70,12 +70,12 @@ def test_a_renamed_study_is_refused_and_may_be_renamed_back(rerun: Any) -> None:
         refusals(run, rerun)
         == [
             f"{run.path / 'journal.log'}: has no study 'tiny' any more, but study 'mine'; "
-            f"if it was renamed, rename it back to 'tiny', or {REMEDY}"
+            f"what a copy of it holds is not believed; {REMEDY}"
         ]
         * 2
     )
-    rename(run, "mine", "tiny")
-    assert facts(run) == before
+    (run.path / "journal.log").unlink()
+    assert facts(rerun(tiny(**QUICK), trials=3)) == before
     straight = rerun(tiny(**QUICK), "straight", trials=5)
     assert facts(rerun(tiny(**QUICK), trials=5)) == facts(straight)
 
@@ -95,10 +95,10 @@ def test_an_older_study_in_the_journal_changes_nothing(rerun: Any) -> None:
     rename(run, "tiny", "mine")
     for name in ("a", "b", "c", "d", "e"):
         optuna.create_study(study_name=name, storage=storage_of(run))
-    told = "but studies 'mine', 'a', 'b', 'c', 'd' and 1 others; if it was renamed,"
+    told = "but studies 'mine', 'a', 'b', 'c', 'd' and 1 others; what a copy"
     assert all(told in message for message in refusals(run, rerun))
-    rename(run, "mine", "tiny")
-    assert facts(run) == before
+    (run.path / "journal.log").unlink()
+    assert facts(rerun(tiny(**QUICK), trials=3)) == before
 
 
 def test_a_deleted_study_is_refused_and_a_removed_journal_made_again(rerun: Any) -> None:
@@ -180,26 +180,21 @@ def test_a_trial_that_others_have_ended_is_not_believed(rerun: Any) -> None:
     events = tasearch.steps(
         study, runs_dir=straight.path.parents[1] / "again", latency_from=straight.path, trials=4
     )
-    done = []
-    for event in events:
-        if isinstance(event, TrialDone):
-            done.append(event.record)
-            if len(done) == 1:
-                run = tasearch.Run.open(straight.path.parents[1] / "again" / "tiny")
-                number = next(
-                    t.number for t in study_of(run).trials if t.state == TrialState.RUNNING
-                )
-                study_of(run).tell(number, (1.0, 0.0, 0.0))
-    read = tasearch.Run.open(run.path)
-    assert read.trials[number].state == "failed"
-    assert read.trials[number].accuracy is None
-    assert read.trials[number].reason == "was ended from outside while it was running"
-    assert all(c.accuracy < 1.0 for c in read.front.candidates)
-    assert facts(rerun(study, trials=4)) == facts(read)
-    rerun(study, trials=4, retry_failed=True)
-    again = tasearch.Run.open(run.path).trials
-    (tried,) = [t for t in again if t.retry_of == number]
-    assert (tried.state, tried.chain) == ("complete", straight.trials[number].chain)
+    journal = straight.path.parents[1] / "again" / "tiny" / "journal.log"
+
+    def ended() -> None:
+        done = 0
+        for event in events:
+            done += isinstance(event, TrialDone)
+            if isinstance(event, TrialDone) and done == 1:
+                run = tasearch.Run.open(journal.parent)
+                running = (t.number for t in study_of(run).trials if t.state == TrialState.RUNNING)
+                study_of(run).tell(next(running), (1.0, 0.0, 0.0))
+
+    with pytest.raises(RunError, match="bears no seal and changes trial"):
+        ended()
+    assert facts(rerun(study, trials=4)) == facts(straight)
+    assert (journal.parent / "journal.log.damaged-1").exists()
 
 
 def test_attributes_of_trials_and_study(rerun: Any) -> None:

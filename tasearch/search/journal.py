@@ -242,7 +242,7 @@ def _find(storage: JournalStorage, journal: Path, name: str) -> FrozenStudy | No
         if studies:
             raise RunError(
                 f"{journal}: has no study {name!r} any more, but {_named(studies)}; "
-                f"if it was renamed, rename it back to {name!r}, or {REMOVE}"
+                f"what a copy of it holds is not believed; {REMOVE}"
             )
         if storage._replay_result._next_study_id:
             raise RunError(f"{journal}: its study {name!r} was deleted; put it back, or {REMOVE}")

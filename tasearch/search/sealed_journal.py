@@ -220,7 +220,7 @@ class Foreign:
         """Of a new trial of our study: one that does not pass for the search's own is read as what
         it is, a trial that waits or another's."""
         number = sum(self._trials)
-        names = [name for name in MARKS if content["user_attrs"].get(name) == number]
+        names = [name for name in MARKS if (content.get("user_attrs") or {}).get(name) == number]
         return f"gives a trial the attribute {names[0]!r}, which is tasearch's" if names else ""
 
     def _change_fault(self, code: JournalOperation, content: Mapping[str, Any]) -> str:
