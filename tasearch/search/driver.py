@@ -61,13 +61,13 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
             known = snapshot.measured if before is None else before.measured
             if there is not None and there.measured != known:
                 raise RunError(f"{run.path}: was made meanwhile; run the same command again")
+            repaired = repair(run, snapshot.study.name)
             if before is not None:
-                repair(run, snapshot.study.name)
                 limits = limits_of(snapshot)
                 extend(run, snapshot, prepared.space, excesses(limits, snapshot.measured))
             elif there != snapshot:  # new, or the folder of its study has moved
                 run.write(snapshot)
-            history, repaired = run.history(), repair(run, snapshot.study.name)
+            history = run.history()
             run.log("search", trials=trials)
             if history.damage:
                 left = "it is left out, and so are its seconds"
