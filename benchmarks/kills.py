@@ -6,11 +6,11 @@ to three times in a row. Then the same command is given until it ends. Trials wi
 and attributes, and every stored hop byte by byte, must be those of a run that nobody killed; an
 export must be the same folder.
 
-Half of all training rounds have user code that dies: a family of models whose process exits, or
-ends by a segmentation fault, in the middle of one hop, the first time only; or every time for one
-width, whose trials must then have failed in both runs for the same reason.
+Half of the kills strike runs whose user code dies as well: a family of models whose process exits,
+or ends by a segmentation fault, in the middle of one hop, the first time only; or every time for
+one width, whose trials must then have failed in both runs for the same reason.
 
-    python -m benchmarks.kills --kills 50 --seed 0
+    python -m benchmarks.kills --kills 100 --seed 0
 """
 
 from __future__ import annotations
@@ -150,6 +150,7 @@ class Kind:
 PLAIN = Kind(name="plain")
 MEASURED = Kind(name="measured", measured=True)
 EXITS = Kind(name="exits", death="exit")
+MORTAL_MEASURED = Kind(name="mortal", measured=True, death="exit")
 MORTAL = (
     EXITS,
     Kind(name="faults", death="segmentation fault"),
@@ -274,7 +275,7 @@ class Bench:
         return [*argv, "--latency-from", str(self.root / "latencies" / kind.name / kind.name)]
 
     def _export(self, kind: Kind, out: str) -> list[str]:
-        return ["export", kind.name, "--out", out]
+        return ["export", kind.name, "--out", out, *(["--trust"] if kind.death else [])]
 
     def _start(
         self, kind: Kind, folder: Path, argv: list[str], *, dying: bool
@@ -411,8 +412,14 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def plan(kills: int, rng: random.Random) -> list[tuple[Kind, str, list[str]]]:
-    """Rounds with so many kills in all: kind, phase and whom."""
+def plan(kills: int, rng: random.Random, *, mortal: bool) -> list[tuple[Kind, str, list[str]]]:
+    """Rounds with so many kills in all: kind, phase and whom.
+
+    Args:
+        kills: How many there are to be.
+        rng: Draws whom.
+        mortal: Whether user code dies as well.
+    """
     found: list[tuple[Kind, str, list[str]]] = []
     left, number = kills, 0
     while left:
@@ -420,9 +427,10 @@ def plan(kills: int, rng: random.Random) -> list[tuple[Kind, str, list[str]]]:
         whom = [rng.choice(WHOM) for _ in range(min(left, rng.randint(1, MOST)))]
         if phase == "export":  # it has no workers
             whom = ["driver" if name == "worker" else name for name in whom]
-        mortal = phase == "training" and number // len(PHASES) % 2 == 1
-        kind = MORTAL[number // len(PHASES) // 2 % len(MORTAL)] if mortal else PLAIN
-        found.append((MEASURED if phase == "measuring" else kind, phase, whom))
+        kind = MORTAL[number // len(PHASES) % len(MORTAL)] if mortal else PLAIN
+        if phase == "measuring":
+            kind = MORTAL_MEASURED if mortal else MEASURED
+        found.append((kind, phase, whom))
         left -= len(whom)
         number += 1
     return found
@@ -430,7 +438,7 @@ def plan(kills: int, rng: random.Random) -> list[tuple[Kind, str, list[str]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=100, help="half of them beside dying code")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
@@ -438,7 +446,9 @@ def main() -> None:
     rng, rounds = random.Random(args.seed), []
     with tempfile.TemporaryDirectory() as root, Forks() as forks:
         bench = Bench(Path(root), forks)
-        for kind, phase, whom in plan(args.kills, rng):
+        half = args.kills // 2
+        rows = [*plan(args.kills - half, rng, mortal=False), *plan(half, rng, mortal=True)]
+        for kind, phase, whom in rows:
             rounds.append(bench.round(kind, phase, whom, rng))
             row = rounds[-1].row()
             print(
@@ -456,7 +466,9 @@ def main() -> None:
         "too_late": sum(not kill.struck for kill in kills),
         "by": dict(sorted(by.items())),
         "rounds": len(rounds),
-        "with_dying_user_code": sum(r.kind.death is not None for r in rounds),
+        "beside_dying_user_code": sum(
+            kill.struck for r in rounds if r.kind.death for kill in r.kills
+        ),
         "unequal": sum(bool(r.unequal) for r in rounds),
         "seconds": common.spread([r.seconds for r in rounds]),
         "each": [r.row() for r in rounds],

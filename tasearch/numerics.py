@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 
 import torch
+from threadpoolctl import threadpool_limits
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3), in bytes
 
@@ -40,6 +41,25 @@ def keep_freed_memory() -> None:
 def rounded_up(count: int, multiple: int) -> int:
     """The least multiple that is no smaller than a count."""
     return -(-count // multiple) * multiple
+
+
+@contextlib.contextmanager
+def same_in_every_process() -> Iterator[None]:
+    """What is computed within this does not depend on how this process was set up: there is one
+    thread, in torch and in other libraries, and no small number is taken as zero.
+
+    A sum of several threads, such as a fit of scikit-learn's, has other last bits.
+    """
+    threads = torch.get_num_threads()
+    flushing = not float(torch.tensor(5e-324, dtype=torch.float64) * 1)
+    torch.set_flush_denormal(False)
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushing)
 
 
 @contextlib.contextmanager

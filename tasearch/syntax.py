@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import sys
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -95,6 +96,8 @@ def _walk(value: Any) -> Iterator[str]:
         for inner in value:
             yield from _walk(inner)
         yield "]"
+    elif isinstance(value, float | complex) and abs(value) < sys.float_info.min:
+        yield "0.0"  # smaller ones are read as zero where the processor flushes denormals
     else:
         yield repr(value)
 

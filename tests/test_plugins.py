@@ -12,6 +12,7 @@ import pytest
 
 from tasearch import plugins, usercode
 from tasearch.errors import RunError, StudyError
+from tasearch.numerics import cpu_threads
 from tasearch.syntax import differs, digest_of, imported_by
 
 ROOT = Path(__file__).parent.parent
@@ -194,6 +195,13 @@ def test_comments_and_layout_do_not_count() -> None:
     assert digest_of(plain) == digest_of(b'# why\n\ndef f( x ):\n  return [x,\n  1, "a"]  # it\n')
     for other in (b"def f(x):\n    return [x, 1.0, 'a']\n", b"def f(y):\n    return [y, 1, 'a']\n"):
         assert digest_of(other) != digest_of(plain)
+    with cpu_threads(1, flush_denormals=True):  # as in a worker, where 5e-324 is read as zero
+        inside = [digest_of(b"x = 5e-324, 3e-320j, -1e-9\n"), digest_of(b"x = 5e-324, 3e-320j, 0\n")]
+    assert inside[0] != inside[1]
+    assert inside == [
+        digest_of(b"x = 5e-324, 3e-320j, -1e-9\n"),
+        digest_of(b"x = 5e-324, 3e-320j, 0\n"),
+    ]
     assert digest_of(b"def f(:") == digest_of(b"def f(:") != digest_of(b"def f(: ")
     assert digest_of(b"# -*- coding: latin-1 -*-\nx = '\xe4'\n") == digest_of("x = 'ä'".encode())
 

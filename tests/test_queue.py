@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 import tasearch
@@ -27,6 +26,7 @@ from tasearch.record import TrialRecord, states
 from tasearch.rundir import RunDir
 from tasearch.search.events import Finished, Notice, TrialDone, TrialStarted
 from tasearch.search.journal import open_study, read_study, study_trials
+from tasearch.search.sealed_journal import SealedJournal
 from tasearch.train.messages import HopEnded, Message
 from tasearch.train.trainer import Trainer
 from tests.conftest import contents, proposed, tiny
@@ -428,9 +428,9 @@ def test_retries_do_not_depend_on_workers_nor_on_the_moment_of_a_kill(
         return played
 
     lines = fatal = 0
-    append = JournalFileBackend.append_logs
+    append = SealedJournal.append_logs
 
-    def appending(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+    def appending(self: SealedJournal, logs: list[dict[str, Any]]) -> None:
         nonlocal lines
         lines += 1
         if lines == fatal:
@@ -438,7 +438,7 @@ def test_retries_do_not_depend_on_workers_nor_on_the_moment_of_a_kill(
         append(self, logs)
 
     straight = begun("straight")
-    monkeypatch.setattr(JournalFileBackend, "append_logs", appending)
+    monkeypatch.setattr(SealedJournal, "append_logs", appending)
     straight.go(33, after, retry=True)
     total, expected = lines, straight.everything()
     assert total > 30

@@ -237,10 +237,10 @@ def test_pruning_stops_students_and_its_audit_lets_some_run_on(rerun: Any) -> No
 def test_a_run_of_another_study_is_refused(rerun: Any, tmp_path: Path) -> None:
     rerun(tiny(), trials=1)
     with pytest.raises(RunError) as error:
-        rerun(tiny(student={"widths": [4, 2]}))
+        rerun(tiny(student={"epochs": 5}))
     path = tmp_path / "again" / "tiny"
     assert str(error.value) == (
-        f"{path}: was made by a different study: student.widths was [6, 4, 2], is [4, 2]; "
+        f"{path}: was made by a different study: student.epochs was 4, is 5; "
         f"give the study another name, or use another --runs-dir"
     )
     with pytest.raises(RunError, match="seed was 0, is 1"):

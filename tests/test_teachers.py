@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 import tasearch
@@ -16,6 +18,7 @@ from tasearch.chain import Hop
 from tasearch.data import load_data
 from tasearch.errors import ModelError, StudyError, TrainingError
 from tasearch.models import Models
+from tasearch.numerics import cpu_threads
 from tasearch.search.events import HopDone, HopStarted
 from tasearch.search.hops import trained_hops
 from tasearch.search.prepare import prepare
@@ -93,6 +96,15 @@ def pair(*, in_shape, num_classes):
 def softmax(*, in_shape, num_classes):
     return Odd("softmax")
 
+def counting(*, in_shape, num_classes):
+    from threadpoolctl import threadpool_info
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+    counts = [torch.get_num_threads(), *(library["num_threads"] for library in threadpool_info())]
+    tiny = float(torch.tensor(5e-324, dtype=torch.float64) * 1)
+    with torch.no_grad():
+        net[1].bias[:2] = torch.tensor([float(sum(counts)) / len(counts), float(tiny > 0)])
+    return net
+
 def moody(*, in_shape, num_classes):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
     with torch.no_grad():
@@ -139,8 +151,8 @@ def test_a_factorys_network_is_taken_as_it_is(
     assert {e.epochs for e in said if isinstance(e, HopStarted)} == {0, 1}
     assert {trial.state for trial in run.trials} == {"complete"}
     lines: list[str] = []
-    prepared = prepare(study, runs_dir=root / "runs", say=lines.append)
-    assert lines == [words] == [prepared.teacher]
+    with closing(prepare(study, runs_dir=root / "runs", say=lines.append)) as prepared:
+        assert lines == [words] == [prepared.teacher]
     tasearch.export(run, root / "out")
     assert {file.name for file in (root / "out").iterdir()} == {*FILES}
     again = tasearch.run(load_study(root / "out" / "chain.toml"), runs_dir=root / "again")
@@ -151,8 +163,8 @@ def test_a_factorys_network_is_taken_as_it_is(
 
 def test_a_teacher_without_onnx_is_timed_in_torch_alone(root: Path) -> None:
     study = study_of(root, "table", latency={"backend": "onnx"})
-    prepared = prepare(study, runs_dir=root / "runs")
-    (notice,) = prepared.notices
+    with closing(prepare(study, runs_dir=root / "runs")) as prepared:
+        (notice,) = (line for line in prepared.notices if "latency is" in line)
     assert notice.startswith(
         "the teacher's latency is torch's, not ONNX Runtime's: "
         "width 64: the model cannot be exported to ONNX: "
@@ -234,14 +246,27 @@ def test_weights_of_a_teacher_are_part_of_what_it_is(root: Path) -> None:
     assert not any(p.requires_grad for p in net.parameters()) and not net.training
 
 
+@pytest.mark.parametrize(("threads", "flush"), [(1, False), (1, True), (2, False)])
+def test_a_factory_makes_the_same_weights_whatever_its_process_is_set_up_for(
+    root: Path, threads: int, flush: bool
+) -> None:
+    """A fit of scikit-learn's has other last bits with several threads."""
+    study = study_of(root, "counting")
+    with cpu_threads(threads, flush_denormals=flush), threadpool_limits(threads):
+        net, _ = Models.of(study, load_data(study))._loaded
+        denormal = torch.tensor(5e-324, dtype=torch.float64) * 1
+        assert torch.get_num_threads() == threads and (float(denormal) == 0) == flush
+    assert net.net[1].bias[:2].tolist() == [1, 1]  # type: ignore[union-attr, index]
+
+
 def test_a_factory_that_makes_another_teacher_each_time_is_told_of(root: Path) -> None:
     study = study_of(root, "moody")
-    prepared = prepare(study, runs_dir=root / "runs")
-    other = Models.of(study, prepared.data)
-    trainer: Any = trained_hops(prepared)._archive
-    trainer.models = other
-    hop = Hop(lineage=(prepared.models.teacher(),))
-    (end,) = (m for m in train_hop(trainer, hop) if isinstance(m, HopEnded))
+    with closing(prepare(study, runs_dir=root / "runs")) as prepared:
+        other = Models.of(study, prepared.data)
+        trainer: Any = trained_hops(prepared)._archive
+        trainer.models = other
+        hop = Hop(lineage=(prepared.models.teacher(),))
+        (end,) = (m for m in train_hop(trainer, hop) if isinstance(m, HopEnded))
     assert (end.outcome, end.reason) == (
         "failed",
         "hop 64: teacher.factory: 'teachers:moody' should make the same weights in every process, "

@@ -92,8 +92,9 @@ def own(folder: Path, sections: dict[str, Any], **code: str) -> Study:
 
 @pytest.fixture(autouse=True)
 def nobody_is_left_over() -> Iterator[None]:
+    before = children()
     yield
-    assert not children()
+    assert children() == before
 
 
 def runaways(folder: Path) -> list[str]:
@@ -286,7 +287,7 @@ def test_the_limit_may_be_changed_within_a_run() -> None:
         ),
         (
             {"module": "raise Odd('at import')"},
-            "search.sampler: 'own:sampler', when imported: raised Odd: at import",
+            "search.sampler: 'own:sampler': importing it raised Odd: at import",
         ),
         (
             {"sampler": "ctypes.string_at(0)"},

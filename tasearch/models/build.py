@@ -22,6 +22,7 @@ from tasearch.models import cnn, mlp, plain, resnet
 from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import check_loaded, check_model, gives_more, state_digest
 from tasearch.models.wrappers import FromRaw, OnlyLogits
+from tasearch.numerics import same_in_every_process
 from tasearch.study import Study
 
 Build = Callable[..., nn.Module]
@@ -225,7 +226,8 @@ class Models:
         teacher = self.study.teacher
         if width == teacher.width and teacher.factory is not None:
             path, name, args = "teacher.factory", teacher.factory, ()
-            return self._call(self._factory(name), args, path=path, name=name, seed=seed)
+            with same_in_every_process():  # it may fit what it returns
+                return self._call(self._factory(name), args, path=path, name=name, seed=seed)
         path, name = "model.family", self.study.model.family
         return self._call(self._family(), (width,), path=path, name=name, seed=seed)
 

@@ -244,7 +244,7 @@ class Hops:
 def trained_hops(prepared: Prepared) -> Hops:
     """Hops of a run whose lock is held, trained in this process or by workers."""
     study, snapshot = prepared.snapshot.study, prepared.snapshot
-    warnings = [*prepared.notices]
+    warnings: list[str] = []
     trainer = Trainer(
         study=study,
         models=prepared.models,

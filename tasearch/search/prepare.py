@@ -144,8 +144,6 @@ def prepare(
             snapshot = _fresh(
                 study, inputs, models, data, where, runs_dir, latency_from, pool, notices.append
             )
-            if latency_from is None:
-                notices += snapshot.timing.notices
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
             first.propose(data, snapshot.measured)

@@ -105,6 +105,8 @@ def find_measurements(
             warn=warn,
             samples=torch.tensor(data.validation.x[:SAMPLES]).float(),
         )
+        for notice in timing.notices:
+            warn(notice)
         return measured, describe(section, device), timing
     source = RunDir.open(latency_from, runs_dir)
     found = source.measured()

@@ -50,7 +50,8 @@ class Pool:
         self._setup: dict[str, Any] = {}
         self._data: Handover | None = None
         self._queue: queue.Queue[tuple[RemoteWorker, str | None]] = queue.Queue()
-        self._deaths: defaultdict[str, list[Death]] = defaultdict(list)  # by hop
+        # by hop, those of its own fault and others apart
+        self._deaths: defaultdict[tuple[str, bool], list[Death]] = defaultdict(list)
         self._false_starts = 0  # workers in a row that died before they were ready to train
         self._wholes: dict[str, Whole] = {}  # hops that are in training in parts
         count = room_beside(study.training.threads)
@@ -286,7 +287,8 @@ class Pool:
         one by one, so that no death is laid to another's charge."""
         heir, tasks = self._heir(dead, death), dead.tasks
         if tasks and dead.set_up_done and not dead.together:
-            deaths = self._deaths[tasks[0].key]
+            # by kind, so that what others kill does not shorten what the hop itself would do
+            deaths = self._deaths[tasks[0].key, death.own]
             deaths.append(death)
             if len(deaths) >= DEATHS or death.final:
                 guilty, *tasks = tasks
@@ -300,9 +302,9 @@ class Pool:
 def _given_up(task: Task, deaths: Sequence[Death]) -> HopEnded:
     """The end of a hop that its workers died of: by its own fault, or for want of memory, as far as
     can be told from outside."""
-    own, last = all(death.own for death in deaths), deaths[-1]
+    last = deaths[-1]
     reason = f"hop {task.hop.label}: its worker {last.words}"
     if not last.final:
-        reason += f", {len(deaths)} times" + ("" if own else "; out of memory?")
-    outcome: Outcome = "failed" if own or last.final else "memory"
+        reason += f", {len(deaths)} times" + ("" if last.own else "; out of memory?")
+    outcome: Outcome = "failed" if last.own or last.final else "memory"
     return HopEnded(key=task.key, outcome=outcome, epoch=0, seconds=0.0, reason=reason)
