@@ -243,7 +243,9 @@ def test_measurements_of_another_run_are_refused(copy: Path) -> None:
 
 def test_two_hops_that_were_swapped_are_found_and_trained_again(copy: Path, rerun: Any) -> None:
     before = contents(tasearch.Run.open(copy))
-    first, second, *_ = sorted((copy / "hops").iterdir())
+    run = tasearch.Run.open(copy)
+    best = run.trials[run.front.members[-1].trial]
+    first, second, *_ = (copy / "hops" / f"{use.key}.safetensors" for use in best.hops)
     one, two = first.read_bytes(), second.read_bytes()
     first.write_bytes(two)
     second.write_bytes(one)
@@ -409,6 +411,20 @@ def told_values(study: optuna.Study) -> None:
 
 def queued_with_attribute(study: optuna.Study) -> None:
     study.enqueue_trial({"assistants": 0}, user_attrs={"free": True})
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [(entered, "foreign"), (told_values, "foreign"), (queued_with_attribute, "waiting")],
+)
+def test_trials_of_others_are_read_as_what_they_are(
+    copy: Path, finished: tasearch.Run, change: Callable[[optuna.Study], None], state: str
+) -> None:
+    change(optunas(copy))
+    read = tasearch.Run.open(copy)
+    assert [t.state for t in read.trials[len(finished.trials) :]] == [state]
+    assert facts(read)[: len(finished.trials)] == facts(finished)
+    assert read.front.members == finished.front.members
 
 
 def renamed_metrics(study: optuna.Study) -> None:

@@ -223,6 +223,20 @@ def test_a_checkpoint_whose_logits_are_not_finite_is_refused_first(root: Path) -
     )
 
 
+def test_a_checkpoint_that_changes_after_it_was_named_is_not_believed(root: Path) -> None:
+    study = study_of(root, "trained", teacher={"checkpoint": "t.safetensors"})
+    file, net = root / "t.safetensors", nn.Linear(64, 10)
+    save_file({"1.weight": net.weight.detach(), "1.bias": net.bias.detach()}, file)
+    models = Models.of(study, load_data(study))
+    models.teacher()
+    save_file({"1.weight": net.weight.detach(), "1.bias": 2 * net.bias.detach()}, file)
+    with pytest.raises(ModelError) as error:
+        models.build(64)
+    assert str(error.value) == (
+        f"teacher.checkpoint: {file}: changed since it was first read; start again"
+    )
+
+
 def test_a_teacher_that_fails_when_it_is_loaded_ends_the_search(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,7 +85,7 @@ class Models:
             self._factory(section.factory)
             origin.append(plugins.identity(section.factory, self.study.root))
         if section.checkpoint is not None:
-            origin.append(file_digest(self.checkpoint_path()))
+            origin.append(self._digest)
         elif section.loaded:
             origin.append(self._loaded[1])
         if section.loaded:
@@ -189,12 +189,17 @@ class Models:
         return self.study.teacher.loaded and width == self.study.teacher.width
 
     @cached_property
+    def _digest(self) -> str:
+        """Of the checkpoint, as it was when it was first asked for."""
+        return file_digest(self.checkpoint_path())
+
+    @cached_property
     def _loaded(self) -> tuple[nn.Module, str]:
         """The loaded teacher of standardized samples, and the digest of its weights."""
         section = self.study.teacher
         net = self._made(section.width, 0)
         if section.checkpoint is not None:
-            load_checkpoint(net, self.checkpoint_path())
+            load_checkpoint(net, self.checkpoint_path(), self._digest)
         digest = state_digest(net)
         if self._is_users(section.width) and gives_more(net, self.in_shape, trained=False):
             net = OnlyLogits(net)

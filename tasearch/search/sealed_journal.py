@@ -179,6 +179,7 @@ class Foreign:
         self._studies: dict[int, str] = {}
         self._made = 0  # studies, deleted ones included
         self._trials: list[bool] = []  # whether each is of our study
+        self._touched: set[int] = set()  # trials that sealed lines have made or changed
         self._sealed: set[str] = set()  # names of attributes that sealed lines have set
 
     def fault(self, content: Mapping[str, Any], sealed: bool) -> str:
@@ -190,6 +191,8 @@ class Foreign:
         code = JournalOperation(content["op_code"])
         fault = "" if sealed else self._fault(code, content)
         if sealed:
+            if "trial_id" in content:
+                self._touched.add(int(content["trial_id"]))
             for kind in ("user_attr", "system_attr", "user_attrs", "system_attrs"):
                 self._sealed |= {*content.get(kind, ())}
         if code == JournalOperation.CREATE_STUDY:
@@ -199,6 +202,8 @@ class Foreign:
         elif code == JournalOperation.DELETE_STUDY:
             self._studies.pop(content["study_id"], None)
         elif code == JournalOperation.CREATE_TRIAL and content["study_id"] in self._studies:
+            if sealed:
+                self._touched.add(len(self._trials))
             self._trials.append(self._is_ours(content))
         return fault
 
@@ -224,7 +229,8 @@ class Foreign:
         return f"gives a trial the attribute {names[0]!r}, which is tasearch's" if names else ""
 
     def _change_fault(self, code: JournalOperation, content: Mapping[str, Any]) -> str:
-        """Of a change to our study or to one of our trials."""
+        """Of a change to our study or to a trial of it, which may be one that others have added."""
+        theirs = "trial_id" in content and content["trial_id"] not in self._touched
         attributes = {
             JournalOperation.SET_STUDY_USER_ATTR: "user_attr",
             JournalOperation.SET_STUDY_SYSTEM_ATTR: "system_attr",
@@ -232,11 +238,13 @@ class Foreign:
             JournalOperation.SET_TRIAL_SYSTEM_ATTR: "system_attr",
         }
         if code not in attributes:
-            return f"changes trial {content['trial_id']} of this run's study"
+            return "" if theirs else f"changes trial {content['trial_id']} of this run's study"
         (name,) = content[attributes[code]]
         ours = self._sealed | (OURS if code == JournalOperation.SET_TRIAL_USER_ATTR else set())
-        plain = code == JournalOperation.SET_TRIAL_SYSTEM_ATTR and ":" not in name  # Optuna's own
-        return f"sets the attribute {name!r}, which is tasearch's" if name in ours or plain else ""
+        optunas = code == JournalOperation.SET_TRIAL_SYSTEM_ATTR and ":" not in name
+        if name in ours or (optunas and not theirs):
+            return f"sets the attribute {name!r}, which is tasearch's"
+        return ""
 
     def _is_ours(self, content: Mapping[str, Any]) -> bool:
         """Whether a line is of our study, or of a trial of it."""
