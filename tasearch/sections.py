@@ -201,6 +201,10 @@ class TrainingSection(Section):
         10.0, "room for soft targets in the run directory; the oldest unused go first"
     )
 
+    def deciding(self) -> dict[str, Any]:
+        """The keys that decide how models train: all but those of room and patience."""
+        return self.model_dump(mode="json", exclude={"targets_gb", "stall_minutes"})
+
 
 class BudgetSection(Section):
     """Students beyond any of these limits are never trained."""

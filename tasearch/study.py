@@ -227,8 +227,8 @@ class Study(Section):
     def identity(self) -> dict[str, Any]:
         """What makes two study files the same study: all but its length, place and room."""
         length = {"trials", "max_hours", "max_cost", "patience"}
-        unlike: Any = {"root": True, "search": length, "training": {"targets_gb", "stall_minutes"}}
-        values = self.model_dump(mode="json", exclude=unlike)
+        values = self.model_dump(mode="json", exclude={"root": True, "search": length})
+        values["training"] = self.training.deciding()
         flat: dict[str, Any] = {}
         for section, value in values.items():
             if isinstance(value, dict):

@@ -295,7 +295,9 @@ def test_latencies_are_torchs_where_a_model_has_no_onnx(tmp_path: Path) -> None:
     said: list[Event] = []
     run = tasearch.run(study, runs_dir=tmp_path / "runs", on_event=said.append)
     messages = [event.message for event in said if isinstance(event, Notice)]
-    first, *others = [message for message in messages if "latencies are" in message or "timed" in message]
+    first, *others = [
+        message for message in messages if "latencies are" in message or "timed" in message
+    ]
     assert first.startswith(
         "all latencies are torch's, not ONNX Runtime's: "
         "width 6: the model cannot be exported to ONNX: "

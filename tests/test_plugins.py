@@ -196,7 +196,10 @@ def test_comments_and_layout_do_not_count() -> None:
     for other in (b"def f(x):\n    return [x, 1.0, 'a']\n", b"def f(y):\n    return [y, 1, 'a']\n"):
         assert digest_of(other) != digest_of(plain)
     with cpu_threads(1, flush_denormals=True):  # as in a worker, where 5e-324 is read as zero
-        inside = [digest_of(b"x = 5e-324, 3e-320j, -1e-9\n"), digest_of(b"x = 5e-324, 3e-320j, 0\n")]
+        inside = [
+            digest_of(b"x = 5e-324, 3e-320j, -1e-9\n"),
+            digest_of(b"x = 5e-324, 3e-320j, 0\n"),
+        ]
     assert inside[0] != inside[1]
     assert inside == [
         digest_of(b"x = 5e-324, 3e-320j, -1e-9\n"),

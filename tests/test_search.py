@@ -281,6 +281,25 @@ def test_a_run_that_was_made_meanwhile_keeps_its_measurements(tmp_path: Path) ->
     assert (tmp_path / "tiny" / "measurements.json").read_bytes() == before
 
 
+def test_what_decides_no_result_keeps_no_run_from_lending_its_modes(
+    finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finding(*args: Any) -> Any:
+        raise AssertionError("modes are found again")
+
+    monkeypatch.setattr("tasearch.search.sizing.study_modes", finding)
+    study = tiny(training={"stall_minutes": 3, "targets_gb": 0.5})
+    run = tasearch.run(study, runs_dir=tmp_path, trials=1, latency_from=finished.path)
+    assert run.snapshot.modes == finished.snapshot.modes
+    with pytest.raises(AssertionError):
+        tasearch.run(
+            tiny(name="other", training={"clip": 1.0}),
+            runs_dir=tmp_path,
+            trials=1,
+            latency_from=finished.path,
+        )
+
+
 def test_a_study_may_move(rerun: Any, tmp_path: Path) -> None:
     rerun(tiny().model_copy(update={"root": "/old"}), trials=1)
     run = rerun(tiny().model_copy(update={"root": str(tmp_path)}), trials=2)

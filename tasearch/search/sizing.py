@@ -47,7 +47,7 @@ def find_modes(
     if latency_from is not None:
         lent = RunDir.open(latency_from, runs_dir).read()
         given, theirs = lent.modes, lent.study
-        alike = theirs.training == training
+        alike = theirs.training.deciding() == training.deciding()
         alike = alike and theirs.search.replicates == study.search.replicates
         if alike and {*trained} <= {*given}:
             return lambda: {width: given[width] for width in trained}
