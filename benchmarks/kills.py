@@ -87,7 +87,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-WIDTH, STEP = 6, 60  # dies in this step of a training, long after any probe
+WIDTH, STEP = 6, 40  # dies in this step of a process, long after any probe and before a rung
 
 
 class Mortal(nn.Module):

@@ -168,7 +168,12 @@ def start(study_file: Path, finished: tasearch.Run, **options: Any) -> subproces
     slow = tiny(name="slow", teacher={"epochs": 4000}, search={"rungs": 1000})
     study_file.write_text(render(slow))
     command = [*TASEARCH, "run", str(study_file), "--runs-dir", str(study_file.parent / "runs")]
-    return subprocess.Popen([*command, "--latency-from", str(finished.path)], **options)
+    command += ["--latency-from", str(finished.path)]
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, if the tests run under it
+    try:
+        return subprocess.Popen(command, **options)
+    finally:
+        signal.signal(signal.SIGHUP, hang_up)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
