@@ -209,9 +209,9 @@ def test_a_teacher_that_is_too_small_is_named(root: Path) -> None:
 
 
 def test_checkpoints_that_do_not_fit_are_told_apart(root: Path) -> None:
-    made = models(
-        root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.safetensors"}
-    )
+    own: dict[str, Any] = {"model": {"family": "users:good"}}
+    teacher = {"width": 64, "checkpoint": "t.safetensors"}
+    made = models(root, **own, teacher=teacher)
     file = root / "t.safetensors"
     where = f"teacher.checkpoint: {file}"
     with pytest.raises(ModelError) as error:
@@ -231,21 +231,19 @@ def test_checkpoints_that_do_not_fit_are_told_apart(root: Path) -> None:
     for message, state in misfits.items():
         save_file(state, file)
         with pytest.raises(ModelError) as error:
-            made.build(64)
+            models(root, **own, teacher=teacher).build(64)
         assert str(error.value) == message
     file.write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="is no readable checkpoint: "):
-        made.build(64)
-    other = models(
-        root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.pt"}
-    )
+        models(root, **own, teacher=teacher).build(64)
+    teacher["checkpoint"] = "t.pt"
     for content in (b"", b"\x80\x02."):
         (root / "t.pt").write_bytes(content)
         with pytest.raises(ModelError, match="is no readable checkpoint: "):
-            other.build(64)
+            models(root, **own, teacher=teacher).build(64)
     torch.save({1: torch.zeros(1)}, root / "t.pt")
     with pytest.raises(ModelError, match="should hold a state dict of tensors"):
-        other.build(64)
+        models(root, **own, teacher=teacher).build(64)
 
 
 class Evil:

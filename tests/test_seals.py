@@ -190,7 +190,8 @@ def test_every_edited_value_and_every_removed_key_is_found(copy: Path, name: str
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every container of JSON with each of its keys; of a long list with its first and last."""
-    keys = list(value) if isinstance(value, dict) else {0, len(value) - 1} - {-1}
+    numbers = range(len(value))
+    keys = list(value) if isinstance(value, dict) else {*numbers[:1], *numbers[-1:]}
     for key in keys:
         yield value, key
         if isinstance(value[key], dict | list):
