@@ -8,7 +8,6 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.chain import Chain, Hop, Pupil
-from tasearch.front import Measurement
 from tasearch.record import training_flops
 from tasearch.rundir import Snapshot
 from tasearch.search.flights import Flight, Outcome
@@ -33,7 +32,7 @@ class Details:
     def __init__(self, snapshot: Snapshot, hops: Hops, teacher: Pupil) -> None:
         self._hops, self._teacher = hops, teacher
         self._measured, self._samples = snapshot.measured, snapshot.trained_samples
-        self._limits = limits_of(snapshot)
+        self._limits, self._excesses = limits_of(snapshot), excesses(snapshot)
         self._trial_of: dict[str, int] = {}  # the last that was begun, by its student's hop
         self._accuracy: dict[int, float] = {}  # of complete trials
         self._failed_hops: dict[int, str] = {}  # by number of trial
@@ -42,7 +41,7 @@ class Details:
 
     def constraints(self) -> dict[int, list[float]]:
         """How far each width is above the limits of the budget: at most zero within it."""
-        return excesses(self._limits, self._measured)
+        return self._excesses
 
     def note_study(self, trials: Trials) -> None:
         """The budget, and the teacher's accuracy where it is known."""
@@ -112,13 +111,13 @@ def limits_of(snapshot: Snapshot) -> dict[str, float]:
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def excesses(
-    limits: Mapping[str, float], measured: Mapping[int, Measurement]
-) -> dict[int, list[float]]:
-    """How far each width is above some limits: at most zero within them; empty without limits."""
+def excesses(snapshot: Snapshot) -> dict[int, list[float]]:
+    """How far each width is above the limits of a study's budget: at most zero within them; empty
+    without limits."""
+    limits = limits_of(snapshot)
     if not limits:
         return {}
     return {
         width: [float(getattr(size, name) - limit) for name, limit in limits.items()]
-        for width, size in measured.items()
+        for width, size in snapshot.measured.items()
     }

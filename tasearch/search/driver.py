@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tasearch.chain import Chain, Hop, canonical_json, label
 from tasearch.errors import RunError
 from tasearch.rundir import Snapshot
-from tasearch.search.details import Details, excesses, limits_of
+from tasearch.search.details import Details, excesses
 from tasearch.search.events import Event, Finished, HopReused, Notice, TrialDone, TrialStarted
 from tasearch.search.extension import extend
 from tasearch.search.flights import Flight, outcome
@@ -63,8 +63,7 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
                 raise RunError(f"{run.path}: was made meanwhile; run the same command again")
             repaired = repair(run, snapshot.study.name)
             if before is not None:
-                limits = limits_of(snapshot)
-                extend(run, snapshot, prepared.space, excesses(limits, snapshot.measured))
+                extend(run, snapshot, prepared.space, excesses(snapshot))
             elif there != snapshot:  # new, or the folder of its study has moved
                 run.write(snapshot)
             history = run.history()
