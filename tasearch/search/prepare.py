@@ -21,7 +21,7 @@ from tasearch.search.journal import read_identity
 from tasearch.search.preflight import Preflight, losses_of
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
 from tasearch.search.scout import Scout
-from tasearch.search.sizing import find_measurements, find_modes, make_space, setup_of
+from tasearch.search.sizing import Profiler, make_space
 from tasearch.space import Space
 from tasearch.study import Study
 from tasearch.train.engine import worker_devices
@@ -104,8 +104,9 @@ def prepare(
     with contained(), contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
+        lender = None
         if latency_from is not None:
-            latency_from = RunDir.open(latency_from, runs_dir).path.absolute()
+            lender = RunDir(RunDir.open(latency_from, runs_dir).path.absolute())
         run.check_free()
         where = choose_device(device)
         if where.type == "cuda":
@@ -128,22 +129,26 @@ def prepare(
         inputs = _inputs(study, [*losses], data, models, where)
         teacher, notices = models.teacher_words(), list[str]()
         say(teacher)
+        profiler = Profiler(
+            study=study,
+            models=models,
+            data=data,
+            device=where,
+            pool=pool,
+            lender=lender,
+            warn=notices.append,
+        )
         grown: Snapshot | None = None
         if run.exists:
             before = run.check_same(study, inputs)
             if before.study.identity() == study.identity() and before.inputs == inputs:
-                snapshot = _known(run, study, before, runs_dir, latency_from)
+                snapshot = _known(run, study, before, lender)
             else:
-                grown, told = before, notices.append
-                snapshot = _extended(
-                    study, inputs, before, models, data, where, runs_dir, latency_from, pool, told
-                )
+                grown, snapshot = before, _extended(inputs, before, profiler)
         elif run.journal.exists():
-            snapshot = _nameless(run, study, inputs, data)
+            snapshot = _nameless(run, inputs, profiler)
         else:
-            snapshot = _fresh(
-                study, inputs, models, data, where, runs_dir, latency_from, pool, notices.append
-            )
+            snapshot = _fresh(inputs, profiler)
         space = make_space(study, models.teacher(), snapshot.measured)
         if study.search.sampler not in SAMPLERS:
             first.propose(data, snapshot.measured)
@@ -178,24 +183,13 @@ def _pool(devices: list[str], study: Study, processes: Sequence[Process]) -> Poo
     return None
 
 
-def _fresh(
-    study: Study,
-    inputs: Mapping[str, str],
-    models: Models,
-    data: Dataset,
-    device: torch.device,
-    runs_dir: str | Path,
-    latency_from: str | Path | None,
-    pool: Pool | None,
-    warn: Callable[[str], None],
-) -> Snapshot:
+def _fresh(inputs: Mapping[str, str], profiler: Profiler) -> Snapshot:
     """The snapshot of a run that is to be made; its space is not known yet."""
-    models.check(study.widths)
-    models.check_teacher(data, device)
-    modes = find_modes(study, models, data, device, runs_dir, latency_from, pool, warn)
-    measured, words, timing = find_measurements(
-        study, models, data, device, runs_dir, latency_from, modes, warn
-    )
+    study, data = profiler.study, profiler.data
+    profiler.models.check(study.widths)
+    profiler.models.check_teacher(data, profiler.device)
+    modes = profiler.modes()
+    measured, words, timing = profiler.measure(modes)
     return Snapshot(
         study=study,
         inputs=inputs,
@@ -203,68 +197,57 @@ def _fresh(
         validation=len(data.validation),
         space=0,
         measured=measured,
-        setup=setup_of(study, data),
+        setup=profiler.setup(),
         modes=modes(),
         device=words,
         timing=timing,
     )
 
 
-def _extended(
-    study: Study,
-    inputs: Mapping[str, str],
-    before: Snapshot,
-    models: Models,
-    data: Dataset,
-    device: torch.device,
-    runs_dir: str | Path,
-    latency_from: str | Path | None,
-    pool: Pool | None,
-    warn: Callable[[str], None],
-) -> Snapshot:
+def _extended(inputs: Mapping[str, str], before: Snapshot, profiler: Profiler) -> Snapshot:
     """The snapshot of a run whose study has grown. Where there is a width that was not measured,
     all are measured anew, side by side; modes stay as they are."""
+    study = profiler.study
     snapshot = replace(before, study=study, inputs=inputs, identity="")
     if {*study.widths} <= {*before.measured}:
         return snapshot
-    models.check(study.widths)
+    profiler.models.check(study.widths)
     first, *rest = sorted({*study.widths, *before.measured}, reverse=True)
     modes = {str(width): mode for width, mode in before.modes.items()}
     training = study.training.model_copy(update={"modes": modes | study.training.modes})
     student = study.student.model_copy(update={"widths": tuple(rest)})
     assert first == study.teacher.width
-    wide = study.model_copy(update={"student": student, "training": training})
-    asked = wide if latency_from is None else study  # a run that lends latencies lends modes too
-    found = find_modes(asked, models, data, device, runs_dir, latency_from, pool, warn)
-    measured, words, timing = find_measurements(
-        wide, models, data, device, runs_dir, latency_from, found, warn
+    wide = replace(
+        profiler, study=study.model_copy(update={"student": student, "training": training})
     )
-    new = {"measured": measured, "device": words, "timing": timing}
-    new["modes"] = {**found(), **before.modes}
-    return replace(snapshot, **new, identity="")  # type: ignore[arg-type]
+    # a run that lends latencies lends modes too
+    found = (wide if profiler.lender is None else profiler).modes()
+    measured, words, timing = wide.measure(found)
+    return replace(
+        snapshot,
+        measured=measured,
+        device=words,
+        timing=timing,
+        modes={**found(), **before.modes},
+        identity="",
+    )
 
 
-def _known(
-    run: RunDir,
-    study: Study,
-    before: Snapshot,
-    runs_dir: str | Path,
-    latency_from: str | Path | None,
-) -> Snapshot:
+def _known(run: RunDir, study: Study, before: Snapshot, lender: RunDir | None) -> Snapshot:
     """The snapshot of a run that is there."""
     snapshot = replace(before, study=study)
-    if latency_from is not None:
-        given = RunDir.open(latency_from, runs_dir).measured().measured
+    if lender is not None:
+        given = lender.measured().measured
         if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:
             raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
     return snapshot
 
 
-def _nameless(run: RunDir, study: Study, inputs: Mapping[str, str], data: Dataset) -> Snapshot:
+def _nameless(run: RunDir, inputs: Mapping[str, str], profiler: Profiler) -> Snapshot:
     """The snapshot of a run that has lost its run.json, if its journal is of this very study."""
-    found = run.measured()
+    found, data = run.measured(), profiler.data
     snapshot = Snapshot(
-        study=study,
+        study=profiler.study,
         inputs=inputs,
         samples=len(data.train),
         validation=len(data.validation),
@@ -275,7 +258,7 @@ def _nameless(run: RunDir, study: Study, inputs: Mapping[str, str], data: Datase
         device=found.device,
         timing=found.timing,
     )
-    if read_identity(run, study.name) != snapshot.identity:
+    if read_identity(run, profiler.study.name) != snapshot.identity:
         raise RunError(
             f"{run.path / 'run.json'}: is missing, and journal.log is not of this study with these "
             f"data, models and measurements; put the file back, give the study another name, or "
