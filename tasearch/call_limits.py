@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tasearch.errors import ModelError, StudyError, first_line
+from tasearch.errors import ModelError, StudyError, raised
 from tasearch.numerics import cpu_threads
 from tasearch.sections import LatencySection
 from tasearch.timing import CALL_S
@@ -56,8 +56,7 @@ def check_calls(
                 seconds = min(_seconds(net, x) for _ in range(CALLS)) / SMALL_BATCH
             except Exception as error:  # a user's model may raise anything
                 raise ModelError(
-                    f"width {width}: a call with {SMALL_BATCH} samples failed: "
-                    f"{type(error).__name__}: {first_line(error)}"
+                    f"width {width}: a call with {SMALL_BATCH} samples failed: {raised(error)}"
                 ) from error
             words = f"one operation of width {width} may take {LAYER_GB:g} GiB"
             _check(batch, words, int(LAYER_GB * 2**30 * SMALL_BATCH / max(largest.bytes, 1)))

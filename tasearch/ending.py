@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tasearch.commands import UsageError
 from tasearch.console import err
-from tasearch.errors import TasearchError, first_line, printable, short
+from tasearch.errors import TasearchError, first_line, printable, raised, short
 from tasearch.store import NO_ROOM, no_room
 
 INTERRUPTED = 130
@@ -67,7 +67,7 @@ def _code(command: Callable[[], int]) -> int:
             return NO_READER
         return _say(f"code that the study file names called sys.exit({error.code!r})", 2, error)
     except BaseException as error:
-        words = f"{type(error).__name__}: {first_line(error)}"
+        words = raised(error)
         hint = "" if os.environ.get(DEBUG) else f"; {DEBUG}=1 shows where"
         return _say(f"unforeseen, please report it: {words}{hint}", UNFORESEEN, error)
 

@@ -67,14 +67,26 @@ class NothingFits(TasearchError):
     exit_code = 1
 
 
+def message(error: BaseException) -> str:
+    """An error's message; empty where it cannot be told."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the class may be a user's, and do anything
+        return ""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it has none."""
-    try:
-        said = str(error)
-    except Exception:  # a user's own class may say anything
-        said = ""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", said).strip()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", message(error)).strip()
     return next(iter(text.splitlines()), type(error).__name__)
+
+
+def raised(error: BaseException) -> str:
+    """An exception in a line: `"ValueError: no such file"`, or its type where it says nothing."""
+    name, said = type(error).__name__, first_line(error)
+    return name if said == name else f"{name}: {said}"
 
 
 def printable(text: str) -> str:
@@ -83,9 +95,12 @@ def printable(text: str) -> str:
     Lines and tabs stay: whatever comes from a file, a foreign run or a user's exception may be
     printed, and can neither move the cursor nor pass for other words.
     """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    return _escaped(text, but="\n\t")
+
+
+def shown(text: object) -> str:
+    """A path or name from outside as one line of text without control characters."""
+    return _escaped(str(text))
 
 
 def short(text: str, most: int = 80) -> str:
@@ -109,3 +124,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {folded[close[0]]!r}?"
     return "; known: " + ", ".join(names)
+
+
+def _escaped(text: str, but: str = "") -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in but else repr(c)[1:-1] for c in text)

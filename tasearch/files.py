@@ -69,8 +69,3 @@ def _words(mode: int) -> str | None:
         return None
     kind = next((name for is_kind, name in KINDS if is_kind(mode)), "something else")
     return f"is {kind}, not a file"
-
-
-def shown(path: object) -> str:
-    """A path or name from outside as one line of text without control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))

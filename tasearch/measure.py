@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from tasearch.cuda import recorded
-from tasearch.errors import ModelError, first_line
+from tasearch.errors import ModelError, raised
 from tasearch.front import Measurement, tied_with
 from tasearch.numerics import cpu_threads
 from tasearch.onnx_export import onnx_session, quiet, timed_models
@@ -209,7 +209,7 @@ def forward_flops(
             net.eval()(x)
         return int(counter.get_total_flops()) or 2 * parameters(net)
     except Exception as error:  # a user's model may do what the counter cannot follow
-        found = f"{type(error).__name__}: {first_line(error)}"
+        found = raised(error)
         warn(f"FLOPs are taken as twice the parameters, for counting them raised {found}")
         return 2 * parameters(net)
     finally:
@@ -289,7 +289,7 @@ def _call(
 
 
 def _failed(words: str, error: Exception) -> ModelError:
-    return ModelError(f"{words} failed: {type(error).__name__}: {first_line(error)}")
+    return ModelError(f"{words} failed: {raised(error)}")
 
 
 def _raw_call(
@@ -350,7 +350,7 @@ def _folded(net: nn.Module, warn: Callable[[str], None]) -> nn.Module:
         with quiet():
             return fuse(net)
     except Exception as error:  # tracing a user's model may raise anything
-        found = f"{type(error).__name__}: {first_line(error)}"
+        found = raised(error)
         warn(f"timed with its batch norms as they are, for tracing the model raised {found}")
         return net
 

@@ -14,11 +14,11 @@ import tasearch
 PACKAGE = Path(tasearch.__file__).parent
 FLOORS = [
     ["errors", "files", "pulse"],
-    ["chain", "mode", "syntax", "rounds", "console"],
+    ["chain", "mode", "syntax", "rounds", "console", "contained"],
     ["space", "front", "skyline", "values"],
     ["sections"],
     ["record", "study", "usercode", "seals", "arguments"],
-    ["studyfile", "plugins", "numerics", "processes", "cuda", "ties", "contained"],
+    ["studyfile", "plugins", "numerics", "processes", "cuda", "ties"],
     ["data", "timing"],
     ["models", "store", "onnx_export", "call_limits", "snapshot"],
     ["eventlog", "measure", "commands"],

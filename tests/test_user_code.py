@@ -15,14 +15,16 @@ import pytest
 
 import tasearch
 from tasearch import StudyError, TrainingError
-from tasearch.contained import contained
+from tasearch.contained import contained, limit_calls, timely
 from tasearch.processes import CUT_OFF, Death
+from tasearch.search.events import TrialStarted
 from tasearch.search.prepare import prepare
 from tasearch.study import Study
 from tasearch.studyfile import render
-from tests.conftest import contents, tiny
+from tasearch.train import remote
+from tasearch.train.pool import Pool
+from tests.conftest import children, contents, tiny
 from tests.test_cli import TASEARCH, call, wait_for
-from tests.test_engine import children
 from tests.test_search import facts
 
 NET = """
@@ -554,3 +556,111 @@ def test_a_worker_that_is_stuck_ends_with_a_search_that_is_killed(
     process.kill()
     process.communicate(timeout=60)
     wait_for(lambda: not runaways(tmp_path))
+
+
+# In this process
+
+
+@pytest.mark.parametrize("late", [0, 4])
+def test_a_sampler_that_hangs_ends_the_search_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    """After a worker has tried it, in the process of the search."""
+    body = f"SEEN.append(1); len(SEEN) > {late} and os.environ.get('HANG') and time.sleep(600)"
+    sections = {"search": {"sampler": "own:sampler"}, "training": {"stall_minutes": 0.05}}
+    sections["assistants"] = {"max": 1, "widths": [12, 8], "epochs": 1}
+    study = own(tmp_path, sections, proposal=body, module="SEEN = []")
+
+    def hang(event: object) -> None:
+        if isinstance(event, TrialStarted):
+            monkeypatch.setenv("HANG", "1")
+
+    with pytest.raises(StudyError) as error:
+        tasearch.run(study, runs_dir=tmp_path / "runs", trials=9, on_event=hang)
+    assert str(error.value) == (
+        "search.sampler: Own made no progress for 0.05 minutes (training.stall_minutes)"
+    )
+
+
+def test_a_module_that_waits_for_its_own_worker_is_told(tmp_path: Path) -> None:
+    lock = "import fcntl; LOCK = open('own.lock', 'w'); fcntl.flock(LOCK, fcntl.LOCK_EX)"
+    study = own(
+        tmp_path,
+        {"model": {"family": "own:build"}, "training": {"stall_minutes": 0.1}},
+        module=lock.replace("own.lock", str(tmp_path / "own.lock")),
+    )
+    with pytest.raises(StudyError) as error:
+        prepare(study, runs_dir=tmp_path / "runs")
+    assert str(error.value) == (
+        "model.family: 'own:build': importing it made no progress for 0.1 minutes "
+        "(training.stall_minutes)"
+    )
+
+
+def test_time_limits_leave_no_timer_behind() -> None:
+    limit_calls(0.01)
+    try:
+        for _ in range(2):
+            with (
+                pytest.raises(StudyError, match="mine made no progress"),
+                timely("mine"),
+                timely("inner"),
+            ):
+                time.sleep(30)
+        with timely("mine"):
+            pass
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    finally:
+        limit_calls(None)
+
+
+@pytest.mark.parametrize("said", ["return self.nothing", "raise SystemExit(3)"])
+def test_an_exception_that_cannot_say_what_it_is_fails_its_trial(tmp_path: Path, said: str) -> None:
+    module = f"class Mute(Exception):\n    def __str__(self):\n        {said}\n"
+    body = "if logits.requires_grad and len(logits) > 9: raise Mute()"
+    sections = {"student": {"loss": ["kd", "own:loss"]}}
+    run = rerun_of(tmp_path, own(tmp_path, sections, loss=body, module=module), trials=6)
+    failed = [t for t in run.trials if t.state == "failed"]
+    assert failed
+    assert all(t.reason.endswith(": Mute") for t in failed), failed
+    assert any(t.state == "complete" for t in run.trials)
+
+
+def test_a_worker_that_never_begins_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "START_S", 1.0)
+    study = tiny(training={"stall_minutes": 0.001})
+    pool = Pool(["cpu"], study)
+    try:
+        first = pool._workers[0].process
+        os.kill(first._process.pid, signal.SIGSTOP)
+        monkeypatch.setattr(remote, "START_S", 3.0)
+        worker, kind, death = pool._next()
+        assert (worker.process, kind) == (first, "")
+        assert death.words == "made no progress for 0.05 minutes"
+        assert not worker.ready
+    finally:
+        pool.close()
+
+
+def test_a_dead_worker_leaves_no_open_file(tmp_path: Path) -> None:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    pool, counts = Pool(["cpu"], tiny()), []
+    try:
+        for _ in range(4):
+            worker = pool._workers[0]
+            os.kill(worker.process._process.pid, signal.SIGKILL)
+            while True:
+                found, _, death = pool._next()
+                if isinstance(death, Death):
+                    break
+            pool._workers[0] = pool._start(found.device)
+            time.sleep(0.2)
+            counts.append(files())
+    finally:
+        pool.close()
+    assert counts[-1] <= counts[0]

@@ -17,8 +17,7 @@ from tasearch.data.arrays import Dataset, Part, check
 from tasearch.data.decoding import Progress
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
-from tasearch.errors import DataError
-from tasearch.files import shown
+from tasearch.errors import DataError, shown
 from tasearch.sections import DataSection
 from tasearch.study import Study
 

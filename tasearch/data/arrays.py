@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tasearch.errors import DataError, nearest
-from tasearch.files import shown
+from tasearch.errors import DataError, nearest, short, shown
 
 PARTS = ("train", "val", "test")
 NAMES = tuple(f"{axis}_{part}" for part in PARTS for axis in "xy")
@@ -120,7 +119,7 @@ def check(
     """
     for name in arrays:
         if name not in NAMES:
-            raise DataError(f"{where}: unknown array {_short(name)}{nearest(name, NAMES)}")
+            raise DataError(f"{where}: unknown array {short(name)!r}{nearest(name, NAMES)}")
     given = [part for part in PARTS if f"x_{part}" in arrays or f"y_{part}" in arrays]
     for part in ["train", *given]:
         for name in (f"x_{part}", f"y_{part}"):
@@ -161,10 +160,6 @@ def _labels(y: np.ndarray, where: str) -> np.ndarray:
             f"{where}[{int(y.argmin())}]: labels should not be negative, found {y.min()}"
         )
     return y  # of any width: what int64 cannot hold is told apart by `_classes`
-
-
-def _short(name: str) -> str:
-    return repr(name if len(name) <= 80 else name[:77] + "...")
 
 
 def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:

@@ -15,8 +15,8 @@ from typing import IO
 
 import numpy as np
 
-from tasearch.errors import DataError, first_line
-from tasearch.files import open_regular, shown
+from tasearch.errors import DataError, first_line, shown
+from tasearch.files import open_regular
 from tasearch.sections import DataSection
 
 MAGIC = b"\x93NUMPY"
@@ -54,13 +54,13 @@ def load(section: DataSection, root: str, progress: object = None) -> dict[str, 
             f"{shown(path)}: cannot be read: {error.strerror} (data.path = {section.path!r})"
         ) from None
     with stream:
-        if stream.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
-            raise DataError(
-                f"{path}: should be an .npz archive of named arrays, is one array (.npy)"
-            )
         try:
+            if stream.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
+                raise DataError(
+                    f"{path}: should be an .npz archive of named arrays, is one array (.npy)"
+                )
             return _arrays(stream)
-        except MemoryError:
+        except (MemoryError, DataError):
             raise
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tasearch.errors import DataError, first_line
-from tasearch.files import shown
+from tasearch.errors import DataError, first_line, raised, shown
 
 
 def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndarray]:
@@ -31,7 +30,7 @@ def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndar
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # it may raise anything, and call sys.exit()
-        raise DataError(f"{where} raised {_words(error)}") from error
+        raise DataError(f"{where} raised {raised(error)}") from error
     if given is None:
         raise DataError(f"{where} should return a dict of arrays, returned {kind}")
     for key in given:
@@ -40,15 +39,6 @@ def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndar
                 f"{where}: the names of arrays should be text, found {type(key).__name__}"
             )
     return {key: _array(value, f"{where}: {key}") for key, value in given.items()}
-
-
-def _words(error: BaseException) -> str:
-    """Its type and what it says; that may be a method of the user's, which fails itself."""
-    try:
-        said = f"{error}"
-    except Exception:
-        said = "(its message cannot be told)"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _array(value: Any, where: str) -> np.ndarray:

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasearch.errors import DataError, first_line, nearest
-from tasearch.files import open_regular, shown
+from tasearch.errors import DataError, first_line, nearest, shown
+from tasearch.files import open_regular
 from tasearch.sections import DataSection
 
 ROWS, BYTES = 512, 2**25  # most of a batch, in rows and as stored

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tasearch.errors import ModelError, first_line
-from tasearch.files import open_regular, shown
+from tasearch.errors import ModelError, raised, shown
+from tasearch.files import open_regular
 from tasearch.models.weights import read_tensors
 
 
@@ -50,8 +50,7 @@ def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> No
         raise ModelError(f"{where}: does not fit into memory") from None
     except Exception as error:  # a model may have a loading of its own
         raise ModelError(
-            f"{where}: the teacher's model does not take it: {type(error).__name__}: "
-            f"{shown(first_line(error))}"
+            f"{where}: the teacher's model does not take it: {shown(raised(error))}"
         ) from None
 
 

@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial
 
 from tasearch import plugins
 from tasearch.chain import canonical_json, derived_seed
-from tasearch.contained import contained
-from tasearch.errors import StudyError, first_line
+from tasearch.contained import contained, timely
+from tasearch.errors import StudyError, raised
 from tasearch.search.journal import DIRECTIONS
 from tasearch.search.views import Earlier
 from tasearch.space import Choices, Space
@@ -96,8 +96,7 @@ def make_sampler(study: Study) -> Callable[[Scout], MakeSampler]:
         made = make(0)
     except Exception as error:  # the user's function may raise anything
         raise StudyError(
-            f"search.sampler: {name!r} should take a seed, raised {type(error).__name__}: "
-            f"{first_line(error)}"
+            f"search.sampler: {name!r} should take a seed, raised {raised(error)}"
         ) from error
     if not isinstance(made, BaseSampler):
         raise StudyError(
@@ -219,7 +218,8 @@ class ChainSampler(BaseSampler):
         trial = copy.copy(trial)
         trial.params = dict(trial.params)  # the storage has the others
         try:
-            with contained("search.sampler"), warnings.catch_warnings():
+            name = f"search.sampler: {type(inner).__name__}"
+            with contained("search.sampler"), timely(name), warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 relative = inner.infer_relative_search_space(study, trial)
                 values = inner.sample_relative(study, trial, relative)
@@ -231,8 +231,7 @@ class ChainSampler(BaseSampler):
             raise
         except Exception as error:  # a user's sampler may raise anything
             raise StudyError(
-                f"search.sampler: {type(inner).__name__} raised {type(error).__name__}: "
-                f"{first_line(error)}"
+                f"search.sampler: {type(inner).__name__} raised {raised(error)}"
             ) from error
         return values
 

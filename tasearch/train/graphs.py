@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tasearch import pulse
 from tasearch.chain import Recipe
 from tasearch.cuda import recorded
-from tasearch.errors import first_line
+from tasearch.errors import raised
 from tasearch.train.layout import input_format
 from tasearch.train.lesson import Epoch, Lesson
 from tasearch.train.norms import hooked
@@ -92,7 +92,7 @@ class Graphs:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a user's model may raise anything
-            self._tell(f"copying the model raised {type(error).__name__}: {first_line(error)}")
+            self._tell(f"copying the model raised {raised(error)}")
             return False
         return True
 
@@ -121,7 +121,7 @@ class Graphs:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a user's model or loss may do what no graph can
-            self._tell(f"{type(error).__name__}: {first_line(error)}")
+            self._tell(raised(error))
             return Steps(states, lesson, first, fused=fused)
         return steps
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tasearch.chain import LABELS_ONLY, Recipe
-from tasearch.errors import StudyError, first_line
+from tasearch.errors import StudyError, raised
 
 WARMUP = 20 / 240  # of all epochs, over which DKD's weight rises in its source
 NON_TARGET = 8.0  # DKD's beta; its alpha is 1
@@ -184,8 +184,7 @@ def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
         value = loss(logits, labels, logits.detach().flip(0), terms)
     except Exception as error:  # the user's loss may raise anything
         raise StudyError(
-            f"loss {name!r} called with (logits, labels, targets, terms) "
-            f"raised {type(error).__name__}: {first_line(error)}"
+            f"loss {name!r} called with (logits, labels, targets, terms) raised {raised(error)}"
         ) from error
     if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
         found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from tasearch.errors import message
 from tasearch.mode import Mode
 from tasearch.numerics import rounded_up
 
@@ -14,7 +15,7 @@ ON_CPU = "can't allocate memory"  # what torch says there
 
 def is_short(error: BaseException) -> bool:
     """Whether memory was what an error is about."""
-    return isinstance(error, torch.OutOfMemoryError) or ON_CPU in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or ON_CPU in message(error)
 
 
 class Memory:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tasearch import pulse
 from tasearch.chain import Recipe
 from tasearch.cuda import recorded
-from tasearch.errors import StudyError, TasearchError, first_line
+from tasearch.errors import StudyError, TasearchError, raised
 from tasearch.mode import Mode
 from tasearch.models import Models
 from tasearch.numerics import cpu_threads, rounded_up
@@ -85,7 +85,7 @@ def choose_modes(
             except TasearchError:
                 raise
             except Exception as error:  # a user's model, or torch, may have no bf16
-                found = f"{type(error).__name__}: {first_line(error)}"
+                found = raised(error)
                 if precision == "bf16":
                     raise StudyError(
                         f'training.precision: should be "fp32" or "auto" for the model of width '
@@ -196,8 +196,7 @@ class _Probe:
         except TasearchError:
             raise
         except Exception as error:  # a user's model may do anything, with the axis of channels
-            raised = f"{type(error).__name__}: {first_line(error)}"
-            return mode, f"a wide model of several raised {raised}"
+            return mode, f"a wide model of several raised {raised(error)}"
 
     def _fastest(self, mode: Mode, replicates: int) -> Mode:
         """The mode with the seats that are fastest, pupils in them being as they are alone; that

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from tasearch import plugins
 from tasearch.chain import Hop, Recipe, Setting, derived_seed
-from tasearch.contained import raised
 from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Part
-from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError
+from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, raised
 from tasearch.mode import Mode
 from tasearch.models import Models
 from tasearch.store import HopRecord, Store, numbered, replicate
@@ -163,7 +162,7 @@ class Trainer:
     def is_own(self, hop: Hop) -> bool:
         """Whether a user's own code takes part in the training of a hop."""
         recipe = hop.pupil.recipe
-        own = ":" in self.setting.family or hop.pupil.origin
+        own = ":" in self.setting.family or (hop.pupil.origin and self.study.teacher.factory)
         return bool(own or (recipe and ":" in recipe.loss))
 
     def explained(self, hop: Hop, error: BaseException) -> TrainingError:

@@ -28,11 +28,10 @@ import torch
 
 from tasearch import pulse
 from tasearch.chain import Hop
-from tasearch.contained import raised
 from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset
 from tasearch.data.handover import taken_over
-from tasearch.errors import RunError, StudyError, TasearchError
+from tasearch.errors import RunError, StudyError, TasearchError, raised
 from tasearch.models import Models
 from tasearch.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.processes import CUT_OFF
