@@ -9,7 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from tasearch import usercode
-from tasearch.errors import StudyError, nearest
+from tasearch.contained import limit_calls, timely
+from tasearch.errors import StudyError, nearest, raised
 from tasearch.syntax import digest_of
 from tasearch.usercode import UserCode
 
@@ -18,10 +19,15 @@ Function = Callable[..., Any]
 _resolved: set[tuple[str, str]] = set()  # (root, module) that this run has looked at already
 
 
-def new_run() -> None:
+def new_run(stall_minutes: float | None = None) -> None:
     """From now on, code is what the files say: modules that were edited since they were imported
-    are imported anew, once, when they are first asked for."""
+    are imported anew, once, when they are first asked for.
+
+    Args:
+        stall_minutes: How long a call of a user's code may take in this process; None for ever.
+    """
     _resolved.clear()
+    limit_calls(stall_minutes)
 
 
 def resolve(name: str, known: Mapping[str, Function], *, path: str, root: str) -> Function:
@@ -84,7 +90,10 @@ def _import(module_name: str, *, path: str, name: str, root: str) -> ModuleType:
         raise StudyError(f"{path}: {name!r}: workers cannot import __main__; name a module")
     try:
         again = (root, module_name) not in _resolved
-        module = usercode.load(module_name, Path(root).resolve(), again=again)
+        with timely(f"{path}: {name!r}: importing it"):
+            module = usercode.load(module_name, Path(root).resolve(), again=again)
+    except StudyError:
+        raise
     except ModuleNotFoundError as error:
         raise StudyError(
             f"{path}: {name!r}: {error}; looked in {root} and the Python path"
@@ -96,8 +105,6 @@ def _import(module_name: str, *, path: str, name: str, root: str) -> ModuleType:
             f"{path}: {name!r}: importing it called sys.exit({error.code!r})"
         ) from error
     except BaseException as error:  # the user's module may raise anything
-        raise StudyError(
-            f"{path}: {name!r}: importing it raised {type(error).__name__}: {error}"
-        ) from error
+        raise StudyError(f"{path}: {name!r}: importing it raised {raised(error)}") from error
     _resolved.add((root, module_name))
     return module

@@ -1,15 +1,18 @@
-"""Python source as syntax trees: its digest, its imports, and what of it a module holds. Pure."""
+"""Python source as syntax trees: its digest, and what it imports. Pure."""
 
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
 import sys
 from collections.abc import Iterator
-from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+BY_NAME = {"import_module", "__import__"}  # of the module that is their first argument
+DYNAMIC = {  # what runs a module that is not named where it is called
+    *BY_NAME,
+    *("spec_from_file_location", "SourceFileLoader", "run_path", "run_module", "exec"),
+}
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # of a source, by Python
 
 
@@ -22,65 +25,6 @@ def digest_of(source: bytes) -> str:
     except UNREADABLE:
         digest = hashlib.sha256(source)
     return digest.hexdigest()[:32]
-
-
-def differs(module: ModuleType, source: bytes) -> bool:
-    """Whether functions, defaults or constants of a module are not those of a source."""
-    try:
-        tree = ast.parse(source)
-        code = compile(source, str(module.__file__), "exec", dont_inherit=True)
-    except UNREADABLE:
-        return True
-    wanted: dict[str, list[Any]] = {}
-    for inner in _nested(code):
-        wanted.setdefault(inner.co_qualname, []).append(_shape(inner))
-    own = [f for f in _functions(module) if f.__code__.co_filename == module.__file__]
-    if any(_shape(f.__code__) not in wanted.get(f.__code__.co_qualname, []) for f in own):
-        return True
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            with contextlib.suppress(ValueError, TypeError, SyntaxError):
-                value = ast.literal_eval(node.value)
-                hash(value)  # not of a list or a dict, which a module fills while it goes on
-                names = {target.id for target in targets if isinstance(target, ast.Name)}
-                known = {name: repr(held) for name, held in vars(module).items() if name in names}
-                if any(held != repr(value) for held in known.values()):
-                    return True
-    return False
-
-
-def _functions(module: ModuleType) -> Iterator[FunctionType]:
-    """The functions and methods of a module, also behind decorators that keep them."""
-    ahead: list[Any] = list(vars(module).values())
-    seen: set[int] = set()
-    while ahead:
-        value = ahead.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, FunctionType):
-            yield value
-        elif isinstance(value, type) and value.__module__ == module.__name__:
-            ahead += vars(value).values()
-        elif isinstance(value, staticmethod | classmethod | property):
-            ahead.append(value.fget if isinstance(value, property) else value.__func__)
-        with contextlib.suppress(Exception):  # a user's object may do anything when asked
-            ahead.append(value.__wrapped__)
-
-
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield constant
-            yield from _nested(constant)
-
-
-def _shape(code: CodeType) -> tuple[Any, ...]:
-    """What a function does, without the lines where it stands."""
-    constants = tuple(_shape(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts)
-    counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
-    return code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars, counts
 
 
 def _walk(value: Any) -> Iterator[str]:
@@ -128,7 +72,31 @@ def imported_by(source: bytes, name: str, *, is_package: bool) -> set[str]:
             called = ast.unparse(node.func).rpartition(".")[2]
             first = node.args[0]
             text = first.value if isinstance(first, ast.Constant) else None
-            if called in ("import_module", "__import__") and isinstance(text, str):
+            if called in BY_NAME and isinstance(text, str):
                 found.add(text)
     found |= {parent for other in found for parent in parents(other)}
     return {other for other in found if other and all(p.isidentifier() for p in other.split("."))}
+
+
+def is_dynamic(source: bytes) -> bool:
+    """Whether a module may import others whose names its source does not tell."""
+    try:
+        tree = ast.parse(source)
+    except UNREADABLE:
+        return False
+    told = {
+        id(node.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] in BY_NAME
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            name = next((a.name for a in node.names if a.name in DYNAMIC and a.asname), "")
+        else:
+            name = getattr(node, "id", "") or getattr(node, "attr", "")
+        if name in DYNAMIC and id(node) not in told:
+            return True
+    return False

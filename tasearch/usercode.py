@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import multiprocessing
+import os
 import sys
 import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from tasearch.errors import RunError
-from tasearch.syntax import differs, digest_of, imported_by, parents
+from tasearch.syntax import digest_of, imported_by, is_dynamic, parents
 
-INSTALLED = tuple(
-    Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
+_PATHS = [Path(sysconfig.get_path(n)) for n in ("stdlib", "platstdlib", "purelib", "platlib")]
+INSTALLED = tuple({*_PATHS, *(path.resolve() for path in _PATHS)})
 OURS = Path(__file__).parent
-STARTED = time.time()
+MARGIN_S = 2.0  # between a file system's clock and this machine's
 
 _executed: dict[str, bytes] = {}  # source of each user's module as it was when it was imported
 _roots: list[Path] = []
@@ -106,14 +108,17 @@ def reachable(start: str, root: Path) -> dict[str, Path | None]:
     while ahead:
         name = ahead.pop()
         file = found[name]
-        names = parents(name)
+        names, beside = parents(name), dict[str, Path]()
         if file is not None:
             is_package = file.name == "__init__.py"
-            names |= imported_by(source_of(name, file), name, is_package=is_package)
+            source = source_of(name, file)
+            names |= imported_by(source, name, is_package=is_package)
+            beside = _beside(file, root) if is_dynamic(source) else {}
+            names |= {*beside}
         for other in sorted(names | _held_by(sys.modules.get(name))):
             if other in found:
                 continue
-            place = locate(other, root)
+            place = beside.get(other) or locate(other, root)
             if place is not None and is_users(other, place, places):
                 found[other] = place
                 ahead.append(other)
@@ -124,13 +129,51 @@ def locate(name: str, root: Path) -> Path | None:
     """The file of a module, loaded or not; nothing is imported."""
     loaded = getattr(sys.modules.get(name), "__file__", None)
     if isinstance(loaded, str):
-        return Path(loaded).resolve()
+        return _below(Path(loaded), root)
     within = Path(*name.split("."))
     for place in (root, *(Path(entry) for entry in sys.path if entry)):
         for file in (place / within.with_suffix(".py"), place / within / "__init__.py"):
             if file.is_file():
-                return file.resolve()
+                return _below(file, root)
     return None
+
+
+def _below(file: Path, root: Path) -> Path:
+    """A file's path below the root, also where links lead to it; else its real path."""
+    file = file.absolute()
+    above = _same_as(file.parent, root)
+    return file.resolve() if above is None else root / file.relative_to(above)
+
+
+@cache
+def _same_as(folder: Path, root: Path) -> Path | None:
+    """The folder, or one above it, that is the root under another name or the same."""
+    for above in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            if above == root or above.samefile(root):
+                return above
+    return None
+
+
+def _beside(file: Path, root: Path) -> dict[str, Path]:
+    """The modules beside a file and in the folders there, by their names as seen from the root."""
+    found: dict[str, Path] = {}
+    if not file.is_relative_to(root):
+        return found
+    for folder, inner, names in os.walk(file.parent):
+        inner[:] = [
+            name
+            for name in inner
+            if name.isidentifier() and not Path(folder, name, "pyvenv.cfg").exists()
+        ]
+        package = Path(folder).relative_to(root).parts
+        for name in names:
+            stem = name.removesuffix(".py")
+            if name.endswith(".py") and stem.isidentifier():
+                parts = package if stem == "__init__" else (*package, stem)
+                found[".".join(parts)] = Path(folder, name)
+    found.pop("", None)
+    return found
 
 
 def is_users(name: str, file: Path, places: Sequence[Path]) -> bool:
@@ -195,7 +238,8 @@ class _Finder(MetaPathFinder):
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.origin is None or type(spec.loader) is not SourceFileLoader:
             return None
-        if not is_users(fullname, Path(spec.origin).resolve(), _roots):
+        files = [(_below(Path(spec.origin), root), root) for root in _roots]
+        if not any(is_users(fullname, file, [root]) for file, root in files):
             return None
         spec.loader = _Loader(fullname, spec.origin)
         spec.cached = None
@@ -217,12 +261,15 @@ def _forget_stale(start: str, root: Path) -> None:
     top = start.partition(".")[0]
     loaded = getattr(sys.modules.get(top), "__file__", None)
     here = [p for p in (root / f"{top}.py", root / top / "__init__.py") if p.exists()]
-    namesake = isinstance(loaded, str) and here and Path(loaded).resolve() not in here
+    namesake = isinstance(loaded, str) and here and _below(Path(loaded), root) not in here
     if namesake and any(map(Path(str(loaded)).resolve().is_relative_to, INSTALLED)):
         raise ImportError(f"{here[0]} has the name of an installed module, {loaded}; rename it")
     names = reachable(start, root)
     if not namesake and not any(_is_stale(name, file) for name, file in names.items()):
         return
+    for package in {above for name in names for above in parents(name)}:
+        if getattr(sys.modules.get(package), "__file__", None) is None:
+            sys.modules.pop(package, None)  # one without a file still holds the modules in it
     for name in [*sys.modules]:
         if name in names or name == top or name.startswith(top + ".") or name in _executed:
             del sys.modules[name]
@@ -234,13 +281,30 @@ def _is_stale(name: str, file: Path | None) -> bool:
     module = sys.modules.get(name)
     if module is None or file is None:
         return False
+    loaded = getattr(module, "__file__", None)
+    if not isinstance(loaded, str) or Path(loaded).resolve() != file.resolve():
+        return False  # a namesake, which is nobody's here
     try:
         source = file.read_bytes()
         if name in _executed:
             return digest_of(source) != digest_of(_executed[name])
-        return file.stat().st_mtime > STARTED or differs(module, source)
+        found = file.stat()
+        return max(found.st_mtime, found.st_ctime) > _begun() - MARGIN_S
     except OSError:
         return True
+
+
+@cache
+def _begun() -> float:
+    """When this process began, in seconds since 1970; 0 where the system does not tell it."""
+    if multiprocessing.parent_process() is not None:
+        return 0.0  # it may have the modules of a process that began before
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+    return time.time() - age
 
 
 def _held_by(module: ModuleType | None) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,10 @@ import pytest
 from tasearch import plugins, usercode
 from tasearch.errors import RunError, StudyError
 from tasearch.numerics import cpu_threads
-from tasearch.syntax import differs, digest_of, imported_by
+from tasearch.syntax import digest_of, imported_by, is_dynamic
 
 ROOT = Path(__file__).parent.parent
-PAST = usercode.STARTED - 3600
+PAST = usercode._begun() - 3600
 
 
 @pytest.fixture
@@ -80,6 +81,15 @@ SAYS = {  # how a module may come by another one
     "by name": "import importlib\ndef build(): return importlib.import_module('other').N",
     "package": "import pkg.deep\ndef build(): return pkg.deep.N",
     "relative": "import pkg.near\ndef build(): return pkg.near.N",
+    "a link": "import linked\ndef build(): return linked.N",
+    "a linked package": "from together import deep\ndef build(): return deep.N",
+    "a computed name": "import importlib\nKIND = 'other'\n"
+    "def build(): return importlib.import_module(f'{KIND}').N",
+    "an alias": "from importlib import import_module as get\n"
+    "def build(): return get('oth' + 'er').N",
+    "a place": "import importlib.util as u\nfrom pathlib import Path\n"
+    "def build():\n    s = u.spec_from_file_location('x', Path(__file__).parent / 'other.py')\n"
+    "    m = u.module_from_spec(s)\n    s.loader.exec_module(m)\n    return m.N",
     "partial": "import functools, held\nbuild = functools.partial(held.number)",
 }
 
@@ -93,6 +103,11 @@ def test_every_module_that_is_reached_counts_whoever_imported_it(
         write(place / name, "N = 1\n")
     write(place / "held.py", "import other\ndef number(): return other.N\n")
     write(place / "pkg/near.py", "from .base import N\n")
+    away = place.parent / f"{place.name}-away"
+    write(away / "linked.py", "N = 1\n")
+    write(away / "together/deep.py", "N = 1\n")
+    (place / "linked.py").symlink_to(away / "linked.py")
+    (place / "together").symlink_to(away / "together")
     write(place / "mine.py", SAYS[way] + "\n")
     if who == "the user":
         monkeypatch.syspath_prepend(place)
@@ -100,7 +115,8 @@ def test_every_module_that_is_reached_counts_whoever_imported_it(
     assert build(place) == 1
     before = identity(place)
     assert before.startswith("mine:build#")
-    needed = {"package": "pkg/deep.py", "relative": "pkg/base.py"}.get(way, "other.py")
+    files = {"package": "pkg/deep.py", "relative": "pkg/base.py", "a link": "linked.py"}
+    needed = {**files, "a linked package": "together/deep.py"}.get(way, "other.py")
     (place / needed).write_text("N = 2\n")
     plugins.new_run()
     assert build(place) == 2
@@ -111,6 +127,13 @@ def test_every_module_that_is_reached_counts_whoever_imported_it(
 
 
 EDITS = {
+    "a class attribute": "class A:\n    n = 2\ndef build(): return A.n",
+    "a list": "N = [2]\ndef build(): return N[0]",
+    "a product": "N = 1 * 2\ndef build(): return N",
+    "a lambda in a dict": "N = {'a': lambda: 2}\ndef build(): return N['a']()",
+    "a partial": "from functools import partial\nbuild = partial(max, 0, 2)",
+    "a base class": "class A:\n    pass\nclass B(A if 2 == 1 else int): ...\n"
+    "def build(): return 2 if B.__mro__[1] is int else 1",
     "a function": "def build(): return 2",
     "a default": "def build(n=2): return n",
     "a constant": "N = 2\ndef build(): return N",
@@ -144,6 +167,7 @@ def test_a_module_that_the_user_imported_and_left_alone_is_not_imported_again(
     monkeypatch.syspath_prepend(place)
     mine = importlib.import_module("mine")
     mine.build()
+    monkeypatch.setattr(usercode, "_begun", lambda: time.time() + 60)  # files are older than that
     build(place)
     assert sys.modules["mine"] is mine
 
@@ -218,11 +242,6 @@ def test_what_import_statements_name() -> None:
     }
 
 
-def test_a_source_that_cannot_be_compiled_is_another_one() -> None:
-    assert differs(usercode, b"def f(:")
-    assert not differs(usercode, Path(usercode.__file__).read_bytes())
-
-
 def refused(place: Path, name: str) -> str:
     with pytest.raises(StudyError) as error:
         build(place, name)
@@ -262,3 +281,32 @@ def test_user_code_may_change_the_search_path_and_the_folder(
         assert [*usercode.reachable("mine", place)] == ["deep", "mine"]
     finally:
         sys.path[:] = paths
+
+
+def test_a_root_behind_a_link_is_the_same_root(place: Path) -> None:
+    real, linked = place / "real", place / "linked"
+    write(real / "mine.py", "import helper\ndef build(): return helper.N\n")
+    write(place / "away.py", "N = 1\n")
+    (real / "helper.py").symlink_to(place / "away.py")
+    linked.symlink_to(real)
+    assert build(linked) == 1
+    assert identity(linked) == identity(real)
+    code = plugins.frozen(["mine:build"], str(linked))
+    assert {*code.digests} == {real / "mine.py", real / "helper.py"}
+    (place / "away.py").write_text("N = 2\n")
+    with pytest.raises(RunError, match=r"helper\.py changed while the run was going"):
+        code.check()
+
+
+def test_what_names_no_module_is_told_from_what_names_one() -> None:
+    for source in ("import_module('a')", "importlib.import_module('a', 'b')", "net.eval()"):
+        assert not is_dynamic(source.encode()), source
+    for source in (
+        "import_module(name)",
+        "get = importlib.import_module",
+        "from importlib import import_module as get",
+        "__import__('a' + b)",
+        "exec(text)",
+    ):
+        assert is_dynamic(source.encode()), source
+    assert not is_dynamic(b"def f(:")
