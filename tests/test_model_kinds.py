@@ -506,3 +506,136 @@ def test_a_state_that_cannot_be_saved_is_refused(
     with pytest.raises(ModelError) as error:
         Models.of(study, load_data(study)).check(study.widths)
     assert str(error.value).startswith(message)
+
+
+def test_a_model_that_overwrites_its_batch_is_as_good_as_one_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In training, in evaluation, as a teacher and when it is exported."""
+    body = """
+        class Net(nn.Module):
+            def __init__(self, width, classes):
+                super().__init__()
+                self.layers = plain(width, classes)
+            def forward(self, x):
+                STEP
+                return self.layers(x)
+
+        def build(width, *, in_shape, num_classes):
+            return Net(width, num_classes)
+    """
+    found = []
+    for name, step in (("own", "x.mul_(0.5).clamp_(-1, 1)"), ("new", "x = (x * 0.5).clamp(-1, 1)")):
+        (tmp_path / name).mkdir()
+        monkeypatch.setitem(KINDS, name, body.replace("STEP", step))
+        study = study_of(tmp_path / name, name, search={"rungs": 3, "replicates": 2})
+        run = tasearch.run(study, runs_dir=tmp_path / name, trials=3)
+        tasearch.export(run, tmp_path / name / "out")
+        loaded = tasearch.load(tmp_path / name / "out", trust=True)
+        x = torch.linspace(-1, 1, 3 * 64).reshape(3, 1, 8, 8)
+        kept = x.clone()
+        logits = loaded(x)
+        assert torch.equal(x, kept)
+        found.append(([(t.chain, t.curve, t.accuracies) for t in run.trials], logits))
+    (own, first), (new, second) = found
+    assert own == new
+    torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "KEPT = {}\ndef build(width, *, in_shape, num_classes):\n"
+            "    return KEPT.setdefault(width, plain(width, num_classes))\n",
+            "at width 8 should return a new model each time, returned parameters that it had "
+            "returned before",
+        ),
+        (
+            "HEAD = {}\ndef build(width, *, in_shape, num_classes):\n"
+            "    head = HEAD.setdefault(width, nn.Linear(width, num_classes))\n"
+            "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), head)\n",
+            "at width 8 should return a new model each time, returned parameters that it had "
+            "returned before",
+        ),
+        (
+            "class Net(nn.Linear):\n    def parameters(self, recurse=True):\n"
+            "        raise RuntimeError('mine')\n"
+            "def build(width, *, in_shape, num_classes): return Net(64, num_classes)\n",
+            "its parameters() raised RuntimeError: mine",
+        ),
+    ],
+)
+def test_models_that_share_their_parameters_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    monkeypatch.setitem(KINDS, "odd", code)
+    study = study_of(tmp_path, "odd")
+    with pytest.raises(ModelError) as error:
+        Models.of(study, load_data(study)).check(study.widths)
+    assert words in str(error.value)
+
+
+def test_a_frozen_part_may_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "BASE = nn.Linear(64, 32).requires_grad_(False)\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), BASE, plain_head(width, num_classes))\n"
+        "def plain_head(width, classes):\n"
+        "    return nn.Sequential(nn.Linear(32, width), nn.ReLU(), nn.Linear(width, classes))\n"
+    )
+    monkeypatch.setitem(KINDS, "frozen", code)
+    study = study_of(tmp_path, "frozen")
+    models = Models.of(study, load_data(study))
+    models.check(study.widths)
+
+
+STATES = {  # what a constructor's last line, and forward, do to a state dict
+    "a hook that drops": (
+        "self._register_state_dict_hook("
+        "lambda own, state, *_: {name: t for name, t in state.items() if name != 'net.3.bias'})",
+        "",
+        ": its state dict lacks 'net.3.bias'",
+    ),
+    "a growing buffer": (
+        "self.register_buffer('seen', torch.zeros(1))",
+        "self.seen = torch.cat([self.seen, x.new_zeros(1)])",
+        ": another of its kind does not take its state: RuntimeError: size mismatch for seen",
+    ),
+    "no dict": (
+        "self.state_dict = lambda *a, **k: 3",
+        "",
+        ": its state_dict() gave int, no mapping",
+    ),
+    "no state": (
+        "self.state_dict = lambda *a, **k: 1 / 0",
+        "",
+        ": its state_dict() raised ZeroDivisionError: division by zero",
+    ),
+    "a kept secret": (
+        "self.kept = torch.randn(())",
+        "y = y * self.kept",
+        ": another of its kind answers otherwise with the same state; keep what decides its "
+        "outputs in parameters and buffers",
+    ),
+    "a refusal": (
+        "self.load_state_dict = lambda *a, **k: 1 / 0",
+        "",
+        ": another of its kind does not take its state: ZeroDivisionError: division by zero",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STATES)
+def test_a_state_that_does_not_carry_the_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    begins, calls, words = STATES[kind]
+    source = NET.replace("CODE", calls).replace(
+        "(width, classes)\n", f"(width, classes); {begins}\n"
+    )
+    monkeypatch.setitem(KINDS, kind, source)
+    study = study_of(tmp_path, kind)
+    with pytest.raises(ModelError) as error:
+        Models.of(study, load_data(study)).check(study.widths)
+    assert str(error.value).startswith(f"the model of width 8{words}")

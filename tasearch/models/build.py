@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +17,19 @@ from torch.nn.parameter import UninitializedParameter
 
 from tasearch import plugins
 from tasearch.chain import Pupil
+from tasearch.contained import timely
 from tasearch.data import Dataset
-from tasearch.errors import ModelError
+from tasearch.errors import ModelError, StudyError, first_line, raised
 from tasearch.models import cnn, mlp, plain, resnet
 from tasearch.models.checkpoint import file_digest, load_checkpoint
-from tasearch.models.contract import check_loaded, check_model, gives_more, state_digest
+from tasearch.models.contract import (
+    Trial,
+    check_loaded,
+    check_model,
+    check_reload,
+    state_digest,
+    try_model,
+)
 from tasearch.models.wrappers import FromRaw, OnlyLogits
 from tasearch.numerics import same_in_every_process
 from tasearch.study import Study
@@ -128,7 +137,9 @@ class Models:
         if self._is_loaded(width):
             return self._loaded[0]
         net = self._made(width, seed)
-        return OnlyLogits(net) if self._gives_more(width) else net
+        if self._trial(width).overwrites:
+            net.register_forward_pre_hook(_with_own_input)
+        return OnlyLogits(net) if self._trial(width).more else net
 
     def check(self, widths: Sequence[int]) -> None:
         """Build every width that is trained once; each must learn, and sizes must fall.
@@ -145,7 +156,10 @@ class Models:
                 continue
             net = self.build(width)
             sizes.append((width, sum(p.numel() for p in net.parameters())))
-            check_model(net, f"the model of width {width}", self.in_shape, self.num_classes)
+            where = f"the model of width {width}"
+            check_model(net, where, self.in_shape, self.num_classes)
+            if self._is_users(width):
+                check_reload(net, self.build(width, 1), where, self.in_shape)
             if len(sizes) > 1:
                 self._falls(*sizes[-2:])
 
@@ -201,24 +215,28 @@ class Models:
         if section.checkpoint is not None:
             load_checkpoint(net, self.checkpoint_path(), self._digest)
         digest = state_digest(net)
-        if self._is_users(section.width) and gives_more(net, self.in_shape, trained=False):
-            net = OnlyLogits(net)
+        if self._is_users(section.width):
+            found = try_model(net, self.in_shape, trained=False)
+            if found.overwrites:
+                net.register_forward_pre_hook(_with_own_input)
+            if found.more:
+                net = OnlyLogits(net)
         if section.inputs == "raw":
             net = FromRaw(net, self.mean, self.std, whole=self.whole)
         return net.eval().requires_grad_(False), digest
 
     @cached_property
-    def _more(self) -> dict[int, bool]:
-        """By width, whether outputs have logits among them, as far as it was tried."""
+    def _tried(self) -> dict[int, Trial]:
+        """By width, how models call and answer, as far as it was tried."""
         return {}
 
-    def _gives_more(self, width: int) -> bool:
-        """Whether a width's outputs have logits among them; tried with a model for nothing else."""
-        if width not in self._more:
-            self._more[width] = self._is_users(width) and gives_more(
-                self._made(width, 0), self.in_shape, trained=True
-            )
-        return self._more[width]
+    def _trial(self, width: int) -> Trial:
+        """How a width's models call and answer; tried with a model for nothing else."""
+        if width not in self._tried:
+            own = self._is_users(width)
+            found = try_model(self._made(width, 0), self.in_shape, trained=True) if own else Trial()
+            self._tried[width] = found
+        return self._tried[width]
 
     def _is_users(self, width: int) -> bool:
         """Whether code of the user's makes the model of a width."""
@@ -250,32 +268,64 @@ class Models:
         if args:
             shapes |= self.study.model.options()
         wanted = "(width, *, in_shape, num_classes)" if args else "(*, in_shape, num_classes)"
+        takes = "what cannot be told"
         try:
             signature = inspect.signature(function)
+            takes = str(signature)
             signature.bind(*args, **shapes)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # a builtin may have no signature
             raise ModelError(
-                f"{path}: {name!r} should take {wanted}, takes {signature}: {error}"
+                f"{path}: {name!r} should take {wanted}, takes {takes}: {first_line(error)}"
             ) from None
         at = f" at width {args[0]}" if args else ""
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), timely(f"{path}: {name!r}{at}"):
                 torch.manual_seed(seed)
                 net = function(*args, **shapes)
+        except StudyError:
+            raise
         except ModelError as error:  # a family of ours says what it refuses
             raise ModelError(f"{path}: {name!r}: {error}") from None
         except Exception as error:  # the user's function may raise anything
-            raise ModelError(
-                f"{path}: {name!r}{at} raised {type(error).__name__}: {error}"
-            ) from error
+            raise ModelError(f"{path}: {name!r}{at} raised {raised(error)}") from error
         if not isinstance(net, nn.Module):
             raise ModelError(
                 f"{path}: {name!r}{at} should return a torch.nn.Module, "
                 f"returned {type(net).__name__}"
             )
-        if any(isinstance(p, UninitializedParameter) for p in net.parameters()):
-            raise ModelError(f"{path}: {name!r}{at} has lazy modules; give them their sizes")
+        self._check_parameters(net, f"{path}: {name!r}{at}")
         return net
+
+    @cached_property
+    def _returned(self) -> dict[int, weakref.ref[nn.Parameter]]:
+        """The parameters of models that users' functions returned, by their ids."""
+        return {}
+
+    def _check_parameters(self, net: nn.Module, where: str) -> None:
+        """Refuse a model that cannot be trained apart from those that were returned before.
+
+        Raises:
+            ModelError: saying why.
+        """
+        try:
+            parameters = [*net.parameters()]
+        except Exception as error:  # the user's class may do anything
+            raise ModelError(f"{where}: its parameters() raised {raised(error)}") from error
+        for parameter in parameters:
+            if isinstance(parameter, UninitializedParameter):
+                raise ModelError(f"{where} has lazy modules; give them their sizes")
+            before = self._returned.get(id(parameter), lambda: None)()
+            if before is parameter and parameter.requires_grad:
+                raise ModelError(
+                    f"{where} should return a new model each time, returned parameters that it had "
+                    f"returned before"
+                )
+        self._returned.update({id(p): weakref.ref(p) for p in parameters})
+
+
+def _with_own_input(net: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Lets a model overwrite its batch, which others read as well."""
+    return tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
 
 
 def _short(count: int) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from tasearch.errors import ModelError, first_line
+from tasearch.errors import ModelError, first_line, message, raised
 from tasearch.models.wrappers import logits_of
 
 SLACK = 1e-3  # that probabilities of a sample may be off 1, in bfloat16 too
@@ -18,23 +19,38 @@ BATCH = 64  # samples of a loaded teacher at a time
 ALONE = "return the logits alone, or an object with them as .logits"
 
 
-def gives_more(net: nn.Module, in_shape: tuple[int, ...], *, trained: bool) -> bool:
-    """Whether a model's logits are part of its outputs; False for one that fails.
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How a model calls and answers.
 
     Args:
-        net: a model that nobody trains; its mode changes.
-        in_shape: shape of one sample.
-        trained: whether it is tried in train mode too.
+        more: Whether its logits are part of its outputs.
+        overwrites: Whether it changes the batch that it is given.
     """
+
+    more: bool = False
+    overwrites: bool = False
+
+
+def try_model(net: nn.Module, in_shape: tuple[int, ...], *, trained: bool) -> Trial:
+    """See how a model calls and answers; of one that fails, as far as it comes.
+
+    Args:
+        net: A model that nobody trains; its mode changes.
+        in_shape: Shape of one sample.
+        trained: Whether it is tried in train mode too.
+    """
+    more = overwrites = False
     for mode in (False, True) if trained else (False,):
+        batch = _noise(2, in_shape)
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                output = net.train(mode)(_noise(2, in_shape))
+                output = net.train(mode)(batch)
+            more |= isinstance(logits_of(output), Tensor) and logits_of(output) is not output
         except Exception:  # a user's model may raise anything; the check tells what
-            continue
-        if isinstance(logits_of(output), Tensor) and logits_of(output) is not output:
-            return True
-    return False
+            pass
+        overwrites |= batch._version > 0  # rises with each change, through views too
+    return Trial(more=more, overwrites=overwrites)
 
 
 def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: int) -> None:
@@ -49,7 +65,10 @@ def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: 
     Raises:
         ModelError: where it fails, or gives other things than logits with a gradient.
     """
-    line = torch.linspace(-1, 1, 2 * torch.Size(in_shape).numel()).reshape(2, *in_shape)
+    if any(value.is_complex() for value in (*net.parameters(), *net.buffers())):
+        raise ModelError(f"{where} should have real parameters and buffers, has complex ones")
+    count = 2 * torch.Size(in_shape).numel()
+    line = torch.linspace(-1, 1, count, dtype=torch.float32).reshape(2, *in_shape)
     shown = where
     for training, batches in ((True, [line, _noise(2, in_shape)]), (False, _sizes(in_shape))):
         shown = where if training else f"{where} in eval mode"
@@ -129,7 +148,13 @@ def check_state(net: nn.Module, where: str) -> None:
     Raises:
         ModelError: where an entry is no dense tensor of a type that safetensors knows.
     """
-    for name, value in net.state_dict().items():
+    try:
+        state = net.state_dict()
+    except Exception as error:  # the user's class may do anything
+        raise ModelError(f"{where}: its state_dict() raised {raised(error)}") from error
+    if not isinstance(state, Mapping):
+        raise ModelError(f"{where}: its state_dict() gave {type(state).__name__}, no mapping")
+    for name, value in state.items():
         if not isinstance(value, Tensor):
             raise ModelError(
                 f"{where} should have tensors alone in its state dict, "
@@ -142,6 +167,45 @@ def check_state(net: nn.Module, where: str) -> None:
                 f"{where} has {name!r} in its state dict, {value.dtype} in {value.layout}, "
                 f"which cannot be saved: {first_line(error)}"
             ) from None
+
+
+def check_reload(net: nn.Module, other: nn.Module, where: str, in_shape: tuple[int, ...]) -> None:
+    """Refuse a model whose state dict does not carry all that it has learned.
+
+    Args:
+        net: A model that was called in train mode.
+        other: Another of its kind, with other weights, which changes.
+        where: What it is called in messages.
+        in_shape: Shape of one sample.
+
+    Raises:
+        ModelError: Where `other` does not take the state, or then answers otherwise.
+    """
+    try:
+        state = {name: value.clone() for name, value in net.state_dict().items()}
+        missing, unknown = other.load_state_dict(state, strict=False)
+    except Exception as error:  # the user's class may do anything
+        said = message(error).strip().splitlines()
+        told = f"{type(error).__name__}: {said[-1].strip()}" if said else raised(error)
+        raise ModelError(f"{where}: another of its kind does not take its state: {told}") from error
+    if missing or unknown:
+        what = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}, which no model takes"
+        raise ModelError(f"{where}: its state dict {what}")
+    batch = _noise(7, in_shape)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            found = []
+            for one in (net, other):
+                torch.manual_seed(0)
+                found.append(logits_of(one.eval()(batch.clone())).double())
+    except Exception as error:
+        raise ModelError(f"{where} in eval mode: {raised(error)}") from error
+    largest = max(float(found[0].abs().max()), 1.0)
+    if not float((found[0] - found[1]).abs().max()) <= SLACK * largest:
+        raise ModelError(
+            f"{where}: another of its kind answers otherwise with the same state; keep what "
+            f"decides its outputs in parameters and buffers"
+        )
 
 
 def state_digest(net: nn.Module) -> str:
@@ -161,8 +225,7 @@ def _called(net: nn.Module, x: Tensor, where: str, classes: int, *, graph: bool)
             logits = net(x)
     except Exception as error:  # a user's model may raise anything
         raise ModelError(
-            f"{where} failed on a batch of shape {tuple(x.shape)}: "
-            f"{type(error).__name__}: {first_line(error)}"
+            f"{where} failed on a batch of shape {tuple(x.shape)}: {raised(error)}"
         ) from error
     expected = (len(x), classes)
     if not isinstance(logits, Tensor):
@@ -182,9 +245,7 @@ def _backward(logits: Tensor, where: str) -> None:
     try:
         logits.float().square().sum().backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # an operation of a user's own may raise anything
-        raise ModelError(
-            f"{where} failed in its backward pass: {type(error).__name__}: {first_line(error)}"
-        ) from error
+        raise ModelError(f"{where} failed in its backward pass: {raised(error)}") from error
 
 
 def _sizes(in_shape: tuple[int, ...]) -> list[Tensor]:
@@ -195,4 +256,4 @@ def _sizes(in_shape: tuple[int, ...]) -> list[Tensor]:
 def _noise(count: int, in_shape: tuple[int, ...]) -> Tensor:
     """The same random samples each time."""
     generator = torch.Generator().manual_seed(count)
-    return torch.randn(count, *in_shape, generator=generator)
+    return torch.randn(count, *in_shape, generator=generator, dtype=torch.float32)
