@@ -6,10 +6,11 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx.utils
 import onnxruntime
 import torch
@@ -64,13 +65,31 @@ def timed_models(
     except Exception:  # whose fault it is, is seen one by one
         models = {width: _exported(net, in_shape, width) for width, net in nets.items()}
     for width, model in models.items():
-        try:
+        with _running(f"width {width}: "):
             onnx_session(model, 1).run(None, {"x": example.numpy()})
-        except Exception as error:  # ONNX Runtime raises anything
-            raise ModelError(
-                f"width {width}: ONNX Runtime cannot run the model: {first_line(error)}"
-            ) from error
     return models
+
+
+@contextlib.contextmanager
+def _running(where: str = "") -> Iterator[None]:
+    """What ONNX Runtime refuses is told in one message."""
+    try:
+        yield
+    except Exception as error:  # it raises anything
+        raise ModelError(
+            f"{where}ONNX Runtime cannot run the model: {first_line(error)}"
+        ) from error
+
+
+def outputs(model: bytes, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What ONNX Runtime makes of float32 batches (samples, *in_shape) of any size.
+
+    Raises:
+        ModelError: where it refuses the model, or a batch.
+    """
+    with _running():
+        session = onnx_session(model, threads=1)
+        return [session.run(None, {"x": batch})[0] for batch in batches]
 
 
 def _program(net: nn.Module, example: Tensor, names: list[str], **options: Any) -> Any:

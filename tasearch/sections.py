@@ -222,6 +222,15 @@ class LatencySection(Section):
     threads: Threads = key(1, "of the timed call, on CPU")
 
 
+class ExpectsSection(Section):
+    """What an export was made of, as `export` writes it; a run of anything else is refused."""
+
+    data: str | None = key(None, "digest of the data set")
+    family: str | None = key(None, "family, with the digest of its source where it is yours")
+    teacher: str | None = key(None, "digest of the teacher's factory and checkpoint")
+    losses: str | None = key(None, "losses, with the digests of those that are yours")
+
+
 class SearchSection(Section):
     """The search."""
 

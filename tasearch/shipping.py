@@ -23,24 +23,31 @@ from tasearch.arguments import check_folder, check_path
 from tasearch.chain import LABELS_ONLY, canonical_json
 from tasearch.contained import contained
 from tasearch.data import Dataset, Part, load_data, load_test
-from tasearch.errors import ExportError, ModelError, RunError, StoreError
+from tasearch.errors import (
+    ExportError,
+    ModelError,
+    RunError,
+    StoreError,
+    first_line,
+    quoted,
+)
 from tasearch.files import not_regular
 from tasearch.front import Candidate, latency_words, tied_with
 from tasearch.measure import timed_in_onnx
 from tasearch.models import Models, Standardized
-from tasearch.onnx_export import onnx_session, to_onnx
+from tasearch.onnx_export import outputs, to_onnx
 from tasearch.record import TrialRecord, training_flops
 from tasearch.rundir import RunDir
 from tasearch.search.results import Run
 from tasearch.space import SEARCHED
-from tasearch.store import is_temporary, replicate, write_atomic
+from tasearch.store import is_temporary, no_room, replicate, write_atomic
 from tasearch.study import Study
 from tasearch.studyfile import load_study, render
 from tasearch.train.loop import evaluate, predict
 
 TOLERANCE = 1e-4  # between logits of ONNX Runtime and of torch; relative to those beyond 1
 DRIFT = 0.005  # in accuracy; other machines round differently
-FILES = ("student.safetensors", "student.onnx", "chain.toml", "metrics.json", "README.md")
+FILES = ("student.onnx", "metrics.json", "README.md", "student.safetensors", "chain.toml")
 ONNX = ("<!-- onnx -->\n", "<!-- end -->\n")  # around what a card says of student.onnx
 META = "tasearch"  # the key of student.safetensors' metadata
 
@@ -113,11 +120,14 @@ def export(
         "metrics.json": (json.dumps(metrics, indent=1, ensure_ascii=False) + "\n").encode(),
         "README.md": _card(built, metrics).encode(),
     }
+    try:
+        for name in FILES:  # of an earlier export: a kill leaves none that is half the old one
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise no_room(folder / name, error) from None
     for name in FILES:
         if name in contents:
             write_atomic(folder / name, contents[name])
-        else:
-            (folder / name).unlink(missing_ok=True)
     return candidate
 
 
@@ -150,15 +160,26 @@ def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
         scale = {name: state[name] for name in ("mean", "std")}
     except FileNotFoundError:
         raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ExportError(f"{file}: is no exported student: {error}") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ExportError(f"{file}: is no exported student: {first_line(error)}") from None
     if not (folder / "chain.toml").is_file():
         raise ExportError(f"{folder / 'chain.toml'}: no such file; it names the student's family")
     study = load_study(folder / "chain.toml")
     family = {"model.family": study.model.family}
     _check_trust(family, study, trust=trust, what=f"{folder}: loading it")
+    if width not in study.student.widths:  # a teacher's width would be its factory's affair
+        raise ExportError(
+            f"{file}: is no exported student of chain.toml: its width is {quoted(width)}, "
+            f"the study's are {list(study.student.widths)}"
+        )
     plugins.new_run()
-    net = Models(study=study, in_shape=shape, num_classes=classes, **scale).build(width)
+    models = Models(study=study, in_shape=shape, num_classes=classes, **scale)
+    if study.expects.family not in (None, models.family):
+        raise ExportError(
+            f"{folder}: the student was trained with {study.expects.family!r}, and the code is now "
+            f"{models.family!r}: it would answer otherwise; put the code back, or use student.onnx"
+        )
+    net = models.build(width)
     module = Standardized(net, torch.zeros_like(state["mean"]), torch.ones_like(state["std"]))
     try:
         module.load_state_dict(state)
@@ -200,6 +221,15 @@ def pinned(built: Built, folder: Path) -> Study:
     modes = built.run.snapshot.modes
     values["training"] |= {"modes": {str(w): modes[w] for w in trial.chain if w in modes}}
     values["search"] |= {"trials": 1, "pruner": "none"}
+    inputs, losses = built.run.snapshot.inputs, {*values["assistants"]["loss"]}
+    losses |= {*values["student"]["loss"]}
+    kept = [d for d in inputs["digest of losses"].split(" ") if d.partition("#")[0] in losses]
+    values["expects"] = {
+        "data": inputs["digest of data"],
+        "family": inputs["digest of family"],
+        "teacher": inputs["digest of teacher"],
+        "losses": " ".join(kept),
+    }
     return Study.model_validate(values)
 
 
@@ -213,11 +243,11 @@ def _onnx(built: Built) -> tuple[bytes | None, float | None]:
     """
     try:
         onnx = to_onnx(built.module, built.data.in_shape)
+        difference = onnx_difference(onnx, built.module, built.data.validation)
     except ModelError:
         if timed_in_onnx(built.run.snapshot.device):
             raise
         return None, None
-    difference = onnx_difference(onnx, built.module, built.data.validation)
     if not difference <= TOLERANCE:  # also where it is no number
         raise ExportError(
             f"ONNX Runtime and torch differ by {difference:.2g} on the validation part, "
@@ -231,10 +261,9 @@ def onnx_difference(model: bytes, module: nn.Module, part: Part) -> float:
 
     Logits beyond 1 in size are compared relative to it: float32 has 7 digits.
     """
-    session = onnx_session(model, threads=1)
     expected = predict(module, torch.tensor(part.x)).numpy()
     batches = [*np.array_split(part.x, len(part) // 97 + 1), *part.x[:64, None]]
-    logits = np.concatenate([session.run(None, {"x": x.astype(np.float32)})[0] for x in batches])
+    logits = np.concatenate(outputs(model, [x.astype(np.float32) for x in batches]))
     expected = np.concatenate([expected, expected[:64]])
     return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())
 
@@ -256,7 +285,10 @@ def _build(run: Run, candidate: Candidate) -> Built:
     if saved is None:
         reason = damage[0] if damage else f"{run.path}/hops/{key}.safetensors: is missing"
         raise StoreError(f"{reason}; `tasearch run` on the same study trains it again")
-    net = models.build(candidate.chain[-1])
+    width = candidate.chain[-1]
+    if width not in snapshot.study.widths[1:]:
+        raise RunError(f"{run.path}: trial {candidate.trial} is of width {width}, not the study's")
+    net = models.build(width)
     net.load_state_dict(replicate(saved[0], 0))  # the first, not the luckiest
     module = Standardized(net, torch.from_numpy(data.mean), torch.from_numpy(data.std))
     module.eval()

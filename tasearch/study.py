@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -17,6 +17,7 @@ from tasearch.sections import (
     BudgetSection,
     DataSection,
     Distilled,
+    ExpectsSection,
     LatencySection,
     ModelSection,
     SearchSection,
@@ -30,6 +31,7 @@ from tasearch.space import SEARCHED, Recipes
 from tasearch.values import (
     FAMILIES,
     FILES,
+    LADDERS,
     LONGEST_NAME,
     LOSSES,
     RESERVED,
@@ -43,6 +45,11 @@ from tasearch.values import (
 
 MOST_RECIPES = 10_000  # of a role
 OWN = 'should be "package.module:function"'
+
+
+def _listed(widths: Iterable[int]) -> str:
+    """`6, 4, 2`."""
+    return ", ".join(map(str, widths))
 
 
 def name_from(stem: str) -> str:
@@ -72,6 +79,7 @@ class Study(Section):
     budget: BudgetSection = BudgetSection()
     latency: LatencySection = LatencySection()
     search: SearchSection = SearchSection()
+    expects: ExpectsSection = ExpectsSection()
 
     def conflicts(self) -> list[tuple[str, str]]:
         """Breaches of rules that span several keys: path and rule of each."""
@@ -81,6 +89,7 @@ class Study(Section):
             *self._assistant_conflicts(),
             *self._recipe_conflicts(),
             *self._data_conflicts(),
+            *self._ladder_conflicts(),
         ]
 
     def _unknown_names(self) -> Iterator[tuple[str, str]]:
@@ -115,6 +124,23 @@ class Study(Section):
         for width in self.training.modes:
             if width not in map(str, self.widths):
                 yield f"training.modes.{short(width)}", "is no width of this study"
+
+    def _ladder_conflicts(self) -> Iterator[tuple[str, str]]:
+        """Widths that a family of fixed networks does not have."""
+        ladder = LADDERS.get(self.model.family)
+        if ladder is None:
+            return
+        named: dict[str, tuple[int, ...]] = {}
+        if self.teacher.factory is None:
+            named["teacher.width"] = (self.teacher.width,)
+        if self.assistants.max:
+            named["assistants.widths"] = self.assistants.widths
+        named["student.widths"] = self.student.widths
+        for path, widths in named.items():
+            wrong = [width for width in widths if width not in ladder]
+            if wrong:
+                rule = f"of family {quoted(self.model.family)} should be among {_listed(ladder)}"
+                yield path, f"{rule}, found {_listed(wrong)}"
 
     def _assistant_conflicts(self) -> Iterator[tuple[str, str]]:
         low, high, rungs = self.assistants.min, self.assistants.max, len(self.assistants.widths)
@@ -161,6 +187,9 @@ class Study(Section):
             yield "data.path", f"is required with source = {said}"
         if source not in FILES and path is not None:
             yield "data.path", f'goes with source = "npz" or "parquet", found {said}'
+        if source == "digits" and self.data.validation + self.data.test >= 1:
+            found = f"{self.data.validation:g} and {self.data.test:g}"
+            yield "data.validation", f"and data.test should sum to less than 1, found {found}"
         for name in ("image", "label"):
             if source != "parquet" and getattr(self.data, name) != DataSection().model_dump()[name]:
                 yield f"data.{name}", f'goes with source = "parquet", found {said}'
@@ -227,7 +256,9 @@ class Study(Section):
     def identity(self) -> dict[str, Any]:
         """What makes two study files the same study: all but its length, place and room."""
         length = {"trials", "max_hours", "max_cost", "patience"}
-        values = self.model_dump(mode="json", exclude={"root": True, "search": length})
+        values = self.model_dump(
+            mode="json", exclude={"root": True, "search": length, "expects": True}
+        )
         values["training"] = self.training.deciding()
         flat: dict[str, Any] = {}
         for section, value in values.items():

@@ -15,6 +15,10 @@ SCALABLE = "resnet"  # the family whose channels have a multiplier
 # What each key may name besides "package.module:function". The registries of the same names need
 # torch or Optuna to import; a wrong name is told without.
 FAMILIES = ("cnn", "mlp", "plain", "resnet")
+LADDERS = {  # the widths of families that have no others
+    "plain": (2, 4, 6, 8, 10),
+    "resnet": (8, 14, 20, 26, 32, 44, 56, 110),
+}
 FILES = ("npz", "parquet")  # sources with a path
 LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "random", "brute")

@@ -42,8 +42,8 @@ FILES: dict[str, tuple[bytes, str]] = {  # content, and what is said behind the 
     ),
     "3,000 nested tables": (
         b"a." * 3_000 + b"a = 1",
-        "a: unknown key; known: assistants, budget, data, latency, model, name, root, search, "
-        "seed, student, teacher, training",
+        "a: unknown key; known: assistants, budget, data, expects, latency, model, name, root, "
+        "search, seed, student, teacher, training",
     ),
     "a table 3,000 deep where a number should be": (
         b"seed." + b"a." * 3_000 + b"a = 1",
@@ -85,8 +85,8 @@ FILES: dict[str, tuple[bytes, str]] = {  # content, and what is said behind the 
     "Latin-1": (b"seed = 1\nname = '\xfc'", "is no UTF-8 text: line 2; save it as UTF-8"),
     "a key of 10,000 letters": (
         b"a" * 10_000 + b" = 1",
-        f"{'a' * 77}...: unknown key; known: assistants, budget, data, latency, model, name, root, "
-        "search, seed, student, teacher, training",
+        f"{'a' * 77}...: unknown key; known: assistants, budget, data, expects, latency, model, "
+        "name, root, search, seed, student, teacher, training",
     ),
     "a text of a million letters": (
         b"name = '" + b"a" * LARGEST_FILE + b"'",
@@ -369,6 +369,10 @@ def test_a_study_changed_from_python_is_judged_again(tmp_path: Path) -> None:
         ({"max_params": "3"}, "max_params: should be a finite number, found '3'"),
         ({"max_bytes": True}, "max_bytes: should be a finite number, found True"),
         ({"max_latency_ms": float("inf")}, "max_latency_ms: should be a finite number, found inf"),
+        (
+            {"max_latency_ms": 10**400},
+            f"max_latency_ms: should be a finite number, found {'1' + '0' * 76}...",
+        ),
         ({"max_latency_ms": float("nan")}, "max_latency_ms: should be above 0, found nan"),
         ({"max_params": -1}, "max_params: should be above 0, found -1"),
     ],

@@ -45,9 +45,11 @@ def test_every_family_builds_its_widths_for_any_shape(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_come_from_the_seed_alone(family: str) -> None:
-    made = models(model={"family": family})
+    teacher, *rest = LADDERS[family]
+    ladder = {"teacher": {"width": teacher}, "student": {"widths": rest}}
+    made = models(model={"family": family}, assistants={"max": 0}, **ladder)
     before = torch.random.get_rng_state()
-    a, b, c = (made.build(8, seed).state_dict() for seed in (1, 1, 2))
+    a, b, c = (made.build(rest[0], seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert any(not torch.equal(a[name], c[name]) for name in a)
@@ -257,3 +259,12 @@ def test_nothing_is_unpickled(root: Path, capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(ModelError, match="holds more than tensors; save the model's state_dict"):
         made.build(64)
     assert "never" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["builtins:dict", "builtins:print"])
+def test_a_builtin_is_no_family(name: str) -> None:
+    with pytest.raises(ModelError) as error:
+        models(model={"family": name}).build(8)
+    assert str(error.value).startswith(
+        f"model.family: {name!r} should take (width, *, in_shape, num_classes), takes "
+    )

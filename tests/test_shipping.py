@@ -20,7 +20,14 @@ import tasearch
 from tasearch import shipping
 from tasearch.chain import Pupil
 from tasearch.data import load_data, load_test
-from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError
+from tasearch.errors import (
+    ExportError,
+    ModelError,
+    NothingFits,
+    RunError,
+    StoreError,
+    StudyError,
+)
 from tasearch.measure import describe
 from tasearch.search.sizing import make_space
 from tasearch.search.trials import chain_of
@@ -275,11 +282,25 @@ def test_a_users_family_is_shipped_and_loaded(rerun: Any, tmp_path: Path) -> Non
     tasearch.export(run, tmp_path / "deep" / "er")
     module = tasearch.load(tmp_path / "deep" / "er", trust=True)
     assert module(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
-    source.write_text(source.read_text().replace("nn.ReLU()", "nn.Linear(width, width)"))
+    text = source.read_text()
+    source.write_text(text.replace("nn.ReLU()", "nn.Sigmoid()"))  # of the same shape
     with pytest.raises(RunError, match="digest of family was 'nets:build#"):
         tasearch.export(run, tmp_path / "other")
-    with pytest.raises(ExportError, match="does not fit the family as it is now"):
-        tasearch.load(tmp_path / "deep" / "er", trust=True)
+    shipped = tmp_path / "deep" / "er"
+    with pytest.raises(ExportError) as error:
+        tasearch.load(shipped, trust=True)
+    was = run.snapshot.inputs["digest of family"]
+    assert str(error.value).startswith(
+        f"{shipped}: the student was trained with {was!r}, and the code is now 'nets:build#"
+    )
+    with pytest.raises(
+        StudyError, match=r"expects\.family: the chain was exported from 'nets:build"
+    ):
+        tasearch.run(shipped / "chain.toml", runs_dir=tmp_path / "again")
+    source.write_text("# a comment\n" + text)
+    assert tasearch.load(shipped, trust=True)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    again = tasearch.run(shipped / "chain.toml", runs_dir=tmp_path / "again", device="cpu")
+    assert again.trials[0].hops[-1].accuracy is not None
 
 
 def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
@@ -293,3 +314,56 @@ def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(1)}, file, metadata={"tasearch": "{}"})
     with pytest.raises(ExportError, match="is no exported student: 'in_shape'"):
         tasearch.load(tmp_path)
+
+
+@pytest.mark.parametrize("files", range(len(FILES)))
+def test_an_export_that_is_cut_off_leaves_none_that_is_half_of_another(
+    finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    class Killed(KeyboardInterrupt):
+        pass
+
+    small, large = finished.front.members[0], finished.front.members[-1]
+    assert small.params < large.params
+    out = tmp_path / "out"
+    tasearch.export(finished, out)
+    write, count = shipping.write_atomic, iter(range(files))
+
+    def cut(file: Path, content: bytes) -> None:
+        if next(count, None) is None:
+            raise Killed
+        write(file, content)
+
+    monkeypatch.setattr(shipping, "write_atomic", cut)
+    with pytest.raises(Killed):
+        tasearch.export(finished, out, max_params=small.params)
+    with pytest.raises(ExportError):
+        tasearch.load(out)
+    monkeypatch.undo()
+    tasearch.export(finished, out, max_params=small.params)
+    loaded = tasearch.load(out)
+    assert sum(p.numel() for p in loaded.parameters()) == small.params
+
+
+def test_a_width_that_is_no_students_is_not_built(finished: tasearch.Run, tmp_path: Path) -> None:
+    """A teacher's width would be its factory's, whose code nobody was asked to trust."""
+    out = tmp_path / "out"
+    tasearch.export(finished, out)
+    chain = out / "chain.toml"
+    chain.write_text(re.sub(r"# factory =.*", 'factory = "evil:make"', chain.read_text()))
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+    own = chain.read_text().replace(
+        re.search(r"(?m)^root = .*", chain.read_text())[0], 'root = ".."'
+    )  # type: ignore[index]
+    chain.write_text(own)
+    file = out / "student.safetensors"
+    blob, width = file.read_bytes(), load_study(chain).student.widths[0]
+    for forged in (b"16", b'"a"', b"[1]"):
+        meta = rf"\"width\":{width}".encode()
+        assert meta in blob
+        changed = blob.replace(meta, rb"\"width\":" + forged.replace(b'"', rb"\""))
+        head = len(changed) - len(blob)
+        length = int.from_bytes(blob[:8], "little") + head
+        file.write_bytes(length.to_bytes(8, "little") + changed[8:])
+        with pytest.raises(ExportError, match="is no exported student"):
+            tasearch.load(out)

@@ -17,8 +17,8 @@ MISTAKES = {
     "[student]\nwidhts = [3]": "student.widhts: unknown key; did you mean 'widths'?",
     "[studnet]\n": "studnet: unknown key; did you mean 'student'?",
     "zzz = 1": (
-        "zzz: unknown key; known: assistants, budget, data, latency, model, name, root, search, "
-        "seed, student, teacher, training"
+        "zzz: unknown key; known: assistants, budget, data, expects, latency, model, name, root, "
+        "search, seed, student, teacher, training"
     ),
     '[student]\nwidths = [3, "a"]': 'student.widths[1]: should be a valid integer, found "a"',
     "[student]\nwidths = [3, 4]": "student.widths: should be strictly decreasing, found [3, 4]",
@@ -74,6 +74,9 @@ MISTAKES = {
         "model.multiplier: should be greater than 0, found 0.0"
     ),
     '[data]\npath = "a.npz"': 'data.path: goes with source = "npz" or "parquet", found "digits"',
+    "[data]\nvalidation = 0.7\ntest = 0.3": (
+        "data.validation: and data.test should sum to less than 1, found 0.7 and 0.3"
+    ),
     '[data]\nimage = "img"': 'data.image: goes with source = "parquet", found "digits"',
     '[data]\nlabel = "y"': 'data.label: goes with source = "parquet", found "digits"',
 }
@@ -94,6 +97,17 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert str(error.value).splitlines() == [
         "s: seed: should be greater than or equal to 0, found -1",
         "s: student.alpha: should be less than or equal to 1, found 2",
+    ]
+
+
+def test_widths_that_a_family_does_not_have_are_told_with_their_keys() -> None:
+    with pytest.raises(StudyError) as error:
+        parse_study({"model": {"family": "plain"}, "student": {"widths": [4, 3, 2]}}, "s")
+    ladder = "of family 'plain' should be among 2, 4, 6, 8, 10, found"
+    assert str(error.value).splitlines() == [
+        f"s: teacher.width: {ladder} 64",
+        f"s: assistants.widths: {ladder} 48, 32, 24, 16, 12",
+        f"s: student.widths: {ladder} 3",
     ]
 
 
@@ -118,7 +132,8 @@ def test_a_missing_and_a_broken_file(tmp_path: Path) -> None:
         TINY,
         {
             "name": "a-1.b",
-            "student": {"temperature": [1, 2.5], "loss": ["kd", "ce"], "widths": [5]},
+            "student": {"temperature": [1, 2.5], "loss": ["kd", "ce"], "widths": [8]},
+            "teacher": {"width": 56},
             "assistants": {"widths": [], "max": 0},
             "model": {"family": "resnet", "multiplier": 0.1},
             "budget": {"max_params": 12_345, "max_latency_ms": 0.5},
@@ -173,8 +188,11 @@ def test_length_and_place_do_not_make_another_study() -> None:
     b = parse_study({"search": limits, "root": "/b"})
     assert a.identity() == b.identity()
     assert a.identity() != parse_study({"seed": 1}).identity()
-    full, half = ({"family": "resnet", "multiplier": m} for m in (1, 0.5))
-    assert parse_study({"model": full}).identity() != parse_study({"model": half}).identity()
+    ladder = {"teacher": {"width": 56}, "assistants": {"max": 0}, "student": {"widths": [8]}}
+    full, half = (
+        parse_study({**ladder, "model": {"family": "resnet", "multiplier": m}}) for m in (1, 0.5)
+    )
+    assert full.identity() != half.identity()
 
 
 @pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda p: p.name)

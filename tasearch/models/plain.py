@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tasearch.models.checks import check_images, check_width
+from tasearch.values import LADDERS
 
 CLASSES_OF_SMALL = 10  # most classes that get the form for CIFAR-10
 
@@ -50,7 +51,7 @@ LARGE = {
     8: Form(blocks=((32, 2), (64, 2), (128, 2), (256, 2)), hidden=64),
     10: Form(blocks=((32, 2), (64, 2), (128, 2), (256, 4)), hidden=512),
 }
-WIDTHS = tuple(SMALL)
+WIDTHS = LADDERS["plain"]
 
 
 def build(width: int, *, in_shape: tuple[int, ...], num_classes: int) -> nn.Module:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tasearch.models.checks import check_images, check_width
+from tasearch.values import LADDERS
 
-WIDTHS = (8, 14, 20, 26, 32, 44, 56, 110)
+WIDTHS = LADDERS["resnet"]
 CHANNELS = (16, 32, 64)  # of the stages
 
 
