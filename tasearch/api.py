@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from tasearch.arguments import (
     check_device,
     check_folder,
     check_path,
+    check_text,
     check_trials,
     check_workers,
 )
-from tasearch.errors import RunError, quoted
+from tasearch.errors import RunError, StudyError, quoted
 from tasearch.rundir import RunDir
 from tasearch.search.driver import search
 from tasearch.search.events import Event, Notice
@@ -67,9 +69,10 @@ def run(
         workers=workers,
         retry_failed=retry_failed,
     )
-    for event in events:
-        if on_event is not None:
-            on_event(event)
+    with contextlib.closing(events):  # else an exception that is kept keeps the run locked
+        for event in events:
+            if on_event is not None:
+                on_event(event)
     return Run(RunDir.open(runs_dir / study.name), trusted=True)
 
 
@@ -82,12 +85,15 @@ def steps(
     latency_from: str | Path | None = None,
     workers: int | str = 1,
     retry_failed: bool = False,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """The same as an iterator of events, which may be closed at any time and begun again."""
     study = check_study(study)
     if trials is not None:
         check_trials(trials)
-    check_folder(check_path(runs_dir, "runs_dir") / study.name, "runs_dir")
+    folder = check_path(runs_dir, "runs_dir") / study.name
+    check_text(folder, "runs_dir")
+    check_text(Path(study.root), "root", StudyError)
+    check_folder(folder, "runs_dir")
     check_device(device)
     check_workers(workers)
     if latency_from is not None:
@@ -96,5 +102,6 @@ def steps(
         study, runs_dir=runs_dir, device=device, latency_from=latency_from, workers=workers
     )
     target = study.search.trials if trials is None else trials
-    yield from (Notice(message=notice) for notice in prepared.notices)
-    yield from watched(prepared.run, search(prepared, target, retry_failed))
+    with contextlib.closing(prepared):
+        yield from (Notice(message=notice) for notice in prepared.notices)
+        yield from watched(prepared.run, search(prepared, target, retry_failed))

@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from tasearch.errors import RunError, TasearchError, quoted
+from tasearch.errors import RunError, TasearchError, quoted, shown
 from tasearch.files import not_regular
 from tasearch.values import MOST_TRIALS
 
@@ -76,6 +76,25 @@ def check_path(value: object, name: str, error: Error = RunError) -> Path:
     if "\0" in text:
         raise error(f"{name}: should have no NUL, found {quoted(text)}")
     return Path(text)
+
+
+def check_text(folder: Path, name: str, error: Error = RunError) -> None:
+    """Refuse a folder whose absolute path is no text, for a run writes it down.
+
+    Args:
+        folder: The folder, which need not exist.
+        name: What it is, for the message.
+        error: The class to raise.
+
+    Raises:
+        TasearchError: of that class, where a byte of it is not UTF-8.
+    """
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise error(
+            f"{name}: {shown(folder.absolute())}: should be named in UTF-8; rename the folder"
+        ) from None
 
 
 def check_folder(folder: Path, name: str, error: Error = RunError) -> None:

@@ -9,9 +9,10 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from tasearch.arguments import check_device, check_folder, check_path, check_workers
+from tasearch.arguments import check_device, check_folder, check_path, check_text, check_workers
 from tasearch.errors import DataError, ModelError, StudyError
 from tasearch.files import not_regular
 from tasearch.rundir import RunDir
@@ -36,6 +37,7 @@ def check_early(
     check_device(device, "--device")
     check_workers(workers, "--workers")
     run = check_path(runs_dir, "--runs-dir") / study.name
+    check_text(run, "--runs-dir")
     check_folder(run, "--runs-dir")
     RunDir(run).check_free()
     if latency_from is not None:
@@ -84,31 +86,43 @@ def _check_checkpoint(study: Study) -> None:
 def _check_module(path: str, name: str, root: str) -> None:
     """Whether a user's module has a file, as far as can be told without importing anything."""
     parts = name.partition(":")[0].split(".")
-    places: list[str] | None = None
+    places: Sequence[str] | None = None
     for i in range(1, len(parts) + 1):
         module = ".".join(parts[:i])
         if module in sys.modules:
             return
-        spec = _spec(module, root, places)
-        if spec is None:
+        found = _spec(module, root, places)
+        if found is None:
             raise StudyError(
                 f"{path}: {name!r}: No module named {module!r}; "
                 f"looked in {root} and the Python path"
             )
-        if spec.submodule_search_locations is None or _makes_modules(spec.origin):
+        file, places = found
+        if places is None or _makes_modules(file):
             return
-        places = list(spec.submodule_search_locations)
 
 
 def _spec(
-    module: str, root: str, places: list[str] | None
-) -> importlib.machinery.ModuleSpec | None:
-    if places is not None:
-        return importlib.machinery.PathFinder.find_spec(module, places)
-    sys.path.insert(0, root)
+    module: str, root: str, places: Sequence[str] | None
+) -> tuple[str | None, list[str] | None] | None:
+    """The file of a module, and where the modules in it are looked for if it is a package.
+
+    Args:
+        module: Its whole name.
+        root: The study's.
+        places: Where its package's modules are looked for; None where it is in no package.
+    """
+    sys.path.insert(0, root)  # the places of a package without a file depend on it when read
     try:
         importlib.invalidate_caches()
-        return importlib.util.find_spec(module)  # of a name without dots, this imports nothing
+        if places is not None:
+            spec = importlib.machinery.PathFinder.find_spec(module, places)
+        else:
+            spec = importlib.util.find_spec(module)  # of a name without dots: imports nothing
+        if spec is None:
+            return None
+        within = spec.submodule_search_locations
+        return spec.origin, None if within is None else [*within]
     finally:
         sys.path.remove(root)
 

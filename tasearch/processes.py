@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasearch.errors import RunError
+from tasearch.arguments import check_workers
 
 WORKER = "tasearch.train.worker"
 BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -143,8 +143,9 @@ class Process:
 
         def read() -> None:
             assert self._process.stdout is not None
-            for line in self._process.stdout:
-                tell(line)
+            with self._process.stdout as lines:
+                for line in lines:
+                    tell(line)
 
         reading = threading.Thread(target=read, daemon=True)
         reading.start()
@@ -224,9 +225,7 @@ def worker_count(workers: str, gpus: int, threads: int) -> int:
     """
     if workers == "auto":
         return gpus or room_for(threads)
-    if not workers.isdecimal() or not int(workers):
-        raise RunError(f'--workers: should be "auto" or a number from 1, found {workers!r}')
-    return int(workers)
+    return int(check_workers(workers))
 
 
 def room_for(threads: int) -> int:

@@ -35,6 +35,7 @@ __all__ = ["RunDir", "Snapshot"]
 REMEDY = "put the file back, or remove the folder and run the study again"
 WRITTEN_AGAIN = "put the file back, or remove it: `tasearch run` on the same study writes it again"
 JOURNAL = "journal.log"
+EXTENDED = (JOURNAL, "measurements.json", "run.json")
 T = TypeVar("T")
 COMPARABLE = {  # keys that say which chains are tried, and how they are chosen: they may change
     *("assistants.widths", "assistants.min", "assistants.max", "student.widths"),
@@ -53,6 +54,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = FileLock(path / "lock", thread_local=False)
         self._log = EventLog(path / "events.jsonl")
 
     @staticmethod
@@ -104,11 +106,30 @@ class RunDir:
         Raises:
             RunError: where another driver holds the run, or the folder holds something else.
         """
-        if self.exists:
+        self._check_place()
+        if self.path.exists():
             with self.locked():
                 pass
-        else:
-            self._check_place()
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the run before there is anything to write; a folder that stays empty goes again.
+
+        Raises:
+            RunError: where another driver holds it, or the folder holds something else.
+        """
+        new = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        held = False
+        try:
+            with self.locked():
+                held = True
+                yield
+        finally:
+            if held and new and [file.name for file in self.path.glob("*")] == ["lock"]:
+                with contextlib.suppress(OSError):  # somebody else has put something there
+                    (self.path / "lock").unlink()
+                    for folder in new:
+                        folder.rmdir()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -122,9 +143,8 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise no_room(self.path, error) from None
-        lock = FileLock(self.path / "lock")
         try:
-            lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"{self.path}: another tasearch is running this study") from None
         except OSError as error:
@@ -134,21 +154,26 @@ class RunDir:
             self.take_extension()
             yield
         finally:
-            lock.release()
+            self._lock.release()
 
     @property
     def extension(self) -> Path:
         """The folder of what is to take the place of the run's files, where the study has grown."""
-        return self.path / "extension"
+        return self.path / ".tasearch-extension"
+
+    @property
+    def half_extended(self) -> bool:
+        """Whether the run's files are to be replaced, and a kill cut that off."""
+        return (self.extension / "run.json").exists()
 
     def take_extension(self) -> None:
         """End an extension, also one that a kill cut off; the run's lock is held."""
-        if not self.extension.is_dir():
+        if not self.half_extended:
             return
         try:
             if (self.extension / JOURNAL).exists() and self.journal.exists():
                 self.journal.rename(_free_name(self.journal, "extended"))
-            for name in (JOURNAL, "measurements.json", "run.json"):
+            for name in EXTENDED:  # run.json last: without it, nothing is left to do
                 if (self.extension / name).exists():
                     (self.extension / name).replace(self.path / name)
             shutil.rmtree(self.extension)
@@ -171,7 +196,7 @@ class RunDir:
         Raises:
             RunError: where it is damaged.
         """
-        if self.extension.is_dir():
+        if self.half_extended:
             raise RunError(
                 f"{self.path}: its study has grown, and that was cut off; `tasearch run` on the "
                 f"same study ends it"

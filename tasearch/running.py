@@ -85,7 +85,8 @@ def run_shown(
                 say=lambda line: out.print(line, soft_wrap=True),
             )
         stop.training = True
-        return _search(prepared, trials, retry_failed, stop), prepared.run.path
+        with contextlib.closing(prepared):
+            return _search(prepared, trials, retry_failed, stop), prepared.run.path
 
 
 @contextlib.contextmanager

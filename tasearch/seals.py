@@ -47,7 +47,7 @@ def seal_json(kind: str, content: Mapping[str, Any]) -> bytes:
     """
     sealed = {**content, SEAL: _digest(kind, content)}
     text = json.dumps(sealed, indent=1, ensure_ascii=False) + "\n"
-    return text.encode(errors="backslashreplace")  # of a path that is no text: \udcff, as in JSON
+    return text.encode()
 
 
 def unseal_json(kind: str, blob: bytes) -> dict[str, Any]:

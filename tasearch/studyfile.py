@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tasearch.arguments import check_path
+from tasearch.arguments import check_path, check_text
 from tasearch.errors import StudyError, first_line, nearest, quoted, short
 from tasearch.files import not_regular
 from tasearch.sections import Section
@@ -98,6 +98,7 @@ def load_study(path: str | os.PathLike[str]) -> Study:
         root = (file.parent / study.root).resolve()  # need not exist: an export may have moved
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of links in a circle
         raise StudyError(f"{file}: root: is no folder: {first_line(error)}") from None
+    check_text(root, f"{file}: root", StudyError)
     return study.model_copy(update={"root": str(root)})
 
 

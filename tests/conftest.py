@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,9 @@ def contents(run: tasearch.Run) -> dict[str, bytes]:
     kinds = ("hops", "partial", "targets")
     files = [p for kind in kinds for p in (run.path / kind).glob("[!.]*")]
     return {str(p.relative_to(run.path)): p.read_bytes() for p in files}
+
+
+def children() -> list[int]:
+    """Processes of this one, whichever of its threads has started them."""
+    files = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return [int(process) for file in files for process in file.read_text().split()]

@@ -18,18 +18,12 @@ from tasearch.api import steps
 from tasearch.search.events import EpochDone, HopDone, HopStarted, HopStopped, Notice
 from tasearch.study import Study
 from tasearch.train.engine import worker_devices
-from tests.conftest import contents, proposed, tiny
+from tests.conftest import children, contents, proposed, tiny
 from tests.test_kill import once_each
 from tests.test_search import facts
 
 APART = {"modes": dict.fromkeys(("16", "12", "8", "6", "4", "2"), "fp32")}
 STUDY = {"trials": 12, "quantile": 0.0, "margin": 0.0, "evidence": 1, "audit": 0.3}
-
-
-def children() -> list[int]:
-    """Processes of this one, whichever of its threads has started them."""
-    files = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return [int(process) for file in files for process in file.read_text().split()]
 
 
 def family(folder: Path, body: str, **sections: Any) -> Study:
@@ -262,7 +256,7 @@ def test_workers_are_one_a_core_or_as_many_as_asked() -> None:
         with pytest.raises(RunError) as error:
             worker_devices(wrong, cpu, 1)
         assert str(error.value) == (
-            f'--workers: should be "auto" or a number from 1, found {wrong!r}'
+            f'workers: should be "auto" or a number from 1 to 1,024, found {wrong!r}'
         )
 
 

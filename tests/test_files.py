@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+import tasearch
+from tasearch.early import check_early
+from tasearch.errors import RunError, StudyError
 from tasearch.files import check_regular, not_regular, open_regular
+from tasearch.studyfile import load_study, render
+from tests.conftest import tiny
 
 
 def test_a_regular_file_is_read_through_links_too(tmp_path: Path) -> None:
@@ -61,3 +67,40 @@ def test_a_fifo_that_takes_a_files_place_is_not_waited_for(
     monkeypatch.setattr("tasearch.files.check_regular", lambda path: None)  # it was a file then
     with pytest.raises(OSError, match="is a FIFO, not a file"):
         open_regular(tmp_path / "fifo")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have names of text alone")
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    odd.mkdir()
+    (odd / "s.toml").write_text(render(tiny()))
+    words = f"{tmp_path}/caf\\udce9"
+    with pytest.raises(StudyError) as error:
+        load_study(odd / "s.toml")
+    assert str(error.value).endswith(f"root: {words}: should be named in UTF-8; rename the folder")
+    with pytest.raises(StudyError) as error:
+        tasearch.run(tiny().model_copy(update={"root": str(odd)}), runs_dir=tmp_path / "runs")
+    assert str(error.value).startswith("study: root: should be a valid string")
+    with pytest.raises(RunError) as error:
+        tasearch.run(tiny(), runs_dir=odd / "runs")
+    assert str(error.value) == (
+        f"runs_dir: {words}/runs/tiny: should be named in UTF-8; rename the folder"
+    )
+    assert sorted(path.name for path in odd.iterdir()) == ["s.toml"]
+
+
+def test_a_module_of_a_package_without_a_file_is_found_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another folder of the same name on Python's path is part of it."""
+    for folder in (tmp_path / "study" / "kept", tmp_path / "here" / "kept"):
+        folder.mkdir(parents=True)
+    (tmp_path / "study" / "kept" / "own.py").write_text("def build(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path / "here")
+    study = tiny(model={"family": "kept.own:build"})
+    study = study.model_copy(update={"root": str(tmp_path / "study")})
+    options = {"device": "cpu", "workers": "1", "latency_from": None}
+    check_early(study, runs_dir=tmp_path / "runs", **options)
+    (tmp_path / "study" / "kept" / "own.py").unlink()
+    with pytest.raises(StudyError, match=r"No module named 'kept\.own'"):
+        check_early(study, runs_dir=tmp_path / "runs", **options)

@@ -19,8 +19,7 @@ from tasearch.running import run_shown
 from tasearch.search.prepare import prepare
 from tasearch.train.pool import Pool
 from tasearch.usercode import UserCode
-from tests.conftest import tiny
-from tests.test_engine import children
+from tests.conftest import children, tiny
 
 
 def cores(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -98,6 +97,7 @@ def test_whatever_comes_none_is_left_over(monkeypatch: pytest.MonkeyPatch, tmp_p
     one = prepare(tiny(), runs_dir=tmp_path, processes=[Process(1)])
     assert one.pool is None
     assert not children()
+    one.close()
     missing = tiny(data={"source": "npz", "path": str(tmp_path / "missing.npz")})
     with pytest.raises(DataError):
         prepare(missing, runs_dir=tmp_path, workers=2, processes=[Process(1)])

@@ -12,9 +12,9 @@ import pytest
 import tasearch
 from tasearch import RunError, StudyError, TrainingError
 from tasearch.api import steps
+from tasearch.early import check_early
 from tasearch.record import TrialRecord, costs
 from tasearch.rundir import RunDir
-from tasearch.search.driver import search
 from tasearch.search.events import (
     EpochDone,
     Finished,
@@ -28,7 +28,7 @@ from tasearch.search.events import (
 from tasearch.search.prepare import prepare
 from tasearch.search.sampler import SAMPLERS
 from tasearch.store import Store
-from tests.conftest import contents, proposed, tiny
+from tests.conftest import children, contents, proposed, tiny
 
 
 def facts(run: tasearch.Run) -> list[Any]:
@@ -268,17 +268,59 @@ def test_a_second_driver_is_refused(finished: tasearch.Run) -> None:
     assert str(error.value) == f"{finished.path}: another tasearch is running this study"
 
 
-def test_a_run_that_was_made_meanwhile_keeps_its_measurements(tmp_path: Path) -> None:
-    study = tiny(search={"trials": 1})
-    first, second = (tasearch.steps(study, runs_dir=tmp_path) for _ in range(2))
-    late = prepare(study, runs_dir=tmp_path)
-    for _ in first:
-        pass
-    before = (tmp_path / "tiny" / "measurements.json").read_bytes()
-    with pytest.raises(RunError, match="was made meanwhile; run the same command again"):
-        next(search(late, 1))
-    assert list(second) == [Finished(reason="1 trial is done", done=1)]
-    assert (tmp_path / "tiny" / "measurements.json").read_bytes() == before
+def test_a_second_driver_is_refused_while_the_first_prepares(
+    finished: tasearch.Run, tmp_path: Path
+) -> None:
+    """Also where there is no run yet; a folder that nothing was written to goes again."""
+    study, runs = tiny(), tmp_path / "deep" / "runs"
+    prepared = prepare(study, runs_dir=runs, latency_from=finished.path)
+    try:
+        with pytest.raises(RunError) as error:
+            tasearch.run(study, runs_dir=runs)
+        assert str(error.value) == f"{runs / 'tiny'}: another tasearch is running this study"
+        with pytest.raises(RunError, match="another tasearch is running this study"):
+            check_early(study, runs_dir=runs, device="cpu", workers="1", latency_from=None)
+    finally:
+        prepared.close()
+        prepared.close()
+    assert not (tmp_path / "deep").exists()
+    with pytest.raises(tasearch.DataError):
+        prepare(tiny(data={"source": "npz", "path": "none.npz"}), runs_dir=runs)
+    assert not (tmp_path / "deep").exists()
+    run = tasearch.run(study, runs_dir=runs, trials=1, latency_from=finished.path)
+    assert len(proposed(run)) == 1
+
+
+def test_an_exception_of_a_callers_own_frees_the_run(
+    finished: tasearch.Run, tmp_path: Path
+) -> None:
+    """Though the caller keeps it, as a notebook does."""
+
+    def fail(event: Any) -> None:
+        raise LookupError("mine")
+
+    options = {"runs_dir": tmp_path, "latency_from": finished.path, "trials": 1}
+    with pytest.raises(LookupError) as kept:
+        tasearch.run(tiny(), on_event=fail, **options)
+    assert kept.value.__traceback__ is not None
+    assert len(proposed(tasearch.run(tiny(), **options))) == 1
+
+
+def test_steps_that_end_at_a_notice_leave_no_worker(finished: tasearch.Run, tmp_path: Path) -> None:
+    before = children()
+    events = tasearch.steps(
+        tiny(name="odd"), runs_dir=tmp_path, trials=1, workers=2, latency_from=finished.path
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        real = prepare
+
+        def noticing(*args: Any, **kwargs: Any) -> Any:
+            return replace(real(*args, **kwargs), notices=("busy",))
+
+        patch.setattr("tasearch.api.prepare", noticing)
+        assert next(events) == Notice(message="busy")
+    events.close()
+    assert children() == before
 
 
 def test_what_decides_no_result_keeps_no_run_from_lending_its_modes(

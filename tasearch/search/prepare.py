@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from tasearch import plugins
+from tasearch.arguments import check_device
 from tasearch.contained import contained
 from tasearch.cuda import set_up_cuda
 from tasearch.data import Dataset, Progress, load_data
@@ -46,6 +47,7 @@ class Prepared:
         workers: the device of each that trains.
         pool: these workers, where they have helped to prepare.
         code: the user's own source, as it was imported.
+        held: lets go of the run's lock.
         before: what the run was of, where its study has grown since; else None.
         teacher: what is done about the teacher, in one line.
         notices: what a person should know before the search starts.
@@ -62,12 +64,14 @@ class Prepared:
     code: UserCode
     teacher: str
     before: Snapshot | None
+    held: contextlib.ExitStack
     notices: tuple[str, ...] = ()
 
     def close(self) -> None:
-        """Let go of the workers."""
+        """Let go of the workers, and of the run."""
         if self.pool is not None:
             self.pool.close()
+        self.held.close()
 
 
 def prepare(
@@ -100,14 +104,15 @@ def prepare(
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     runs_dir = Path(runs_dir).absolute()
     run = RunDir(runs_dir / study.name)
-    plugins.new_run()
+    plugins.new_run(study.training.stall_minutes)
     with contained(), contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
         lender = None
         if latency_from is not None:
             lender = RunDir(RunDir.open(latency_from, runs_dir).path.absolute())
-        run.check_free()
+        held = undo.enter_context(contextlib.ExitStack())
+        held.enter_context(run.claimed())
         where = choose_device(device)
         if where.type == "cuda":
             set_up_cuda(where, deterministic=study.training.deterministic)
@@ -127,6 +132,7 @@ def prepare(
         check_views(study.training.views, data.in_shape)
         models = Models.of(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
+        _check_expected(study, inputs)
         teacher, notices = models.teacher_words(), list[str]()
         say(teacher)
         profiler = Profiler(
@@ -156,6 +162,7 @@ def prepare(
         named = [*losses, study.model.family, study.teacher.factory or "", study.search.sampler]
         code = plugins.frozen(named, study.root)
         code.check()
+        held = held.pop_all()
         undo.pop_all()
     return Prepared(
         run=run,
@@ -170,6 +177,7 @@ def prepare(
         before=grown,
         teacher=teacher,
         notices=tuple(notices),
+        held=held,
     )
 
 
@@ -283,10 +291,24 @@ def _inputs(
     }
 
 
+def _check_expected(study: Study, inputs: Mapping[str, str]) -> None:
+    """Refuse data and code that are not what an export was made of.
+
+    Raises:
+        StudyError: Naming the first that differs.
+    """
+    for name, expected in study.expects.model_dump().items():
+        found = inputs[f"digest of {name}"]
+        if expected is not None and {*expected.split(" ")} != {*found.split(" ")}:
+            raise StudyError(
+                f"expects.{name}: the chain was exported from {expected!r}, found {found!r}: the "
+                f"weights would be others; put back what it was made of, or remove [expects]"
+            )
+
+
 def choose_device(name: str) -> torch.device:
     """The device of a name; auto is CUDA where there is one."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise StudyError(f'--device: should be "auto", "cpu" or "cuda", found {name!r}')
+    check_device(name)
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise RunError("--device cuda: torch finds no CUDA device; use --device cpu")
