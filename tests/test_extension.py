@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import tasearch
 from tasearch.errors import RunError
 from tasearch.record import TrialRecord
 from tasearch.rundir import RunDir
+from tasearch.search.events import TrialStarted
 from tasearch.study import Study
-from tests.conftest import tiny
+from tests.conftest import proposed, tiny
 
 SMALL: dict[str, Any] = {"student": {"widths": [6, 4]}, "assistants": {"max": 1, "widths": [8]}}
 GROWN: dict[str, Any] = {
@@ -46,7 +48,7 @@ def test_a_grown_study_goes_on_from_what_is_there(rerun: Any) -> None:
     again = rerun(tiny(**GROWN), trials=7)
     assert again.trials == run.trials
     assert (run.path / "journal.log.extended-1").exists()
-    assert not (run.path / "extension").exists()
+    assert not run.directory.extension.exists()
 
 
 def test_a_study_grows_in_the_same_way_wherever_it_is_cut_off(
@@ -82,6 +84,8 @@ def test_a_study_grows_in_the_same_way_wherever_it_is_cut_off(
 def test_a_run_whose_extension_was_cut_off_says_so(rerun: Any) -> None:
     run = rerun(tiny(**SMALL), trials=2)
     run.directory.extension.mkdir()
+    assert RunDir(run.path).read() == run.snapshot  # it holds nothing
+    shutil.copy(run.path / "run.json", run.directory.extension)
     with pytest.raises(RunError) as error:
         RunDir(run.path).read()
     assert str(error.value) == (
@@ -133,3 +137,68 @@ def test_what_makes_trials_incomparable_is_refused(rerun: Any, tmp_path: Path) -
             f"{tmp_path / 'again' / 'tiny'}: was made by a different study: {words}; "
             f"give the study another name, or use another --runs-dir"
         )
+
+
+LADDER: dict[str, Any] = {
+    "teacher": {"epochs": 1},
+    "assistants": {"max": 2, "widths": [12, 8], "epochs": 1},
+    "student": {"widths": [6, 4], "epochs": 2},
+}
+
+
+@pytest.mark.parametrize("lookahead", [1, 8])
+@pytest.mark.parametrize("low", [0, 2])
+def test_a_budget_may_grow_and_shrink_with_any_lookahead(
+    rerun: Any, lookahead: int, low: int
+) -> None:
+    ladder = {**LADDER, "assistants": {**LADDER["assistants"], "min": low}}
+    search = {"lookahead": lookahead, "sampler": "random", "pruner": "none"}
+    sizes = {w: m.params for w, m in rerun(tiny(**ladder), trials=1).snapshot.measured.items()}
+    budgets = [sizes[6], None, sizes[8], sizes[4], None]
+    before: list[Any] = []
+    for i, most in enumerate(budgets):
+        study = tiny(**ladder, search=search, budget={"max_params": most} if most else {})
+        run = rerun(study, "budgets", trials=4 + 2 * i)
+        assert shown(run.trials)[: len(before)] == before
+        before = shown(run.trials)
+        whole = Counter((t.chain, str(t.recipe)) for t in run.trials if t.state == "complete")
+        assert max(whole.values()) == 1
+        fits = [c for c in run.front.candidates if most is None or c.params <= most]
+        assert fits == [*run.front.candidates]
+    # with no limit, every assistant that was trained is a candidate too
+    widths = {use.width for t in run.trials for use in t.hops[1:] if use.trained == use.epochs}
+    assert {c.chain[-1] for c in run.front.candidates} == widths
+    assert rerun(study, "budgets", trials=12).trials == run.trials
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 1), (1, 8), (4, 2)])
+def test_the_lookahead_of_a_search_that_was_cut_off_may_change(
+    finished: tasearch.Run, tmp_path: Path, before: int, after: int
+) -> None:
+    def study(lookahead: int) -> Study:
+        return tiny(**LADDER, search={"lookahead": lookahead, "sampler": "random"})
+
+    options = {"runs_dir": tmp_path, "latency_from": finished.path, "trials": 10}
+    begun = 0
+    events = tasearch.steps(study(before), **options)
+    for event in events:
+        begun += isinstance(event, TrialStarted)
+        if begun >= 6:
+            break
+    events.close()
+    run = tasearch.run(study(after), **options)
+    chains = run.snapshot.space
+    assert len(proposed(run)) == min(10, chains)
+    assert {t.state for t in run.trials} <= {"complete", "pruned"}
+
+
+def test_folders_of_others_in_a_run_stay(rerun: Any) -> None:
+    run = rerun(tiny(**SMALL), trials=2)
+    for name in ("extension", "extension.new"):
+        (run.path / name).mkdir()
+        (run.path / name / "notes.txt").write_text("mine")
+    rerun(tiny(**SMALL), trials=3)
+    rerun(tiny(**GROWN), trials=4)
+    for name in ("extension", "extension.new"):
+        assert (run.path / name / "notes.txt").read_text() == "mine"
+    assert not run.directory.extension.exists()

@@ -15,6 +15,8 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 import tasearch
@@ -27,6 +29,7 @@ from tasearch.rundir import RunDir
 from tasearch.search.events import Finished, Notice, TrialDone, TrialStarted
 from tasearch.search.journal import open_study, read_study, study_trials
 from tasearch.search.sealed_journal import SealedJournal
+from tasearch.search.trials import Trials
 from tasearch.train.messages import HopEnded, Message
 from tasearch.train.trainer import Trainer
 from tests.conftest import contents, proposed, tiny
@@ -654,3 +657,64 @@ def test_the_command_names_a_chain(finished_small: tasearch.Run) -> None:
     )
     assert nothing.returncode == 2
     assert "nothing: no such run; `tasearch run STUDY.toml` makes one in" in nothing.stderr
+
+
+# Others are at the same queue
+
+
+def others(played: Replay) -> optuna.Study:
+    backend = JournalFileBackend(str(played.run.journal))
+    return optuna.load_study(study_name="replay", storage=JournalStorage(backend))
+
+
+def test_a_retry_that_others_have_queued_by_half_is_a_chain_tried_already(
+    digits: Table, hops: tuple[str, str], tmp_path: Path
+) -> None:
+    played = Replay(digits, tmp_path / "run")
+    played.go(6, {hops[1]: "failed"})
+    (failed,) = (t for t in proposed_of(played.trials()) if t.state == "failed")
+    study = others(played)
+    params = study.trials[failed.number].params
+    for attrs in ({}, {"retry_since": "1"}, {"retry_since": None}, {"retry_since": True}):
+        study.enqueue_trial(params, user_attrs={"retry_of": failed.number, **attrs})
+    played.go(8, {})
+    assert [t.state for t in played.trials()].count("refused") == 4
+    straight = Replay(digits, tmp_path / "straight")
+    straight.go(6, {hops[1]: "failed"})
+    straight.go(8, {})
+    mine = [vars(t) for t in played.trials() if t.state != "refused"]
+    theirs = [vars(t) for t in straight.trials()]
+    assert [{**t, "number": 0} for t in mine] == [{**t, "number": 0} for t in theirs]
+
+
+@pytest.mark.parametrize("deed", [TrialState.FAIL, TrialState.RUNNING, TrialState.COMPLETE])
+def test_a_queued_trial_that_others_take_in_the_same_moment_is_theirs(
+    digits: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: TrialState
+) -> None:
+    longer, played = Replay(digits, tmp_path / "longer"), Replay(digits, tmp_path / "run")
+    longer.go(12, {})
+    played.go(4, {})
+    study = others(played)
+    tried = [t.params for t in study.trials]
+    new = [t.params for t in others(longer).trials if t.params and t.params not in tried][-1]
+    study.enqueue_trial(new)
+    number, was = study.trials[-1].number, Trials._set_params
+
+    def meanwhile(self: Trials, trial_id: int, choices: Any) -> None:
+        monkeypatch.setattr(Trials, "_set_params", was)
+        if deed != TrialState.FAIL:
+            was(self, trial_id, choices)  # they come after the first line of ours
+        there = others(played)
+        values = (1.0, 1.0, 1.0) if deed == TrialState.COMPLETE else None
+        there._storage.set_trial_state_values(there.trials[number]._trial_id, deed, values)
+        if deed == TrialState.FAIL:
+            was(self, trial_id, choices)
+
+    monkeypatch.setattr(Trials, "_set_params", meanwhile)
+    played.go(8, {})
+    found = played.trials()
+    if deed == TrialState.RUNNING:  # it is taken up all the same
+        assert found[number].state == "complete"
+    else:
+        assert found[number].state == "foreign"
+    assert sum(t.state in ("complete", "pruned") and not t.free for t in found) == 8

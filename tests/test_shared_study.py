@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,11 @@ from benchmarks.replay import replay, restudied
 from benchmarks.table import Table
 from tasearch import RunError
 from tasearch.search.events import Notice, TrialDone
+from tasearch.search.journal import mend
 from tests.conftest import proposed, tiny
 
 REMEDY = (
-    "remove the file: the same command then tries the same chains again, "
+    "remove the file: `tasearch run` on the same study then tries the same chains again, "
     "from the hops that are stored"
 )
 QUICK: dict[str, Any] = {
@@ -281,3 +285,63 @@ def test_an_assistant_is_a_student_of_the_space_whatever_its_recipe_says_in_vain
     run = rerun(study, trials=60)
     assert any(t.free for t in run.trials)
     assert max(student_keys(run.trials).values()) == 1
+
+
+@pytest.mark.parametrize("deed", ["renamed", "deleted"])
+def test_a_study_that_goes_in_mid_run_ends_it_in_words(rerun: Any, deed: str) -> None:
+    finished = rerun(tiny(**QUICK), "lender", trials=2)
+    folder = finished.path.parents[1] / "again"
+    events = tasearch.steps(tiny(**QUICK), runs_dir=folder, latency_from=finished.path, trials=5)
+    journal = folder / "tiny" / "journal.log"
+
+    def going() -> None:
+        done = 0
+        for event in events:
+            done += isinstance(event, TrialDone)
+            if isinstance(event, TrialDone) and done == 2:
+                run = tasearch.Run.open(folder / "tiny")
+                if deed == "renamed":
+                    rename(run, "tiny", "mine")
+                else:
+                    optuna.delete_study(study_name="tiny", storage=storage_of(run))
+
+    with pytest.raises(RunError) as error:
+        going()
+    words = {
+        "renamed": f"has no study 'tiny' any more, but study 'mine'; what a copy of it holds is "
+        f"not believed; {REMEDY}",
+        "deleted": f"its study 'tiny' was deleted; put it back, or {REMEDY}",
+    }
+    assert str(error.value) == f"{journal}: {words[deed]}"
+
+
+def test_a_study_that_was_deleted_and_made_anew_is_refused(rerun: Any) -> None:
+    run = rerun(tiny(**QUICK), trials=3)
+    optuna.delete_study(study_name="tiny", storage=storage_of(run))
+    optuna.create_study(study_name="tiny", storage=storage_of(run), directions=DIRECTIONS)
+    told = f"{run.path}/journal.log: its study 'tiny' was deleted and made anew; {REMEDY}"
+    assert refusals(run, rerun) == [told] * 2
+
+
+def test_a_live_lock_of_the_journal_is_left_alone(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    journal.write_bytes(b"{}\n{}")
+    lock = tmp_path / "journal.log.lock"
+    lock.symlink_to(journal)
+
+    def release() -> None:
+        time.sleep(0.5)
+        assert lock.is_symlink()
+        lock.unlink()
+
+    other = threading.Thread(target=release)
+    other.start()
+    mend(journal)
+    other.join()
+    assert journal.read_bytes() == b"{}\n"
+    lock.symlink_to(journal)  # of a kill: nobody lets go
+    os.utime(lock, (1, 1), follow_symlinks=False)
+    start = time.monotonic()
+    mend(journal)
+    assert not lock.is_symlink()
+    assert time.monotonic() - start < 20  # Optuna's own patience is 30 s

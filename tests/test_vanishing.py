@@ -78,3 +78,23 @@ def test_hops_that_vanish_are_told(finished: tasearch.Run, tmp_path: Path) -> No
         f"{run}/hops/{keys[0]}.safetensors: was removed, moved or replaced while the run was "
         f"going; {REMEDY}"
     )
+
+
+def test_hops_of_earlier_searches_that_vanish_are_told(
+    finished: tasearch.Run, tmp_path: Path
+) -> None:
+    options = {"runs_dir": tmp_path / "runs", "latency_from": finished.path}
+    run = tasearch.run(tiny(), trials=4, **options)
+    gone: list[Path] = []
+
+    def on_event(event: Event) -> None:
+        if not gone:
+            gone.extend(sorted((run.path / "hops").iterdir()))
+            for folder in ("hops", "targets"):
+                shutil.rmtree(run.path / folder)
+
+    with pytest.raises(tasearch.RunError) as error:
+        tasearch.run(tiny(), trials=8, on_event=on_event, **options)
+    words = f": was removed, moved or replaced while the run was going; {REMEDY}"
+    assert str(error.value).endswith(words)
+    assert Path(str(error.value).removesuffix(words)) in gone

@@ -16,7 +16,6 @@ from optuna import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.chain import Chain, Hop, canonical_json, label
-from tasearch.errors import RunError
 from tasearch.rundir import Snapshot
 from tasearch.search.details import Details, excesses
 from tasearch.search.events import Event, Finished, HopReused, Notice, TrialDone, TrialStarted
@@ -56,15 +55,11 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
     try:
         with run.locked():
             snapshot = replace(prepared.snapshot, space=prepared.space.size)
-            there = run.read() if run.exists else None
             before = prepared.before
-            known = snapshot.measured if before is None else before.measured
-            if there is not None and there.measured != known:
-                raise RunError(f"{run.path}: was made meanwhile; run the same command again")
             repaired = repair(run, snapshot.study.name)
             if before is not None:
                 extend(run, snapshot, prepared.space, excesses(snapshot))
-            elif there != snapshot:  # new, or the folder of its study has moved
+            elif not run.exists or run.read() != snapshot:  # new, or its study's folder has moved
                 run.write(snapshot)
             history = run.history()
             run.log("search", trials=trials)
@@ -155,14 +150,14 @@ class Driver:
             yield from self._ask()
             yield from self._settle()
             yield from self.hops.notices()
-            if self._enter([]) or self._may_ask():
+            if self._enter() or self._may_ask():
                 continue
             begin_ready(self.hops, self.flights.values(), self.lost)
             if not self.hops.busy:
                 break
             yield from self.hops.wait()
             self.lost = [hop for hop in self.lost if not self.hops.has(hop)]
-            self.lost = [hop for hop in self.lost if self.hops.reason(hop) is None]
+            self.lost = [hop for hop in self.lost if not self.hops.hopeless(hop)]
             yield from self._settle()
         assert not self.flights, "a trial waits for a hop that nobody trains"
         self.queue.end_batch()
@@ -207,10 +202,14 @@ class Driver:
 
     def _recall(self) -> None:
         """Take in what earlier runs did, and the trials that were cut off."""
+        late: dict[str, tuple[Hop, Mapping[str, Bars]]] = {}
         for trial, free in self.trials.recall():
             if not self._is_baseline(trial):
                 self._see()
-            self._take_off(trial, self.trials.chain(trial), free)
+            self._take_off(trial, self.trials.chain(trial), free, late)
+        self.claimed -= {*late}
+        self.entering = [*late.values(), *self.entering]
+        self._enter()
 
     def _is_baseline(self, trial: FrozenTrial) -> bool:
         """Whether the proposal that is taken up is; these depend on nothing."""
@@ -257,8 +256,10 @@ class Driver:
         first = len(self.last) - self.lookahead
         until = self.last[first] if first >= 0 else 0
         for number in self.trials.order[self.seen : until]:
+            if number not in self.over:  # the study's lookahead was another before
+                break
             self.judge.learn(self.over.pop(number))
-        self.seen = max(until, self.seen)
+            self.seen += 1
         self.sampler.see(self.seen)
 
     def _ask(self) -> Iterator[Event]:
@@ -266,11 +267,14 @@ class Driver:
             claimed, kind = set(self.claimed), self._next()
             named = self.queue.next(retry=kind == "retry") if kind in ("retry", "queued") else None
             if named is not None:
-                trial, chain = self.trials.take(*named, retry=kind == "retry")
+                taken = self.trials.take(*named, retry=kind == "retry")
+                if taken is None:
+                    continue
+                trial, chain = taken
             else:
                 direct = self._next_baseline() if kind == "baseline" else None
                 trial, chain = self.trials.ask(direct)
-            self._take_off(trial, chain, [])
+            self._take_off(trial, chain)
             yield TrialStarted(
                 number=trial.number,
                 label=label(chain.widths, describe_recipes(chain)),
@@ -281,8 +285,23 @@ class Driver:
                 if self.hops.key(hop) in claimed or self.hops.has(hop):
                     yield HopReused(label=hop.label)
 
-    def _take_off(self, trial: FrozenTrial, chain: Chain, free: list[FrozenTrial]) -> None:
-        """Take up a proposal, and its assistants that are candidates, known or new."""
+    def _take_off(
+        self,
+        trial: FrozenTrial,
+        chain: Chain,
+        free: Sequence[FrozenTrial] = (),
+        late: dict[str, tuple[Hop, Mapping[str, Bars]]] | None = None,
+    ) -> None:
+        """Take up a proposal, and its assistants that are candidates, known or new.
+
+        Args:
+            trial: The proposal's.
+            chain: What it proposes.
+            free: The trials of assistants that earlier runs entered with it, whatever the budget
+                is now.
+            late: Takes assistants that are to enter when all earlier proposals are recalled: a
+                kill came before them, or the budget admits them by now. None: they enter at once.
+        """
         if is_retry(trial):
             self._reopen(trial)
         baseline = self.space.member(chain) in self.baselines
@@ -295,17 +314,21 @@ class Driver:
         self.last.append(len(self.trials.order))
         self.asked += not is_retry(trial)
         self._fly(trial, chain, bars, free=False, whole=whole)
+        for one in free:
+            *_, hop = self.trials.chain(one).hops()
+            (late or {}).pop(self.hops.key(hop), None)
+            self._fly_free(one, hop, bars)
         self.entering = [(hop, bars) for hop in ancestors]
-        self._enter(free)
+        self._enter(late)
 
-    def _enter(self, free: list[FrozenTrial]) -> bool:
+    def _enter(self, late: dict[str, tuple[Hop, Mapping[str, Bars]]] | None = None) -> bool:
         """Enter assistants of the last proposal as trials, unless they are complete ones already.
 
         Where one is the student of a trial that may still be stopped, that is waited for, so that
         no student has two complete trials; until then nothing else is proposed.
 
         Args:
-            free: The trials that earlier runs have entered.
+            late: See `_take_off`.
 
         Returns:
             Whether there is anything new.
@@ -324,13 +347,22 @@ class Driver:
             known = key in self.entered or key in self.details.complete
             if hop.lineage == (self.space.teacher,) or not within or known:
                 continue
-            self.entered.add(key)
+            if late is not None:
+                late[key] = hop, bars
+                continue
             shorter = self.space.canonical(Chain.ending_in(hop, self.space.teacher))
-            found = free.pop(0) if free else self.trials.enter(shorter)
-            own = {**bars, key: bars.get(key, ())[:-1]}  # trained to its end, it is complete
-            self._fly(found, shorter, own, free=True, whole=True)
-        self.last[-1] = len(self.trials.order)
+            self._fly_free(self.trials.enter(shorter), hop, bars)
+        if self.last:
+            self.last[-1] = len(self.trials.order)
         return len(self.trials.order) > before
+
+    def _fly_free(self, trial: FrozenTrial, hop: Hop, bars: Mapping[str, Bars]) -> None:
+        """Take up the trial of an assistant, which is trained to its end."""
+        key = self.hops.key(hop)
+        self.claimed.add(key)
+        self.entered.add(key)
+        own = {**bars, key: bars.get(key, ())[:-1]}
+        self._fly(trial, self.trials.chain(trial), own, free=True, whole=True)
 
     def _reopen(self, trial: FrozenTrial) -> None:
         """Nothing stands any more of the hop that has failed, whose trial may have been free."""

@@ -13,10 +13,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tasearch.chain import Chain, Pupil, arrows, canonical_json, label
-from tasearch.errors import RunError, StudyError
+from tasearch.errors import RunError, StudyError, short
 from tasearch.rundir import RunDir, Snapshot
 from tasearch.search.journal import mend, read_study
-from tasearch.search.marks import believed, is_ours
+from tasearch.search.marks import is_ours
 from tasearch.search.queue import listed, meant, one_of, shown
 from tasearch.search.results import Run
 from tasearch.search.trials import FIXED, chain_of, describe_recipes
@@ -123,7 +123,9 @@ def _appending(directory: RunDir) -> Iterator[None]:
 
 
 def _widths(chain: str | Sequence[int]) -> list[int]:
-    words = SEPARATORS.split(chain.strip()) if isinstance(chain, str) else [*chain]
+    words: list[object] = []
+    if isinstance(chain, Sequence):
+        words = [*(SEPARATORS.split(chain.strip()) if isinstance(chain, str) else chain)]
     whole = all(
         type(word) is int or (isinstance(word, str) and re.fullmatch("[0-9]{1,9}", word))
         for word in words
@@ -131,9 +133,10 @@ def _widths(chain: str | Sequence[int]) -> list[int]:
     if not words or not whole:
         rule = 'should be widths joined by "-", such as 16-8-4'
         raise StudyError(f"chain: {rule}, found {shown(chain)}")
-    widths = [*map(int, words)]
+    widths = [int(str(word)) for word in words]
     if any(a <= b for a, b in itertools.pairwise(widths)):
-        raise StudyError(f"chain: widths should fall strictly, found {arrows(tuple(widths))}")
+        found = short(arrows(tuple(widths)))
+        raise StudyError(f"chain: widths should fall strictly, found {found}")
     return widths
 
 
@@ -222,7 +225,7 @@ def _check_new(study: optuna.Study, directory: RunDir, space: Space, choices: Ch
             raise RunError(
                 f"{directory.path}: this chain is queued already as trial {trial.number}"
             )
-        state = "failed" if believed(trial).state == TrialState.FAIL else trial.state.name.lower()
+        state = "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
         again = "; `tasearch run STUDY.toml --retry-failed` tries it again"
         raise RunError(
             f"{directory.path}: this chain was tried already as trial {trial.number} ({state})"

@@ -46,7 +46,7 @@ def extend(
     """
     name = snapshot.study.name
     old = read_study(run, name)
-    stage = RunDir(run.path / "extension.new")
+    stage = RunDir(run.path / ".tasearch-extension.new")
     try:
         if os.path.lexists(stage.path):  # of one that a kill cut off
             shutil.rmtree(stage.path)
@@ -56,6 +56,8 @@ def extend(
             study = open_study(stage, name, RandomSampler(), snapshot.identity)
             _enter(old, study, snapshot, space, constraints)
         run.log("extended")  # what is known of the old journal's length is over
+        if os.path.lexists(run.extension):  # without run.json: of one that was taken
+            shutil.rmtree(run.extension)
         stage.path.rename(run.extension)
     except OSError as error:
         raise no_room(stage.path, error) from None

@@ -127,6 +127,13 @@ class Hops:
         key = self.key(hop)
         return self.failed.get(key) or self._full.get(key)
 
+    def hopeless(self, hop: Hop) -> bool:
+        """Whether a hop, or one that it needs, cannot be had."""
+        ancestor = hop.ancestor
+        if self.reason(hop) is not None:
+            return True
+        return ancestor is not None and not self.has(ancestor) and self.hopeless(ancestor)
+
     def use(self, hop: Hop, saved: HopRecord | None) -> HopUse:
         """A hop as a trial used it that left it with this record."""
         epochs = hop.pupil.recipe.epochs if hop.pupil.recipe else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
@@ -20,7 +22,7 @@ from tasearch.errors import RunError, first_line
 from tasearch.record import HopUse, TrialRecord
 from tasearch.rundir import RunDir
 from tasearch.seals import read_file
-from tasearch.search.marks import believed, is_ours, is_refused
+from tasearch.search.marks import is_ours, is_refused
 from tasearch.search.sealed_journal import BROKEN, JournalDamage, SealedJournal, count_lines
 from tasearch.skyline import Audit
 from tasearch.store import no_room
@@ -31,13 +33,14 @@ IDENTITY = "identity"  # attribute of the study: whose run it is
 VERSION = "tasearch_version"  # attribute of a study that tasearch has made
 SHOWN = 5  # names of other studies in a message, at most
 REMOVE = (
-    "remove the file: the same command then tries the same chains again, "
+    "remove the file: `tasearch run` on the same study then tries the same chains again, "
     "from the hops that are stored"
 )
 REMEDY = (
     "`tasearch run` on the same study sets it aside and tries the same chains again, from the "
     "hops that are stored"
 )
+STALE_S = 2.0  # a lock of the journal that is older was left behind by a kill
 _LOCK = re.compile(r"journal\.log\.lock([0-9a-f-]{36}\.rename)?")  # Optuna's
 
 
@@ -170,8 +173,8 @@ def check_identity(run: RunDir, attrs: Mapping[str, Any], identity: str) -> None
     if attrs.get(IDENTITY) != identity:
         raise RunError(
             f"{run.journal}: is the journal of another run than run.json's, or of an older version "
-            f"of tasearch; put the right one back, or remove it: the same command then tries the "
-            f"same chains again, from the hops that are stored"
+            f"of tasearch; put the right one back, or remove it: `tasearch run` on the same "
+            f"study then tries the same chains again, from the hops that are stored"
         )
 
 
@@ -196,7 +199,6 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     """
     if not is_ours(trial):
         return _others(trial)
-    trial = believed(trial)
     attrs = trial.user_attrs
     curve = tuple(attrs.get("curve") or ())
     state = "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
@@ -259,6 +261,8 @@ def _find(storage: JournalStorage, journal: Path, name: str) -> FrozenStudy | No
         beside = [study for study in studies if study is not found]
         words = f"; beside it {_named(beside)}" if beside else ""
         raise RunError(f"{journal}: tasearch has not made its study {name!r}{words}; {REMOVE}")
+    if found._study_id:
+        raise RunError(f"{journal}: its study {name!r} was deleted and made anew; {REMOVE}")
     return found
 
 
@@ -286,17 +290,31 @@ def _storage(journal: Path, name: str) -> JournalStorage:
 
 
 def mend(journal: Path) -> None:
-    """Clear away what a kill has left of a last line and of Optuna's lock; the run is held."""
+    """Clear away what a kill has left of a last line and of Optuna's lock; the run is held.
+
+    Others may be writing: a lock is left behind only if it is some seconds old, for one is held for
+    milliseconds.
+    """
     if not journal.exists():
         return
+    lock = JournalFileSymlinkLock(str(journal))
     try:
+        while found := [path for path in journal.parent.iterdir() if _LOCK.fullmatch(path.name)]:
+            for path in found:
+                with contextlib.suppress(FileNotFoundError):  # it was a live one
+                    if abs(time.time() - path.lstat().st_mtime) > STALE_S:
+                        path.unlink()
+            time.sleep(0.01)
         content = read_file(journal)
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
+        if content.endswith(b"\n") or not content:
+            return
+        lock.acquire()
+        try:
+            content = read_file(journal)
             with journal.open("r+b") as stream:
-                stream.truncate(len(whole))
-        for stale in journal.parent.glob(journal.name + ".lock*"):
-            if _LOCK.fullmatch(stale.name):
-                stale.unlink(missing_ok=True)
+                stream.truncate(content.rfind(b"\n") + 1)
+        finally:
+            with contextlib.suppress(RuntimeError):  # somebody took it for one left behind
+                lock.release()
     except OSError as error:
         raise no_room(journal, error) from None

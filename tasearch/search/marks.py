@@ -1,19 +1,17 @@
 """What tasearch notes with Optuna's trials, and which trials it therefore takes for its own.
 
 A trial that a search took up bears the attributes `proposal`, its place in the search's order, and
-`trial`, its own number, so that a copy of it is told from it. Trials that others have added, or
-have ended, are never believed.
+`trial`, its own number, so that a copy of it is told from it. Trials that others have added are
+never believed; one of ours that others change is damage (see `tasearch.search.sealed_journal`).
 """
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-OUTSIDE = "was ended from outside while it was running"
 MARKS = ("trial", "refused")  # attributes that are a trial's own number make it tasearch's
 CODE, MACHINE = "code", "machine"  # cause of a failure: the second may not come again
 
@@ -58,26 +56,3 @@ def is_refused(trial: FrozenTrial) -> bool:
 def place(trial: FrozenTrial) -> tuple[int, bool, int]:
     """Where a trial of a search stands in the search's order."""
     return trial.user_attrs["proposal"], is_free(trial), trial.number
-
-
-def believed(trial: FrozenTrial) -> FrozenTrial:
-    """A trial of a search; as failed, where another than the search has ended it."""
-    if trial.state not in OVER or _is_genuine(trial):
-        return trial
-    trial = copy.copy(trial)
-    trial.state, trial.values = TrialState.FAIL, None
-    kept = {n: v for n, v in trial.user_attrs.items() if n not in ("curve", "epochs", "audit")}
-    trial.user_attrs = kept | {"hops": [], "reason": OUTSIDE}
-    return trial
-
-
-def _is_genuine(trial: FrozenTrial) -> bool:
-    attrs = trial.user_attrs
-    if "hops" not in attrs or "recipe" not in attrs:
-        return False
-    if trial.state != TrialState.COMPLETE:
-        return bool(attrs.get("reason"))
-    curve: Any = attrs.get("curve")
-    values = trial.values
-    known = isinstance(curve, list) and len(curve) > 0 and values is not None
-    return known and values[0] == curve[-1]

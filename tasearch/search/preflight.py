@@ -18,6 +18,7 @@ from tasearch import plugins, pulse
 from tasearch.chain import Recipe
 from tasearch.data import Dataset, load_data
 from tasearch.data.handover import Handover, taken_over
+from tasearch.errors import StudyError
 from tasearch.front import Measurement
 from tasearch.models import Models
 from tasearch.numerics import cpu_threads
@@ -92,7 +93,12 @@ class Preflight:
     def load(self) -> Dataset:
         """The data set, whose source is the user's."""
         assert self._pool is not None
-        return self._pool.adopt(self._call(load))
+        path = self._call(load)
+        try:
+            return self._pool.adopt(path)
+        except OSError:  # the worker that held the data has died since
+            where = f"data.source: {self._study.data.source!r}"
+            raise StudyError(f"{where}: its process ended after it had returned") from None
 
     def try_all(self, data: Dataset) -> None:
         if self._pool is not None:

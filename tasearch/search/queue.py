@@ -65,8 +65,9 @@ class Queue:
 
     def _is_retry(self, trial: FrozenTrial, choices: Choices) -> bool:
         """Whether a trial tries a failed one again; others may bear a copy of its attributes."""
-        number = retry_of(trial)
-        return number in self.failed and self.tried.get(canonical_json(choices)) == number
+        number, since = retry_of(trial), trial.user_attrs.get("retry_since")
+        failed = number in self.failed and type(since) is int
+        return failed and self.tried.get(canonical_json(choices)) == number
 
     def _read(self, trial: FrozenTrial) -> Choices | str:
         """The choices of a trial that waits, or why it is not to be tried."""

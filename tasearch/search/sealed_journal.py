@@ -19,6 +19,7 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import TrialState
 
 from tasearch.errors import RunError, StoreError
 from tasearch.record import TrialRecord
@@ -53,17 +54,12 @@ class SealedJournal(BaseJournalBackend):
         self.path = file
         self._study = study
         self._lock = JournalFileSymlinkLock(str(file))
-        with self._refusing("written"):
+        with self._refusing("opened"):
             if not file.exists():
                 file.open("ab").close()
             elif not file.is_file():  # a pipe would make a reader wait
                 raise OSError(errno.EINVAL, "is no regular file")
         self._start()
-
-    @property
-    def lines(self) -> int:
-        """Whole lines that were read."""
-        return self._place
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """The lines from a number on; an unfinished last one is left for later.
@@ -179,7 +175,7 @@ class Foreign:
         self._studies: dict[int, str] = {}
         self._made = 0  # studies, deleted ones included
         self._trials: list[bool] = []  # whether each is of our study
-        self._touched: set[int] = set()  # trials that sealed lines have made or changed
+        self._touched: set[int] = set()  # trials that a search took up, or refused
         self._sealed: set[str] = set()  # names of attributes that sealed lines have set
 
     def fault(self, content: Mapping[str, Any], sealed: bool) -> str:
@@ -191,7 +187,7 @@ class Foreign:
         code = JournalOperation(content["op_code"])
         fault = "" if sealed else self._fault(code, content)
         if sealed:
-            if "trial_id" in content:
+            if {*MARKS} & {*content.get("user_attr", ())} and "trial_id" in content:
                 self._touched.add(int(content["trial_id"]))
             for kind in ("user_attr", "system_attr", "user_attrs", "system_attrs"):
                 self._sealed |= {*content.get(kind, ())}
@@ -202,7 +198,7 @@ class Foreign:
         elif code == JournalOperation.DELETE_STUDY:
             self._studies.pop(content["study_id"], None)
         elif code == JournalOperation.CREATE_TRIAL and content["study_id"] in self._studies:
-            if sealed:
+            if sealed and content.get("state") != TrialState.WAITING:
                 self._touched.add(len(self._trials))
             self._trials.append(self._is_ours(content))
         return fault
@@ -237,6 +233,9 @@ class Foreign:
             JournalOperation.SET_TRIAL_USER_ATTR: "user_attr",
             JournalOperation.SET_TRIAL_SYSTEM_ATTR: "system_attr",
         }
+        if code == JournalOperation.SET_TRIAL_STATE_VALUES:
+            starts = content["state"] == TrialState.RUNNING and content.get("values") is None
+            theirs |= starts  # what another worker takes from the queue it does not end
         if code not in attributes:
             return "" if theirs else f"changes trial {content['trial_id']} of this run's study"
         (name,) = content[attributes[code]]
@@ -251,8 +250,8 @@ class Foreign:
         if "trial_id" in content:
             number = int(content["trial_id"])
             return number < len(self._trials) and self._trials[number]
-        name: str | None = self._studies.get(content["study_id"])
-        return name == self._name
+        study = content["study_id"]  # ours is the first, whatever is made anew under its name
+        return study == 0 and self._studies.get(study) == self._name
 
 
 def count_lines(file: Path) -> int:

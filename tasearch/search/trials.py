@@ -1,7 +1,7 @@
 """Trials of a search in Optuna's study: asked for, taken from the queue, entered, told.
 
-The study may be shared: others may queue trials, add some, or end some. What a search goes by is
-its own trials in the order in which it took them up, which is that of their numbers but for queued
+The study may be shared: others may queue trials, or add some. What a search goes by is its own
+trials in the order in which it took them up, which is that of their numbers but for queued
 ones.
 """
 
@@ -17,14 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tasearch.chain import Chain, Pupil, Recipe, label
-from tasearch.search.marks import (
-    OVER,
-    believed,
-    is_ours,
-    is_refused,
-    mark,
-    place,
-)
+from tasearch.search.marks import OVER, is_ours, is_refused, mark, place
 from tasearch.search.sampler import distributions
 from tasearch.space import Choices, Space
 
@@ -74,7 +67,7 @@ class Trials:
         every, over = self._every(), self._over
         for number in self.order:
             if number not in over and every[number].state in OVER:
-                over[number] = believed(every[number])
+                over[number] = every[number]
         return [over.get(number) or every[number] for number in self.order]
 
     def recall(self) -> Iterator[tuple[FrozenTrial, list[FrozenTrial]]]:
@@ -84,7 +77,7 @@ class Trials:
             first, *free = group
             self.order += [trial.number for trial in (first, *free)]
             self._proposals += 1
-            yield believed(self._started(first)), [*map(believed, free)]
+            yield self._started(first), free
 
     def ask(self, choices: Choices | None) -> tuple[FrozenTrial, Chain]:
         """A new trial of given choices, or of the sampler's."""
@@ -114,13 +107,33 @@ class Trials:
         found = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         return [trial for trial in found if not is_ours(trial)]
 
-    def take(self, trial: FrozenTrial, choices: Choices, retry: bool) -> tuple[FrozenTrial, Chain]:
+    def take(
+        self, trial: FrozenTrial, choices: Choices, retry: bool
+    ) -> tuple[FrozenTrial, Chain] | None:
         """A queued trial is taken up; its mark comes last, and makes it one of this search.
 
         What it bears of attributes may be a copy of another trial's.
+
+        Returns:
+            The trial and its chain; None where somebody else has ended it by now.
         """
-        number, chain = trial._trial_id, self._space.chain(choices)
+        chain = self._space.chain(choices)
         assert chain is not None
+        try:
+            self._describe(trial, choices, chain, retry)
+        except UpdateFinishedTrialError:
+            return None
+        self._proposals += 1
+        self.order.append(trial.number)
+        return self._started(self._frozen(trial._trial_id)), chain
+
+    def _describe(self, trial: FrozenTrial, choices: Choices, chain: Chain, retry: bool) -> None:
+        """Give a queued trial what a trial of this search has.
+
+        Raises:
+            UpdateFinishedTrialError: Where somebody else has ended it.
+        """
+        number = trial._trial_id
         self._set_params(number, choices)
         stale = {name: None for name in (*TOLD, "free") if name in trial.user_attrs}
         queued = {"queued": not retry}
@@ -131,9 +144,6 @@ class Trials:
             self._storage.set_trial_system_attr(number, CONSTRAINTS, over)
         mine = mark(self._proposals, trial.number)
         self._note(number, stale | queued | _described(chain) | mine)
-        self._proposals += 1
-        self.order.append(trial.number)
-        return self._started(self._frozen(number)), chain
 
     def refuse(self, trial: FrozenTrial, reason: str) -> None:
         """A queued trial is not tried."""
@@ -162,9 +172,9 @@ class Trials:
         values: Sequence[float] | None,
         state: TrialState,
     ) -> FrozenTrial:
-        """A trial is over; where others have ended it, what they said is not believed."""
+        """A trial is over."""
         self._end(trial_id, attrs, values, state)
-        return believed(self._frozen(trial_id))
+        return self._frozen(trial_id)
 
     def note_study(self, name: str, value: Any) -> None:
         """Give the study an attribute, unless it has it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from tasearch.errors import RunError
 from tasearch.rundir import REMEDY, RunDir
 from tasearch.search.events import Event, HopDone
+from tasearch.search.journal import read_trials
 
 WATCHED = ("", "run.json", "journal.log")
 
@@ -27,7 +28,7 @@ def watched(run: RunDir, events: Iterator[Event]) -> Generator[Event, None, None
         RunError: where something has gone, or is another file than before.
     """
     seen: dict[str, int] = {}
-    hops = []
+    hops = [*(run.path / "hops").glob("*.safetensors")]
     try:
         for event in events:
             if isinstance(event, HopDone):
@@ -41,6 +42,7 @@ def watched(run: RunDir, events: Iterator[Event]) -> Generator[Event, None, None
         for hop in hops:
             if not hop.exists():
                 raise _gone(hop) from None
+        read_trials(run)  # tells where the study was renamed, deleted or replaced
         raise
     finally:
         close = getattr(events, "close", lambda: None)

@@ -88,8 +88,8 @@ class Pool:
                 if worker is not asked:
                     continue
                 deaths += worker.set_up_done
-                if deaths and (answer.own or deaths == DEATHS):
-                    raise StudyError(f"{worker.at}: its process {answer.words}")
+                if worker.set_up_done and (answer.own or deaths == DEATHS):
+                    raise StudyError(f"{worker.at or 'code of yours'}: its process {answer.words}")
                 asked = heir
                 asked.ask(question)
 
@@ -228,9 +228,10 @@ class Pool:
         or for saying what no worker says."""
         limit = self._study.training.stall_minutes * 60
         while True:
-            stuck = next((worker for worker in self._workers if worker.silence > limit), None)
-            if stuck is not None:
-                return stuck, "", self._stuck(stuck)
+            for worker in self._workers:
+                silent = worker.stuck(limit)
+                if silent is not None:
+                    return worker, "", _ended(worker, silent)
             since, tick = time.monotonic(), min(TICK, limit / 4)
             heard = None
             with contextlib.suppress(queue.Empty):
@@ -243,7 +244,9 @@ class Pool:
 
     def _heard(self, worker: RemoteWorker, line: str | None) -> tuple[RemoteWorker, str, Any]:
         if line is None:
-            return worker, "", worker.process.death()
+            death = worker.process.death()
+            worker.process.end()  # what it has started, and this process's ends of its pipes
+            return worker, "", death
         try:
             kind, content = worker.hear(line)
         except (ValueError, TypeError, KeyError):
@@ -252,17 +255,11 @@ class Pool:
         if kind == "error":
             raise getattr(errors, content["kind"])(content["message"])
         if kind == "bug":
-            raise RuntimeError(f"in a worker:\n{content}")
+            last = content.strip().rpartition("\n")[2]
+            raise RuntimeError(f"in a worker: {last}\n{content}")
         if kind in ("Ready", "SetUp") and worker.set_up_done:
             self._false_starts = 0
         return worker, kind, content
-
-    def _stuck(self, worker: RemoteWorker) -> Death:
-        """End a worker that makes no progress."""
-        worker.process.end()
-        minutes = self._study.training.stall_minutes
-        words = f"made no progress for {minutes:g} minutes (training.stall_minutes)"
-        return Death(words=words, final=True)
 
     def _start(self, device: str, process: Process | None = None) -> RemoteWorker:
         threads = self._study.training.threads
@@ -297,6 +294,13 @@ class Pool:
             yield Warned(text=f"a worker {death.words}; hop {task.hop.label} goes on in a new one")
         if tasks:
             heir.give(tasks, apart=True)
+
+
+def _ended(worker: RemoteWorker, silent: float) -> Death:
+    """End a worker that makes no progress."""
+    worker.process.end()
+    key = " (training.stall_minutes)" if worker.ready else ""
+    return Death(words=f"made no progress for {silent / 60:g} minutes{key}", final=True)
 
 
 def _given_up(task: Task, deaths: Sequence[Death]) -> HopEnded:

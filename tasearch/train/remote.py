@@ -13,6 +13,7 @@ from tasearch.train.hops import Task
 from tasearch.train.messages import from_json
 
 ANSWERS = ("Ready", "SetUp", "At", "Alive", "Modes", "Done", "error", "bug")  # besides messages
+START_S = 600.0  # for a worker to import what it needs, on the slowest disk
 
 
 class RemoteWorker:
@@ -80,8 +81,17 @@ class RemoteWorker:
 
     def wait(self, seconds: float) -> None:
         """This process has listened so long, and heard nothing of this worker."""
-        if self.ready and (self.tasks or self.asked or self._owed):
+        if self.tasks or self.asked or self._owed:
             self.silence += seconds
+
+    def stuck(self, limit: float) -> float | None:
+        """The seconds that it made no progress for, where that is too long.
+
+        Args:
+            limit: In seconds, once it has imported all; before, `START_S` at least.
+        """
+        limit = limit if self.ready else max(limit, START_S)
+        return limit if self.silence > limit else None
 
     def _put(self, lines: queue.Queue[tuple[RemoteWorker, str | None]], line: str | None) -> None:
         self.silence = 0.0
