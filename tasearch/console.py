@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from tasearch.errors import printable
@@ -14,6 +14,16 @@ from tasearch.errors import printable
 
 class SafeConsole(Console):
     """A console that shows control characters as escapes, wherever in an output they stand."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """As rich's; some terminals say that they have no columns."""
+        width, height = super().size
+        return ConsoleDimensions(width if width > 0 else 80, height)
+
+    @size.setter
+    def size(self, size: tuple[int, int]) -> None:
+        self._width, self._height = size
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's; strings are made printable before rich drops what it takes for codes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -33,19 +33,6 @@ from tasearch.space import ONLY_GUIDED
 FRONT_ROWS = 12
 REDRAW_S = 0.1  # at least, between two epochs that are shown
 SHORT = {"temperature": "T", "learning_rate": "lr"}
-
-
-class Display(Protocol):
-    """Shows events; entered for the time of a search."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None: ...
-    def show(self, event: Event) -> None: ...
 
 
 class Clock:

@@ -42,10 +42,12 @@ class History:
     def seconds(self) -> float:
         """That searches took so far, as far as the sound lines tell."""
         spent = start = last = 0.0
+        number = 0
         for event in self.events:
-            if event["event"] == "search":
+            # where lines are missing, one of them may have begun another search
+            if event["event"] == "search" or event["line"] != number + 1:
                 spent, start = spent + last - start, event["time"]
-            last = event["time"]
+            last, number = event["time"], event["line"]
         return spent + last - start
 
 

@@ -73,7 +73,11 @@ def _above_zero(limit: object, name: str) -> bool:
     Raises:
         StudyError: where it is no number.
     """
-    if isinstance(limit, bool) or not isinstance(limit, Real) or limit == math.inf:
+    try:
+        huge = isinstance(limit, Real) and float(limit) == math.inf
+    except OverflowError:  # an int or a fraction
+        huge = True
+    if isinstance(limit, bool) or not isinstance(limit, Real) or huge:
         raise StudyError(f"{name}: should be a finite number, found {quoted(limit)}")
     return bool(limit > 0)  # type: ignore[operator]
 
@@ -90,7 +94,7 @@ class Budget:
         for limited in fields(self):
             limit = getattr(self, limited.name)
             if limit is not None and not _above_zero(limit, limited.name):
-                raise StudyError(f"{limited.name}: should be above 0, found {limit}")
+                raise StudyError(f"{limited.name}: should be above 0, found {quoted(limit)}")
 
     def excess(self, item: Measurement | Candidate) -> float:
         """The largest ratio of a value to its limit; at most 1 fits, and 0 is no limit at all."""
@@ -134,12 +138,6 @@ class Candidate:
     @property
     def label(self) -> str:
         return label(self.chain, self.recipe)
-
-    def dominates(self, other: Candidate) -> bool:
-        """No worse in accuracy, size and latency, and better in one of them."""
-        mine = (-self.accuracy, self.params, self.latency_ms)
-        theirs = (-other.accuracy, other.params, other.latency_ms)
-        return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
 
 
 def merit(candidate: Candidate) -> tuple[float, int, float, int, int]:

@@ -192,9 +192,7 @@ def home_of(place: Path) -> Path:
 
 def _files_below(root: str, study: Study) -> int:
     """How many of the files and modules that a study names are below a folder."""
-    named = [study.data.source, study.model.family, study.teacher.factory, study.search.sampler]
-    named += [*study.assistants.loss, *study.student.loss]
-    tops = {name.partition(":")[0].partition(".")[0] for name in named if name and ":" in name}
+    tops = {name.partition(":")[0].partition(".")[0] for _, name in study.own_functions}
     places = [Path(root, path) for path in (study.data.path, study.teacher.checkpoint) if path]
     places += [place for top in tops for place in (Path(root, f"{top}.py"), Path(root, top))]
     return sum(map(os.path.exists, places))

@@ -97,6 +97,7 @@ class _Timer:
     def __init__(self, name: str, call: Call, clock: Clock) -> None:
         self._name, self._call, self._clock = name, call, clock
         self._count = 1  # calls in a round
+        self._calls = 0  # made so far
         self._times: list[np.ndarray] = []  # milliseconds, by round
         self.medians: list[float] = []
         self._spreads: list[float] = []
@@ -110,8 +111,9 @@ class _Timer:
         begun = now = self._clock()
         seconds: list[float] = []
         while len(seconds) < WARM_CALLS and now - begun < WARM_S:
-            self._call(len(seconds))
+            self._call(self._calls)
             before, now = now, self._clock()
+            self._calls += 1
             seconds.append(now - before)
         usual = float(np.median(seconds))
         if usual > CALL_S:
@@ -129,8 +131,9 @@ class _Timer:
             times = np.empty(self._count)
             for i in range(self._count):
                 start = self._clock()
-                self._call(i)
+                self._call(self._calls)
                 times[i] = self._clock() - start
+                self._calls += 1
             times *= 1e3
             low, median, high = np.percentile(times, [25, 50, 75])
             median = max(median, 1e-6)  # a coarse clock may have seen no time pass

@@ -415,3 +415,5 @@ def test_poor_terminals_are_served(finished: tasearch.Run) -> None:
     poor = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "10"}
     for command in ("--help", f"best {finished.path}", f"status {finished.path}"):
         assert shell(f"tasearch {command}", **poor) == (0, "")
+    found = [shell(f"tasearch best {finished.path} | wc -l", COLUMNS=n) for n in ("0", "80")]
+    assert found[0] == found[1]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from tasearch.data import cache
 from tasearch.data.cache import SEAL, cached
@@ -188,3 +189,20 @@ def test_no_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError) as error:
         cached("key", Maker())
     assert str(error.value) == f"decoded images cannot be kept: no home folder; {ADVICE}"
+
+
+def test_what_a_kill_has_left_of_an_entry_is_removed(folder: Path) -> None:
+    cached("key", Maker())
+    left, mine, ours = (folder / f".tasearch-{c * 16}.tmp" for c in "abc")
+    for one in (left, ours):
+        one.mkdir()
+        (one / "x.npy").write_bytes(b"much")
+    mine.write_bytes(b"no folder")
+    (folder / ".other.tmp").mkdir()
+    held = FileLock(ours.with_suffix(".lock"))  # of a process that lives
+    with held:
+        cached("another", Maker())
+        names = {p.name for p in folder.iterdir()} - {"key", "another"}
+        assert names == {ours.name, ours.with_suffix(".lock").name, mine.name, ".other.tmp"}
+    cached("third", Maker())
+    assert not ours.exists()

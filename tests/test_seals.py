@@ -20,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import tasearch
 from tasearch import RunError, StoreError, TasearchError, cli
+from tasearch.eventlog import EventLog
 from tasearch.report.info import report_info
 from tasearch.report.status import status_lines
 from tasearch.rundir import RunDir
@@ -647,3 +648,23 @@ def test_a_log_goes_on_after_damage() -> None:
     lines.append(log.chain.seal({"n": 5}))
     assert read_log("test", b"".join(lines)).damage == [(3, Fit.DAMAGED)]
     assert read_log("other", b"".join(lines)).damage[0] == (1, Fit.LATER)
+
+
+def test_lost_lines_of_the_event_log_never_add_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "events.jsonl"
+    log, now = EventLog(file), [0.0]
+    monkeypatch.setattr("tasearch.eventlog.time.time", lambda: now[0])
+    for at, event in (
+        *((1e9, "search"), (1e9 + 4, "start"), (1e9 + 10, "end")),
+        *((2e9, "search"), (2e9 + 3, "start"), (2e9 + 5, "end")),
+    ):
+        now[0] = at
+        log.append(event, {})
+    assert log.read().seconds == 15.0
+    lines = file.read_bytes().splitlines(keepends=True)
+    for place, line in enumerate(lines):
+        for instead in (b"", b"[]\n", line.replace(b"000", b"007", 1)):
+            file.write_bytes(b"".join([*lines[:place], instead, *lines[place + 1 :]]))
+            assert 0.0 <= EventLog(file).read().seconds <= 15.0, (place, instead)

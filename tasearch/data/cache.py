@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import zlib
@@ -18,14 +19,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
-from tasearch.errors import DataError
-from tasearch.files import shown
+from tasearch.errors import DataError, shown
 
 SEAL = "arrays.json"
 CHUNK = 2**24  # bytes, of a checksum's step
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # a folder that another process has put there
 ADVICE = "set TASEARCH_CACHE to a folder of yours with room"
+_TEMPORARY = re.compile(r"\.tasearch-[0-9a-f]{16}\.tmp")
 
 try:
     START = Path.cwd()  # user code may change it later, in the midst of a run
@@ -70,9 +72,14 @@ def cached(key: str, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
 
 
 def _made(folder: Path, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
-    temporary = folder.with_name(f".{secrets.token_hex(8)}.tmp")
+    name = f".tasearch-{secrets.token_hex(8)}"
+    temporary, lock = folder.with_name(f"{name}.tmp"), FileLock(folder.with_name(f"{name}.lock"))
     try:
-        temporary.mkdir(parents=True)
+        if folder.parent.exists():
+            _tidy(folder.parent)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+        temporary.mkdir()
         make(temporary)
         files = sorted(temporary.glob("*.npy"))
         seal = _seal({file.stem: _checksum(file) for file in files})
@@ -89,8 +96,27 @@ def _made(folder: Path, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
     except OSError as error:
         raise _failure(folder.parent, "written", error) from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _drop(temporary, lock)
     return arrays
+
+
+def _tidy(cache: Path) -> None:
+    """Remove what processes left that were killed while they decoded."""
+    for temporary in cache.iterdir():
+        if not _TEMPORARY.fullmatch(temporary.name) or not temporary.is_dir():
+            continue
+        lock = FileLock(temporary.with_suffix(".lock"))
+        with contextlib.suppress(Timeout, OSError):  # its process lives, or it is another user's
+            lock.acquire(timeout=0)
+            _drop(temporary, lock)
+
+
+def _drop(temporary: Path, lock: FileLock) -> None:
+    """Remove a folder that is not, or no more, in use, and then its lock."""
+    shutil.rmtree(temporary, ignore_errors=True)
+    lock.release()
+    with contextlib.suppress(OSError):
+        Path(lock.lock_file).unlink()
 
 
 def _failure(folder: Path, verb: str, error: OSError) -> DataError:
