@@ -39,7 +39,6 @@ RESULT = common.RESULTS / "kills.json"
 WHOM = ("driver", "worker", "all")
 PHASES = ("preparing", "measuring", "training", "export")
 MOST = 3  # kills in a row
-TRIES = 4  # of the same command, beyond the kills, until it ends with 0
 LIMIT = 300.0  # seconds of one command
 POLL = 0.005
 
@@ -246,7 +245,9 @@ class Bench:
             wait = rng.uniform(0.0, self._seconds[kind, phase])
             kill = Kill(whom=name, phase=phase, after_s=round(wait, 3))
             done.kills.append(kill)
-            self._kill(kind, folder, argv, kill, rng)
+            code = self._kill(kind, folder, argv, kill, rng)
+            if code is not None and code != 0:
+                done.unequal.append(f"went on without a worker, and ended with {code}")
         try:
             self._end(kind, folder, straight, argv, dying=kind.death is not None)
         except RuntimeError as error:
@@ -297,8 +298,12 @@ class Bench:
 
     def _kill(
         self, kind: Kind, folder: Path, argv: list[str], kill: Kill, rng: random.Random
-    ) -> None:
-        """Start the command, and kill when its phase has gone on for so long."""
+    ) -> int | None:
+        """Start the command, and kill when its phase has gone on for so long.
+
+        Returns:
+            What the command ended with, where it goes on after the kill.
+        """
         process = self._start(kind, folder, argv, dying=kind.death is not None)
         events = folder / "runs" / kind.name / "events.jsonl"
         if kill.phase == "training":
@@ -312,38 +317,37 @@ class Bench:
                 time.sleep(POLL)
             if process.poll() is None:
                 kill.struck = _killed(rng.choice(found))
-            self._wait(process)  # it goes on without
-            return
+            return self._wait(process)
         if process.poll() is None:
             others = _descendants(process.pid) if kill.whom == "all" else []
             kill.struck = _killed(process.pid)
             for other in others:
                 _killed(other)
         process.wait()
+        return None
 
     def _end(
         self, kind: Kind, folder: Path, straight: Path, argv: list[str], *, dying: bool
     ) -> None:
-        """Give the same command until it ends with 0.
+        """Give the same command again.
 
         Raises:
-            RuntimeError: where it does not.
+            RuntimeError: where it does not end with 0.
         """
-        for _ in range(TRIES):
-            code = self._wait(self._start(kind, folder, argv, dying=dying))
-            if code == 0:
-                return
+        code = self._wait(self._start(kind, folder, argv, dying=dying))
+        if code == 0:
+            return
         words = (folder / "words").read_text(errors="replace")[-1500:]
         raise RuntimeError(f"ended with {code}: {words}")
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """What a process ends with; -9 where that takes too long."""
         try:
             return process.wait(LIMIT)
         except subprocess.TimeoutExpired:
             for pid in [*_descendants(process.pid), process.pid]:
                 _killed(pid)
-            process.wait()
-            return None
+            return process.wait()
 
     def _unequal(self, kind: Kind, folder: Path, straight: Path, phase: str) -> list[str]:
         """What differs from the straight run."""
