@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,5 +121,8 @@ def contents(run: tasearch.Run) -> dict[str, bytes]:
 
 def children() -> list[int]:
     """Processes of this one, whichever of its threads has started them."""
-    files = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return [int(process) for file in files for process in file.read_text().split()]
+    found: list[int] = []
+    for file in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            found += map(int, file.read_text().split())
+    return found

@@ -217,7 +217,7 @@ def test_rare_classes_cannot_be_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^digits: data\.limit: 9 of [0-9,]+ samples cannot be"):
         load_data(parse_study({"data": {"limit": 9}}))
     with pytest.raises(DataError) as error:
-        load_data(parse_study({"data": {"validation": 0.5, "test": 0.6}}))
+        load_data(study_of(tmp_path, "npz", path="d.npz", validation=0.5, test=0.6))
     assert str(error.value) == ("data.validation + data.test: should be below 1, found 0.5 + 0.6")
 
 

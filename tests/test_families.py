@@ -41,7 +41,9 @@ def built(family: str, width: int, in_shape: tuple[int, ...] = CIFAR, **more: An
 
 
 def models(family: str, in_shape: tuple[int, ...] = (1, 8, 8), **section: Any) -> Models:
-    study = tiny(model={"family": family, **section})
+    wide, *rest = LADDERS[family]
+    ladder = {"teacher": {"width": wide}, "assistants": {"max": 0}, "student": {"widths": rest}}
+    study = tiny(model={"family": family, **section}, **ladder)
     one = torch.ones(())
     return Models(study=study, in_shape=in_shape, num_classes=10, mean=one, std=one)
 

@@ -183,12 +183,16 @@ def test_a_users_data_are_not_needed_to_load_and_need_trust_to_export(
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)"])
-def test_code_that_ends_the_process_ends_no_export_unheard(tmp_path: Path, end: str) -> None:
+def test_code_that_ends_the_process_ends_no_export_unheard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     study = own(tmp_path / "place")
+    deed = f"    import os, sys\n    if os.environ.get('END'): {end}\n    return nn"
+    text = FAMILY.replace("    return nn", deed)
+    (tmp_path / "place/own.py").write_text(text)
     run = tasearch.run(study, runs_dir=tmp_path / "runs", trials=1)
     tasearch.export(run, tmp_path / "out")
-    text = FAMILY.replace("    return nn", f"    import os, sys\n    {end}\n    return nn")
-    (tmp_path / "place/own.py").write_text(text)
+    monkeypatch.setenv("END", "1")
     with pytest.raises(StudyError) as error:
         tasearch.load(tmp_path / "out", trust=True)
     assert str(error.value) == f"code that the export names called {end}"

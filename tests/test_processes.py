@@ -53,7 +53,7 @@ def test_none_begins_where_one_worker_will_do(monkeypatch: pytest.MonkeyPatch) -
     cores(monkeypatch, 2)
     assert early("1") == early("auto", threads=2) == early("auto", most=1) == 0
     for wrong in ("none of them", "-2", "0", "1.5", ""):
-        with pytest.raises(RunError, match="--workers: should be"):
+        with pytest.raises(RunError, match="workers: should be"):
             early(wrong)
 
 

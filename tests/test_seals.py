@@ -225,8 +225,8 @@ def test_files_of_different_runs_are_not_mixed(
             call()
         assert str(error.value) == (
             f"{copy / 'journal.log'}: is the journal of another run than run.json's, or of an "
-            f"older version of tasearch; put the right one back, or remove it: the same command "
-            f"then tries the same chains again, from the hops that are stored"
+            f"older version of tasearch; put the right one back, or remove it: `tasearch run` on "
+            f"the same study then tries the same chains again, from the hops that are stored"
         )
 
 

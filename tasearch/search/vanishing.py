@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from tasearch.errors import RunError
+from tasearch.errors import RunError, TasearchError
 from tasearch.rundir import REMEDY, RunDir
 from tasearch.search.events import Event, HopDone
 from tasearch.search.journal import read_trials
@@ -37,12 +37,13 @@ def watched(run: RunDir, events: Iterator[Event]) -> Generator[Event, None, None
             yield event
     except RunError:
         raise
-    except Exception:
+    except Exception as error:
         _check(run, seen)
         for hop in hops:
             if not hop.exists():
                 raise _gone(hop) from None
-        read_trials(run)  # tells where the study was renamed, deleted or replaced
+        if not isinstance(error, TasearchError):
+            read_trials(run)  # tells where the study was renamed, deleted or replaced
         raise
     finally:
         close = getattr(events, "close", lambda: None)
