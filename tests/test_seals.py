@@ -650,6 +650,24 @@ def test_a_log_goes_on_after_damage() -> None:
     assert read_log("other", b"".join(lines)).damage[0] == (1, Fit.LATER)
 
 
+@pytest.mark.parametrize("lost", ["emptied", "removed"])
+def test_an_event_log_that_is_lost_is_told(copy: Path, lost: str) -> None:
+    file = copy / "events.jsonl"
+    file.write_bytes(b"") if lost == "emptied" else file.unlink()
+    lines = dict(status_lines(tasearch.Run.open(copy)))
+    assert lines["damage"] == f"{file}: is missing, or has lost its lines"
+    assert " of unknown: " in lines["trials"]
+    assert lines["time"] == "at least 0 s of training, how long is left is not known"
+
+
+def test_a_teacher_whose_hop_is_lost_keeps_its_accuracy(copy: Path) -> None:
+    before = dict(status_lines(tasearch.Run.open(copy)))["teacher"]
+    assert before.startswith("accuracy ")
+    for file in (copy / "hops").iterdir():
+        file.unlink()
+    assert dict(status_lines(tasearch.Run.open(copy)))["teacher"] == before
+
+
 def test_lost_lines_of_the_event_log_never_add_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,9 +178,12 @@ def audit_count(trials: list[TrialRecord]) -> AuditCount:
 def teacher_accuracy(run: Run) -> float | None:
     """Of the validation part; None before the teacher is trained or loaded."""
     wanted = (run.snapshot.study.teacher.width,)
+    uses = [use for t in run.trials for use in t.hops[:-1] if use.width == wanted[0]]
+    for use in uses:
+        if use.accuracy is not None and use.trained == use.epochs:
+            return use.accuracy
     store = run.directory.store()
-    keys = {use.key for t in run.trials for use in t.hops[:-1] if use.width == wanted[0]}
-    for key in sorted(keys) or store.finished():
+    for key in sorted({use.key for use in uses}) or store.finished():
         record = store.record("hops", key)
         if record is not None and record.widths == wanted:
             return record.curve[-1]

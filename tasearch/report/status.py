@@ -15,8 +15,9 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     counts = states(trials)
     over = sum(counts[state] for state in OVER)
     history = run.directory.history()
-    events, target = history.events, history.target
-    target = over if target is None else target
+    events, target, damage = history.events, history.target, history.damage
+    if target is None and trials:
+        damage = damage or f"{run.path / 'events.jsonl'}: is missing, or has lost its lines"
     seconds = sum(e.get("seconds", 0.0) for e in events)
     audit = audit_count(trials)
     if counts["running"] and not run.directory.busy:
@@ -29,16 +30,19 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     used = {use.key for trial in trials if trial.state in OVER for use in trial.hops}
     ahead = {e["hop"] for e in events if e["event"] == "end"} - used  # of trials not over yet
     teacher = teacher_accuracy(run)
-    left = _left(seconds, over, target, run)
+    asked = "unknown" if target is None else str(min(target, run.snapshot.space))
+    left = "how long is left is not known"
+    if target is not None:
+        left = _left(seconds, over, target, run)
     if history.finished:
         left = f"finished: {history.finished['reason']}"
-    known = f"at least {duration(seconds)}" if history.damage else duration(seconds)
+    known = f"at least {duration(seconds)}" if damage else duration(seconds)
     shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
     spared = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
-    damage = [("damage", f"{history.damage}; it is left out")] if history.damage else []
+    left_out = "; it is left out" if history.damage else ""
     return [
         ("run", f"{run.path}, study {run.snapshot.study.name!r}"),
-        ("trials", f"{over} of {min(target, run.snapshot.space)}: {words or 'none yet'}"),
+        ("trials", f"{over} of {asked}: {words or 'none yet'}"),
         ("space", f"{run.snapshot.space:,} chains within the budget"),
         ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
         ("hops", f"{costs.hops + len(ahead)} trained, {costs.uses - costs.hops} times reused"),
@@ -46,7 +50,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("pruning", f"spared {spared:.1%}; of those to stop, {audit.words}"),
         ("time", f"{known} of training, {left}"),
         ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
-        *damage,
+        *([("damage", f"{damage}{left_out}")] if damage else []),
     ]
 
 
