@@ -246,7 +246,7 @@ class Bench:
             kill = Kill(whom=name, phase=phase, after_s=round(wait, 3))
             done.kills.append(kill)
             code = self._kill(kind, folder, argv, kill, rng)
-            if code is not None and code != 0:
+            if code:
                 done.unequal.append(f"went on without a worker, and ended with {code}")
         try:
             self._end(kind, folder, straight, argv, dying=kind.death is not None)

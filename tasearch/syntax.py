@@ -68,12 +68,7 @@ def imported_by(source: bytes, name: str, *, is_package: bool) -> set[str]:
                 above = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*above, *([base] if base else [])])
             found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Call) and node.args:
-            called = ast.unparse(node.func).rpartition(".")[2]
-            first = node.args[0]
-            text = first.value if isinstance(first, ast.Constant) else None
-            if called in BY_NAME and isinstance(text, str):
-                found.add(text)
+    found |= {text for _, text in _by_name(tree) if isinstance(text, str)}
     found |= {parent for other in found for parent in parents(other)}
     return {other for other in found if other and all(p.isidentifier() for p in other.split("."))}
 
@@ -84,14 +79,7 @@ def is_dynamic(source: bytes) -> bool:
         tree = ast.parse(source)
     except UNREADABLE:
         return False
-    told = {
-        id(node.func)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func).rpartition(".")[2] in BY_NAME
-        and node.args
-        and isinstance(node.args[0], ast.Constant)
-    }
+    told = {id(function) for function, _ in _by_name(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             name = next((a.name for a in node.names if a.name in DYNAMIC and a.asname), "")
@@ -100,3 +88,13 @@ def is_dynamic(source: bytes) -> bool:
         if name in DYNAMIC and id(node) not in told:
             return True
     return False
+
+
+def _by_name(tree: ast.AST) -> Iterator[tuple[ast.expr, Any]]:
+    """The calls that import what their first argument says: the function and that constant."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and node.args):
+            continue
+        called, first = ast.unparse(node.func).rpartition(".")[2], node.args[0]
+        if called in BY_NAME and isinstance(first, ast.Constant):
+            yield node.func, first.value

@@ -137,9 +137,7 @@ class Models:
         if self._is_loaded(width):
             return self._loaded[0]
         net = self._made(width, seed)
-        if self._trial(width).overwrites:
-            net.register_forward_pre_hook(_with_own_input)
-        return OnlyLogits(net) if self._trial(width).more else net
+        return _adapted(net, self._trial(width))
 
     def check(self, widths: Sequence[int]) -> None:
         """Build every width that is trained once; each must learn, and sizes must fall.
@@ -216,11 +214,7 @@ class Models:
             load_checkpoint(net, self.checkpoint_path(), self._digest)
         digest = state_digest(net)
         if self._is_users(section.width):
-            found = try_model(net, self.in_shape, trained=False)
-            if found.overwrites:
-                net.register_forward_pre_hook(_with_own_input)
-            if found.more:
-                net = OnlyLogits(net)
+            net = _adapted(net, try_model(net, self.in_shape, trained=False))
         if section.inputs == "raw":
             net = FromRaw(net, self.mean, self.std, whole=self.whole)
         return net.eval().requires_grad_(False), digest
@@ -321,6 +315,13 @@ class Models:
                     f"returned before"
                 )
         self._returned.update({id(p): weakref.ref(p) for p in parameters})
+
+
+def _adapted(net: nn.Module, trial: Trial) -> nn.Module:
+    """A model that gives logits alone and leaves its batch as it is."""
+    if trial.overwrites:
+        net.register_forward_pre_hook(_with_own_input)
+    return OnlyLogits(net) if trial.more else net
 
 
 def _with_own_input(net: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
