@@ -76,6 +76,8 @@ def check(path: Path, file: Path, before: list[Any]) -> str:
     assert told.startswith(str(file)) or now == before
     assert [now[0], now[2]] == [before[0], before[2]]
     expected = dict(before[1])
+    if told and " of unknown: " in lines["trials"]:  # the line that says how many were asked for
+        expected["trials"] = expected["trials"].replace(" of 10: ", " of unknown: ")
     assert {**lines, "time": ""} == {**expected, "time": ""}
     return told
 
@@ -104,7 +106,7 @@ def test_flipped_bytes_are_found_in_every_file(copy: Path, fast_reading: None) -
     for file in files:
         whole = file.read_bytes()
         last = len(whole) - (2 if file == copy / "events.jsonl" else 1)  # no end: a kill's doing
-        for place in {0, last, *rng.sample(range(last), FLIPS)}:
+        for place in {0, 20, last, *rng.sample(range(last), FLIPS)}:
             damaged = bytearray(whole)
             damaged[place] ^= 1 << rng.randrange(8)
             file.write_bytes(damaged)
