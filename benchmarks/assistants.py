@@ -18,7 +18,7 @@ import optuna
 from benchmarks import common
 from benchmarks.replay import replay, restudied
 from benchmarks.search import REGRET, cost_to, limits, load, quartiles
-from tasearch.chain import Chain
+from tasearch.chains.chain import Chain
 
 PAIR = ("mnist", "mnist-short")
 

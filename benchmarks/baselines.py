@@ -12,12 +12,14 @@ import optuna
 
 from benchmarks.replay import Step
 from benchmarks.table import Table
-from tasearch.chain import Chain, Hop, Pupil
-from tasearch.front import Front, hypervolume
-from tasearch.rundir import Snapshot
-from tasearch.search.journal import DIRECTIONS
-from tasearch.search.sampler import distributions
-from tasearch.sections import BudgetSection
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.config.sections import BudgetSection
+from tasearch.pareto.front import Front
+from tasearch.pareto.hypervolume import hypervolume
+from tasearch.runs.directory import Snapshot
+from tasearch.runs.journal import DIRECTIONS
+from tasearch.search.parameters import distributions
 
 ETA = 3  # of MO-ASHA: a third goes on at each rung, and rungs are a factor of three apart
 

@@ -23,9 +23,9 @@ import plotly.graph_objects as go
 import torch
 from selenium import webdriver
 
+from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
-from tasearch.processes import with_large_pages
-from tasearch.studyfile import parse_study
+from tasearch.train.workers.processes import with_large_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"

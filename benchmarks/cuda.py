@@ -31,20 +31,20 @@ from torch import Tensor
 
 import tasearch
 from benchmarks import common, plain_loop
-from tasearch.chain import Hop, Pupil
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
-from tasearch.measure import cuda_latency
 from tasearch.models import FAMILIES, Models
-from tasearch.record import TrialRecord
-from tasearch.search.events import Finished
-from tasearch.store import Store
-from tasearch.study import Study
-from tasearch.studyfile import parse_study
-from tasearch.train import Trainer
-from tasearch.train.lesson import Lesson
+from tasearch.profiling.measure import cuda_latency
+from tasearch.runs.events import Finished
+from tasearch.runs.records import TrialRecord
+from tasearch.runs.store import Store
+from tasearch.train.batches import Lesson
 from tasearch.train.loop import train
+from tasearch.train.soft_targets import view_logits
 from tasearch.train.state import State
-from tasearch.train.targets import view_logits
+from tasearch.train.trainer import Trainer
 
 BATCH = 128
 EPOCH = 50_000  # images

@@ -211,7 +211,7 @@ def _main(argv: list[str]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_code
         return 0
-    from tasearch.cli import main
+    from tasearch.cli.commands import main
 
     try:
         main()

@@ -12,15 +12,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tasearch.chain import Chain, Hop, Pupil
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data
 from tasearch.models import FAMILIES, Models
-from tasearch.store import Store
-from tasearch.study import Study
-from tasearch.studyfile import parse_study
-from tasearch.train import Trainer, train_hop
+from tasearch.runs.store import Store
+from tasearch.train.fast.autotuning import study_modes
 from tasearch.train.messages import HopEnded, HopEpoch
-from tasearch.train.precision import study_modes
+from tasearch.train.tasks import train_hop
+from tasearch.train.trainer import Trainer
 
 TEACHER = "teacher.safetensors"
 CPU = torch.device("cpu")

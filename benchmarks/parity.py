@@ -22,16 +22,18 @@ from torch import Tensor
 
 import tasearch
 from benchmarks import common
-from tasearch.chain import Chain, Hop, Pupil
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data, load_test
 from tasearch.models import Models
-from tasearch.store import Store
-from tasearch.study import Study
-from tasearch.studyfile import parse_study
-from tasearch.train import Trainer, train_hop
+from tasearch.runs.store import Store
 from tasearch.train.loop import evaluate
 from tasearch.train.messages import HopEnded
-from tasearch.train.targets import stacked, view_logits
+from tasearch.train.soft_targets import stacked, view_logits
+from tasearch.train.tasks import train_hop
+from tasearch.train.trainer import Trainer
 
 TEACHER, PUPIL = 6, 2
 

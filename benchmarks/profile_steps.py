@@ -28,9 +28,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import common, hops
 from benchmarks.hops import Pair
-from tasearch.mode import Mode
-from tasearch.numerics import cpu_threads
-from tasearch.train import Trainer
+from tasearch.chains.mode import Mode
+from tasearch.models.numerics import cpu_threads
+from tasearch.train.trainer import Trainer
 
 THREADS = 1
 WARM_CALLS, CALLS, TRIES = 20, 100, 5  # of one operator
@@ -41,7 +41,7 @@ CASES = {  # by name: family, teacher, student, batch, replicates, epochs
     "plain2-64": ("plain", 10, 2, 64, 1, 5),
     "plain2-128": ("plain", 10, 2, 128, 1, 5),
 }
-OURS = ("_Normalized", "_NormalizedBackward")  # of tasearch.train.norms
+OURS = ("_Normalized", "_NormalizedBackward")  # of tasearch.train.fast.norms
 GROUPS = {  # by parts of operators' names, the first that fits
     "convolution": ("conv",),
     "batch norm, pooling, relu": ("batch_norm", "pool", "relu", "threshold", "clamp_min"),

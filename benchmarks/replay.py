@@ -15,20 +15,21 @@ from typing import Any
 import optuna
 
 from benchmarks.table import Table
-from tasearch.chain import Hop
-from tasearch.front import Front, hypervolume
-from tasearch.record import Bill, TrialRecord, candidates
-from tasearch.rundir import Snapshot
+from tasearch.chains.hop import Hop
+from tasearch.config.sections import BudgetSection, SearchSection
+from tasearch.pareto.front import Front
+from tasearch.pareto.hypervolume import hypervolume
+from tasearch.runs.directory import Snapshot
+from tasearch.runs.events import TrialDone
+from tasearch.runs.journal import DIRECTIONS
+from tasearch.runs.records import Bill, TrialRecord, candidates
+from tasearch.runs.store import HopRecord
 from tasearch.search.driver import Driver
-from tasearch.search.events import TrialDone
-from tasearch.search.hops import Hops
-from tasearch.search.journal import DIRECTIONS
+from tasearch.search.executor import Hops
 from tasearch.search.sampler import ChainSampler
-from tasearch.sections import BudgetSection, SearchSection
-from tasearch.store import HopRecord
-from tasearch.train.hops import Task
 from tasearch.train.loop import rung_epochs
 from tasearch.train.messages import HopBegun, HopEnded, Message
+from tasearch.train.tasks import Task
 
 
 class Shelf:

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import common
 from benchmarks.search import BUDGETS, run_way
-from tasearch.sections import SearchSection
+from tasearch.config.sections import SearchSection
 
 QUANTILES, MARGINS = (0.8, 0.9, 1.0), (0.0, 0.5, 1.0, 2.0)
 

@@ -23,13 +23,14 @@ from threadpoolctl import threadpool_limits
 from benchmarks import common
 from benchmarks.replay import Lookup, Shelf, make_driver
 from benchmarks.table import Entry, Table
-from tasearch.chain import Hop, derived_seed
-from tasearch.front import Measurement
-from tasearch.rundir import RunDir, Snapshot
+from tasearch.chains.hop import Hop
+from tasearch.chains.keys import derived_seed
+from tasearch.config.study_file import parse_study
+from tasearch.pareto.measurement import Measurement
+from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.events import TrialDone, TrialStarted
+from tasearch.runs.journal import open_study, to_record
 from tasearch.search.driver import Driver
-from tasearch.search.events import TrialDone, TrialStarted
-from tasearch.search.journal import open_study, to_record
-from tasearch.studyfile import parse_study
 
 EPOCHS = RUNGS = 16
 ASSISTANTS = [96, 80, 64, 48, 40, 32, 24, 20, 16, 12]

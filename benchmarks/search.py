@@ -30,8 +30,8 @@ from benchmarks import common
 from benchmarks.baselines import Ledger, mo_asha, oracle, plain_optuna
 from benchmarks.replay import replay, restudied
 from benchmarks.table import Table
-from tasearch.record import TrialRecord
-from tasearch.rundir import Snapshot
+from tasearch.runs.directory import Snapshot
+from tasearch.runs.records import TrialRecord
 from tasearch.search.trials import chain_of
 
 TABLES = common.ROOT / "benchmarks/tables"

@@ -25,8 +25,8 @@ import torch
 
 from benchmarks import common, hops, plain_loop
 from benchmarks.hops import Modes, Pair, Span
-from tasearch.measure import forward_flops
-from tasearch.numerics import flush_denormals_everywhere, keep_freed_memory
+from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
+from tasearch.profiling.measure import forward_flops
 
 CORES = 2
 BATCH = 128

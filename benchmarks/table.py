@@ -26,14 +26,20 @@ from statistics import fmean, variance
 from typing import Any
 
 from benchmarks import common
-from tasearch.chain import Chain, Hop, Pupil, Recipe, canonical_json
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.keys import canonical_json
+from tasearch.chains.recipe import Recipe
+from tasearch.chains.space import Space
+from tasearch.config.study import Study
 from tasearch.errors import RunError
-from tasearch.front import Candidate, Front, Measurement, hypervolume
-from tasearch.record import training_flops
-from tasearch.rundir import RunDir, Snapshot
-from tasearch.search.sizing import make_space
-from tasearch.space import Space
-from tasearch.study import Study
+from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.front import Front
+from tasearch.pareto.hypervolume import hypervolume
+from tasearch.pareto.measurement import Measurement
+from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.records import training_flops
+from tasearch.search.chain_space import make_space
 
 
 @dataclass(frozen=True, kw_only=True)

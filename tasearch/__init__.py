@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasearch.api import run, steps
+    from tasearch.config.study import Study
+    from tasearch.config.study_file import load_study, parse_study
     from tasearch.errors import (
         DataError,
         ExportError,
@@ -29,33 +31,33 @@ if TYPE_CHECKING:
         TasearchError,
         TrainingError,
     )
-    from tasearch.front import Budget, Candidate, Front
+    from tasearch.exports.export import export, load
+    from tasearch.pareto.budget import Budget
+    from tasearch.pareto.candidate import Candidate
+    from tasearch.pareto.front import Front
+    from tasearch.runs.run import Run
     from tasearch.search.enqueue import enqueue
-    from tasearch.search.results import Run
-    from tasearch.shipping import export, load
-    from tasearch.study import Study
-    from tasearch.studyfile import load_study, parse_study
 
 _HOMES = {
-    "Budget": "front",
-    "Candidate": "front",
+    "Budget": "pareto.budget",
+    "Candidate": "pareto.candidate",
     "DataError": "errors",
     "ExportError": "errors",
-    "Front": "front",
+    "Front": "pareto.front",
     "ModelError": "errors",
     "NothingFits": "errors",
-    "Run": "search.results",
+    "Run": "runs.run",
     "RunError": "errors",
     "StoreError": "errors",
-    "Study": "study",
+    "Study": "config.study",
     "StudyError": "errors",
     "TasearchError": "errors",
     "TrainingError": "errors",
     "enqueue": "search.enqueue",
-    "export": "shipping",
-    "load": "shipping",
-    "load_study": "studyfile",
-    "parse_study": "studyfile",
+    "export": "exports.export",
+    "load": "exports.export",
+    "load_study": "config.study_file",
+    "parse_study": "config.study_file",
     "run": "api",
     "steps": "api",
 }

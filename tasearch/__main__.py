@@ -1,3 +1,3 @@
-from tasearch.cli import main
+from tasearch.cli.commands import main
 
 main()

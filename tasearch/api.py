@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from tasearch.arguments import (
+from tasearch.config.arguments import (
     check_device,
     check_folder,
     check_path,
@@ -14,15 +14,15 @@ from tasearch.arguments import (
     check_trials,
     check_workers,
 )
+from tasearch.config.study import Study
+from tasearch.config.study_file import check_study
 from tasearch.errors import RunError, StudyError, quoted
-from tasearch.rundir import RunDir
+from tasearch.runs.directory import RunDir
+from tasearch.runs.events import Event, Notice
+from tasearch.runs.run import Run
 from tasearch.search.driver import search
-from tasearch.search.events import Event, Notice
+from tasearch.search.file_watch import watched
 from tasearch.search.prepare import prepare
-from tasearch.search.results import Run
-from tasearch.search.vanishing import watched
-from tasearch.study import Study
-from tasearch.studyfile import check_study
 
 
 def run(

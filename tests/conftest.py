@@ -13,14 +13,14 @@ import torch
 from hypothesis import settings
 
 import tasearch
-from tasearch import timing
+from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, Part
 from tasearch.models import Models
-from tasearch.record import TrialRecord
-from tasearch.study import Study
-from tasearch.studyfile import parse_study
-from tasearch.train import Trainer
-from tasearch.train.views import VIEWS, Views
+from tasearch.profiling import timing
+from tasearch.runs.records import TrialRecord
+from tasearch.train.augmentation import VIEWS, Views
+from tasearch.train.trainer import Trainer
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

@@ -17,11 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 import tasearch
-from tasearch import cli, ending
-from tasearch.commands import invoke
-from tasearch.console import SafeConsole
+from tasearch.cli import commands as cli
+from tasearch.cli import exit_codes
+from tasearch.cli.console import SafeConsole
+from tasearch.cli.strict import invoke
+from tasearch.config.study_file import load_study, render
 from tasearch.errors import DataError, printable
-from tasearch.studyfile import load_study, render
 from tests.conftest import tiny
 
 ESCAPES = "\x1b]0;title\x07\x1b[2J\r\u202e\x9b1m"
@@ -37,7 +38,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
     """The exit code of a command and what it says on standard error."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        code = ending.exit_code(lambda: invoke(cli.app, [*map(str, arguments)]))
+        code = exit_codes.exit_code(lambda: invoke(cli.app, [*map(str, arguments)]))
         return code, capsys.readouterr().err
 
     return run
@@ -197,10 +198,10 @@ def test_every_wrong_study_is_refused_without_torch(tmp_path: Path) -> None:
     code = (
         "import contextlib, io, json, sys\n"
         "from tasearch import cli, ending\n"
-        "from tasearch.commands import invoke\n"
+        "from tasearch.cli.strict import invoke\n"
         "def said(arguments):\n"
         "    with contextlib.redirect_stderr(io.StringIO()) as stream:\n"
-        "        code = ending.exit_code(lambda: invoke(cli.app, arguments))\n"
+        "        code = exit_codes.exit_code(lambda: invoke(cli.app, arguments))\n"
         "    heavy = [m for m in ('torch', 'numpy', 'optuna', 'sklearn') if m in sys.modules]\n"
         "    return code, heavy, stream.getvalue()\n"
         "print(json.dumps([said(arguments) for arguments in json.load(sys.stdin)]))\n"
@@ -344,15 +345,15 @@ def broken(error: BaseException) -> Callable[[], int]:
 def test_every_exception_ends_in_one_message(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
 ) -> None:
-    assert ending.exit_code(broken(error)) == code
+    assert exit_codes.exit_code(broken(error)) == code
     assert capsys.readouterr().err == message
 
 
 def test_a_traceback_is_shown_on_request(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(ending.DEBUG, "1")
-    assert ending.exit_code(broken(ZeroDivisionError("x"))) == ending.UNFORESEEN
+    monkeypatch.setenv(exit_codes.DEBUG, "1")
+    assert exit_codes.exit_code(broken(ZeroDivisionError("x"))) == exit_codes.UNFORESEEN
     first, *_, last = capsys.readouterr().err.splitlines()
     assert first == "Traceback (most recent call last):"
     assert last == "error: unforeseen, please report it: ZeroDivisionError: x"

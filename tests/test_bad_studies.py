@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 import tasearch
-from tasearch import values
+from tasearch.config import values
+from tasearch.config.study import Study, name_from
+from tasearch.config.study_file import LARGEST_FILE, load_study, parse_study
 from tasearch.data import SOURCES
 from tasearch.errors import StudyError
 from tasearch.models import FAMILIES
 from tasearch.search.sampler import SAMPLERS
-from tasearch.study import Study, name_from
-from tasearch.studyfile import LARGEST_FILE, load_study, parse_study
 from tasearch.train.losses import LOSSES
 from tests.conftest import tiny
 

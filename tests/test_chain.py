@@ -4,7 +4,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from tasearch.chain import Chain, Hop, Pupil, Recipe, Setting, canonical_json, derived_seed, label
+from tasearch.chains.chain import Chain, label
+from tasearch.chains.hop import Hop, Pupil, Setting
+from tasearch.chains.keys import canonical_json, derived_seed
+from tasearch.chains.recipe import Recipe
 
 KD = Recipe(
     loss="kd",

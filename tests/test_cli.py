@@ -21,11 +21,11 @@ import pytest
 from rich.console import Console
 
 import tasearch
-from tasearch import cli
-from tasearch.display import LiveView, Words
-from tasearch.running import Stop
-from tasearch.search.events import Finished
-from tasearch.studyfile import load_study, render
+from tasearch.cli import commands as cli
+from tasearch.cli.progress import LiveView, Words
+from tasearch.cli.run_command import Stop
+from tasearch.config.study_file import load_study, render
+from tasearch.runs.events import Finished
 from tests.conftest import tiny
 
 TASEARCH = [sys.executable, "-m", "tasearch"]
@@ -289,10 +289,10 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     code = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "import tasearch.cli\n"
+        "import tasearch.cli.commands\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFINITY))\n"
         f"sys.argv = ['tasearch', 'run', {str(study_file)!r}, *{options!r}]\n"
-        "tasearch.cli.main()\n"
+        "tasearch.cli.commands.main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2, done.stdout + done.stderr

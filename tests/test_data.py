@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
 from tasearch.data import SOURCES, load_data, load_test
 from tasearch.errors import DataError, StudyError
-from tasearch.study import Study
-from tasearch.studyfile import parse_study
 from tests import test_parquet
 
 RNG = np.random.default_rng(0)

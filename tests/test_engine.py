@@ -15,9 +15,9 @@ import torch
 import tasearch
 from tasearch import RunError, StoreError
 from tasearch.api import steps
-from tasearch.search.events import EpochDone, HopDone, HopStarted, HopStopped, Notice
-from tasearch.study import Study
-from tasearch.train.engine import worker_devices
+from tasearch.config.study import Study
+from tasearch.runs.events import EpochDone, HopDone, HopStarted, HopStopped, Notice
+from tasearch.train.workers.engine import worker_devices
 from tests.conftest import children, contents, proposed, tiny
 from tests.test_kill import once_each
 from tests.test_search import facts
@@ -215,7 +215,7 @@ def test_what_a_users_code_prints_disturbs_nobody(tmp_path: Path) -> None:
 
 
 def test_a_bug_in_a_worker_is_a_traceback_here(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasearch.train.pool.Pool._known", lambda *a: {"study": {}})
+    monkeypatch.setattr("tasearch.train.workers.pool.Pool._known", lambda *a: {"study": {}})
     with pytest.raises(RuntimeError, match=r"(?s)in a worker:.*KeyError"):
         rerun(tiny(), workers=2, trials=1)
     assert not children()
@@ -270,7 +270,7 @@ def test_several_gpus_have_a_worker_each(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_all_threads_of_a_worker_flush_denormals() -> None:
     code = (
         "import torch\n"
-        "from tasearch.numerics import cpu_threads, flush_denormals_everywhere\n"
+        "from tasearch.models.numerics import cpu_threads, flush_denormals_everywhere\n"
         "flush_denormals_everywhere()\n"
         "with cpu_threads(2, flush_denormals=True):\n"
         "    tiny = torch.full((2_000_000,), 1e-38)\n"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import tasearch
+from tasearch.config.study import Study
 from tasearch.errors import RunError
-from tasearch.record import TrialRecord
-from tasearch.rundir import RunDir
-from tasearch.search.events import TrialStarted
-from tasearch.study import Study
+from tasearch.runs.directory import RunDir
+from tasearch.runs.events import TrialStarted
+from tasearch.runs.records import TrialRecord
 from tests.conftest import proposed, tiny
 
 SMALL: dict[str, Any] = {"student": {"widths": [6, 4]}, "assistants": {"max": 1, "widths": [8]}}

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 import tasearch
-from tasearch.chain import Hop
+from tasearch.chains.hop import Hop
 from tasearch.errors import ModelError
-from tasearch.measure import forward_flops, parameters
 from tasearch.models import FAMILIES, Models
 from tasearch.models.plain import WIDTHS as PLAIN
 from tasearch.models.resnet import WIDTHS as RESNET
+from tasearch.profiling.measure import forward_flops, parameters
 from tests.conftest import IMAGES_ONLY, LADDERS, tiny
 from tests.test_chain import SETTING
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import tasearch
-from tasearch.early import check_early
+from tasearch.cli.early_checks import check_early
+from tasearch.config.files import check_regular, not_regular, open_regular
+from tasearch.config.study_file import load_study, render
 from tasearch.errors import RunError, StudyError
-from tasearch.files import check_regular, not_regular, open_regular
-from tasearch.studyfile import load_study, render
 from tests.conftest import tiny
 
 
@@ -64,7 +64,9 @@ def test_a_fifo_that_takes_a_files_place_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(tmp_path / "fifo")
-    monkeypatch.setattr("tasearch.files.check_regular", lambda path: None)  # it was a file then
+    monkeypatch.setattr(
+        "tasearch.config.files.check_regular", lambda path: None
+    )  # it was a file then
     with pytest.raises(OSError, match="is a FIFO, not a file"):
         open_regular(tmp_path / "fifo")
 

@@ -10,17 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasearch.errors import NothingFits, StudyError
-from tasearch.front import (
-    Budget,
-    Candidate,
-    Front,
-    Measurement,
-    Reference,
-    hypervolume,
-    latency_words,
-)
-from tasearch.rounds import Rounds
-from tasearch.search.stairs import Stairs
+from tasearch.pareto.budget import Budget
+from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.front import Front
+from tasearch.pareto.grid import Stairs
+from tasearch.pareto.hypervolume import Reference, hypervolume
+from tasearch.pareto.measurement import Measurement, Rounds, latency_words
 
 REFERENCE = Reference(accuracy=0.0, params=(1, 2**10), latency_ms=(1, 2**10))
 

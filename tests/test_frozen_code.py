@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import tasearch
+from tasearch.config.study import Study
 from tasearch.errors import ExportError, RunError, StudyError
-from tasearch.search.events import HopDone
+from tasearch.runs.events import HopDone
 from tasearch.search.prepare import prepare
-from tasearch.study import Study
 from tests.conftest import tiny
 
 FAMILY = """
@@ -56,7 +56,7 @@ def test_a_module_that_was_imported_before_the_run_is_part_of_it(
     importlib.import_module("own")
     run = tasearch.run(study, runs_dir=tmp_path / "runs", trials=1)
     code = f"import sys; sys.argv[1:] = {['export', str(run.path), '--out', 'w', '--trust']!r}\n"
-    code += "from tasearch.cli import main; main()"
+    code += "from tasearch.cli.commands import main; main()"
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )

@@ -13,18 +13,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tasearch.chain import Hop
-from tasearch.mode import Mode
+from tasearch.chains.hop import Hop
+from tasearch.chains.mode import Mode
+from tasearch.config.study import Study
 from tasearch.models import Models
-from tasearch.skyline import Bar
-from tasearch.study import Study
-from tasearch.train import Task, Trainer, train_hops
-from tasearch.train.fuse import CannotFuse, widened
+from tasearch.pareto.skyline import Bar
+from tasearch.train.fast.autotuning import choose_modes
+from tasearch.train.fast.memory import Memory
+from tasearch.train.fast.stacking import CannotFuse, widened
 from tasearch.train.loop import train
-from tasearch.train.memory import Memory
 from tasearch.train.messages import HopBegun, HopEnded, HopEpoch
-from tasearch.train.precision import choose_modes
 from tasearch.train.state import Group, State
+from tasearch.train.tasks import Task, train_hops
+from tasearch.train.trainer import Trainer
 from tests.conftest import IMAGES_ONLY, tiny
 from tests.test_train import DEVICES, files, hops, image_study, steps, train_all, trainer
 
@@ -440,17 +441,17 @@ def test_modes_are_fused_only_where_asked_and_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model whose layers are all known, but which mixes its channels, is found out by trying."""
-    monkeypatch.setattr("tasearch.train.precision.GAIN", 1e9)  # whatever the time it takes
+    monkeypatch.setattr("tasearch.train.fast.autotuning.GAIN", 1e9)  # whatever the time it takes
     (tmp_path / "mixing.py").write_text(MIXING)
-    monkeypatch.setattr("tasearch.train.precision.ALONE", 0.0)
+    monkeypatch.setattr("tasearch.train.fast.autotuning.ALONE", 0.0)
     assert modes(tmp_path, "cnn", "auto") == {4: "fp32 x4", 2: "fp32 x4"}
     assert modes(tmp_path, "cnn", "never") == {4: "fp32", 2: "fp32"}
     assert modes(tmp_path, "cnn", "auto", replicates=1) == {4: "fp32", 2: "fp32"}
     assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
-    monkeypatch.setattr("tasearch.train.precision.ALONE", 1e9)
+    monkeypatch.setattr("tasearch.train.fast.autotuning.ALONE", 1e9)
     assert all(Mode.of(m).open for m in modes(tmp_path, "cnn", "auto", replicates=1).values())
     assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
-    monkeypatch.setattr("tasearch.train.precision.GAIN", 0.0)
+    monkeypatch.setattr("tasearch.train.fast.autotuning.GAIN", 0.0)
     assert modes(tmp_path, "cnn", "auto") == {4: "fp32", 2: "fp32"}
 
 
@@ -470,7 +471,7 @@ def test_seats_that_change_the_last_bits_are_not_shared(
         "                         nn.Linear(width, num_classes), Round())\n"
     )
     for name in ("GAIN", "ALONE"):
-        monkeypatch.setattr(f"tasearch.train.precision.{name}", 1e9)
+        monkeypatch.setattr(f"tasearch.train.fast.autotuning.{name}", 1e9)
     assert modes(tmp_path, "placed:build", "auto", replicates=1) == {4: "fp32", 2: "fp32"}
     assert modes(tmp_path, "placed:build", "auto", replicates=3) == {4: "fp32 x3", 2: "fp32 x3"}
 

@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
+from tasearch.config.sections import DataSection
 from tasearch.data import load_data, load_test, parquet
 from tasearch.data.arrays import NAMES, Dataset, Part, check
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.errors import DataError, TasearchError
 from tasearch.models.checkpoint import load_checkpoint
-from tasearch.sections import DataSection
 from tests.test_data import study_of
 from tests.test_images import encoded
 

@@ -21,7 +21,7 @@ import tasearch
 from benchmarks import damage
 from benchmarks.damage import KINDS, RUNS, STUDY, Victim
 from benchmarks.forks import Forks, command
-from tasearch.studyfile import render
+from tasearch.config.study_file import render
 from tests.conftest import tiny
 
 EXAMPLES = int(os.environ.get("TASEARCH_FUZZ_EXAMPLES", "10"))

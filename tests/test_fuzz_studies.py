@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasearch import cli, ending
-from tasearch.commands import invoke
+from tasearch.cli import commands as cli
+from tasearch.cli import exit_codes
+from tasearch.cli.strict import invoke
+from tasearch.config.study import Study
+from tasearch.config.study_file import load_study, parse_study, render
 from tasearch.errors import StudyError, printable
-from tasearch.study import Study
-from tasearch.studyfile import load_study, parse_study, render
 from tests.conftest import tiny
 
 WHOLE = render(tiny(data={"source": "npz", "path": "d.npz"}, training={"modes": {"12": "fp32"}}))
@@ -151,7 +152,7 @@ def test_the_command_line_ends_with_a_code_and_one_message(
             text = f"{value:x}" if isinstance(value, int) and value > 2**70 else str(value)
             arguments += [name, text]
         with contextlib.redirect_stderr(io.StringIO()) as stream:
-            code = ending.exit_code(lambda: invoke(cli.app, arguments))
+            code = exit_codes.exit_code(lambda: invoke(cli.app, arguments))
         said = stream.getvalue()
         assert code in (2, NOT_BEGUN)
         assert said.startswith("error: ") if code == 2 else not said

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tasearch.chain import Hop
+from tasearch.chains.hop import Hop
 from tasearch.models import Models
-from tasearch.numerics import cpu_threads
-from tasearch.train import Trainer
-from tasearch.train import graphs as recording
-from tasearch.train.graphs import Graphs, Steps
-from tasearch.train.lesson import Epoch, Lesson
+from tasearch.models.numerics import cpu_threads
+from tasearch.train.batches import Epoch, Lesson
+from tasearch.train.fast import cuda_graphs as recording
+from tasearch.train.fast.cuda_graphs import Graphs, Steps
 from tasearch.train.loop import train
 from tasearch.train.losses import LOSSES
 from tasearch.train.state import State, pack
+from tasearch.train.trainer import Trainer
 from tests.conftest import tiny
 from tests.emulated import EmulatedGraph
 from tests.test_fuse import close
@@ -73,7 +73,7 @@ def equal(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
 
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train by torch's own operations, as on CUDA."""
-    monkeypatch.setattr("tasearch.train.norms._fits", lambda *args, **options: False)
+    monkeypatch.setattr("tasearch.train.fast.norms._fits", lambda *args, **options: False)
 
 
 @pytest.fixture(params=["cpu", "emulated", DEVICES[1]])
@@ -82,7 +82,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     operations; on CUDA they are recorded."""
     if request.param != "emulated":
         return str(request.param)
-    monkeypatch.setattr("tasearch.train.graphs.recorded", EmulatedGraph)
+    monkeypatch.setattr("tasearch.train.fast.cuda_graphs.recorded", EmulatedGraph)
     monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: EmulatedGraph.capturing)
     without_kernels(monkeypatch)
     return "cpu"
@@ -244,7 +244,7 @@ def test_no_more_kinds_are_held_than_may_be(
     tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who leaves is brought up to date."""
-    monkeypatch.setattr("tasearch.train.graphs.KINDS", 1)
+    monkeypatch.setattr("tasearch.train.fast.cuda_graphs.KINDS", 1)
     study = tiny(model={"family": "cnn"}, search={"replicates": 2})
     own = trainer(tmp_path, study, device)
     (teacher,) = hops(study, 4)[:1]

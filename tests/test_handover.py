@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasearch.data import load_data
-from tasearch.data.handover import Handover, taken_over
+from tasearch.data.shared import Handover, taken_over
 from tasearch.errors import DataError
 from tests.conftest import tiny
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import tasearch
-from tasearch import store
-from tasearch.search.sealed_journal import SealedJournal
-from tasearch.studyfile import render
+from tasearch.config.study_file import render
+from tasearch.runs import store
+from tasearch.runs.sealed_journal import SealedJournal
 from tests.conftest import contents, tiny
 from tests.test_search import facts
 

@@ -14,13 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 import tasearch
-from tasearch.cli import app
+from tasearch.cli.commands import app
 from tasearch.errors import StudyError
+from tasearch.pareto.measurement import Rounds
+from tasearch.profiling.timing import Call, Timed
 from tasearch.report.info import report_info
 from tasearch.report.page import render_page
-from tasearch.rounds import Rounds
-from tasearch.search.events import Event, Notice, TrialStarted
-from tasearch.timing import Call, Timed
+from tasearch.runs.events import Event, Notice, TrialStarted
 from tests.conftest import tiny
 
 TRUTH = {16: 0.06, 12: 0.0443, 8: 0.0441, 6: 0.0445, 4: 0.0302, 2: 0.03}  # milliseconds
@@ -53,8 +53,8 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """A run on a busy machine, with two groups of widths that are tied."""
     events: list[Event] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasearch.measure.time_rounds", given_rounds)
-        patch.setattr("tasearch.timing.Others.used", lambda self: None)
+        patch.setattr("tasearch.profiling.measure.time_rounds", given_rounds)
+        patch.setattr("tasearch.profiling.timing.Others.used", lambda self: None)
         folder = tmp_path_factory.mktemp("busy")
         yield Told(run=tasearch.run(tiny(), runs_dir=folder, on_event=events.append), events=events)
 

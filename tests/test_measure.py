@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tasearch.call_limits import check_calls
+from tasearch.config.sections import LatencySection
 from tasearch.errors import ModelError, StudyError
-from tasearch.measure import (
+from tasearch.models import FAMILIES, Standardized
+from tasearch.profiling.call_limits import check_calls
+from tasearch.profiling.measure import (
     REFERENCE_WIDTH,
     ROTATED,
     _inputs,
@@ -21,11 +23,9 @@ from tasearch.measure import (
     forward_flops,
     measure,
 )
-from tasearch.models import FAMILIES, Standardized
-from tasearch.onnx_export import onnx_session, timed_models, to_onnx
-from tasearch.sections import LatencySection
-from tasearch.ties import tied_latencies
-from tasearch.timing import LEAST_ROUNDS
+from tasearch.profiling.onnx import onnx_session, timed_models, to_onnx
+from tasearch.profiling.ties import tied_latencies
+from tasearch.profiling.timing import LEAST_ROUNDS
 from tests.conftest import IMAGES_ONLY, LADDERS
 
 CPU = torch.device("cpu")
@@ -157,7 +157,7 @@ def test_the_reference_net_is_the_same_for_both_backends_and_in_every_process() 
 
 def test_inputs_are_fewer_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _inputs((3, 4), 5).shape == (ROTATED, 5, 3, 4)
-    monkeypatch.setattr("tasearch.measure.INPUTS_GB", 3 * 4 * 5 * 12 / 2**30)
+    monkeypatch.setattr("tasearch.profiling.measure.INPUTS_GB", 3 * 4 * 5 * 12 / 2**30)
     assert _inputs((3, 4), 5).shape == (3, 5, 3, 4)
     assert _inputs((3, 4), 50).shape == (1, 50, 3, 4)
 
@@ -200,7 +200,9 @@ def test_a_batch_whose_activations_do_not_fit_is_refused() -> None:
 
 def test_a_batch_that_would_take_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(100))  # a second a call
-    monkeypatch.setattr("tasearch.call_limits.time.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(
+        "tasearch.profiling.call_limits.time.perf_counter", lambda: float(next(now))
+    )
     with pytest.raises(StudyError) as error:
         check_calls({4: linear()}, (64,), LatencySection(batch=500), CPU)
     assert str(error.value) == (

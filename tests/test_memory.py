@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasearch.mode import Mode
-from tasearch.train.memory import Memory
+from tasearch.chains.mode import Mode
+from tasearch.train.fast.memory import Memory
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,21 @@ import pytest
 import torch
 
 import tasearch
-from tasearch.chain import Chain, Hop
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import Hop
+from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import ModelError, StudyError
-from tasearch.measure import forward_flops, parameters
+from tasearch.exports.export import FILES
 from tasearch.models import Models
-from tasearch.search.events import Event, Notice
-from tasearch.shipping import FILES
-from tasearch.store import Store
-from tasearch.study import Study
-from tasearch.train import Trainer, train_hop
-from tasearch.train.graphs import Graphs
+from tasearch.profiling.measure import forward_flops, parameters
+from tasearch.runs.events import Event, Notice
+from tasearch.runs.store import Store
+from tasearch.train.fast.autotuning import choose_modes
+from tasearch.train.fast.cuda_graphs import Graphs
 from tasearch.train.messages import HopEnded, HopEpoch
-from tasearch.train.precision import choose_modes
+from tasearch.train.tasks import train_hop
+from tasearch.train.trainer import Trainer
 from tests.conftest import proposed, tiny
 
 HEAD = """
@@ -361,7 +363,7 @@ def test_a_model_without_bf16_trains_in_fp32(
 def test_a_wide_model_that_fails_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasearch.train.precision.SMALL_MS", 1e9)
+    monkeypatch.setattr("tasearch.train.fast.autotuning.SMALL_MS", 1e9)
     study = study_of(tmp_path, "no copies")
     assert notices_of(study, (4,), precision="fp32") == [
         "width 4: trained one by one, for a wide model of several raised "

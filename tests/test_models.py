@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tasearch import plugins
+from tasearch.config import plugins
+from tasearch.config.study_file import parse_study
 from tasearch.errors import ModelError
 from tasearch.models import FAMILIES, Models
-from tasearch.studyfile import parse_study
 from tests.conftest import IMAGES_ONLY, LADDERS
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (2, 1, 9), (1, 1, 1), (20,), (1,)]

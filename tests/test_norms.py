@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tasearch.numerics import cpu_threads
-from tasearch.train.norms import quicken
+from tasearch.models.numerics import cpu_threads
+from tasearch.train.fast.norms import quicken
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # relative, of the largest number
 TAILS: dict[str, list[nn.Module]] = {

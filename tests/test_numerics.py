@@ -35,7 +35,7 @@ def faults(setting: str) -> int:
 def test_a_gpu_computes_float32_in_full_and_the_same_when_asked(deterministic: bool) -> None:
     code = (
         "import os, torch\n"
-        "from tasearch.cuda import set_up_cuda\n"
+        "from tasearch.train.cuda import set_up_cuda\n"
         f"set_up_cuda(torch.device('cuda'), deterministic={deterministic})\n"
         "cudnn = torch.backends.cudnn\n"
         "print(torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark,\n"

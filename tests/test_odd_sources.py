@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasearch.config.study import Study
 from tasearch.data import load_data, load_test
 from tasearch.errors import DataError, StudyError
-from tasearch.study import Study
 from tests.test_data import npz, sound, study_of
 
 GOOD = sound()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tasearch.chain import Recipe
+from tasearch.chains.recipe import Recipe
 from tasearch.train.optimizer import OPTIMIZERS, SCHEDULES, Average, Flat, clip, set_rates
 from tests.test_chain import KD
 

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 import tasearch
+from tasearch.config.study import Study
 from tasearch.data import decoding, load_data, load_test, parquet
 from tasearch.data.arrays import moments
 from tasearch.data.shards import read_shard
 from tasearch.errors import DataError
-from tasearch.study import Study
 from tests.conftest import tiny
 
 RNG = np.random.default_rng(0)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 import tasearch
-from tasearch.chain import Hop, Pupil
-from tasearch.study import Study
-from tasearch.train.hops import Task, train_hops
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.config.study import Study
 from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Message, Outcome, Progress, Warned
-from tasearch.train.parts import Whole
+from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
+from tasearch.train.workers.replicates import Whole
 from tests.conftest import contents, tiny
 from tests.test_engine import family
 from tests.test_search import facts

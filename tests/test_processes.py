@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from tasearch import processes
+from tasearch.cli.run_command import run_shown
+from tasearch.config.user_modules import UserCode
 from tasearch.data import load_data
 from tasearch.errors import DataError, RunError
-from tasearch.processes import Process, early_processes
-from tasearch.running import run_shown
 from tasearch.search.prepare import prepare
-from tasearch.train.pool import Pool
-from tasearch.usercode import UserCode
+from tasearch.train.workers import processes
+from tasearch.train.workers.pool import Pool
+from tasearch.train.workers.processes import Process, early_processes
 from tests.conftest import children, tiny
 
 
@@ -31,7 +31,10 @@ def early(workers: str, *, device: str = "cpu", threads: int = 1, most: int = 8)
 
 
 def test_they_need_no_torch() -> None:
-    code = "import sys, tasearch.running, tasearch.processes; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, tasearch.cli.run_command, tasearch.train.workers.processes\n"
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

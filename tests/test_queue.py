@@ -23,12 +23,12 @@ import tasearch
 from benchmarks.replay import Lookup, Shelf, make_driver, restudied
 from benchmarks.table import Table
 from tasearch import RunError, StudyError
-from tasearch.chain import Hop
-from tasearch.record import TrialRecord, states
-from tasearch.rundir import RunDir
-from tasearch.search.events import Finished, Notice, TrialDone, TrialStarted
-from tasearch.search.journal import open_study, read_study, study_trials
-from tasearch.search.sealed_journal import SealedJournal
+from tasearch.chains.hop import Hop
+from tasearch.runs.directory import RunDir
+from tasearch.runs.events import Finished, Notice, TrialDone, TrialStarted
+from tasearch.runs.journal import open_study, read_study, study_trials
+from tasearch.runs.records import TrialRecord, states
+from tasearch.runs.sealed_journal import SealedJournal
 from tasearch.search.trials import Trials
 from tasearch.train.messages import HopEnded, Message
 from tasearch.train.trainer import Trainer

@@ -6,9 +6,9 @@ import ast
 import re
 from pathlib import Path
 
+from tasearch.config.study import Study
 from tasearch.errors import TasearchError
 from tasearch.errors import __doc__ as tree
-from tasearch.study import Study
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def test_python_examples_use_names_that_exist() -> None:
 def test_toml_examples_are_sound() -> None:
     import tomllib
 
-    from tasearch.studyfile import parse_study
+    from tasearch.config.study_file import parse_study
 
     assert blocks("toml")
     for block in blocks("toml"):

@@ -13,8 +13,8 @@ from benchmarks.replay import Replayed, replay, restudied
 from benchmarks.search import cost_to, holm
 from benchmarks.table import Table
 from tasearch.errors import RunError
-from tasearch.front import hypervolume
-from tasearch.rundir import RunDir
+from tasearch.pareto.hypervolume import hypervolume
+from tasearch.runs.directory import RunDir
 from tests.conftest import tiny
 
 STUDENT = {"epochs": 4, "loss": ["kd", "ce"]}

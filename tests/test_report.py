@@ -12,16 +12,16 @@ import pytest
 from typer.testing import CliRunner
 
 import tasearch
-from tasearch.chain import arrows
-from tasearch.cli import app
-from tasearch.front import hypervolume
-from tasearch.record import HopUse, TrialRecord, costs
+from tasearch.chains.hop import arrows
+from tasearch.cli.commands import app
+from tasearch.pareto.hypervolume import hypervolume
+from tasearch.pareto.skyline import Audit
 from tasearch.report.figures import curves_figure, figures
 from tasearch.report.info import AuditCount, Curve, audit_count, report_info
 from tasearch.report.page import render_page
 from tasearch.report.status import duration, status_lines
-from tasearch.search.events import HopDone
-from tasearch.skyline import Audit
+from tasearch.runs.events import HopDone
+from tasearch.runs.records import HopUse, TrialRecord, costs
 from tests.conftest import proposed, tiny
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -6,10 +6,12 @@ from typing import Any
 
 import optuna
 
-from tasearch.chain import Pupil
-from tasearch.search.journal import DIRECTIONS
-from tasearch.search.sampler import ChainSampler, distributions
-from tasearch.space import SEARCHED, Recipes, Space
+from tasearch.chains.hop import Pupil
+from tasearch.chains.recipes import SEARCHED, Recipes
+from tasearch.chains.space import Space
+from tasearch.runs.journal import DIRECTIONS
+from tasearch.search.parameters import distributions
+from tasearch.search.sampler import ChainSampler
 from tests.test_chain import CE, KD
 
 FIXED = {"assistants": 1, "assistant_1": 12, "student": 4}

@@ -13,18 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tasearch
-from tasearch.chain import Pupil, canonical_json
-from tasearch.front import Candidate, Measurement, Reference, hypervolume
-from tasearch.record import training_flops
-from tasearch.rundir import Snapshot
-from tasearch.search import catalogue
-from tasearch.search.features import Features
+from tasearch.chains.hop import Pupil
+from tasearch.chains.keys import canonical_json
+from tasearch.chains.space import Space
+from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.grid import Stairs
+from tasearch.pareto.hypervolume import Reference, hypervolume
+from tasearch.pareto.measurement import Measurement
+from tasearch.runs.directory import Snapshot
+from tasearch.runs.records import training_flops
+from tasearch.search import candidate_pool as catalogue
+from tasearch.search.acquisition import Scout
+from tasearch.search.chain_space import make_space
+from tasearch.search.encoding import Features
 from tasearch.search.limits import Limits
-from tasearch.search.scout import Scout
-from tasearch.search.sizing import make_space
-from tasearch.search.stairs import Stairs
 from tasearch.search.trials import Trials
-from tasearch.space import Space
 from tests.conftest import tiny
 
 SIZES = {  # params and latency in no common order

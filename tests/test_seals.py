@@ -19,15 +19,16 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import tasearch
-from tasearch import RunError, StoreError, TasearchError, cli
-from tasearch.eventlog import EventLog
+from tasearch import RunError, StoreError, TasearchError
+from tasearch.cli import commands as cli
+from tasearch.config.study_file import render
 from tasearch.report.info import report_info
 from tasearch.report.status import status_lines
-from tasearch.rundir import RunDir
-from tasearch.seals import Chain, Fit, read_log, seal_json, unseal_json
-from tasearch.search.events import HopStarted, Notice
-from tasearch.search.journal import REMEDY
-from tasearch.studyfile import render
+from tasearch.runs.directory import RunDir
+from tasearch.runs.event_log import EventLog
+from tasearch.runs.events import HopStarted, Notice
+from tasearch.runs.journal import REMEDY
+from tasearch.runs.seals import Chain, Fit, read_log, seal_json, unseal_json
 from tests.conftest import contents, tiny
 from tests.test_search import facts
 
@@ -85,11 +86,11 @@ def check(path: Path, file: Path, before: list[Any]) -> str:
 @pytest.fixture
 def fast_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an export builds of the data, once; the weights are still read."""
-    from tasearch import shipping
+    from tasearch.exports import export as exporting
 
     loaded: dict[str, Any] = {}
-    load = shipping.load_data
-    monkeypatch.setattr(shipping, "load_data", lambda study: loaded.setdefault("", load(study)))
+    load = exporting.load_data
+    monkeypatch.setattr(exporting, "load_data", lambda study: loaded.setdefault("", load(study)))
 
 
 def restored(file: Path) -> Iterator[Callable[[bytes], None]]:
@@ -675,7 +676,7 @@ def test_lost_lines_of_the_event_log_never_add_time(
 ) -> None:
     file = tmp_path / "events.jsonl"
     log, now = EventLog(file), [0.0]
-    monkeypatch.setattr("tasearch.eventlog.time.time", lambda: now[0])
+    monkeypatch.setattr("tasearch.runs.event_log.time.time", lambda: now[0])
     for at, event in (
         *((1e9, "search"), (1e9 + 4, "start"), (1e9 + 10, "end")),
         *((2e9, "search"), (2e9 + 3, "start"), (2e9 + 5, "end")),

@@ -12,10 +12,9 @@ import pytest
 import tasearch
 from tasearch import RunError, StudyError, TrainingError
 from tasearch.api import steps
-from tasearch.early import check_early
-from tasearch.record import TrialRecord, costs
-from tasearch.rundir import RunDir
-from tasearch.search.events import (
+from tasearch.cli.early_checks import check_early
+from tasearch.runs.directory import RunDir
+from tasearch.runs.events import (
     EpochDone,
     Finished,
     HopDone,
@@ -25,9 +24,10 @@ from tasearch.search.events import (
     TrialDone,
     TrialStarted,
 )
+from tasearch.runs.records import TrialRecord, costs
+from tasearch.runs.store import Store
 from tasearch.search.prepare import prepare
 from tasearch.search.sampler import SAMPLERS
-from tasearch.store import Store
 from tests.conftest import children, contents, proposed, tiny
 
 
@@ -329,7 +329,7 @@ def test_what_decides_no_result_keeps_no_run_from_lending_its_modes(
     def finding(*args: Any) -> Any:
         raise AssertionError("modes are found again")
 
-    monkeypatch.setattr("tasearch.search.sizing.study_modes", finding)
+    monkeypatch.setattr("tasearch.search.profiler.study_modes", finding)
     study = tiny(training={"stall_minutes": 3, "targets_gb": 0.5})
     run = tasearch.run(study, runs_dir=tmp_path, trials=1, latency_from=finished.path)
     assert run.snapshot.modes == finished.snapshot.modes

@@ -19,8 +19,8 @@ import tasearch
 from benchmarks.replay import replay, restudied
 from benchmarks.table import Table
 from tasearch import RunError
-from tasearch.search.events import Notice, TrialDone
-from tasearch.search.journal import mend
+from tasearch.runs.events import Notice, TrialDone
+from tasearch.runs.journal import mend
 from tests.conftest import proposed, tiny
 
 REMEDY = (

@@ -17,23 +17,16 @@ import torch
 from safetensors.torch import save_file
 
 import tasearch
-from tasearch import shipping
-from tasearch.chain import Pupil
+from tasearch.chains.hop import Pupil
+from tasearch.config.sections import LatencySection
+from tasearch.config.study_file import load_study
 from tasearch.data import load_data, load_test
-from tasearch.errors import (
-    ExportError,
-    ModelError,
-    NothingFits,
-    RunError,
-    StoreError,
-    StudyError,
-)
-from tasearch.measure import describe
-from tasearch.search.sizing import make_space
+from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError, StudyError
+from tasearch.exports import export as exporting
+from tasearch.exports.export import FILES, pinned
+from tasearch.profiling.measure import describe
+from tasearch.search.chain_space import make_space
 from tasearch.search.trials import chain_of
-from tasearch.sections import LatencySection
-from tasearch.shipping import FILES, pinned
-from tasearch.studyfile import load_study
 from tests.conftest import contents, proposed, tiny
 
 
@@ -174,7 +167,7 @@ def test_an_export_replaces_an_export_and_nothing_else(
 def test_a_student_whose_onnx_disagrees_is_not_shipped(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faithful = shipping.to_onnx
+    faithful = exporting.to_onnx
 
     def careless(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
         changed = copy.deepcopy(module)
@@ -182,7 +175,7 @@ def test_a_student_whose_onnx_disagrees_is_not_shipped(
             next(changed.parameters()).add_(0.01)
         return faithful(changed, in_shape)
 
-    monkeypatch.setattr(shipping, "to_onnx", careless)
+    monkeypatch.setattr(exporting, "to_onnx", careless)
     with pytest.raises(ExportError, match=r"^ONNX Runtime and torch differ by .* nothing"):
         tasearch.export(finished, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -201,9 +194,9 @@ def test_a_student_that_has_no_onnx_is_shipped_without(
     assert (out / "student.onnx").exists()
     assert "onnxruntime" in (out / "README.md").read_text()
     assert "<!--" not in (out / "README.md").read_text()
-    monkeypatch.setattr(shipping, "to_onnx", unable)
+    monkeypatch.setattr(exporting, "to_onnx", unable)
     tasearch.export(finished, out)
-    assert {file.name for file in out.iterdir()} == {*shipping.FILES} - {"student.onnx"}
+    assert {file.name for file in out.iterdir()} == {*exporting.FILES} - {"student.onnx"}
     card, metrics = (out / "README.md").read_text(), json.loads((out / "metrics.json").read_text())
     assert "onnx" not in card.lower()
     assert "<!--" not in card
@@ -251,7 +244,7 @@ def test_a_shipped_chain_is_trained_in_the_ways_that_the_run_found(
     found = tasearch.export(run, tmp_path / "out")
     pinned = load_study(tmp_path / "out" / "chain.toml")
     assert {*pinned.training.modes} == {*map(str, found.chain)}
-    monkeypatch.setattr("tasearch.search.sizing.study_modes", lambda *a, **k: {})
+    monkeypatch.setattr("tasearch.search.profiler.study_modes", lambda *a, **k: {})
     again = tasearch.run(tmp_path / "out" / "chain.toml", runs_dir=tmp_path / "again")
     key = run.trials[found.trial].hops[-1].key
     assert again.trials[0].hops[-1].key == key
@@ -327,14 +320,14 @@ def test_an_export_that_is_cut_off_leaves_none_that_is_half_of_another(
     assert small.params < large.params
     out = tmp_path / "out"
     tasearch.export(finished, out)
-    write, count = shipping.write_atomic, iter(range(files))
+    write, count = exporting.write_atomic, iter(range(files))
 
     def cut(file: Path, content: bytes) -> None:
         if next(count, None) is None:
             raise Killed
         write(file, content)
 
-    monkeypatch.setattr(shipping, "write_atomic", cut)
+    monkeypatch.setattr(exporting, "write_atomic", cut)
     with pytest.raises(Killed):
         tasearch.export(finished, out, max_params=small.params)
     with pytest.raises(ExportError):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasearch.skyline import (
+from tasearch.pareto.skyline import (
     ROUNDING,
     Audit,
     Bar,

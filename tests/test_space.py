@@ -5,8 +5,9 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasearch.chain import Pupil
-from tasearch.space import Choices, Recipes, Space
+from tasearch.chains.hop import Pupil
+from tasearch.chains.recipes import Choices, Recipes
+from tasearch.chains.space import Space
 from tests.test_chain import CE, KD
 
 widths = st.lists(st.integers(1, 30), min_size=1, max_size=5, unique=True).map(

@@ -8,9 +8,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from tasearch.config.files import write_atomic
 from tasearch.errors import StoreError
-from tasearch.seals import seal_tensors, unseal_tensors
-from tasearch.store import HopRecord, Store, write_atomic
+from tasearch.runs.seals import seal_tensors, unseal_tensors
+from tasearch.runs.store import HopRecord, Store
 
 RECORD = HopRecord(
     widths=(8, 4),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tasearch.config.study import Study
+from tasearch.config.study_file import load_study, parse_study, render
 from tasearch.errors import StudyError
-from tasearch.study import Study
-from tasearch.studyfile import load_study, parse_study, render
 from tests.conftest import TINY
 
 STUDIES = Path(__file__).parent.parent / "studies"

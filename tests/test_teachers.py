@@ -14,19 +14,19 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 import tasearch
-from tasearch.chain import Hop
+from tasearch.chains.hop import Hop
+from tasearch.config.study import Study
+from tasearch.config.study_file import load_study, parse_study
 from tasearch.data import load_data
 from tasearch.errors import ModelError, StudyError, TrainingError
+from tasearch.exports.export import FILES
 from tasearch.models import Models
-from tasearch.numerics import cpu_threads
-from tasearch.search.events import HopDone, HopStarted
-from tasearch.search.hops import trained_hops
+from tasearch.models.numerics import cpu_threads
+from tasearch.runs.events import HopDone, HopStarted
+from tasearch.search.executor import trained_hops
 from tasearch.search.prepare import prepare
-from tasearch.shipping import FILES
-from tasearch.study import Study
-from tasearch.studyfile import load_study, parse_study
-from tasearch.train import train_hop
 from tasearch.train.messages import HopEnded
+from tasearch.train.tasks import train_hop
 from tests.conftest import tiny
 
 OWN = """

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasearch.ties import MARGIN, settled, tied_groups, tied_latencies
-from tasearch.timing import MOST_ROUNDS
+from tasearch.profiling.ties import MARGIN, settled, tied_groups, tied_latencies
+from tasearch.profiling.timing import MOST_ROUNDS
 
 STUDIES = 400  # simulated, each of ten models
 LOOKS = (20, 30, 45, 67, 100, 150, MOST_ROUNDS)  # numbers of rounds, as `time_rounds` has them

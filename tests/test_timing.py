@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tasearch import timing
 from tasearch.errors import ModelError
-from tasearch.rounds import Rounds
-from tasearch.ties import tied_groups
-from tasearch.timing import (
+from tasearch.pareto.measurement import Rounds
+from tasearch.profiling import timing
+from tasearch.profiling.ties import tied_groups
+from tasearch.profiling.timing import (
     CALLS,
     GROWTH,
     LEAST_ROUNDS,
@@ -189,7 +189,7 @@ def test_the_work_of_others_is_all_work_but_our_own(
     monkeypatch.setattr(timing, "STAT", file)
     monkeypatch.setattr(timing, "_cores", lambda: frozenset({0, 1}))
     monkeypatch.setattr(timing, "_own_seconds", lambda: next(own))
-    monkeypatch.setattr("tasearch.timing.time.monotonic", lambda: next(moment))
+    monkeypatch.setattr("tasearch.profiling.timing.time.monotonic", lambda: next(moment))
     ticks = os.sysconf("SC_CLK_TCK")
     file.write_text(stat(10 * ticks))
     others = Others()

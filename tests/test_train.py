@@ -13,15 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from tasearch.chain import Chain, Hop, Pupil
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.models import Models
-from tasearch.store import Store
-from tasearch.study import Study
-from tasearch.train import Progress, Trainer, targets, train_hop
+from tasearch.runs.store import Store
+from tasearch.train import soft_targets as targets
 from tasearch.train.loop import evaluate, rung_epochs
-from tasearch.train.messages import HopEnded, HopEpoch
+from tasearch.train.messages import HopEnded, HopEpoch, Progress
+from tasearch.train.tasks import train_hop
+from tasearch.train.trainer import Trainer
 from tests.conftest import tiny
 
 DEVICES = [

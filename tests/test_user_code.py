@@ -15,14 +15,14 @@ import pytest
 
 import tasearch
 from tasearch import StudyError, TrainingError
-from tasearch.contained import contained, limit_calls, timely
-from tasearch.processes import CUT_OFF, Death
-from tasearch.search.events import TrialStarted
+from tasearch.config.guard import contained, limit_calls, timely
+from tasearch.config.study import Study
+from tasearch.config.study_file import render
+from tasearch.runs.events import TrialStarted
 from tasearch.search.prepare import prepare
-from tasearch.study import Study
-from tasearch.studyfile import render
-from tasearch.train import remote
-from tasearch.train.pool import Pool
+from tasearch.train.workers import remote
+from tasearch.train.workers.pool import Pool
+from tasearch.train.workers.processes import CUT_OFF, Death
 from tests.conftest import children, contents, tiny
 from tests.test_cli import TASEARCH, call, wait_for
 from tests.test_search import facts

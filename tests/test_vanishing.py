@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import tasearch
-from tasearch.rundir import REMEDY
-from tasearch.search.events import Event, HopDone
+from tasearch.runs.directory import REMEDY
+from tasearch.runs.events import Event, HopDone
 from tests.conftest import tiny
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tasearch.errors import StudyError
-from tasearch.train.views import VIEWS, Views, check_views
+from tasearch.train.augmentation import VIEWS, Views, check_views
 
 NONE = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
 

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from tasearch import plugins
+from tasearch.config import plugins
+from tasearch.config.sections import DataSection
+from tasearch.config.study import Study
 from tasearch.data import digits, npz, parquet
 from tasearch.data.arrays import Dataset, Part, check
 from tasearch.data.decoding import Progress
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.errors import DataError, shown
-from tasearch.sections import DataSection
-from tasearch.study import Study
 
 __all__ = ["SOURCES", "Dataset", "Part", "Progress", "load_data", "load_test"]
 

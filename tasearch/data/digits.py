@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasearch.sections import DataSection
+from tasearch.config.sections import DataSection
 
 
 def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:

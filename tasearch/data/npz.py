@@ -15,9 +15,9 @@ from typing import IO
 
 import numpy as np
 
+from tasearch.config.files import open_regular
+from tasearch.config.sections import DataSection
 from tasearch.errors import DataError, first_line, shown
-from tasearch.files import open_regular
-from tasearch.sections import DataSection
 
 MAGIC = b"\x93NUMPY"
 ENCRYPTED = 0x1  # a zip member's flag

@@ -17,13 +17,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasearch.config.files import check_regular
+from tasearch.config.sections import DataSection
 from tasearch.data.cache import cached
 from tasearch.data.decoding import Decoding, Progress
 from tasearch.data.images import DECODER
 from tasearch.data.shards import read_shard
 from tasearch.errors import DataError, shown
-from tasearch.files import check_regular
-from tasearch.sections import DataSection
 
 PARTS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasearch.config.files import open_regular
+from tasearch.config.sections import DataSection
 from tasearch.errors import DataError, first_line, nearest, shown
-from tasearch.files import open_regular
-from tasearch.sections import DataSection
 
 ROWS, BYTES = 512, 2**25  # most of a batch, in rows and as stored
 IMAGES = "encoded images: binary, or a struct of bytes and path"

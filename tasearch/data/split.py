@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tasearch.config.sections import DataSection
 from tasearch.data.arrays import Part
 from tasearch.errors import DataError
-from tasearch.sections import DataSection
 
 
 def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[str, Part]:

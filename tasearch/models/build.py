@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from tasearch import plugins
-from tasearch.chain import Pupil
-from tasearch.contained import timely
+from tasearch.chains.hop import Pupil
+from tasearch.config import plugins
+from tasearch.config.guard import timely
+from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.errors import ModelError, StudyError, first_line, raised
 from tasearch.models import cnn, mlp, plain, resnet
@@ -30,9 +31,8 @@ from tasearch.models.contract import (
     state_digest,
     try_model,
 )
+from tasearch.models.numerics import same_in_every_process
 from tasearch.models.wrappers import FromRaw, OnlyLogits
-from tasearch.numerics import same_in_every_process
-from tasearch.study import Study
 
 Build = Callable[..., nn.Module]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from tasearch.config.files import open_regular
 from tasearch.errors import ModelError, raised, shown
-from tasearch.files import open_regular
 from tasearch.models.weights import read_tensors
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tasearch.config.values import LADDERS
 from tasearch.models.checks import check_images, check_width
-from tasearch.values import LADDERS
 
 CLASSES_OF_SMALL = 10  # most classes that get the form for CIFAR-10
 

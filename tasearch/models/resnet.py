@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tasearch.config.values import LADDERS
 from tasearch.models.checks import check_images, check_width
-from tasearch.values import LADDERS
 
 WIDTHS = LADDERS["resnet"]
 CHANNELS = (16, 32, 64)  # of the stages

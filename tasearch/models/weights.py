@@ -20,8 +20,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from tasearch.config.files import open_regular
 from tasearch.errors import ModelError, first_line, shown
-from tasearch.files import open_regular
 
 OTHERS = (  # what a file begins with that is brought by mistake
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes it"),

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from scipy.special import betaincinv
 
-from tasearch.chain import arrows
-from tasearch.front import Budget, Candidate, Front, Measurement, hypervolume
-from tasearch.record import Bill, Costs, TrialRecord, candidates, states
-from tasearch.rundir import Snapshot
-from tasearch.search.results import Run
+from tasearch.chains.hop import arrows
+from tasearch.pareto.budget import Budget
+from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.front import Front
+from tasearch.pareto.hypervolume import hypervolume
+from tasearch.pareto.measurement import Measurement
+from tasearch.runs.directory import Snapshot
+from tasearch.runs.records import Bill, Costs, TrialRecord, candidates, states
+from tasearch.runs.run import Run
 
 CONFIDENCE = 0.95
 

@@ -12,7 +12,8 @@ from typing import Any
 import plotly.offline
 
 from tasearch.errors import printable
-from tasearch.front import Budget, Candidate
+from tasearch.pareto.budget import Budget
+from tasearch.pareto.candidate import Candidate
 from tasearch.report.figures import figures
 from tasearch.report.info import Info, recipe_text
 

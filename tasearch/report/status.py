@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasearch.record import states
 from tasearch.report.info import audit_count, teacher_accuracy
-from tasearch.search.results import Run
+from tasearch.runs.records import states
+from tasearch.runs.run import Run
 
 OVER = ("complete", "pruned", "failed")
 

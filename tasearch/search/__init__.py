@@ -1,1 +1,1 @@
-"""The search: the only package that imports optuna. `journal` and `results` need no torch."""
+"""The search: which chain is tried next, and when it stops."""

@@ -15,26 +15,29 @@ from typing import Literal
 from optuna import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from tasearch.chain import Chain, Hop, canonical_json, label
-from tasearch.rundir import Snapshot
-from tasearch.search.details import Details, excesses
-from tasearch.search.events import Event, Finished, HopReused, Notice, TrialDone, TrialStarted
+from tasearch.chains.chain import Chain, label
+from tasearch.chains.hop import Hop
+from tasearch.chains.keys import canonical_json
+from tasearch.chains.recipes import Choices
+from tasearch.chains.space import Space
+from tasearch.pareto.skyline import Bars, Watch
+from tasearch.runs.directory import Snapshot
+from tasearch.runs.events import Event, Finished, HopReused, Notice, TrialDone, TrialStarted
+from tasearch.runs.journal import open_study, repair, to_record
+from tasearch.runs.sealed_journal import count_lines
+from tasearch.runs.trial_attributes import CODE, OVER, is_free, is_queued, is_retry
+from tasearch.search.acquisition import Scout
+from tasearch.search.annotations import Details, excesses
+from tasearch.search.executor import Hops, trained_hops
 from tasearch.search.extension import extend
-from tasearch.search.flights import Flight, outcome
-from tasearch.search.hops import Hops, trained_hops
-from tasearch.search.journal import open_study, repair, to_record
-from tasearch.search.judge import Judge
 from tasearch.search.limits import Limits
-from tasearch.search.marks import CODE, OVER, is_free, is_queued, is_retry
 from tasearch.search.prepare import Prepared
+from tasearch.search.pruner import Judge
 from tasearch.search.queue import Queue
+from tasearch.search.running_trials import Flight, outcome
 from tasearch.search.sampler import ChainSampler, make_sampler
-from tasearch.search.schedule import begin_ready
-from tasearch.search.scout import Scout
-from tasearch.search.sealed_journal import count_lines
+from tasearch.search.scheduler import begin_ready
 from tasearch.search.trials import Trials, describe_recipes
-from tasearch.skyline import Bars, Watch
-from tasearch.space import Choices, Space
 
 
 def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Iterator[Event]:

@@ -12,15 +12,18 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tasearch.chain import Chain, Pupil, arrows, canonical_json, label
+from tasearch.chains.chain import Chain, label
+from tasearch.chains.hop import Pupil, arrows
+from tasearch.chains.keys import canonical_json
+from tasearch.chains.recipes import SEARCHED, Choice, Choices, Recipes
+from tasearch.chains.space import Space
 from tasearch.errors import RunError, StudyError, short
-from tasearch.rundir import RunDir, Snapshot
-from tasearch.search.journal import mend, read_study
-from tasearch.search.marks import is_ours
+from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.journal import mend, read_study
+from tasearch.runs.run import Run
+from tasearch.runs.trial_attributes import is_ours
 from tasearch.search.queue import listed, meant, one_of, shown
-from tasearch.search.results import Run
 from tasearch.search.trials import FIXED, chain_of, describe_recipes
-from tasearch.space import SEARCHED, Choice, Choices, Recipes, Space
 
 SEPARATORS = re.compile(r"\s*(?:->|→|-|,|\s)\s*")
 Field = Mapping[str, Choice | None]
@@ -94,7 +97,7 @@ def enqueue(
 
 
 def _space(snapshot: Snapshot) -> Space:
-    from tasearch.search.sizing import make_space
+    from tasearch.search.chain_space import make_space
 
     study = snapshot.study
     teacher = Pupil(width=study.teacher.width, recipe=study.teacher_recipe())

@@ -1,9 +1,9 @@
 """A run whose study has grown: another width, another temperature, another budget.
 
-What makes trials comparable stays as it was (see `tasearch.rundir.COMPARABLE`). Optuna's study is
-made anew, for its parameters have other values now; the trials of before enter it under their
-numbers, with what they have shown. All of it is put into a folder of its own first, which then
-takes the old files' place: whoever opens the run next ends what a kill cut off.
+What makes trials comparable stays as it was (see `tasearch.runs.directory.COMPARABLE`). Optuna's
+study is made anew, for its parameters have other values now; the trials of before enter it under
+their numbers, with what they have shown. All of it is put into a folder of its own first, which
+then takes the old files' place: whoever opens the run next ends what a kill cut off.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tasearch.rundir import RunDir, Snapshot
-from tasearch.search.journal import IDENTITY, VERSION, open_study, read_study
-from tasearch.search.marks import is_ours
-from tasearch.search.sampler import distributions
+from tasearch.chains.space import Space
+from tasearch.config.files import no_room
+from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.journal import IDENTITY, VERSION, open_study, read_study
+from tasearch.runs.trial_attributes import is_ours
+from tasearch.search.parameters import distributions
 from tasearch.search.trials import CONSTRAINTS, chain_of
-from tasearch.space import Space
-from tasearch.store import no_room
 
 
 def extend(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from optuna.trial import FrozenTrial
 
-from tasearch.rundir import Snapshot
-from tasearch.search.scout import Scout
+from tasearch.runs.directory import Snapshot
+from tasearch.search.acquisition import Scout
 
 HOUR_S = 3600.0
 

@@ -14,19 +14,20 @@ from typing import Any, Literal
 
 import torch
 
-from tasearch import plugins, pulse
-from tasearch.chain import Recipe
+from tasearch.chains.recipe import Recipe
+from tasearch.config import plugins
+from tasearch.config.study import Study
 from tasearch.data import Dataset, load_data
-from tasearch.data.handover import Handover, taken_over
+from tasearch.data.shared import Handover, taken_over
 from tasearch.errors import StudyError
-from tasearch.front import Measurement
 from tasearch.models import Models
-from tasearch.numerics import cpu_threads
+from tasearch.models.numerics import cpu_threads
+from tasearch.pareto.measurement import Measurement
+from tasearch.runs import heartbeat
+from tasearch.search.chain_space import make_space
 from tasearch.search.sampler import make_sampler, try_sampler
-from tasearch.search.sizing import make_space
-from tasearch.study import Study
 from tasearch.train.losses import LOSSES, Loss, check_loss
-from tasearch.train.pool import Pool
+from tasearch.train.workers.pool import Pool
 
 Content = Mapping[str, Any]
 Step = Callable[[str], None]
@@ -130,7 +131,7 @@ def losses_of(study: Study) -> dict[str, tuple[Loss, Recipe, str]]:
 
 
 def _study(content: Content) -> Study:
-    pulse.beat()
+    heartbeat.beat()
     return Study.model_validate_json(content["study"])
 
 

@@ -9,28 +9,29 @@ from pathlib import Path
 
 import torch
 
-from tasearch import plugins
-from tasearch.arguments import check_device
-from tasearch.contained import contained
-from tasearch.cuda import set_up_cuda
+from tasearch.chains.space import Space
+from tasearch.config import plugins
+from tasearch.config.arguments import check_device
+from tasearch.config.guard import contained
+from tasearch.config.study import Study
+from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
 from tasearch.models import Models
-from tasearch.processes import Process
-from tasearch.rundir import RunDir, Snapshot
-from tasearch.search.journal import read_identity
+from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.journal import read_identity
+from tasearch.search.acquisition import Scout
+from tasearch.search.chain_space import make_space
 from tasearch.search.preflight import Preflight, losses_of
+from tasearch.search.profiler import Profiler
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
-from tasearch.search.scout import Scout
-from tasearch.search.sizing import Profiler, make_space
-from tasearch.space import Space
-from tasearch.study import Study
-from tasearch.train.engine import worker_devices
+from tasearch.train.augmentation import check_views
+from tasearch.train.cuda import set_up_cuda
 from tasearch.train.losses import check_loss
-from tasearch.train.pool import Pool
 from tasearch.train.trainer import TRAINER_VERSION
-from tasearch.train.views import check_views
-from tasearch.usercode import UserCode
+from tasearch.train.workers.engine import worker_devices
+from tasearch.train.workers.pool import Pool
+from tasearch.train.workers.processes import Process
 
 
 @dataclass(frozen=True, kw_only=True)

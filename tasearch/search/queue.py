@@ -13,10 +13,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tasearch.chain import canonical_json
-from tasearch.search.marks import MACHINE, is_free, is_retry, retry_of
+from tasearch.chains.keys import canonical_json
+from tasearch.chains.recipes import Choice, Choices
+from tasearch.chains.space import Space
+from tasearch.runs.trial_attributes import MACHINE, is_free, is_retry, retry_of
 from tasearch.search.trials import FIXED, Trials, chain_of
-from tasearch.space import Choice, Choices, Space
 
 FILLINGS = 20_000  # of missing parameters, at most: then the first is taken
 BATCH = "retry_failed"  # attribute of a study: trials there were when failed ones began again

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import (
     BaseSampler,
     BruteForceSampler,
@@ -20,17 +20,20 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial
 
-from tasearch import plugins
-from tasearch.chain import canonical_json, derived_seed
-from tasearch.contained import contained, timely
+from tasearch.chains.keys import canonical_json, derived_seed
+from tasearch.chains.recipes import Choices
+from tasearch.chains.space import Space
+from tasearch.config import plugins
+from tasearch.config.guard import contained, timely
+from tasearch.config.study import Study
 from tasearch.errors import StudyError, raised
-from tasearch.search.journal import DIRECTIONS
-from tasearch.search.views import Earlier
-from tasearch.space import Choices, Space
-from tasearch.study import Study
+from tasearch.runs.journal import DIRECTIONS
+from tasearch.search.optuna_adapter import Earlier
+from tasearch.search.parameters import distributions
 
 if TYPE_CHECKING:
-    from tasearch.search.scout import Scout
+    from tasearch.search.acquisition import Scout
+
 
 TRIES = 16  # proposals of the inner sampler before a chain near its last is taken
 NEAR_TRIES = 100  # with so many choices changed before more are, or the space is walked through
@@ -39,7 +42,7 @@ MakeSampler = Callable[[int], BaseSampler]
 
 
 class ScoutSampler(BaseSampler):
-    """Proposes the chain that promises most for its cost; see `tasearch.search.scout`.
+    """Proposes the chain that promises most for its cost; see `tasearch.search.acquisition`.
 
     Args:
         scout: who ranks the chains.
@@ -115,17 +118,6 @@ def try_sampler(space: Space, make: MakeSampler) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(directions=DIRECTIONS, sampler=ChainSampler(space, make, 0))
     study.ask(distributions(space))
-
-
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Optuna's view of the space."""
-    made: dict[str, BaseDistribution] = {}
-    for name, values in space.domains.items():
-        if name == "assistants":
-            made[name] = IntDistribution(int(values[0]), int(values[-1]))
-        else:
-            made[name] = CategoricalDistribution(values)
-    return made
 
 
 class ChainSampler(BaseSampler):

@@ -16,10 +16,13 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tasearch.chain import Chain, Pupil, Recipe, label
-from tasearch.search.marks import OVER, is_ours, is_refused, mark, place
-from tasearch.search.sampler import distributions
-from tasearch.space import Choices, Space
+from tasearch.chains.chain import Chain, label
+from tasearch.chains.hop import Pupil
+from tasearch.chains.recipe import Recipe
+from tasearch.chains.recipes import Choices
+from tasearch.chains.space import Space
+from tasearch.runs.trial_attributes import OVER, is_ours, is_refused, mark, place
+from tasearch.search.parameters import distributions
 
 FIXED = "fixed_params"  # system attribute: parameters of a queued trial
 CONSTRAINTS = "constraints"  # system attribute that optuna-dashboard shows; feasible up to zero

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tasearch import pulse
 from tasearch.errors import TrainingError
-from tasearch.train.graphs import Graphs
+from tasearch.runs import heartbeat
+from tasearch.train.batches import Epoch, Lesson
+from tasearch.train.fast.cuda_graphs import Graphs
 from tasearch.train.layout import evaluation_batch, input_format
-from tasearch.train.lesson import Epoch, Lesson
 from tasearch.train.optimizer import SCHEDULES, set_rates
 from tasearch.train.state import Group, State
 from tasearch.train.step import learn
@@ -90,7 +90,7 @@ def train(
                 lesson = Epoch(recipes, taught, epoch, fused=fused)
                 total = torch.zeros(len(own) if fused else (), device=device)
                 group.body.net.train()
-                for step, batch in enumerate(pulse.each(lesson.batches())):
+                for step, batch in enumerate(heartbeat.each(lesson.batches())):
                     done, all_ = epoch * lesson.steps + step, recipe.epochs * lesson.steps
                     set_rates(group.body.optimizer, *schedule(done, all_, recipe))
                     total += learn(group, lesson, batch, step, bf16=bf16, layout=layout)
@@ -172,7 +172,7 @@ def predict(net: nn.Module, x: Tensor) -> Tensor:
     """Logits (samples, classes) of a model in eval mode, in batches."""
     net.eval()
     parts = torch.split(x, evaluation_batch(x.device))
-    return torch.cat([net(part) for part in pulse.each(parts)])
+    return torch.cat([net(part) for part in heartbeat.each(parts)])
 
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor) -> float:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tasearch.chain import LABELS_ONLY, Recipe
+from tasearch.chains.recipe import LABELS_ONLY, Recipe
 from tasearch.errors import StudyError, raised
 
 WARMUP = 20 / 240  # of all epochs, over which DKD's weight rises in its source

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from tasearch.chain import Recipe
-from tasearch.numerics import rounded_up
+from tasearch.chains.recipe import Recipe
+from tasearch.models.numerics import rounded_up
 
 ALIGNED = 16  # float32 numbers in 64 bytes, at which vector units load best
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tasearch.chain import Recipe
-from tasearch.train.fuse import pairs, widened
+from tasearch.chains.recipe import Recipe
+from tasearch.train.fast.norms import quicken
+from tasearch.train.fast.stacking import pairs, widened
 from tasearch.train.layout import image_format, keep_format
-from tasearch.train.norms import quicken
 from tasearch.train.optimizer import OPTIMIZERS, Average, Flat, clip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tasearch.train.batches import Batch, Epoch
 from tasearch.train.layout import arranged
-from tasearch.train.lesson import Batch, Epoch
 from tasearch.train.state import Group
 
 

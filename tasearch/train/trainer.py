@@ -11,25 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasearch import plugins
-from tasearch.chain import Hop, Recipe, Setting, derived_seed
-from tasearch.cuda import set_up_cuda
+from tasearch.chains.hop import Hop, Setting
+from tasearch.chains.keys import derived_seed
+from tasearch.chains.mode import Mode
+from tasearch.chains.recipe import Recipe
+from tasearch.config import plugins
+from tasearch.config.study import Study
 from tasearch.data import Dataset, Part
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, raised
-from tasearch.mode import Mode
 from tasearch.models import Models
-from tasearch.store import HopRecord, Store, numbered, replicate
-from tasearch.study import Study
-from tasearch.train.graphs import Graphs
+from tasearch.runs.store import HopRecord, Store, numbered, replicate
+from tasearch.train.augmentation import VIEWS, Views
+from tasearch.train.batches import Lesson
+from tasearch.train.cuda import set_up_cuda
+from tasearch.train.fast.cuda_graphs import Graphs
+from tasearch.train.fast.memory import Memory, is_short
 from tasearch.train.layout import image_format
-from tasearch.train.lesson import Lesson
 from tasearch.train.loop import evaluate, least_epoch
 from tasearch.train.losses import LOSSES, Loss
-from tasearch.train.memory import Memory, is_short
-from tasearch.train.parts import Numbers
+from tasearch.train.soft_targets import Targets, stacked
 from tasearch.train.state import State, pack, unpack
-from tasearch.train.targets import Targets, stacked
-from tasearch.train.views import VIEWS, Views
+from tasearch.train.workers.replicates import Numbers
 
 TRAINER_VERSION = 8  # raise it with every change that alters weights
 
@@ -43,7 +45,7 @@ class Trainer:
         data: training and validation parts.
         store: keeps hops, half-trained hops and soft targets.
         device: to train on.
-        modes: by width; see `tasearch.mode.Mode`.
+        modes: by width; see `tasearch.chains.mode.Mode`.
     """
 
     def __init__(

@@ -1,0 +1,57 @@
+"""A recipe: everything that decides how one model is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LABELS_ONLY = "ce"  # the loss that needs no teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one pupil is trained.
+
+    Args:
+        loss: a name of `tasearch.train.losses.LOSSES` or `"package.module:function"`.
+        temperature: softens both sides of the distillation term (Hinton et al., 1503.02531).
+        alpha: weight of the distillation term; 1 - alpha is that of the labels.
+        edges: "serial", from the pupil before alone, or "dense", from all ancestors.
+        drop: chance that a dense pupil does without one of the assistants in a step.
+        epochs: passes over the training part.
+        learning_rate: its peak, after warm-up.
+        batch_size: samples a step.
+        optimizer: a name of `tasearch.train.optimizer.OPTIMIZERS`.
+        momentum: of SGD, Nesterov's.
+        schedule: a name of `tasearch.train.optimizer.SCHEDULES`.
+        warmup: share of all steps over which the learning rate rises.
+        weight_decay: on matrices and kernels only.
+        clip: largest norm of a step's gradient; None for no limit.
+        ema: decay of a moving average of the weights, which then is the result; None for none.
+    """
+
+    loss: str
+    temperature: float
+    alpha: float
+    edges: str
+    drop: float
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    optimizer: str
+    momentum: float
+    schedule: str
+    warmup: float
+    weight_decay: float
+    clip: float | None
+    ema: float | None
+
+    @property
+    def words(self) -> str:
+        """What makes a training succeed or fail, in short."""
+        heat = f"temperature {self.temperature:g}, " if self.guided else ""
+        return f"loss {self.loss!r}, {heat}learning_rate {self.learning_rate:g}"
+
+    @property
+    def guided(self) -> bool:
+        """Whether the pupil learns from a teacher at all."""
+        return self.loss != LABELS_ONLY

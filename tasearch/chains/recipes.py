@@ -1,0 +1,67 @@
+"""The recipes that a study may try."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tasearch.chains.recipe import Recipe
+
+Choice = int | float | str
+Choices = dict[str, Choice]
+
+SEARCHED = ("loss", "temperature", "alpha", "edges", "learning_rate")
+ONLY_GUIDED = ("temperature", "alpha", "edges")  # mean nothing to a pupil without a teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """The recipes of one role: `base`, varied over `options` (field name to values)."""
+
+    base: Recipe
+    options: Mapping[str, tuple[Choice, ...]]
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        return tuple(name for name in SEARCHED if len(self.options[name]) > 1)
+
+    def pick(self, choices: Mapping[str, Choice], prefix: str) -> Recipe:
+        """The recipe that `choices` name, in canonical form."""
+        values = {
+            name: choices[prefix + name] if name in self.searched else self.options[name][0]
+            for name in SEARCHED
+        }
+        return self.canonical(replace(self.base, **values))  # type: ignore[arg-type]
+
+    def choices(self, recipe: Recipe, prefix: str) -> Choices:
+        return {prefix + name: getattr(recipe, name) for name in self.searched}
+
+    def firsts(self) -> list[Recipe]:
+        """One recipe a loss, the first options of all else; losses that need a teacher first."""
+        rest = tuple(self.options[name][0] for name in SEARCHED[1:])
+        found = [self.canonical(self._at((loss, *rest))) for loss in self.options["loss"]]
+        return sorted(found, key=lambda recipe: not recipe.guided)
+
+    def distinct(self, *, one_teacher: bool) -> list[Recipe]:
+        """Each canonical recipe once, in the order of the options.
+
+        Args:
+            one_teacher: of pupils with one ancestor, to whom all edges are the same.
+        """
+        grid = itertools.product(*(self.options[name] for name in SEARCHED))
+        found = (self.canonical(self._at(values)) for values in grid)
+        return list(dict.fromkeys(self.one_teacher(r) if one_teacher else r for r in found))
+
+    def one_teacher(self, recipe: Recipe) -> Recipe:
+        """The canonical recipe of a pupil with at most one ancestor."""
+        return replace(recipe, edges=str(self.options["edges"][0]))
+
+    def _at(self, values: tuple[Choice, ...]) -> Recipe:
+        return replace(self.base, **dict(zip(SEARCHED, values, strict=True)))  # type: ignore[arg-type]
+
+    def canonical(self, recipe: Recipe) -> Recipe:
+        """The recipe, with the first options of what means nothing without a teacher."""
+        if recipe.guided:
+            return recipe
+        return replace(recipe, **{name: self.options[name][0] for name in ONLY_GUIDED})  # type: ignore[arg-type]

@@ -1,0 +1,190 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import Pupil
+from tasearch.chains.recipe import Recipe
+from tasearch.chains.recipes import Choice, Choices, Recipes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A finite set of chains.
+
+    Args:
+        teacher: the first pupil of every chain.
+        assistant_widths: what assistants may be, strictly decreasing.
+        student_widths: what students may be (those within the budget), strictly decreasing.
+        min_assistants: fewest assistants of a chain.
+        max_assistants: most assistants of a chain.
+        assistant_recipes: shared by all assistants of one chain.
+        student_recipes: the student's own.
+    """
+
+    teacher: Pupil
+    assistant_widths: tuple[int, ...]
+    student_widths: tuple[int, ...]
+    min_assistants: int
+    max_assistants: int
+    assistant_recipes: Recipes
+    student_recipes: Recipes
+
+    @cached_property
+    def domains(self) -> dict[str, tuple[Choice, ...]]:
+        """Each parameter and its values; Optuna's distributions are made from this."""
+        numbers = tuple(range(self.min_assistants, self.max_assistants + 1))
+        domains: dict[str, tuple[Choice, ...]] = {"assistants": numbers}
+        for slot in range(1, self.max_assistants + 1):
+            domains[f"assistant_{slot}"] = (0, *self.assistant_widths)
+        domains["student"] = self.student_widths
+        for prefix, recipes in (
+            ("assistant_", self.assistant_recipes),
+            ("student_", self.student_recipes),
+        ):
+            if prefix == "student_" or self.max_assistants:
+                domains |= {prefix + name: recipes.options[name] for name in recipes.searched}
+        return domains
+
+    def chain(self, choices: Mapping[str, Choice]) -> Chain | None:
+        """The chain that any choices within the domains mean; None where they mean none.
+
+        The first `assistants` slots count; empty and repeated ones, and those not wider than the
+        student, drop out, as do assistants that nothing in the student's lineage depends on. What
+        is left may be too short for `min_assistants`: then there is no such chain.
+        """
+        student = Pupil(
+            width=int(choices["student"]), recipe=self.student_recipes.pick(choices, "student_")
+        )
+        slots = range(1, int(choices["assistants"]) + 1)
+        widths = sorted({int(choices[f"assistant_{slot}"]) for slot in slots}, reverse=True)
+        widths = [width for width in widths if width > student.width]
+        assistants: tuple[Pupil, ...] = ()
+        if widths:
+            recipe = self.assistant_recipes.pick(choices, "assistant_")
+            assistants = tuple(Pupil(width=width, recipe=recipe) for width in widths)
+        assistants = _needed(assistants, student)
+        if len(assistants) < self.min_assistants:
+            return None
+        return self._canonical(assistants, student)
+
+    def canonical(self, chain: Chain) -> Chain:
+        """The chain as the space has it: of what makes no difference to its student, an assistant's
+        recipe becomes a student's."""
+        own = chain.student.recipe
+        assert own is not None
+        recipe = self.student_recipes.canonical(replace(own, drop=self.student_recipes.base.drop))
+        found = self._canonical(chain.assistants, replace(chain.student, recipe=recipe))
+        if found.hop().essence == chain.hop().essence:
+            return found
+        return self._canonical(chain.assistants, chain.student)
+
+    def _canonical(self, assistants: tuple[Pupil, ...], student: Pupil) -> Chain:
+        if len(assistants) == 1:
+            assistants = (_with_one_teacher(assistants[0], self.assistant_recipes),)
+        if not assistants or not assistants[-1].guided:
+            student = _with_one_teacher(student, self.student_recipes)
+        return Chain(pupils=(self.teacher, *assistants, student))
+
+    def choices(self, chain: Chain) -> Choices:
+        """The canonical parameters of a chain."""
+        count = len(chain.assistants)
+        choices: Choices = {"assistants": count}
+        for slot in range(1, self.max_assistants + 1):
+            choices[f"assistant_{slot}"] = chain.assistants[slot - 1].width if slot <= count else 0
+        choices["student"] = chain.student.width
+        if self.max_assistants:
+            recipe = chain.assistants[0].recipe if count else self._first_assistant_recipe
+            assert recipe is not None
+            choices |= self.assistant_recipes.choices(recipe, "assistant_")
+        assert chain.student.recipe is not None
+        return choices | self.student_recipes.choices(chain.student.recipe, "student_")
+
+    def member(self, chain: Chain) -> Choices | None:
+        """The canonical parameters of a chain, if it is one of these."""
+        if not self.min_assistants <= len(chain.assistants) <= self.max_assistants:
+            return None
+        choices = self.choices(chain)
+        if any(value not in self.domains[name] for name, value in choices.items()):
+            return None
+        return choices if self.chain(choices) == chain else None
+
+    def baselines(self) -> list[Chain]:
+        """The chains without assistants: direct distillation, then labels alone if searched.
+
+        Of every student, widest first, with the first recipe of its kind.
+        """
+        if self.min_assistants:
+            return []
+        kinds = {recipe.guided: recipe for recipe in reversed(self.student_recipes.firsts())}
+        return [
+            Chain(pupils=(self.teacher, Pupil(width=width, recipe=kinds[guided])))
+            for guided in sorted(kinds, reverse=True)
+            for width in self.student_widths
+        ]
+
+    def __iter__(self) -> Iterator[Chain]:
+        """Each chain once."""
+        for width in self.student_widths:
+            wider = [w for w in self.assistant_widths if w > width]
+            for own in self.student_recipes.distinct(one_teacher=False):
+                student = Pupil(width=width, recipe=own)
+                for count in range(self.min_assistants, self.max_assistants + 1):
+                    for chosen in itertools.combinations(wider, count):
+                        yield from self._over_recipes(chosen, student)
+
+    def _over_recipes(self, widths: tuple[int, ...], student: Pupil) -> Iterator[Chain]:
+        shared = self._assistant_recipes[len(widths) < 2]
+        for recipe in shared if widths else shared[:1]:
+            assistants = tuple(Pupil(width=width, recipe=recipe) for width in widths)
+            chain = Chain(pupils=(self.teacher, *assistants, student))
+            needed = _needed(assistants, student) == assistants
+            if needed and self._canonical(assistants, student) == chain:
+                yield chain
+
+    @cached_property
+    def _assistant_recipes(self) -> dict[bool, list[Recipe]]:
+        """By whether they have one teacher."""
+        return {one: self.assistant_recipes.distinct(one_teacher=one) for one in (False, True)}
+
+    @cached_property
+    def size(self) -> int:
+        """Number of chains, counted without walking through them."""
+        # an unguided assistant makes those before it useless; so does an unguided student
+        first, many = (
+            [r.guided for r in self.assistant_recipes.distinct(one_teacher=one)]
+            for one in (True, False)
+        )
+        direct, guided = (
+            [r.guided for r in self.student_recipes.distinct(one_teacher=one)]
+            for one in (True, False)
+        )
+        alone = (len(first) - sum(first)) * sum(direct)  # after an unguided assistant
+        recipes = [len(direct), sum(first) * sum(guided) + alone, sum(many) * sum(guided)]
+        return sum(
+            math.comb(sum(w > width for w in self.assistant_widths), count) * recipes[min(count, 2)]
+            for width in self.student_widths
+            for count in range(self.min_assistants, self.max_assistants + 1)
+        )
+
+    @cached_property
+    def _first_assistant_recipe(self) -> Recipe:
+        return self.assistant_recipes.distinct(one_teacher=True)[0]
+
+
+def _with_one_teacher(pupil: Pupil, recipes: Recipes) -> Pupil:
+    assert pupil.recipe is not None
+    return replace(pupil, recipe=recipes.one_teacher(pupil.recipe))
+
+
+def _needed(assistants: tuple[Pupil, ...], student: Pupil) -> tuple[Pupil, ...]:
+    """The assistants that the student's weights depend on."""
+    if not student.guided:
+        return ()
+    return assistants if all(a.guided for a in assistants) else assistants[-1:]

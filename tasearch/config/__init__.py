@@ -1,0 +1,1 @@
+"""The study file, and everything else that a user writes."""

@@ -1,0 +1,145 @@
+"""Arguments of commands and functions, checked before anything is imported or measured for them.
+
+Each check takes the name that the message gives: `device` from Python, `--device` from a shell.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from tasearch.config.files import not_regular
+from tasearch.config.values import MOST_TRIALS
+from tasearch.errors import RunError, TasearchError, quoted, shown
+
+DEVICES = ("auto", "cpu", "cuda")
+MOST_WORKERS = 1_024
+
+Error = type[TasearchError]
+
+
+def check_device(value: object, name: str = "device") -> str:
+    """A device by its name.
+
+    Raises:
+        RunError: where it is none.
+    """
+    if not isinstance(value, str) or value not in DEVICES:
+        raise RunError(f'{name}: should be "auto", "cpu" or "cuda", found {quoted(value)}')
+    return value
+
+
+def check_workers(value: object, name: str = "workers") -> int | str:
+    """A number of workers, or "auto".
+
+    Raises:
+        RunError: where it is neither.
+    """
+    number = value
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
+        number = int(value)
+    if value == "auto" or (_is_int(number) and 1 <= number <= MOST_WORKERS):  # type: ignore[operator]
+        return value  # type: ignore[return-value]
+    rule = f'should be "auto" or a number from 1 to {MOST_WORKERS:,}'
+    raise RunError(f"{name}: {rule}, found {quoted(value)}")
+
+
+def check_trials(value: object, name: str = "trials") -> int:
+    """A number of trials.
+
+    Raises:
+        RunError: where it is none.
+    """
+    if not _is_int(value) or not 1 <= value <= MOST_TRIALS:  # type: ignore[operator]
+        rule = f"should be a number from 1 to {MOST_TRIALS:,}"
+        raise RunError(f"{name}: {rule}, found {quoted(value)}")
+    return value  # type: ignore[return-value]
+
+
+def check_path(value: object, name: str, error: Error = RunError) -> Path:
+    """A path, which need not exist.
+
+    Args:
+        value: A str or an `os.PathLike` of one.
+        name: The argument's, for the message.
+        error: The class to raise.
+
+    Raises:
+        TasearchError: of that class, where it is no path that any file could have.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise error(f"{name}: should be a path (str or pathlib.Path), found {quoted(value)}")
+    if not text:
+        raise error(f"{name}: should be a path, found ''")
+    if "\0" in text:
+        raise error(f"{name}: should have no NUL, found {quoted(text)}")
+    return Path(text)
+
+
+def check_text(folder: Path, name: str, error: Error = RunError) -> None:
+    """Refuse a folder whose absolute path is no text, for a run writes it down.
+
+    Args:
+        folder: The folder, which need not exist.
+        name: What it is, for the message.
+        error: The class to raise.
+
+    Raises:
+        TasearchError: of that class, where a byte of it is not UTF-8.
+    """
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise error(
+            f"{name}: {shown(folder.absolute())}: should be named in UTF-8; rename the folder"
+        ) from None
+
+
+def check_folder(folder: Path, name: str, error: Error = RunError) -> None:
+    """Tell early whether a folder can be written to, or made; nothing is made.
+
+    Args:
+        folder: The folder, which need not exist.
+        name: The argument's that it comes from, for the message.
+        error: The class to raise.
+
+    Raises:
+        TasearchError: of that class, where it cannot.
+    """
+    for place in (folder, *folder.parents):
+        try:
+            mode = place.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            if place.is_symlink():
+                raise error(f"{name}: {place}: is a link to nothing") from None
+            continue
+        except (OSError, ValueError) as problem:
+            why = getattr(problem, "strerror", None) or problem
+            raise error(f"{name}: {place}: cannot be used: {why}") from None
+        if not stat.S_ISDIR(mode):
+            raise error(f"{name}: {place}: is no folder")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise error(f"{name}: {place}: cannot be written to: no permission")
+        return
+
+
+def check_page(page: Path, name: str = "--out") -> None:
+    """Refuse to write a page of HTML over what is none.
+
+    Raises:
+        RunError: where its name does not end in .html or .htm, or what is there is no file.
+    """
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise RunError(
+            f"{name}: should end in .html or .htm, for it is a page of HTML, found {str(page)!r}"
+        )
+    words = not_regular(page)
+    if words is not None:
+        raise RunError(f"{name}: {page}: {words}")
+    check_folder(page.parent, name)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,269 @@
+"""A study: its sections together, and the rules that span several of their keys."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from tasearch.chains.recipe import LABELS_ONLY, Recipe
+from tasearch.chains.recipes import SEARCHED, Recipes
+from tasearch.config.sections import (
+    AssistantsSection,
+    BudgetSection,
+    DataSection,
+    Distilled,
+    ExpectsSection,
+    LatencySection,
+    ModelSection,
+    SearchSection,
+    Section,
+    StudentSection,
+    TeacherSection,
+    TrainingSection,
+    key,
+)
+from tasearch.config.values import (
+    FAMILIES,
+    FILES,
+    LADDERS,
+    LONGEST_NAME,
+    LOSSES,
+    RESERVED,
+    SAMPLERS,
+    SCALABLE,
+    SOURCES,
+    PathText,
+    Seed,
+    fit_for_a_folder,
+)
+from tasearch.errors import nearest, quoted, short
+from tasearch.pareto.budget import Budget
+
+MOST_RECIPES = 10_000  # of a role
+OWN = 'should be "package.module:function"'
+
+
+def _listed(widths: Iterable[int]) -> str:
+    """`6, 4, 2`."""
+    return ", ".join(map(str, widths))
+
+
+def name_from(stem: str) -> str:
+    """A file's stem as the name of a study."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    name = name.strip("._-")[:LONGEST_NAME].rstrip(".")
+    reserved = name.partition(".")[0].lower() in RESERVED
+    return f"study-{name}"[:LONGEST_NAME] if reserved else name or "study"
+
+
+class Study(Section):
+    """A study: everything that decides what is tried and how it is trained."""
+
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME),
+        AfterValidator(fit_for_a_folder),
+    ] = key("study", "the run lands in runs/<name>")
+    seed: Seed = key(0, "of initial weights, order of batches and proposals")
+    root: PathText = key(".", "where paths and your modules are looked for, seen from this file")
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    teacher: TeacherSection = TeacherSection()
+    assistants: AssistantsSection = AssistantsSection()
+    student: StudentSection = StudentSection()
+    training: TrainingSection = TrainingSection()
+    budget: BudgetSection = BudgetSection()
+    latency: LatencySection = LatencySection()
+    search: SearchSection = SearchSection()
+    expects: ExpectsSection = ExpectsSection()
+
+    def conflicts(self) -> list[tuple[str, str]]:
+        """Breaches of rules that span several keys: path and rule of each."""
+        return [
+            *self._unknown_names(),
+            *self._width_conflicts(),
+            *self._assistant_conflicts(),
+            *self._recipe_conflicts(),
+            *self._data_conflicts(),
+            *self._ladder_conflicts(),
+        ]
+
+    def _unknown_names(self) -> Iterator[tuple[str, str]]:
+        """Names of functions that are neither known nor `"package.module:function"`."""
+        for path, names, known in (
+            ("data.source", [self.data.source], SOURCES),
+            ("model.family", [self.model.family], FAMILIES),
+            ("assistants.loss", self.assistants.loss, LOSSES),
+            ("student.loss", self.student.loss, LOSSES),
+            ("search.sampler", [self.search.sampler], SAMPLERS),
+        ):
+            for name in names:
+                if ":" not in name and name not in known:
+                    yield path, f"unknown name {quoted(name)}{nearest(name, known)}"
+        factory = self.teacher.factory
+        if factory is not None and ":" not in factory:
+            yield "teacher.factory", f"{OWN}, found {quoted(factory)}"
+        for path, name in self.own_functions:
+            module, _, function = name.partition(":")
+            if not all(part.isidentifier() for part in (*module.split("."), function)):
+                yield path, f"{OWN}, found {quoted(name)}"
+
+    def _width_conflicts(self) -> Iterator[tuple[str, str]]:
+        for section, widths in (
+            ("assistants", self.assistants.widths),
+            ("student", self.student.widths),
+        ):
+            unused = section == "assistants" and not self.assistants.max
+            if not unused and widths and widths[0] >= self.teacher.width:
+                rule = f"should be below the teacher's width {self.teacher.width}"
+                yield f"{section}.widths[0]", f"{rule}, found {widths[0]}"
+        for width in self.training.modes:
+            if width not in map(str, self.widths):
+                yield f"training.modes.{short(width)}", "is no width of this study"
+
+    def _ladder_conflicts(self) -> Iterator[tuple[str, str]]:
+        """Widths that a family of fixed networks does not have."""
+        ladder = LADDERS.get(self.model.family)
+        if ladder is None:
+            return
+        named: dict[str, tuple[int, ...]] = {}
+        if self.teacher.factory is None:
+            named["teacher.width"] = (self.teacher.width,)
+        if self.assistants.max:
+            named["assistants.widths"] = self.assistants.widths
+        named["student.widths"] = self.student.widths
+        for path, widths in named.items():
+            wrong = [width for width in widths if width not in ladder]
+            if wrong:
+                rule = f"of family {quoted(self.model.family)} should be among {_listed(ladder)}"
+                yield path, f"{rule}, found {_listed(wrong)}"
+
+    def _assistant_conflicts(self) -> Iterator[tuple[str, str]]:
+        low, high, rungs = self.assistants.min, self.assistants.max, len(self.assistants.widths)
+        narrowest = self.student.widths[-1]
+        wider = sum(width > narrowest for width in self.assistants.widths)
+        if low > high:
+            yield "assistants.min", f"should not exceed assistants.max {high}, found {low}"
+        if low > rungs:
+            rule = f"should not exceed the number of assistants.widths {rungs}"
+            yield "assistants.min", f"{rule}, found {low}"
+        elif low > wider:
+            rule = f"no student has {low} assistants wider than itself"
+            yield "assistants.min", f"{rule}, the narrowest, {narrowest}, has {wider}"
+        for section, losses, limit in (
+            ("assistants", self.assistants.loss, 1),
+            ("student", self.student.loss, 0),
+        ):
+            if low > limit and LABELS_ONLY in losses:
+                rule = (
+                    f"{LABELS_ONLY!r} learns from no assistant, so assistants.min cannot be {low}"
+                )
+                yield f"{section}.loss", rule
+
+    def _recipe_conflicts(self) -> Iterator[tuple[str, str]]:
+        for section in ("assistants", "student"):
+            number = math.prod(len(getattr(getattr(self, section), name)) for name in SEARCHED)
+            if number > MOST_RECIPES:
+                rule = f"its lists should make at most {MOST_RECIPES:,} recipes"
+                yield section, f"{rule}, make {number:,}"
+        if self.model.multiplier != 1 and self.model.family != SCALABLE:
+            rule = f'goes with family = "{SCALABLE}", found {quoted(self.model.family)}'
+            yield "model.multiplier", rule
+        teacher = self.teacher
+        if teacher.loaded and teacher.factory is None and teacher.checkpoint is None:
+            rule = "should be at least 1 without teacher.factory or teacher.checkpoint, found 0"
+            yield "teacher.epochs", rule
+
+    def _data_conflicts(self) -> Iterator[tuple[str, str]]:
+        source, path = self.data.source, self.data.path
+        if ":" not in source and source not in SOURCES:
+            return  # its keys are judged when it is known
+        said = short(json.dumps(source))
+        if source in FILES and path is None:
+            yield "data.path", f"is required with source = {said}"
+        if source not in FILES and path is not None:
+            yield "data.path", f'goes with source = "npz" or "parquet", found {said}'
+        if source == "digits" and self.data.validation + self.data.test >= 1:
+            found = f"{self.data.validation:g} and {self.data.test:g}"
+            yield "data.validation", f"and data.test should sum to less than 1, found {found}"
+        for name in ("image", "label"):
+            if source != "parquet" and getattr(self.data, name) != DataSection().model_dump()[name]:
+                yield f"data.{name}", f'goes with source = "parquet", found {said}'
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The ladder: every width of the study, strictly decreasing, the teacher's first."""
+        rest = {*self.student.widths}
+        if self.assistants.max:
+            rest |= {*self.assistants.widths}
+        return (self.teacher.width, *sorted(rest, reverse=True))
+
+    @property
+    def own_functions(self) -> tuple[tuple[str, str], ...]:
+        """The path and the name, `"package.module:function"`, of each function of the user's."""
+        names = {
+            "search.sampler": [self.search.sampler],
+            "assistants.loss": self.assistants.loss,
+            "student.loss": self.student.loss,
+            "model.family": [self.model.family],
+            "teacher.factory": [self.teacher.factory or ""],
+            "data.source": [self.data.source],
+        }
+        return tuple((path, name) for path, all_ in names.items() for name in all_ if ":" in name)
+
+    def limits(self) -> Budget:
+        return Budget(**self.budget.model_dump())
+
+    def recipes(self, role: Literal["assistants", "student"]) -> Recipes:
+        section: Distilled = getattr(self, role)
+        options = {name: getattr(section, name) for name in SEARCHED}
+        first = {name: values[0] for name, values in options.items()}
+        own = {"epochs": section.epochs, "drop": section.drop}
+        return Recipes(base=self._recipe(**own, **first), options=options)
+
+    def teacher_recipe(self) -> Recipe | None:
+        """None where the teacher is loaded."""
+        if self.teacher.loaded:
+            return None
+        return self._recipe(
+            loss=LABELS_ONLY,
+            temperature=1.0,
+            alpha=0.0,
+            edges="serial",
+            drop=0.0,
+            epochs=self.teacher.epochs,
+            learning_rate=self.teacher.learning_rate,
+        )
+
+    def _recipe(self, **own: Any) -> Recipe:
+        shared = self.training
+        return Recipe(
+            batch_size=shared.batch_size,
+            optimizer=shared.optimizer,
+            momentum=shared.momentum,
+            schedule=shared.schedule,
+            warmup=shared.warmup,
+            weight_decay=shared.weight_decay,
+            clip=shared.clip,
+            ema=shared.ema,
+            **own,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two study files the same study: all but its length, place and room."""
+        length = {"trials", "max_hours", "max_cost", "patience"}
+        values = self.model_dump(
+            mode="json", exclude={"root": True, "search": length, "expects": True}
+        )
+        values["training"] = self.training.deciding()
+        flat: dict[str, Any] = {}
+        for section, value in values.items():
+            if isinstance(value, dict):
+                flat |= {f"{section}.{name}": inner for name, inner in value.items()}
+            else:
+                flat[section] = value
+        return flat

@@ -1,0 +1,211 @@
+"""The study file: TOML to a study and back.
+
+`parse_study` refuses what it does not know, with the path of each mistake; `render` writes a study
+as commented TOML, and reading that gives the same study.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import re
+import tomllib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tasearch.config.arguments import check_path, check_text
+from tasearch.config.files import not_regular
+from tasearch.config.sections import Section
+from tasearch.config.study import Study
+from tasearch.errors import StudyError, first_line, nearest, quoted, short
+
+LARGEST_FILE = 1_000_000  # bytes of a study file
+MOST_MISTAKES = 20  # told of one file
+
+
+def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
+    """Check the content of a study file.
+
+    Args:
+        content: as `tomllib` reads it.
+        where: named in messages.
+
+    Raises:
+        StudyError: with every mistake, a line each.
+    """
+    where = str(where)
+    if not isinstance(content, Mapping):
+        raise StudyError(
+            f"{where}: should be a dict of keys and sections, found {quoted(content)}; "
+            f"`load_study` reads a file"
+        )
+    try:
+        study = Study.model_validate(dict(content))
+    except ValidationError as error:
+        mistakes = [_mistake(e, content).removeprefix(": ") for e in error.errors()]
+        raise StudyError(_told(where, mistakes)) from None
+    except RecursionError:
+        raise StudyError(f"{where}: is nested too deeply") from None
+    conflicts = study.conflicts()
+    if conflicts:
+        raise StudyError(_told(where, [f"{path}: {rule}" for path, rule in conflicts]))
+    return study
+
+
+def check_study(study: object) -> Study:
+    """A study that was made or changed from Python, by the rules of a study file.
+
+    Args:
+        study: A `Study`, or the path of a study file.
+
+    Raises:
+        StudyError: with every mistake, a line each.
+    """
+    if isinstance(study, str | os.PathLike):
+        return load_study(study)
+    if not isinstance(study, Study):
+        raise StudyError(
+            f"study: should be a Study or the path of a study file, found {quoted(study)}"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic's, of values that parse_study names
+        return parse_study(study.model_dump())
+
+
+def _told(where: str, mistakes: list[str]) -> str:
+    """A line for each of the first mistakes, and how many more there are."""
+    lines = [f"{where}: {mistake}" for mistake in mistakes[:MOST_MISTAKES]]
+    if len(mistakes) > MOST_MISTAKES:
+        lines.append(f"{where}: and {len(mistakes) - MOST_MISTAKES:,} more mistakes")
+    return "\n".join(lines)
+
+
+def load_study(path: str | os.PathLike[str]) -> Study:
+    """Read a study file; `root` becomes absolute.
+
+    Raises:
+        StudyError: where it is missing, is no TOML or breaks a rule.
+    """
+    file = check_path(path, "path", StudyError)
+    study = parse_study(_toml(file), str(file))
+    try:
+        root = (file.parent / study.root).resolve()  # need not exist: an export may have moved
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of links in a circle
+        raise StudyError(f"{file}: root: is no folder: {first_line(error)}") from None
+    check_text(root, f"{file}: root", StudyError)
+    return study.model_copy(update={"root": str(root)})
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file, which may begin with a byte order mark."""
+    try:
+        words = not_regular(path)
+        if words is not None:
+            raise StudyError(f"{path}: {words}")
+        with path.open("rb") as stream:
+            raw = stream.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such study file; `tasearch init {path}` writes one") from None
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(raw) > LARGEST_FILE:
+        raise StudyError(f"{path}: is no study file: has more than {LARGEST_FILE:,} bytes")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise StudyError(f"{path}: is UTF-16 text; save it as UTF-8")
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise StudyError(f"{path}: is no UTF-8 text: line {line}; save it as UTF-8") from None
+    except RecursionError:
+        raise StudyError(f"{path}: is not valid TOML: nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path}: is not valid TOML: {short(str(error), 300)}") from None
+    except ValueError as error:  # of a number of thousands of digits, with Python's advice
+        said = first_line(error).partition(";")[0]
+        raise StudyError(f"{path}: is not valid TOML: {short(said, 300)}") from None
+
+
+def render(study: Study, title: str = "A tasearch study.") -> str:
+    """The study as commented TOML; keys without a value are commented out."""
+    lines = [f"# {line}".rstrip() for line in title.splitlines()]
+    lines += ["# A list of values where one would do is searched (loss, temperature, alpha,"]
+    lines += ["# learning_rate).", ""]
+    sections = []
+    for name, field in Study.model_fields.items():
+        value = getattr(study, name)
+        if isinstance(value, Section):
+            sections.append((name, value))
+        else:
+            lines += _entry(name, field.description or "", value)
+    for name, section in sections:
+        lines += ["", f"# {(type(section).__doc__ or '').strip()}", f"[{name}]"]
+        for inner, field in type(section).model_fields.items():
+            lines += _entry(inner, field.description or "", getattr(section, inner))
+    return "\n".join(lines) + "\n"
+
+
+def _entry(name: str, meaning: str, value: Any) -> list[str]:
+    if value is None:
+        return [f"# {meaning}", f"# {name} ="]
+    if isinstance(value, tuple) and len(value) == 1 and name != "widths":
+        value = value[0]
+    return [f"# {meaning}", f"{name} = {_literal(value)}"]
+
+
+def _literal(value: Any) -> str:
+    """TOML for a string, a number, a list or a table of plain names.
+
+    JSON's strings and numbers are TOML's too.
+    """
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, dict):
+        inner = ", ".join(f"{name} = {_literal(entry)}" for name, entry in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, int) and value >= 10_000:
+        return f"{value:_}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _mistake(error: ErrorDetails, content: Mapping[str, Any]) -> str:
+    """`section.key[2]: rule, found value`."""
+    path = ""
+    section: type[BaseModel] = Study
+    value: Any = content
+    for part in error["loc"]:
+        if part == "[key]":  # pydantic's mark behind a name that is wrong itself
+            break
+        if isinstance(part, str):
+            name = short(part)
+            path += f".{name}" if path else name
+        elif isinstance(value, list | tuple):
+            path += f"[{part}]"
+        if error["type"] == "extra_forbidden" and part == error["loc"][-1]:
+            return f"{path}: unknown key{nearest(short(str(part)), section.model_fields)}"
+        inner = section.model_fields.get(str(part))
+        if inner and isinstance(inner.annotation, type) and issubclass(inner.annotation, Section):
+            section = inner.annotation
+        value = value.get(part) if isinstance(value, Mapping) else value
+    rule = error["msg"].removeprefix("Input ").replace("String should", "should")
+    for said, meant in _PLAINER:
+        rule = re.sub(said, meant, rule)
+    found = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
+    return f"{path}: {rule[0].lower()}{rule[1:]}, found {_shown(found)}"
+
+
+_PLAINER = (("a valid tuple", "a list"), ("a valid dictionary.*", "a table"))
+
+
+def _shown(value: Any) -> str:
+    """A value as the study file would have it, in short."""
+    try:
+        return short(json.dumps(value, default=str))
+    except Exception:  # a number of too many digits, nesting too deep, an object's own __str__
+        return f"one of type {type(value).__name__}"

@@ -1,0 +1,127 @@
+"""Kinds of values in a study file: known names, bounds, and the rules of one value each."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from tasearch.chains.mode import Mode
+
+SCALABLE = "resnet"  # the family whose channels have a multiplier
+
+# What each key may name besides "package.module:function". The registries of the same names need
+# torch or Optuna to import; a wrong name is told without.
+FAMILIES = ("cnn", "mlp", "plain", "resnet")
+LADDERS = {  # the widths of families that have no others
+    "plain": (2, 4, 6, 8, 10),
+    "resnet": (8, 14, 20, 26, 32, 44, 56, 110),
+}
+FILES = ("npz", "parquet")  # sources with a path
+LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
+SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "random", "brute")
+SOURCES = ("digits", *FILES)
+
+# Bounds far beyond any use, within what hashes, numpy, torch and file systems carry.
+MOST_COUNT = 2**63 - 1
+MOST_EPOCHS = 1_000_000
+MOST_HOURS = 1e6
+MOST_RATE = 1e30
+MOST_REPLICATES = 1_000
+MOST_RUNGS = 10_000
+MOST_SEED = 2**32 - 1
+MOST_SEATS = 1_024
+MOST_SLOTS = 10_000
+MOST_THREADS = 256
+MOST_TRIALS = 1_000_000
+MOST_VALUES = 256  # of a list
+MOST_WIDTH = 2**31 - 1
+LONGEST_NAME = 200  # file systems take 255 bytes
+LONGEST_TEXT = 4_096
+
+RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10)}
+
+
+def _options(value: Any) -> Any:
+    """One value or a list of them, as a tuple."""
+    return _listed(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) > MOST_VALUES:
+        rule = "should have at most {most} values, has {number}"
+        raise PydanticCustomError("long", rule, {"most": MOST_VALUES, "number": len(value)})
+    return tuple(value) if isinstance(value, list) else value
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise PydanticCustomError("empty", "needs at least one value")
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("distinct", "should have no value twice")
+    return values
+
+
+def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
+    if any(a <= b for a, b in itertools.pairwise(values)):
+        raise PydanticCustomError("falling", "should be strictly decreasing")
+    return values
+
+
+def _mode(text: str) -> str:
+    try:
+        mode = Mode.of(text)
+    except ValueError as error:
+        rule = str(error).rpartition(", found")[0]
+        raise PydanticCustomError("mode", "{rule}", {"rule": rule}) from None
+    if mode.seats is not None and mode.seats > MOST_SEATS:
+        rule = "should train at most {most} as one wide model"
+        raise PydanticCustomError("seats", rule, {"most": MOST_SEATS})
+    return str(mode)
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise PydanticCustomError("no_path", "should be a path")
+    if "\0" in text:
+        raise PydanticCustomError("nul", "should have no NUL")
+    return text
+
+
+def fit_for_a_folder(name: str) -> str:
+    """A study's name, which becomes a folder's, on Windows as well."""
+    if name.endswith("."):
+        raise PydanticCustomError("dot", "should not end with a dot, for it names a folder")
+    if name.partition(".")[0].lower() in RESERVED:
+        raise PydanticCustomError("reserved", "should be none that Windows reserves for devices")
+    return name
+
+
+Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
+Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
+ModeText = Annotated[str, AfterValidator(_mode)]
+PathText = Annotated[str, AfterValidator(_path)]
+Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=MOST_RATE)]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
+Losses = Annotated[tuple[str, ...], BeforeValidator(_options), AfterValidator(distinct)]
+Temperatures = Annotated[
+    tuple[Annotated[float, Field(ge=0.01, le=1000)], ...],
+    BeforeValidator(_options),
+    AfterValidator(distinct),
+]
+Edges = Annotated[
+    tuple[Literal["serial", "dense"], ...], BeforeValidator(_options), AfterValidator(distinct)
+]
+Rates = Annotated[tuple[Rate, ...], BeforeValidator(_options), AfterValidator(distinct)]
+Shares = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1)], ...],
+    BeforeValidator(_options),
+    AfterValidator(distinct),
+]

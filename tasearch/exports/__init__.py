@@ -1,0 +1,1 @@
+"""The winner, ready to ship."""

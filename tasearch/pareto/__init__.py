@@ -1,0 +1,1 @@
+"""Fronts, hypervolume, budgets, and the rule that prunes. Pure."""

@@ -1,0 +1,283 @@
+"""The hops of a run: which are stored, which are in training, and which cannot be had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import Protocol
+
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.pareto.skyline import Bars
+from tasearch.runs.events import EpochDone, Event, HopDone, HopStarted, HopStopped, Notice
+from tasearch.runs.records import HopUse
+from tasearch.runs.store import HopRecord
+from tasearch.search.prepare import Prepared
+from tasearch.train.fast.autotuning import SEATS
+from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Warned
+from tasearch.train.tasks import Task
+from tasearch.train.trainer import Trainer
+from tasearch.train.workers.engine import Engine, Here
+from tasearch.train.workers.pool import Pool
+
+HARDLY = 1.5  # times chance
+
+
+class Archive(Protocol):
+    """What has been trained: a `Trainer`, or a table of results.
+
+    Attributes:
+        replicates: numbers of the repetitions of each hop.
+    """
+
+    @property
+    def replicates(self) -> Sequence[int]: ...
+
+    def key(self, hop: Hop) -> str:
+        """Names a hop."""
+
+    def finished(self, hop: Hop) -> bool:
+        """Whether a hop is stored and whole."""
+
+    def saved(self, hop: Hop) -> HopRecord | None:
+        """What is stored of a hop, finished or not."""
+
+    def companions(self, hop: Hop) -> Hashable:
+        """What hops have in common that may train together; None for one that may not."""
+
+
+class Hops:
+    """Hops, and the engine that trains them.
+
+    Args:
+        archive: of what is stored.
+        make_engine: called once there is something to train.
+        teacher: of all chains.
+        chance: accuracy of guessing.
+        log: told of each start and end.
+        warnings: from the archive, not yet told.
+        check: Called before a training begins; raises where the user's code is not what it was.
+
+    Attributes:
+        failed: hop to reason: not tried again.
+    """
+
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        make_engine: Callable[[], Engine],
+        teacher: Pupil,
+        chance: float,
+        log: Callable[..., None],
+        warnings: list[str],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._archive, self._make_engine, self._log = archive, make_engine, log
+        self._teacher, self._chance = teacher, chance
+        self._warnings, self._check = warnings, check
+        self._warned: set[str] = set()
+        self._engine: Engine | None = None
+        self._keys: dict[Hop, str] = {}
+        self._training: dict[str, Hop] = {}
+        self._begun: dict[str, float] = {}  # when, of those in training
+        self._whole: set[str] = set()  # verified on disk
+        self._records: dict[str, HopRecord] = {}  # of these
+        self.failed: dict[str, str] = {}
+        self._full: dict[str, str] = {}  # likewise, for want of memory, while this process lives
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._training)
+
+    @property
+    def free(self) -> int:
+        """Hops that could be begun now."""
+        return self._made_engine().free
+
+    def key(self, hop: Hop) -> str:
+        if hop not in self._keys:
+            self._keys[hop] = self._archive.key(hop)
+        return self._keys[hop]
+
+    def saved(self, hop: Hop) -> HopRecord | None:
+        """What is stored of a hop, finished or not."""
+        key = self.key(hop)
+        found = self._records.get(key)
+        if found is None:
+            found = self._archive.saved(hop)
+            if found is not None and key in self._whole:
+                self._records[key] = found
+        return found
+
+    def has(self, hop: Hop) -> bool:
+        """Whether a hop is finished and whole."""
+        key = self.key(hop)
+        if key not in self._whole and key not in self._training and self._archive.finished(hop):
+            self._whole.add(key)
+        return key in self._whole
+
+    def can_begin(self, hop: Hop) -> bool:
+        """Whether a hop's ancestors are there, and it is not in training yet."""
+        ready = hop.ancestor is None or self.has(hop.ancestor)
+        return ready and self.key(hop) not in self._training
+
+    def reason(self, hop: Hop) -> str | None:
+        """Why a hop cannot be had."""
+        key = self.key(hop)
+        return self.failed.get(key) or self._full.get(key)
+
+    def hopeless(self, hop: Hop) -> bool:
+        """Whether a hop, or one that it needs, cannot be had."""
+        ancestor = hop.ancestor
+        if self.reason(hop) is not None:
+            return True
+        return ancestor is not None and not self.has(ancestor) and self.hopeless(ancestor)
+
+    def use(self, hop: Hop, saved: HopRecord | None) -> HopUse:
+        """A hop as a trial used it that left it with this record."""
+        epochs = hop.pupil.recipe.epochs if hop.pupil.recipe else 0
+        trained = saved.epoch if saved else 0
+        return HopUse(
+            key=self.key(hop),
+            width=hop.pupil.width,
+            epochs=epochs,
+            trained=trained,
+            accuracy=saved.curve[-1] if saved and saved.curves[0] else None,
+        )
+
+    def group(self, hops: Sequence[Hop], most: int) -> list[Hop]:
+        """The first of hops that can begin, and those that may train as one wide model with it, as
+        long as it has seats."""
+        first, *others = hops
+        room = min(most, SEATS // len(self._archive.replicates))
+        shared = self._archive.companions(first) if room > 1 else None
+        if shared is None:
+            return [first]
+        fitting = (hop for hop in others if self._archive.companions(hop) == shared)
+        return [first, *islice(fitting, room - 1)]
+
+    def begin(self, tasks: Mapping[Hop, Bars]) -> None:
+        """Have the hops of a group trained, with their bars; something is free."""
+        self._check()
+        found = [Task(key=self.key(hop), hop=hop, bars=bars) for hop, bars in tasks.items()]
+        self._training |= {task.key: task.hop for task in found}
+        self._made_engine().submit(found)
+
+    def wait(self) -> Iterator[Event]:
+        """What happens until some hop is not in training any more, or somebody is free."""
+        engine, ended = self._made_engine(), False
+        free = engine.free
+        while not ended and engine.free <= free:
+            for message in engine.messages():
+                if isinstance(message, Warned):
+                    self._warnings.append(message.text)
+                    yield from self.notices()
+                    continue
+                hop, key = self._training[message.key], message.key
+                if isinstance(message, HopBegun):
+                    yield self._started(hop, message)
+                elif isinstance(message, HopEpoch):
+                    yield EpochDone(key=key, label=hop.label, **vars(message.progress))
+                else:
+                    yield from self._land(hop, message)
+                    ended = True
+
+    def notices(self) -> Iterator[Event]:
+        """What a person should know and was not told yet."""
+        while self._warnings:
+            message = self._warnings.pop(0)
+            if message not in self._warned:
+                self._warned.add(message)
+                yield Notice(message=message)
+
+    def tell(self, message: str) -> None:
+        """Have a person told, once."""
+        self._warnings.append(message)
+
+    def close(self) -> None:
+        """End the engine, and note the hops that it leaves unfinished."""
+        if self._engine is not None:
+            self._engine.close()
+        for key, begun in self._begun.items():
+            seconds = round(time.perf_counter() - begun, 3)
+            self._log("stopped", hop=key, seconds=seconds)
+        self._begun.clear()
+
+    def _made_engine(self) -> Engine:
+        """The engine, made when there is something to train."""
+        if self._engine is None:
+            self._engine = self._make_engine()
+        return self._engine
+
+    def _started(self, hop: Hop, message: HopBegun) -> Event:
+        key, recipe = message.key, hop.pupil.recipe
+        self._log("start", hop=key, label=hop.label, epoch=message.epoch)
+        self._begun[key] = time.perf_counter()
+        own = asdict(recipe) if recipe and hop.lineage != (self._teacher,) else None
+        return HopStarted(
+            key=key,
+            label=hop.label,
+            epoch=message.epoch,
+            epochs=recipe.epochs if recipe else 0,
+            recipe=own,
+        )
+
+    def _land(self, hop: Hop, ended: HopEnded) -> Iterator[Event]:
+        key, outcome = ended.key, ended.outcome
+        del self._training[key]
+        self._begun.pop(key, None)
+        words = "failed" if outcome == "memory" else outcome
+        self._log(words, hop=key, epoch=ended.epoch, seconds=ended.seconds)
+        if outcome == "failed":
+            self.failed[key] = ended.reason
+        elif outcome == "memory":
+            self._full[key] = ended.reason
+        if outcome != "end":
+            yield HopStopped(key=key, label=hop.label, epoch=ended.epoch)
+            return
+        self._whole.add(key)
+        done = self.saved(hop)
+        assert done is not None, f"hop {hop.label} has ended and is not stored"
+        teacher, accuracy = hop.lineage == (self._teacher,), done.curve[-1]
+        yield HopDone(key=key, label=hop.label, accuracy=accuracy, teacher=teacher)
+        if teacher and accuracy < HARDLY * self._chance:
+            yield Notice(
+                message=f"the teacher is right in {accuracy:.2%} of the validation part, "
+                f"hardly better than chance; if it was loaded, see teacher.inputs"
+            )
+
+
+def trained_hops(prepared: Prepared) -> Hops:
+    """Hops of a run whose lock is held, trained in this process or by workers."""
+    study, snapshot = prepared.snapshot.study, prepared.snapshot
+    warnings: list[str] = []
+    trainer = Trainer(
+        study=study,
+        models=prepared.models,
+        data=prepared.data,
+        store=prepared.run.store(warnings.append),
+        device=prepared.device,
+        modes=snapshot.modes,
+    )
+
+    def make_engine() -> Engine:
+        devices, threads = prepared.workers, study.training.threads
+        alone = devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1)
+        if alone and not study.own_functions:  # else whatever they do ends a worker only
+            return Here(trainer)
+        pool = prepared.pool or Pool(devices, study)
+        path, code = prepared.run.path, prepared.code
+        pool.set_up(prepared.data, path, snapshot.modes, trainer.apart, code)
+        return pool
+
+    return Hops(
+        archive=trainer,
+        make_engine=make_engine,
+        teacher=prepared.models.teacher(),
+        chance=1 / prepared.data.num_classes,
+        log=prepared.run.log,
+        warnings=warnings,
+        check=prepared.code.check,
+    )

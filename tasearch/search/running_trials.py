@@ -1,0 +1,111 @@
+"""Trials in flight, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from optuna.trial import TrialState
+
+from tasearch.chains.hop import Hop, Pupil
+from tasearch.errors import TrainingError
+from tasearch.pareto.skyline import Watch, reason
+from tasearch.runs.store import HopRecord
+from tasearch.runs.trial_attributes import CODE, MACHINE
+from tasearch.search.executor import Hops
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flight:
+    """A trial that was asked for and is not over.
+
+    Args:
+        trial: Optuna's id.
+        proposal: its number among proposals; a free trial has that of the chain it is part of.
+        free: whether it is an assistant of a chain that was proposed.
+        legs: the hops that it needs, in order, and what each is judged by: by nothing, where it is
+            needed whole.
+        direct: number of the trial that distils the same student directly, if it was begun before.
+    """
+
+    trial: int
+    proposal: int
+    free: bool
+    legs: tuple[tuple[Hop, Watch], ...]
+    direct: int | None = None
+
+    @property
+    def student(self) -> Hop:
+        """The hop that it is about."""
+        return self.legs[-1][0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a trial has ended.
+
+    Args:
+        state: complete, pruned or failed.
+        accuracy: of a complete one.
+        attrs: what its record says besides.
+    """
+
+    state: TrialState
+    accuracy: float | None
+    attrs: Mapping[str, Any]
+
+
+def outcome(flight: Flight, hops: Hops, teacher: Pupil) -> Outcome | None:
+    """How a trial has ended; None while it has not.
+
+    Raises:
+        TrainingError: where the teacher cannot be had, without whom no chain can do.
+    """
+    used: list[tuple[Hop, HopRecord | None]] = []
+    audit = None
+    for hop, watch in flight.legs:
+        there = hops.has(hop)
+        saved = hops.saved(hop) if there or any(watch.bars) else None
+        why = None if there else hops.reason(hop)
+        if why is not None:
+            if hop.lineage == (teacher,):
+                raise TrainingError(why)
+            cause = CODE if hops.key(hop) in hops.failed else MACHINE
+            attrs: dict[str, Any] = {"reason": why, "failed_hop": hops.key(hop), "cause": cause}
+            saved = hops.saved(hop)
+            if saved is not None or hop != flight.student:
+                used.append((hop, saved))
+            return Outcome(
+                state=TrialState.FAIL, accuracy=None, attrs=attrs | _details(used, hops, flight)
+            )
+        stop = watch.stop(saved.curve) if saved is not None else None
+        if saved is not None and stop is not None and not watch.audited:
+            rest = [(other, None) for other, _ in flight.legs[len(used) + 1 :]]
+            used += [(hop, saved.until(stop.rung)), *rest]
+            words = reason(stop)
+            if hop != flight.student or flight.free:
+                words = f"behind {hop.label} a student {words}"
+            attrs = {"reason": words} | _details(used, hops, flight)
+            return Outcome(state=TrialState.PRUNED, accuracy=None, attrs=attrs)
+        if not there:
+            return None
+        used.append((hop, saved))
+        audit = audit or stop
+    assert saved is not None
+    attrs = {"audit": asdict(audit)} if audit and not flight.free else {}
+    attrs |= _details(used, hops, flight)
+    return Outcome(state=TrialState.COMPLETE, accuracy=saved.curve[-1], attrs=attrs)
+
+
+def _details(
+    used: Sequence[tuple[Hop, HopRecord | None]], hops: Hops, flight: Flight
+) -> dict[str, Any]:
+    """The hops as a trial used them, and its student's curve as far as it was trained."""
+    attrs: dict[str, Any] = {"hops": [asdict(hops.use(hop, saved)) for hop, saved in used]}
+    hop, saved = used[-1] if used else (None, None)
+    if hop == flight.student and saved is not None:
+        attrs |= {"epochs": list(saved.epochs), "curve": list(saved.curve)}
+        if len(saved.curves) > 1:
+            attrs["accuracies"] = list(saved.accuracies)
+    return attrs

@@ -1,0 +1,1 @@
+"""What makes training fast, with the same results: stacking, CUDA graphs, autotuning, memory."""

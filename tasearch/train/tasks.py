@@ -1,0 +1,201 @@
+"""Training hops: from what the store has of them to their ends, telling all the while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tasearch.chains.hop import Hop
+from tasearch.errors import OutOfMemoryError, TrainingError
+from tasearch.models.numerics import cpu_threads
+from tasearch.pareto.skyline import Bars
+from tasearch.train.batches import Lesson
+from tasearch.train.fast.memory import is_short
+from tasearch.train.loop import Lap, least_epoch, train
+from tasearch.train.messages import (
+    HopBegun,
+    HopEnded,
+    HopEpoch,
+    Message,
+    Outcome,
+    Progress,
+    average,
+    average_known,
+)
+from tasearch.train.state import State
+from tasearch.train.trainer import Trainer
+from tasearch.train.workers.replicates import Numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A hop to train, whose ancestors are stored.
+
+    Args:
+        key: the hop's.
+        hop: what to train.
+        bars: of each rung, below which it stops; empty to let it run to its end.
+        part: numbers of the replicates to train, where others train the rest; empty for all.
+    """
+
+    key: str
+    hop: Hop
+    bars: Bars = ()
+    part: Numbers = ()
+
+
+def train_hop(trainer: Trainer, hop: Hop, bars: Bars = ()) -> Iterator[Message]:
+    """Train one hop to its end; see `train_hops`."""
+    return train_hops(trainer, [Task(key=trainer.key(hop), hop=hop, bars=bars)])
+
+
+def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
+    """Train hops side by side to their ends, from their last saved rungs.
+
+    Each rung is saved before it is told of, so that closing the iterator, or killing the process,
+    loses no finished rung. A loaded teacher is evaluated and stored. What becomes of a hop depends
+    on none of the others. Where memory is short, half as many pupils go on side by side, from their
+    last rungs; where that is of no use, or a user's own code fails, each half of the hops.
+
+    Args:
+        trainer: with the store.
+        tasks: one; or several that share `Trainer.companions`.
+
+    Yields:
+        Of each hop `HopBegun`, `HopEpoch` for each epoch, `HopEnded`.
+
+    Raises:
+        Exception: whatever is neither the hop's nor a user's own fault.
+    """
+    members = [_Member(task) for task in tasks]
+    steps, again = _steps(trainer, members), False
+    while True:
+        try:  # the caller's threads are its own while it has control
+            with cpu_threads(trainer.study.training.threads, flush_denormals=True):
+                message = next(steps)
+        except StopIteration:
+            return
+        except BaseException as error:  # such as sys.exit() of a user's code
+            left = [member for member in members if not member.over]
+            if not isinstance(error, Exception) and not any(
+                trainer.is_own(m.task.hop) for m in left
+            ):
+                raise
+            again = _halved(trainer, left, error)
+            if len(left) == 1 and not again:
+                yield _failed(trainer, left[0], error)
+                return
+            break
+        yield message
+    tasks = [member.task for member in left]
+    del members, left, steps  # with the memory that they hold
+    if trainer.graphs is not None:
+        trainer.graphs.release()
+        trainer.graphs.clear()
+    middle = 0 if again else len(tasks) // 2
+    for part in filter(None, (tasks[:middle], tasks[middle:])):
+        yield from train_hops(trainer, part)
+
+
+class _Member:
+    """One hop of a group."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.states: list[State] = []
+        self.lessons: list[Lesson] = []
+        self.epoch = 0
+        self.seconds = 0.0  # its share of the group's
+        self.over = False
+
+    def ended(self, outcome: Outcome, reason: str = "") -> HopEnded:
+        self.over = True
+        return HopEnded(
+            key=self.task.key,
+            outcome=outcome,
+            epoch=self.epoch,
+            seconds=round(self.seconds, 3),
+            reason=reason,
+        )
+
+    def passed(self, laps: list[Lap]) -> Progress:
+        """An epoch of its replicates."""
+        self.epoch = least_epoch(self.states)
+        return Progress(
+            epoch=self.epoch,
+            epochs=self.states[0].recipe.epochs,
+            loss=average(lap.loss for lap in laps if lap.loss is not None),
+            accuracy=average_known(lap.accuracy for lap in laps),
+        )
+
+    def stops(self, accuracy: float | None) -> bool:
+        """Whether it is told to stop at this rung."""
+        rung = min(len(state.curve) for state in self.states) - 1
+        if accuracy is None or rung >= len(self.task.bars):
+            return False
+        bar = self.task.bars[rung]
+        return bar is not None and bar.stops(accuracy)
+
+
+def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
+    """The same as `train_hops`, as long as nothing fails."""
+    since = time.perf_counter()
+    for member in members:
+        learning = trainer.begin(member.task.hop, member.task.part)
+        if learning is not None:
+            member.states, member.lessons = learning
+            member.epoch = least_epoch(member.states)
+        yield HopBegun(key=member.task.key, epoch=member.epoch)
+        whole = member.states and member.epoch == member.states[0].recipe.epochs
+        if whole:  # a part that was ended before, or a kill has come before all were put together
+            trainer.keep(member.task.hop, member.states, member.task.part)
+        if whole or learning is None:
+            member.seconds = time.perf_counter() - since
+            yield member.ended("end")
+    while active := [member for member in members if not member.over]:
+        states = [state for member in active for state in member.states]
+        lessons = [lesson for member in active for lesson in member.lessons]
+        first = active[0].task.hop
+        for laps in train(
+            states,
+            lessons,
+            seats=trainer.mode(first).seats,
+            most=trainer.memory.most(first.pupil.width),
+            graphs=trainer.graphs,
+        ):
+            now, places = time.perf_counter(), iter(laps)
+            for member in active:
+                member.seconds += (now - since) / len(active)
+                yield from _after(trainer, member, [next(places) for _ in member.states])
+            since = now
+            if any(member.over for member in active):  # the others go on without it
+                break
+
+
+def _after(trainer: Trainer, member: _Member, laps: list[Lap]) -> Iterator[Message]:
+    """Save and tell what an epoch has made of a hop."""
+    task, progress = member.task, member.passed(laps)
+    for lap in laps:
+        if lap.fault:
+            yield _failed(trainer, member, TrainingError(lap.fault))
+            return
+    if progress.accuracy is not None:
+        trainer.keep(task.hop, member.states, task.part)
+    yield HopEpoch(key=task.key, progress=progress)
+    if progress.epoch == progress.epochs:
+        yield member.ended("end")
+    elif member.stops(progress.accuracy):
+        yield member.ended("stopped")
+
+
+def _halved(trainer: Trainer, members: Sequence[_Member], error: BaseException) -> bool:
+    """Whether a group that failed may be tried again in less memory."""
+    hop, pupils = members[0].task.hop, sum(len(member.states) for member in members)
+    mode, width = trainer.mode(hop), hop.pupil.width
+    return is_short(error) and trainer.memory.halved(hop.label, width, mode, pupils)
+
+
+def _failed(trainer: Trainer, member: _Member, error: BaseException) -> HopEnded:
+    found = trainer.explained(member.task.hop, error)
+    return member.ended("memory" if isinstance(found, OutOfMemoryError) else "failed", str(found))

@@ -1,0 +1,1 @@
+"""Engines: hops trained in this process, or by worker processes."""

@@ -1,0 +1,204 @@
+"""A worker: `python -m tasearch.train.workers.worker`, told by lines of JSON on its standard input.
+
+A line is either what to train for (the study, its data, the run's folder, the device and the
+modes), or tasks that go together, or widths to find the modes of, or a function of ours to call.
+Answers are lines of a kind and a content, the first of which tells that all is imported; one comes
+at least every second while there is progress. The end of the input is the end of the worker, at
+once, whatever it does: rungs are saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import queue
+import signal
+import threading
+import time
+import traceback
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tasearch.chains.hop import Hop
+from tasearch.config.study import Study
+from tasearch.config.user_modules import UserCode
+from tasearch.data import Dataset
+from tasearch.data.shared import taken_over
+from tasearch.errors import RunError, StudyError, TasearchError, raised
+from tasearch.models import Models
+from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
+from tasearch.pareto.skyline import Bar
+from tasearch.runs import heartbeat
+from tasearch.runs.store import Store
+from tasearch.train.cuda import set_up_cuda
+from tasearch.train.fast.autotuning import study_modes
+from tasearch.train.messages import Warned
+from tasearch.train.tasks import Task, train_hops
+from tasearch.train.trainer import Trainer
+from tasearch.train.workers.processes import CUT_OFF
+
+HEARTBEAT = 0.5  # seconds
+
+
+@lru_cache(maxsize=1)
+def _known(study: str, data: str) -> tuple[Study, Dataset]:
+    return Study.model_validate_json(study), taken_over(data)
+
+
+def _find_modes(content: dict[str, Any], warn: Any) -> dict[int, str] | None:
+    """The modes of widths; None where a user's code would not have them found."""
+    study, data = _known(content["study"], content["data"])
+    device = torch.device(content["device"])
+    if device.type == "cuda":
+        set_up_cuda(device, deterministic=study.training.deterministic)
+    try:
+        return study_modes(Models.of(study, data), content["widths"], device, warn)
+    except Exception:
+        raise
+    except BaseException:  # such as sys.exit()
+        return None
+
+
+def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
+    study, data = _known(content["study"], content["data"])
+    trainer = Trainer(
+        study=study,
+        models=Models.of(study, data),
+        data=data,
+        store=Store(Path(content["run"]), warn),
+        device=torch.device(content["device"]),
+        modes={int(width): mode for width, mode in content["modes"].items()},
+    )
+    UserCode(digests={Path(file): digest for file, digest in content["code"].items()}).check()
+    return trainer
+
+
+class _Wire:
+    """The worker's own ends of its standard input and output, out of reach of what a user's code
+    prints, reads or closes."""
+
+    def __init__(self) -> None:
+        self._told = threading.Lock()
+        self._process, self._out, self.questions = os.getpid(), os.dup(1), os.fdopen(os.dup(0))
+        self._same = os.fstat(self._out).st_ino
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        try:
+            os.dup2(2, 1)  # whatever a user's code prints
+        except OSError:  # there is no standard error either
+            os.dup2(nothing, 1)
+        os.close(nothing)
+
+    def tell(self, kind: str, content: Any) -> None:
+        """Answer; end where that cannot be."""
+        if os.getpid() != self._process:  # a user's code has forked
+            os._exit(0)
+        line = (json.dumps([kind, content]) + "\n").encode()
+        with self._told:
+            try:
+                if os.fstat(self._out).st_ino != self._same:
+                    os._exit(CUT_OFF)
+                while line:
+                    line = line[os.write(self._out, line) :]
+            except OSError:  # nobody is there any more, or a user's code has closed it
+                os._exit(CUT_OFF)
+
+
+def main() -> None:
+    """Work until the input ends."""
+    wire = _Wire()
+    lines: queue.Queue[str] = queue.Queue()
+    for task in (lambda: _listen(wire, lines), lambda: _tell_progress(wire)):
+        threading.Thread(target=task, daemon=True).start()
+    gc.freeze()  # what is imported is no garbage
+    flush_denormals_everywhere()
+    keep_freed_memory()
+    torch.set_num_interop_threads(1)
+    wire.tell("Ready", None)
+    _work(wire, lines)
+
+
+def _work(wire: _Wire, lines: queue.Queue[str]) -> None:
+    """Do what each line asks for, until something is wrong that is not of a hop alone."""
+    trainer: Trainer | None = None
+    at = "code that the study file names"
+
+    def step(words: str) -> None:
+        nonlocal at
+        at = words
+        wire.tell("At", words)
+
+    def warn(text: str) -> None:
+        wire.tell("Warned", asdict(Warned(text=text)))
+
+    try:
+        while True:
+            content = json.loads(lines.get())
+            if "widths" in content:
+                wire.tell("Modes", _find_modes(content, warn))
+            elif "call" in content:
+                module, _, name = content["call"].partition(":")
+                function = getattr(importlib.import_module(module), name)
+                wire.tell("Done", function(content, step))
+            elif "tasks" in content:
+                assert trainer is not None
+                tasks = [*map(_task, content["tasks"])]
+                _agree(trainer, tasks)
+                for message in train_hops(trainer, tasks):
+                    wire.tell(type(message).__name__, asdict(message))
+            else:
+                trainer = _make_trainer(content, warn)
+                wire.tell("SetUp", None)
+    except TasearchError as error:
+        wire.tell("error", {"kind": type(error).__name__, "message": str(error)})
+    except Exception:
+        wire.tell("bug", traceback.format_exc())
+    except BaseException as error:  # of a user's code; there is no Ctrl-C here
+        text = f"{at}: raised {raised(error)}"
+        wire.tell("error", {"kind": StudyError.__name__, "message": text})
+
+
+def _agree(trainer: Trainer, tasks: list[Task]) -> None:
+    """Refuse what this process would store under another key than the driver looks for."""
+    for task in tasks:
+        if trainer.key(task.hop) != task.key:
+            raise RunError(
+                f"hop {task.hop.label}: a worker finds other code, data or models than the driver "
+                f"did; nothing was trained with them; run the same command again"
+            )
+
+
+def _task(content: dict[str, Any]) -> Task:
+    bars = tuple(Bar(**bar) if bar else None for bar in content["bars"])
+    part = tuple(content["part"])
+    return Task(key=content["key"], hop=Hop.of(content["hop"]), bars=bars, part=part)
+
+
+def _listen(wire: _Wire, lines: queue.Queue[str]) -> None:
+    for line in wire.questions:
+        lines.put(line)
+    if os.getpgrp() == os.getpid():  # with what a user's code has started
+        with contextlib.suppress(OSError):
+            os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(0)
+
+
+def _tell_progress(wire: _Wire) -> None:
+    """Tell that there is progress, as long as there is some."""
+    told = 0
+    while True:
+        time.sleep(HEARTBEAT)
+        if heartbeat.count() != told:
+            told = heartbeat.count()
+            wire.tell("Alive", None)
+
+
+if __name__ == "__main__":
+    main()
