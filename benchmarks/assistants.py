@@ -55,9 +55,9 @@ def by_chain() -> dict[str, Any]:
 def total(side: int) -> float:
     """Training FLOPs of every hop beyond the teacher's, once."""
     table = load(PAIR[side])
-    snapshot = restudied(table, {}, 0, limits(table, PAIR[0]))
-    hops = {hop.essence: hop for chain in table.space(snapshot) for hop in chain.hops()}
-    return sum(table.cost(hop, snapshot) for hop in hops.values() if hop != table.teacher_hop)
+    manifest = restudied(table, {}, 0, limits(table, PAIR[0]))
+    hops = {hop.canonical_lineage: hop for chain in table.space(manifest) for hop in chain.hops()}
+    return sum(table.cost(hop, manifest) for hop in hops.values() if hop != table.teacher_hop)
 
 
 def search_cost(side: int, seed: int) -> dict[str, float]:
@@ -66,9 +66,9 @@ def search_cost(side: int, seed: int) -> dict[str, float]:
     tables = [load(name).drawn(seed) for name in PAIR]
     snapshots = [restudied(table, {}, seed, limits(tables[0], PAIR[0])) for table in tables]
     volumes = [t.best_volume(s) for t, s in zip(tables, snapshots, strict=True)]
-    table, snapshot = tables[side], snapshots[side]
-    steps = replay(table, snapshot, trials=table.space(snapshot).size).steps
-    given, best = table.cost(table.teacher_hop, snapshot), max(volumes)
+    table, manifest = tables[side], snapshots[side]
+    steps = replay(table, manifest, trials=table.space(manifest).size).steps
+    given, best = table.cost(table.teacher_hop, manifest), max(volumes)
     run = {
         "paid": [step.paid - given for step in steps],
         "regrets": [1 - step.volume / best for step in steps],

@@ -13,23 +13,23 @@ import optuna
 from benchmarks.replay import Step
 from benchmarks.table import Table
 from tasearch.chains.chain import Chain
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.config.sections import BudgetSection
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
-from tasearch.runs.directory import Snapshot
+from tasearch.runs.directory import Manifest
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.parameters import distributions
 
 ETA = 3  # of MO-ASHA: a third goes on at each rung, and rungs are a factor of three apart
 
 
-class Ledger:
+class HopCosts:
     """Costs and front of chains that are trained one after another; the teacher is given.
 
     Args:
         table: with the results.
-        snapshot: with the budget.
+        manifest: with the budget.
         free: whether assistants within the budget count for the front.
 
     Attributes:
@@ -38,14 +38,14 @@ class Ledger:
         volume: hypervolume of the front.
     """
 
-    def __init__(self, table: Table, snapshot: Snapshot, *, free: bool = False) -> None:
-        self._table, self._snapshot, self._free = table, snapshot, free
-        self._epochs: dict[tuple[Pupil, ...], int] = {}
+    def __init__(self, table: Table, manifest: Manifest, *, free: bool = False) -> None:
+        self._table, self._snapshot, self._free = table, manifest, free
+        self._epochs: dict[tuple[ModelSpec, ...], int] = {}
         self._paid = self._unshared = self._seconds = 0.0
         self._front = Front([])
         self.volume = 0.0
         self.steps: list[Step] = []
-        self.found: set[tuple[Pupil, ...]] = set()
+        self.found: set[tuple[ModelSpec, ...]] = set()
 
     def train(self, chain: Chain, epochs: int | None = None) -> None:
         """Train a chain, its student for so many epochs; None is to its end."""
@@ -54,7 +54,7 @@ class Ledger:
             until = epochs if hop is hops[-1] else None
             self._pay(hop, until)
             if until is None and (self._free or hop is hops[-1]):
-                self.found.add(hop.essence)
+                self.found.add(hop.canonical_lineage)
         grown = self._grown(hops) if epochs is None else self._front
         if grown.members != self._front.members:
             self._front, self.volume = grown, hypervolume(grown.members, self._snapshot.reference)
@@ -70,7 +70,9 @@ class Ledger:
     def rate(self, chain: Chain) -> float:
         """Gain of hypervolume for the cost of a chain that was not trained."""
         hops = self._hops(chain)
-        cost = sum(self._flops(h, _epochs(h) - self._epochs.get(h.essence, 0)) for h in hops)
+        cost = sum(
+            self._flops(h, _epochs(h) - self._epochs.get(h.canonical_lineage, 0)) for h in hops
+        )
         if not cost:
             return 0.0
         grown = hypervolume(self._grown(hops).members, self._snapshot.reference)
@@ -86,8 +88,8 @@ class Ledger:
         return Front([*self._front.members, *filter(None, found)])
 
     def _pay(self, hop: Hop, epochs: int | None) -> None:
-        until, before = epochs or _epochs(hop), self._epochs.get(hop.essence, 0)
-        self._epochs[hop.essence] = max(until, before)
+        until, before = epochs or _epochs(hop), self._epochs.get(hop.canonical_lineage, 0)
+        self._epochs[hop.canonical_lineage] = max(until, before)
         new = max(0, until - before)
         self._paid += self._flops(hop, new)
         self._unshared += self._flops(hop, until)
@@ -98,35 +100,35 @@ class Ledger:
 
 
 def _epochs(hop: Hop) -> int:
-    assert hop.pupil.recipe is not None
-    return hop.pupil.recipe.epochs
+    assert hop.model.recipe is not None
+    return hop.model.recipe.epochs
 
 
-def unlimited(snapshot: Snapshot) -> Snapshot:
+def unlimited(manifest: Manifest) -> Manifest:
     """Without a budget."""
-    study = snapshot.study.model_copy(update={"budget": BudgetSection()})
-    return replace(snapshot, study=study)
+    study = manifest.study.model_copy(update={"budget": BudgetSection()})
+    return replace(manifest, study=study)
 
 
-def plain_optuna(table: Table, snapshot: Snapshot, seed: int, trials: int) -> Ledger:
+def plain_optuna(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCosts:
     """Optuna's default sampler on the parameters as they are: over the budget as well, with
     repeats, without baselines, pruning and free candidates."""
-    space = table.space(unlimited(snapshot))
+    space = table.space(unlimited(manifest))
     known = distributions(space)
     sampler = optuna.samplers.TPESampler(seed=seed)
     study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
-    ledger = Ledger(table, snapshot)
+    hop_costs = HopCosts(table, manifest)
     for _ in range(trials):
         trial = study.ask(known)
         chain = space.chain(trial.params)
         assert chain is not None
-        ledger.train(chain)
-        size = snapshot.measured[chain.student.width]
+        hop_costs.train(chain)
+        size = manifest.measured[chain.student.width]
         study.tell(trial, (table.accuracy(chain), size.params, size.latency_ms))
-    return ledger
+    return hop_costs
 
 
-def mo_asha(table: Table, snapshot: Snapshot, seed: int, trials: int) -> Ledger:
+def mo_asha(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCosts:
     """Asynchronous successive halving of chains drawn at random, each once, within the budget.
 
     A student goes on from a rung if, among all that reached it, it is in the best third of layers
@@ -134,13 +136,13 @@ def mo_asha(table: Table, snapshot: Snapshot, seed: int, trials: int) -> Ledger:
     et al., arXiv 2106.12639) means them.
     """
     rng = random.Random(seed)
-    chains = [*table.space(snapshot)]
+    chains = [*table.space(manifest)]
     rng.shuffle(chains)
-    ledger = Ledger(table, snapshot)
+    hop_costs = HopCosts(table, manifest)
     seen: dict[int, list[tuple[float, ...]]] = {}
     for chain in chains[:trials]:
         *_, student = chain.hops()
-        recipe, size = student.pupil.recipe, snapshot.measured[student.pupil.width]
+        recipe, size = student.model.recipe, manifest.measured[student.model.width]
         assert recipe is not None
         curves = table[student].curves
         stopped = None
@@ -151,8 +153,8 @@ def mo_asha(table: Table, snapshot: Snapshot, seed: int, trials: int) -> Ledger:
             if not promoted(rung):
                 stopped = epoch
                 break
-        ledger.train(chain, stopped)
-    return ledger
+        hop_costs.train(chain, stopped)
+    return hop_costs
 
 
 def asha_rungs(epochs: int) -> list[int]:
@@ -175,20 +177,24 @@ def promoted(rung: list[tuple[float, ...]]) -> bool:
         left = left[dominated]
 
 
-def oracle(table: Table, snapshot: Snapshot, regret: float) -> float:
+def oracle(table: Table, manifest: Manifest, regret: float) -> float:
     """Training FLOPs to a regret for somebody who knows the table: again and again the chain of the
     largest gain for its marginal cost, assistants included; then what later ones made needless is
     left out. An upper bound of the least cost."""
-    enough = (1 - regret) * table.best_volume(snapshot)
-    chains = [*{chain.hop().essence: chain for chain in _with_assistants(table, snapshot)}.values()]
+    enough = (1 - regret) * table.best_volume(manifest)
+    chains = [
+        *{
+            chain.hop().canonical_lineage: chain for chain in _with_assistants(table, manifest)
+        }.values()
+    ]
     taken: list[Chain] = []
-    ledger = Ledger(table, snapshot, free=True)
-    while ledger.volume < enough:
-        taken.append(max(chains, key=ledger.rate))
-        ledger.train(taken[-1])
+    hop_costs = HopCosts(table, manifest, free=True)
+    while hop_costs.volume < enough:
+        taken.append(max(chains, key=hop_costs.rate))
+        hop_costs.train(taken[-1])
 
-    def bought(chosen: list[Chain]) -> Ledger:
-        found = Ledger(table, snapshot, free=True)
+    def bought(chosen: list[Chain]) -> HopCosts:
+        found = HopCosts(table, manifest, free=True)
         for chain in chosen:
             found.train(chain)
         return found
@@ -200,12 +206,12 @@ def oracle(table: Table, snapshot: Snapshot, regret: float) -> float:
     return bought(taken).steps[-1].paid
 
 
-def _with_assistants(table: Table, snapshot: Snapshot) -> Iterator[Chain]:
+def _with_assistants(table: Table, manifest: Manifest) -> Iterator[Chain]:
     """All chains within the budget, and the assistants within it."""
-    budget = snapshot.study.limits()
-    for chain in table.space(snapshot):
+    budget = manifest.study.limits()
+    for chain in table.space(manifest):
         yield chain
         for hop in chain.hops():
-            within = budget.admits(snapshot.measured[hop.pupil.width])
+            within = budget.admits(manifest.measured[hop.model.width])
             if hop.lineage != (table.teacher,) and within:
                 yield Chain.ending_in(hop, table.teacher)

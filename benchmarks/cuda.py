@@ -2,7 +2,7 @@
 
 In parts, each alone and of some minutes at most; each replaces its own figures in the result:
 
-    python -m benchmarks.cuda epochs       milliseconds an epoch, one pupil and eight side by side
+    python -m benchmarks.cuda epochs       milliseconds an epoch, one model and eight side by side
     python -m benchmarks.cuda loop         times a careful tutorial's loop on the same GPU
     python -m benchmarks.cuda latency      of batches of 1 and 256, eager and as a graph
     python -m benchmarks.cuda agreement    the same hops on CPU and on the GPU
@@ -31,16 +31,16 @@ from torch import Tensor
 
 import tasearch
 from benchmarks import common, plain_loop
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
 from tasearch.models import FAMILIES, Models
 from tasearch.profiling.measure import cuda_latency
-from tasearch.runs.events import Finished
+from tasearch.runs.events import SearchFinished
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.store import Store
-from tasearch.train.batches import Lesson
+from tasearch.train.batches import TrainingJob
 from tasearch.train.loop import train
 from tasearch.train.soft_targets import view_logits
 from tasearch.train.state import State
@@ -117,32 +117,32 @@ def parts(net: str) -> tuple[str, int]:
     return family, int(net.removeprefix(family))
 
 
-def pupils(trainer: Trainer, *, guided: bool = True) -> tuple[list[State], list[Lesson]]:
-    """Fresh pupils of the trainer's width; with noise for soft targets, the same in all epochs."""
+def models(trainer: Trainer, *, distilled: bool = True) -> tuple[list[State], list[TrainingJob]]:
+    """Fresh models of the trainer's width; with noise for soft targets, the same in all epochs."""
     (width,) = trainer.modes
     recipe = trainer.study.recipes("student").firsts()[0]
-    learning = trainer.begin(Hop(lineage=(Pupil(width=width, recipe=recipe),)))
+    learning = trainer.begin(Hop(lineage=(ModelSpec(width=width, recipe=recipe),)))
     assert learning is not None
-    states, lessons = learning
-    if guided:
+    states, jobs = learning
+    if distilled:
         classes = trainer.models.num_classes
         shape = 1, len(trainer.y), classes
         generator = torch.Generator().manual_seed(0)
         held = (3 * torch.randn(shape, generator=generator)).half().to(trainer.device)
-        lessons = [replace(lesson, targets=lambda slot: held) for lesson in lessons]
-        return states, lessons
+        jobs = [replace(job, targets=lambda phase: held) for job in jobs]
+        return states, jobs
     for state in states:
         state.recipe = replace(recipe, loss="ce")
-    return states, [replace(lesson, loss=trainer.losses["ce"]) for lesson in lessons]
+    return states, [replace(job, loss=trainer.losses["ce"]) for job in jobs]
 
 
-def epoch_times(trainer: Trainer, seats: int | None) -> list[float]:
+def epoch_times(trainer: Trainer, slots: int | None) -> list[float]:
     """Milliseconds for EPOCH images, of epochs after the first ones; the last, which is evaluated,
     is left out."""
-    states, lessons = pupils(trainer)
+    states, jobs = models(trainer)
     scale = 1e3 * EPOCH / (len(trainer.y) // BATCH * BATCH)
     times, start = [], time.perf_counter()
-    for _ in train(states, lessons, seats=seats, graphs=trainer.graphs):
+    for _ in train(states, jobs, slots=slots, graphs=trainer.graphs):
         end = time.perf_counter()
         times.append(scale * (end - start))
         start = end
@@ -153,19 +153,19 @@ def epochs(bench: Bench) -> dict[str, Any]:
     """Milliseconds an epoch of 50,000 images, with soft targets held."""
     found: dict[str, Any] = {}
     for net, replicates in [*((net, 1) for net in NETS), ("plain2", ABREAST)]:
-        seats = replicates if replicates > 1 else None
-        mode = "bf16" if seats is None else f"bf16 x{seats}"
+        slots = replicates if replicates > 1 else None
+        mode = "bf16" if slots is None else f"bf16 x{slots}"
         with tempfile.TemporaryDirectory() as folder:
             count = bench.epochs + SKIPPED + 1
             trainer = bench.trainer(
                 net, Path(folder), epochs=count, replicates=replicates, mode=mode
             )
-            times = epoch_times(trainer, seats)
-        name = net if seats is None else f"{net} x{seats}"
+            times = epoch_times(trainer, slots)
+        name = net if slots is None else f"{net} x{slots}"
         found[name] = common.spread(times) | {"images": len(trainer.y), "aim": NETS[net]}
         print(f"{name}: {found[name]['median']:.1f} ms an epoch", flush=True)
-    alone, abreast = found["plain2"]["median"], found[f"plain2 x{ABREAST}"]["median"]
-    found["abreast_over_alone"] = abreast / alone
+    alone, side_by_side = found["plain2"]["median"], found[f"plain2 x{ABREAST}"]["median"]
+    found["abreast_over_alone"] = side_by_side / alone
     return found
 
 
@@ -220,9 +220,9 @@ def teacher_pass(trainer: Trainer, teacher: str) -> float:
     """Seconds of a teacher's pass over the views of an epoch, the second time."""
     net = built(trainer, teacher)
     times = []
-    for slot in range(2):
+    for phase in range(2):
         start = time.perf_counter()
-        float(view_logits(net, trainer.views[0], slot).sum())
+        float(view_logits(net, trainer.views[0], phase).sum())
         times.append(time.perf_counter() - start)
     return times[-1]
 
@@ -250,9 +250,9 @@ def agreement(bench: Bench) -> dict[str, Any]:
         for device in (torch.device("cpu"), bench.device):
             with tempfile.TemporaryDirectory() as folder:
                 one = bench.trainer(net, Path(folder), epochs=1, mode="fp32", device=device)
-                states, lessons = pupils(one)
+                states, jobs = models(one)
                 assert len(one.y) == STEPS * BATCH
-                for _ in train(states, lessons, seats=None, graphs=one.graphs):
+                for _ in train(states, jobs, slots=None, graphs=one.graphs):
                     pass
                 first[device.type] = {
                     name: tensor.detach().cpu().double()
@@ -267,8 +267,8 @@ def agreement(bench: Bench) -> dict[str, Any]:
                     mode="fp32",
                     device=device,
                 )
-                states, lessons = pupils(many, guided=False)
-                for _ in train(states, lessons, seats=None, graphs=many.graphs):
+                states, jobs = models(many, distilled=False)
+                for _ in train(states, jobs, slots=None, graphs=many.graphs):
                     pass
                 ends[device.type] = [state.curve for state in states]
         ours, theirs = first[bench.device.type], first["cpu"]
@@ -301,7 +301,7 @@ def published(bench: Bench, name: str) -> dict[str, Any]:
     events = tasearch.steps(study, runs_dir=bench.args.runs, device=bench.device.type)
     over = False
     for event in events:
-        over = isinstance(event, Finished)
+        over = isinstance(event, SearchFinished)
         if time.monotonic() > end:
             break
     events.close()  # type: ignore[attr-defined]

@@ -29,13 +29,13 @@ def picture(run: tasearch.Run) -> str:
 def facts(run: tasearch.Run, seconds: float) -> dict[str, Any]:
     costs = run.costs
     return {
-        "study": f"{run.snapshot.study.name}.toml",
-        "latency": run.snapshot.device,
+        "study": f"{run.manifest.study.name}.toml",
+        "latency": run.manifest.device,
         "machine": common.machine(),
         "seconds_in_all": seconds,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "trials": dict(Counter(trial.state for trial in run.trials)),
-        "chains_within_budget": run.snapshot.space,
+        "chains_within_budget": run.manifest.space,
         "hops": {"trained": costs.hops, "needed": costs.uses},
         "training_flops": {
             "paid": costs.paid,
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True, help="of the command that made it")
     args = parser.parse_args()
     run = tasearch.Run.open(args.run)
-    target = common.ROOT / "studies" / f"{run.snapshot.study.name}-front"
+    target = common.ROOT / "studies" / f"{run.manifest.study.name}-front"
     target.with_suffix(".svg").write_text(picture(run) + "\n", encoding="utf-8")
     content = json.dumps(facts(run, args.seconds), indent=1)
     target.with_suffix(".json").write_text(content + "\n", encoding="utf-8")

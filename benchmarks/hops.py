@@ -1,4 +1,4 @@
-"""Hops as benchmarks train them: a fixed teacher and a pupil, through tasearch's own trainer."""
+"""Hops as benchmarks train them: a fixed teacher and a model, through tasearch's own trainer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tasearch.chains.chain import Chain
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data
@@ -33,15 +33,15 @@ Span = tuple[float, float]  # start and end of an epoch, seconds of the system's
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A teacher and a pupil, and how the pupil is trained.
+    """A teacher and a model, and how the model is trained.
 
     Args:
         family: of both.
         teacher: its width.
-        student: the pupil's width.
+        student: the model's width.
         batch: samples a step.
         images: file of `common.write_images`, seen under "crop4+flip"; None for the digits.
-        replicates: of the pupil.
+        replicates: of the model.
     """
 
     family: str
@@ -74,7 +74,7 @@ class Pair:
                 "optimizer": "sgd",
                 "threads": threads,
                 "precision": precision,
-                "fuse": "auto" if self.replicates > 1 else "never",  # one pupil has no company
+                "stack": "auto" if self.replicates > 1 else "never",  # one model has no company
             },
             "search": {"rungs": 1, "replicates": self.replicates},
         }
@@ -108,7 +108,7 @@ class Pair:
 
 
 def chosen_modes(study: Study, data: Dataset) -> Modes:
-    """How a run of this study would train its pupil, as a probe finds on this machine."""
+    """How a run of this study would train its model, as a probe finds on this machine."""
     return study_modes(Models.of(study, data), study.student.widths, CPU, print)
 
 
@@ -127,8 +127,8 @@ def pupil_hop(trainer: Trainer, temperature: float) -> Hop:
     """The hop from the teacher to the student; each temperature makes another one."""
     (width,) = trainer.study.student.widths
     recipe = replace(trainer.study.recipes("student").firsts()[0], temperature=temperature)
-    student = Pupil(width=width, recipe=recipe)
-    return Chain(pupils=(trainer.models.teacher(), student)).hop()
+    student = ModelSpec(width=width, recipe=recipe)
+    return Chain(models=(trainer.models.teacher(), student)).hop()
 
 
 def epoch_spans(trainer: Trainer, hop: Hop) -> Iterator[Span]:

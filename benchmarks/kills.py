@@ -63,7 +63,7 @@ epochs = 12
 
 [training]
 precision = "fp32"
-fuse = "never"
+stack = "never"
 
 [latency]
 backend = "torch"

@@ -1,6 +1,6 @@
 """Do the ways of training that are meant to be equal end in equal accuracies?
 
-A pupil of plain2 under plain6, on a part of CIFAR-10 with crops and flips, in five replicates with
+A model of plain2 under plain6, on a part of CIFAR-10 with crops and flips, in five replicates with
 paired seeds: soft targets cached in 16 bits against an online teacher in 32, bfloat16 against
 float32, replicates as one wide model against one after the other, and a pool of two workers against
 this process. For each the paired differences of the test accuracies, and their 95 % interval.
@@ -23,7 +23,7 @@ from torch import Tensor
 import tasearch
 from benchmarks import common
 from tasearch.chains.chain import Chain
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data, load_test
@@ -41,14 +41,14 @@ TEACHER, PUPIL = 6, 2
 class Online(Trainer):
     """Asks the teacher itself for its logits on the views of an epoch, in 32 bits, each time."""
 
-    def _guide(self, hop: Hop) -> Callable[[int], list[Tensor]]:
+    def _soft_targets(self, hop: Hop) -> Callable[[int], list[Tensor]]:
         (teacher,) = hop.teachers
         nets = [self._placed(net) for net in self.nets(teacher)]
 
         @lru_cache(maxsize=1)  # the replicates of an epoch ask one after another
-        def guide(slot: int) -> list[Tensor]:
+        def guide(phase: int) -> list[Tensor]:
             pairs = zip(nets, self.views, strict=True)
-            return [stacked([view_logits(net, views, slot)]) for net, views in pairs]
+            return [stacked([view_logits(net, views, phase)]) for net, views in pairs]
 
         return guide
 
@@ -67,7 +67,7 @@ def make_study(args: argparse.Namespace) -> Study:
             "teacher": {"width": TEACHER, "epochs": args.epochs, "learning_rate": 0.003},
             "assistants": {"max": 0},
             "student": {"widths": [PUPIL], "epochs": args.epochs, "learning_rate": 0.003},
-            "training": {"views": "crop4+flip", "precision": "fp32", "fuse": "never"},
+            "training": {"views": "crop4+flip", "precision": "fp32", "stack": "never"},
             "latency": {"backend": "torch"},
             "search": {"replicates": args.replicates, "trials": 1},
         }
@@ -83,23 +83,23 @@ def accuracies(trainer: Trainer, hop: Hop, test: tuple[Tensor, Tensor]) -> list[
 
 
 def hops(study: Study) -> list[Hop]:
-    teacher = Pupil(width=TEACHER, recipe=study.teacher_recipe())
-    pupil = Pupil(width=PUPIL, recipe=study.recipes("student").firsts()[0])
-    return list(Chain(pupils=(teacher, pupil)).hops())
+    teacher = ModelSpec(width=TEACHER, recipe=study.teacher_recipe())
+    model = ModelSpec(width=PUPIL, recipe=study.recipes("student").firsts()[0])
+    return list(Chain(models=(teacher, model)).hops())
 
 
 def in_ways(study: Study, data: Dataset, folder: Path) -> dict[str, list[float]]:
-    """The pupil's test accuracies by way of training, all under the same teachers."""
+    """The model's test accuracies by way of training, all under the same teachers."""
     part = load_test(study)
     mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
     test = (torch.tensor(part.x) - mean) / std, torch.tensor(part.y)
-    teacher, pupil = hops(study)
-    fused = f"fp32 x{study.search.replicates}"
+    teacher, model = hops(study)
+    stacked = f"fp32 x{study.search.replicates}"
     ways: dict[str, tuple[type[Trainer], str]] = {
         "one after the other, cached, float32": (Trainer, "fp32"),
         "online teacher": (Online, "fp32"),
         "bfloat16": (Trainer, "bf16"),
-        "one wide model": (Trainer, fused),
+        "one wide model": (Trainer, stacked),
     }
     found = {}
     for name, (kind, mode) in ways.items():
@@ -118,7 +118,7 @@ def in_ways(study: Study, data: Dataset, folder: Path) -> dict[str, list[float]]
             (own / "hops" / first.name).write_bytes(first.read_bytes())
         else:
             accuracies(trainer, teacher, test)
-        found[name] = accuracies(trainer, pupil, test)
+        found[name] = accuracies(trainer, model, test)
         print(f"{name}: {[f'{a:.2%}' for a in found[name]]}", flush=True)
     return found
 

@@ -75,7 +75,7 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
         plain, _ = steady(trainer, 2.0, nullcontext())
         activity = profile(activities=[ProfilerActivity.CPU])
         profiled, events = steady(trainer, 3.0, activity)
-    steps = len(data.train) // batch * replicates  # of one pupil, in an epoch
+    steps = len(data.train) // batch * replicates  # of one model, in an epoch
     seen = steps * len(profiled)
     mode = modes[student]
     result = {
@@ -88,7 +88,7 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
         "profile": shares(events, sum(profiled), seen),
         "operator_calls": calls(events) / seen,
     }
-    if Mode.of(mode).seats is None:
+    if Mode.of(mode).slots is None:
         with cpu_threads(THREADS, flush_denormals=True):
             net, shape = pair.build(student, data), (batch, *data.in_shape)
             result["floor"] = floor(net, shape, Mode.of(mode).bf16, result["operator_calls"])
@@ -98,7 +98,7 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
 def steady(
     trainer: Trainer, temperature: float, activity: Any
 ) -> tuple[list[float], list[FunctionEvent]]:
-    """Seconds of a pupil's epochs under an activity, and the events that it saw.
+    """Seconds of a model's epochs under an activity, and the events that it saw.
 
     The first epoch, which builds, and the last, which evaluates, are left out.
     """
@@ -230,7 +230,7 @@ def printed(name: str, case: dict[str, Any]) -> str:
     step, below = case["ms_per_step"], case.get("floor")
     lines = [
         f"{name}: {case['pair']}, batch {case['batch']}, {case['mode']}",
-        f"  {step['median']:.3f} ms a step of a pupil ({step['min']:.3f}..{step['max']:.3f}), "
+        f"  {step['median']:.3f} ms a step of a model ({step['min']:.3f}..{step['max']:.3f}), "
         f"{case['profiled_ms_per_step']:.3f} profiled, {case['operator_calls']:.0f} operator calls",
     ]
     if below is not None:

@@ -19,13 +19,13 @@ from tasearch.chains.hop import Hop
 from tasearch.config.sections import BudgetSection, SearchSection
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
-from tasearch.runs.directory import Snapshot
+from tasearch.runs.directory import Manifest
 from tasearch.runs.events import TrialDone
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.runs.records import Bill, TrialRecord, candidates
 from tasearch.runs.store import HopRecord
 from tasearch.search.driver import Driver
-from tasearch.search.executor import Hops
+from tasearch.search.executor import HopExecutor
 from tasearch.search.sampler import ChainSampler
 from tasearch.train.loop import rung_epochs
 from tasearch.train.messages import HopBegun, HopEnded, Message
@@ -48,17 +48,21 @@ class Shelf:
 
     def key(self, hop: Hop) -> str:
         if hop not in self._keys:
-            words = [f"{p.width}r{self.table.number(p.recipe)}" for p in hop.essence if p.recipe]
+            words = [
+                f"{p.width}r{self.table.number(p.recipe)}"
+                for p in hop.canonical_lineage
+                if p.recipe
+            ]
             self._keys[hop] = "-".join(words)
         return self._keys[hop]
 
     def whole(self, hop: Hop) -> HopRecord:
         """A hop trained to its end."""
-        recipe = hop.pupil.recipe
+        recipe = hop.model.recipe
         assert recipe is not None
         epochs = rung_epochs(recipe.epochs, self.rungs)
         return HopRecord(
-            widths=tuple(pupil.width for pupil in hop.lineage),
+            widths=tuple(model.width for model in hop.lineage),
             recipes=(),
             mode="",
             epoch=recipe.epochs,
@@ -67,7 +71,7 @@ class Shelf:
         )
 
     def finished(self, hop: Hop) -> bool:
-        saved, recipe = self.saved(hop), hop.pupil.recipe
+        saved, recipe = self.saved(hop), hop.model.recipe
         assert recipe is not None
         return saved is not None and saved.epoch == recipe.epochs
 
@@ -77,7 +81,7 @@ class Shelf:
     def keep(self, hop: Hop, record: HopRecord) -> None:
         self._records[self.key(hop)] = record
 
-    def companions(self, hop: Hop) -> None:
+    def stacking_key(self, hop: Hop) -> None:
         """Nobody's: seconds in the table are each hop's own."""
 
 
@@ -108,8 +112,12 @@ class Lookup:
         whole, before = self._shelf.whole(task.hop), self._shelf.saved(task.hop)
         start = before.epoch if before else 0
         end = whole
-        for rung, bar in enumerate(task.bars):
-            if bar is not None and whole.epochs[rung] > start and bar.stops(whole.curve[rung]):
+        for rung, threshold in enumerate(task.thresholds):
+            if (
+                threshold is not None
+                and whole.epochs[rung] > start
+                and threshold.stops(whole.curve[rung])
+            ):
                 end = whole.until(rung)
                 break
         share = (end.epoch - start) / whole.epoch
@@ -122,7 +130,7 @@ class Lookup:
             yield self._begun.pop()
         self.clock, _, task, record = heapq.heappop(self._busy)
         self._shelf.keep(task.hop, record)
-        recipe = task.hop.pupil.recipe
+        recipe = task.hop.model.recipe
         assert recipe is not None
         outcome = "end" if record.epoch == recipe.epochs else "stopped"
         yield HopEnded(key=task.key, outcome=outcome, epoch=record.epoch, seconds=0.0)  # type: ignore[arg-type]
@@ -165,31 +173,31 @@ class Replayed:
 
 def restudied(
     table: Table, search: Mapping[str, Any], seed: int, budget: Mapping[str, Any]
-) -> Snapshot:
-    """The table's snapshot with another search, seed and budget."""
-    study = table.snapshot.study
+) -> Manifest:
+    """The table's manifest with another search, seed and budget."""
+    study = table.manifest.study
     section = SearchSection(
         **{**SearchSection().model_dump(), **search, "replicates": table.replicates}
     )
     changed = study.model_copy(
         update={"search": section, "seed": seed, "budget": BudgetSection(**budget)}
     )
-    return replace(table.snapshot, study=changed)
+    return replace(table.manifest, study=changed)
 
 
 def make_driver(
-    snapshot: Snapshot,
+    manifest: Manifest,
     shelf: Shelf,
     engine: Lookup,
     open_optuna: Callable[[ChainSampler], optuna.Study],
     trials: int,
 ) -> Driver:
     """The driver of `tasearch run` over the hops of a table."""
-    space = shelf.table.space(snapshot)
+    space = shelf.table.space(manifest)
     return Driver(
-        snapshot=snapshot,
+        manifest=manifest,
         space=space,
-        hops=Hops(
+        hops=HopExecutor(
             archive=shelf,
             make_engine=lambda: engine,
             teacher=space.teacher,
@@ -202,25 +210,25 @@ def make_driver(
     )
 
 
-def replay(table: Table, snapshot: Snapshot, *, trials: int, workers: int = 1) -> Replayed:
+def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -> Replayed:
     """Run a search on a table.
 
     Args:
         table: that answers.
-        snapshot: of the study to run; see `restudied`.
+        manifest: of the study to run; see `restudied`.
         trials: to propose at most.
         workers: simulated.
     """
-    shelf = Shelf(table, snapshot.study.search.rungs)
+    shelf = Shelf(table, manifest.study.search.rungs)
     engine = Lookup(shelf, workers)
     driver = make_driver(
-        snapshot,
+        manifest,
         shelf,
         engine,
         lambda sampler: optuna.create_study(directions=DIRECTIONS, sampler=sampler),
         trials,
     )
-    bill = Bill(snapshot.trained_samples, snapshot.measured)
+    bill = Bill(manifest.trained_samples, manifest.measured)
     steps: list[Step] = []
     records: list[TrialRecord] = []
     front = Front([])
@@ -231,9 +239,9 @@ def replay(table: Table, snapshot: Snapshot, *, trials: int, workers: int = 1) -
         record = event.record
         records.append(record)
         bill.add(record)
-        grown = Front([*front.members, *candidates([record], snapshot.measured)])
+        grown = Front([*front.members, *candidates([record], manifest.measured)])
         if grown.members != front.members:
-            front, volume = grown, hypervolume(grown.members, snapshot.reference)
+            front, volume = grown, hypervolume(grown.members, manifest.reference)
         step = Step(
             paid=bill.paid,
             unshared=bill.unshared,

@@ -27,7 +27,7 @@ from tasearch.chains.hop import Hop
 from tasearch.chains.keys import derived_seed
 from tasearch.config.study_file import parse_study
 from tasearch.pareto.measurement import Measurement
-from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.events import TrialDone, TrialStarted
 from tasearch.runs.journal import open_study, to_record
 from tasearch.search.driver import Driver
@@ -67,7 +67,7 @@ class MadeUp(Table):
             )
             for width in study.widths
         }
-        self.snapshot = Snapshot(
+        self.manifest = Manifest(
             study=study,
             inputs={},
             samples=1000,
@@ -84,9 +84,9 @@ class MadeUp(Table):
         return self._numbers.setdefault(recipe, len(self._numbers))
 
     def __getitem__(self, hop: Hop) -> Entry:
-        words = [f"{p.width} {self.number(p.recipe)}" for p in hop.essence if p.recipe]
+        words = [f"{p.width} {self.number(p.recipe)}" for p in hop.canonical_lineage if p.recipe]
         luck = derived_seed(*words) / 2**63
-        size = math.log(hop.pupil.width)
+        size = math.log(hop.model.width)
         gap = math.log(hop.lineage[-2].width) - size if hop.ancestor else 0.0
         end = 0.95 - 0.4 * math.exp(-size) - 0.01 * (gap - 1) ** 2 + 0.02 * luck
         curve = tuple(end * (1 - math.exp(-0.4 * epoch)) for epoch in range(1, EPOCHS + 1))
@@ -110,11 +110,11 @@ def measure(trials: int) -> dict[str, Any]:
     """In this process, on one thread."""
     table = MadeUp()
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        run, shelf = RunDir(Path(folder)), Shelf(table, RUNGS)
+        run, shelf = RunDirectory(Path(folder)), Shelf(table, RUNGS)
         open_optuna = partial(open_study, run, "scale")
 
         def driver_of(count: int) -> Driver:
-            return make_driver(table.snapshot, shelf, Lookup(shelf, 1), open_optuna, count)
+            return make_driver(table.manifest, shelf, Lookup(shelf, 1), open_optuna, count)
 
         begun = time.perf_counter()
         driver = driver_of(trials)

@@ -27,10 +27,10 @@ import optuna
 from scipy.stats import wilcoxon
 
 from benchmarks import common
-from benchmarks.baselines import Ledger, mo_asha, oracle, plain_optuna
+from benchmarks.baselines import HopCosts, mo_asha, oracle, plain_optuna
 from benchmarks.replay import replay, restudied
 from benchmarks.table import Table
-from tasearch.runs.directory import Snapshot
+from tasearch.runs.directory import Manifest
 from tasearch.runs.records import TrialRecord
 from tasearch.search.trials import chain_of
 
@@ -54,7 +54,7 @@ class Way:
 
     trials: int
     search: Mapping[str, Any] | None = None
-    baseline: Callable[[Table, Snapshot, int, int], Ledger] | None = None
+    baseline: Callable[[Table, Manifest, int, int], HopCosts] | None = None
 
 
 WAYS = {
@@ -92,7 +92,7 @@ def load(name: str) -> Table:
 
 
 def limits(table: Table, name: str) -> dict[str, Any]:
-    return {"max_params": table.snapshot.measured[BUDGETS[name]].params}
+    return {"max_params": table.manifest.measured[BUDGETS[name]].params}
 
 
 def run_way(
@@ -111,32 +111,32 @@ def run_way(
     warnings.simplefilter("ignore")  # of samplers that call themselves experimental
     way, table = WAYS[way_name], load(name).drawn(seed)
     keys = {**(way.search or {}), **(search or {})}
-    snapshot = restudied(table, keys, seed, limits(table, name))
-    trials = trials or way.trials or table.space(snapshot).size
+    manifest = restudied(table, keys, seed, limits(table, name))
+    trials = trials or way.trials or table.space(manifest).size
     begun = time.perf_counter()
     records: list[TrialRecord] = []
     given = given_s = 0.0  # the teacher's, which baselines leave out
     if way.baseline is not None:
-        steps = way.baseline(table, snapshot, seed, trials).steps
+        steps = way.baseline(table, manifest, seed, trials).steps
     else:
-        replayed = replay(table, snapshot, trials=trials)
+        replayed = replay(table, manifest, trials=trials)
         steps, records = replayed.steps, replayed.trials
-        given = table.cost(table.teacher_hop, snapshot)
+        given = table.cost(table.teacher_hop, manifest)
         given_s = table[table.teacher_hop].seconds
     wall = time.perf_counter() - begun
-    best = table.best_volume(snapshot)
+    best = table.best_volume(manifest)
     return {
         "paid": [step.paid - given for step in steps],
         "unshared": [step.unshared - step.proposals * given for step in steps],
         "seconds": [step.seconds - given_s for step in steps],
         "regrets": [1 - step.volume / best for step in steps],
         "wall_ms_a_trial": 1000 * wall / len(steps),
-        **(front_found(table, snapshot, records) if records else {}),
+        **(front_found(table, manifest, records) if records else {}),
     }
 
 
 def front_found(
-    table: Table, snapshot: Snapshot, records: Sequence[TrialRecord]
+    table: Table, manifest: Manifest, records: Sequence[TrialRecord]
 ) -> dict[str, float]:
     """How much of the true front was trained to its end, and how much of it was pruned.
 
@@ -146,17 +146,17 @@ def front_found(
     ended, pruned = set(), set()
     for record in records:
         *_, hop = chain_of(asdict(record), table.teacher).hops()
-        place = hop.pupil.width, table.end(hop)
+        place = hop.model.width, table.end(hop)
         (ended if record.state == "complete" else pruned).add(place)
     found = lost = beyond = 0
-    front = table.front(snapshot).members
+    front = table.front(manifest).members
     for member in front:
         place = member.chain[-1], member.accuracy
         if place in ended:
             found += 1
         elif place in pruned:
             lost += 1
-            sizes = ((snapshot.measured[width], accuracy) for width, accuracy in ended)
+            sizes = ((manifest.measured[width], accuracy) for width, accuracy in ended)
             rivals = [
                 accuracy
                 for size, accuracy in sizes
@@ -265,12 +265,12 @@ def workers_seconds(name: str, seed: int) -> dict[str, dict[str, float]]:
     """Simulated seconds of the same search by number of workers, the teacher's included or not."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table = load(name).drawn(seed)
-    snapshot = restudied(table, {"lookahead": LOOKAHEAD}, seed, limits(table, name))
-    trials = table.space(snapshot).size
+    manifest = restudied(table, {"lookahead": LOOKAHEAD}, seed, limits(table, name))
+    trials = table.space(manifest).size
     given_s = table[table.teacher_hop].seconds
     found = {}
     for count in WORKERS:
-        whole = replay(table, snapshot, trials=trials, workers=count).steps[-1].seconds
+        whole = replay(table, manifest, trials=trials, workers=count).steps[-1].seconds
         found[str(count)] = {"end": whole - given_s, "end_with_teacher": whole}
     return found
 
@@ -322,7 +322,7 @@ def one_table(
     name: str, args: argparse.Namespace, submit: Callable[..., Future[Any]]
 ) -> dict[str, Any]:
     table = load(name)
-    snapshot = restudied(table, {}, 0, limits(table, name))
+    manifest = restudied(table, {}, 0, limits(table, name))
     runs = {}
     provenance = common.provenance(args)
     for way in WAYS:
@@ -346,11 +346,11 @@ def one_table(
     }
     return {
         "provenance": provenance,
-        "chains": table.space(snapshot).size,
+        "chains": table.space(manifest).size,
         "hops": len(table),
         "front": [
             {"chain": m.chain, "accuracy": m.accuracy, "params": m.params}
-            for m in table.front(snapshot).members
+            for m in table.front(manifest).members
         ],
         "noise": table.noise(),
         "grid": {kind: [float(f"{v:.4g}") for v in found] for kind, found in grids.items()},

@@ -1,12 +1,12 @@
-"""How many times faster than a careful tutorial's loop does tasearch train a pupil?
+"""How many times faster than a careful tutorial's loop does tasearch train a model?
 
-Both train the same pupil under the same teacher, on the same images, views, batch size and cores,
+Both train the same model under the same teacher, on the same images, views, batch size and cores,
 in turn, each time in a fresh process. The teacher is untrained: accuracy does not matter to speed.
 
 tasearch trains through its `Trainer`, in one process with all cores and in one process a core; what
 is faster over all rounds is its figure. The main figure is with soft targets held already: all of a
-pupil's training is in it (building, evaluating, saving), but no pass of the teacher. Passes are
-timed apart, and the figures with them, for one pupil and for several that share a teacher, stand
+model's training is in it (building, evaluating, saving), but no pass of the teacher. Passes are
+timed apart, and the figures with them, for one model and for several that share a teacher, stand
 beside it.
 """
 
@@ -30,7 +30,7 @@ from tasearch.profiling.measure import forward_flops
 
 CORES = 2
 BATCH = 128
-EPOCHS = 2  # of each pupil, so 2 slots of views
+EPOCHS = 2  # of each model, so 2 phases of views
 CEILING_SIZE = 2048  # of the square matrices of the ceiling
 PAIRS = {  # by name: family, teacher, student, and how many times faster tasearch is to be
     "plain2": ("plain", 10, 2, 16),
@@ -46,8 +46,8 @@ class Training:
     """What one process of tasearch's did.
 
     Args:
-        epochs: of pupils whose targets were held, back to back.
-        pass_s: of the teacher over one slot of views.
+        epochs: of models whose targets were held, back to back.
+        pass_s: of the teacher over one phase of views.
         peak_mib: of the process.
     """
 
@@ -74,7 +74,7 @@ def run_tutorial(pair: Pair, seconds: float) -> dict[str, Any]:
 
 
 def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Training:
-    """Train a pupil without targets, then others with them until `seconds` have passed."""
+    """Train a model without targets, then others with them until `seconds` have passed."""
     flush_denormals_everywhere()  # as in a worker
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as name:
@@ -108,7 +108,7 @@ def run_ceiling() -> dict[str, float]:
 
 
 def describe(pair: Pair, precision: str) -> dict[str, Any]:
-    """How a run would train, by number of threads, and the pupil's cost."""
+    """How a run would train, by number of threads, and the model's cost."""
     modes = {}
     with tempfile.TemporaryDirectory() as folder:
         for threads in SETUPS.values():
@@ -137,11 +137,11 @@ def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float)
     return {
         "images_per_s": sum(size / epoch for epoch in held),
         "with_pass": {
-            str(pupils): sum(
-                size / (epoch + part.pass_s / pupils)
+            str(models): sum(
+                size / (epoch + part.pass_s / models)
                 for part, epoch in zip(parts, held, strict=True)
             )
-            for pupils in (1, known["pupils"])
+            for models in (1, known["models"])
         },
         "processes": [asdict(part) for part in parts],
     }
@@ -178,7 +178,7 @@ def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, An
             str(n): common.spread(
                 [c["with_pass"][str(n)] / t for c, t in zip(chosen, tutorial, strict=True)]
             )
-            for n in (1, known["pupils"])
+            for n in (1, known["models"])
         },
         "pass_s": common.spread([p["pass_s"] for c in chosen for p in c["processes"]]),
         "training_gflops": flops,
@@ -191,9 +191,9 @@ def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, An
     }
 
 
-def printed(pairs: list[dict[str, Any]], pupils: int) -> str:
+def printed(pairs: list[dict[str, Any]], models: int) -> str:
     head = ["pair", "tutorial/s", "tasearch/s", "setup", "times", "(min..max)", "target"]
-    head += [f"pass/{n}" for n in (1, pupils)] + ["of ceiling", "MiB (+worker)", "MiB"]
+    head += [f"pass/{n}" for n in (1, models)] + ["of ceiling", "MiB (+worker)", "MiB"]
     rows = []
     for pair in pairs:
         found, setup = pair["summary"], pair["summary"]["setup"]
@@ -208,7 +208,7 @@ def printed(pairs: list[dict[str, Any]], pupils: int) -> str:
                 f"{ratio['median']:.1f}",
                 f"({ratio['min']:.1f}..{ratio['max']:.1f})",
                 pair["target"],
-                *(f"{found['ratio_with_pass'][str(n)]['median']:.1f}" for n in (1, pupils)),
+                *(f"{found['ratio_with_pass'][str(n)]['median']:.1f}" for n in (1, models)),
                 f"{found['utilisation']:.0%}",
                 f"{peak['tutorial']:,.0f}+{peak['tutorial_worker']:,.0f}",
                 f"{peak['tasearch']:,.0f}",
@@ -230,7 +230,7 @@ def main() -> None:
         result["pairs"] = measure(args, file)
     common.write_json(args.out, result)
     print(f"{result['images']}, {args.images:,} images an epoch, batch {BATCH}")
-    print(printed(result["pairs"], args.pupils))
+    print(printed(result["pairs"], args.models))
 
 
 def measure(args: argparse.Namespace, file: Path) -> list[dict[str, Any]]:
@@ -242,7 +242,7 @@ def measure(args: argparse.Namespace, file: Path) -> list[dict[str, Any]]:
         (known,) = common.fresh(describe, pair, args.precision)
         print(f"{pair.label}: mode by threads and width {known['modes']}", flush=True)
         pairs.append(pair)
-        known |= {"images": args.images, "pupils": args.pupils}
+        known |= {"images": args.images, "models": args.models}
         found.append({"label": pair.label, "batch": BATCH, "target": target, **known, "rounds": []})
     for number in range(1, args.rounds + 1):
         for pair, entry in zip(pairs, found, strict=True):
@@ -258,7 +258,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each timing")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
-    parser.add_argument("--pupils", type=int, default=10, help="that share a teacher's passes")
+    parser.add_argument("--models", type=int, default=10, help="that share a teacher's passes")
     parser.add_argument("--data", default=common.CIFAR, help="seen from the repository root")
     parser.add_argument("--out", type=Path, default=common.RESULTS / "speed-cpu.json")
     return parser.parse_args()

@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmarks import common
 from tasearch.chains.chain import Chain
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipe import Recipe
 from tasearch.chains.space import Space
@@ -37,7 +37,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.pareto.measurement import Measurement
-from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.records import training_flops
 from tasearch.search.chain_space import make_space
 
@@ -65,7 +65,7 @@ class Table:
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.provenance = content["provenance"]
         measured = [Measurement.of(m) for m in content["measurements"]]
-        self.snapshot = Snapshot(
+        self.manifest = Manifest(
             study=Study.model_validate_json(json.dumps(content["study"])),
             inputs=content["inputs"],
             samples=content["samples"],
@@ -77,7 +77,7 @@ class Table:
             device=content["device"],
         )
         self.recipes = [Recipe(**recipe) for recipe in content["recipes"]]
-        right = self.snapshot.validation
+        right = self.manifest.validation
         self._entries = {
             (tuple(widths), tuple(recipes)): Entry(
                 seconds=seconds,
@@ -98,7 +98,9 @@ class Table:
 
     def __getitem__(self, hop: Hop) -> Entry:
         if hop not in self._known:
-            recipes = tuple(self._numbers[p.recipe] for p in hop.essence if p.recipe is not None)
+            recipes = tuple(
+                self._numbers[p.recipe] for p in hop.canonical_lineage if p.recipe is not None
+            )
             self._known[hop] = self._entries[tuple(p.width for p in hop.lineage), recipes]
         return self._known[hop]
 
@@ -119,7 +121,7 @@ class Table:
 
     @property
     def replicates(self) -> int:
-        return self.snapshot.study.search.replicates
+        return self.manifest.study.search.replicates
 
     def entries(self) -> list[Entry]:
         return [*self._entries.values()]
@@ -128,21 +130,21 @@ class Table:
     def teacher_hop(self) -> Hop:
         return Hop(lineage=(self.teacher,))
 
-    def cost(self, hop: Hop, snapshot: Snapshot, epochs: int | None = None) -> float:
+    def cost(self, hop: Hop, manifest: Manifest, epochs: int | None = None) -> float:
         """Training FLOPs of a hop, of so many of its epochs."""
-        recipe, width = hop.pupil.recipe, hop.pupil.width
+        recipe, width = hop.model.recipe, hop.model.width
         assert recipe is not None
         count = recipe.epochs if epochs is None else epochs
-        return training_flops(width, count, snapshot.trained_samples, snapshot.measured)
+        return training_flops(width, count, manifest.trained_samples, manifest.measured)
 
     @cached_property
-    def teacher(self) -> Pupil:
-        study = self.snapshot.study
-        return Pupil(width=study.teacher.width, recipe=study.teacher_recipe())
+    def teacher(self) -> ModelSpec:
+        study = self.manifest.study
+        return ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe())
 
-    def space(self, snapshot: Snapshot) -> Space:
+    def space(self, manifest: Manifest) -> Space:
         """The chains of this study, or of one with another budget."""
-        return make_space(snapshot.study, self.teacher, snapshot.measured)
+        return make_space(manifest.study, self.teacher, manifest.measured)
 
     def accuracy(self, chain: Chain) -> float:
         """Of the student after its last epoch, mean over the replicates."""
@@ -153,10 +155,10 @@ class Table:
         curves = self[hop].curves
         return sum(curve[-1] for curve in curves) / len(curves)
 
-    def candidate(self, hop: Hop, snapshot: Snapshot) -> Candidate | None:
-        """A hop's pupil as a student; None where it is over the budget."""
-        size = snapshot.measured[hop.pupil.width]
-        if not snapshot.study.limits().admits(size):
+    def candidate(self, hop: Hop, manifest: Manifest) -> Candidate | None:
+        """A hop's model as a student; None where it is over the budget."""
+        size = manifest.measured[hop.model.width]
+        if not manifest.study.limits().admits(size):
             return None
         return Candidate(
             trial=0,
@@ -168,15 +170,15 @@ class Table:
             latency_ms=size.latency_ms,
         )
 
-    def best_volume(self, snapshot: Snapshot) -> float:
+    def best_volume(self, manifest: Manifest) -> float:
         """Hypervolume of the true front."""
-        return hypervolume(self.front(snapshot).members, snapshot.reference)
+        return hypervolume(self.front(manifest).members, manifest.reference)
 
-    def front(self, snapshot: Snapshot) -> Front:
+    def front(self, manifest: Manifest) -> Front:
         """Of every student within the budget, assistants that are among them included."""
-        every = (hop for chain in self.space(snapshot) for hop in chain.hops())
-        hops = {hop.essence: hop for hop in every if hop != self.teacher_hop}
-        return Front(filter(None, (self.candidate(hop, snapshot) for hop in hops.values())))
+        every = (hop for chain in self.space(manifest) for hop in chain.hops())
+        hops = {hop.canonical_lineage: hop for hop in every if hop != self.teacher_hop}
+        return Front(filter(None, (self.candidate(hop, manifest) for hop in hops.values())))
 
     def noise(self) -> float:
         """Standard deviation of a mean over the replicates."""
@@ -184,13 +186,13 @@ class Table:
         return math.sqrt(fmean(variance(values) / len(values) for values in ends))
 
 
-def build(run: RunDir, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def build(run: RunDirectory, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a table from a finished run of all chains.
 
     Raises:
         RunError: where a chain is missing.
     """
-    snapshot, store = run.read(), run.store()
+    manifest, store = run.read(), run.store()
     seconds: Counter[str] = Counter()
     for event in run.events():
         seconds[event.get("hop", "")] += event.get("seconds", 0.0)
@@ -199,30 +201,30 @@ def build(run: RunDir, provenance: Mapping[str, Any]) -> dict[str, Any]:
     for key in store.finished():
         record = store.record("hops", key)
         assert record is not None, key
-        pupils = [
-            Pupil(width=width, recipe=Recipe(**recipe) if recipe else None)
+        models = [
+            ModelSpec(width=width, recipe=Recipe(**recipe) if recipe else None)
             for width, recipe in zip(record.widths, record.recipes, strict=True)
         ]
-        essence = Hop(lineage=tuple(pupils)).essence
-        own = [canonical_json(asdict(p.recipe)) for p in essence if p.recipe is not None]
+        canonical_lineage = Hop(lineage=tuple(models)).canonical_lineage
+        own = [canonical_json(asdict(p.recipe)) for p in canonical_lineage if p.recipe is not None]
         numbers = [recipes.setdefault(recipe, len(recipes)) for recipe in own]
-        curves = [[round(a * snapshot.validation) for a in curve] for curve in record.curves]
+        curves = [[round(a * manifest.validation) for a in curve] for curve in record.curves]
         hops.append([list(record.widths), numbers, round(seconds[key], 2), curves])
     content = {
         "provenance": dict(provenance),
-        "study": snapshot.study.model_copy(update={"root": "."}).model_dump(mode="json"),
-        "inputs": dict(snapshot.inputs),
-        "samples": snapshot.samples,
-        "validation": snapshot.validation,
-        "measurements": [asdict(m) for m in snapshot.measured.values()],
-        "setup": dict(snapshot.setup),
-        "modes": {str(width): mode for width, mode in snapshot.modes.items()},
-        "device": snapshot.device,
+        "study": manifest.study.model_copy(update={"root": "."}).model_dump(mode="json"),
+        "inputs": dict(manifest.inputs),
+        "samples": manifest.samples,
+        "validation": manifest.validation,
+        "measurements": [asdict(m) for m in manifest.measured.values()],
+        "setup": dict(manifest.setup),
+        "modes": {str(width): mode for width, mode in manifest.modes.items()},
+        "device": manifest.device,
         "recipes": [json.loads(recipe) for recipe in recipes],
         "hops": sorted(hops),
     }
     table = Table(content)
-    for chain in table.space(table.snapshot):
+    for chain in table.space(table.manifest):
         try:
             table.accuracy(chain)
         except KeyError:
@@ -241,7 +243,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    save(build(RunDir.open(args.run), common.provenance(args)), args.out)
+    save(build(RunDirectory.open(args.run), common.provenance(args)), args.out)
     table = Table.load(args.out)
     print(f"{len(table)} hops of {table.replicates} replicates, {args.out.stat().st_size:,} bytes")
 

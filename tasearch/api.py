@@ -17,7 +17,7 @@ from tasearch.config.arguments import (
 from tasearch.config.study import Study
 from tasearch.config.study_file import check_study
 from tasearch.errors import RunError, StudyError, quoted
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import Event, Notice
 from tasearch.runs.run import Run
 from tasearch.search.driver import search
@@ -40,7 +40,7 @@ def run(
 
     Args:
         study: from `load_study` or `parse_study`, or the path of a study file.
-        runs_dir: the run lands in its folder `study.name`.
+        runs_dir: the run ends in its folder `study.name`.
         trials: instead of the study's own number.
         device: "auto", "cpu" or "cuda".
         latency_from: a run whose latencies to take instead of measuring.
@@ -73,7 +73,7 @@ def run(
         for event in events:
             if on_event is not None:
                 on_event(event)
-    return Run(RunDir.open(runs_dir / study.name), trusted=True)
+    return Run(RunDirectory.open(runs_dir / study.name), trusted=True)
 
 
 def steps(

@@ -15,11 +15,11 @@ from hypothesis import settings
 import tasearch
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
-from tasearch.data import Dataset, Part
+from tasearch.data import Dataset, Split
 from tasearch.models import Models
 from tasearch.profiling import timing
 from tasearch.runs.records import TrialRecord
-from tasearch.train.augmentation import VIEWS, Views
+from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
 from tasearch.train.trainer import Trainer
 
 settings.register_profile("shared machine", deadline=None)
@@ -75,9 +75,9 @@ def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     build = Models.build
 
-    def views(own: Trainer, data: Dataset, part: Part, name: str) -> Views:
+    def views(own: Trainer, data: Dataset, part: Split, name: str) -> AugmentedData:
         x, mean, std = (torch.tensor(a, device=own.device) for a in (part.x, data.mean, data.std))
-        return Views(x.double(), mean.double(), std.double(), VIEWS[name], seed=0)
+        return AugmentedData(x.double(), mean.double(), std.double(), AUGMENTATIONS[name], seed=0)
 
     monkeypatch.setattr(Models, "build", lambda *args: build(*args).double())
     monkeypatch.setattr(Trainer, "_views", views)

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from tasearch.chains.chain import Chain, label
-from tasearch.chains.hop import Hop, Pupil, Setting
+from tasearch.chains.hop import Hop, ModelSpec, Setting
 from tasearch.chains.keys import canonical_json, derived_seed
 from tasearch.chains.recipe import Recipe
 
@@ -42,9 +42,9 @@ SETTING = Setting(
 
 
 def chain(*widths: int, last: Recipe = KD, middle: Recipe = KD) -> Chain:
-    teacher = Pupil(width=widths[0], recipe=CE)
-    assistants = [Pupil(width=w, recipe=middle) for w in widths[1:-1]]
-    return Chain(pupils=(teacher, *assistants, Pupil(width=widths[-1], recipe=last)))
+    teacher = ModelSpec(width=widths[0], recipe=CE)
+    assistants = [ModelSpec(width=w, recipe=middle) for w in widths[1:-1]]
+    return Chain(models=(teacher, *assistants, ModelSpec(width=widths[-1], recipe=last)))
 
 
 def test_hops_run_from_the_teacher_to_the_student() -> None:
@@ -65,7 +65,7 @@ def test_common_prefixes_have_common_keys() -> None:
 
 @pytest.mark.parametrize("field", [f.name for f in fields(SETTING) if f.type in ("str", "int")])
 def test_a_key_depends_on_the_whole_setting(field: str) -> None:
-    hop = Hop(lineage=(Pupil(width=8, recipe=CE),))
+    hop = Hop(lineage=(ModelSpec(width=8, recipe=CE),))
     value = getattr(SETTING, field)
     other = replace(SETTING, **{field: value + 1 if isinstance(value, int) else value + "x"})
     assert hop.key(other) != hop.key(SETTING)
@@ -76,9 +76,9 @@ def test_a_key_depends_on_every_recipe_and_on_the_teachers_origin() -> None:
         chain(64, 24, 6).hop().key(SETTING),
         chain(64, 24, 6, last=replace(KD, temperature=2.0)).hop().key(SETTING),
         chain(64, 24, 6, middle=replace(KD, temperature=2.0)).hop().key(SETTING),
-        Hop(lineage=(Pupil(width=64, recipe=CE),)).key(SETTING),
-        Hop(lineage=(Pupil(width=64, recipe=None, origin="a"),)).key(SETTING),
-        Hop(lineage=(Pupil(width=64, recipe=None, origin="b"),)).key(SETTING),
+        Hop(lineage=(ModelSpec(width=64, recipe=CE),)).key(SETTING),
+        Hop(lineage=(ModelSpec(width=64, recipe=None, origin="a"),)).key(SETTING),
+        Hop(lineage=(ModelSpec(width=64, recipe=None, origin="b"),)).key(SETTING),
     }
     assert len(keys) == 6
 
@@ -128,7 +128,7 @@ def test_widths_of_a_chain_fall() -> None:
     with pytest.raises(ValueError, match=r"widths of a chain fall strictly, found \(8, 8\)"):
         chain(8, 8)
     with pytest.raises(ValueError, match="a chain has a teacher and a student"):
-        Chain(pupils=(Pupil(width=8, recipe=CE),))
+        Chain(models=(ModelSpec(width=8, recipe=CE),))
 
 
 def test_canonical_json_is_blind_to_order() -> None:

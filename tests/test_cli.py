@@ -25,7 +25,7 @@ from tasearch.cli import commands as cli
 from tasearch.cli.progress import LiveView, Words
 from tasearch.cli.run_command import Stop
 from tasearch.config.study_file import load_study, render
-from tasearch.runs.events import Finished
+from tasearch.runs.events import SearchFinished
 from tests.conftest import tiny
 
 TASEARCH = [sys.executable, "-m", "tasearch"]
@@ -229,7 +229,7 @@ def test_an_interrupt_among_imports_waits_for_them() -> None:
 def test_a_finished_search_is_all_of_its_trials() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     with LiveView(console, Words({}, []), []) as view:
-        view.show(Finished(reason="8 trials are done", done=8))
+        view.show(SearchFinished(reason="8 trials are done", done=8))
     assert "8/8" in console.file.getvalue()  # type: ignore[attr-defined]
 
 

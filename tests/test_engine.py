@@ -282,7 +282,7 @@ def test_all_threads_of_a_worker_flush_denormals() -> None:
 
 def test_several_threads_train_in_a_worker(rerun: Any) -> None:
     """As many workers as there are, the result is the same, denormals and all."""
-    study = tiny(training={"threads": 2, "fuse": "never"})  # else each run probes anew
+    study = tiny(training={"threads": 2, "stack": "never"})  # else each run probes anew
     one, two = rerun(study, "one", trials=3), rerun(study, "two", trials=3, workers=2)
     assert facts(one) == facts(two)
     assert contents(one) == contents(two)

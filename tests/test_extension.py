@@ -12,7 +12,7 @@ import pytest
 import tasearch
 from tasearch.config.study import Study
 from tasearch.errors import RunError
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import TrialStarted
 from tasearch.runs.records import TrialRecord
 from tests.conftest import proposed, tiny
@@ -36,11 +36,11 @@ def trained(run: tasearch.Run) -> Counter[str]:
 
 def test_a_grown_study_goes_on_from_what_is_there(rerun: Any) -> None:
     before = rerun(tiny(**SMALL), trials=3)
-    old, chains = shown(before.trials), before.snapshot.space
+    old, chains = shown(before.trials), before.manifest.space
     run = rerun(tiny(**GROWN), trials=7)
     assert shown(run.trials)[: len(old)] == old
-    assert run.snapshot.study.student.widths == (6, 4, 2)
-    assert run.snapshot.space > chains
+    assert run.manifest.study.student.widths == (6, 4, 2)
+    assert run.manifest.space > chains
     direct = next(t for t in run.trials[len(old) :] if not t.free)
     assert direct.chain == (16, 2)  # the new width's direct chain comes first
     assert max(trained(run).values()) == 1
@@ -78,22 +78,22 @@ def test_a_study_grows_in_the_same_way_wherever_it_is_cut_off(
                 rerun(tiny(**GROWN), f"cut{place}", trials=6)
         run = rerun(tiny(**GROWN), f"cut{place}", trials=6)
         assert run.trials == whole.trials, place
-        assert run.snapshot.measured == whole.snapshot.measured
+        assert run.manifest.measured == whole.manifest.measured
 
 
 def test_a_run_whose_extension_was_cut_off_says_so(rerun: Any) -> None:
     run = rerun(tiny(**SMALL), trials=2)
     run.directory.extension.mkdir()
-    assert RunDir(run.path).read() == run.snapshot  # it holds nothing
+    assert RunDirectory(run.path).read() == run.manifest  # it holds nothing
     shutil.copy(run.path / "run.json", run.directory.extension)
     with pytest.raises(RunError) as error:
-        RunDir(run.path).read()
+        RunDirectory(run.path).read()
     assert str(error.value) == (
         f"{run.path}: its study has grown, and that was cut off; `tasearch run` on the same study "
         f"ends it"
     )
     rerun(tiny(**SMALL), trials=2)
-    assert RunDir(run.path).read() == run.snapshot
+    assert RunDirectory(run.path).read() == run.manifest
 
 
 def test_a_tighter_budget_leaves_students_out_of_the_front(rerun: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_budget_may_grow_and_shrink_with_any_lookahead(
 ) -> None:
     ladder = {**LADDER, "assistants": {**LADDER["assistants"], "min": low}}
     search = {"lookahead": lookahead, "sampler": "random", "pruner": "none"}
-    sizes = {w: m.params for w, m in rerun(tiny(**ladder), trials=1).snapshot.measured.items()}
+    sizes = {w: m.params for w, m in rerun(tiny(**ladder), trials=1).manifest.measured.items()}
     budgets = [sizes[6], None, sizes[8], sizes[4], None]
     before: list[Any] = []
     for i, most in enumerate(budgets):
@@ -187,7 +187,7 @@ def test_the_lookahead_of_a_search_that_was_cut_off_may_change(
             break
     events.close()
     run = tasearch.run(study(after), **options)
-    chains = run.snapshot.space
+    chains = run.manifest.space
     assert len(proposed(run)) == min(10, chains)
     assert {t.state for t in run.trials} <= {"complete", "pruned"}
 

@@ -179,7 +179,7 @@ def test_a_multiplier_makes_other_keys() -> None:
 
 @pytest.mark.parametrize("family", IMAGES_ONLY)
 def test_models_can_be_stacked(family: str) -> None:
-    """Training steps of several pupils in one call say what each says alone."""
+    """Training steps of several models in one call say what each says alone."""
     nets = [models(family).build(8, seed).train() for seed in (1, 2)]
     x = torch.randn(5, 1, 8, 8)
 

@@ -13,7 +13,7 @@ from tasearch.errors import NothingFits, StudyError
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
-from tasearch.pareto.grid import Stairs
+from tasearch.pareto.grid import HypervolumeGrid
 from tasearch.pareto.hypervolume import Reference, hypervolume
 from tasearch.pareto.measurement import Measurement, Rounds, latency_words
 
@@ -213,7 +213,7 @@ def test_where_all_are_tied_the_front_is_of_accuracy_and_size() -> None:
     assert Front(found).best(max_latency_ms=0.04).accuracy == 0.95
     assert 0 < hypervolume(found, box) < 1
     assert box.corner(sizes[2]) == (0.0, 0.0)
-    stairs = Stairs(sizes, box)
+    grid = HypervolumeGrid(sizes, box)
     for width, accuracy in ((8, 0.9), (4, 0.95), (2, 0.5)):
-        stairs.add(width, accuracy)
-    assert stairs.volume == pytest.approx(hypervolume(found, box))
+        grid.add(width, accuracy)
+    assert grid.volume == pytest.approx(hypervolume(found, box))

@@ -104,7 +104,7 @@ def test_a_worker_that_starts_after_an_edit_refuses_it(tmp_path: Path) -> None:
     try:
         (tmp_path / "own.py").write_text(FAMILY.replace("0.1", "0.2"))
         prepared.pool.set_up(
-            prepared.data, tmp_path, prepared.snapshot.modes, lambda hop: (), prepared.code
+            prepared.data, tmp_path, prepared.manifest.modes, lambda hop: (), prepared.code
         )
         with pytest.raises(RunError) as error:
             [message for _ in range(9) for message in prepared.pool.messages()]

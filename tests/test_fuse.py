@@ -1,4 +1,4 @@
-"""Pupils side by side as one wide model, against each of them alone."""
+"""Models side by side as one wide model, against each of them alone."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tasearch.chains.hop import Hop
 from tasearch.chains.mode import Mode
 from tasearch.config.study import Study
 from tasearch.models import Models
-from tasearch.pareto.skyline import Bar
+from tasearch.pareto.skyline import Threshold
 from tasearch.train.fast.autotuning import choose_modes
 from tasearch.train.fast.memory import Memory
-from tasearch.train.fast.stacking import CannotFuse, widened
+from tasearch.train.fast.stacking import CannotStack, widened
 from tasearch.train.loop import train
 from tasearch.train.messages import HopBegun, HopEnded, HopEpoch
 from tasearch.train.state import Group, State
@@ -61,7 +61,7 @@ def test_replicates_side_by_side_end_as_they_do_in_turn(
     ends = []
     for mode in ("fp32", "fp32 x3"):
         own = trainer(tmp_path / mode, study, device, mode=mode)
-        assert own.mode(lineage[0]).seats == (3 if mode.endswith("x3") else None)
+        assert own.mode(lineage[0]).slots == (3 if mode.endswith("x3") else None)
         train_all(own, lineage[:1])
         ends.append(own.store.load("hops", own.key(lineage[0])))
     (alone, record), (wide, other) = ends[0], ends[1]
@@ -100,8 +100,8 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
     for lineage, recipe in zip(lineages, recipes, strict=True):
         *before, student = lineage[-1].lineage
         assert student.recipe is not None
-        pupil = replace(student, recipe=replace(student.recipe, **recipe))
-        learning = own.begin(Hop(lineage=(*before, pupil)))
+        model = replace(student, recipe=replace(student.recipe, **recipe))
+        learning = own.begin(Hop(lineage=(*before, model)))
         assert learning is not None
         found.append((learning[0][0], learning[1][0]))
     other = State(copy.deepcopy(found[0][0].net), found[0][0].recipe)
@@ -110,12 +110,12 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
             parameter.mul_(0.9)  # another seed
     found.append((other, found[0][1]))
     found.sort(key=lambda pair: pair[0].recipe.loss)
-    states, lessons = zip(*found, strict=True)
+    states, jobs = zip(*found, strict=True)
     alone = [State(copy.deepcopy(state.net), state.recipe) for state in states]
-    for state, lesson in zip(alone, lessons, strict=True):
-        for _ in train([state], [lesson], seats=None):
+    for state, job in zip(alone, jobs, strict=True):
+        for _ in train([state], [job], slots=None):
             pass
-    for _ in train(states, lessons, seats=4):
+    for _ in train(states, jobs, slots=4):
         pass
     for state, same in zip(states, alone, strict=True):
         assert close(state.net.state_dict(), same.net.state_dict(), 1e-6)
@@ -146,14 +146,16 @@ def company(**sections: Any) -> Study:
     return tiny(**{**content, **sections}, student=student)
 
 
-def neighbours(study: Study, width: int, recipes: Sequence[dict[str, Any]] = RECIPES) -> list[Hop]:
+def student_hops(
+    study: Study, width: int, recipes: Sequence[dict[str, Any]] = RECIPES
+) -> list[Hop]:
     """Students of one width under several chains, with several recipes."""
     found = []
     for chain, recipe in zip(itertools.cycle([(8,), (6,), (8, 6), ()]), recipes, strict=False):
         *before, student = hops(study, *chain, width)[-1].lineage
         assert student.recipe is not None
-        pupil = replace(student, recipe=replace(student.recipe, **recipe))
-        lineage = (*before, pupil) if pupil.guided else (pupil,)
+        model = replace(student, recipe=replace(student.recipe, **recipe))
+        lineage = (*before, model) if model.distilled else (model,)
         found.append(Hop(lineage=lineage))
     return found
 
@@ -184,7 +186,7 @@ def test_a_hop_is_bit_for_bit_the_same_in_any_company(
 ) -> None:
     """Six recipes under four chains: one by one, in pairs, and all in another order."""
     study = company(model={"family": family}, training=training)
-    students = neighbours(study, 3)
+    students = student_hops(study, 3)
     ways = {
         "one by one": [[hop] for hop in students],
         "in pairs": [students[i : i + 2] for i in (4, 0, 2)],
@@ -195,7 +197,7 @@ def test_a_hop_is_bit_for_bit_the_same_in_any_company(
         own = trainer(tmp_path / way, study, mode="fp32 x8+")
         train_ancestors(own, students)
         for group in groups:
-            assert len({own.companions(hop) for hop in group}) == 1
+            assert len({own.stacking_key(hop) for hop in group}) == 1
             ended = outcomes(train_hops(own, tasks(own, group)))
             assert [end.outcome for end in ended.values()] == ["end"] * len(group)
         ends.append(files(tmp_path / way))
@@ -204,7 +206,7 @@ def test_a_hop_is_bit_for_bit_the_same_in_any_company(
 
 def test_replicates_of_several_hops_share_seats(tmp_path: Path) -> None:
     study = company(search={"replicates": 3})
-    students = neighbours(study, 4)[:3]
+    students = student_hops(study, 4)[:3]
     ends = []
     for way, groups in (("alone", [[hop] for hop in students]), ("together", [students])):
         own = trainer(tmp_path / way, study, mode="fp32 x4+")
@@ -218,16 +220,18 @@ def test_replicates_of_several_hops_share_seats(tmp_path: Path) -> None:
 def test_who_stops_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     """One stops at its second rung; it has read no more targets than alone, and goes on later."""
     study = company()
-    students = neighbours(study, 3)[1:4]
+    students = student_hops(study, 3)[1:4]
     own = trainer(tmp_path / "together", study, mode="fp32 x8+")
     train_ancestors(own, students)
     group = tasks(own, students)
-    bar = Bar(gain=0.0, margin=0.0, skyline=2.0)
-    group[1] = replace(group[1], bars=(None, bar, None))
+    threshold = Threshold(gain=0.0, margin=0.0, skyline=2.0)
+    group[1] = replace(group[1], thresholds=(None, threshold, None))
     ended = outcomes(train_hops(own, group))
     assert [ended[t.key].outcome for t in group] == ["end", "stopped", "end"]
     assert [ended[t.key].epoch for t in group] == [4, 2, 4]
-    assert own.companions(students[1]) != own.companions(students[0])  # not at one epoch any more
+    assert own.stacking_key(students[1]) != own.stacking_key(
+        students[0]
+    )  # not at one epoch any more
     train_all(own, [students[1]])
     alone = trainer(tmp_path / "alone", study, mode="fp32 x8+")
     train_ancestors(alone, students)
@@ -250,7 +254,7 @@ def test_a_pupil_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
         search={"rungs": 2},
     ).model_copy(update={"root": str(tmp_path)})
     recipes = [{"loss": "kd"}, {"loss": "bad:loss"}, {"loss": "dist"}]
-    students = neighbours(study, 3, recipes)
+    students = student_hops(study, 3, recipes)
     own = trainer(tmp_path / "together", study, mode="fp32 x8+")
     train_ancestors(own, students)
     group = tasks(own, students)
@@ -267,7 +271,7 @@ def test_a_pupil_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
 
 
 def narrow(folder: Path, error: str, **sections: Any) -> Study:
-    """A study whose models raise in their third epoch where more than two pupils share one, unless
+    """A study whose models raise in their third epoch where more than two models share one, unless
     STEPS is in the environment."""
     (folder / "narrow.py").write_text(
         "import os, torch\n"
@@ -292,7 +296,7 @@ def narrow(folder: Path, error: str, **sections: Any) -> Study:
 
 def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path) -> None:
     study = narrow(tmp_path, "ValueError('bad')")
-    students = neighbours(study, 4)[:3]
+    students = student_hops(study, 4)[:3]
     own = trainer(tmp_path / "together", study, mode="fp32 x1+")
     train_ancestors(own, students)
     messages = list(train_hops(own, tasks(own, students)))
@@ -381,17 +385,20 @@ def test_what_a_group_hands_back_is_what_it_took(tmp_path: Path) -> None:
         net(torch.randn(4, 2, 4, 4)).square().sum().backward()
         state.optimizer.step()
         states.append(state)
-    before = [copy.deepcopy((s.net.state_dict(), s.slots())) for s in states]
-    group = Group(states, fused=True)
+    before = [copy.deepcopy((s.net.state_dict(), s.optimizer_state())) for s in states]
+    group = Group(states, stacked=True)
     with torch.no_grad():
         for state in states:
-            for tensor in [*state.flat.tensors, *itertools.chain(*state.slots().values())]:
+            for tensor in [
+                *state.flat.tensors,
+                *itertools.chain(*state.optimizer_state().values()),
+            ]:
                 tensor.zero_()
     group.hand_back()
-    for state, (weights, slots) in zip(states, before, strict=True):
+    for state, (weights, kept) in zip(states, before, strict=True):
         assert close(state.net.state_dict(), weights, 0.0)
-        for name, values in slots.items():
-            for value, now in zip(values, state.slots()[name], strict=True):
+        for name, values in kept.items():
+            for value, now in zip(values, state.optimizer_state()[name], strict=True):
                 assert torch.equal(value, now), name
 
 
@@ -399,7 +406,7 @@ def test_what_a_group_hands_back_is_what_it_took(tmp_path: Path) -> None:
     "layer", [nn.Dropout(0.5), nn.LayerNorm(4), nn.Conv2d(4, 4, 1, padding_mode="reflect")]
 )
 def test_a_layer_of_unknown_width_is_refused(layer: nn.Module) -> None:
-    with pytest.raises(CannotFuse):
+    with pytest.raises(CannotStack):
         widened(nn.Sequential(nn.Conv2d(4, 4, 1), layer), 2)
 
 
@@ -418,14 +425,14 @@ MIXING = (
 )
 
 
-def modes(tmp_path: Path, family: str, fuse: str, replicates: int = 4) -> dict[int, str]:
+def modes(tmp_path: Path, family: str, stack: str, replicates: int = 4) -> dict[int, str]:
     study = tiny(model={"family": family}).model_copy(update={"root": str(tmp_path)})
     models = Models(
         study=study, in_shape=(1, 8, 8), num_classes=10, mean=torch.zeros(1), std=torch.ones(1)
     )
     return choose_modes(
         "fp32",
-        fuse,
+        stack,
         models.build,
         (4, 2),
         recipe=study.recipes("student").firsts()[0],
@@ -449,7 +456,7 @@ def test_modes_are_fused_only_where_asked_and_right(
     assert modes(tmp_path, "cnn", "auto", replicates=1) == {4: "fp32", 2: "fp32"}
     assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
     monkeypatch.setattr("tasearch.train.fast.autotuning.ALONE", 1e9)
-    assert all(Mode.of(m).open for m in modes(tmp_path, "cnn", "auto", replicates=1).values())
+    assert all(Mode.of(m).shared for m in modes(tmp_path, "cnn", "auto", replicates=1).values())
     assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
     monkeypatch.setattr("tasearch.train.fast.autotuning.GAIN", 0.0)
     assert modes(tmp_path, "cnn", "auto") == {4: "fp32", 2: "fp32"}
@@ -479,7 +486,7 @@ def test_seats_that_change_the_last_bits_are_not_shared(
 def test_the_words_of_modes() -> None:
     for text in ("fp32", "bf16", "bf16 x5", "fp32 x12+"):
         assert str(Mode.of(text)) == text
-    assert Mode.of("bf16 x12+") == Mode(bf16=True, seats=12, open=True)
+    assert Mode.of("bf16 x12+") == Mode(bf16=True, slots=12, shared=True)
     for wrong in ("fp16", "fp32 x0", "fp32+", "fp32 x4 ", ""):
         with pytest.raises(ValueError, match="should be such as"):
             Mode.of(wrong)
@@ -496,5 +503,5 @@ def test_what_is_frozen_stays_frozen_in_a_wide_model() -> None:
 
 def test_modules_that_share_weights_are_not_widened() -> None:
     layer = nn.Linear(4, 4)
-    with pytest.raises(CannotFuse):
+    with pytest.raises(CannotStack):
         widened(nn.Sequential(nn.Linear(4, 4), layer, nn.ReLU(), layer), 2)

@@ -26,7 +26,7 @@ from torch import nn
 
 from tasearch.config.sections import DataSection
 from tasearch.data import load_data, load_test, parquet
-from tasearch.data.arrays import NAMES, Dataset, Part, check
+from tasearch.data.arrays import NAMES, Dataset, Split, check
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.errors import DataError, TasearchError
@@ -106,7 +106,7 @@ def message(act: Callable[[], None]) -> str:
     return ""
 
 
-def keeps_the_contract(part: Part, data: Dataset) -> None:
+def keeps_the_contract(part: Split, data: Dataset) -> None:
     assert part.x.dtype in (np.uint8, np.float32)
     assert part.x.dtype == data.train.x.dtype
     assert part.x.shape == (len(part.y), *data.in_shape)

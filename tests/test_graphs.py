@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tasearch.chains.hop import Hop
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads
-from tasearch.train.batches import Epoch, Lesson
+from tasearch.train.batches import EpochPlan, TrainingJob
 from tasearch.train.fast import cuda_graphs as recording
 from tasearch.train.fast.cuda_graphs import Graphs, Steps
 from tasearch.train.loop import train
@@ -47,21 +47,23 @@ def graphs_of(own: Trainer, said: list[str]) -> Graphs:
     return Graphs(torch.device("cuda") if emulated else own.device, said.append)
 
 
-def begun(own: Trainer, hop: Hop, **recipe: Any) -> tuple[list[State], list[Lesson]]:
-    *before, pupil = hop.lineage
-    assert pupil.recipe is not None
-    pupil = replace(pupil, recipe=replace(pupil.recipe, **recipe))
-    found = own.begin(Hop(lineage=(*before, pupil)))
+def begun(own: Trainer, hop: Hop, **recipe: Any) -> tuple[list[State], list[TrainingJob]]:
+    *before, model = hop.lineage
+    assert model.recipe is not None
+    model = replace(model, recipe=replace(model.recipe, **recipe))
+    found = own.begin(Hop(lineage=(*before, model)))
     assert found is not None
     return found
 
 
 def trained(
-    learning: tuple[Sequence[State], Sequence[Lesson]], seats: int | None, graphs: Graphs | None
+    learning: tuple[Sequence[State], Sequence[TrainingJob]],
+    slots: int | None,
+    graphs: Graphs | None,
 ) -> list[dict[str, Tensor]]:
-    states, lessons = learning
+    states, jobs = learning
     with cpu_threads(1):
-        for _ in train(states, lessons, seats=seats, graphs=graphs):
+        for _ in train(states, jobs, slots=slots, graphs=graphs):
             pass
     return [pack(state) for state in states]
 
@@ -88,11 +90,11 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return "cpu"
 
 
-@pytest.mark.parametrize("seats", [None, 3], ids=["in turn", "abreast"])
+@pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "side by side"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("in_double")
 def test_they_end_where_the_loop_does(
-    tmp_path: Path, kind: str, seats: int | None, device: str
+    tmp_path: Path, kind: str, slots: int | None, device: str
 ) -> None:
     """But for the rounding of rates, which they read from tensors."""
     study = image_study(tmp_path, "none", search={"replicates": 3}, **KINDS[kind])
@@ -100,8 +102,8 @@ def test_they_end_where_the_loop_does(
     *before, student = hops(study, 8, 6, 4)
     train_all(own, before)
     said: list[str] = []
-    found = trained(begun(own, student), seats, graphs_of(own, said))
-    expected = trained(begun(own, student), seats, None)
+    found = trained(begun(own, student), slots, graphs_of(own, said))
+    expected = trained(begun(own, student), slots, None)
     assert len(found) == 3
     assert not torch.equal(found[0]["net.0.weight"], found[1]["net.0.weight"])
     for ours, theirs in zip(found, expected, strict=True):
@@ -129,32 +131,32 @@ class Asked(TorchDispatchMode):
 ASKING = {"_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "unique"}
 
 
-def asked_by_steps(own: Trainer, hop: Hop, seats: int | None) -> list[str]:
+def asked_by_steps(own: Trainer, hop: Hop, slots: int | None) -> list[str]:
     """What two steps of an epoch ask the device for."""
-    states, lessons = begun(own, hop)
-    count, fused = seats or 1, seats is not None
-    states, lessons = states[:count], lessons[:count]
-    lesson = Epoch([state.recipe for state in states], lessons, 0, fused=fused, recorded=True)
-    steps = Steps(states, lessons[0], lesson, fused=fused)
+    states, jobs = begun(own, hop)
+    count, stacked = slots or 1, slots is not None
+    states, jobs = states[:count], jobs[:count]
+    job = EpochPlan([state.recipe for state in states], jobs, 0, stacked=stacked, recorded=True)
+    steps = Steps(states, jobs[0], job, stacked=stacked)
     with cpu_threads(1):
-        steps.epoch(states, lesson, 0)
-        steps._prepare(states[0].recipe, lesson, 1)
+        steps.epoch(states, job, 0)
+        steps._prepare(states[0].recipe, job, 1)
         with Asked() as asked:
             steps._make(2)
     return asked.found
 
 
-@pytest.mark.parametrize("seats", [None, 3], ids=["in turn", "abreast"])
+@pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "side by side"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_asks_the_device_for_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seats: int | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, slots: int | None
 ) -> None:
     without_kernels(monkeypatch)
     study = image_study(tmp_path, "crop4+flip", search={"replicates": 3}, **KINDS[kind])
     own = trainer(tmp_path / "store", study)
     *before, student = hops(study, 8, 6, 4)
     train_all(own, before)
-    assert not asked_by_steps(own, student, seats)
+    assert not asked_by_steps(own, student, slots)
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
@@ -182,9 +184,9 @@ def test_what_asks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("training", [{}, {"optimizer": "sgd", "ema": 0.9}], ids=["adamw", "sgd"])
-@pytest.mark.parametrize("seats", [None, 2], ids=["in turn", "abreast"])
+@pytest.mark.parametrize("slots", [None, 2], ids=["in turn", "side by side"])
 def test_other_teachers_recipes_and_pupils_take_the_same_seats(
-    tmp_path: Path, training: dict[str, Any], seats: int | None, device: str
+    tmp_path: Path, training: dict[str, Any], slots: int | None, device: str
 ) -> None:
     """Nothing stays of who was there before; also where one has done some epochs already."""
     study = tiny(
@@ -198,21 +200,21 @@ def test_other_teachers_recipes_and_pupils_take_the_same_seats(
     train_all(own, [*wide[:-1], narrow[1]])
     said: list[str] = []
     shared = graphs_of(own, said)
-    trained(begun(own, wide[-1], temperature=2.0), seats, shared)
+    trained(begun(own, wide[-1], temperature=2.0), slots, shared)
     other = {"temperature": 8.0, "alpha": 0.3, "learning_rate": 0.02, "epochs": 3}
     cases = [(narrow[-1], other), (direct[-1], {}), (wide[-1], {"loss": "dist"})]
     for hop, recipe in cases:
-        again = trained(begun(own, hop, **recipe), seats, shared)
-        assert equal(again, trained(begun(own, hop, **recipe), seats, graphs_of(own, said)))
+        again = trained(begun(own, hop, **recipe), slots, shared)
+        assert equal(again, trained(begun(own, hop, **recipe), slots, graphs_of(own, said)))
     assert len(shared._kinds) == 2  # of two losses
     half = begun(own, narrow[-1], **other)
     with cpu_threads(1):
-        next(train(*half, seats=seats, graphs=shared))
+        next(train(*half, slots=slots, graphs=shared))
     shared.hand_back()
-    trained(begun(own, wide[-1], temperature=2.0), seats, shared)
+    trained(begun(own, wide[-1], temperature=2.0), slots, shared)
     assert equal(
-        trained(half, seats, shared),
-        trained(begun(own, narrow[-1], **other), seats, graphs_of(own, said)),
+        trained(half, slots, shared),
+        trained(begun(own, narrow[-1], **other), slots, graphs_of(own, said)),
     )
     assert not said
 
@@ -230,7 +232,7 @@ def test_a_users_own_loss_sees_each_pupils_terms(tmp_path: Path, device: str) ->
     teacher, student = hops(study, 4)
     train_all(own, [teacher])
 
-    def both() -> tuple[list[State], list[Lesson]]:
+    def both() -> tuple[list[State], list[TrainingJob]]:
         parts = [begun(own, student, alpha=alpha) for alpha in (0.1, 0.9)]
         return [s for states, _ in parts for s in states], [x for _, y in parts for x in y]
 
@@ -249,10 +251,10 @@ def test_no_more_kinds_are_held_than_may_be(
     own = trainer(tmp_path, study, device)
     (teacher,) = hops(study, 4)[:1]
     graphs = graphs_of(own, [])
-    states, lessons = begun(own, teacher)
-    graphs.epoch(states[:1], lessons[:1], 0, fused=False)
+    states, jobs = begun(own, teacher)
+    graphs.epoch(states[:1], jobs[:1], 0, stacked=False)
     before = states[0].net.state_dict()["0.weight"].clone()
-    graphs.epoch(states, lessons, 0, fused=True)
+    graphs.epoch(states, jobs, 0, stacked=True)
     assert len(graphs._kinds) == 1
     assert not torch.equal(states[0].net.state_dict()["0.weight"], before)
 
@@ -281,8 +283,8 @@ def test_running_out_of_memory_empties_the_room_first(
     own = trainer(tmp_path, study)
     (teacher,) = hops(study, 4)[:1]
     graphs = graphs_of(own, [])
-    states, lessons = begun(own, teacher)
-    graphs.epoch(states, lessons, 0, fused=True)
+    states, jobs = begun(own, teacher)
+    graphs.epoch(states, jobs, 0, stacked=True)
     made = Steps.__init__
     full = [True]
 
@@ -292,7 +294,7 @@ def test_running_out_of_memory_empties_the_room_first(
         made(self, *args, **options)
 
     monkeypatch.setattr(Steps, "__init__", out_of_memory)
-    graphs.epoch(states[:1], lessons[:1], 0, fused=False)
+    graphs.epoch(states[:1], jobs[:1], 0, stacked=False)
     assert not full
     assert len(graphs._kinds) == 1
 
@@ -300,11 +302,11 @@ def test_running_out_of_memory_empties_the_room_first(
 def test_one_step_and_a_block_of_steps_are_the_same(tmp_path: Path) -> None:
     study = image_study(tmp_path, "crop4+flip", search={"replicates": 2})
     own = trainer(tmp_path / "store", study)
-    states, lessons = begun(own, hops(study, 4)[0])
+    states, jobs = begun(own, hops(study, 4)[0])
     recipes = [state.recipe for state in states]
-    lesson = Epoch(recipes, lessons, 3, fused=True, recorded=True)
-    blocks = [*lesson.block(torch.tensor([1, 2])), *lesson.block(torch.tensor([0]))]
+    job = EpochPlan(recipes, jobs, 3, stacked=True, recorded=True)
+    blocks = [*job.block(torch.tensor([1, 2])), *job.block(torch.tensor([0]))]
     for (x, ((y, _),)), place in zip(blocks, (1, 2, 0), strict=True):
-        expected_x, ((expected_y, _),) = [*lesson.batches()][place]
+        expected_x, ((expected_y, _),) = [*job.batches()][place]
         assert torch.equal(x, expected_x)
         assert torch.equal(y, expected_y)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from tasearch.data import load_data
-from tasearch.data.shared import Handover, taken_over
+from tasearch.data.shared import SharedDataset, taken_over
 from tasearch.errors import DataError
 from tests.conftest import tiny
 
 
 def test_what_is_taken_over_is_what_was_handed_over() -> None:
     data = load_data(tiny())
-    given = Handover(data)
+    given = SharedDataset(data)
     taken = taken_over(given.path)
     for name in ("num_classes", "fingerprint", "in_shape"):
         assert getattr(taken, name) == getattr(data, name)
@@ -43,7 +43,7 @@ def test_no_room_for_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     with monkeypatch.context() as patched:
         patched.setattr(np, "savez", full)
         with pytest.raises(DataError, match=r"No space left on device \(TMPDIR says"):
-            Handover(data)
+            SharedDataset(data)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(DataError, match="cannot be handed to the workers: No such file"):
-        Handover(data)
+        SharedDataset(data)

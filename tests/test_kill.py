@@ -73,7 +73,7 @@ def test_death_at_any_write_changes_nothing(
     finished: tasearch.Run, rerun: Any, monkeypatch: pytest.MonkeyPatch, replicates: int
 ) -> None:
     writes = Writes(monkeypatch)
-    modes = {str(width): "fp32" for width in finished.snapshot.study.widths}
+    modes = {str(width): "fp32" for width in finished.manifest.study.widths}
     study = tiny(search={"trials": 8, "replicates": replicates}, training={"modes": modes})
     straight = rerun(study, "straight")
     expected, files, total = facts(straight), contents(straight), writes.count

@@ -60,7 +60,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
 
 def test_tied_widths_have_one_latency_the_mean_of_their_medians(busy: Told) -> None:
-    measured = busy.run.snapshot.measured
+    measured = busy.run.manifest.measured
     for group in ((12, 8, 6), (4, 2), (16,)):
         (latency,) = {measured[width].latency_ms for width in group}
         medians = [median(measured[width].rounds.medians_ms) for width in group]
@@ -76,7 +76,7 @@ def test_a_busy_machine_is_told_once_before_anything_is_trained(busy: Told) -> N
     notice, started = Notice(message=message), TrialStarted
     before = itertools.takewhile(lambda event: not isinstance(event, started), busy.events)
     assert sum(event == notice for event in before) == busy.events.count(notice) == 1
-    assert busy.run.snapshot.timing.notices == (message,)
+    assert busy.run.manifest.timing.notices == (message,)
     events: list[Event] = []
     tasearch.run(tiny(), runs_dir=busy.run.path.parent, on_event=events.append)
     assert not any("busy" in event.message for event in events if isinstance(event, Notice))
@@ -93,7 +93,7 @@ def test_the_file_keeps_every_round(busy: Told) -> None:
 
 def test_a_tie_is_no_reason_to_leave_a_student_out(busy: Told) -> None:
     run = busy.run
-    tied = {width: run.snapshot.measured[width] for width in (12, 8, 6)}
+    tied = {width: run.manifest.measured[width] for width in (12, 8, 6)}
     assert len({size.median_ms for size in tied.values()}) == 3
     limit = tied[6].latency_ms
     found = run.best(max_latency_ms=limit)
@@ -117,26 +117,26 @@ def shown(*arguments: object) -> str:
 def test_commands_say_which_widths_are_tied(busy: Told) -> None:
     run = busy.run
     found = run.best()
-    size = run.snapshot.measured[found.chain[-1]]
+    size = run.manifest.measured[found.chain[-1]]
     others = {12: "8 and 6", 8: "12 and 6", 6: "12 and 8"}[size.width]
     words = (
         f"{size.latency_ms:.4g} ms, tied with widths {others}; "
         f"its own median is {size.median_ms:.4g} ms"
     )
-    assert f"  latency   {words} ({run.snapshot.device})\n" in shown("best", run.path)
+    assert f"  latency   {words} ({run.manifest.device})\n" in shown("best", run.path)
     page = render_page(report_info(run))
-    fast, slow = run.snapshot.measured[2].latency_ms, run.snapshot.measured[12].latency_ms
+    fast, slow = run.manifest.measured[2].latency_ms, run.manifest.measured[12].latency_ms
     assert (
-        f"<p>{run.snapshot.device}. Widths 4 and 2 are tied, at {fast:.4g} ms. "
+        f"<p>{run.manifest.device}. Widths 4 and 2 are tied, at {fast:.4g} ms. "
         f"Widths 12, 8 and 6 are tied, at {slow:.4g} ms. "
-        f"Notice: {run.snapshot.timing.notices[0]}.</p>"
+        f"Notice: {run.manifest.timing.notices[0]}.</p>"
     ) in page
 
 
 def test_an_export_says_which_widths_are_tied(busy: Told, tmp_path: Path) -> None:
     tasearch.export(busy.run, tmp_path / "winner", max_latency_ms=0.04)
     metrics = json.loads((tmp_path / "winner" / "metrics.json").read_text())
-    size = busy.run.snapshot.measured[metrics["chain"][-1]]
+    size = busy.run.manifest.measured[metrics["chain"][-1]]
     (other,) = {4, 2} - {size.width}
     assert metrics["latency_tied_with"] == [other]
     assert metrics["latency_ms"] == size.latency_ms
@@ -144,7 +144,7 @@ def test_an_export_says_which_widths_are_tied(busy: Told, tmp_path: Path) -> Non
     card = (tmp_path / "winner" / "README.md").read_text()
     assert (
         f"| latency | {size.latency_ms:.4g} ms, tied with width {other}; its own median is "
-        f"{size.median_ms:.4g} ms ({busy.run.snapshot.device}) |"
+        f"{size.median_ms:.4g} ms ({busy.run.manifest.device}) |"
     ) in card
 
 
@@ -153,8 +153,8 @@ def test_lent_latencies_are_lent_whole_and_in_silence(busy: Told, tmp_path: Path
     again = tasearch.run(
         tiny(), runs_dir=tmp_path, trials=1, latency_from=busy.run.path, on_event=events.append
     )
-    assert again.snapshot.measured == busy.run.snapshot.measured
-    assert again.snapshot.timing == busy.run.snapshot.timing
+    assert again.manifest.measured == busy.run.manifest.measured
+    assert again.manifest.timing == busy.run.manifest.timing
     assert not any("busy" in event.message for event in events if isinstance(event, Notice))
 
 

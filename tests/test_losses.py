@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tasearch.errors import StudyError
-from tasearch.train.losses import LOSSES, Terms, check_loss, dropped, guided_loss, ramp
+from tasearch.train.losses import LOSSES, Terms, check_loss, dense_loss, dropped, ramp
 from tests.test_chain import KD
 
 GUIDED = [name for name in LOSSES if name != "ce"]
@@ -220,7 +220,7 @@ def test_dense_edges_are_the_mean_over_the_ancestors_that_are_kept(name: str) ->
     targets = torch.stack([first, first.flip(0), -first])
     each = [LOSSES[name](logits, labels, target, TERMS) for target in targets]
     for kept in ([1.0, 1, 1], [1, 0, 1], [1, 0, 0]):
-        found = guided_loss(LOSSES[name], logits, labels, targets, TERMS, torch.tensor(kept))
+        found = dense_loss(LOSSES[name], logits, labels, targets, TERMS, torch.tensor(kept))
         chosen = [value for value, k in zip(each, kept, strict=True) if k]
         assert found.item() == pytest.approx(torch.stack(chosen).mean().item())
 
@@ -229,7 +229,7 @@ def test_the_gradient_of_dense_edges() -> None:
     logits, labels, first = problem(11)
     targets, kept = torch.stack([first, -first]), torch.ones(2, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda z: guided_loss(LOSSES["kd"], z, labels, targets, TERMS, kept),
+        lambda z: dense_loss(LOSSES["kd"], z, labels, targets, TERMS, kept),
         (logits.requires_grad_(),),
     )
 
@@ -260,9 +260,9 @@ def test_many_dense_pupils_at_once_are_as_many_alone() -> None:
     logits, labels, first = (torch.stack(p) for p in zip(*parts, strict=True))
     targets = torch.stack([first, -first])
     kept = torch.tensor([[1.0, 1, 1], [1, 0, 1]], dtype=torch.float64)
-    found = guided_loss(LOSSES["kd"], logits, labels, targets, TERMS, kept)
+    found = dense_loss(LOSSES["kd"], logits, labels, targets, TERMS, kept)
     for i, (z, y, _) in enumerate(parts):
-        alone = guided_loss(LOSSES["kd"], z, y, targets[:, i], TERMS, kept[:, i])
+        alone = dense_loss(LOSSES["kd"], z, y, targets[:, i], TERMS, kept[:, i])
         assert torch.allclose(found[i], alone, rtol=1e-12)
 
 

@@ -9,7 +9,7 @@ from tasearch.train.fast.memory import Memory
 
 
 @pytest.mark.parametrize(
-    ("mode", "pupils", "expected"),
+    ("mode", "models", "expected"),
     [
         ("fp32 x5", 5, [3, 2, 1]),
         ("bf16 x8", 8, [4, 2, 1]),
@@ -21,13 +21,13 @@ from tasearch.train.fast.memory import Memory
     ],
 )
 def test_groups_are_halved_as_far_as_their_mode_lets(
-    mode: str, pupils: int, expected: list[int]
+    mode: str, models: int, expected: list[int]
 ) -> None:
     said: list[str] = []
     memory = Memory(said.append)
     found = []
     assert memory.most(4) is None
-    while memory.halved("16 → 4", 4, Mode.of(mode), pupils):
+    while memory.halved("16 → 4", 4, Mode.of(mode), models):
         found.append(memory.most(4))
     assert found == expected
     assert len(said) == len(expected)

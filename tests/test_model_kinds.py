@@ -258,7 +258,7 @@ def test_a_model_of_any_kind_goes_all_the_way(tmp_path: Path, kind: str) -> None
     run = tasearch.run(study, runs_dir=tmp_path / "runs", on_event=said.append)
     assert {trial.state for trial in run.trials} == {"complete"}
     assert {trial.chain for trial in proposed(run)} == {(8, 4), (8, 6, 4)}
-    assert all(measured.flops > 0 for measured in run.snapshot.measured.values())
+    assert all(measured.flops > 0 for measured in run.manifest.measured.values())
     best = tasearch.export(run, tmp_path / "out")
     net = tasearch.load(tmp_path / "out", trust=True)
     data = load_data(study)
@@ -275,7 +275,7 @@ def test_it_goes_on_from_a_rung_with_the_same_bits(tmp_path: Path, kind: str) ->
     study = study_of(tmp_path, kind)
     teacher = Models.of(study, load_data(study)).teacher()
     student = replace(teacher, width=4, recipe=study.recipes("student").firsts()[0])
-    lineage = [*Chain(pupils=(teacher, student)).hops()]
+    lineage = [*Chain(models=(teacher, student)).hops()]
     for name in ("straight", "broken"):
         for hop in lineage:
             for _ in range(3):
@@ -308,7 +308,7 @@ def test_latencies_are_torchs_where_a_model_has_no_onnx(tmp_path: Path) -> None:
         f"width {width}: timed with its batch norms as they are, for tracing the model"
         for width in (8, 6, 4)
     ]
-    assert run.snapshot.device.startswith("torch ")
+    assert run.manifest.device.startswith("torch ")
 
 
 def notices_of(study: Study, widths: tuple[int, ...], **options: Any) -> list[str]:
@@ -316,7 +316,7 @@ def notices_of(study: Study, widths: tuple[int, ...], **options: Any) -> list[st
     models, said = Models.of(study, load_data(study)), list[str]()
     choose_modes(
         options.get("precision", "auto"),
-        options.get("fuse", "auto"),
+        options.get("stack", "auto"),
         models.build,
         widths,
         recipe=study.recipes("student").firsts()[0],
@@ -349,7 +349,7 @@ def test_a_model_without_bf16_trains_in_fp32(
     code = "if torch.is_autocast_enabled('cpu'): raise RuntimeError('no bfloat16 here\\nat all')"
     monkeypatch.setitem(KINDS, "no bf16", NET.replace("CODE", code))
     study = study_of(tmp_path, "no bf16")
-    assert notices_of(study, (6, 4), fuse="never") == [
+    assert notices_of(study, (6, 4), stack="never") == [
         "widths 6, 4: trained in fp32, for bf16 raised RuntimeError: no bfloat16 here"
     ]
     with pytest.raises(StudyError) as error:

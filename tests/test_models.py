@@ -192,10 +192,10 @@ def test_a_teacher_from_a_factory_and_a_checkpoint(root: Path, suffix: str) -> N
     )
     assert torch.equal(plain.build(64)(x), net(x))
     assert plain.teacher() != made.teacher()
-    pupil = made.teacher()
-    assert pupil.recipe is None
-    assert pupil.origin is not None
-    assert "users:teacher#" in pupil.origin
+    model = made.teacher()
+    assert model.recipe is None
+    assert model.origin is not None
+    assert "users:teacher#" in model.origin
     made.check([64, 8, 4])
 
 

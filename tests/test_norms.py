@@ -142,7 +142,7 @@ def test_features_are_rows_too() -> None:
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("tail", ["relu", "pool, relu"])
 def test_a_channel_does_not_depend_on_those_beside_it(dtype: torch.dtype, tail: str) -> None:
-    """To the last bit: pupils that share a wide model rely on it."""
+    """To the last bit: models that share a wide model rely on it."""
     few, x = normed(3, *TAILS[tail]), images(70, 3, 6, 6, dtype=dtype)
     many, others = normed(11, *TAILS[tail]), images(70, 11, 6, 6, dtype=dtype, seed=1)
     with torch.no_grad():

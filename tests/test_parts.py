@@ -8,12 +8,20 @@ from typing import Any
 import pytest
 
 import tasearch
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.config.study import Study
-from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Message, Outcome, Progress, Warned
+from tasearch.train.messages import (
+    HopBegun,
+    HopEnded,
+    HopEpoch,
+    HopOutcome,
+    Message,
+    Progress,
+    Warned,
+)
 from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
-from tasearch.train.workers.replicates import Whole
+from tasearch.train.workers.replicates import ReplicateMerger
 from tests.conftest import contents, tiny
 from tests.test_engine import family
 from tests.test_search import facts
@@ -123,7 +131,7 @@ def test_a_wide_model_and_a_loaded_teacher_have_no_parts(tmp_path: Path) -> None
     assert [*alone.apart(teacher)] == [*alone.apart(student)] == [0, 1, 2]
     wide = trainer(tmp_path, study(), mode="fp32 x3")
     assert not wide.apart(teacher)
-    assert not alone.apart(Hop(lineage=(Pupil(width=16, recipe=None, origin="a file"),)))
+    assert not alone.apart(Hop(lineage=(ModelSpec(width=16, recipe=None, origin="a file"),)))
 
 
 # What parts tell
@@ -134,12 +142,12 @@ def progress(epoch: int, loss: float, accuracy: float | None = None) -> HopEpoch
     return HopEpoch(key="k", progress=told)
 
 
-def ended(outcome: Outcome, epoch: int, reason: str = "", seconds: float = 1.5) -> HopEnded:
+def ended(outcome: HopOutcome, epoch: int, reason: str = "", seconds: float = 1.5) -> HopEnded:
     return HopEnded(key="k", outcome=outcome, epoch=epoch, seconds=seconds, reason=reason)
 
 
 def test_the_whole_tells_when_all_its_parts_have() -> None:
-    whole = Whole([A, B])
+    whole = ReplicateMerger([A, B])
     assert whole.take(B, HopBegun(key="k", epoch=2)) is None
     assert whole.take(B, progress(3, 1.0)) is None
     assert whole.take(A, HopBegun(key="k", epoch=0)) == HopBegun(key="k", epoch=0)
@@ -155,7 +163,7 @@ def test_the_whole_tells_when_all_its_parts_have() -> None:
 
 
 def test_a_part_that_begins_anew_tells_nothing_twice() -> None:
-    whole = Whole([A, B])
+    whole = ReplicateMerger([A, B])
     for part in (A, B):
         whole.take(part, HopBegun(key="k", epoch=0))
         whole.take(part, progress(1, 1.0))
@@ -168,7 +176,7 @@ def test_the_first_that_fails_is_how_it_ends(order: tuple[tuple[int, ...], ...])
     late = {A: ended("failed", 2, "a"), B: ended("memory", 3, "b")}
     one = {A: ended("end", 4), B: ended("failed", 3, "b")}
     for ends, expected in ((late, "a"), (one, "b")):
-        whole = Whole([A, B])
+        whole = ReplicateMerger([A, B])
         *_, last = (whole.take(part, ends[part]) for part in order)
         assert isinstance(last, HopEnded)
         assert (last.outcome, last.reason, last.seconds) == ("failed", expected, 3.0)

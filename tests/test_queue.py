@@ -24,8 +24,8 @@ from benchmarks.replay import Lookup, Shelf, make_driver, restudied
 from benchmarks.table import Table
 from tasearch import RunError, StudyError
 from tasearch.chains.hop import Hop
-from tasearch.runs.directory import RunDir
-from tasearch.runs.events import Finished, Notice, TrialDone, TrialStarted
+from tasearch.runs.directory import RunDirectory
+from tasearch.runs.events import Notice, SearchFinished, TrialDone, TrialStarted
 from tasearch.runs.journal import open_study, read_study, study_trials
 from tasearch.runs.records import TrialRecord, states
 from tasearch.runs.sealed_journal import SealedJournal
@@ -64,7 +64,7 @@ def test_a_queued_chain_is_tried_before_what_the_sampler_proposes(rerun: Any) ->
     started = [e.number for e in events if isinstance(e, TrialStarted)]
     assert started[0] == number
     assert len(started) == 2
-    assert events[-1] == Finished(reason="6 trials are done", done=6)
+    assert events[-1] == SearchFinished(reason="6 trials are done", done=6)
     assert [t.number for t in run.trials] == [*range(len(run.trials))]
     found = study_of(run).trials[number]
     assert found.state == TrialState.COMPLETE
@@ -79,7 +79,7 @@ def test_a_queued_chain_waits_where_all_trials_are_done(rerun: Any) -> None:
     events: list[Any] = []
     run = rerun(study, trials=3, on_event=events.append)
     reason = "3 trials are done; 1 queued, for which more trials must be asked for"
-    assert events == [Finished(reason=reason, done=3)]
+    assert events == [SearchFinished(reason=reason, done=3)]
     assert run.trials[number].state == "waiting"
 
 
@@ -154,7 +154,7 @@ def test_what_is_not_of_the_space_fails_with_its_reason(
     assert len([t for t in proposed(run) if t.chain]) == 4
     again: list[Any] = []
     rerun(study, trials=4, on_event=again.append)
-    assert again == [Finished(reason="4 trials are done", done=4)]
+    assert again == [SearchFinished(reason="4 trials are done", done=4)]
 
 
 def test_no_chain_of_the_space_is_told(rerun: Any) -> None:
@@ -288,9 +288,9 @@ class Replay:
     """
 
     def __init__(self, table: Table, folder: Path, **search: Any) -> None:
-        self.snapshot = restudied(table, {"lookahead": 4, **search}, 0, {})
-        self.shelf = Shelf(table, self.snapshot.study.search.rungs)
-        self.run = RunDir(folder)
+        self.manifest = restudied(table, {"lookahead": 4, **search}, 0, {})
+        self.shelf = Shelf(table, self.manifest.study.search.rungs)
+        self.run = RunDirectory(folder)
         folder.mkdir()
 
     def go(
@@ -298,7 +298,7 @@ class Replay:
     ) -> tuple[list[Any], Counter[str]]:
         engine = Faulty(self.shelf, workers, faults)
         open_optuna = partial(open_study, self.run, "replay")
-        driver = make_driver(self.snapshot, self.shelf, engine, open_optuna, trials)
+        driver = make_driver(self.manifest, self.shelf, engine, open_optuna, trials)
         driver.retry_failed = retry
         return [*driver.events()], engine.ended
 
@@ -349,10 +349,10 @@ def test_what_failed_is_tried_again_on_request(
     events, ended = played.go(30, {})
     assert not ended
     count = sum(not t.free for t in failed)
-    assert events == [Finished(reason=f"30 trials are done; {count} failed", done=30)]
+    assert events == [SearchFinished(reason=f"30 trials are done; {count} failed", done=30)]
     events, ended = played.go(30, {}, retry=True)
     assert ended[assistant] == ended[student] == 1
-    assert events[-1] == Finished(reason="30 trials are done", done=30)
+    assert events[-1] == SearchFinished(reason="30 trials are done", done=30)
     trials = played.trials()
     assert trials[: len(before)] == before
     assert states(before)["failed"] == states(trials)["retried"] == count
@@ -465,7 +465,7 @@ def test_a_hop_that_runs_out_of_memory_says_so(rerun: Any, monkeypatch: pytest.M
     study, begin = tiny(**SMALL), Trainer.begin
 
     def beginning(self: Trainer, hop: Hop, part: Any = ()) -> Any:
-        if hop.pupil.width == 2:
+        if hop.model.width == 2:
             raise torch.OutOfMemoryError("no room")
         return begin(self, hop, part)
 
@@ -556,7 +556,7 @@ def finished_small(
 
 
 def test_a_chain_over_the_budget_is_refused(rerun: Any, finished: tasearch.Run) -> None:
-    limit = finished.snapshot.measured[4].params
+    limit = finished.manifest.measured[4].params
     run = rerun(tiny(**SMALL, budget={"max_params": limit}), trials=1)
     with pytest.raises(StudyError) as error:
         tasearch.enqueue(run, "16-6")

@@ -14,7 +14,7 @@ from benchmarks.search import cost_to, holm
 from benchmarks.table import Table
 from tasearch.errors import RunError
 from tasearch.pareto.hypervolume import hypervolume
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 from tests.conftest import tiny
 
 STUDENT = {"epochs": 4, "loss": ["kd", "ce"]}
@@ -23,7 +23,7 @@ WHOLE = {"sampler": "random", "pruner": "none", "trials": 100}
 
 
 @pytest.fixture(scope="module")
-def source(finished: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+def source(finished: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run of every chain."""
     folder = tmp_path_factory.mktemp("table")
     study = tiny(student=STUDENT, search=WHOLE)
@@ -31,7 +31,7 @@ def source(finished: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def made(source: RunDir, tmp_path_factory: pytest.TempPathFactory) -> Table:
+def made(source: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Table:
     file = tmp_path_factory.mktemp("tables") / "tiny.json.gz"
     table.save(table.build(source, {"commit": "none"}), file)
     return Table.load(file)
@@ -66,7 +66,7 @@ def test_it_is_what_the_trainer_would_have_made_of_it(
     assert facts(found.trials) == facts(run.trials)
     assert found.steps[-1].paid == pytest.approx(run.costs.paid)
     assert found.steps[-1].unshared == pytest.approx(run.costs.unshared)
-    whole = hypervolume(run.front.members, run.snapshot.reference)
+    whole = hypervolume(run.front.members, run.manifest.reference)
     assert found.steps[-1].volume == pytest.approx(whole)
 
 
@@ -102,28 +102,28 @@ def test_a_table_without_some_chain_is_refused(finished: tasearch.Run) -> None:
         table.build(finished.directory, {})
 
 
-def test_the_same_run_gives_the_same_bytes(source: RunDir, tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_bytes(source: RunDirectory, tmp_path: Path) -> None:
     for name in ("one", "two"):
         table.save(table.build(source, {}), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_no_search_beats_the_true_front_and_the_whole_space_reaches_it(made: Table) -> None:
-    snapshot = restudied(made, {}, 0, {})
-    best = made.best_volume(snapshot)
+    manifest = restudied(made, {}, 0, {})
+    best = made.best_volume(manifest)
     volumes = [step.volume for step in replayed(made, pruner="none", trials=100).steps]
     assert volumes == sorted(volumes)
     assert volumes[-1] == pytest.approx(best)
-    plain = baselines.plain_optuna(made, snapshot, 0, 60)
+    plain = baselines.plain_optuna(made, manifest, 0, 60)
     assert plain.steps[-1].volume <= best * (1 + 1e-9)
     assert plain.steps[-1].unshared > plain.steps[-1].paid
 
 
 def test_the_oracle_is_cheapest(made: Table) -> None:
-    snapshot = restudied(made, {}, 0, {})
-    cost = baselines.oracle(made, snapshot, 0.01)
-    best, run = made.best_volume(snapshot), replayed(made, pruner="none", trials=100)
-    given = made.cost(made.teacher_hop, snapshot)
+    manifest = restudied(made, {}, 0, {})
+    cost = baselines.oracle(made, manifest, 0.01)
+    best, run = made.best_volume(manifest), replayed(made, pruner="none", trials=100)
+    given = made.cost(made.teacher_hop, manifest)
     regrets = [1 - step.volume / best for step in run.steps]
     paid = {"paid": [step.paid - given for step in run.steps], "regrets": regrets}
     assert 0 < cost <= cost_to(paid, 0.01)

@@ -30,7 +30,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 @pytest.fixture(scope="module")
 def budgeted(tmp_path_factory: pytest.TempPathFactory, finished: tasearch.Run) -> tasearch.Run:
     """A run with pruned students and with models over its budget."""
-    limit = finished.snapshot.measured[6].params
+    limit = finished.manifest.measured[6].params
     study = tiny(
         budget={"max_params": limit},
         search={"quantile": 0.0, "margin": 0.0, "trials": 14},
@@ -51,7 +51,7 @@ def test_every_finished_student_is_a_point_of_its_kind(budgeted: tasearch.Run) -
         else:
             assert kinds[trial.number] == ("front" if trial.number in members else "dominated")
     assert "pruned" in kinds.values()
-    limit = budgeted.snapshot.study.budget.max_params
+    limit = budgeted.manifest.study.budget.max_params
     for point in info.points:
         if point.kind == "teacher":
             assert point.label == arrows((16,))
@@ -63,7 +63,7 @@ def test_every_finished_student_is_a_point_of_its_kind(budgeted: tasearch.Run) -
 @pytest.mark.parametrize("kind", ["front", "dominated", "pruned"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_every_curve_can_be_seen(kind: str, count: int) -> None:
-    """A line needs two points; a single one, as of pupils of one epoch, is a marker."""
+    """A line needs two points; a single one, as of models of one epoch, is a marker."""
     points = tuple(range(1, count + 1)), (0.5,) * count
     curve = Curve(label="8", trial=0, kind=kind, epochs=points[0], accuracy=points[1])
     (line,) = curves_figure((curve,)).data
@@ -91,7 +91,7 @@ def test_progress_rises_to_the_fronts_hypervolume(budgeted: tasearch.Run) -> Non
     free = [t.number for t in budgeted.trials if t.free]
     assert free
     assert all(paid[number] == paid[number - 1] for number in free)
-    whole = hypervolume(budgeted.front.members, budgeted.snapshot.reference)
+    whole = hypervolume(budgeted.front.members, budgeted.manifest.reference)
     assert volumes[-1] == pytest.approx(whole)
     assert paid[-1] == info.costs.paid
 
@@ -111,7 +111,7 @@ def use(key: str, width: int, trained: int, epochs: int = 10) -> HopUse:
 
 
 def test_costs_count_each_hop_once(finished: tasearch.Run) -> None:
-    measured = finished.snapshot.measured
+    measured = finished.manifest.measured
     trials = [
         TrialRecord(number=0, state="complete", hops=(use("t", 16, 10), use("a", 4, 10))),
         TrialRecord(number=1, state="pruned", hops=(use("t", 16, 10), use("b", 4, 2))),
@@ -133,7 +133,7 @@ def test_costs_count_every_replicate(rerun: Any) -> None:
 def test_a_loaded_teacher_costs_no_training(finished: tasearch.Run) -> None:
     hops = (use("t", 16, 0, epochs=0), use("a", 4, 10))
     found = costs(
-        [TrialRecord(number=0, state="complete", hops=hops)], 100, finished.snapshot.measured
+        [TrialRecord(number=0, state="complete", hops=hops)], 100, finished.manifest.measured
     )
     assert (found.hops, found.uses) == (1, 1)
 
@@ -307,7 +307,7 @@ def test_the_page_is_drawn_without_a_console_error(browser: Any, budgeted: tasea
 
 
 def budgets(run: tasearch.Run) -> list[dict[str, float]]:
-    sizes = [run.snapshot.measured[w] for w in (6, 4, 2)]
+    sizes = [run.manifest.measured[w] for w in (6, 4, 2)]
     found: list[dict[str, float]] = [{}]
     for size in sizes:
         found += [

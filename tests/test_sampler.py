@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 
-from tasearch.chains.hop import Pupil
+from tasearch.chains.hop import ModelSpec
 from tasearch.chains.recipes import SEARCHED, Recipes
 from tasearch.chains.space import Space
 from tasearch.runs.journal import DIRECTIONS
@@ -30,7 +30,7 @@ class Fixed(optuna.samplers.RandomSampler):
 def test_a_sampler_that_repeats_itself_is_not_asked_on_and_the_nearest_is_taken() -> None:
     alone = Recipes(base=KD, options={name: (getattr(KD, name),) for name in SEARCHED})
     space = Space(
-        teacher=Pupil(width=16, recipe=CE),
+        teacher=ModelSpec(width=16, recipe=CE),
         assistant_widths=(14, 12, 10, 8),
         student_widths=(6, 5, 4, 3, 2),
         min_assistants=0,

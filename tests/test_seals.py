@@ -24,7 +24,7 @@ from tasearch.cli import commands as cli
 from tasearch.config.study_file import render
 from tasearch.report.info import report_info
 from tasearch.report.status import status_lines
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 from tasearch.runs.event_log import EventLog
 from tasearch.runs.events import HopStarted, Notice
 from tasearch.runs.journal import REMEDY
@@ -128,7 +128,7 @@ def test_lines_removed_doubled_and_swapped_are_found(copy: Path, name: str) -> N
     def told(changed: list[bytes]) -> str:
         file.write_bytes(b"".join(changed))
         if name == "events.jsonl":
-            return RunDir(copy).history().damage
+            return RunDirectory(copy).history().damage
         with pytest.raises(RunError) as error:
             _ = tasearch.Run.open(copy).trials
         assert str(error.value).endswith(f"; {REMEDY}")
@@ -152,7 +152,7 @@ def test_lines_removed_doubled_and_swapped_are_found(copy: Path, name: str) -> N
             )
     file.write_bytes(b"".join(lines))
     assert tasearch.Run.open(copy).trials == trials
-    assert RunDir(copy).history() == whole
+    assert RunDirectory(copy).history() == whole
 
 
 @pytest.mark.parametrize("name", ["run.json", "measurements.json"])
@@ -181,14 +181,14 @@ def test_every_edited_value_and_every_removed_key_is_found(copy: Path, name: str
     refused(copy, content, file, f"{older}; {remedy}")
     file.write_text("[" * 5000)
     with pytest.raises(RunError, match="is no JSON: "):
-        RunDir(copy).read()
+        RunDirectory(copy).read()
     file.write_text("[]")
     with pytest.raises(RunError, match="should hold a JSON object, found list"):
-        RunDir(copy).read()
+        RunDirectory(copy).read()
     file.unlink()
     if name == "measurements.json":
         with pytest.raises(RunError) as error:
-            RunDir(copy).read()
+            RunDirectory(copy).read()
         assert str(error.value) == f"{file}: is missing; {remedy}"
 
 
@@ -205,7 +205,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 def refused(run: Path, content: Any, file: Path, message: str) -> None:
     file.write_text(json.dumps(content))
     with pytest.raises(RunError) as error:
-        RunDir(run).read()
+        RunDirectory(run).read()
     assert str(error.value) == f"{file}: {message}"
 
 
@@ -240,7 +240,7 @@ def test_measurements_of_another_run_are_refused(copy: Path) -> None:
     del content["seal"]
     file.write_bytes(seal_json("measurements", content))
     with pytest.raises(RunError) as error:
-        RunDir(copy).read()
+        RunDirectory(copy).read()
     assert str(error.value).startswith(
         f"{copy / 'run.json'}: and measurements.json are of different runs; "
     )
@@ -369,7 +369,7 @@ def test_a_run_that_lost_run_json_gets_it_back_if_it_is_of_this_study(
     assert not file.exists()
     run, events = resume(copy)
     assert facts(run) == facts(finished)
-    assert run.snapshot == finished.snapshot
+    assert run.manifest == finished.manifest
     assert not any(isinstance(event, HopStarted) for event in events)
 
 
@@ -381,7 +381,7 @@ def optunas(path: Path) -> optuna.Study:
 
 def test_optunas_own_backend_reads_the_journal(copy: Path, finished: tasearch.Run) -> None:
     study = optunas(copy)
-    assert study.user_attrs["identity"] == finished.snapshot.identity
+    assert study.user_attrs["identity"] == finished.manifest.identity
     assert [t.number for t in study.trials] == [t.number for t in finished.trials]
 
 
@@ -494,13 +494,13 @@ def test_a_run_and_its_study_move_together(tmp_path: Path, finished: tasearch.Ru
     shutil.copytree(project, moved)
     shutil.rmtree(project)
     there = tasearch.Run.open(moved / "runs" / "tiny")
-    assert there.snapshot.study.root == str(moved)
+    assert there.manifest.study.root == str(moved)
     assert facts(there) == before
     best = tasearch.export(there, tmp_path / "winner", trust=True)
     assert asdict(best) == asdict(there.best())
     alone = Path(shutil.copytree(there.path, tmp_path / "alone" / "tiny"))
     shutil.move(moved, project)
-    assert tasearch.Run.open(alone).snapshot.study.root == str(project)
+    assert tasearch.Run.open(alone).manifest.study.root == str(project)
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "nothing"])

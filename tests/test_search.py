@@ -13,14 +13,14 @@ import tasearch
 from tasearch import RunError, StudyError, TrainingError
 from tasearch.api import steps
 from tasearch.cli.early_checks import check_early
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import (
     EpochDone,
-    Finished,
     HopDone,
     HopReused,
     HopStarted,
     Notice,
+    SearchFinished,
     TrialDone,
     TrialStarted,
 )
@@ -104,7 +104,7 @@ def test_a_finished_run_trains_nothing_and_a_longer_one_goes_on(rerun: Any) -> N
     short = facts(rerun(tiny(), trials=5))
     events: list[Any] = []
     rerun(tiny(), trials=5, on_event=events.append)
-    assert events == [Finished(reason="5 trials are done", done=5)]
+    assert events == [SearchFinished(reason="5 trials are done", done=5)]
     longer = rerun(tiny(), trials=8)
     straight = rerun(tiny(), "straight", trials=8)
     assert facts(longer)[: len(short)] == short
@@ -116,7 +116,7 @@ def test_an_exhausted_space_ends_the_run_and_says_so(rerun: Any) -> None:
     events: list[Any] = []
     small = tiny(assistants={"max": 1, "widths": [8]}, student={"widths": [4, 2]})
     run = rerun(small, trials=50, on_event=events.append)
-    assert events[-1] == Finished(reason="all 4 chains have been tried", done=4)
+    assert events[-1] == SearchFinished(reason="all 4 chains have been tried", done=4)
     assert sorted(t.chain for t in proposed(run)) == [(16, 2), (16, 4), (16, 8, 2), (16, 8, 4)]
 
 
@@ -132,14 +132,14 @@ def test_every_sampler_covers_the_space_without_a_repeat(rerun: Any, sampler: st
     chains = [recipes(t) for t in proposed(run)]
     assert len(set(chains)) == len(chains)
     own = [recipes(t) for t in run.trials if t.free and t.chain[-1] == 6]  # a student's width
-    assert len({*chains, *own}) == run.snapshot.space == 21
+    assert len({*chains, *own}) == run.manifest.space == 21
     plain = [t for t in run.trials if t.recipe["student"]["loss"] == "ce"]
     assert plain
     assert all(len(t.chain) == 2 and len(t.hops) == 1 for t in plain)
 
 
 def test_students_over_the_budget_are_never_proposed(finished: tasearch.Run, rerun: Any) -> None:
-    limit = finished.snapshot.measured[4].params
+    limit = finished.manifest.measured[4].params
     run = rerun(tiny(budget={"max_params": limit}), trials=30)
     assert {t.chain[-1] for t in run.trials} == {4, 2}
 
@@ -147,7 +147,7 @@ def test_students_over_the_budget_are_never_proposed(finished: tasearch.Run, rer
 def test_an_empty_feasible_space_names_the_nearest_student(
     finished: tasearch.Run, rerun: Any, tmp_path: Path
 ) -> None:
-    size = finished.snapshot.measured[2]
+    size = finished.manifest.measured[2]
     with pytest.raises(StudyError) as error:
         rerun(tiny(budget={"max_params": 10}))
     assert str(error.value) == (
@@ -332,7 +332,7 @@ def test_what_decides_no_result_keeps_no_run_from_lending_its_modes(
     monkeypatch.setattr("tasearch.search.profiler.study_modes", finding)
     study = tiny(training={"stall_minutes": 3, "targets_gb": 0.5})
     run = tasearch.run(study, runs_dir=tmp_path, trials=1, latency_from=finished.path)
-    assert run.snapshot.modes == finished.snapshot.modes
+    assert run.manifest.modes == finished.manifest.modes
     with pytest.raises(AssertionError):
         tasearch.run(
             tiny(name="other", training={"clip": 1.0}),
@@ -345,7 +345,7 @@ def test_what_decides_no_result_keeps_no_run_from_lending_its_modes(
 def test_a_study_may_move(rerun: Any, tmp_path: Path) -> None:
     rerun(tiny().model_copy(update={"root": "/old"}), trials=1)
     run = rerun(tiny().model_copy(update={"root": str(tmp_path)}), trials=2)
-    assert run.snapshot.study.root == str(tmp_path)
+    assert run.manifest.study.root == str(tmp_path)
 
 
 def test_litter_of_a_kill_is_cleared_away_and_nothing_else(rerun: Any, tmp_path: Path) -> None:
@@ -521,9 +521,9 @@ def test_a_run_may_take_some_of_anothers_latencies_again_and_again(rerun: Any) -
 
 def test_runs_keep_their_own_latencies(finished: tasearch.Run, rerun: Any, tmp_path: Path) -> None:
     rerun(tiny(), trials=1)
-    measured = dict(finished.snapshot.measured)
+    measured = dict(finished.manifest.measured)
     measured[16] = replace(measured[16], latency_ms=measured[16].latency_ms * 2)
-    RunDir(tmp_path).write(replace(finished.snapshot, measured=measured))
+    RunDirectory(tmp_path).write(replace(finished.manifest, measured=measured))
     with pytest.raises(RunError, match="has measurements of its own, frozen when it was made"):
         tasearch.run(tiny(), trials=1, runs_dir=tmp_path / "again", latency_from=tmp_path)
 
@@ -541,7 +541,7 @@ def test_a_damaged_run_is_told(rerun: Any, name: str) -> None:
     run = rerun(tiny(), trials=1)
     (run.path / name).write_text('{"study": {')
     with pytest.raises(RunError, match=rf"{name}: is no JSON: "):
-        RunDir(run.path).read()
+        RunDirectory(run.path).read()
 
 
 def test_a_users_sampler_and_loss(tmp_path: Path, rerun: Any) -> None:
@@ -609,7 +609,7 @@ def claims(run: tasearch.Run) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for index, trial in enumerate(proposed(run)):
         for use in trial.hops[:-1]:
-            if use.width != run.snapshot.study.teacher.width:
+            if use.width != run.manifest.study.teacher.width:
                 found.setdefault(use.key, (index, use.width))
     return found
 
@@ -660,8 +660,8 @@ def test_each_assistant_is_a_student_for_free(
 
 
 def test_a_free_trial_costs_nothing(finished: tasearch.Run) -> None:
-    snapshot = finished.snapshot
-    without = costs(proposed(finished), snapshot.trained_samples, snapshot.measured)
+    manifest = finished.manifest
+    without = costs(proposed(finished), manifest.trained_samples, manifest.measured)
     assert any(t.free for t in finished.trials)
     assert finished.costs == without
 
@@ -685,10 +685,10 @@ def test_a_chain_that_was_a_free_trial_is_not_proposed_again(rerun: Any, tmp_pat
         ((16, 12, 8), True),
     ]
     within = [t.chain for t in run.trials if t.chain != (16, 12)]
-    assert len(within) == len(set(within)) == run.snapshot.space == 20
+    assert len(within) == len(set(within)) == run.manifest.space == 20
     done = len(proposed(run))
     assert done < 20
-    assert events[-1] == Finished(reason="all 20 chains have been tried", done=done)
+    assert events[-1] == SearchFinished(reason="all 20 chains have been tried", done=done)
     storage = optuna.storages.JournalStorage(
         optuna.storages.journal.JournalFileBackend(str(run.path / "journal.log"))
     )
@@ -698,7 +698,7 @@ def test_a_chain_that_was_a_free_trial_is_not_proposed_again(rerun: Any, tmp_pat
 
 
 def test_assistants_over_the_budget_are_no_students(finished: tasearch.Run, rerun: Any) -> None:
-    limit = finished.snapshot.measured[8].params
+    limit = finished.manifest.measured[8].params
     run = rerun(tiny(budget={"max_params": limit}), trials=18)
     assert {width for _, width in claims(run).values()} == {12, 8, 6}
     assert {t.chain[-1] for t in run.trials if t.free} == {8, 6}
@@ -743,12 +743,12 @@ def test_free_trials_are_the_same_whoever_trains(rerun: Any, sampler: str) -> No
 
 
 def test_the_longest_way_is_begun_first(rerun: Any) -> None:
-    """All is in flight from the start, and students have nothing after them."""
+    """All is running from the start, and students have nothing after them."""
     events: list[Any] = []
     study = tiny(
         assistants={"widths": [8, 6], "max": 2},
         student={"widths": [4, 2]},
-        training={"fuse": "never"},
+        training={"stack": "never"},
         search={"trials": 8, "sampler": "brute", "pruner": "none"},
     )
     rerun(study, on_event=events.append)

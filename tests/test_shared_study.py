@@ -204,7 +204,7 @@ def test_a_trial_that_others_have_ended_is_not_believed(rerun: Any) -> None:
 def test_attributes_of_trials_and_study(rerun: Any) -> None:
     limit = 1000
     run = rerun(tiny(budget={"max_params": limit, "max_bytes": 100_000}), trials=8)
-    study, measured = study_of(run), run.snapshot.measured
+    study, measured = study_of(run), run.manifest.measured
     teacher = {u.accuracy for t in run.trials for u in t.hops if u.width == 16}
     assert {study.user_attrs["teacher_accuracy"]} == teacher
     assert study.user_attrs["budget"] == {"max_params": limit, "max_bytes": 100_000}
@@ -215,7 +215,7 @@ def test_attributes_of_trials_and_study(rerun: Any) -> None:
         assert trial.user_attrs["label"] == record.label
         assert trial.user_attrs["bytes"] == size.bytes
         flops = sum(
-            3 * measured[u.width].flops * u.trained * run.snapshot.trained_samples
+            3 * measured[u.width].flops * u.trained * run.manifest.trained_samples
             for u in record.hops
         )
         assert trial.user_attrs["training_flops"] == flops
@@ -262,10 +262,10 @@ def student_keys(trials: Any) -> Counter[str]:
 @pytest.mark.parametrize("sampler", ["ehvi", "random", "tpe"])
 @pytest.mark.parametrize("pruner", [{}, {"quantile": 0.0, "margin": 0.0, "evidence": 1}])
 def test_no_student_is_complete_twice(digits: Table, sampler: str, pruner: dict[str, Any]) -> None:
-    """With so many in flight, assistants are proposed as students before they are assistants."""
+    """With so many running, assistants are proposed as students before they are assistants."""
     for seed in range(3):
-        snapshot = restudied(digits, {"sampler": sampler, "lookahead": 24, **pruner}, seed, {})
-        one, more = (replay(digits, snapshot, trials=60, workers=n).trials for n in (1, 2 + seed))
+        manifest = restudied(digits, {"sampler": sampler, "lookahead": 24, **pruner}, seed, {})
+        one, more = (replay(digits, manifest, trials=60, workers=n).trials for n in (1, 2 + seed))
         assert any(t.free for t in one)
         assert max(student_keys(one).values()) == 1
         assert sorted(t.number for t in one) == [*range(len(one))]

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 import tasearch
-from tasearch.chains.hop import Pupil
+from tasearch.chains.hop import ModelSpec
 from tasearch.config.sections import LatencySection
 from tasearch.config.study_file import load_study
 from tasearch.data import load_data, load_test
@@ -68,7 +68,7 @@ def test_the_loaded_student_has_the_accuracy_that_was_promised(
     module = tasearch.load(folder)
     assert not module.training
     metrics = json.loads((folder / "metrics.json").read_text())
-    study = cnn.snapshot.study
+    study = cnn.manifest.study
     for part, key in (
         (load_data(study).validation, "accuracy"),
         (load_test(study), "test_accuracy"),
@@ -80,7 +80,7 @@ def test_the_loaded_student_has_the_accuracy_that_was_promised(
 
 def test_onnx_runtime_agrees_with_torch(cnn: tasearch.Run, folder: Path) -> None:
     session = onnxruntime.InferenceSession(folder / "student.onnx")
-    x = load_data(cnn.snapshot.study).validation.x
+    x = load_data(cnn.manifest.study).validation.x
     with torch.inference_mode():
         expected = tasearch.load(folder)(torch.from_numpy(x)).numpy()
     for batch in (1, 3, len(x)):
@@ -93,7 +93,7 @@ def test_the_chain_file_ends_in_the_same_weights(
     cnn: tasearch.Run, tmp_path: Path, width: int
 ) -> None:
     """Of an assistant, which is the best of all, and of a student with assistants."""
-    limit = cnn.snapshot.measured[width].params
+    limit = cnn.manifest.measured[width].params
     found = tasearch.export(cnn, tmp_path / "out", max_params=limit)
     assert cnn.trials[found.trial].free == (width == 16)
     again = tasearch.run(load_study(tmp_path / "out" / "chain.toml"), runs_dir=tmp_path)
@@ -118,14 +118,14 @@ def test_the_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: 
     trials = [t for t in run.trials if t.state == "complete"]
     kinds = {(t.free, len(t.hops)) for t in trials}
     assert kinds >= {(False, 1), (False, 2), (False, 3), (True, 1), (True, 2)}
-    teacher = Pupil(width=16, recipe=run.snapshot.study.teacher_recipe())
+    teacher = ModelSpec(width=16, recipe=run.manifest.study.teacher_recipe())
     for trial in trials:
         built: Any = SimpleNamespace(run=run, trial=trial)
-        (chain,) = make_space(pinned(built, tmp_path), teacher, run.snapshot.measured)
+        (chain,) = make_space(pinned(built, tmp_path), teacher, run.manifest.measured)
         theirs = chain_of(vars(trial), teacher).hop().lineage
         mine = chain.hop().lineage
-        assert [p.essence(i) for i, p in enumerate(mine)] == [
-            p.essence(i) for i, p in enumerate(theirs)
+        assert [p.canonical_lineage(i) for i, p in enumerate(mine)] == [
+            p.canonical_lineage(i) for i, p in enumerate(theirs)
         ], trial.label
 
 
@@ -140,7 +140,7 @@ def test_the_cards_snippets_run(folder: Path) -> None:
 
 
 def test_a_budget_chooses_what_is_shipped(finished: tasearch.Run, tmp_path: Path) -> None:
-    limit = finished.snapshot.measured[2].params
+    limit = finished.manifest.measured[2].params
     chosen = tasearch.export(finished, tmp_path / "small", max_params=limit)
     assert chosen.params == limit
     with pytest.raises(NothingFits):
@@ -203,8 +203,8 @@ def test_a_student_that_has_no_onnx_is_shipped_without(
     assert metrics["onnx_difference"] is None
     assert [*metrics["file_bytes"]] == ["student.safetensors"]
     assert tasearch.load(out)(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
-    wanted = replace(finished.snapshot, device=describe(LatencySection(), torch.device("cpu")))
-    monkeypatch.setattr(type(finished), "snapshot", property(lambda run: wanted))
+    wanted = replace(finished.manifest, device=describe(LatencySection(), torch.device("cpu")))
+    monkeypatch.setattr(type(finished), "manifest", property(lambda run: wanted))
     with pytest.raises(ModelError, match="cannot export it"):
         tasearch.export(finished, tmp_path / "other")
 
@@ -282,7 +282,7 @@ def test_a_users_family_is_shipped_and_loaded(rerun: Any, tmp_path: Path) -> Non
     shipped = tmp_path / "deep" / "er"
     with pytest.raises(ExportError) as error:
         tasearch.load(shipped, trust=True)
-    was = run.snapshot.inputs["digest of family"]
+    was = run.manifest.inputs["digest of family"]
     assert str(error.value).startswith(
         f"{shipped}: the student was trained with {was!r}, and the code is now 'nets:build#"
     )

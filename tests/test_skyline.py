@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tasearch.pareto.skyline import (
     ROUNDING,
     Audit,
-    Bar,
-    Bars,
-    Evidence,
-    Finished,
+    FinishedStudent,
     Skyline,
+    StudentHistory,
+    Threshold,
+    Thresholds,
     Watch,
     lowest,
     reason,
@@ -28,8 +28,8 @@ RULE = Skyline(quantile=1.0, margin=0.0, evidence=2)
 
 def finished(
     *curve: float, params: int = 10, latency_ms: float = 1.0, accuracies: tuple[float, ...] = ()
-) -> Finished:
-    return Finished(
+) -> FinishedStudent:
+    return FinishedStudent(
         curve=curve, accuracies=accuracies or curve[-1:], params=params, latency_ms=latency_ms
     )
 
@@ -38,45 +38,45 @@ SLOW = finished(0.1, 0.5, 0.6)
 QUICK = finished(0.7, 0.8, 0.8)
 
 
-def evidence(rule: Skyline, among: list[Finished]) -> Evidence:
-    found = Evidence(rule)
+def evidence(rule: Skyline, among: list[FinishedStudent]) -> StudentHistory:
+    found = StudentHistory(rule)
     for student in among:
         found.add(student)
     return found
 
 
-def bars(
+def thresholds(
     rule: Skyline,
-    among: list[Finished],
+    among: list[FinishedStudent],
     *,
     rungs: int = 3,
     params: int = 10,
     latency_ms: float = 1.0,
-) -> Bars:
-    return evidence(rule, among).bars(rungs, params=params, latency_ms=latency_ms)
+) -> Thresholds:
+    return evidence(rule, among).thresholds(rungs, params=params, latency_ms=latency_ms)
 
 
 def test_a_student_stops_when_even_the_largest_gain_is_too_small() -> None:
-    bar = bars(RULE, [SLOW, QUICK])[0]
-    assert bar == Bar(gain=0.6 - 0.1, margin=0.0, skyline=0.8)
-    assert bar.reach(0.25) == 0.75
-    assert bar.stops(0.25)
-    assert not bar.stops(0.35)
+    threshold = thresholds(RULE, [SLOW, QUICK])[0]
+    assert threshold == Threshold(gain=0.6 - 0.1, margin=0.0, skyline=0.8)
+    assert threshold.reach(0.25) == 0.75
+    assert threshold.stops(0.25)
+    assert not threshold.stops(0.35)
 
 
 def test_gains_are_counted_from_the_same_rung() -> None:
-    bar = bars(RULE, [SLOW, QUICK])[1]
-    assert bar is not None
-    assert bar.reach(0.6) == pytest.approx(0.6 + (0.6 - 0.5))
-    assert bar.stops(0.6)
-    assert len(bars(RULE, [SLOW, QUICK])) == 2  # the last rung has nothing to hope for
+    threshold = thresholds(RULE, [SLOW, QUICK])[1]
+    assert threshold is not None
+    assert threshold.reach(0.6) == pytest.approx(0.6 + (0.6 - 0.5))
+    assert threshold.stops(0.6)
+    assert len(thresholds(RULE, [SLOW, QUICK])) == 2  # the last rung has nothing to hope for
 
 
 def test_the_quantile_and_the_margin_move_the_bound() -> None:
-    low = bars(Skyline(quantile=0.5, margin=0.0, evidence=2), [SLOW, QUICK])[0]
+    low = thresholds(Skyline(quantile=0.5, margin=0.0, evidence=2), [SLOW, QUICK])[0]
     assert low is not None
     assert low.reach(0.25) == 0.25 + (0.8 - 0.7)
-    kind = bars(Skyline(quantile=1.0, margin=2.0, evidence=2), [SLOW, QUICK])[0]
+    kind = thresholds(Skyline(quantile=1.0, margin=2.0, evidence=2), [SLOW, QUICK])[0]
     assert kind is not None
     assert kind.margin == 2 * evidence(RULE, [SLOW, QUICK]).noise > 0.05
     assert not kind.stops(0.25)
@@ -84,29 +84,33 @@ def test_the_quantile_and_the_margin_move_the_bound() -> None:
 
 def test_quantiles_run_from_the_smallest_gain_to_the_largest() -> None:
     gains = [
-        bar.gain
+        threshold.gain
         for q in (0.0, 0.5, 0.51, 1.0)
-        if (bar := bars(Skyline(quantile=q, margin=0.0, evidence=1), [SLOW, QUICK])[0])
+        if (threshold := thresholds(Skyline(quantile=q, margin=0.0, evidence=1), [SLOW, QUICK])[0])
     ]
     assert gains == [0.8 - 0.7] * 2 + [0.6 - 0.1] * 2
 
 
 def test_nothing_stops_without_evidence_or_without_a_smaller_rival() -> None:
     strict = Skyline(quantile=1.0, margin=0.0, evidence=3)
-    assert bars(strict, [SLOW, QUICK]) == (None, None)
-    assert bars(strict, [SLOW, QUICK, finished(0.1, 0.2)]) == (None, None)  # of other rungs
-    assert bars(RULE, []) == bars(Skyline(quantile=0.0, margin=0.0, evidence=1), []) == (None,) * 2
+    assert thresholds(strict, [SLOW, QUICK]) == (None, None)
+    assert thresholds(strict, [SLOW, QUICK, finished(0.1, 0.2)]) == (None, None)  # of other rungs
+    assert (
+        thresholds(RULE, [])
+        == thresholds(Skyline(quantile=0.0, margin=0.0, evidence=1), [])
+        == (None,) * 2
+    )
     bigger = [finished(0.7, 0.8, 0.8, params=11), finished(0.7, 0.8, 0.8, latency_ms=1.1)]
     assert evidence(RULE, bigger).skyline(params=10, latency_ms=1.0) is None
-    assert bars(RULE, bigger) == (None, None)
-    assert None not in bars(RULE, bigger, params=11)
+    assert thresholds(RULE, bigger) == (None, None)
+    assert None not in thresholds(RULE, bigger, params=11)
 
 
 shares = st.floats(0, 1)
 
 
 @st.composite
-def students(draw: st.DrawFn, rungs: tuple[int, ...] = (1, 2, 3, 4)) -> Finished:
+def students(draw: st.DrawFn, rungs: tuple[int, ...] = (1, 2, 3, 4)) -> FinishedStudent:
     length = draw(st.sampled_from(rungs))
     curve = draw(st.lists(shares, min_size=length, max_size=length))
     return finished(
@@ -121,7 +125,7 @@ several = st.lists(students(), max_size=9)
 rules = st.builds(Skyline, quantile=shares, margin=st.floats(0, 4), evidence=st.integers(1, 4))
 
 
-def noise_of(among: list[Finished]) -> float:
+def noise_of(among: list[FinishedStudent]) -> float:
     """By its definition, from the list."""
     found = []
     for student in among:
@@ -135,33 +139,35 @@ def noise_of(among: list[Finished]) -> float:
 
 @given(rules, several, st.integers(1, 4))
 def test_bars_are_those_of_the_list_of_finished_students(
-    rule: Skyline, among: list[Finished], rungs: int
+    rule: Skyline, among: list[FinishedStudent], rungs: int
 ) -> None:
     ends = [f.curve[-1] for f in among if f.params <= 10 and f.latency_ms <= 1.0]
     alike = [f for f in among if len(f.curve) == rungs]
-    found = bars(rule, among, rungs=rungs)
+    found = thresholds(rule, among, rungs=rungs)
     assert evidence(rule, among).skyline(params=10, latency_ms=1.0) == max(ends, default=None)
     assert evidence(rule, among).noise == pytest.approx(noise_of(among))
     if not ends or len(alike) < rule.evidence:
         assert found == (None,) * (rungs - 1)
         return
     assert len(found) == rungs - 1
-    for rung, bar in enumerate(found):
+    for rung, threshold in enumerate(found):
         gains = sorted(f.curve[-1] - f.curve[rung] for f in alike)
         # the smallest gain that so large a share of the students did not exceed
         gain = min(g for g in gains if sum(h <= g for h in gains) >= rule.quantile * len(gains))
-        assert bar is not None
-        assert (bar.gain, bar.skyline) == (gain, max(ends))
-        assert bar.margin == pytest.approx(rule.margin * noise_of(among))
+        assert threshold is not None
+        assert (threshold.gain, threshold.skyline) == (gain, max(ends))
+        assert threshold.margin == pytest.approx(rule.margin * noise_of(among))
 
 
 @given(rules, several, st.randoms(use_true_random=False))
 def test_the_order_of_students_does_not_matter(
-    rule: Skyline, among: list[Finished], rng: random.Random
+    rule: Skyline, among: list[FinishedStudent], rng: random.Random
 ) -> None:
     other = rng.sample(among, len(among))
     for rungs in (1, 2, 3, 4):
-        pairs = zip(bars(rule, among, rungs=rungs), bars(rule, other, rungs=rungs), strict=True)
+        pairs = zip(
+            thresholds(rule, among, rungs=rungs), thresholds(rule, other, rungs=rungs), strict=True
+        )
         for mine, theirs in pairs:
             assert (mine is None) == (theirs is None)
             if mine and theirs:
@@ -171,15 +177,15 @@ def test_the_order_of_students_does_not_matter(
 
 @given(rules, several, shares, st.floats(0, 4), st.lists(shares, min_size=4, max_size=4))
 def test_a_larger_quantile_or_margin_never_stops_more(
-    rule: Skyline, among: list[Finished], quantile: float, margin: float, curve: list[float]
+    rule: Skyline, among: list[FinishedStudent], quantile: float, margin: float, curve: list[float]
 ) -> None:
     kinder = Skyline(
         quantile=max(rule.quantile, quantile),
         margin=max(rule.margin, margin),
         evidence=rule.evidence,
     )
-    strict = Watch(bars=bars(rule, among, rungs=4), audited=False).stop(curve)
-    kind = Watch(bars=bars(kinder, among, rungs=4), audited=False).stop(curve)
+    strict = Watch(thresholds=thresholds(rule, among, rungs=4), audited=False).stop(curve)
+    kind = Watch(thresholds=thresholds(kinder, among, rungs=4), audited=False).stop(curve)
     assert kind is None or (strict is not None and strict.rung <= kind.rung)
 
 
@@ -188,12 +194,14 @@ alike = students(rungs=(3,)).map(lambda f: finished(*f.curve))
 
 @given(st.lists(alike, min_size=2, max_size=8), st.lists(shares, min_size=1, max_size=2))
 def test_a_student_that_could_repeat_the_best_gain_is_kept(
-    among: list[Finished], curve: list[float]
+    among: list[FinishedStudent], curve: list[float]
 ) -> None:
-    bar = bars(RULE, among)[len(curve) - 1]
+    threshold = thresholds(RULE, among)[len(curve) - 1]
     gain = max(f.curve[-1] - f.curve[len(curve) - 1] for f in among)
-    assert bar is not None
-    assert bar.stops(curve[-1]) == (curve[-1] + gain < max(f.curve[-1] for f in among) - ROUNDING)
+    assert threshold is not None
+    assert threshold.stops(curve[-1]) == (
+        curve[-1] + gain < max(f.curve[-1] for f in among) - ROUNDING
+    )
 
 
 def test_a_tie_with_the_skyline_is_no_reason_to_stop() -> None:
@@ -204,11 +212,11 @@ def test_a_tie_with_the_skyline_is_no_reason_to_stop() -> None:
             end = (start + gain + 1) / 100  # the rival began 0.01 higher and gained as much
             twice = (end - 0.01, end + 0.01)  # a noise of 0.01
             rival = finished((start + 1) / 100, end, accuracies=twice)
-            (bar,) = bars(rule, [rival], rungs=2)
-            assert bar is not None
-            assert not bar.stops(start / 100)
-            assert bar.stops(start / 100 - 1e-6)
-            below += bar.reach(start / 100) < end
+            (threshold,) = thresholds(rule, [rival], rungs=2)
+            assert threshold is not None
+            assert not threshold.stops(start / 100)
+            assert threshold.stops(start / 100 - 1e-6)
+            below += threshold.reach(start / 100) < end
     assert below > 0  # as floats add up, some ties look like less
 
 
@@ -245,8 +253,8 @@ def test_noise_is_the_deviation_of_a_final_accuracy_over_repetitions(replicates:
 
 
 def test_a_watch_stops_at_the_first_such_rung_and_says_why() -> None:
-    watch = Watch(bars=bars(RULE, [SLOW, QUICK]), audited=False)
-    assert watch.binding == watch.bars
+    watch = Watch(thresholds=thresholds(RULE, [SLOW, QUICK]), audited=False)
+    assert watch.binding == watch.thresholds
     assert watch.stop([]) is None
     assert watch.stop([0.35]) is None
     stop = watch.stop([0.25])
@@ -264,19 +272,19 @@ def test_a_watch_stops_at_the_first_such_rung_and_says_why() -> None:
 ONE = replace(RULE, evidence=1)
 
 
-def with_assistant(*curve: float, assistants: tuple[float, ...]) -> Finished:
+def with_assistant(*curve: float, assistants: tuple[float, ...]) -> FinishedStudent:
     return replace(finished(*curve), assistants=assistants)
 
 
 def test_an_assistant_stops_when_no_student_could_be_far_enough_ahead_of_it() -> None:
     among = [with_assistant(0.1, 0.5, 0.6, assistants=(0.9, 0.55)), QUICK]
-    found = evidence(ONE, among).bars(3, params=10, latency_ms=1.0, assistant=True)
+    found = evidence(ONE, among).thresholds(3, params=10, latency_ms=1.0, assistant=True)
     lead = 0.6 - 0.55
-    for bar, gain in zip(found, (0.5, 0.1, 0.0), strict=True):
-        assert bar is not None
-        assert bar.skyline == 0.8
-        assert bar.gain == pytest.approx(gain + lead)
-    watch = Watch(bars=found, audited=False)
+    for threshold, gain in zip(found, (0.5, 0.1, 0.0), strict=True):
+        assert threshold is not None
+        assert threshold.skyline == 0.8
+        assert threshold.gain == pytest.approx(gain + lead)
+    watch = Watch(thresholds=found, audited=False)
     assert watch.stop([0.2]) == Audit(rung=0, reach=pytest.approx(0.75), skyline=0.8)
     assert watch.stop([0.3, 0.7, 0.76]) is None
     last = watch.stop([0.3, 0.7, 0.74])
@@ -287,7 +295,7 @@ def test_an_assistant_stops_when_no_student_could_be_far_enough_ahead_of_it() ->
 def test_a_student_that_is_behind_gives_no_lead() -> None:
     among = [with_assistant(0.1, 0.5, 0.6, assistants=(0.9, 0.7)), QUICK]
     student, assistant = (
-        evidence(ONE, among).bars(3, params=10, latency_ms=1.0, assistant=kind)
+        evidence(ONE, among).thresholds(3, params=10, latency_ms=1.0, assistant=kind)
         for kind in (False, True)
     )
     assert assistant[:-1] == student
@@ -296,12 +304,12 @@ def test_a_student_that_is_behind_gives_no_lead() -> None:
 @pytest.mark.parametrize("behind", [0, 1, 2, 3])
 def test_no_assistant_stops_before_enough_students_behind_one_have_ended(behind: int) -> None:
     among = [SLOW, QUICK, *[replace(QUICK, assistants=(0.9,))] * behind]
-    found = evidence(RULE, among).bars(3, params=10, latency_ms=1.0, assistant=True)
-    assert [bar is not None for bar in found] == [behind >= RULE.evidence] * 3
+    found = evidence(RULE, among).thresholds(3, params=10, latency_ms=1.0, assistant=True)
+    assert [threshold is not None for threshold in found] == [behind >= RULE.evidence] * 3
 
 
 def test_a_hop_that_several_want_stops_only_where_it_would_for_all() -> None:
-    high, low = (Bar(gain=0.1, margin=0.0, skyline=s) for s in (0.8, 0.5))
+    high, low = (Threshold(gain=0.1, margin=0.0, skyline=s) for s in (0.8, 0.5))
     assert lowest([(high, high), (low, high, high)]) == (low, high)
     assert lowest([(high, high), (low, None)]) == (low, None)
     assert lowest([(high, high), ()]) == ()
@@ -309,7 +317,7 @@ def test_a_hop_that_several_want_stops_only_where_it_would_for_all() -> None:
 
 
 def test_an_audited_student_runs_on_and_is_noted_once() -> None:
-    watch = Watch(bars=bars(RULE, [SLOW, QUICK]), audited=True)
+    watch = Watch(thresholds=thresholds(RULE, [SLOW, QUICK]), audited=True)
     assert watch.binding == ()
     for end in (1, 2, 3):
         assert watch.stop([0.25, 0.3, 0.9][:end]) == Audit(rung=0, reach=0.75, skyline=0.8)
@@ -317,5 +325,5 @@ def test_an_audited_student_runs_on_and_is_noted_once() -> None:
 
 def test_a_watch_without_bars_never_stops() -> None:
     for unknown, audited in itertools.product(((), (None, None)), (False, True)):
-        watch = Watch(bars=unknown, audited=audited)
+        watch = Watch(thresholds=unknown, audited=audited)
         assert watch.stop([0.0, 0.0, 0.0]) is None

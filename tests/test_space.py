@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasearch.chains.hop import Pupil
+from tasearch.chains.hop import ModelSpec
 from tasearch.chains.recipes import Choices, Recipes
 from tasearch.chains.space import Space
 from tests.test_chain import CE, KD
@@ -33,7 +33,7 @@ def spaces(draw: st.DrawFn) -> Space:
         }
         roles.append(Recipes(base=KD, options=options))
     return Space(
-        teacher=Pupil(width=31, recipe=CE),
+        teacher=ModelSpec(width=31, recipe=CE),
         assistant_widths=assistants,
         student_widths=draw(widths),
         min_assistants=smallest,
@@ -93,7 +93,7 @@ def test_choices_read_as_they_are() -> None:
         },
     )
     space = Space(
-        teacher=Pupil(width=64, recipe=CE),
+        teacher=ModelSpec(width=64, recipe=CE),
         assistant_widths=(32, 16, 8),
         student_widths=(8, 4),
         min_assistants=0,

@@ -169,8 +169,8 @@ def test_a_teacher_without_onnx_is_timed_in_torch_alone(root: Path) -> None:
         "the teacher's latency is torch's, not ONNX Runtime's: "
         "width 64: the model cannot be exported to ONNX: "
     )
-    assert prepared.snapshot.device.startswith("ONNX Runtime ")
-    assert prepared.snapshot.measured[64].params == 0
+    assert prepared.manifest.device.startswith("ONNX Runtime ")
+    assert prepared.manifest.measured[64].params == 0
 
 
 def test_a_loaded_teacher_is_built_once_in_a_process(root: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from tasearch.chains.chain import Chain
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import OutOfMemoryError, TrainingError
@@ -52,10 +52,10 @@ def trainer(
 
 def hops(study: Study, *widths: int) -> list[Hop]:
     recipe = study.recipes("assistants").firsts()[0]
-    teacher = Pupil(width=study.teacher.width, recipe=study.teacher_recipe())
-    student = Pupil(width=widths[-1], recipe=study.recipes("student").firsts()[0])
-    assistants = [Pupil(width=w, recipe=recipe) for w in widths[:-1]]
-    return list(Chain(pupils=(teacher, *assistants, student)).hops())
+    teacher = ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe())
+    student = ModelSpec(width=widths[-1], recipe=study.recipes("student").firsts()[0])
+    assistants = [ModelSpec(width=w, recipe=recipe) for w in widths[:-1]]
+    return list(Chain(models=(teacher, *assistants, student)).hops())
 
 
 def steps(own: Trainer, hop: Hop) -> Iterator[Progress]:
@@ -190,7 +190,7 @@ def test_pupils_of_one_width_start_alike_whatever_teaches_them(tmp_path: Path) -
 
 @pytest.mark.parametrize("views", ["none", "flip", "crop4+flip"])
 def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path, views: str) -> None:
-    """In every epoch, for each sample, on the very view that the pupil sees."""
+    """In every epoch, for each sample, on the very view that the model sees."""
     study = image_study(tmp_path, views)
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
@@ -198,13 +198,13 @@ def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path, views: s
     for ancestor in lineage[:2]:
         net = own.nets(ancestor)[0]
         assert not net.training
-        cached = own._guide(Hop(lineage=(*ancestor.lineage, lineage[-1].pupil)))
+        cached = own._soft_targets(Hop(lineage=(*ancestor.lineage, lineage[-1].model)))
         for epoch in range(4):
-            slot = own.views[0].slot(epoch)
+            phase = own.views[0].phase(epoch)
             for samples in torch.randperm(len(own.views[0])).split(50):
                 with torch.no_grad():
-                    online = net(own.views[0].batch(samples, own.views[0].numbers(slot)))
-                found = cached(slot)[0][0][samples]
+                    online = net(own.views[0].batch(samples, own.views[0].numbers(phase)))
+                found = cached(phase)[0][0][samples]
                 assert found.dtype == torch.float16
                 assert not found.requires_grad
                 assert torch.allclose(found.float(), online, rtol=2**-10, atol=1e-5)
@@ -218,14 +218,14 @@ def test_targets_are_kept_checked_and_made_once(tmp_path: Path, monkeypatch: Any
     passes = []
     usual = targets.view_logits
     monkeypatch.setattr(targets, "view_logits", lambda *a: passes.append(a) or usual(*a))
-    first = own._guide(lineage[1])(0)[0]
+    first = own._soft_targets(lineage[1])(0)[0]
     file = tmp_path / "targets" / f"{own.key(lineage[0])}-0.safetensors"
     assert len(passes) == 1 and file.is_file()
     again = trainer(tmp_path, study)
-    assert torch.equal(again._guide(lineage[1])(0)[0], first)
+    assert torch.equal(again._soft_targets(lineage[1])(0)[0], first)
     assert len(passes) == 1
     file.write_bytes(file.read_bytes()[:-2])
-    assert torch.equal(trainer(tmp_path, study)._guide(lineage[1])(0)[0], first)
+    assert torch.equal(trainer(tmp_path, study)._soft_targets(lineage[1])(0)[0], first)
     assert len(passes) == 2
 
 
@@ -236,7 +236,7 @@ def test_targets_are_of_the_views_that_epochs_use(tmp_path: Path) -> None:
     train_all(own, lineage)
     found = sorted(file.stem for file in (tmp_path / "targets").iterdir())
     ancestors = [(own.key(lineage[0]), 3), (own.key(lineage[1]), 4)]
-    assert found == sorted(f"{key}-{slot}" for key, n in ancestors for slot in range(n))
+    assert found == sorted(f"{key}-{phase}" for key, n in ancestors for phase in range(n))
 
 
 def test_targets_keep_to_their_room(tmp_path: Path) -> None:
@@ -253,8 +253,8 @@ def test_a_dense_pupil_learns_from_all_its_ancestors(tmp_path: Path) -> None:
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
     train_all(own, lineage)
-    both = own._guide(lineage[-1])(0)[0]
-    serial = [own._guide(hops(tiny(), 8, 4)[i])(0)[0] for i in (1, 2)]
+    both = own._soft_targets(lineage[-1])(0)[0]
+    serial = [own._soft_targets(hops(tiny(), 8, 4)[i])(0)[0] for i in (1, 2)]
     assert torch.equal(both, torch.cat(serial))
     other = tiny(student={"edges": "dense", "drop": 0.9})
     dropping = hops(other, 8, 4)[-1]

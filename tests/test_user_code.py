@@ -202,7 +202,7 @@ def test_a_teacher_that_cannot_be_trained_ends_the_search(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_only_the_guilty_one_of_a_wide_model_fails(tmp_path: Path, workers: int) -> None:
-    """Its neighbours go on alone, and so does a hop that was the first of the group."""
+    """Its group go on alone, and so does a hop that was the first of the group."""
     student = {"widths": [4], "loss": ["kd", "own:loss", "ce", "dist"]}
     sections = {"student": student, "training": {"modes": {"4": "fp32 x8+"}}}
     study = own(tmp_path, sections, loss="if len(logits) > 2: os._exit(0)")
@@ -364,7 +364,7 @@ def test_a_sampler_that_ends_the_process_later_is_told(tmp_path: Path) -> None:
     later = "sys.argv[0].endswith('worker.py') or args[1].number and os._exit(0)"
     sections: dict[str, Any] = {"search": {"sampler": "own:sampler", "lookahead": 1}}
     sections["assistants"] = {"max": 1, "widths": [12]}
-    sections["training"] = {"modes": {}, "fuse": "never"}
+    sections["training"] = {"modes": {}, "stack": "never"}
     study = own(tmp_path, sections, proposal=later)
     with pytest.raises(StudyError) as error:
         rerun_of(tmp_path, study, trials=12)

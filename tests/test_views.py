@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tasearch.errors import StudyError
-from tasearch.train.augmentation import VIEWS, Views, check_views
+from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData, check_augmentation
 
 NONE = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
 
@@ -29,22 +29,22 @@ def by_hand(image: Tensor, number: int, pad: int) -> Tensor:
 
 @pytest.mark.parametrize(("name", "count"), [("none", 1), ("flip", 2), ("crop4+flip", 162)])
 def test_every_view_comes_once_before_any_comes_twice(name: str, count: int) -> None:
-    views = Views(images(), *NONE, VIEWS[name], seed=1)
-    assert VIEWS[name].count == count
-    seen = torch.stack([views.numbers(slot) for slot in range(count)])
+    views = AugmentedData(images(), *NONE, AUGMENTATIONS[name], seed=1)
+    assert AUGMENTATIONS[name].count == count
+    seen = torch.stack([views.numbers(phase) for phase in range(count)])
     assert all(sorted(column) == [*range(count)] for column in seen.T.tolist())
-    assert [views.slot(epoch) for epoch in (0, count - 1, count)] == [0, count - 1, 0]
+    assert [views.phase(epoch) for epoch in (0, count - 1, count)] == [0, count - 1, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("name", [*VIEWS])
+@pytest.mark.parametrize("name", [*AUGMENTATIONS])
 def test_a_batch_is_what_its_numbers_say(name: str, dtype: torch.dtype) -> None:
-    x, pad = images(dtype=dtype), VIEWS[name].pad
+    x, pad = images(dtype=dtype), AUGMENTATIONS[name].pad
     mean, std = torch.tensor([90.0, 100, 110])[:, None, None], torch.full((3, 1, 1), 50.0)
-    views = Views(x, mean, std, VIEWS[name], seed=3)
+    views = AugmentedData(x, mean, std, AUGMENTATIONS[name], seed=3)
     chosen = torch.tensor([4, 0, 0, 5])
-    for slot in range(min(VIEWS[name].count, 12)):
-        numbers = views.numbers(slot)
+    for phase in range(min(AUGMENTATIONS[name].count, 12)):
+        numbers = views.numbers(phase)
         batch = views.batch(chosen, numbers)
         assert batch.dtype == torch.float32
         for row, sample in enumerate(chosen.tolist()):
@@ -54,21 +54,25 @@ def test_a_batch_is_what_its_numbers_say(name: str, dtype: torch.dtype) -> None:
 
 
 def test_the_view_of_nothing_done_is_the_image() -> None:
-    views = Views(images(), *NONE, VIEWS["crop4+flip"], seed=0)
+    views = AugmentedData(images(), *NONE, AUGMENTATIONS["crop4+flip"], seed=0)
     middle = 2 * (4 * 9 + 4)
-    found = [slot for slot in range(162) for n in views.numbers(slot).tolist()[:1] if n == middle]
+    found = [
+        phase for phase in range(162) for n in views.numbers(phase).tolist()[:1] if n == middle
+    ]
     shown = views.batch(torch.tensor([0]), views.numbers(found[0]))
     assert torch.equal(shown[0], images()[0].float())
 
 
 def test_views_depend_on_the_seed_alone() -> None:
-    a, b, c = (Views(images(50), *NONE, VIEWS["crop4+flip"], seed=s) for s in (1, 1, 2))
+    a, b, c = (
+        AugmentedData(images(50), *NONE, AUGMENTATIONS["crop4+flip"], seed=s) for s in (1, 1, 2)
+    )
     assert torch.equal(a.numbers(7), b.numbers(7))
     assert not torch.equal(a.numbers(7), c.numbers(7))
 
 
 def test_samples_go_through_their_views_in_orders_of_their_own() -> None:
-    views = Views(images(200), *NONE, VIEWS["crop4+flip"], seed=1)
+    views = AugmentedData(images(200), *NONE, AUGMENTATIONS["crop4+flip"], seed=1)
     steps = (views.numbers(1) - views.numbers(0)) % 162
     assert len(set(steps.tolist())) > 20
     assert len(set(views.numbers(0).tolist())) > 50
@@ -76,15 +80,15 @@ def test_samples_go_through_their_views_in_orders_of_their_own() -> None:
 
 def test_features_have_no_views_but_themselves() -> None:
     x = torch.randn(5, 7)
-    views = Views(x, x.mean(0), x.std(0), VIEWS["none"], seed=0)
+    views = AugmentedData(x, x.mean(0), x.std(0), AUGMENTATIONS["none"], seed=0)
     expected = (x - x.mean(0)) / x.std(0)
     assert torch.allclose(views.batch(torch.arange(5), views.numbers(0)), expected, atol=1e-6)
     with pytest.raises(StudyError, match=r"'flip' needs images, found samples of \(7,\)"):
-        check_views("flip", (7,))
+        check_augmentation("flip", (7,))
 
 
 def test_small_images_are_flipped_but_not_shifted() -> None:
-    check_views("flip", (1, 8, 8))
-    check_views("crop4+flip", (1, 28, 28))
+    check_augmentation("flip", (1, 8, 8))
+    check_augmentation("crop4+flip", (1, 28, 28))
     with pytest.raises(StudyError, match="needs images of 16 pixels a side, found 8x8"):
-        check_views("crop4+flip", (1, 8, 8))
+        check_augmentation("crop4+flip", (1, 8, 8))

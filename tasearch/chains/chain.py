@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasearch.chains.hop import Hop, Pupil, arrows
+from tasearch.chains.hop import Hop, ModelSpec, arrows
 from tasearch.chains.recipe import LABELS_ONLY
 
 
@@ -15,7 +15,7 @@ from tasearch.chains.recipe import LABELS_ONLY
 class Chain:
     """A teacher, 0..K assistants and a student, widths strictly decreasing."""
 
-    pupils: tuple[Pupil, ...]
+    models: tuple[ModelSpec, ...]
 
     def __post_init__(self) -> None:
         widths = self.widths
@@ -25,28 +25,28 @@ class Chain:
             raise ValueError(f"widths of a chain fall strictly, found {widths}")
 
     @staticmethod
-    def ending_in(hop: Hop, teacher: Pupil) -> Chain:
-        """The chain whose student is this hop's pupil."""
+    def ending_in(hop: Hop, teacher: ModelSpec) -> Chain:
+        """The chain whose student is this hop's model."""
         above = () if hop.lineage[0] == teacher else (teacher,)
-        return Chain(pupils=(*above, *hop.lineage))
+        return Chain(models=(*above, *hop.lineage))
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Teacher first, student last."""
-        return tuple(pupil.width for pupil in self.pupils)
+        return tuple(model.width for model in self.models)
 
     @property
-    def student(self) -> Pupil:
-        return self.pupils[-1]
+    def student(self) -> ModelSpec:
+        return self.models[-1]
 
     @property
-    def assistants(self) -> tuple[Pupil, ...]:
-        return self.pupils[1:-1]
+    def assistants(self) -> tuple[ModelSpec, ...]:
+        return self.models[1:-1]
 
     def hop(self) -> Hop:
-        """The student's hop: the chain from the last pupil that learns from labels alone."""
-        start = max(i for i, pupil in enumerate(self.pupils) if not pupil.guided)
-        return Hop(lineage=self.pupils[start:])
+        """The student's hop: the chain from the last model that learns from labels alone."""
+        start = max(i for i, model in enumerate(self.models) if not model.distilled)
+        return Hop(lineage=self.models[start:])
 
     def hops(self) -> Iterator[Hop]:
         """Every hop that the student needs, ancestors first, the student's own last."""

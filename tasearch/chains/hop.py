@@ -17,7 +17,7 @@ from tasearch.chains.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pupil:
+class ModelSpec:
     """One model of a chain.
 
     Args:
@@ -32,17 +32,17 @@ class Pupil:
     origin: str | None = None
 
     @property
-    def guided(self) -> bool:
-        return self.recipe is not None and self.recipe.guided
+    def distilled(self) -> bool:
+        return self.recipe is not None and self.recipe.distilled
 
-    def essence(self, ancestors: int) -> Pupil:
+    def canonical_lineage(self, ancestors: int) -> ModelSpec:
         """Without what means nothing to it: no teacher, no temperature; one teacher, no edges."""
         recipe = self.recipe
         if recipe is None:
             return self
-        if not recipe.guided:
+        if not recipe.distilled:
             recipe = replace(recipe, temperature=1.0, alpha=0.0)
-        if ancestors < 2 or not recipe.guided:
+        if ancestors < 2 or not recipe.distilled:
             recipe = replace(recipe, edges="serial")
         if recipe.edges == "serial":
             recipe = replace(recipe, drop=0.0)
@@ -83,32 +83,32 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Hop:
-    """One training: the last pupil of `lineage` learns from the one before it, if there is one."""
+    """One training: the last model of `lineage` learns from the one before it, if there is one."""
 
-    lineage: tuple[Pupil, ...]
+    lineage: tuple[ModelSpec, ...]
 
     @staticmethod
     def of(content: Mapping[str, Any]) -> Hop:
         """A hop from the nested mappings that `asdict` made of it."""
         return Hop(
             lineage=tuple(
-                Pupil(
-                    width=pupil["width"],
-                    recipe=Recipe(**pupil["recipe"]) if pupil["recipe"] else None,
-                    origin=pupil["origin"],
+                ModelSpec(
+                    width=model["width"],
+                    recipe=Recipe(**model["recipe"]) if model["recipe"] else None,
+                    origin=model["origin"],
                 )
-                for pupil in content["lineage"]
+                for model in content["lineage"]
             )
         )
 
     @property
-    def pupil(self) -> Pupil:
+    def model(self) -> ModelSpec:
         return self.lineage[-1]
 
     @cached_property
-    def essence(self) -> tuple[Pupil, ...]:
+    def canonical_lineage(self) -> tuple[ModelSpec, ...]:
         """The lineage without what means nothing: equal where the weights are."""
-        return tuple(_essence(pupil, min(i, 2)) for i, pupil in enumerate(self.lineage))
+        return tuple(_canonical(model, min(i, 2)) for i, model in enumerate(self.lineage))
 
     @property
     def ancestor(self) -> Hop | None:
@@ -117,9 +117,9 @@ class Hop:
 
     @property
     def teachers(self) -> tuple[Hop, ...]:
-        """The hops whose outputs this pupil learns from, the oldest first."""
-        recipe = self.pupil.recipe
-        if recipe is None or not recipe.guided or self.ancestor is None:
+        """The hops whose outputs this model learns from, the oldest first."""
+        recipe = self.model.recipe
+        if recipe is None or not recipe.distilled or self.ancestor is None:
             return ()
         if recipe.edges == "serial":
             return (self.ancestor,)
@@ -127,24 +127,24 @@ class Hop:
 
     @property
     def label(self) -> str:
-        return arrows(tuple(pupil.width for pupil in self.lineage))
+        return arrows(tuple(model.width for model in self.lineage))
 
     def key(self, setting: Setting) -> str:
         """32 hex digits: the same key, torch and machine give the same weights."""
-        used = {pupil.recipe.loss for pupil in self.lineage if pupil.recipe}
+        used = {model.recipe.loss for model in self.lineage if model.recipe}
         losses = tuple(pair for pair in setting.losses if pair[0] in used)
-        trained = {pupil.width for pupil in self.lineage if pupil.recipe}
+        trained = {model.width for model in self.lineage if model.recipe}
         modes = tuple(pair for pair in setting.modes if pair[0] in trained)
         content = {
             "setting": asdict(replace(setting, losses=losses, modes=modes)),
-            "lineage": [asdict(pupil) for pupil in self.essence],
+            "lineage": [asdict(model) for model in self.canonical_lineage],
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
 
 
 @cache
-def _essence(pupil: Pupil, ancestors: int) -> Pupil:
-    return pupil.essence(ancestors)
+def _canonical(model: ModelSpec, ancestors: int) -> ModelSpec:
+    return model.canonical_lineage(ancestors)
 
 
 def arrows(widths: tuple[int, ...]) -> str:

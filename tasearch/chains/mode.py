@@ -1,4 +1,4 @@
-"""How the pupils of a width train: part of a hop's key, for it decides the last bits of a result.
+"""How the models of a width train: part of a hop's key, for it decides the last bits of a result.
 
 Pure values.
 """
@@ -11,24 +11,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """How the pupils of one width train.
+    """How the models of one width train.
 
     Args:
         bf16: whether forward passes run under bfloat16 autocast.
-        seats: of a wide model, a multiple of this, filled up where pupils are too few; None where
-            pupils train one after another.
-        open: whether pupils of several hops may share it: then a pupil ends bit for bit as it does
-            beside any others, in any seat. Otherwise it is for one hop's replicates.
+        slots: of a wide model, a multiple of this, filled up where models are too few; None where
+            models train one after another.
+        shared: Whether models of several hops may share one stacked model: then a model ends bit
+            for bit as it does beside any others, in any slot. Otherwise only the replicates of one
+            hop are stacked.
     """
 
     bf16: bool
-    seats: int | None
-    open: bool
+    slots: int | None
+    shared: bool
 
     def __str__(self) -> str:
-        """Such as "fp32", "bf16 x5", or "fp32 x4+" where it is open."""
-        seats = "" if self.seats is None else f" x{self.seats}{'+' * self.open}"
-        return ("bf16" if self.bf16 else "fp32") + seats
+        """Such as "fp32", "bf16 x5", or "fp32 x4+" where it is shared."""
+        slots = "" if self.slots is None else f" x{self.slots}{'+' * self.shared}"
+        return ("bf16" if self.bf16 else "fp32") + slots
 
     @staticmethod
     def of(text: str) -> Mode:
@@ -40,5 +41,5 @@ class Mode:
         found = re.fullmatch(r"(fp32|bf16)(?: x([1-9][0-9]*)(\+?))?", text)
         if found is None:
             raise ValueError(f'should be such as "fp32", "bf16 x5" or "fp32 x4+", found {text!r}')
-        kind, seats, open_ = found.groups()
-        return Mode(bf16=kind == "bf16", seats=int(seats) if seats else None, open=bool(open_))
+        kind, slots, plus = found.groups()
+        return Mode(bf16=kind == "bf16", slots=int(slots) if slots else None, shared=bool(plus))

@@ -9,14 +9,14 @@ LABELS_ONLY = "ce"  # the loss that needs no teacher
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one pupil is trained.
+    """How one model is trained.
 
     Args:
         loss: a name of `tasearch.train.losses.LOSSES` or `"package.module:function"`.
         temperature: softens both sides of the distillation term (Hinton et al., 1503.02531).
         alpha: weight of the distillation term; 1 - alpha is that of the labels.
-        edges: "serial", from the pupil before alone, or "dense", from all ancestors.
-        drop: chance that a dense pupil does without one of the assistants in a step.
+        edges: "serial", from the model before alone, or "dense", from all ancestors.
+        drop: chance that a dense model does without one of the assistants in a step.
         epochs: passes over the training part.
         learning_rate: its peak, after warm-up.
         batch_size: samples a step.
@@ -48,10 +48,10 @@ class Recipe:
     @property
     def words(self) -> str:
         """What makes a training succeed or fail, in short."""
-        heat = f"temperature {self.temperature:g}, " if self.guided else ""
+        heat = f"temperature {self.temperature:g}, " if self.distilled else ""
         return f"loss {self.loss!r}, {heat}learning_rate {self.learning_rate:g}"
 
     @property
-    def guided(self) -> bool:
-        """Whether the pupil learns from a teacher at all."""
+    def distilled(self) -> bool:
+        """Whether the model learns from a teacher at all."""
         return self.loss != LABELS_ONLY

@@ -12,7 +12,7 @@ Choice = int | float | str
 Choices = dict[str, Choice]
 
 SEARCHED = ("loss", "temperature", "alpha", "edges", "learning_rate")
-ONLY_GUIDED = ("temperature", "alpha", "edges")  # mean nothing to a pupil without a teacher
+ONLY_DISTILLED = ("temperature", "alpha", "edges")  # mean nothing to a model without a teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +41,20 @@ class Recipes:
         """One recipe a loss, the first options of all else; losses that need a teacher first."""
         rest = tuple(self.options[name][0] for name in SEARCHED[1:])
         found = [self.canonical(self._at((loss, *rest))) for loss in self.options["loss"]]
-        return sorted(found, key=lambda recipe: not recipe.guided)
+        return sorted(found, key=lambda recipe: not recipe.distilled)
 
     def distinct(self, *, one_teacher: bool) -> list[Recipe]:
         """Each canonical recipe once, in the order of the options.
 
         Args:
-            one_teacher: of pupils with one ancestor, to whom all edges are the same.
+            one_teacher: of models with one ancestor, to whom all edges are the same.
         """
         grid = itertools.product(*(self.options[name] for name in SEARCHED))
         found = (self.canonical(self._at(values)) for values in grid)
         return list(dict.fromkeys(self.one_teacher(r) if one_teacher else r for r in found))
 
     def one_teacher(self, recipe: Recipe) -> Recipe:
-        """The canonical recipe of a pupil with at most one ancestor."""
+        """The canonical recipe of a model with at most one ancestor."""
         return replace(recipe, edges=str(self.options["edges"][0]))
 
     def _at(self, values: tuple[Choice, ...]) -> Recipe:
@@ -62,6 +62,6 @@ class Recipes:
 
     def canonical(self, recipe: Recipe) -> Recipe:
         """The recipe, with the first options of what means nothing without a teacher."""
-        if recipe.guided:
+        if recipe.distilled:
             return recipe
-        return replace(recipe, **{name: self.options[name][0] for name in ONLY_GUIDED})  # type: ignore[arg-type]
+        return replace(recipe, **{name: self.options[name][0] for name in ONLY_DISTILLED})  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tasearch.chains.chain import Chain
-from tasearch.chains.hop import Pupil
+from tasearch.chains.hop import ModelSpec
 from tasearch.chains.recipe import Recipe
 from tasearch.chains.recipes import Choice, Choices, Recipes
 
@@ -19,7 +19,7 @@ class Space:
     """A finite set of chains.
 
     Args:
-        teacher: the first pupil of every chain.
+        teacher: the first model of every chain.
         assistant_widths: what assistants may be, strictly decreasing.
         student_widths: what students may be (those within the budget), strictly decreasing.
         min_assistants: fewest assistants of a chain.
@@ -28,7 +28,7 @@ class Space:
         student_recipes: the student's own.
     """
 
-    teacher: Pupil
+    teacher: ModelSpec
     assistant_widths: tuple[int, ...]
     student_widths: tuple[int, ...]
     min_assistants: int
@@ -41,8 +41,8 @@ class Space:
         """Each parameter and its values; Optuna's distributions are made from this."""
         numbers = tuple(range(self.min_assistants, self.max_assistants + 1))
         domains: dict[str, tuple[Choice, ...]] = {"assistants": numbers}
-        for slot in range(1, self.max_assistants + 1):
-            domains[f"assistant_{slot}"] = (0, *self.assistant_widths)
+        for place in range(1, self.max_assistants + 1):
+            domains[f"assistant_{place}"] = (0, *self.assistant_widths)
         domains["student"] = self.student_widths
         for prefix, recipes in (
             ("assistant_", self.assistant_recipes),
@@ -55,20 +55,20 @@ class Space:
     def chain(self, choices: Mapping[str, Choice]) -> Chain | None:
         """The chain that any choices within the domains mean; None where they mean none.
 
-        The first `assistants` slots count; empty and repeated ones, and those not wider than the
+        The first `assistants` places count; empty and repeated ones, and those not wider than the
         student, drop out, as do assistants that nothing in the student's lineage depends on. What
         is left may be too short for `min_assistants`: then there is no such chain.
         """
-        student = Pupil(
+        student = ModelSpec(
             width=int(choices["student"]), recipe=self.student_recipes.pick(choices, "student_")
         )
-        slots = range(1, int(choices["assistants"]) + 1)
-        widths = sorted({int(choices[f"assistant_{slot}"]) for slot in slots}, reverse=True)
+        places = range(1, int(choices["assistants"]) + 1)
+        widths = sorted({int(choices[f"assistant_{place}"]) for place in places}, reverse=True)
         widths = [width for width in widths if width > student.width]
-        assistants: tuple[Pupil, ...] = ()
+        assistants: tuple[ModelSpec, ...] = ()
         if widths:
             recipe = self.assistant_recipes.pick(choices, "assistant_")
-            assistants = tuple(Pupil(width=width, recipe=recipe) for width in widths)
+            assistants = tuple(ModelSpec(width=width, recipe=recipe) for width in widths)
         assistants = _needed(assistants, student)
         if len(assistants) < self.min_assistants:
             return None
@@ -81,23 +81,25 @@ class Space:
         assert own is not None
         recipe = self.student_recipes.canonical(replace(own, drop=self.student_recipes.base.drop))
         found = self._canonical(chain.assistants, replace(chain.student, recipe=recipe))
-        if found.hop().essence == chain.hop().essence:
+        if found.hop().canonical_lineage == chain.hop().canonical_lineage:
             return found
         return self._canonical(chain.assistants, chain.student)
 
-    def _canonical(self, assistants: tuple[Pupil, ...], student: Pupil) -> Chain:
+    def _canonical(self, assistants: tuple[ModelSpec, ...], student: ModelSpec) -> Chain:
         if len(assistants) == 1:
             assistants = (_with_one_teacher(assistants[0], self.assistant_recipes),)
-        if not assistants or not assistants[-1].guided:
+        if not assistants or not assistants[-1].distilled:
             student = _with_one_teacher(student, self.student_recipes)
-        return Chain(pupils=(self.teacher, *assistants, student))
+        return Chain(models=(self.teacher, *assistants, student))
 
     def choices(self, chain: Chain) -> Choices:
         """The canonical parameters of a chain."""
         count = len(chain.assistants)
         choices: Choices = {"assistants": count}
-        for slot in range(1, self.max_assistants + 1):
-            choices[f"assistant_{slot}"] = chain.assistants[slot - 1].width if slot <= count else 0
+        for place in range(1, self.max_assistants + 1):
+            choices[f"assistant_{place}"] = (
+                chain.assistants[place - 1].width if place <= count else 0
+            )
         choices["student"] = chain.student.width
         if self.max_assistants:
             recipe = chain.assistants[0].recipe if count else self._first_assistant_recipe
@@ -122,10 +124,10 @@ class Space:
         """
         if self.min_assistants:
             return []
-        kinds = {recipe.guided: recipe for recipe in reversed(self.student_recipes.firsts())}
+        kinds = {recipe.distilled: recipe for recipe in reversed(self.student_recipes.firsts())}
         return [
-            Chain(pupils=(self.teacher, Pupil(width=width, recipe=kinds[guided])))
-            for guided in sorted(kinds, reverse=True)
+            Chain(models=(self.teacher, ModelSpec(width=width, recipe=kinds[distilled])))
+            for distilled in sorted(kinds, reverse=True)
             for width in self.student_widths
         ]
 
@@ -134,16 +136,16 @@ class Space:
         for width in self.student_widths:
             wider = [w for w in self.assistant_widths if w > width]
             for own in self.student_recipes.distinct(one_teacher=False):
-                student = Pupil(width=width, recipe=own)
+                student = ModelSpec(width=width, recipe=own)
                 for count in range(self.min_assistants, self.max_assistants + 1):
                     for chosen in itertools.combinations(wider, count):
                         yield from self._over_recipes(chosen, student)
 
-    def _over_recipes(self, widths: tuple[int, ...], student: Pupil) -> Iterator[Chain]:
+    def _over_recipes(self, widths: tuple[int, ...], student: ModelSpec) -> Iterator[Chain]:
         shared = self._assistant_recipes[len(widths) < 2]
         for recipe in shared if widths else shared[:1]:
-            assistants = tuple(Pupil(width=width, recipe=recipe) for width in widths)
-            chain = Chain(pupils=(self.teacher, *assistants, student))
+            assistants = tuple(ModelSpec(width=width, recipe=recipe) for width in widths)
+            chain = Chain(models=(self.teacher, *assistants, student))
             needed = _needed(assistants, student) == assistants
             if needed and self._canonical(assistants, student) == chain:
                 yield chain
@@ -156,17 +158,17 @@ class Space:
     @cached_property
     def size(self) -> int:
         """Number of chains, counted without walking through them."""
-        # an unguided assistant makes those before it useless; so does an unguided student
+        # an undistilled assistant makes those before it useless; so does an undistilled student
         first, many = (
-            [r.guided for r in self.assistant_recipes.distinct(one_teacher=one)]
+            [r.distilled for r in self.assistant_recipes.distinct(one_teacher=one)]
             for one in (True, False)
         )
-        direct, guided = (
-            [r.guided for r in self.student_recipes.distinct(one_teacher=one)]
+        direct, distilled = (
+            [r.distilled for r in self.student_recipes.distinct(one_teacher=one)]
             for one in (True, False)
         )
-        alone = (len(first) - sum(first)) * sum(direct)  # after an unguided assistant
-        recipes = [len(direct), sum(first) * sum(guided) + alone, sum(many) * sum(guided)]
+        alone = (len(first) - sum(first)) * sum(direct)  # after an undistilled assistant
+        recipes = [len(direct), sum(first) * sum(distilled) + alone, sum(many) * sum(distilled)]
         return sum(
             math.comb(sum(w > width for w in self.assistant_widths), count) * recipes[min(count, 2)]
             for width in self.student_widths
@@ -178,13 +180,13 @@ class Space:
         return self.assistant_recipes.distinct(one_teacher=True)[0]
 
 
-def _with_one_teacher(pupil: Pupil, recipes: Recipes) -> Pupil:
-    assert pupil.recipe is not None
-    return replace(pupil, recipe=recipes.one_teacher(pupil.recipe))
+def _with_one_teacher(model: ModelSpec, recipes: Recipes) -> ModelSpec:
+    assert model.recipe is not None
+    return replace(model, recipe=recipes.one_teacher(model.recipe))
 
 
-def _needed(assistants: tuple[Pupil, ...], student: Pupil) -> tuple[Pupil, ...]:
+def _needed(assistants: tuple[ModelSpec, ...], student: ModelSpec) -> tuple[ModelSpec, ...]:
     """The assistants that the student's weights depend on."""
-    if not student.guided:
+    if not student.distilled:
         return ()
-    return assistants if all(a.guided for a in assistants) else assistants[-1:]
+    return assistants if all(a.distilled for a in assistants) else assistants[-1:]

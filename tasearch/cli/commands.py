@@ -106,7 +106,7 @@ def run(
 ) -> None:
     """Run a study, or go on with it.
 
-    Everything lands in RUNS_DIR/<name of the study>. Stop it at any time; the same command goes on
+    Everything ends in RUNS_DIR/<name of the study>. Stop it at any time; the same command goes on
     from there, and what is finished is never trained twice.
     """
     study = load_study(study_file)
@@ -225,8 +225,8 @@ def best(
         spread = f", standard deviation {stdev(accuracies):.2%} over {len(accuracies)} replicates"
     out.print(f"  accuracy  {found.accuracy:.2%} of the validation part{spread}", soft_wrap=True)
     out.print(f"  size      {found.params:,} params, {found.bytes:,} bytes")
-    latency = latency_words(found.chain[-1], opened.snapshot.measured)
-    out.print(f"  latency   {latency} ({opened.snapshot.device})", soft_wrap=True)
+    latency = latency_words(found.chain[-1], opened.manifest.measured)
+    out.print(f"  latency   {latency} ({opened.manifest.device})", soft_wrap=True)
     out.print(f"  recipe    {recipe_text(found.recipe)}", soft_wrap=True)
 
 

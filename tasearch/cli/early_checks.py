@@ -22,7 +22,7 @@ from tasearch.config.arguments import (
 from tasearch.config.files import not_regular
 from tasearch.config.study import Study
 from tasearch.errors import DataError, ModelError, StudyError
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 
 
 def check_early(
@@ -45,9 +45,9 @@ def check_early(
     run = check_path(runs_dir, "--runs-dir") / study.name
     check_text(run, "--runs-dir")
     check_folder(run, "--runs-dir")
-    RunDir(run).check_free()
+    RunDirectory(run).check_free()
     if latency_from is not None:
-        RunDir.open(latency_from, runs_dir)
+        RunDirectory.open(latency_from, runs_dir)
     _check_data(study)
     _check_checkpoint(study)
     for path, name in study.own_functions:

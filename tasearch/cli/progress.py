@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasearch.chains.recipe import LABELS_ONLY
-from tasearch.chains.recipes import ONLY_GUIDED
+from tasearch.chains.recipes import ONLY_DISTILLED
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.measurement import Measurement
@@ -22,11 +22,11 @@ from tasearch.report.status import duration
 from tasearch.runs.events import (
     EpochDone,
     Event,
-    Finished,
     HopDone,
     HopStarted,
     HopStopped,
     Notice,
+    SearchFinished,
     TrialDone,
     TrialStarted,
 )
@@ -76,7 +76,7 @@ class Words:
         return ", ".join(found)
 
     def hop(self, event: HopStarted) -> str:
-        """A hop with what is searched of its pupil's recipe."""
+        """A hop with what is searched of its model's recipe."""
         own = event.recipe
         if own is None:
             return event.label
@@ -102,8 +102,8 @@ class Words:
 
 
 def _counts(field: str, recipe: Mapping[str, Any]) -> bool:
-    """Whether a field means anything to a pupil of this recipe."""
-    return field not in ONLY_GUIDED or recipe["loss"] != LABELS_ONLY
+    """Whether a field means anything to a model of this recipe."""
+    return field not in ONLY_DISTILLED or recipe["loss"] != LABELS_ONLY
 
 
 def _shown(field: str, recipe: Mapping[str, Any]) -> str:
@@ -143,7 +143,7 @@ class Plain:
             self._print(f"  teacher {event.label}: accuracy {event.accuracy:.2%}")
         elif isinstance(event, Notice):
             self._print(f"notice: {event.message}")
-        elif isinstance(event, Finished):
+        elif isinstance(event, SearchFinished):
             self._print(f"finished: {event.reason}")
 
     def _print(self, line: str) -> None:
@@ -206,7 +206,7 @@ class LiveView:
                 self._console.print(Text(f"teacher {event.label}: {found}"))
         elif isinstance(event, Notice):
             self._console.print(Text(f"notice: {event.message}", style="yellow"))
-        elif isinstance(event, Finished):
+        elif isinstance(event, SearchFinished):
             self._trial, self._done = f"finished: {event.reason}", event.done
             self._trials = max(self._trials, event.done)  # of a search that had nothing to do
         now = time.monotonic()

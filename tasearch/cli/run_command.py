@@ -180,13 +180,13 @@ def _search(prepared: Prepared, trials: int, retry_failed: bool, stop: Stop) -> 
     from tasearch.search.driver import search
     from tasearch.search.file_watch import watched
 
-    space, snapshot = prepared.space, prepared.snapshot
+    space, manifest = prepared.space, prepared.manifest
     for notice in prepared.notices:
         out.print(f"notice: {notice}", soft_wrap=True)
-    words = Words(snapshot.measured, _telling(space, snapshot.study))
+    words = Words(manifest.measured, _telling(space, manifest.study))
     out.print(
         f"chains within the budget: {space.size:,}; trials: {trials}, on {prepared.device}"
-        f"{_several(prepared.workers)}; latency: {snapshot.device}",
+        f"{_several(prepared.workers)}; latency: {manifest.device}",
         soft_wrap=True,
     )
     earlier = []

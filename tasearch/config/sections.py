@@ -8,13 +8,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tasearch.config.values import (
     LONGEST_TEXT,
+    MOST_ASSISTANTS,
     MOST_COUNT,
     MOST_EPOCHS,
     MOST_HOURS,
     MOST_RATE,
     MOST_REPLICATES,
     MOST_RUNGS,
-    MOST_SLOTS,
     MOST_TRIALS,
     MOST_VALUES,
     SCALABLE,
@@ -134,10 +134,10 @@ class Distilled(Section):
         (0.9,), "weight of the distillation term, above 0; the labels have the rest"
     )
     edges: Edges = key(
-        ("serial",), '"serial", taught by the pupil before, or "dense", by all ancestors (DGKD)'
+        ("serial",), '"serial", taught by the model before, or "dense", by all ancestors (DGKD)'
     )
     drop: Annotated[float, Field(ge=0, lt=1)] = key(
-        0.25, "chance that a dense pupil does without an assistant in a step"
+        0.25, "chance that a dense model does without an assistant in a step"
     )
     learning_rate: Rates = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training part")
@@ -163,7 +163,7 @@ class TrainingSection(Section):
     """What all trainings share."""
 
     views: Literal["none", "flip", "crop4+flip"] = key(
-        "none", "augmented views of images, the same for pupils and their ancestors"
+        "none", "augmented views of images, the same for models and their ancestors"
     )
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = key(64, "samples a step")
     optimizer: Literal["adamw", "sgd"] = key("adamw", '"adamw", or "sgd" with Nesterov momentum')
@@ -182,8 +182,8 @@ class TrainingSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = key(
         "auto", "of training; auto is bf16 on CUDA, and on CPU what a probe finds faster"
     )
-    fuse: Literal["auto", "never"] = key(
-        "auto", "auto trains pupils of one width as one wide model where a probe finds that faster"
+    stack: Literal["auto", "never"] = key(
+        "auto", "auto trains models of one width as one wide model where a probe finds that faster"
     )
     modes: dict[str, ModeText] = key(
         {}, "of widths, in place of what probes find: `export` writes them to train alike again"
@@ -255,12 +255,12 @@ class SearchSection(Section):
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = key(
         1, "times that each chain is trained, with other weights and batches; accuracy is the mean"
     )
-    lookahead: Annotated[int, Field(ge=1, le=MOST_SLOTS)] = key(
-        8, "trials in flight, baselines apart; a proposal or a stop sees those before"
+    lookahead: Annotated[int, Field(ge=1, le=MOST_ASSISTANTS)] = key(
+        8, "trials that are running, baselines apart; a proposal or a stop sees those before"
     )
     pruner: Literal["skyline", "none"] = key("skyline", "skyline stops what cannot reach the front")
     rungs: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = key(
-        8, "times that a pupil is evaluated and saved"
+        8, "times that a model is evaluated and saved"
     )
     quantile: Share = key(1.0, "of the gains of finished students: how late a bloomer to hope for")
     margin: Annotated[float, Field(ge=0, le=1e6)] = key(

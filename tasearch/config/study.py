@@ -67,7 +67,7 @@ class Study(Section):
         str,
         Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME),
         AfterValidator(fit_for_a_folder),
-    ] = key("study", "the run lands in runs/<name>")
+    ] = key("study", "the run ends in runs/<name>")
     seed: Seed = key(0, "of initial weights, order of batches and proposals")
     root: PathText = key(".", "where paths and your modules are looked for, seen from this file")
     data: DataSection = DataSection()

@@ -32,8 +32,8 @@ MOST_RATE = 1e30
 MOST_REPLICATES = 1_000
 MOST_RUNGS = 10_000
 MOST_SEED = 2**32 - 1
-MOST_SEATS = 1_024
-MOST_SLOTS = 10_000
+MOST_STACKED = 1_024
+MOST_ASSISTANTS = 10_000
 MOST_THREADS = 256
 MOST_TRIALS = 1_000_000
 MOST_VALUES = 256  # of a list
@@ -76,9 +76,9 @@ def _mode(text: str) -> str:
     except ValueError as error:
         rule = str(error).rpartition(", found")[0]
         raise PydanticCustomError("mode", "{rule}", {"rule": rule}) from None
-    if mode.seats is not None and mode.seats > MOST_SEATS:
+    if mode.slots is not None and mode.slots > MOST_STACKED:
         rule = "should train at most {most} as one wide model"
-        raise PydanticCustomError("seats", rule, {"most": MOST_SEATS})
+        raise PydanticCustomError("slots", rule, {"most": MOST_STACKED})
     return str(mode)
 
 

@@ -15,13 +15,13 @@ from tasearch.config import plugins
 from tasearch.config.sections import DataSection
 from tasearch.config.study import Study
 from tasearch.data import digits, npz, parquet
-from tasearch.data.arrays import Dataset, Part, check
+from tasearch.data.arrays import Dataset, Split, check
 from tasearch.data.decoding import Progress
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.errors import DataError, shown
 
-__all__ = ["SOURCES", "Dataset", "Part", "Progress", "load_data", "load_test"]
+__all__ = ["SOURCES", "Dataset", "Progress", "Split", "load_data", "load_test"]
 
 Source = Callable[[DataSection, str, Progress | None], Mapping[str, np.ndarray]]
 
@@ -44,7 +44,7 @@ def load_data(study: Study, progress: Progress | None = None) -> Dataset:
         return Dataset.of(train=parts["train"], validation=parts["val"], num_classes=num_classes)
 
 
-def load_test(study: Study) -> Part:
+def load_test(study: Study) -> Split:
     """The test part, for what testifies after the search."""
     with _in_memory(study):
         return _parts(study)[0]["test"]
@@ -59,7 +59,7 @@ def _in_memory(study: Study) -> Iterator[None]:
         raise DataError(f"{shown(where)}: does not fit into memory") from None
 
 
-def _parts(study: Study, progress: Progress | None = None) -> tuple[dict[str, Part], int]:
+def _parts(study: Study, progress: Progress | None = None) -> tuple[dict[str, Split], int]:
     section = study.data
     source = plugins.resolve(section.source, SOURCES, path="data.source", root=study.root)
     where = shown(section.path or section.source)

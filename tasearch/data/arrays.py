@@ -18,7 +18,7 @@ STEP = 256  # samples whose wide copies stay in the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Split:
     """Samples and their labels.
 
     Args:
@@ -47,8 +47,8 @@ class Dataset:
         fingerprint: digest of both parts, 32 hex digits.
     """
 
-    train: Part
-    validation: Part
+    train: Split
+    validation: Split
     num_classes: int
     mean: np.ndarray
     std: np.ndarray
@@ -60,7 +60,7 @@ class Dataset:
         return tuple(self.train.x.shape[1:])
 
     @staticmethod
-    def of(*, train: Part, validation: Part, num_classes: int) -> Dataset:
+    def of(*, train: Split, validation: Split, num_classes: int) -> Dataset:
         mean, std = moments(train.x)
         std[std < 1e-8] = 1.0
         digest = hashlib.sha256()
@@ -102,7 +102,7 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def check(
     arrays: Mapping[str, np.ndarray], *, layout: str, where: str
-) -> tuple[dict[str, Part], int]:
+) -> tuple[dict[str, Split], int]:
     """Arrays to parts.
 
     Args:
@@ -128,7 +128,7 @@ def check(
     given_labels = {part: _labels(arrays[f"y_{part}"], f"{where}: y_{part}") for part in given}
     num_classes = _classes(given_labels, where)
     labels = {part: y.astype(np.int64) for part, y in given_labels.items()}
-    parts: dict[str, Part] = {}
+    parts: dict[str, Split] = {}
     for part in given:
         x = _samples(arrays[f"x_{part}"], layout, f"{where}: x_{part}")
         if len(x) != len(labels[part]):
@@ -141,7 +141,7 @@ def check(
                 f"{where}: x_{part}: should have samples of shape {parts['train'].x.shape[1:]} "
                 f"as x_train has, found {x.shape[1:]}"
             )
-        parts[part] = Part(x=x, y=labels[part])
+        parts[part] = Split(x=x, y=labels[part])
     if len({part.x.dtype for part in parts.values()}) > 1:
         parts = {n: replace(part, x=part.x.astype(np.float32)) for n, part in parts.items()}
     return parts, num_classes

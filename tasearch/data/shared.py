@@ -8,11 +8,11 @@ from typing import IO
 
 import numpy as np
 
-from tasearch.data.arrays import Dataset, Part
+from tasearch.data.arrays import Dataset, Split
 from tasearch.errors import DataError
 
 
-class Handover:
+class SharedDataset:
     """A data set in a file without a name, which is gone when this process is.
 
     Args:
@@ -47,9 +47,9 @@ class Handover:
         self._hold(file)
 
     @staticmethod
-    def adopted(path: str) -> Handover:
+    def adopted(path: str) -> SharedDataset:
         """The one at `path`, which stays when the process that has made it ends."""
-        made = Handover.__new__(Handover)
+        made = SharedDataset.__new__(SharedDataset)
         made._hold(open(path, "rb", buffering=0))  # noqa: SIM115, PTH123
         return made
 
@@ -62,11 +62,11 @@ class Handover:
 
 
 def taken_over(path: str) -> Dataset:
-    """The data set of a `Handover`."""
+    """The data set of a `SharedDataset`."""
     with np.load(path) as arrays:
         return Dataset(
-            train=Part(x=arrays["x_train"], y=arrays["y_train"]),
-            validation=Part(x=arrays["x_val"], y=arrays["y_val"]),
+            train=Split(x=arrays["x_train"], y=arrays["y_train"]),
+            validation=Split(x=arrays["x_val"], y=arrays["y_val"]),
             num_classes=int(arrays["num_classes"]),
             mean=arrays["mean"],
             std=arrays["std"],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tasearch.config.sections import DataSection
-from tasearch.data.arrays import Part
+from tasearch.data.arrays import Split
 from tasearch.errors import DataError
 
 
-def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[str, Part]:
+def split(parts: dict[str, Split], *, section: DataSection, where: str) -> dict[str, Split]:
     """Train, validation and test parts; those the source has stay as they are.
 
     The test part is drawn first, so that it does not depend on the share of the validation part;
@@ -36,7 +36,7 @@ def split(parts: dict[str, Part], *, section: DataSection, where: str) -> dict[s
     return made
 
 
-def _draw(part: Part, count: int, seed: int, where: str, key: str) -> tuple[Part, Part]:
+def _draw(part: Split, count: int, seed: int, where: str, key: str) -> tuple[Split, Split]:
     from sklearn.model_selection import train_test_split  # see `tasearch.data.digits`
 
     try:
@@ -52,5 +52,5 @@ def _draw(part: Part, count: int, seed: int, where: str, key: str) -> tuple[Part
     return _take(part, np.sort(rest)), _take(part, np.sort(drawn))
 
 
-def _take(part: Part, indices: np.ndarray) -> Part:
-    return Part(x=part.x[indices], y=part.y[indices])
+def _take(part: Split, indices: np.ndarray) -> Split:
+    return Split(x=part.x[indices], y=part.y[indices])

@@ -27,14 +27,14 @@ from tasearch.config.files import is_temporary, no_room, not_regular, write_atom
 from tasearch.config.guard import contained
 from tasearch.config.study import Study
 from tasearch.config.study_file import load_study, render
-from tasearch.data import Dataset, Part, load_data, load_test
+from tasearch.data import Dataset, Split, load_data, load_test
 from tasearch.errors import ExportError, ModelError, RunError, StoreError, first_line, quoted
 from tasearch.models import Models, Standardized
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import latency_words, tied_with
 from tasearch.profiling.measure import timed_in_onnx
 from tasearch.profiling.onnx import outputs, to_onnx
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 from tasearch.runs.records import TrialRecord, training_flops
 from tasearch.runs.run import Run
 from tasearch.runs.store import replicate
@@ -92,11 +92,11 @@ def export(
     folder = check_path(out, "out", ExportError)
     candidate = run.best(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     folder = folder.absolute()  # code of the user's may change the current folder
-    run.directory = RunDir(run.path.absolute())
+    run.directory = RunDirectory(run.path.absolute())
     if not run.trusted:
-        named = {"data.source": run.snapshot.study.data.source}
-        named["model.family"] = run.snapshot.study.model.family
-        _check_trust(named, run.snapshot.study, trust=trust, what=f"{run.path}: exporting it")
+        named = {"data.source": run.manifest.study.data.source}
+        named["model.family"] = run.manifest.study.model.family
+        _check_trust(named, run.manifest.study, trust=trust, what=f"{run.path}: exporting it")
     plugins.new_run()
     names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
     strangers = sorted(n for n in names - {*FILES} if not is_temporary(folder / n))
@@ -200,7 +200,7 @@ def _check_trust(named: dict[str, str], study: Study, *, trust: bool, what: str)
 
 def pinned(built: Built, folder: Path) -> Study:
     """The study whose only chain is this one; seen from `folder`."""
-    study, trial = built.run.snapshot.study, built.trial
+    study, trial = built.run.manifest.study, built.trial
     assert trial.recipe is not None
     widths = trial.chain[1:-1]
     own, shared = trial.recipe["student"], trial.recipe["assistants"] or {}
@@ -213,10 +213,10 @@ def pinned(built: Built, folder: Path) -> Study:
     values["student"] |= {name: (own[name],) for name in SEARCHED}
     values["student"] |= {name: own[name] for name in ("epochs", "drop")}  # an assistant's, perhaps
     values["budget"] = {}
-    modes = built.run.snapshot.modes
+    modes = built.run.manifest.modes
     values["training"] |= {"modes": {str(w): modes[w] for w in trial.chain if w in modes}}
     values["search"] |= {"trials": 1, "pruner": "none"}
-    inputs, losses = built.run.snapshot.inputs, {*values["assistants"]["loss"]}
+    inputs, losses = built.run.manifest.inputs, {*values["assistants"]["loss"]}
     losses |= {*values["student"]["loss"]}
     kept = [d for d in inputs["digest of losses"].split(" ") if d.partition("#")[0] in losses]
     values["expects"] = {
@@ -240,7 +240,7 @@ def _onnx(built: Built) -> tuple[bytes | None, float | None]:
         onnx = to_onnx(built.module, built.data.in_shape)
         difference = onnx_difference(onnx, built.module, built.data.validation)
     except ModelError:
-        if timed_in_onnx(built.run.snapshot.device):
+        if timed_in_onnx(built.run.manifest.device):
             raise
         return None, None
     if not difference <= TOLERANCE:  # also where it is no number
@@ -251,7 +251,7 @@ def _onnx(built: Built) -> tuple[bytes | None, float | None]:
     return onnx, difference
 
 
-def onnx_difference(model: bytes, module: nn.Module, part: Part) -> float:
+def onnx_difference(model: bytes, module: nn.Module, part: Split) -> float:
     """Largest difference between ONNX Runtime's logits and torch's, in batches and one by one.
 
     Logits beyond 1 in size are compared relative to it: float32 has 7 digits.
@@ -264,14 +264,14 @@ def onnx_difference(model: bytes, module: nn.Module, part: Part) -> float:
 
 
 def _build(run: Run, candidate: Candidate) -> Built:
-    snapshot = run.snapshot
+    manifest = run.manifest
     trial = run.trials[candidate.trial]
-    data = load_data(snapshot.study)
-    models = Models.of(snapshot.study, data)
+    data = load_data(manifest.study)
+    models = Models.of(manifest.study, data)
     for name, now in (("digest of data", data.fingerprint), ("digest of family", models.family)):
-        if snapshot.inputs[name] != now:
+        if manifest.inputs[name] != now:
             raise RunError(
-                f"{run.path}: {name} was {snapshot.inputs[name]!r}, is {now!r}: "
+                f"{run.path}: {name} was {manifest.inputs[name]!r}, is {now!r}: "
                 f"this is not what the student was trained with"
             )
     key = trial.hops[-1].key
@@ -281,7 +281,7 @@ def _build(run: Run, candidate: Candidate) -> Built:
         reason = damage[0] if damage else f"{run.path}/hops/{key}.safetensors: is missing"
         raise StoreError(f"{reason}; `tasearch run` on the same study trains it again")
     width = candidate.chain[-1]
-    if width not in snapshot.study.widths[1:]:
+    if width not in manifest.study.widths[1:]:
         raise RunError(f"{run.path}: trial {candidate.trial} is of width {width}, not the study's")
     net = models.build(width)
     net.load_state_dict(replicate(saved[0], 0))  # the first, not the luckiest
@@ -299,7 +299,7 @@ def _build(run: Run, candidate: Candidate) -> Built:
 
 def _weights(built: Built) -> bytes:
     meta = {
-        "family": built.run.snapshot.study.model.family,
+        "family": built.run.manifest.study.model.family,
         "width": built.candidate.chain[-1],
         "in_shape": built.data.in_shape,
         "num_classes": built.data.num_classes,
@@ -310,9 +310,9 @@ def _weights(built: Built) -> bytes:
 
 def _metrics(built: Built, difference: float | None, contents: dict[str, bytes]) -> dict[str, Any]:
     run, candidate = built.run, built.candidate
-    snapshot = run.snapshot
-    size = snapshot.measured[candidate.chain[-1]]
-    test = load_test(snapshot.study)
+    manifest = run.manifest
+    size = manifest.measured[candidate.chain[-1]]
+    test = load_test(manifest.study)
     hits = predict(built.module, torch.tensor(test.x)).argmax(1).numpy() == test.y
     direct = [
         t.accuracy
@@ -326,18 +326,18 @@ def _metrics(built: Built, difference: float | None, contents: dict[str, bytes])
         "label": candidate.label,
         "accuracies": built.trial.accuracies,
         "free": built.trial.free,  # an assistant within the budget, with the assistants' recipe
-        "study": snapshot.study.name,
+        "study": manifest.study.name,
         "test_accuracy": float(hits.mean()),
         "test_samples": len(test),
-        "validation_samples": snapshot.validation,
+        "validation_samples": manifest.validation,
         "direct_accuracy": max((a for a in direct if a is not None), default=None),
         "latency_median_ms": size.median_ms,
         "latency_p95_ms": size.latency_p95_ms,
-        "latency_tied_with": tied_with(size.width, snapshot.measured),
-        "latency_of": snapshot.device,
+        "latency_tied_with": tied_with(size.width, manifest.measured),
+        "latency_of": manifest.device,
         "forward_flops": size.flops,
         "training_flops": sum(
-            training_flops(use.width, use.epochs, snapshot.trained_samples, snapshot.measured)
+            training_flops(use.width, use.epochs, manifest.trained_samples, manifest.measured)
             for use in built.trial.hops
         ),
         "onnx_difference": difference,
@@ -358,7 +358,7 @@ def _accuracy(built: Built) -> str:
 
 def _load_line(built: Built) -> str:
     """The line of the card that loads the model."""
-    study = built.run.snapshot.study
+    study = built.run.manifest.study
     if ":" not in study.model.family:
         return 'tasearch.load(".")'
     file = Path(plugins.place(study.model.family, study.root)).name
@@ -369,7 +369,7 @@ def _load_line(built: Built) -> str:
 def _title(built: Built) -> str:
     return (
         f"Trains {built.candidate.label} again: trial {built.candidate.trial} of the "
-        f"study {built.run.snapshot.study.name!r}."
+        f"study {built.run.manifest.study.name!r}."
     )
 
 
@@ -395,7 +395,7 @@ def _card(built: Built, metrics: dict[str, Any]) -> str:
         direct="not tried" if direct is None else f"{direct:.2%}" + this * " (this one)",
         params=f"{candidate.params:,}",
         bytes=f"{candidate.bytes:,}",
-        latency=latency_words(candidate.chain[-1], built.run.snapshot.measured),
+        latency=latency_words(candidate.chain[-1], built.run.manifest.measured),
         device=metrics["latency_of"],
         shape=", ".join(map(str, data.in_shape)),
         classes=data.num_classes,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from tasearch.chains.hop import Pupil
+from tasearch.chains.hop import ModelSpec
 from tasearch.config import plugins
 from tasearch.config.guard import timely
 from tasearch.config.study import Study
@@ -86,8 +86,8 @@ class Models:
         name = plugins.identity(section.family, self.study.root)
         return name if section.multiplier == 1 else f"{name} x{section.multiplier}"
 
-    def teacher(self) -> Pupil:
-        """The first pupil of every chain."""
+    def teacher(self) -> ModelSpec:
+        """The first model of every chain."""
         section = self.study.teacher
         origin = []
         if section.factory is not None:
@@ -99,7 +99,7 @@ class Models:
             origin.append(self._loaded[1])
         if section.loaded:
             origin.append(section.inputs)
-        return Pupil(
+        return ModelSpec(
             width=section.width,
             recipe=self.study.teacher_recipe(),
             origin="+".join(origin) or None,

@@ -14,7 +14,7 @@ from tasearch.pareto.measurement import Measurement
 Array = np.ndarray[Any, Any]
 
 
-class Stairs:
+class HypervolumeGrid:
     """The best accuracy at each size and latency, as heights over a grid of the box's floor.
 
     A cell (i, j) of the grid lies between the i-th size and the next, the j-th latency and the

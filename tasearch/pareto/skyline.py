@@ -30,7 +30,7 @@ BEND = 6.0  # variance of a - 2b + c, over that of each of three independent val
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class FinishedStudent:
     """A student that was trained to the end.
 
     Args:
@@ -49,7 +49,7 @@ class Finished:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class Threshold:
     """What one rung asks of a student.
 
     Args:
@@ -76,17 +76,19 @@ class Bar:
         return self.skyline - self.gain - self.margin
 
 
-Bars = tuple[Bar | None, ...]  # of each rung that is asked; None where nothing is known to ask
+Thresholds = tuple[
+    Threshold | None, ...
+]  # of each rung that is asked; None where nothing is known to ask
 
 
-def lowest(wanted: Sequence[Bars]) -> Bars:
+def lowest(wanted: Sequence[Thresholds]) -> Thresholds:
     """What each rung asks where several trials want one hop: it stops only where it would for all;
-    never where one has no bars."""
+    never where one has no thresholds."""
     rungs = zip(*wanted, strict=False) if all(wanted) else ()
     found = []
-    for bars in rungs:
-        known = [bar for bar in bars if bar is not None]
-        found.append(min(known, key=lambda b: b.least) if len(known) == len(bars) else None)
+    for thresholds in rungs:
+        known = [threshold for threshold in thresholds if threshold is not None]
+        found.append(min(known, key=lambda b: b.least) if len(known) == len(thresholds) else None)
     return tuple(found)
 
 
@@ -106,7 +108,7 @@ class Skyline:
     evidence: int
 
 
-class Evidence:
+class StudentHistory:
     """Finished students, as the rule needs them: adding one and asking take O(students) at worst.
 
     Args:
@@ -122,7 +124,7 @@ class Evidence:
         self._variances = 0.0  # summed
         self._noted = 0
 
-    def add(self, student: Finished) -> None:
+    def add(self, student: FinishedStudent) -> None:
         curve, end = student.curve, student.curve[-1]
         gains = self._gains.setdefault(len(curve), [[] for _ in curve])
         for found, accuracy in zip(gains, curve, strict=True):
@@ -148,7 +150,9 @@ class Evidence:
         rivals = [a for (p, t), a in self._best.items() if p <= params and t <= latency_ms]
         return max(rivals, default=None)
 
-    def bars(self, rungs: int, *, params: int, latency_ms: float, assistant: bool = False) -> Bars:
+    def thresholds(
+        self, rungs: int, *, params: int, latency_ms: float, assistant: bool = False
+    ) -> Thresholds:
         """What each rung asks.
 
         Args:
@@ -170,12 +174,12 @@ class Evidence:
         ahead = self._lead if assistant else 0.0
         margin = self._rule.margin * self.noise
         return tuple(
-            Bar(gain=found[place] + ahead, margin=margin, skyline=skyline)
+            Threshold(gain=found[place] + ahead, margin=margin, skyline=skyline)
             for found in gains[:asked]
         )
 
 
-def _spread(student: Finished) -> float | None:
+def _spread(student: FinishedStudent) -> float | None:
     """Variance of a final accuracy, as far as one student tells."""
     if len(student.accuracies) > 1:
         return variance(student.accuracies) / len(student.accuracies)
@@ -205,24 +209,24 @@ class Watch:
     """One student under the rule.
 
     Args:
-        bars: frozen when its trial began; empty to let it run to its end.
+        thresholds: frozen when its trial began; empty to let it run to its end.
         audited: whether to let it run on where the rule would stop it.
     """
 
-    bars: Bars
+    thresholds: Thresholds
     audited: bool
 
     @property
-    def binding(self) -> Bars:
+    def binding(self) -> Thresholds:
         """For whoever trains the student."""
-        return () if self.audited else self.bars
+        return () if self.audited else self.thresholds
 
     def stop(self, curve: Sequence[float]) -> Audit | None:
         """The first rung of a curve at which the rule stops the student; of one that is audited,
         would stop it."""
-        for rung, (bar, accuracy) in enumerate(zip(self.bars, curve, strict=False)):
-            if bar is not None and bar.stops(accuracy):
-                return Audit(rung=rung, reach=bar.reach(accuracy), skyline=bar.skyline)
+        for rung, (threshold, accuracy) in enumerate(zip(self.thresholds, curve, strict=False)):
+            if threshold is not None and threshold.stops(accuracy):
+                return Audit(rung=rung, reach=threshold.reach(accuracy), skyline=threshold.skyline)
         return None
 
 

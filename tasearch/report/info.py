@@ -13,7 +13,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.pareto.measurement import Measurement
-from tasearch.runs.directory import Snapshot
+from tasearch.runs.directory import Manifest
 from tasearch.runs.records import Bill, Costs, TrialRecord, candidates, states
 from tasearch.runs.run import Run
 
@@ -128,18 +128,18 @@ class Info:
 
 def report_info(run: Run) -> Info:
     """Everything that a run's page shows."""
-    snapshot, trials, front = run.snapshot, run.trials, run.front
-    measured = snapshot.measured
+    manifest, trials, front = run.manifest, run.trials, run.front
+    measured = manifest.measured
     kinds = {c.trial: "dominated" for c in front.candidates}
     kinds |= {c.trial: "front" for c in front.members}
     kinds |= {t.number: "pruned" for t in trials if t.state == "pruned"}
     return Info(
-        name=snapshot.study.name,
-        device=snapshot.device,
+        name=manifest.study.name,
+        device=manifest.device,
         ties=_ties(measured),
-        notices=snapshot.timing.notices,
-        budget=snapshot.study.limits(),
-        space=snapshot.space,
+        notices=manifest.timing.notices,
+        budget=manifest.study.limits(),
+        space=manifest.space,
         states=dict(states(trials)),
         front=front,
         points=(*_students(trials, kinds, measured), *_others(run)),
@@ -154,7 +154,7 @@ def report_info(run: Run) -> Info:
             for t in trials
             if t.number in kinds and t.curve
         ),
-        progress=tuple(_progress(trials, snapshot)),
+        progress=tuple(_progress(trials, manifest)),
         chains={c.trial: _links(c, run) for c in front.members},
         costs=run.costs,
         audit=audit_count(trials),
@@ -181,7 +181,7 @@ def audit_count(trials: list[TrialRecord]) -> AuditCount:
 
 def teacher_accuracy(run: Run) -> float | None:
     """Of the validation part; None before the teacher is trained or loaded."""
-    wanted = (run.snapshot.study.teacher.width,)
+    wanted = (run.manifest.study.teacher.width,)
     uses = [use for t in run.trials for use in t.hops[:-1] if use.width == wanted[0]]
     for use in uses:
         if use.accuracy is not None and use.trained == use.epochs:
@@ -237,10 +237,10 @@ def _students(
 
 def _others(run: Run) -> list[Point]:
     """The teacher and the assistants: trained on the way, students of no trial."""
-    measured, budget = run.snapshot.measured, run.snapshot.study.limits()
+    measured, budget = run.manifest.measured, run.manifest.study.limits()
     over = [trial for trial in run.trials if trial.state in ("complete", "pruned")]
     students = {trial.hops[-1].key for trial in over}
-    teacher = (run.snapshot.study.teacher.width,)
+    teacher = (run.manifest.study.teacher.width,)
     store, points = run.directory.store(), []
     for key in store.finished():
         record = None if key in students else store.record("hops", key)
@@ -262,12 +262,12 @@ def _others(run: Run) -> list[Point]:
     return points
 
 
-def _progress(trials: list[TrialRecord], snapshot: Snapshot) -> list[Step]:
-    measured, reference = snapshot.measured, snapshot.reference
+def _progress(trials: list[TrialRecord], manifest: Manifest) -> list[Step]:
+    measured, reference = manifest.measured, manifest.reference
     steps: list[Step] = []
     members: tuple[Candidate, ...] = ()
     volume = 0.0
-    bill = Bill(snapshot.trained_samples, measured)
+    bill = Bill(manifest.trained_samples, measured)
     for trial in trials:
         bill.add(trial)
         if trial.state not in ("complete", "pruned", "failed"):
@@ -288,7 +288,7 @@ def _progress(trials: list[TrialRecord], snapshot: Snapshot) -> list[Step]:
 def _links(candidate: Candidate, run: Run) -> tuple[Link, ...]:
     """The chain's models with their accuracies, as far as the store has them."""
     trial = run.trials[candidate.trial]
-    store, measured = run.directory.store(), run.snapshot.measured
+    store, measured = run.directory.store(), run.manifest.measured
     links = []
     for use in trial.hops:
         record = store.record("hops", use.key)

@@ -30,7 +30,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     used = {use.key for trial in trials if trial.state in OVER for use in trial.hops}
     ahead = {e["hop"] for e in events if e["event"] == "end"} - used  # of trials not over yet
     teacher = teacher_accuracy(run)
-    asked = "unknown" if target is None else str(min(target, run.snapshot.space))
+    asked = "unknown" if target is None else str(min(target, run.manifest.space))
     left = "how long is left is not known"
     if target is not None:
         left = _left(seconds, over, target, run)
@@ -41,9 +41,9 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     spared = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
     left_out = "; it is left out" if history.damage else ""
     return [
-        ("run", f"{run.path}, study {run.snapshot.study.name!r}"),
+        ("run", f"{run.path}, study {run.manifest.study.name!r}"),
         ("trials", f"{over} of {asked}: {words or 'none yet'}"),
-        ("space", f"{run.snapshot.space:,} chains within the budget"),
+        ("space", f"{run.manifest.space:,} chains within the budget"),
         ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
         ("hops", f"{costs.hops + len(ahead)} trained, {costs.uses - costs.hops} times reused"),
         ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
@@ -55,7 +55,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
 
 
 def _left(seconds: float, over: int, target: int, run: Run) -> str:
-    remaining = min(target, run.snapshot.space) - over
+    remaining = min(target, run.manifest.space) - over
     if remaining <= 0:
         return "nothing left to do"
     if not over:

@@ -25,13 +25,13 @@ from filelock import FileLock, Timeout
 from tasearch.errors import RunError, StoreError, first_line
 from tasearch.runs.event_log import EventLog, History
 from tasearch.runs.seals import read_file
-from tasearch.runs.manifest import Measured, Snapshot, snapshot_of
+from tasearch.runs.manifest import MeasurementsFile, Manifest, manifest_of
 from tasearch.chains.recipes import SEARCHED
 from tasearch.runs.store import KINDS, Store
 from tasearch.config.files import is_temporary, no_room, write_atomic
 from tasearch.config.study import Study
 
-__all__ = ["RunDir", "Snapshot"]
+__all__ = ["RunDirectory", "Manifest"]
 
 REMEDY = "put the file back, or remove the folder and run the study again"
 WRITTEN_AGAIN = "put the file back, or remove it: `tasearch run` on the same study writes it again"
@@ -50,7 +50,7 @@ OURS = {  # what the folder of a run may hold before run.json is there
 }
 
 
-class RunDir:
+class RunDirectory:
     """One run directory, which need not exist yet."""
 
     def __init__(self, path: Path) -> None:
@@ -59,13 +59,13 @@ class RunDir:
         self._log = EventLog(path / "events.jsonl")
 
     @staticmethod
-    def open(run: str | Path, runs_dir: str | Path = "runs") -> RunDir:
+    def open(run: str | Path, runs_dir: str | Path = "runs") -> RunDirectory:
         """An existing run, by its path or by its name under `runs_dir`.
 
         Raises:
             RunError: where there is none.
         """
-        places = [RunDir(Path(run)), RunDir(Path(runs_dir) / run)]
+        places = [RunDirectory(Path(run)), RunDirectory(Path(runs_dir) / run)]
         for found in places:
             if found.exists:
                 return found
@@ -181,17 +181,17 @@ class RunDir:
         except OSError as error:
             raise no_room(self.extension, error) from None
 
-    def write(self, snapshot: Snapshot, place: Path | None = None) -> None:
+    def write(self, manifest: Manifest, place: Path | None = None) -> None:
         """Freeze the measurements, then the study; `run.json` last, for it makes the run.
 
         Args:
-            snapshot: What the run is of.
+            manifest: What the run is of.
             place: The run's directory, where the files are to lie; this one if not given.
         """
-        write_atomic(self.path / "measurements.json", snapshot.measurements_json())
-        write_atomic(self.path / "run.json", snapshot.run_json(place or self.path))
+        write_atomic(self.path / "measurements.json", manifest.measurements_json())
+        write_atomic(self.path / "run.json", manifest.run_json(place or self.path))
 
-    def read(self) -> Snapshot:
+    def read(self) -> Manifest:
         """What `write` wrote.
 
         Raises:
@@ -204,16 +204,16 @@ class RunDir:
             )
         found = self.measured()
         return self._load(
-            "run.json", WRITTEN_AGAIN, lambda blob: snapshot_of(blob, found, self.path)
+            "run.json", WRITTEN_AGAIN, lambda blob: manifest_of(blob, found, self.path)
         )
 
-    def measured(self) -> Measured:
+    def measured(self) -> MeasurementsFile:
         """The frozen measurements.
 
         Raises:
             RunError: where they are damaged.
         """
-        return self._load("measurements.json", REMEDY, Measured.of)
+        return self._load("measurements.json", REMEDY, MeasurementsFile.of)
 
     def set_aside(self, file: Path) -> Path:
         """Rename a damaged file, so that another can be made.
@@ -231,16 +231,16 @@ class RunDir:
             raise no_room(file, error) from None
         return aside
 
-    def check_same(self, study: Study, inputs: Mapping[str, str]) -> Snapshot:
-        """The snapshot of this run, if it is of this very study, or of one whose trials can be
+    def check_same(self, study: Study, inputs: Mapping[str, str]) -> Manifest:
+        """The manifest of this run, if it is of this very study, or of one whose trials can be
         compared with this one's.
 
         Raises:
             RunError: naming the first thing that makes them incomparable.
         """
-        snapshot = self.read()
-        was, now = snapshot.study.identity(), study.identity()
-        was |= snapshot.inputs
+        manifest = self.read()
+        was, now = manifest.study.identity(), study.identity()
+        was |= manifest.inputs
         now |= inputs
         for name in now:
             if was.get(name) != now[name] and not _comparable(name, was.get(name), now[name]):
@@ -249,7 +249,7 @@ class RunDir:
                     f"{json.dumps(was.get(name))}, is {json.dumps(now[name])}; "
                     f"give the study another name, or use another --runs-dir"
                 )
-        return snapshot
+        return manifest
 
     def log(self, event: str, **values: Any) -> None:
         """Append one line to events.jsonl; the run's lock is held."""

@@ -23,7 +23,7 @@ class TrialStarted:
 class HopStarted:
     """A hop is being trained, from an earlier rung if `epoch` > 0. `key` tells hops apart.
 
-    `recipe` is the pupil's; None for the teacher.
+    `recipe` is the model's; None for the teacher.
     """
 
     key: str
@@ -88,7 +88,7 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class SearchFinished:
     """The search is over: `reason` says why."""
 
     reason: str
@@ -104,5 +104,5 @@ Event = (
     | HopStopped
     | TrialDone
     | Notice
-    | Finished
+    | SearchFinished
 )

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.errors import RunError, first_line
 from tasearch.runs.records import HopUse, TrialRecord
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 from tasearch.runs.seals import read_file
 from tasearch.runs.trial_attributes import is_ours, is_refused
 from tasearch.runs.sealed_journal import BROKEN, JournalDamage, SealedJournal, count_lines
@@ -45,7 +45,7 @@ _LOCK = re.compile(r"journal\.log\.lock([0-9a-f-]{36}\.rename)?")  # Optuna's
 
 
 def open_study(
-    run: RunDir, name: str, sampler: optuna.samplers.BaseSampler, identity: str = ""
+    run: RunDirectory, name: str, sampler: optuna.samplers.BaseSampler, identity: str = ""
 ) -> optuna.Study:
     """The study of a run whose lock is held, made where there is none.
 
@@ -85,7 +85,7 @@ def open_study(
     return study
 
 
-def read_study(run: RunDir, name: str) -> optuna.Study | None:
+def read_study(run: RunDirectory, name: str) -> optuna.Study | None:
     """The study of a run, as far as there is one by now; also while it is being written.
 
     Args:
@@ -111,24 +111,24 @@ def study_trials(study: optuna.Study | None) -> list[TrialRecord]:
     return [to_record(trial) for trial in found]
 
 
-def read_trials(run: RunDir) -> list[TrialRecord]:
+def read_trials(run: RunDirectory) -> list[TrialRecord]:
     """The trials of a run, each at the place of its number; also while it is being written.
 
     Raises:
         RunError: Where the journal is damaged, of another run, or has another study in its place.
     """
-    snapshot, finished = run.read(), run.history().finished
+    manifest, finished = run.read(), run.history().finished
     lines = int(finished["journal"]) if finished else 0  # when the last search had ended
-    study = read_study(run, snapshot.study.name)
+    study = read_study(run, manifest.study.name)
     check_length(run.journal, count_lines(run.journal), lines)
     with _readable(run.journal):
         trials = study_trials(study)
     if study is not None and trials:
-        check_identity(run, study.user_attrs, snapshot.identity)
+        check_identity(run, study.user_attrs, manifest.identity)
     return trials
 
 
-def read_identity(run: RunDir, name: str) -> str | None:
+def read_identity(run: RunDirectory, name: str) -> str | None:
     """What the journal says whose run it is; None where it does not say.
 
     Raises:
@@ -140,7 +140,7 @@ def read_identity(run: RunDir, name: str) -> str | None:
         return next((s.user_attrs.get(IDENTITY) for s in studies if s.study_name == name), None)
 
 
-def repair(run: RunDir, name: str) -> str | None:
+def repair(run: RunDirectory, name: str) -> str | None:
     """Set a damaged journal aside; the run's lock is held.
 
     Args:
@@ -164,7 +164,7 @@ def repair(run: RunDir, name: str) -> str | None:
     return None
 
 
-def check_identity(run: RunDir, attrs: Mapping[str, Any], identity: str) -> None:
+def check_identity(run: RunDirectory, attrs: Mapping[str, Any], identity: str) -> None:
     """Refuse a journal that is not of the run in whose folder it lies.
 
     Raises:

@@ -24,7 +24,7 @@ from tasearch.config.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
+class Manifest:
     """What a run is of.
 
     Args:
@@ -121,8 +121,8 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What measurements.json holds; see `Snapshot`."""
+class MeasurementsFile:
+    """What measurements.json holds; see `Manifest`."""
 
     measured: dict[int, Measurement]
     setup: dict[str, Any]
@@ -132,7 +132,7 @@ class Measured:
     seal: str
 
     @staticmethod
-    def of(blob: bytes) -> Measured:
+    def of(blob: bytes) -> MeasurementsFile:
         """From the file's content.
 
         Raises:
@@ -140,7 +140,7 @@ class Measured:
         """
         content = unseal_json("measurements", blob)
         measured = [Measurement.of(m) for m in content["measurements"]]
-        return Measured(
+        return MeasurementsFile(
             measured={m.width: m for m in measured},
             setup=dict(content["setup"]),
             modes={int(width): str(mode) for width, mode in content["modes"].items()},
@@ -150,7 +150,7 @@ class Measured:
         )
 
 
-def snapshot_of(blob: bytes, found: Measured, place: Path) -> Snapshot:
+def manifest_of(blob: bytes, found: MeasurementsFile, place: Path) -> Manifest:
     """From the content of run.json.
 
     Args:
@@ -170,7 +170,7 @@ def snapshot_of(blob: bytes, found: Measured, place: Path) -> Snapshot:
         moved = os.path.normpath(home / noted["root_from_run"])
         root = max(moved, study.root, key=lambda root: _files_below(root, study))
         study = study.model_copy(update={"root": root})
-    return Snapshot(
+    return Manifest(
         study=study,
         inputs=content["inputs"],
         samples=content["samples"],

@@ -21,7 +21,7 @@ class HopUse:
 
     Args:
         key: names the hop in the store.
-        width: its pupil's.
+        width: its model's.
         epochs: of its recipe; 0 for a loaded teacher.
         trained: epochs done when the trial left it; fewer than `epochs` where it was stopped.
         accuracy: at its last rung then; None before the first.
@@ -136,7 +136,7 @@ class Costs:
 def training_flops(
     width: int, epochs: int, samples: int, measured: Mapping[int, Measurement]
 ) -> float:
-    """Floating-point operations of so many epochs of a pupil of this width."""
+    """Floating-point operations of so many epochs of a model of this width."""
     return float(BACKWARD_PASSES * measured[width].flops * samples * epochs)
 
 

@@ -10,7 +10,7 @@ from tasearch.errors import RunError
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.runs.records import Costs, TrialRecord, candidates, costs
-from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.directory import RunDirectory, Manifest
 from tasearch.runs.journal import read_trials
 
 
@@ -22,7 +22,7 @@ class Run:
         trusted: Whether this process has made the run, and so has run the code that it names.
     """
 
-    def __init__(self, directory: RunDir, *, trusted: bool = False) -> None:
+    def __init__(self, directory: RunDirectory, *, trusted: bool = False) -> None:
         self.directory, self.trusted = directory, trusted
 
     @staticmethod
@@ -34,7 +34,7 @@ class Run:
         """
         run, runs_dir = check_path(run, "run"), check_path(runs_dir, "runs_dir")
         try:
-            return Run(RunDir.open(run, runs_dir))
+            return Run(RunDirectory.open(run, runs_dir))
         except OSError as error:
             raise RunError(f"{run}: cannot be opened: {error.strerror or error}") from None
 
@@ -43,7 +43,7 @@ class Run:
         return self.directory.path
 
     @cached_property
-    def snapshot(self) -> Snapshot:
+    def manifest(self) -> Manifest:
         return self.directory.read()
 
     @cached_property
@@ -53,8 +53,8 @@ class Run:
     @cached_property
     def front(self) -> Front:
         """Of the students trained to the end, those of before a tighter budget left out."""
-        limits = self.snapshot.study.limits()
-        found = candidates(self.trials, self.snapshot.measured)
+        limits = self.manifest.study.limits()
+        found = candidates(self.trials, self.manifest.measured)
         return Front(candidate for candidate in found if limits.admits(candidate))
 
     def best(
@@ -71,4 +71,4 @@ class Run:
 
     @property
     def costs(self) -> Costs:
-        return costs(self.trials, self.snapshot.trained_samples, self.snapshot.measured)
+        return costs(self.trials, self.manifest.trained_samples, self.manifest.measured)

@@ -255,7 +255,7 @@ class Foreign:
 
 
 def count_lines(file: Path) -> int:
-    """Whole lines of a journal; 0 where there is none."""
+    """ReplicateMerger lines of a journal; 0 where there is none."""
     try:
         return read_file(file).count(b"\n")
     except FileNotFoundError:

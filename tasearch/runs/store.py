@@ -5,8 +5,8 @@ everything else, so that one file is either whole, true and in its place, or kno
 Records are read without torch.
 
     hops/<key>.safetensors      a finished hop: weights, and its record
-    partial/<key>.safetensors   a hop in flight: weights, optimizer, and its record so far
-    targets/<key>-<slot>.safetensors   soft targets: a hop's logits on one view of each sample
+    partial/<key>.safetensors   a hop running: weights, optimizer, and its record so far
+    targets/<key>-<phase>.safetensors   soft targets: a hop's logits on one view of each sample
 """
 
 from __future__ import annotations

@@ -8,20 +8,20 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.chains.chain import Chain
-from tasearch.chains.hop import Hop, Pupil
-from tasearch.runs.directory import Snapshot
+from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.runs.directory import Manifest
 from tasearch.runs.records import training_flops
 from tasearch.runs.trial_attributes import retry_of
-from tasearch.search.executor import Hops
-from tasearch.search.running_trials import Flight, Outcome
+from tasearch.search.executor import HopExecutor
+from tasearch.search.running_trials import RunningTrial, TrialResult
 from tasearch.search.trials import Trials
 
 
-class Details:
+class Annotations:
     """What follows from trials that are over, and from what was measured.
 
     Args:
-        snapshot: of the run.
+        manifest: of the run.
         hops: of the run.
         teacher: of all chains.
 
@@ -30,10 +30,10 @@ class Details:
         failed: by key of a hop, the number of the last trial that it failed.
     """
 
-    def __init__(self, snapshot: Snapshot, hops: Hops, teacher: Pupil) -> None:
+    def __init__(self, manifest: Manifest, hops: HopExecutor, teacher: ModelSpec) -> None:
         self._hops, self._teacher = hops, teacher
-        self._measured, self._samples = snapshot.measured, snapshot.trained_samples
-        self._limits, self._excesses = limits_of(snapshot), excesses(snapshot)
+        self._measured, self._samples = manifest.measured, manifest.trained_samples
+        self._limits, self._excesses = limits_of(manifest), excesses(manifest)
         self._trial_of: dict[str, int] = {}  # the last that was begun, by its student's hop
         self._accuracy: dict[int, float] = {}  # of complete trials
         self._failed_hops: dict[int, str] = {}  # by number of trial
@@ -67,21 +67,21 @@ class Details:
         """
         found = None
         if student.lineage[0] == self._teacher and len(student.lineage) > 2:
-            straight = Hop(lineage=(self._teacher, student.pupil))
+            straight = Hop(lineage=(self._teacher, student.model))
             found = self._trial_of.get(self._hops.key(straight))
         self._trial_of[self._hops.key(student)] = number
         return found
 
-    def of(self, flight: Flight, ended: Outcome) -> dict[str, Any]:
+    def of(self, running_trial: RunningTrial, ended: TrialResult) -> dict[str, Any]:
         """Attributes of a trial that is over."""
         flops = sum(
             training_flops(use["width"], use["trained"], self._samples, self._measured)
             for use in ended.attrs["hops"]
         )
-        size = self._measured[flight.student.pupil.width]
+        size = self._measured[running_trial.student.model.width]
         attrs = {"bytes": size.bytes, "training_flops": flops}
-        if ended.accuracy is not None and flight.direct in self._accuracy:
-            attrs["gain_over_direct"] = ended.accuracy - self._accuracy[flight.direct]
+        if ended.accuracy is not None and running_trial.direct in self._accuracy:
+            attrs["gain_over_direct"] = ended.accuracy - self._accuracy[running_trial.direct]
         return attrs
 
     def learn(self, trial: FrozenTrial, chain: Chain) -> None:
@@ -101,9 +101,9 @@ class Details:
         return self._failed_hops.get(number, "") if number is not None else ""
 
 
-def limits_of(snapshot: Snapshot) -> dict[str, float]:
+def limits_of(manifest: Manifest) -> dict[str, float]:
     """The limits of a study's budget that there are, by what they limit."""
-    budget = snapshot.study.limits()
+    budget = manifest.study.limits()
     limits = {
         "params": budget.max_params,
         "bytes": budget.max_bytes,
@@ -112,13 +112,13 @@ def limits_of(snapshot: Snapshot) -> dict[str, float]:
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def excesses(snapshot: Snapshot) -> dict[int, list[float]]:
+def excesses(manifest: Manifest) -> dict[int, list[float]]:
     """How far each width is above the limits of a study's budget: at most zero within them; empty
     without limits."""
-    limits = limits_of(snapshot)
+    limits = limits_of(manifest)
     if not limits:
         return {}
     return {
         width: [float(getattr(size, name) - limit) for name, limit in limits.items()]
-        for width, size in snapshot.measured.items()
+        for width, size in manifest.measured.items()
     }

@@ -10,46 +10,46 @@ from typing import Any
 import numpy as np
 
 from tasearch.chains.chain import Chain
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.keys import canonical_json, derived_seed
 from tasearch.chains.recipes import Choices
 from tasearch.chains.space import Space
-from tasearch.runs.directory import Snapshot
+from tasearch.runs.directory import Manifest
 from tasearch.runs.records import training_flops
-from tasearch.search.encoding import Features
+from tasearch.search.encoding import ChainEncoder
 
 CHAINS = 20_000  # looked at, at most; of a larger space, so many drawn at random
-NOBODY = 0  # the hop that costs nothing, where a chain has fewer hops than others
+NO_ANCESTOR = 0  # the hop that costs nothing, where a chain has fewer hops than others
 
 Array = np.ndarray[Any, Any]
 
 
-class Ledger:
+class HopCosts:
     """Hops by number, the first of them nobody's.
 
     Args:
-        snapshot: of the run.
+        manifest: of the run.
         teacher: of all chains.
 
     Attributes:
-        widths: of each hop's pupil.
+        widths: of each hop's model.
         costs: training FLOPs of each.
         paid: the same, as far as it was trained.
         teacher: the number of the teacher's hop.
     """
 
-    def __init__(self, snapshot: Snapshot, teacher: Pupil) -> None:
-        self._samples, self._measured = snapshot.trained_samples, snapshot.measured
-        self._numbers: dict[tuple[Pupil, ...], int] = {}  # by what decides a hop's weights
+    def __init__(self, manifest: Manifest, teacher: ModelSpec) -> None:
+        self._samples, self._measured = manifest.trained_samples, manifest.measured
+        self._numbers: dict[tuple[ModelSpec, ...], int] = {}  # by what decides a hop's weights
         self.widths = [teacher.width]
         self.costs, self.paid = [0.0], [0.0]
         self.teacher = self.number(Hop(lineage=(teacher,)))
 
     def number(self, hop: Hop) -> int:
         """A hop's number, a new one where it is new."""
-        number = self._numbers.setdefault(hop.essence, len(self.costs))
+        number = self._numbers.setdefault(hop.canonical_lineage, len(self.costs))
         if number == len(self.costs):
-            recipe, width = hop.pupil.recipe, hop.pupil.width
+            recipe, width = hop.model.recipe, hop.model.width
             epochs = recipe.epochs if recipe else 0
             self.widths.append(width)
             self.costs.append(training_flops(width, epochs, self._samples, self._measured))
@@ -66,7 +66,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Catalogue:
+class CandidatePool:
     """The chains of the space, or many of them.
 
     Args:
@@ -88,12 +88,14 @@ class Catalogue:
     shorter: Array
 
 
-def make_catalogue(space: Space, ledger: Ledger, features: Features, seed: int) -> Catalogue:
-    """The chains of a space, or `CHAINS` of them, and their hops in a ledger."""
+def make_candidate_pool(
+    space: Space, hop_costs: HopCosts, features: ChainEncoder, seed: int
+) -> CandidatePool:
+    """The chains of a space, or `CHAINS` of them, and their hops in a hop_costs."""
     chains = [*space] if space.size <= CHAINS else _some(space, seed)
     choices = [space.choices(chain) for chain in chains]
     index = {canonical_json(c): i for i, c in enumerate(choices)}
-    hops = np.full((len(chains), space.max_assistants + 1), NOBODY)
+    hops = np.full((len(chains), space.max_assistants + 1), NO_ANCESTOR)
     shorter = np.full((len(chains), space.max_assistants), len(chains))
 
     def part(hop: Hop) -> int:
@@ -106,16 +108,16 @@ def make_catalogue(space: Space, ledger: Ledger, features: Features, seed: int) 
     ancestors = np.empty(len(chains), dtype=int)
     for i, chain in enumerate(chains):
         every = [*chain.hops()]
-        numbers = [ledger.number(hop) for hop in every]
-        ancestors[i] = ledger.ancestor(numbers)
-        first = int(numbers[0] == ledger.teacher)
+        numbers = [hop_costs.number(hop) for hop in every]
+        ancestors[i] = hop_costs.ancestor(numbers)
+        first = int(numbers[0] == hop_costs.teacher)
         own = numbers[first:]
         hops[i, : len(own)] = own
         for place, hop in enumerate(every[first:-1]):
             if own[place] not in parts:
                 parts[own[place]] = part(hop)
             shorter[i, place] = parts[own[place]]
-    return Catalogue(
+    return CandidatePool(
         choices=choices,
         index=index,
         features=np.array([features.of(chain) for chain in chains]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasearch.chains.hop import Pupil
+from tasearch.chains.hop import ModelSpec
 from tasearch.chains.space import Space
 from tasearch.config.study import Study
 from tasearch.errors import StudyError
@@ -42,7 +42,7 @@ def _refuse(budget: Budget, students: list[Measurement]) -> None:
     )
 
 
-def make_space(study: Study, teacher: Pupil, measured: Mapping[int, Measurement]) -> Space:
+def make_space(study: Study, teacher: ModelSpec, measured: Mapping[int, Measurement]) -> Space:
     """The chains whose student is within the budget.
 
     Raises:

@@ -20,21 +20,21 @@ from tasearch.chains.hop import Hop
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipes import Choices
 from tasearch.chains.space import Space
-from tasearch.pareto.skyline import Bars, Watch
-from tasearch.runs.directory import Snapshot
-from tasearch.runs.events import Event, Finished, HopReused, Notice, TrialDone, TrialStarted
+from tasearch.pareto.skyline import Thresholds, Watch
+from tasearch.runs.directory import Manifest
+from tasearch.runs.events import Event, HopReused, Notice, SearchFinished, TrialDone, TrialStarted
 from tasearch.runs.journal import open_study, repair, to_record
 from tasearch.runs.sealed_journal import count_lines
 from tasearch.runs.trial_attributes import CODE, OVER, is_free, is_queued, is_retry
-from tasearch.search.acquisition import Scout
-from tasearch.search.annotations import Details, excesses
-from tasearch.search.executor import Hops, trained_hops
+from tasearch.search.acquisition import Acquisition
+from tasearch.search.annotations import Annotations, excesses
+from tasearch.search.executor import HopExecutor, trained_hops
 from tasearch.search.extension import extend
 from tasearch.search.limits import Limits
 from tasearch.search.prepare import Prepared
-from tasearch.search.pruner import Judge
+from tasearch.search.pruner import SkylinePruner
 from tasearch.search.queue import Queue
-from tasearch.search.running_trials import Flight, outcome
+from tasearch.search.running_trials import RunningTrial, trial_result
 from tasearch.search.sampler import ChainSampler, make_sampler
 from tasearch.search.scheduler import begin_ready
 from tasearch.search.trials import Trials, describe_recipes
@@ -57,13 +57,13 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
     run = prepared.run
     try:
         with run.locked():
-            snapshot = replace(prepared.snapshot, space=prepared.space.size)
+            manifest = replace(prepared.manifest, space=prepared.space.size)
             before = prepared.before
-            repaired = repair(run, snapshot.study.name)
+            repaired = repair(run, manifest.study.name)
             if before is not None:
-                extend(run, snapshot, prepared.space, excesses(snapshot))
-            elif not run.exists or run.read() != snapshot:  # new, or its study's folder has moved
-                run.write(snapshot)
+                extend(run, manifest, prepared.space, excesses(manifest))
+            elif not run.exists or run.read() != manifest:  # new, or its study's folder has moved
+                run.write(manifest)
             history = run.history()
             run.log("search", trials=trials)
             if history.damage:
@@ -72,11 +72,11 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
             if repaired:
                 yield Notice(message=repaired)
             driver = Driver(
-                snapshot=snapshot,
+                manifest=manifest,
                 space=prepared.space,
                 hops=trained_hops(prepared),
                 open_optuna=lambda sampler: open_study(
-                    run, snapshot.study.name, sampler, snapshot.identity
+                    run, manifest.study.name, sampler, manifest.identity
                 ),
                 trials=trials,
                 spent=history.seconds,
@@ -84,7 +84,7 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
             )
             try:
                 for event in driver.events():
-                    if isinstance(event, Finished):
+                    if isinstance(event, SearchFinished):
                         lines = count_lines(run.journal)
                         run.log("finished", reason=event.reason, journal=lines)
                     yield event
@@ -98,7 +98,7 @@ class Driver:
     """One search.
 
     Args:
-        snapshot: of the run.
+        manifest: of the run.
         space: the chains within the budget.
         hops: what is trained, and who trains.
         open_optuna: makes or opens Optuna's study with a sampler.
@@ -110,29 +110,29 @@ class Driver:
     def __init__(
         self,
         *,
-        snapshot: Snapshot,
+        manifest: Manifest,
         space: Space,
-        hops: Hops,
+        hops: HopExecutor,
         open_optuna: Callable[[ChainSampler], OptunaStudy],
         trials: int,
         spent: float = 0.0,
         retry_failed: bool = False,
     ) -> None:
         self.space, self.hops, self.target = space, hops, trials
-        self.study, self.measured = snapshot.study, snapshot.measured
+        self.study, self.measured = manifest.study, manifest.measured
         self.lookahead = self.study.search.lookahead
         self.retry_failed = retry_failed
-        scout = Scout(snapshot, space)
-        make = make_sampler(self.study)(scout)
+        acquisition = Acquisition(manifest, space)
+        make = make_sampler(self.study)(acquisition)
         self.sampler = ChainSampler(space, make, self.study.seed)
-        self.details = Details(snapshot, hops, space.teacher)
+        self.details = Annotations(manifest, hops, space.teacher)
         self.trials = Trials(open_optuna(self.sampler), space, self.details.constraints())
         self.sampler.follow(self.trials.all)
         self.queue = Queue(self.trials, space)
-        self.limits = Limits(snapshot, scout, spent=spent)
-        self.judge = Judge(snapshot, space.teacher)
+        self.limits = Limits(manifest, acquisition, spent=spent)
+        self.pruner = SkylinePruner(manifest, space.teacher)
         self.baselines = [space.choices(chain) for chain in space.baselines()]
-        self.flights: dict[int, Flight] = {}  # by trial number, in order
+        self.running_trials: dict[int, RunningTrial] = {}  # by trial number, in order
         self.last: list[int] = []  # by proposal: how many trials there were with and before it
         self.seen = 0  # trials, in the search's order, that the next proposal may depend on
         self.over: dict[int, FrozenTrial] = {}  # trials that are over and not yet seen
@@ -141,7 +141,9 @@ class Driver:
         self.claimed: set[str] = set()  # hops that some trial needs whole
         self.entered: set[str] = set()  # hops whose trial is, or will be, complete
         self.judged: dict[str, int] = {}  # by hop: number of the trial that may be stopped at it
-        self.entering: list[tuple[Hop, Mapping[str, Bars]]] = []  # the last proposal's assistants
+        self.entering: list[
+            tuple[Hop, Mapping[str, Thresholds]]
+        ] = []  # the last proposal's assistants
         self.reopened: set[tuple[int, str]] = set()  # hops that were begun again, by batch
         self.lost: list[Hop] = []  # of trials that are over, to be trained again
         self.enough = ""  # why no more is proposed
@@ -155,16 +157,16 @@ class Driver:
             yield from self.hops.notices()
             if self._enter() or self._may_ask():
                 continue
-            begin_ready(self.hops, self.flights.values(), self.lost)
+            begin_ready(self.hops, self.running_trials.values(), self.lost)
             if not self.hops.busy:
                 break
             yield from self.hops.wait()
             self.lost = [hop for hop in self.lost if not self.hops.has(hop)]
             self.lost = [hop for hop in self.lost if not self.hops.hopeless(hop)]
             yield from self._settle()
-        assert not self.flights, "a trial waits for a hop that nobody trains"
+        assert not self.running_trials, "a trial waits for a hop that nobody trains"
         self.queue.end_batch()
-        yield Finished(reason=self._reason(), done=self.done)
+        yield SearchFinished(reason=self._reason(), done=self.done)
 
     def _begin(self) -> Iterator[Event]:
         """Tell of what others did to the study, and queue what is to be tried again.
@@ -205,11 +207,11 @@ class Driver:
 
     def _recall(self) -> None:
         """Take in what earlier runs did, and the trials that were cut off."""
-        late: dict[str, tuple[Hop, Mapping[str, Bars]]] = {}
+        late: dict[str, tuple[Hop, Mapping[str, Thresholds]]] = {}
         for trial, free in self.trials.recall():
             if not self._is_baseline(trial):
                 self._see()
-            self._take_off(trial, self.trials.chain(trial), free, late)
+            self._start_proposed(trial, self.trials.chain(trial), free, late)
         self.claimed -= {*late}
         self.entering = [*late.values(), *self.entering]
         self._enter()
@@ -245,7 +247,9 @@ class Driver:
             return False
         first = len(self.last) - self.lookahead
         waits = kind != "baseline" or self.study.search.max_hours is not None
-        if waits and any(flight.proposal <= first for flight in self.flights.values()):
+        if waits and any(
+            running_trial.proposal <= first for running_trial in self.running_trials.values()
+        ):
             return False
         if kind != "baseline":
             self._see()
@@ -261,7 +265,7 @@ class Driver:
         for number in self.trials.order[self.seen : until]:
             if number not in self.over:  # the study's lookahead was another before
                 break
-            self.judge.learn(self.over.pop(number))
+            self.pruner.learn(self.over.pop(number))
             self.seen += 1
         self.sampler.see(self.seen)
 
@@ -277,7 +281,7 @@ class Driver:
             else:
                 direct = self._next_baseline() if kind == "baseline" else None
                 trial, chain = self.trials.ask(direct)
-            self._take_off(trial, chain)
+            self._start_proposed(trial, chain)
             yield TrialStarted(
                 number=trial.number,
                 label=label(chain.widths, describe_recipes(chain)),
@@ -288,12 +292,12 @@ class Driver:
                 if self.hops.key(hop) in claimed or self.hops.has(hop):
                     yield HopReused(label=hop.label)
 
-    def _take_off(
+    def _start_proposed(
         self,
         trial: FrozenTrial,
         chain: Chain,
         free: Sequence[FrozenTrial] = (),
-        late: dict[str, tuple[Hop, Mapping[str, Bars]]] | None = None,
+        late: dict[str, tuple[Hop, Mapping[str, Thresholds]]] | None = None,
     ) -> None:
         """Take up a proposal, and its assistants that are candidates, known or new.
 
@@ -313,59 +317,61 @@ class Driver:
         judged = ancestors if whole else [*ancestors, student]
         if all(known.state in OVER for known in (trial, *free)):
             judged = []
-        bars = {self.hops.key(hop): self.judge.bars(hop, student) for hop in judged}
+        thresholds = {self.hops.key(hop): self.pruner.thresholds(hop, student) for hop in judged}
         self.last.append(len(self.trials.order))
         self.asked += not is_retry(trial)
-        self._fly(trial, chain, bars, free=False, whole=whole)
+        self._start(trial, chain, thresholds, free=False, whole=whole)
         for one in free:
             *_, hop = self.trials.chain(one).hops()
             (late or {}).pop(self.hops.key(hop), None)
-            self._fly_free(one, hop, bars)
-        self.entering = [(hop, bars) for hop in ancestors]
+            self._start_free(one, hop, thresholds)
+        self.entering = [(hop, thresholds) for hop in ancestors]
         self._enter(late)
 
-    def _enter(self, late: dict[str, tuple[Hop, Mapping[str, Bars]]] | None = None) -> bool:
+    def _enter(self, late: dict[str, tuple[Hop, Mapping[str, Thresholds]]] | None = None) -> bool:
         """Enter assistants of the last proposal as trials, unless they are complete ones already.
 
         Where one is the student of a trial that may still be stopped, that is waited for, so that
         no student has two complete trials; until then nothing else is proposed.
 
         Args:
-            late: See `_take_off`.
+            late: See `_start_proposed`.
 
         Returns:
             Whether there is anything new.
         """
         before = len(self.trials.order)
         while self.entering:
-            hop, bars = self.entering[0]
+            hop, thresholds = self.entering[0]
             key = self.hops.key(hop)
-            if key not in self.claimed and self.judged.get(key) in self.flights:
+            if key not in self.claimed and self.judged.get(key) in self.running_trials:
                 break
             del self.entering[0]
             if key in self.claimed:
                 continue
             self.claimed.add(key)
-            within = self.study.limits().admits(self.measured[hop.pupil.width])
+            within = self.study.limits().admits(self.measured[hop.model.width])
             known = key in self.entered or key in self.details.complete
             if hop.lineage == (self.space.teacher,) or not within or known:
                 continue
             if late is not None:
-                late[key] = hop, bars
+                late[key] = hop, thresholds
                 continue
             shorter = self.space.canonical(Chain.ending_in(hop, self.space.teacher))
-            self._fly_free(self.trials.enter(shorter), hop, bars)
+            self._start_free(self.trials.enter(shorter), hop, thresholds)
         if self.last:
             self.last[-1] = len(self.trials.order)
         return len(self.trials.order) > before
 
-    def _fly_free(self, trial: FrozenTrial, hop: Hop, bars: Mapping[str, Bars]) -> None:
+    def _start_free(
+        self, trial: FrozenTrial, hop: Hop, thresholds: Mapping[str, Thresholds]
+    ) -> None:
         """Take up the trial of an assistant, which is trained to its end."""
         key = self.hops.key(hop)
         self.claimed.add(key)
         self.entered.add(key)
-        own = {**bars, key: bars.get(key, ())[:-1]}
-        self._fly(trial, self.trials.chain(trial), own, free=True, whole=True)
+        own = {**thresholds, key: thresholds.get(key, ())[:-1]}
+        self._start(trial, self.trials.chain(trial), own, free=True, whole=True)
 
     def _reopen(self, trial: FrozenTrial) -> None:
         """Nothing stands any more of the hop that has failed, whose trial may have been free."""
@@ -376,16 +382,16 @@ class Driver:
             self.claimed.discard(key)
             self.entered.discard(key)
 
-    def _fly(
+    def _start(
         self,
         trial: FrozenTrial,
         chain: Chain,
-        bars: Mapping[str, Bars],
+        thresholds: Mapping[str, Thresholds],
         *,
         free: bool,
         whole: bool,
     ) -> None:
-        """A trial in flight; one of an earlier search may be over."""
+        """A running trial; one of an earlier search may be over."""
         proposal = len(self.last) - 1
         choices = self.space.member(chain)
         if choices is not None:
@@ -399,20 +405,23 @@ class Driver:
             self.judged[key] = trial.number
         direct = self.details.direct(trial.number, hops[-1])
         if trial.state in OVER:
-            self._land(trial, chain)
+            self._finish(trial, chain)
             self.lost += self._damaged(trial, hops)
             return
-        audited = self.judge.audits(proposal)
-        watches = (Watch(bars=bars.get(self.hops.key(hop), ()), audited=audited) for hop in hops)
-        self.flights[trial.number] = Flight(
+        audited = self.pruner.audits(proposal)
+        watches = (
+            Watch(thresholds=thresholds.get(self.hops.key(hop), ()), audited=audited)
+            for hop in hops
+        )
+        self.running_trials[trial.number] = RunningTrial(
             trial=trial._trial_id,
             proposal=proposal,
             free=free,
-            legs=tuple(zip(hops, watches, strict=True)),
+            watched_hops=tuple(zip(hops, watches, strict=True)),
             direct=direct,
         )
 
-    def _land(self, trial: FrozenTrial, chain: Chain) -> None:
+    def _finish(self, trial: FrozenTrial, chain: Chain) -> None:
         """Count a trial that is over; a hop that failed would fail again, if it is the code's."""
         self.over[trial.number] = trial
         failed = trial.state == TrialState.FAIL
@@ -434,21 +443,23 @@ class Driver:
         return [hop for hop in whole if not self.hops.has(hop)]
 
     def _settle(self, before: int | None = None) -> Iterator[Event]:
-        """Tell Optuna of every trial in flight that is over by now, of all numbers or those before
+        """Tell Optuna of every running trial that is over by now, of all numbers or those before
         one. A complete one waits for the direct distillation that it is compared with."""
-        for number, flight in list(self.flights.items()):
+        for number, running_trial in list(self.running_trials.items()):
             if before is not None and number >= before:
                 continue
-            ended = outcome(flight, self.hops, self.space.teacher)
-            if ended is None or (ended.accuracy is not None and flight.direct in self.flights):
+            ended = trial_result(running_trial, self.hops, self.space.teacher)
+            if ended is None or (
+                ended.accuracy is not None and running_trial.direct in self.running_trials
+            ):
                 continue
-            del self.flights[number]
+            del self.running_trials[number]
             values = None
             if ended.accuracy is not None:
-                size = self.measured[flight.student.pupil.width]
+                size = self.measured[running_trial.student.model.width]
                 values = (ended.accuracy, size.params, size.latency_ms)
-            attrs = {**self.details.of(flight, ended), **ended.attrs}
-            told = self.trials.tell(flight.trial, attrs, values, ended.state)
+            attrs = {**self.details.of(running_trial, ended), **ended.attrs}
+            told = self.trials.tell(running_trial.trial, attrs, values, ended.state)
             self.details.note_teacher(self.trials)
-            self._land(told, self.trials.chain(told))
+            self._finish(told, self.trials.chain(told))
             yield TrialDone(record=to_record(told), done=self.done, trials=self.target)

@@ -18,13 +18,13 @@ from tasearch.pareto.measurement import Measurement
 Array = np.ndarray[Any, Any]
 
 
-class Features:
+class ChainEncoder:
     """Numbers of order 1 that describe a chain.
 
     Of the student: which width it is, its recipe where that is searched, and how the recipe's
     effect changes with size. Of the assistants: how many, where the last and the first lie between
     teacher and student on a logarithmic scale of parameters, and the largest gap; their recipe. One
-    more, which changes while a search goes on, is the accuracy of the pupil before the student.
+    more, which changes while a search goes on, is the accuracy of the model before the student.
 
     Args:
         space: of the chains.

@@ -13,12 +13,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tasearch.chains.chain import Chain, label
-from tasearch.chains.hop import Pupil, arrows
+from tasearch.chains.hop import ModelSpec, arrows
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipes import SEARCHED, Choice, Choices, Recipes
 from tasearch.chains.space import Space
 from tasearch.errors import RunError, StudyError, short
-from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import mend, read_study
 from tasearch.runs.run import Run
 from tasearch.runs.trial_attributes import is_ours
@@ -71,13 +71,13 @@ def enqueue(
         StudyError: Where the study has no such chain.
         RunError: Where there is no such run, or the chain was tried or queued already.
     """
-    directory = run.directory if isinstance(run, Run) else RunDir.open(run, runs_dir)
-    snapshot = directory.read()
-    space = _space(snapshot)
-    choices = _choices(space, snapshot, _widths(chain), student or {}, assistants or {})
+    directory = run.directory if isinstance(run, Run) else RunDirectory.open(run, runs_dir)
+    manifest = directory.read()
+    space = _space(manifest)
+    choices = _choices(space, manifest, _widths(chain), student or {}, assistants or {})
     named = space.chain(choices)
     assert named is not None
-    name = snapshot.study.name
+    name = manifest.study.name
     with _appending(directory):
         study = read_study(directory, name)
         if study is None:
@@ -96,12 +96,12 @@ def enqueue(
     return Queued(number=number, label=_label(named), recipe=words)
 
 
-def _space(snapshot: Snapshot) -> Space:
+def _space(manifest: Manifest) -> Space:
     from tasearch.search.chain_space import make_space
 
-    study = snapshot.study
-    teacher = Pupil(width=study.teacher.width, recipe=study.teacher_recipe())
-    return make_space(study, teacher, snapshot.measured)
+    study = manifest.study
+    teacher = ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe())
+    return make_space(study, teacher, manifest.measured)
 
 
 def _label(chain: Chain) -> str:
@@ -114,7 +114,7 @@ def _counts(name: str, chain: Chain) -> bool:
 
 
 @contextlib.contextmanager
-def _appending(directory: RunDir) -> Iterator[None]:
+def _appending(directory: RunDirectory) -> Iterator[None]:
     """Hold the run, and mend its journal, if no search holds it; else the journal's own lock will
     do, for its last line is whole."""
     if directory.busy:
@@ -144,7 +144,7 @@ def _widths(chain: str | Sequence[int]) -> list[int]:
 
 
 def _choices(
-    space: Space, snapshot: Snapshot, widths: list[int], student: Field, assistants: Field
+    space: Space, manifest: Manifest, widths: list[int], student: Field, assistants: Field
 ) -> Choices:
     """The canonical choices of a chain that is named by its widths and fields."""
     if widths[0] == space.teacher.width:
@@ -153,7 +153,7 @@ def _choices(
         raise StudyError(f"chain: should end in a student, one of {listed(space.student_widths)}")
     *between, last = widths
     if last not in space.student_widths:
-        over = last in snapshot.study.student.widths
+        over = last in manifest.study.student.widths
         words = f"{last}, which is over the budget" if over else f"{last}"
         rule = f"should be one of {listed(space.student_widths)}"
         raise StudyError(f"chain: the student {rule}, found {words}")
@@ -166,8 +166,8 @@ def _choices(
             rule = f"should be one of {listed(space.assistant_widths)}"
             raise StudyError(f"chain: an assistant {rule}, found {width}")
     raw: Choices = {"assistants": len(between), "student": last}
-    slots = range(1, high + 1)
-    raw |= {f"assistant_{slot}": (between[slot - 1 : slot] or [0])[0] for slot in slots}
+    places = range(1, high + 1)
+    raw |= {f"assistant_{place}": (between[place - 1 : place] or [0])[0] for place in places}
     raw |= _fields(space.student_recipes, student, "student", "student_")
     if high:
         raw |= _fields(space.assistant_recipes, assistants, "assistants", "assistant_")
@@ -219,7 +219,9 @@ def _number(value: Choice) -> Choice:
     return value
 
 
-def _check_new(study: optuna.Study, directory: RunDir, space: Space, choices: Choices) -> None:
+def _check_new(
+    study: optuna.Study, directory: RunDirectory, space: Space, choices: Choices
+) -> None:
     wanted = canonical_json(choices)
     for trial in study.get_trials(deepcopy=False):
         if _of(trial, space) != wanted:

@@ -8,23 +8,23 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Protocol
 
-from tasearch.chains.hop import Hop, Pupil
-from tasearch.pareto.skyline import Bars
+from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.pareto.skyline import Thresholds
 from tasearch.runs.events import EpochDone, Event, HopDone, HopStarted, HopStopped, Notice
 from tasearch.runs.records import HopUse
 from tasearch.runs.store import HopRecord
 from tasearch.search.prepare import Prepared
-from tasearch.train.fast.autotuning import SEATS
+from tasearch.train.fast.autotuning import SLOTS
 from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Warned
 from tasearch.train.tasks import Task
 from tasearch.train.trainer import Trainer
-from tasearch.train.workers.engine import Engine, Here
+from tasearch.train.workers.engine import Engine, InProcessEngine
 from tasearch.train.workers.pool import Pool
 
 HARDLY = 1.5  # times chance
 
 
-class Archive(Protocol):
+class HopArchive(Protocol):
     """What has been trained: a `Trainer`, or a table of results.
 
     Attributes:
@@ -43,11 +43,11 @@ class Archive(Protocol):
     def saved(self, hop: Hop) -> HopRecord | None:
         """What is stored of a hop, finished or not."""
 
-    def companions(self, hop: Hop) -> Hashable:
+    def stacking_key(self, hop: Hop) -> Hashable:
         """What hops have in common that may train together; None for one that may not."""
 
 
-class Hops:
+class HopExecutor:
     """Hops, and the engine that trains them.
 
     Args:
@@ -66,9 +66,9 @@ class Hops:
     def __init__(
         self,
         *,
-        archive: Archive,
+        archive: HopArchive,
         make_engine: Callable[[], Engine],
-        teacher: Pupil,
+        teacher: ModelSpec,
         chance: float,
         log: Callable[..., None],
         warnings: list[str],
@@ -137,11 +137,11 @@ class Hops:
 
     def use(self, hop: Hop, saved: HopRecord | None) -> HopUse:
         """A hop as a trial used it that left it with this record."""
-        epochs = hop.pupil.recipe.epochs if hop.pupil.recipe else 0
+        epochs = hop.model.recipe.epochs if hop.model.recipe else 0
         trained = saved.epoch if saved else 0
         return HopUse(
             key=self.key(hop),
-            width=hop.pupil.width,
+            width=hop.model.width,
             epochs=epochs,
             trained=trained,
             accuracy=saved.curve[-1] if saved and saved.curves[0] else None,
@@ -149,19 +149,22 @@ class Hops:
 
     def group(self, hops: Sequence[Hop], most: int) -> list[Hop]:
         """The first of hops that can begin, and those that may train as one wide model with it, as
-        long as it has seats."""
+        long as it has slots."""
         first, *others = hops
-        room = min(most, SEATS // len(self._archive.replicates))
-        shared = self._archive.companions(first) if room > 1 else None
+        room = min(most, SLOTS // len(self._archive.replicates))
+        shared = self._archive.stacking_key(first) if room > 1 else None
         if shared is None:
             return [first]
-        fitting = (hop for hop in others if self._archive.companions(hop) == shared)
+        fitting = (hop for hop in others if self._archive.stacking_key(hop) == shared)
         return [first, *islice(fitting, room - 1)]
 
-    def begin(self, tasks: Mapping[Hop, Bars]) -> None:
-        """Have the hops of a group trained, with their bars; something is free."""
+    def begin(self, tasks: Mapping[Hop, Thresholds]) -> None:
+        """Have the hops of a group trained, with their thresholds; something is free."""
         self._check()
-        found = [Task(key=self.key(hop), hop=hop, bars=bars) for hop, bars in tasks.items()]
+        found = [
+            Task(key=self.key(hop), hop=hop, thresholds=thresholds)
+            for hop, thresholds in tasks.items()
+        ]
         self._training |= {task.key: task.hop for task in found}
         self._made_engine().submit(found)
 
@@ -181,7 +184,7 @@ class Hops:
                 elif isinstance(message, HopEpoch):
                     yield EpochDone(key=key, label=hop.label, **vars(message.progress))
                 else:
-                    yield from self._land(hop, message)
+                    yield from self._finish(hop, message)
                     ended = True
 
     def notices(self) -> Iterator[Event]:
@@ -212,7 +215,7 @@ class Hops:
         return self._engine
 
     def _started(self, hop: Hop, message: HopBegun) -> Event:
-        key, recipe = message.key, hop.pupil.recipe
+        key, recipe = message.key, hop.model.recipe
         self._log("start", hop=key, label=hop.label, epoch=message.epoch)
         self._begun[key] = time.perf_counter()
         own = asdict(recipe) if recipe and hop.lineage != (self._teacher,) else None
@@ -224,7 +227,7 @@ class Hops:
             recipe=own,
         )
 
-    def _land(self, hop: Hop, ended: HopEnded) -> Iterator[Event]:
+    def _finish(self, hop: Hop, ended: HopEnded) -> Iterator[Event]:
         key, outcome = ended.key, ended.outcome
         del self._training[key]
         self._begun.pop(key, None)
@@ -249,9 +252,9 @@ class Hops:
             )
 
 
-def trained_hops(prepared: Prepared) -> Hops:
+def trained_hops(prepared: Prepared) -> HopExecutor:
     """Hops of a run whose lock is held, trained in this process or by workers."""
-    study, snapshot = prepared.snapshot.study, prepared.snapshot
+    study, manifest = prepared.manifest.study, prepared.manifest
     warnings: list[str] = []
     trainer = Trainer(
         study=study,
@@ -259,20 +262,20 @@ def trained_hops(prepared: Prepared) -> Hops:
         data=prepared.data,
         store=prepared.run.store(warnings.append),
         device=prepared.device,
-        modes=snapshot.modes,
+        modes=manifest.modes,
     )
 
     def make_engine() -> Engine:
         devices, threads = prepared.workers, study.training.threads
         alone = devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1)
         if alone and not study.own_functions:  # else whatever they do ends a worker only
-            return Here(trainer)
+            return InProcessEngine(trainer)
         pool = prepared.pool or Pool(devices, study)
         path, code = prepared.run.path, prepared.code
-        pool.set_up(prepared.data, path, snapshot.modes, trainer.apart, code)
+        pool.set_up(prepared.data, path, manifest.modes, trainer.apart, code)
         return pool
 
-    return Hops(
+    return HopExecutor(
         archive=trainer,
         make_engine=make_engine,
         teacher=prepared.models.teacher(),

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tasearch.chains.space import Space
 from tasearch.config.files import no_room
-from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import IDENTITY, VERSION, open_study, read_study
 from tasearch.runs.trial_attributes import is_ours
 from tasearch.search.parameters import distributions
@@ -27,8 +27,8 @@ from tasearch.search.trials import CONSTRAINTS, chain_of
 
 
 def extend(
-    run: RunDir,
-    snapshot: Snapshot,
+    run: RunDirectory,
+    manifest: Manifest,
     space: Space,
     constraints: Mapping[int, Sequence[float]],
 ) -> None:
@@ -36,7 +36,7 @@ def extend(
 
     Args:
         run: The run's directory.
-        snapshot: What the run is of from now on.
+        manifest: What the run is of from now on.
         space: The chains within the budget from now on.
         constraints: How far a student of each width is above the limits of the budget.
 
@@ -44,17 +44,17 @@ def extend(
         RunError: Where the journal is damaged.
         StoreError: Where there is no room.
     """
-    name = snapshot.study.name
+    name = manifest.study.name
     old = read_study(run, name)
-    stage = RunDir(run.path / ".tasearch-extension.new")
+    stage = RunDirectory(run.path / ".tasearch-extension.new")
     try:
         if os.path.lexists(stage.path):  # of one that a kill cut off
             shutil.rmtree(stage.path)
         stage.path.mkdir()
-        stage.write(snapshot, run.path)
+        stage.write(manifest, run.path)
         if old is not None:
-            study = open_study(stage, name, RandomSampler(), snapshot.identity)
-            _enter(old, study, snapshot, space, constraints)
+            study = open_study(stage, name, RandomSampler(), manifest.identity)
+            _enter(old, study, manifest, space, constraints)
         run.log("extended")  # what is known of the old journal's length is over
         if os.path.lexists(run.extension):  # without run.json: of one that was taken
             shutil.rmtree(run.extension)
@@ -67,7 +67,7 @@ def extend(
 def _enter(
     old: optuna.Study,
     new: optuna.Study,
-    snapshot: Snapshot,
+    manifest: Manifest,
     space: Space,
     constraints: Mapping[int, Sequence[float]],
 ) -> None:
@@ -86,7 +86,7 @@ def _enter(
                 system[CONSTRAINTS] = [*constraints[width]]
         entered = create_trial(
             state=trial.state,
-            values=_values(trial, snapshot),
+            values=_values(trial, manifest),
             params=params,
             distributions={key: kinds[key] for key in params},
             user_attrs=dict(trial.user_attrs),
@@ -95,11 +95,11 @@ def _enter(
         new._storage.create_new_trial(new._study_id, entered)
 
 
-def _values(trial: FrozenTrial, snapshot: Snapshot) -> list[float] | None:
+def _values(trial: FrozenTrial, manifest: Manifest) -> list[float] | None:
     """Accuracy, parameters and latency, the last as it is measured now."""
     if trial.state != TrialState.COMPLETE:
         return None
     if not is_ours(trial):
         return [*trial.values]
-    size = snapshot.measured[trial.user_attrs["chain"][-1]]
+    size = manifest.measured[trial.user_attrs["chain"][-1]]
     return [trial.values[0], float(size.params), size.latency_ms]

@@ -7,14 +7,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from tasearch.errors import RunError, TasearchError
-from tasearch.runs.directory import REMEDY, RunDir
+from tasearch.runs.directory import REMEDY, RunDirectory
 from tasearch.runs.events import Event, HopDone
 from tasearch.runs.journal import read_trials
 
 WATCHED = ("", "run.json", "journal.log")
 
 
-def watched(run: RunDir, events: Iterator[Event]) -> Generator[Event, None, None]:
+def watched(run: RunDirectory, events: Iterator[Event]) -> Generator[Event, None, None]:
     """The events of a search, which ends where a file that it needs has gone.
 
     Without this a search goes on with what it knows, writes a folder anew that somebody has moved,
@@ -51,7 +51,7 @@ def watched(run: RunDir, events: Iterator[Event]) -> Generator[Event, None, None
             close()
 
 
-def _check(run: RunDir, seen: dict[str, int]) -> None:
+def _check(run: RunDirectory, seen: dict[str, int]) -> None:
     """Compare the inodes of what is there with those of before, which are noted when first seen."""
     for name in WATCHED:
         path = run.path / name if name else run.path

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from optuna.trial import FrozenTrial
 
-from tasearch.runs.directory import Snapshot
-from tasearch.search.acquisition import Scout
+from tasearch.runs.directory import Manifest
+from tasearch.search.acquisition import Acquisition
 
 HOUR_S = 3600.0
 
@@ -16,25 +16,25 @@ HOUR_S = 3600.0
 class Limits:
     """The limits of a study besides its number of trials.
 
-    But for hours they depend on the trials that a proposal may depend on, and on those in flight as
+    But for hours they depend on the trials that a proposal may depend on, and on those running as
     if they were trained to their ends, so that a search stops at the same trial whoever trains.
 
     Args:
-        snapshot: of the run.
-        scout: what is known of chains, and of their costs.
+        manifest: of the run.
+        acquisition: what is known of chains, and of their costs.
         spent: seconds of earlier searches of this run.
         clock: seconds.
     """
 
     def __init__(
         self,
-        snapshot: Snapshot,
-        scout: Scout,
+        manifest: Manifest,
+        acquisition: Acquisition,
         *,
         spent: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._search, self._scout, self._clock = snapshot.study.search, scout, clock
+        self._search, self._acquisition, self._clock = manifest.study.search, acquisition, clock
         self._start = clock() - spent
 
     def reached(self, trials: Sequence[FrozenTrial], seen: int) -> str:
@@ -49,14 +49,15 @@ class Limits:
             return f"search.max_hours = {search.max_hours:g} are over"
         if search.max_cost is None and search.patience is None:
             return ""
-        self._scout.catch_up(trials, seen)
-        if search.max_cost is not None and self._scout.paid >= search.max_cost:
+        self._acquisition.catch_up(trials, seen)
+        if search.max_cost is not None and self._acquisition.paid >= search.max_cost:
             return f"search.max_cost = {search.max_cost:g} training FLOPs are spent"
         if search.patience is not None:
-            promise = self._scout.promise()
-            if promise is not None and promise < search.patience:
+            expected_growth = self._acquisition.expected_growth()
+            if expected_growth is not None and expected_growth < search.patience:
                 return (
-                    f"spending as much again should raise the hypervolume by {promise:.2%}, "
+                    f"spending as much again should raise the hypervolume by "
+                    f"{expected_growth:.2%}, "
                     f"below search.patience = {search.patience:g}"
                 )
         return ""

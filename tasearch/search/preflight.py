@@ -18,7 +18,7 @@ from tasearch.chains.recipe import Recipe
 from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset, load_data
-from tasearch.data.shared import Handover, taken_over
+from tasearch.data.shared import SharedDataset, taken_over
 from tasearch.errors import StudyError
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads
@@ -45,10 +45,10 @@ def import_all(content: Content, step: Step) -> None:
 
 
 def load(content: Content, step: Step) -> str:
-    """Load the data set from a user's source; the path of its `Handover`."""
+    """Load the data set from a user's source; the path of its `SharedDataset`."""
     study = _study(content)
     step(f"data.source: {study.data.source!r}, when called")
-    return _kept(Handover(load_data(study))).path
+    return _kept(SharedDataset(load_data(study))).path
 
 
 def try_all(content: Content, step: Step) -> None:
@@ -136,7 +136,7 @@ def _study(content: Content) -> Study:
 
 
 @cache
-def _kept(data: Handover) -> Handover:
+def _kept(data: SharedDataset) -> SharedDataset:
     """The same, which stays as long as this process."""
     return data
 

@@ -18,14 +18,14 @@ from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import RunError, StudyError
 from tasearch.models import Models
-from tasearch.runs.directory import RunDir, Snapshot
+from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_identity
-from tasearch.search.acquisition import Scout
+from tasearch.search.acquisition import Acquisition
 from tasearch.search.chain_space import make_space
 from tasearch.search.preflight import Preflight, losses_of
 from tasearch.search.profiler import Profiler
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
-from tasearch.train.augmentation import check_views
+from tasearch.train.augmentation import check_augmentation
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.losses import check_loss
 from tasearch.train.trainer import TRAINER_VERSION
@@ -39,8 +39,8 @@ class Prepared:
     """A search that may start.
 
     Args:
-        run: where it lands.
-        snapshot: what the run is of.
+        run: where it ends.
+        manifest: what the run is of.
         space: the chains within the budget.
         data: training and validation parts.
         models: of the study.
@@ -54,8 +54,8 @@ class Prepared:
         notices: what a person should know before the search starts.
     """
 
-    run: RunDir
-    snapshot: Snapshot
+    run: RunDirectory
+    manifest: Manifest
     space: Space
     data: Dataset
     models: Models
@@ -64,7 +64,7 @@ class Prepared:
     pool: Pool | None
     code: UserCode
     teacher: str
-    before: Snapshot | None
+    before: Manifest | None
     held: contextlib.ExitStack
     notices: tuple[str, ...] = ()
 
@@ -104,14 +104,14 @@ def prepare(
     # every path is made absolute before any code of the user's can change the current folder
     study = study.model_copy(update={"root": str(Path(study.root).resolve())})
     runs_dir = Path(runs_dir).absolute()
-    run = RunDir(runs_dir / study.name)
+    run = RunDirectory(runs_dir / study.name)
     plugins.new_run(study.training.stall_minutes)
     with contained(), contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
         lender = None
         if latency_from is not None:
-            lender = RunDir(RunDir.open(latency_from, runs_dir).path.absolute())
+            lender = RunDirectory(RunDirectory.open(latency_from, runs_dir).path.absolute())
         held = undo.enter_context(contextlib.ExitStack())
         held.enter_context(run.claimed())
         where = choose_device(device)
@@ -130,7 +130,7 @@ def prepare(
         first.try_all(data)
         for name, (loss, recipe, _) in losses.items():
             check_loss(loss, name, recipe, data.num_classes)
-        check_views(study.training.views, data.in_shape)
+        check_augmentation(study.training.views, data.in_shape)
         models = Models.of(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
         _check_expected(study, inputs)
@@ -145,21 +145,21 @@ def prepare(
             lender=lender,
             warn=notices.append,
         )
-        grown: Snapshot | None = None
+        grown: Manifest | None = None
         if run.exists:
             before = run.check_same(study, inputs)
             if before.study.identity() == study.identity() and before.inputs == inputs:
-                snapshot = _known(run, study, before, lender)
+                manifest = _known(run, study, before, lender)
             else:
-                grown, snapshot = before, _extended(inputs, before, profiler)
+                grown, manifest = before, _extended(inputs, before, profiler)
         elif run.journal.exists():
-            snapshot = _nameless(run, inputs, profiler)
+            manifest = _nameless(run, inputs, profiler)
         else:
-            snapshot = _fresh(inputs, profiler)
-        space = make_space(study, models.teacher(), snapshot.measured)
+            manifest = _fresh(inputs, profiler)
+        space = make_space(study, models.teacher(), manifest.measured)
         if study.search.sampler not in SAMPLERS:
-            first.propose(data, snapshot.measured)
-            try_sampler(space, make(Scout(snapshot, space)))
+            first.propose(data, manifest.measured)
+            try_sampler(space, make(Acquisition(manifest, space)))
         named = [*losses, study.model.family, study.teacher.factory or "", study.search.sampler]
         code = plugins.frozen(named, study.root)
         code.check()
@@ -167,7 +167,7 @@ def prepare(
         undo.pop_all()
     return Prepared(
         run=run,
-        snapshot=snapshot,
+        manifest=manifest,
         space=space,
         data=data,
         models=models,
@@ -192,14 +192,14 @@ def _pool(devices: list[str], study: Study, processes: Sequence[Process]) -> Poo
     return None
 
 
-def _fresh(inputs: Mapping[str, str], profiler: Profiler) -> Snapshot:
-    """The snapshot of a run that is to be made; its space is not known yet."""
+def _fresh(inputs: Mapping[str, str], profiler: Profiler) -> Manifest:
+    """The manifest of a run that is to be made; its space is not known yet."""
     study, data = profiler.study, profiler.data
     profiler.models.check(study.widths)
     profiler.models.check_teacher(data, profiler.device)
     modes = profiler.modes()
     measured, words, timing = profiler.measure(modes)
-    return Snapshot(
+    return Manifest(
         study=study,
         inputs=inputs,
         samples=len(data.train),
@@ -213,13 +213,13 @@ def _fresh(inputs: Mapping[str, str], profiler: Profiler) -> Snapshot:
     )
 
 
-def _extended(inputs: Mapping[str, str], before: Snapshot, profiler: Profiler) -> Snapshot:
-    """The snapshot of a run whose study has grown. Where there is a width that was not measured,
+def _extended(inputs: Mapping[str, str], before: Manifest, profiler: Profiler) -> Manifest:
+    """The manifest of a run whose study has grown. Where there is a width that was not measured,
     all are measured anew, side by side; modes stay as they are."""
     study = profiler.study
-    snapshot = replace(before, study=study, inputs=inputs, identity="")
+    manifest = replace(before, study=study, inputs=inputs, identity="")
     if {*study.widths} <= {*before.measured}:
-        return snapshot
+        return manifest
     profiler.models.check(study.widths)
     first, *rest = sorted({*study.widths, *before.measured}, reverse=True)
     modes = {str(width): mode for width, mode in before.modes.items()}
@@ -233,7 +233,7 @@ def _extended(inputs: Mapping[str, str], before: Snapshot, profiler: Profiler) -
     found = (wide if profiler.lender is None else profiler).modes()
     measured, words, timing = wide.measure(found)
     return replace(
-        snapshot,
+        manifest,
         measured=measured,
         device=words,
         timing=timing,
@@ -242,20 +242,22 @@ def _extended(inputs: Mapping[str, str], before: Snapshot, profiler: Profiler) -
     )
 
 
-def _known(run: RunDir, study: Study, before: Snapshot, lender: RunDir | None) -> Snapshot:
-    """The snapshot of a run that is there."""
-    snapshot = replace(before, study=study)
+def _known(
+    run: RunDirectory, study: Study, before: Manifest, lender: RunDirectory | None
+) -> Manifest:
+    """The manifest of a run that is there."""
+    manifest = replace(before, study=study)
     if lender is not None:
         given = lender.measured().measured
-        if {width: given.get(width) for width in snapshot.measured} != snapshot.measured:
+        if {width: given.get(width) for width in manifest.measured} != manifest.measured:
             raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
-    return snapshot
+    return manifest
 
 
-def _nameless(run: RunDir, inputs: Mapping[str, str], profiler: Profiler) -> Snapshot:
-    """The snapshot of a run that has lost its run.json, if its journal is of this very study."""
+def _nameless(run: RunDirectory, inputs: Mapping[str, str], profiler: Profiler) -> Manifest:
+    """The manifest of a run that has lost its run.json, if its journal is of this very study."""
     found, data = run.measured(), profiler.data
-    snapshot = Snapshot(
+    manifest = Manifest(
         study=profiler.study,
         inputs=inputs,
         samples=len(data.train),
@@ -267,13 +269,13 @@ def _nameless(run: RunDir, inputs: Mapping[str, str], profiler: Profiler) -> Sna
         device=found.device,
         timing=found.timing,
     )
-    if read_identity(run, profiler.study.name) != snapshot.identity:
+    if read_identity(run, profiler.study.name) != manifest.identity:
         raise RunError(
             f"{run.path / 'run.json'}: is missing, and journal.log is not of this study with these "
             f"data, models and measurements; put the file back, give the study another name, or "
             f"use another --runs-dir"
         )
-    return snapshot
+    return manifest
 
 
 def _inputs(

@@ -18,7 +18,7 @@ from tasearch.pareto.measurement import Measurement, Timing
 from tasearch.profiling.call_limits import check_calls
 from tasearch.profiling.measure import describe, measure, parameters
 from tasearch.profiling.onnx import timed_models
-from tasearch.runs.directory import RunDir
+from tasearch.runs.directory import RunDirectory
 from tasearch.search.chain_space import _admit_some
 from tasearch.train.fast.autotuning import study_modes
 from tasearch.train.workers.pool import Pool
@@ -45,7 +45,7 @@ class Profiler:
     data: Dataset
     device: torch.device
     pool: Pool | None
-    lender: RunDir | None
+    lender: RunDirectory | None
     warn: Callable[[str], None]
 
     def modes(self) -> Callable[[], dict[int, str]]:
@@ -113,7 +113,7 @@ class Profiler:
         return shape | self.study.latency.model_dump()
 
     def _lent(
-        self, lender: RunDir, nets: Mapping[int, Standardized]
+        self, lender: RunDirectory, nets: Mapping[int, Standardized]
     ) -> tuple[dict[int, Measurement], str, Timing]:
         """Another run's measurements, if they are of nets of these sizes, timed in the same way."""
         found, sizes = lender.measured(), {w: parameters(net) for w, net in nets.items()}

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.keys import derived_seed
-from tasearch.pareto.skyline import Bars, Evidence, Finished, Skyline
-from tasearch.runs.directory import Snapshot
+from tasearch.pareto.skyline import FinishedStudent, Skyline, StudentHistory, Thresholds
+from tasearch.runs.directory import Manifest
 from tasearch.train.loop import rung_epochs
 
 
-class Judge:
+class SkylinePruner:
     """The study's pruner.
 
     Args:
-        snapshot: of the run.
+        manifest: of the run.
         teacher: of all chains, who is never judged.
     """
 
-    def __init__(self, snapshot: Snapshot, teacher: Pupil) -> None:
-        self._search, self._seed = snapshot.study.search, snapshot.study.seed
-        self._teacher, self._measured = teacher, snapshot.measured
+    def __init__(self, manifest: Manifest, teacher: ModelSpec) -> None:
+        self._search, self._seed = manifest.study.search, manifest.study.seed
+        self._teacher, self._measured = teacher, manifest.measured
         rule = {name: getattr(self._search, name) for name in ("quantile", "margin", "evidence")}
-        self._evidence = Evidence(Skyline(**rule))
+        self._history = StudentHistory(Skyline(**rule))
         self._counted: set[str] = set()  # students that are evidence; two trials may have one
 
     def learn(self, trial: FrozenTrial) -> str | None:
@@ -34,25 +34,25 @@ class Judge:
         self._counted.add(key)
         size = self._measured[trial.user_attrs["chain"][-1]]
         curve = tuple(trial.user_attrs["curve"])
-        student = Finished(
+        student = FinishedStudent(
             curve=curve,
             accuracies=tuple(trial.user_attrs.get("accuracies", curve[-1:])),
             params=size.params,
             latency_ms=size.latency_ms,
             assistants=self._assistants(trial),
         )
-        self._evidence.add(student)
+        self._history.add(student)
         return key
 
-    def bars(self, hop: Hop, student: Hop) -> Bars:
+    def thresholds(self, hop: Hop, student: Hop) -> Thresholds:
         """What a hop of a student's chain is asked; nothing, where it is the teacher's."""
-        recipe, size = hop.pupil.recipe, self._measured[student.pupil.width]
+        recipe, size = hop.model.recipe, self._measured[student.model.width]
         if self._search.pruner != "skyline" or recipe is None:
             return ()
         if hop.lineage == (self._teacher,):
             return ()
         rungs = len(rung_epochs(recipe.epochs, self._search.rungs))
-        return self._evidence.bars(
+        return self._history.thresholds(
             rungs, params=size.params, latency_ms=size.latency_ms, assistant=hop != student
         )
 

@@ -1,4 +1,4 @@
-"""Trials in flight, and how they end."""
+"""Trials that are running, and how they end."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from tasearch.chains.hop import Hop, Pupil
+from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.errors import TrainingError
 from tasearch.pareto.skyline import Watch, reason
 from tasearch.runs.store import HopRecord
 from tasearch.runs.trial_attributes import CODE, MACHINE
-from tasearch.search.executor import Hops
+from tasearch.search.executor import HopExecutor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flight:
+class RunningTrial:
     """A trial that was asked for and is not over.
 
     Args:
         trial: Optuna's id.
         proposal: its number among proposals; a free trial has that of the chain it is part of.
         free: whether it is an assistant of a chain that was proposed.
-        legs: the hops that it needs, in order, and what each is judged by: by nothing, where it is
-            needed whole.
+        watched_hops: The hops that it needs, in order, each with its pruning thresholds; it has
+            none where the hop is needed whole.
         direct: number of the trial that distils the same student directly, if it was begun before.
     """
 
     trial: int
     proposal: int
     free: bool
-    legs: tuple[tuple[Hop, Watch], ...]
+    watched_hops: tuple[tuple[Hop, Watch], ...]
     direct: int | None = None
 
     @property
     def student(self) -> Hop:
         """The hop that it is about."""
-        return self.legs[-1][0]
+        return self.watched_hops[-1][0]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TrialResult:
     """How a trial has ended.
 
     Args:
@@ -56,7 +56,9 @@ class Outcome:
     attrs: Mapping[str, Any]
 
 
-def outcome(flight: Flight, hops: Hops, teacher: Pupil) -> Outcome | None:
+def trial_result(
+    running_trial: RunningTrial, hops: HopExecutor, teacher: ModelSpec
+) -> TrialResult | None:
     """How a trial has ended; None while it has not.
 
     Raises:
@@ -64,9 +66,9 @@ def outcome(flight: Flight, hops: Hops, teacher: Pupil) -> Outcome | None:
     """
     used: list[tuple[Hop, HopRecord | None]] = []
     audit = None
-    for hop, watch in flight.legs:
+    for hop, watch in running_trial.watched_hops:
         there = hops.has(hop)
-        saved = hops.saved(hop) if there or any(watch.bars) else None
+        saved = hops.saved(hop) if there or any(watch.thresholds) else None
         why = None if there else hops.reason(hop)
         if why is not None:
             if hop.lineage == (teacher,):
@@ -74,37 +76,39 @@ def outcome(flight: Flight, hops: Hops, teacher: Pupil) -> Outcome | None:
             cause = CODE if hops.key(hop) in hops.failed else MACHINE
             attrs: dict[str, Any] = {"reason": why, "failed_hop": hops.key(hop), "cause": cause}
             saved = hops.saved(hop)
-            if saved is not None or hop != flight.student:
+            if saved is not None or hop != running_trial.student:
                 used.append((hop, saved))
-            return Outcome(
-                state=TrialState.FAIL, accuracy=None, attrs=attrs | _details(used, hops, flight)
+            return TrialResult(
+                state=TrialState.FAIL,
+                accuracy=None,
+                attrs=attrs | _details(used, hops, running_trial),
             )
         stop = watch.stop(saved.curve) if saved is not None else None
         if saved is not None and stop is not None and not watch.audited:
-            rest = [(other, None) for other, _ in flight.legs[len(used) + 1 :]]
+            rest = [(other, None) for other, _ in running_trial.watched_hops[len(used) + 1 :]]
             used += [(hop, saved.until(stop.rung)), *rest]
             words = reason(stop)
-            if hop != flight.student or flight.free:
+            if hop != running_trial.student or running_trial.free:
                 words = f"behind {hop.label} a student {words}"
-            attrs = {"reason": words} | _details(used, hops, flight)
-            return Outcome(state=TrialState.PRUNED, accuracy=None, attrs=attrs)
+            attrs = {"reason": words} | _details(used, hops, running_trial)
+            return TrialResult(state=TrialState.PRUNED, accuracy=None, attrs=attrs)
         if not there:
             return None
         used.append((hop, saved))
         audit = audit or stop
     assert saved is not None
-    attrs = {"audit": asdict(audit)} if audit and not flight.free else {}
-    attrs |= _details(used, hops, flight)
-    return Outcome(state=TrialState.COMPLETE, accuracy=saved.curve[-1], attrs=attrs)
+    attrs = {"audit": asdict(audit)} if audit and not running_trial.free else {}
+    attrs |= _details(used, hops, running_trial)
+    return TrialResult(state=TrialState.COMPLETE, accuracy=saved.curve[-1], attrs=attrs)
 
 
 def _details(
-    used: Sequence[tuple[Hop, HopRecord | None]], hops: Hops, flight: Flight
+    used: Sequence[tuple[Hop, HopRecord | None]], hops: HopExecutor, running_trial: RunningTrial
 ) -> dict[str, Any]:
     """The hops as a trial used them, and its student's curve as far as it was trained."""
     attrs: dict[str, Any] = {"hops": [asdict(hops.use(hop, saved)) for hop, saved in used]}
     hop, saved = used[-1] if used else (None, None)
-    if hop == flight.student and saved is not None:
+    if hop == running_trial.student and saved is not None:
         attrs |= {"epochs": list(saved.epochs), "curve": list(saved.curve)}
         if len(saved.curves) > 1:
             attrs["accuracies"] = list(saved.accuracies)

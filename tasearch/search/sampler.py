@@ -32,7 +32,7 @@ from tasearch.search.optuna_adapter import Earlier
 from tasearch.search.parameters import distributions
 
 if TYPE_CHECKING:
-    from tasearch.search.acquisition import Scout
+    from tasearch.search.acquisition import Acquisition
 
 
 TRIES = 16  # proposals of the inner sampler before a chain near its last is taken
@@ -41,16 +41,16 @@ NEAR_TRIES = 100  # with so many choices changed before more are, or the space i
 MakeSampler = Callable[[int], BaseSampler]
 
 
-class ScoutSampler(BaseSampler):
+class AcquisitionSampler(BaseSampler):
     """Proposes the chain that promises most for its cost; see `tasearch.search.acquisition`.
 
     Args:
-        scout: who ranks the chains.
+        acquisition: who ranks the chains.
         seed: of choices at random, where it knows of no chain that is left.
     """
 
-    def __init__(self, scout: Scout, seed: int) -> None:
-        self._scout, self._random = scout, RandomSampler(seed=seed)
+    def __init__(self, acquisition: Acquisition, seed: int) -> None:
+        self._acquisition, self._random = acquisition, RandomSampler(seed=seed)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -61,8 +61,8 @@ class ScoutSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         if isinstance(study, Earlier):
-            self._scout.catch_up(study.whole, study.seen)
-        best = self._scout.best()
+            self._acquisition.catch_up(study.whole, study.seen)
+        best = self._acquisition.best()
         return {} if best is None else dict(best.choices)
 
     def sample_independent(
@@ -75,17 +75,17 @@ class ScoutSampler(BaseSampler):
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
 
-SAMPLERS: dict[str, Callable[[Scout], MakeSampler]] = {
-    "ehvi": lambda scout: lambda seed: ScoutSampler(scout, seed),
-    "tpe": lambda scout: lambda seed: TPESampler(seed=seed),
-    "nsga2": lambda scout: lambda seed: NSGAIISampler(seed=seed, population_size=20),
-    "gp": lambda scout: lambda seed: GPSampler(seed=seed),
-    "random": lambda scout: lambda seed: RandomSampler(seed=seed),
-    "brute": lambda scout: lambda seed: BruteForceSampler(seed=seed),
+SAMPLERS: dict[str, Callable[[Acquisition], MakeSampler]] = {
+    "ehvi": lambda acquisition: lambda seed: AcquisitionSampler(acquisition, seed),
+    "tpe": lambda acquisition: lambda seed: TPESampler(seed=seed),
+    "nsga2": lambda acquisition: lambda seed: NSGAIISampler(seed=seed, population_size=20),
+    "gp": lambda acquisition: lambda seed: GPSampler(seed=seed),
+    "random": lambda acquisition: lambda seed: RandomSampler(seed=seed),
+    "brute": lambda acquisition: lambda seed: BruteForceSampler(seed=seed),
 }
 
 
-def make_sampler(study: Study) -> Callable[[Scout], MakeSampler]:
+def make_sampler(study: Study) -> Callable[[Acquisition], MakeSampler]:
     """The function behind `search.sampler`; the user's own is tried once.
 
     Raises:
@@ -106,7 +106,7 @@ def make_sampler(study: Study) -> Callable[[Scout], MakeSampler]:
             f"search.sampler: {name!r} should return an Optuna sampler, "
             f"returned {type(made).__name__}"
         )
-    return lambda scout: make
+    return lambda acquisition: make
 
 
 def try_sampler(space: Space, make: MakeSampler) -> None:

@@ -17,7 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tasearch.chains.chain import Chain, label
-from tasearch.chains.hop import Pupil
+from tasearch.chains.hop import ModelSpec
 from tasearch.chains.recipe import Recipe
 from tasearch.chains.recipes import Choices
 from tasearch.chains.space import Space
@@ -268,11 +268,11 @@ def describe_recipes(chain: Chain) -> dict[str, Any]:
     return {"assistants": asdict(shared) if shared else None, "student": asdict(own)}
 
 
-def chain_of(attrs: Mapping[str, Any], teacher: Pupil) -> Chain:
+def chain_of(attrs: Mapping[str, Any], teacher: ModelSpec) -> Chain:
     """The chain of a trial that is described."""
     _, *widths, student = attrs["chain"]
     recipe = attrs["recipe"]
     shared = Recipe(**recipe["assistants"]) if widths else None
-    assistants = tuple(Pupil(width=width, recipe=shared) for width in widths)
-    own = Pupil(width=student, recipe=Recipe(**recipe["student"]))
-    return Chain(pupils=(teacher, *assistants, own))
+    assistants = tuple(ModelSpec(width=width, recipe=shared) for width in widths)
+    own = ModelSpec(width=student, recipe=Recipe(**recipe["student"]))
+    return Chain(models=(teacher, *assistants, own))

@@ -1,7 +1,7 @@
-"""Views: augmentation as a finite set of looks at each sample.
+"""AugmentedData: augmentation as a finite set of looks at each sample.
 
 Because the views can be counted, an ancestor's logits on them can be kept. A sample goes through
-its views in a seeded order of its own, one an epoch, the same for every pupil of a study and their
+its views in a seeded order of its own, one an epoch, the same for every model of a study and their
 ancestors; after the last it begins again.
 """
 
@@ -21,7 +21,7 @@ SMALLEST = 16  # pixels of a side that may be shifted by 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewSet:
+class Augmentation:
     """Shifts by up to `pad` pixels either way (cut from an image with a black border), and flips.
 
     Args:
@@ -34,24 +34,24 @@ class ViewSet:
 
     @property
     def count(self) -> int:
-        """Views of one sample."""
+        """AugmentedData of one sample."""
         return (2 * self.pad + 1) ** 2 * (1 + self.flip)
 
 
-VIEWS = {
-    "none": ViewSet(pad=0, flip=False),
-    "flip": ViewSet(pad=0, flip=True),
-    "crop4+flip": ViewSet(pad=4, flip=True),
+AUGMENTATIONS = {
+    "none": Augmentation(pad=0, flip=False),
+    "flip": Augmentation(pad=0, flip=True),
+    "crop4+flip": Augmentation(pad=4, flip=True),
 }
 
 
-def check_views(name: str, in_shape: tuple[int, ...]) -> None:
+def check_augmentation(name: str, in_shape: tuple[int, ...]) -> None:
     """Whether samples of a shape have such views.
 
     Raises:
         StudyError: where they are no images, or too small to be shifted.
     """
-    views = VIEWS[name]
+    views = AUGMENTATIONS[name]
     if views.count > 1 and len(in_shape) != 3:
         raise StudyError(f"training.views: {name!r} needs images, found samples of {in_shape}")
     if views.pad and min(in_shape[1:]) < SMALLEST:
@@ -61,7 +61,7 @@ def check_views(name: str, in_shape: tuple[int, ...]) -> None:
         )
 
 
-class Views:
+class AugmentedData:
     """The samples of a training part under one set of views, on the device.
 
     Args:
@@ -73,7 +73,9 @@ class Views:
         seed: of the order of views.
     """
 
-    def __init__(self, x: Tensor, mean: Tensor, std: Tensor, views: ViewSet, seed: int) -> None:
+    def __init__(
+        self, x: Tensor, mean: Tensor, std: Tensor, views: Augmentation, seed: int
+    ) -> None:
         self._views, self._samples, self._shape = views, len(x), x.shape[1:]
         scale, shift = _channels_last(1 / std), _channels_last(-mean / std)
         pad = views.pad
@@ -86,7 +88,7 @@ class Views:
         self._x = torch.stack([x, x.flip(2)]) if views.flip else x
         self._draw(seed)
 
-    def reseeded(self, seed: int) -> Views:
+    def reseeded(self, seed: int) -> AugmentedData:
         """The same samples, shared, in another order of views."""
         other = copy.copy(self)
         other._draw(seed)
@@ -112,20 +114,20 @@ class Views:
     def device(self) -> torch.device:
         return self._x.device
 
-    def slot(self, epoch: int) -> int:
-        """Epochs of one slot show the same views; slots are 0 .. count - 1."""
+    def phase(self, epoch: int) -> int:
+        """Epochs of one phase show the same views; phases are 0 .. count - 1."""
         return epoch % self._views.count
 
-    def numbers(self, slot: int) -> Tensor:
-        """int64 (samples,): the view of each sample. Over all slots each comes once."""
-        return (self._start + self._stride * slot) % self._views.count
+    def numbers(self, phase: int) -> Tensor:
+        """int64 (samples,): the view of each sample. Over all phases each comes once."""
+        return (self._start + self._stride * phase) % self._views.count
 
     def batch(self, samples: Tensor, numbers: Tensor) -> Tensor:
         """These samples, each in its view.
 
         Args:
             samples: int64 (batch,), places in the part.
-            numbers: int64 (samples of the part,), as those of a slot.
+            numbers: int64 (samples of the part,), as those of a phase.
 
         Returns:
             float32 (batch, *in_shape), standardized; images in channels_last format.
@@ -139,7 +141,7 @@ class Views:
         return x.movedim(-1, 1) if x.ndim == 4 else x
 
     def _shown(self, samples: Tensor, numbers: Tensor) -> Tensor:
-        """Views of images by their numbers: (batch, height, width, channels)."""
+        """AugmentedData of images by their numbers: (batch, height, width, channels)."""
         flip, place = numbers % 2, numbers // 2
         side, (channels, height, width) = 2 * self._views.pad + 1, self._shape
         f, n, h, w, c = self._x.stride()

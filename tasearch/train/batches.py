@@ -1,4 +1,4 @@
-"""What pupils learn from, batch by batch: views, labels, soft targets, and the value of each."""
+"""What models learn from, batch by batch: views, labels, soft targets, and the value of each."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from torch import Tensor
 
 from tasearch.chains.keys import derived_seed
 from tasearch.chains.recipe import Recipe
-from tasearch.train.augmentation import Views
+from tasearch.train.augmentation import AugmentedData
 from tasearch.train.fast.stacking import repeated
-from tasearch.train.losses import LOSSES, Loss, Terms, dropped, guided_loss, ramp
+from tasearch.train.losses import LOSSES, Loss, Terms, dense_loss, dropped, ramp
 from tasearch.train.shuffle import shuffled
 
 BLOCK_BYTES = 8 * 2**20  # of samples gathered at once, for small batches
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What a pupil learns from, and how.
+class TrainingJob:
+    """What a model learns from, and how.
 
     Args:
         views: the training part.
         y: int64 (samples,), its labels.
-        targets: for a slot of the views, the teachers' logits on it, float16 (ancestors, samples,
+        targets: for a phase of the views, the teachers' logits on it, float16 (ancestors, samples,
             classes), the oldest ancestor first; None for labels alone.
         validation: x, float32 standardized (samples, *in_shape), and y.
         loss: what the recipe names.
         rungs: number of evaluations.
         bf16: whether forward passes run under bfloat16 autocast.
-        width: of the pupil.
+        width: of the model.
         noise: what seeds derive from, with the width.
     """
 
-    views: Views
+    views: AugmentedData
     y: Tensor
     targets: Callable[[int], Tensor] | None
     validation: tuple[Tensor, Tensor]
@@ -53,28 +53,28 @@ class Lesson:
 
 
 Rows = tuple[Tensor, Tensor | None]  # labels, targets of each ancestor
-Batch = tuple[Tensor, list[Rows]]  # inputs of all pupils side by side, each desk's rows
+Batch = tuple[Tensor, list[Rows]]  # inputs of all models side by side, each loss_group's rows
 
 
-class Desk:
+class LossGroup:
     """Neighbours in a group who share a loss and a number of teachers, in one epoch.
 
     Args:
-        seats: their place in the group.
-        lessons: of the neighbours.
+        slots: their place in the group.
+        jobs: of the group.
         recipes: likewise.
         targets: likewise, float16 (ancestors, samples, classes), or None for labels alone.
         epoch: from 0.
         steps: of the epoch.
-        alone: whether tensors have no axis of pupils.
+        alone: whether tensors have no axis of models.
         recorded: whether the terms of losses are tensors, for steps that are recorded once and then
             made for others, too.
     """
 
     def __init__(
         self,
-        seats: slice,
-        lessons: Sequence[Lesson],
+        slots: slice,
+        jobs: Sequence[TrainingJob],
         recipes: Sequence[Recipe],
         targets: Sequence[Tensor | None],
         epoch: int,
@@ -83,16 +83,16 @@ class Desk:
         alone: bool,
         recorded: bool,
     ) -> None:
-        self.seats, self._alone = seats, alone
-        self._labels = [lesson.y for lesson in lessons]
-        first, device = recipes[0], lessons[0].y.device
-        self._loss, self._own = lessons[0].loss, first.loss not in LOSSES
+        self.slots, self._alone = slots, alone
+        self._labels = [job.y for job in jobs]
+        first, device = recipes[0], jobs[0].y.device
+        self._loss, self._own = jobs[0].loss, first.loss not in LOSSES
         self._targets = [t for t in targets if t is not None]
         self._kept: Tensor | None = None
         if self._targets and len(self._targets[0]) > 1:
             kept = [
-                dropped(len(self._targets[0]), steps, recipe.drop, _chance(lesson, epoch))
-                for lesson, recipe in zip(lessons, recipes, strict=True)
+                dropped(len(self._targets[0]), steps, recipe.drop, _chance(job, epoch))
+                for job, recipe in zip(jobs, recipes, strict=True)
             ]
             self._kept = (kept[0] if alone else torch.stack(kept, dim=2)).to(device)
         warm = ramp(epoch, first.epochs)
@@ -121,7 +121,7 @@ class Desk:
                 self._terms = self._each[0]
 
     def tensors(self) -> list[Tensor]:
-        """All that other epochs, pupils and recipes have otherwise."""
+        """All that other epochs, models and recipes have otherwise."""
         return [*self._targets, *([] if self._kept is None else [self._kept]), *self._weights]
 
     def part(self) -> None:
@@ -129,8 +129,8 @@ class Desk:
         self._targets = [targets.clone() for targets in self._targets]
 
     def rows(self, samples: Sequence[Tensor]) -> Rows:
-        """Labels ([pupils,] samples) and targets (ancestors, [pupils,] samples, classes) of each
-        pupil's samples."""
+        """Labels ([models,] samples) and targets (ancestors, [models,] samples, classes) of each
+        model's samples."""
         labels = [y[own] for y, own in zip(self._labels, samples, strict=True)]
         targets = [t[:, own] for t, own in zip(self._targets, samples, strict=False)]
         if self._alone:
@@ -138,12 +138,12 @@ class Desk:
         return torch.stack(labels), torch.stack(targets, dim=1).float() if targets else None
 
     def value(self, logits: Tensor, rows: Rows, step: int | Tensor) -> Tensor:
-        """The loss of each pupil, (pupils,), or of the one alone, ()."""
+        """The loss of each model, (models,), or of the one alone, ()."""
         labels, targets = rows
         kept = None if self._kept is None else _at(self._kept, step)
         if self._alone:
             return _value(self._loss, logits, labels, targets, self._terms, kept)
-        logits = logits[self.seats]
+        logits = logits[self.slots]
         if not self._own:
             return _value(self._loss, logits, labels, targets, self._terms, kept)
         found = [
@@ -160,50 +160,52 @@ class Desk:
         return torch.stack(found)
 
 
-class Epoch:
-    """One epoch of a group's lessons.
+class EpochPlan:
+    """One epoch of a group's jobs.
 
     Args:
-        recipes: of the pupils, in order.
-        lessons: likewise; alike in views' shape, precision and batch size.
+        recipes: of the models, in order.
+        jobs: likewise; alike in views' shape, precision and batch size.
         epoch: from 0.
-        fused: whether the pupils are one wide model; otherwise there is one.
-        recorded: see `Desk`.
+        stacked: whether the models are one wide model; otherwise there is one.
+        recorded: see `LossGroup`.
     """
 
     def __init__(
         self,
         recipes: Sequence[Recipe],
-        lessons: Sequence[Lesson],
+        jobs: Sequence[TrainingJob],
         epoch: int,
         *,
-        fused: bool,
+        stacked: bool,
         recorded: bool = False,
     ) -> None:
-        self._shape, samples = lessons[0].views.shape, len(lessons[0].views)
+        self._shape, samples = jobs[0].views.shape, len(jobs[0].views)
         self._size = min(recipes[0].batch_size, samples)
         self.steps = samples // self._size  # a rest too small waits for another epoch's order
-        seen = {lesson.noise: lesson for lesson in lessons}
-        self._views = [lesson.views for lesson in seen.values()]
-        self._places = [[*seen].index(lesson.noise) for lesson in lessons]
-        slot = lessons[0].views.slot(epoch)
-        self._numbers = [views.numbers(slot) for views in self._views]
+        seen = {job.noise: job for job in jobs}
+        self._views = [job.views for job in seen.values()]
+        self._places = [[*seen].index(job.noise) for job in jobs]
+        phase = jobs[0].views.phase(epoch)
+        self._numbers = [views.numbers(phase) for views in self._views]
         self._orders = []
-        for lesson in seen.values():
-            order = shuffled(samples, lesson.seed("order", epoch), lesson.y.device)
+        for job in seen.values():
+            order = shuffled(samples, job.seed("order", epoch), job.y.device)
             self._orders.append(order[: self.steps * self._size])
-        self._desks = []
+        self._loss_groups = []
         start = 0
-        targets = [lesson.targets(slot) if lesson.targets else None for lesson in lessons]
+        targets = [job.targets(phase) if job.targets else None for job in jobs]
         kinds = [
             (recipe.loss, 0 if known is None else len(known))
             for recipe, known in zip(recipes, targets, strict=True)
         ]
-        for _, neighbours in groupby(kinds):
-            part = slice(start, start + len([*neighbours]))
-            own = lessons[part], recipes[part], targets[part]
-            desk = Desk(part, *own, epoch, self.steps, alone=not fused, recorded=recorded)
-            self._desks.append(desk)
+        for _, group in groupby(kinds):
+            part = slice(start, start + len([*group]))
+            own = jobs[part], recipes[part], targets[part]
+            loss_group = LossGroup(
+                part, *own, epoch, self.steps, alone=not stacked, recorded=recorded
+            )
+            self._loss_groups.append(loss_group)
             start = part.stop
         self.kind = self._size, tuple(self._places), tuple(kinds)
 
@@ -226,30 +228,37 @@ class Epoch:
         yield from self._gathered([order.index_select(0, steps).view(-1) for order in orders])
 
     def value(self, logits: Tensor, rows: list[Rows], step: int | Tensor) -> Tensor:
-        """The loss of each pupil, (pupils,), or of the one alone, ()."""
-        found = [desk.value(logits, r, step) for desk, r in zip(self._desks, rows, strict=True)]
+        """The loss of each model, (models,), or of the one alone, ()."""
+        found = [
+            loss_group.value(logits, r, step)
+            for loss_group, r in zip(self._loss_groups, rows, strict=True)
+        ]
         return found[0] if len(found) == 1 else torch.cat(found)
 
-    def parted(self) -> Epoch:
+    def parted(self) -> EpochPlan:
         """Itself, after all that `become` changes is its own."""
-        for desk in self._desks:
-            desk.part()
+        for loss_group in self._loss_groups:
+            loss_group.part()
         return self
 
-    def become(self, other: Epoch) -> None:
-        """Another epoch of the same kind, perhaps of other pupils, in the same tensors."""
+    def become(self, other: EpochPlan) -> None:
+        """Another epoch of the same kind, perhaps of other models, in the same tensors."""
         for own, new in zip(self._tensors(), other._tensors(), strict=True):
             own.copy_(new)
 
     def _tensors(self) -> list[Tensor]:
-        return [*self._orders, *self._numbers, *(t for desk in self._desks for t in desk.tensors())]
+        return [
+            *self._orders,
+            *self._numbers,
+            *(t for loss_group in self._loss_groups for t in loss_group.tensors()),
+        ]
 
     def _gathered(self, samples: Sequence[Tensor]) -> Iterator[Batch]:
         """Batches of the samples, given of each order."""
         kinds = zip(self._views, samples, self._numbers, strict=True)
         shown = [views.batch(own, numbers) for views, own, numbers in kinds]
         each = [samples[place] for place in self._places]
-        rows = [desk.rows(each[desk.seats]) for desk in self._desks]
+        rows = [loss_group.rows(each[loss_group.slots]) for loss_group in self._loss_groups]
         x, size = repeated([shown[place] for place in self._places]), self._size
         for a in range(0, len(x), size):
             cut = [
@@ -276,8 +285,8 @@ def _value(
         return loss(logits, labels, None, terms)
     if kept is None:
         return loss(logits, labels, targets[0], terms)
-    return guided_loss(loss, logits, labels, targets, terms, kept)
+    return dense_loss(loss, logits, labels, targets, terms, kept)
 
 
-def _chance(lesson: Lesson, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed(lesson.seed("drop", epoch))
+def _chance(job: TrainingJob, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(job.seed("drop", epoch))

@@ -1,6 +1,6 @@
-"""Losses of a pupil. A loss is a function `(logits, labels, targets, terms) -> scalar`.
+"""Losses of a model. A loss is a function `(logits, labels, targets, terms) -> scalar`.
 
-logits   float (batch, classes), the pupil's
+logits   float (batch, classes), the model's
 labels   int64 (batch,)
 targets  float (batch, classes), an ancestor's raw logits; None without an ancestor
 terms    what weighs the loss's terms
@@ -8,8 +8,8 @@ terms    what weighs the loss's terms
 Every loss is (1 - alpha) times the cross-entropy of the labels, plus alpha times a distillation
 term. None branches on values, so that weights may be tensors on the device.
 
-Those of `LOSSES` also take several pupils at once: logits and targets (pupils, batch, classes),
-labels (pupils, batch), and weights that are floats or (pupils,), to a value each, (pupils,).
+Those of `LOSSES` also take several models at once: logits and targets (models, batch, classes),
+labels (models, batch), and weights that are floats or (models,), to a value each, (models,).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EPSILON = 1e-7  # keeps a constant row from dividing by zero
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What weighs the terms of a loss: numbers, or tensors of one number for each pupil.
+    """What weighs the terms of a loss: numbers, or tensors of one number for each model.
 
     Args:
         temperature: softens both sides of the distillation term.
@@ -56,7 +56,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, terms:
 
 
 def kd(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
-    """T² KL(teacher at T || pupil at T), the mean over samples.
+    """T² KL(teacher at T || model at T), the mean over samples.
 
     Hinton et al., 1503.02531, section 2: T² keeps the size of the gradient when T changes.
     """
@@ -128,13 +128,13 @@ def ramp(epoch: int, epochs: int) -> float:
     return min(1.0, (epoch + 1) / max(1.0, WARMUP * epochs))
 
 
-def guided_loss(
+def dense_loss(
     loss: Loss, logits: Tensor, labels: Tensor, targets: Tensor, terms: Terms, kept: Tensor
 ) -> Tensor:
     """Dense edges: the mean of a loss over the ancestors that are kept.
 
     Densely guided distillation (Son et al., 2009.08825) takes the sum; the mean keeps its balance
-    between labels and teachers, and lets one learning rate serve serial and dense pupils.
+    between labels and teachers, and lets one learning rate serve serial and dense models.
 
     Args:
         loss: of one ancestor.
@@ -144,7 +144,7 @@ def guided_loss(
         terms: of the loss.
         kept: float (ancestors,), 1 for those that count.
 
-    Several pupils at once have their axis before the batch, in `kept` last.
+    Several models at once have their axis before the batch, in `kept` last.
     """
     parts = torch.stack([loss(logits, labels, target, terms) for target in targets])
     value: Tensor = (parts * kept).sum(dim=0) / kept.sum(dim=0)
@@ -205,7 +205,7 @@ def _divergence(logits: Tensor, targets: Tensor, t: float | Tensor) -> Tensor:
 
 
 def _each(weight: float | Tensor) -> float | Tensor:
-    """A weight for each pupil, beside axes of batch and classes."""
+    """A weight for each model, beside axes of batch and classes."""
     return weight[:, None, None] if isinstance(weight, Tensor) and weight.ndim else weight
 
 

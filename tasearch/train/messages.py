@@ -19,7 +19,7 @@ def average_known(values: Iterable[float | None]) -> float | None:
     return average(known) if known else None
 
 
-Outcome = Literal["end", "stopped", "failed", "memory"]
+HopOutcome = Literal["end", "stopped", "failed", "memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class HopEnded:
     """
 
     key: str
-    outcome: Outcome
+    outcome: HopOutcome
     epoch: int
     seconds: float
     reason: str = ""

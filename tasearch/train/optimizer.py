@@ -95,22 +95,22 @@ class Optimizer(ABC):
         flat: what to update, with its gradients.
         recipe: with the weight decay, of matrices and kernels alone.
         momentum: of the gradient.
-        slots: names of what is kept of each number.
+        names: names of what is kept of each number.
 
     Attributes:
         rate: the learning rate, which may be a tensor (), read at each step.
         momentum: Adam's first beta; 0 for none, which stays. The kernels take a number: where it is
             a tensor (), ordinary operations do the same.
-        slots: what is kept, by name: a tensor for each flat one.
+        names: what is kept, by name: a tensor for each flat one.
     """
 
-    def __init__(self, flat: Flat, recipe: Recipe, momentum: float, slots: Sequence[str]) -> None:
+    def __init__(self, flat: Flat, recipe: Recipe, momentum: float, names: Sequence[str]) -> None:
         self.rate: float | Tensor = recipe.learning_rate
         self.momentum: float | Tensor = momentum
         self._weights = [t.detach() for t in flat.tensors]
         self._grads = [t.grad for t in flat.tensors if t.grad is not None]  # all have one
         self.has_momentum = momentum > 0
-        self.slots = {name: [torch.zeros_like(t) for t in self._weights] for name in slots}
+        self.state = {name: [torch.zeros_like(t) for t in self._weights] for name in names}
         border = len(flat.decayed)
         groups = (slice(border), recipe.weight_decay), (slice(border, None), 0.0)
         self._groups = [(part, decay) for part, decay in groups if self._weights[part]]
@@ -131,13 +131,13 @@ class AdamW(Optimizer):
 
     def __init__(self, flat: Flat, recipe: Recipe) -> None:
         super().__init__(flat, recipe, BETA1, ("exp_avg", "exp_avg_sq"))
-        self.slots["step"] = [torch.zeros((), device=t.device) for t in self._weights]
+        self.state["step"] = [torch.zeros((), device=t.device) for t in self._weights]
 
     def _update(self, part: slice, decay: float) -> None:
-        steps = self.slots["step"][part]
+        steps = self.state["step"][part]
         torch._foreach_add_(steps, 1)
         weights, grads = self._weights[part], self._grads[part]
-        means, squares = (self.slots[name][part] for name in ("exp_avg", "exp_avg_sq"))
+        means, squares = (self.state[name][part] for name in ("exp_avg", "exp_avg_sq"))
         if isinstance(self.momentum, Tensor):
             rate, beta = self.rate, self.momentum
             for w, grad, mean, square, step in zip(
@@ -171,12 +171,12 @@ class SGD(Optimizer):
     """Stochastic gradient descent with Nesterov's momentum, plain where the momentum is 0."""
 
     def __init__(self, flat: Flat, recipe: Recipe) -> None:
-        slots = ("momentum_buffer",) if recipe.momentum else ()
-        super().__init__(flat, recipe, recipe.momentum, slots)
+        names = ("momentum_buffer",) if recipe.momentum else ()
+        super().__init__(flat, recipe, recipe.momentum, names)
 
     def _update(self, part: slice, decay: float) -> None:
         weights, grads = self._weights[part], self._grads[part]
-        buffers = self.slots.get("momentum_buffer", [])[part]
+        buffers = self.state.get("momentum_buffer", [])[part]
         if isinstance(self.momentum, Tensor):
             for w, grad, buffer in zip(weights, grads, buffers, strict=True):
                 grad = grad + decay * w

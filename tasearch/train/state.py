@@ -1,4 +1,4 @@
-"""Pupils in training: each alone, or a group of them as one wide model."""
+"""Models in training: each alone, or a group of them as one wide model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class State:
     Args:
         net: on the device; changed in place: its parameters become views of flat ones, and what
             flattens images gives gradients back in their format.
-        recipe: of the pupil.
+        recipe: of the model.
 
     Attributes:
         epoch: epochs done.
@@ -52,44 +52,46 @@ class State:
             if self.average is not None:
                 self.average.swap()
 
-    def slots(self) -> dict[str, list[Tensor]]:
+    def optimizer_state(self) -> dict[str, list[Tensor]]:
         """What the optimizer and the average keep, by name: a tensor for each flat one."""
         average = {"average": self.average.values} if self.average is not None else {}
-        return self.optimizer.slots | average
+        return self.optimizer.state | average
 
 
 class Group:
-    """Pupils of one architecture whose steps are made together.
+    """Models of one architecture whose steps are made together.
 
     Args:
         states: at the same epoch, of recipes alike in all but loss, temperature, alpha and edges;
-            one may stand there several times, to fill seats.
-        fused: as one wide model; otherwise there is one pupil.
-        body: of `new_body`, which others have left; None for one of their own.
+            one may stand there several times, to fill slots.
+        stacked: as one wide model; otherwise there is one model.
+        live: of `new_live_state`, which others have left; None for one of their own.
 
     Attributes:
-        body: what the steps change.
+        live: what the steps change.
     """
 
-    def __init__(self, states: Sequence[State], *, fused: bool, body: State | None = None) -> None:
-        self.states, self.fused = list(states), fused
-        if body is None:
-            body = new_body(states, fused=True) if fused else states[0]
-        self.body = body
-        if body is not states[0]:
+    def __init__(
+        self, states: Sequence[State], *, stacked: bool, live: State | None = None
+    ) -> None:
+        self.states, self.stacked = list(states), stacked
+        if live is None:
+            live = new_live_state(states, stacked=True) if stacked else states[0]
+        self.live = live
+        if live is not states[0]:
             self._copy(inward=True)
 
     def hand_back(self) -> None:
-        """Give each pupil what has become of it, if its own state is not what the steps change."""
-        if self.body is not self.states[0]:
+        """Give each model what has become of it, if its own state is not what the steps change."""
+        if self.live is not self.states[0]:
             self._copy(inward=False)
 
     def clip(self, largest: float) -> None:
-        """Scale each pupil's gradient down to a norm of at most `largest`."""
-        if not self.fused:
-            clip(self.body.flat, largest)
+        """Scale each model's gradient down to a norm of at most `largest`."""
+        if not self.stacked:
+            clip(self.live.flat, largest)
             return
-        grads = [p.grad for p in self.body.net.parameters() if p.grad is not None]
+        grads = [p.grad for p in self.live.net.parameters() if p.grad is not None]
         parts = [grad.view(len(self.states), -1, *grad.shape[1:]) for grad in grads]
         squares = [part.square().flatten(1).sum(1) for part in parts]
         scale = (largest / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1.0)
@@ -101,12 +103,15 @@ class Group:
         """Weights, buffers, and what optimizer and average keep of them."""
         nets = [state.net for state in self.states]
         if inward:
-            _copy_counts(self.body, self.states[0])
+            _copy_counts(self.live, self.states[0])
         else:
             for state in self.states:
-                _copy_counts(state, self.body)
-        ours, theirs = self.body.slots(), [state.slots() for state in self.states]
-        for wide, parts, apart in pairs(self.body.net, nets):
+                _copy_counts(state, self.live)
+        ours, theirs = (
+            self.live.optimizer_state(),
+            [state.optimizer_state() for state in self.states],
+        )
+        for wide, parts, apart in pairs(self.live.net, nets):
             _between([*wide] if apart else [wide] * len(parts), parts, inward=inward)
             if not isinstance(parts[0], nn.Parameter) or not parts[0].requires_grad:
                 continue
@@ -116,14 +121,14 @@ class Group:
                     continue
                 within = Flat.within(wide, values[home])
                 narrow = [
-                    Flat.within(part, slots[name][home])
-                    for part, slots in zip(parts, theirs, strict=True)
+                    Flat.within(part, kept[name][home])
+                    for part, kept in zip(parts, theirs, strict=True)
                 ]
                 _between([*within], narrow, inward=inward)
 
 
 def _between(wide: Sequence[Tensor], parts: Sequence[Tensor], *, inward: bool) -> None:
-    # backwards, so that a pupil who fills several seats is what the first of them made of it
+    # backwards, so that a model who fills several slots is what the first of them made of it
     for large, part in reversed([*zip(wide, parts, strict=True)]):
         if inward:
             large.copy_(part)
@@ -131,15 +136,15 @@ def _between(wide: Sequence[Tensor], parts: Sequence[Tensor], *, inward: bool) -
             part.copy_(large)
 
 
-def new_body(states: Sequence[State], *, fused: bool) -> State:
-    """What steps of such pupils, wide or alone, may change instead of their own states.
+def new_live_state(states: Sequence[State], *, stacked: bool) -> State:
+    """What steps of such models, wide or alone, may change instead of their own states.
 
     Raises:
-        CannotFuse: where the wide model is not known.
+        CannotStack: where the wide model is not known.
         Exception: whatever copying a user's model raises.
     """
     net = states[0].net
-    wide = widened(net, len(states)) if fused else copy.deepcopy(net)
+    wide = widened(net, len(states)) if stacked else copy.deepcopy(net)
     if any(p.ndim == 4 for p in wide.parameters()):
         device = next(wide.parameters()).device
         wide = wide.to(memory_format=image_format(wide, device))  # type: ignore[call-overload]
@@ -147,9 +152,9 @@ def new_body(states: Sequence[State], *, fused: bool) -> State:
 
 
 def _copy_counts(state: State, example: State) -> None:
-    """The single numbers that an optimizer keeps, which pupils have in common."""
-    for name, values in example.optimizer.slots.items():
-        for own, value in zip(state.optimizer.slots[name], values, strict=True):
+    """The single numbers that an optimizer keeps, which models have in common."""
+    for name, values in example.optimizer.state.items():
+        for own, value in zip(state.optimizer.state[name], values, strict=True):
             if value.ndim == 0:
                 own.copy_(value)
 
@@ -157,7 +162,7 @@ def _copy_counts(state: State, example: State) -> None:
 def pack(state: State) -> dict[str, Tensor]:
     """A state's tensors by name."""
     tensors = {f"net.{name}": t for name, t in state.net.state_dict().items()}
-    for name, values in state.optimizer.slots.items():
+    for name, values in state.optimizer.state.items():
         tensors |= {f"optimizer.{i}.{name}": value for i, value in enumerate(values)}
     for index, value in enumerate(state.average.values if state.average else ()):
         tensors[f"average.{index}"] = value
@@ -169,7 +174,7 @@ def unpack(state: State, tensors: Mapping[str, Tensor]) -> None:
     state.net.load_state_dict(
         {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
     )
-    for name, values in state.optimizer.slots.items():
+    for name, values in state.optimizer.state.items():
         for i, value in enumerate(values):
             value.copy_(tensors[f"optimizer.{i}.{name}"])
     for position, average in enumerate(state.average.values if state.average else ()):

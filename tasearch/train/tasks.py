@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from tasearch.chains.hop import Hop
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.models.numerics import cpu_threads
-from tasearch.pareto.skyline import Bars
-from tasearch.train.batches import Lesson
+from tasearch.pareto.skyline import Thresholds
+from tasearch.train.batches import TrainingJob
 from tasearch.train.fast.memory import is_short
-from tasearch.train.loop import Lap, least_epoch, train
+from tasearch.train.loop import EpochResult, least_epoch, train
 from tasearch.train.messages import (
     HopBegun,
     HopEnded,
     HopEpoch,
+    HopOutcome,
     Message,
-    Outcome,
     Progress,
     average,
     average_known,
@@ -35,19 +35,19 @@ class Task:
     Args:
         key: the hop's.
         hop: what to train.
-        bars: of each rung, below which it stops; empty to let it run to its end.
+        thresholds: of each rung, below which it stops; empty to let it run to its end.
         part: numbers of the replicates to train, where others train the rest; empty for all.
     """
 
     key: str
     hop: Hop
-    bars: Bars = ()
+    thresholds: Thresholds = ()
     part: Numbers = ()
 
 
-def train_hop(trainer: Trainer, hop: Hop, bars: Bars = ()) -> Iterator[Message]:
+def train_hop(trainer: Trainer, hop: Hop, thresholds: Thresholds = ()) -> Iterator[Message]:
     """Train one hop to its end; see `train_hops`."""
-    return train_hops(trainer, [Task(key=trainer.key(hop), hop=hop, bars=bars)])
+    return train_hops(trainer, [Task(key=trainer.key(hop), hop=hop, thresholds=thresholds)])
 
 
 def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
@@ -55,12 +55,12 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
 
     Each rung is saved before it is told of, so that closing the iterator, or killing the process,
     loses no finished rung. A loaded teacher is evaluated and stored. What becomes of a hop depends
-    on none of the others. Where memory is short, half as many pupils go on side by side, from their
+    on none of the others. Where memory is short, half as many models go on side by side, from their
     last rungs; where that is of no use, or a user's own code fails, each half of the hops.
 
     Args:
         trainer: with the store.
-        tasks: one; or several that share `Trainer.companions`.
+        tasks: one; or several that share `Trainer.stacking_key`.
 
     Yields:
         Of each hop `HopBegun`, `HopEpoch` for each epoch, `HopEnded`.
@@ -104,12 +104,12 @@ class _Member:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.states: list[State] = []
-        self.lessons: list[Lesson] = []
+        self.jobs: list[TrainingJob] = []
         self.epoch = 0
         self.seconds = 0.0  # its share of the group's
         self.over = False
 
-    def ended(self, outcome: Outcome, reason: str = "") -> HopEnded:
+    def ended(self, outcome: HopOutcome, reason: str = "") -> HopEnded:
         self.over = True
         return HopEnded(
             key=self.task.key,
@@ -119,23 +119,23 @@ class _Member:
             reason=reason,
         )
 
-    def passed(self, laps: list[Lap]) -> Progress:
+    def passed(self, results: list[EpochResult]) -> Progress:
         """An epoch of its replicates."""
         self.epoch = least_epoch(self.states)
         return Progress(
             epoch=self.epoch,
             epochs=self.states[0].recipe.epochs,
-            loss=average(lap.loss for lap in laps if lap.loss is not None),
-            accuracy=average_known(lap.accuracy for lap in laps),
+            loss=average(result.loss for result in results if result.loss is not None),
+            accuracy=average_known(result.accuracy for result in results),
         )
 
     def stops(self, accuracy: float | None) -> bool:
         """Whether it is told to stop at this rung."""
         rung = min(len(state.curve) for state in self.states) - 1
-        if accuracy is None or rung >= len(self.task.bars):
+        if accuracy is None or rung >= len(self.task.thresholds):
             return False
-        bar = self.task.bars[rung]
-        return bar is not None and bar.stops(accuracy)
+        threshold = self.task.thresholds[rung]
+        return threshold is not None and threshold.stops(accuracy)
 
 
 def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
@@ -144,7 +144,7 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
     for member in members:
         learning = trainer.begin(member.task.hop, member.task.part)
         if learning is not None:
-            member.states, member.lessons = learning
+            member.states, member.jobs = learning
             member.epoch = least_epoch(member.states)
         yield HopBegun(key=member.task.key, epoch=member.epoch)
         whole = member.states and member.epoch == member.states[0].recipe.epochs
@@ -155,16 +155,16 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
             yield member.ended("end")
     while active := [member for member in members if not member.over]:
         states = [state for member in active for state in member.states]
-        lessons = [lesson for member in active for lesson in member.lessons]
+        jobs = [job for member in active for job in member.jobs]
         first = active[0].task.hop
-        for laps in train(
+        for results in train(
             states,
-            lessons,
-            seats=trainer.mode(first).seats,
-            most=trainer.memory.most(first.pupil.width),
+            jobs,
+            slots=trainer.mode(first).slots,
+            most=trainer.memory.most(first.model.width),
             graphs=trainer.graphs,
         ):
-            now, places = time.perf_counter(), iter(laps)
+            now, places = time.perf_counter(), iter(results)
             for member in active:
                 member.seconds += (now - since) / len(active)
                 yield from _after(trainer, member, [next(places) for _ in member.states])
@@ -173,12 +173,12 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
                 break
 
 
-def _after(trainer: Trainer, member: _Member, laps: list[Lap]) -> Iterator[Message]:
+def _after(trainer: Trainer, member: _Member, results: list[EpochResult]) -> Iterator[Message]:
     """Save and tell what an epoch has made of a hop."""
-    task, progress = member.task, member.passed(laps)
-    for lap in laps:
-        if lap.fault:
-            yield _failed(trainer, member, TrainingError(lap.fault))
+    task, progress = member.task, member.passed(results)
+    for result in results:
+        if result.fault:
+            yield _failed(trainer, member, TrainingError(result.fault))
             return
     if progress.accuracy is not None:
         trainer.keep(task.hop, member.states, task.part)
@@ -191,9 +191,9 @@ def _after(trainer: Trainer, member: _Member, laps: list[Lap]) -> Iterator[Messa
 
 def _halved(trainer: Trainer, members: Sequence[_Member], error: BaseException) -> bool:
     """Whether a group that failed may be tried again in less memory."""
-    hop, pupils = members[0].task.hop, sum(len(member.states) for member in members)
-    mode, width = trainer.mode(hop), hop.pupil.width
-    return is_short(error) and trainer.memory.halved(hop.label, width, mode, pupils)
+    hop, models = members[0].task.hop, sum(len(member.states) for member in members)
+    mode, width = trainer.mode(hop), hop.model.width
+    return is_short(error) and trainer.memory.halved(hop.label, width, mode, models)
 
 
 def _failed(trainer: Trainer, member: _Member, error: BaseException) -> HopEnded:

@@ -17,12 +17,12 @@ from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import Recipe
 from tasearch.config import plugins
 from tasearch.config.study import Study
-from tasearch.data import Dataset, Part
+from tasearch.data import Dataset, Split
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, raised
 from tasearch.models import Models
 from tasearch.runs.store import HopRecord, Store, numbered, replicate
-from tasearch.train.augmentation import VIEWS, Views
-from tasearch.train.batches import Lesson
+from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
+from tasearch.train.batches import TrainingJob
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.cuda_graphs import Graphs
 from tasearch.train.fast.memory import Memory, is_short
@@ -41,7 +41,7 @@ class Trainer:
 
     Args:
         study: its training section, seed and rungs.
-        models: builds pupils.
+        models: builds models.
         data: training and validation parts.
         store: keeps hops, half-trained hops and soft targets.
         device: to train on.
@@ -95,63 +95,63 @@ class Trainer:
     def key(self, hop: Hop) -> str:
         return hop.key(self.setting)
 
-    def begin(self, hop: Hop, part: Numbers = ()) -> tuple[list[State], list[Lesson]] | None:
-        """The pupils of a hop, of all replicates or some, as their last saved rungs left them, and
+    def begin(self, hop: Hop, part: Numbers = ()) -> tuple[list[State], list[TrainingJob]] | None:
+        """The models of a hop, of all replicates or some, as their last saved rungs left them, and
         what each learns from; None for a loaded teacher, which is evaluated and stored."""
-        recipe = hop.pupil.recipe
+        recipe = hop.model.recipe
         if recipe is None:
             self._take_in(hop)
             return None
-        guide = self._guide(hop) if hop.teachers else None
-        lessons = [
-            Lesson(
+        guide = self._soft_targets(hop) if hop.teachers else None
+        jobs = [
+            TrainingJob(
                 views=self.views[i],
                 y=self.y,
-                targets=None if guide is None else lambda slot, i=i: guide(slot)[i],  # type: ignore[misc]
+                targets=None if guide is None else lambda phase, i=i: guide(phase)[i],  # type: ignore[misc]
                 validation=self.validation,
                 loss=self.losses[recipe.loss],
                 rungs=self.study.search.rungs,
                 bf16=self.mode(hop).bf16,
-                width=hop.pupil.width,
+                width=hop.model.width,
                 noise=(self.study.seed, i),
             )
             for i in part or self.replicates
         ]
-        return self._start(hop, recipe, part), lessons
+        return self._start(hop, recipe, part), jobs
 
     def mode(self, hop: Hop) -> Mode:
-        """In which a hop's pupils are trained; a loaded teacher, which is not, has the plainest."""
-        if hop.pupil.recipe is None:
-            return Mode(bf16=False, seats=None, open=False)
-        return Mode.of(self.modes[hop.pupil.width])
+        """In which a hop's models are trained; a loaded teacher, which is not, has the plainest."""
+        if hop.model.recipe is None:
+            return Mode(bf16=False, slots=None, shared=False)
+        return Mode.of(self.modes[hop.model.width])
 
-    def companions(self, hop: Hop) -> Hashable:
+    def stacking_key(self, hop: Hop) -> Hashable:
         """What hops have in common that may train as one wide model; None for one that may not.
 
         Teachers, losses, temperatures, weights of the terms and edges may differ.
         """
-        recipe = hop.pupil.recipe
-        if recipe is None or not self.mode(hop).open:
+        recipe = hop.model.recipe
+        if recipe is None or not self.mode(hop).shared:
             return None
         half = self.store.record("partial", self.key(hop))
         own = {"loss": "", "temperature": 1.0, "alpha": 0.0, "edges": "", "drop": 0.0}
         epoch = half.epoch if half else 0
-        return hop.pupil.width, replace(recipe, **own), epoch  # type: ignore[arg-type]
+        return hop.model.width, replace(recipe, **own), epoch  # type: ignore[arg-type]
 
     def apart(self, hop: Hop) -> Sequence[int]:
         """Replicates that may be trained in parts; none of a loaded teacher or a wide model."""
-        alone = hop.pupil.recipe is not None and self.mode(hop).seats is None
+        alone = hop.model.recipe is not None and self.mode(hop).slots is None
         return self.replicates if alone else ()
 
     def keep(self, hop: Hop, states: list[State], part: Numbers = ()) -> None:
-        """Save pupils at a rung. Half-trained, each that trains alone has its file; finished, all
+        """Save models at a rung. Half-trained, each that trains alone has its file; finished, all
         replicates have one: whoever ends the last of them writes it."""
         recipe, at = states[0].recipe, least_epoch(states)
         ended = at == recipe.epochs
         if part or not ended:
-            pupils = dict(zip(part or self.replicates, states, strict=True))
-            for name, numbers in self._halves(hop).items():
-                own = [pupils[i] for i in numbers if i in pupils]
+            models = dict(zip(part or self.replicates, states, strict=True))
+            for name, numbers in self._checkpoints(hop).items():
+                own = [models[i] for i in numbers if i in models]
                 if own and own[0].epoch == at:
                     record = self._record(hop, own)
                     self.store.save("partial", name, numbered(map(pack, own)), record)
@@ -163,8 +163,8 @@ class Trainer:
 
     def is_own(self, hop: Hop) -> bool:
         """Whether a user's own code takes part in the training of a hop."""
-        recipe = hop.pupil.recipe
-        own = ":" in self.setting.family or (hop.pupil.origin and self.study.teacher.factory)
+        recipe = hop.model.recipe
+        own = ":" in self.setting.family or (hop.model.origin and self.study.teacher.factory)
         return bool(own or (recipe and ":" in recipe.loss))
 
     def explained(self, hop: Hop, error: BaseException) -> TrainingError:
@@ -186,7 +186,7 @@ class Trainer:
         key = self.key(hop)
         if not self.store.has(key):
             return False
-        self._drop_halves(hop)  # a kill may have come between
+        self._drop_checkpoints(hop)  # a kill may have come between
         return True
 
     def saved(self, hop: Hop) -> HopRecord | None:
@@ -194,7 +194,7 @@ class Trainer:
         whole = self.store.record("hops", self.key(hop))
         if whole is not None:
             return whole
-        found = [self.store.record("partial", name) for name in self._halves(hop)]
+        found = [self.store.record("partial", name) for name in self._checkpoints(hop)]
         halves = [half for half in found if half is not None]
         if len(halves) < len(found):
             return None
@@ -207,19 +207,19 @@ class Trainer:
         standardized samples."""
         saved = self.store.load("hops", self.key(hop))
         assert saved is not None, f"hop {hop.label} is not stored"
-        if hop.pupil.recipe is None:  # one net, which is only read
+        if hop.model.recipe is None:  # one net, which is only read
             return [self._loaded(hop)] * len(self.replicates)
         nets = []
         for i in self.replicates:
-            net = self.models.build(hop.pupil.width)
+            net = self.models.build(hop.model.width)
             net.load_state_dict(replicate(saved[0], i))
             nets.append(net.eval())
         return nets
 
     def _start(self, hop: Hop, recipe: Recipe, part: Numbers = ()) -> list[State]:
-        """Fresh pupils, or as their last saved rung left them."""
-        width, states = hop.pupil.width, []
-        for name, numbers in self._halves(hop).items():
+        """Fresh models, or as their last saved rung left them."""
+        width, states = hop.model.width, []
+        for name, numbers in self._checkpoints(hop).items():
             if part and not {*part} & {*numbers}:
                 continue
             saved = self.store.load("partial", name)
@@ -234,33 +234,33 @@ class Trainer:
                 states.append(state)
         return states
 
-    def _halves(self, hop: Hop) -> dict[str, Sequence[int]]:
-        """Names of half-trained pupils' files, with the replicates in each."""
+    def _checkpoints(self, hop: Hop) -> dict[str, Sequence[int]]:
+        """Names of half-trained models' files, with the replicates in each."""
         key = self.key(hop)
         if self.apart(hop):
             return {f"{key}-{i}": (i,) for i in self.replicates}
         return {key: self.replicates}
 
-    def _drop_halves(self, hop: Hop) -> None:
-        for name in self._halves(hop):
+    def _drop_checkpoints(self, hop: Hop) -> None:
+        for name in self._checkpoints(hop):
             self.store.drop("partial", name)
 
     def _finish(self, hop: Hop, states: list[State]) -> None:
-        """Store a hop, if all its pupils are trained to the end."""
+        """Store a hop, if all its models are trained to the end."""
         if least_epoch(states) < states[0].recipe.epochs:
             return
         with contextlib.ExitStack() as stack:
             nets = [stack.enter_context(state.result()) for state in states]
             weights = numbered(net.state_dict() for net in nets)
             self.store.save("hops", self.key(hop), weights, self._record(hop, states))
-        self._drop_halves(hop)
+        self._drop_checkpoints(hop)
 
     def _take_in(self, hop: Hop) -> None:
         """Evaluate a loaded teacher and store it, for each replicate the same."""
         net = self._placed(self._loaded(hop))
         accuracy = evaluate(net, *self.validation)
         record = HopRecord(
-            widths=(hop.pupil.width,),
+            widths=(hop.model.width,),
             recipes=(None,),
             mode="fp32",
             epoch=0,
@@ -276,7 +276,7 @@ class Trainer:
         Raises:
             TrainingError: where it is not the one that the run began with.
         """
-        net, origin = self.models.build(hop.pupil.width), hop.pupil.origin
+        net, origin = self.models.build(hop.model.width), hop.model.origin
         if origin is not None and self.models.teacher().origin != origin:
             section = self.study.teacher
             raise TrainingError(
@@ -285,16 +285,16 @@ class Trainer:
             )
         return net
 
-    def _guide(self, hop: Hop) -> Callable[[int], list[Tensor]]:
-        """The soft targets of a hop's teachers by slot, for each replicate; their models are built
-        if a slot is new."""
+    def _soft_targets(self, hop: Hop) -> Callable[[int], list[Tensor]]:
+        """The soft targets of a hop's teachers by phase, for each replicate; their models are built
+        if a phase is new."""
         nets = {
             self.key(t): cache(lambda t=t: [*map(self._placed, self.nets(t))]) for t in hop.teachers
         }
         records = {self.key(t): cache(lambda t=t: self._known(t)) for t in hop.teachers}
 
-        def guide(slot: int) -> list[Tensor]:
-            found = [self.targets.of(key, slot, nets[key], records[key]) for key in nets]
+        def guide(phase: int) -> list[Tensor]:
+            found = [self.targets.of(key, phase, nets[key], records[key]) for key in nets]
             return [stacked(parts) for parts in zip(*found, strict=True)]
 
         return guide
@@ -311,10 +311,10 @@ class Trainer:
             net = net.to(memory_format=layout)  # type: ignore[call-overload]
         return net.to(self.device)
 
-    def _views(self, data: Dataset, part: Part, name: str) -> Views:
+    def _views(self, data: Dataset, part: Split, name: str) -> AugmentedData:
         x = torch.tensor(part.x, device=self.device)
         mean, std = (torch.from_numpy(a).to(self.device) for a in (data.mean, data.std))
-        return Views(x, mean, std, VIEWS[name], seed=0)
+        return AugmentedData(x, mean, std, AUGMENTATIONS[name], seed=0)
 
     def _record(self, hop: Hop, states: list[State]) -> HopRecord:
         recipes: list[dict[str, Any] | None] = [
@@ -323,7 +323,7 @@ class Trainer:
         return HopRecord(
             widths=tuple(p.width for p in hop.lineage),
             recipes=tuple(recipes),
-            mode=self.modes[hop.pupil.width],
+            mode=self.modes[hop.model.width],
             epoch=states[0].epoch,
             epochs=tuple(states[0].rungs),
             curves=tuple(tuple(state.curve) for state in states),

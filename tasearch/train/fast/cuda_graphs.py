@@ -1,8 +1,8 @@
-"""Steps as CUDA graphs: recorded once for a kind of pupils, then launched whole for any of them.
+"""Steps as CUDA graphs: recorded once for a kind of models, then launched whole for any of them.
 
 A step of a small model is a hundred short operations, and a host that launches them one by one
 takes several times as long as the device that executes them. A graph is launched at once. It reads
-and writes the same memory each time, so pupils are copied into a body that stays where it is, and
+and writes the same memory each time, so models are copied into a live that stays where it is, and
 what differs between epochs, teachers and recipes - orders, views, soft targets, temperatures, rates
 - into tensors that do.
 """
@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from tasearch.chains.recipe import Recipe
 from tasearch.errors import raised
 from tasearch.runs import heartbeat
-from tasearch.train.batches import Epoch, Lesson
+from tasearch.train.batches import EpochPlan, TrainingJob
 from tasearch.train.cuda import recorded
 from tasearch.train.fast.norms import hooked
 from tasearch.train.layout import input_format
 from tasearch.train.optimizer import SCHEDULES, set_rates
-from tasearch.train.state import Group, State, new_body
+from tasearch.train.state import Group, State, new_live_state
 from tasearch.train.step import learn
 
 TOGETHER = 8  # steps in a graph; a second one has the single step, for the rest of an epoch
@@ -35,7 +35,7 @@ KINDS = 32  # held at once
 
 
 class Graphs:
-    """Recorded steps, by the kind of pupils that they are for.
+    """Recorded steps, by the kind of models that they are for.
 
     Steps that cannot be recorded, such as those of a model that asks the device for a value, are
     made one by one in the same memory, with the same results.
@@ -51,35 +51,35 @@ class Graphs:
         self._told: set[str] = set()
 
     def epoch(
-        self, states: Sequence[State], lessons: Sequence[Lesson], epoch: int, *, fused: bool
+        self, states: Sequence[State], jobs: Sequence[TrainingJob], epoch: int, *, stacked: bool
     ) -> Tensor:
-        """One epoch of pupils who are one wide model, or of one alone.
+        """One epoch of models who are one wide model, or of one alone.
 
         Args:
-            states: of the pupils; they are brought up to date by `hand_back`.
-            lessons: of each.
+            states: of the models; they are brought up to date by `hand_back`.
+            jobs: of each.
             epoch: from 0.
-            fused: whether they are a wide model.
+            stacked: whether they are a wide model.
 
         Returns:
-            Mean loss of each pupil, (pupils,), or of the one alone, (); on the device.
+            Mean loss of each model, (models,), or of the one alone, (); on the device.
         """
         recipes = [state.recipe for state in states]
-        lesson = Epoch(recipes, lessons, epoch, fused=fused, recorded=True)
-        kind = lesson.kind, lessons[0].width, lessons[0].bf16, fused, _shared(recipes[0])
+        plan = EpochPlan(recipes, jobs, epoch, stacked=stacked, recorded=True)
+        kind = plan.kind, jobs[0].width, jobs[0].bf16, stacked, _shared(recipes[0])
         steps = self._kinds.get(kind)
         if steps is None:
             with contextlib.suppress(torch.OutOfMemoryError):
-                steps = self._made(states, lessons[0], lesson, fused=fused)
+                steps = self._made(states, jobs[0], plan, stacked=stacked)
             if steps is None:
                 self.clear()
-                steps = self._made(states, lessons[0], lesson, fused=fused)
+                steps = self._made(states, jobs[0], plan, stacked=stacked)
             self._kinds[kind] = steps
             while len(self._kinds) > KINDS:
                 _, oldest = self._kinds.popitem(last=False)
                 oldest.hand_back()
         self._kinds.move_to_end(kind)
-        return steps.epoch(states, lesson, epoch)
+        return steps.epoch(states, plan, epoch)
 
     def can_copy(self, net: nn.Module) -> bool:
         """Whether steps may change a copy of a model in its place; a hook may hold on to the model
@@ -97,22 +97,24 @@ class Graphs:
         return True
 
     def hand_back(self) -> None:
-        """Give all pupils what has become of them."""
+        """Give all models what has become of them."""
         for steps in self._kinds.values():
             steps.hand_back()
 
     def release(self) -> None:
-        """Forget the pupils, wherever they were left."""
+        """Forget the models, wherever they were left."""
         for steps in self._kinds.values():
             steps.group = None
 
     def clear(self) -> None:
-        """Give all pupils what has become of them, and the memory of all steps back."""
+        """Give all models what has become of them, and the memory of all steps back."""
         self.hand_back()
         self._kinds.clear()
 
-    def _made(self, states: Sequence[State], lesson: Lesson, first: Epoch, *, fused: bool) -> Steps:
-        steps = Steps(states, lesson, first, fused=fused)
+    def _made(
+        self, states: Sequence[State], job: TrainingJob, first: EpochPlan, *, stacked: bool
+    ) -> Steps:
+        steps = Steps(states, job, first, stacked=stacked)
         if self._device.type != "cuda":
             return steps
         pools = (known.pool for known in self._kinds.values())
@@ -122,7 +124,7 @@ class Graphs:
             raise
         except Exception as error:  # a user's model or loss may do what no graph can
             self._tell(raised(error))
-            return Steps(states, lesson, first, fused=fused)
+            return Steps(states, job, first, stacked=stacked)
         return steps
 
     def _tell(self, reason: str) -> None:
@@ -134,40 +136,44 @@ class Graphs:
 
 
 class Steps:
-    """The steps of one kind of pupils.
+    """The steps of one kind of models.
 
     Args:
         states: examples.
-        lesson: of the first of them.
+        job: of the first of them.
         first: an epoch of theirs.
-        fused: whether they are a wide model.
+        stacked: whether they are a wide model.
 
     Attributes:
-        group: whose weights the body has now; None for nobody's.
+        group: whose weights the live has now; None for nobody's.
     """
 
     def __init__(
-        self, states: Sequence[State], lesson: Lesson, first: Epoch, *, fused: bool
+        self, states: Sequence[State], job: TrainingJob, first: EpochPlan, *, stacked: bool
     ) -> None:
-        device = lesson.y.device
+        device = job.y.device
         self.group: Group | None = None
-        self._body, self._fused, self._bf16 = new_body(states, fused=fused), fused, lesson.bf16
-        self._layout = input_format(self._body.net, lesson.views.shape, device)
-        self._lesson = first.parted()
+        self._live, self._fused, self._bf16 = (
+            new_live_state(states, stacked=stacked),
+            stacked,
+            job.bf16,
+        )
+        self._layout = input_format(self._live.net, job.views.shape, device)
+        self._job = first.parted()
         self._step = torch.zeros(1, dtype=torch.int64, device=device)
         self._ahead = torch.arange(TOGETHER, device=device)
         self._rates, self._momenta, self._weights = torch.zeros(3, first.steps, device=device)
         self._moves = _moves(states[0].recipe)
-        self._losses = torch.zeros(len(states) if fused else (), device=device)
+        self._losses = torch.zeros(len(states) if stacked else (), device=device)
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
-    def epoch(self, states: Sequence[State], lesson: Epoch, epoch: int) -> Tensor:
+    def epoch(self, states: Sequence[State], job: EpochPlan, epoch: int) -> Tensor:
         """See `Graphs.epoch`."""
         if self.group is None or self.group.states != [*states]:
             self.hand_back()
-            self.group = Group(states, fused=self._fused, body=self._body)
-        self._prepare(states[0].recipe, lesson, epoch)
-        left = lesson.steps
+            self.group = Group(states, stacked=self._fused, live=self._live)
+        self._prepare(states[0].recipe, job, epoch)
+        left = job.steps
         for count, graph in self._graphs.items():
             while left >= count:
                 graph.replay()
@@ -175,10 +181,10 @@ class Steps:
                 left -= count
         for _ in heartbeat.each(range(left)):
             self._make(1)
-        return self._losses / lesson.steps
+        return self._losses / job.steps
 
     def hand_back(self) -> None:
-        """Give its pupils what has become of them."""
+        """Give its models what has become of them."""
         if self.group is not None:
             self.group.hand_back()
 
@@ -187,22 +193,22 @@ class Steps:
         """Of the memory that its graphs have; None where it has none."""
         return next((graph.pool() for graph in self._graphs.values()), None)
 
-    def record(self, states: Sequence[State], lesson: Epoch, pool: tuple[int, int] | None) -> None:
+    def record(self, states: Sequence[State], job: EpochPlan, pool: tuple[int, int] | None) -> None:
         """Have the steps launched at once from now on.
 
         Args:
-            states: of pupils to try the steps with; they stay as they are.
-            lesson: an epoch of theirs.
+            states: of models to try the steps with; they stay as they are.
+            job: an epoch of theirs.
             pool: of other graphs, that these share, for they never run at the same time.
 
         Raises:
             Exception: whatever torch, or a user's code, raises where that cannot be.
         """
-        self.group = Group(states, fused=self._fused, body=self._body)
+        self.group = Group(states, stacked=self._fused, live=self._live)
         device = self._step.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            for count in sorted({min(TOGETHER, lesson.steps), 1}, reverse=True):
-                self._prepare(states[0].recipe, lesson, 0)
+            for count in sorted({min(TOGETHER, job.steps), 1}, reverse=True):
+                self._prepare(states[0].recipe, job, 0)
                 again: Callable[[], None] = partial(self._again, count)
                 self._graphs[count] = recorded(again, self.pool or pool)
         self.group = None
@@ -213,20 +219,20 @@ class Steps:
         if not torch.cuda.is_current_stream_capturing():
             self._step -= count
 
-    def _prepare(self, recipe: Recipe, lesson: Epoch, epoch: int) -> None:
+    def _prepare(self, recipe: Recipe, job: EpochPlan, epoch: int) -> None:
         """Put an epoch into the tensors that steps read."""
-        schedule, average = SCHEDULES[recipe.schedule], self._body.average
-        steps = range(epoch * lesson.steps, (epoch + 1) * lesson.steps)
-        planned = [schedule(step, recipe.epochs * lesson.steps, recipe) for step in steps]
+        schedule, average = SCHEDULES[recipe.schedule], self._live.average
+        steps = range(epoch * job.steps, (epoch + 1) * job.steps)
+        planned = [schedule(step, recipe.epochs * job.steps, recipe) for step in steps]
         self._rates.copy_(torch.tensor([rate for rate, _ in planned]))
         if self._moves:
             self._momenta.copy_(torch.tensor([momentum for _, momentum in planned]))
         if average is not None:
             self._weights.copy_(torch.tensor([average.weight(step) for step in steps]))
-        self._lesson.become(lesson)
+        self._job.become(job)
         self._step.zero_()
         self._losses.zero_()
-        self._body.net.train()
+        self._live.net.train()
 
     def _make(self, count: int) -> None:
         """So many steps, from where the last ones ended."""
@@ -234,18 +240,18 @@ class Steps:
         steps = self._step + self._ahead[:count]
         planned = self._rates, self._momenta, self._weights
         rates, momenta, weights = (values.index_select(0, steps) for values in planned)
-        for i, batch in enumerate(self._lesson.block(steps)):
-            set_rates(self._body.optimizer, rates[i], momenta[i] if self._moves else None)
+        for i, batch in enumerate(self._job.block(steps)):
+            set_rates(self._live.optimizer, rates[i], momenta[i] if self._moves else None)
             value = learn(
                 self.group,
-                self._lesson,
+                self._job,
                 batch,
                 steps[i : i + 1],
                 bf16=self._bf16,
                 layout=self._layout,
             )
-            if self._body.average is not None:
-                self._body.average.follow(weights[i])
+            if self._live.average is not None:
+                self._live.average.follow(weights[i])
             self._losses += value
         self._step += count
 
@@ -254,7 +260,7 @@ def _shared(recipe: Recipe) -> Recipe:
     """What a recording is for: all of a recipe that is no value in a tensor."""
     return replace(
         recipe,
-        loss="",  # with the number of teachers it is in the kind of a lesson
+        loss="",  # with the number of teachers it is in the kind of a job
         temperature=1.0,
         alpha=0.0,
         edges="",

@@ -1,4 +1,4 @@
-"""How many pupils there is memory for, side by side."""
+"""How many models there is memory for, side by side."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ class Memory:
         self._most: dict[int, int] = {}
 
     def most(self, width: int) -> int | None:
-        """Seats of a wide model that there is room for; None where nothing is known."""
+        """Slots of a wide model that there is room for; None where nothing is known."""
         return self._most.get(width)
 
-    def halved(self, label: str, width: int, mode: Mode, pupils: int) -> bool:
-        """Whether a hop that had no room goes on with half as many pupils side by side.
+    def halved(self, label: str, width: int, mode: Mode, models: int) -> bool:
+        """Whether a hop that had no room goes on with half as many models side by side.
 
-        In an open mode, pupils are the same in any multiple of its seats, and there are no fewer;
+        In a shared mode, models are the same in any multiple of its slots, and there are no fewer;
         in another they round otherwise in smaller models, and there may be one at a time.
 
         Args:
             label: of the hop.
-            width: of its pupils.
+            width: of its models.
             mode: likewise.
-            pupils: that had no room.
+            models: that had no room.
         """
-        if mode.seats is None:
+        if mode.slots is None:
             return False
-        least = mode.seats if mode.open else 1
-        tried = rounded_up(pupils, mode.seats)
+        least = mode.slots if mode.shared else 1
+        tried = rounded_up(models, mode.slots)
         tried = min(tried, self._most.get(width, tried))
         fewer = rounded_up(rounded_up(tried, 2) // 2, least)
         if fewer >= tried:
             return False
         self._most[width] = fewer
-        words = "" if mode.open else ", which rounds otherwise"
+        words = "" if mode.shared else ", which rounds otherwise"
         self._warn(
             f"hop {label}: no memory for {tried} models side by side, goes on with {fewer}{words}"
         )

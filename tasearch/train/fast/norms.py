@@ -146,7 +146,7 @@ def _runs(modules: Sequence[nn.Module]) -> Iterator[_Run]:
             for module in modules[1:3]:
                 if type(module) is nn.ReLU and floor != RELU and not hooked(module):
                     floor = RELU
-                elif _halves(module) and not pool and not hooked(module):
+                elif _checkpoints(module) and not pool and not hooked(module):
                     pool = True  # as good before ReLU as after it
                 else:
                     break
@@ -157,7 +157,7 @@ def _runs(modules: Sequence[nn.Module]) -> Iterator[_Run]:
         modules = modules[count:]
 
 
-def _halves(module: nn.Module) -> bool:
+def _checkpoints(module: nn.Module) -> bool:
     """Whether it takes the largest of each 2x2 square."""
     if type(module) is not nn.MaxPool2d or module.return_indices or module.ceil_mode:
         return False

@@ -1,13 +1,13 @@
-"""Several pupils of one architecture as one wide model.
+"""Several models of one architecture as one wide model.
 
-Channels of all pupils lie side by side: a convolution becomes a grouped one, a batch norm a wider
+Channels of all models lie side by side: a convolution becomes a grouped one, a batch norm a wider
 one, a dense layer a batched product; what has no weights stays. A step then makes one call where
-as many pupils alone make as many calls each, which is most of the time of a small net.
+as many models alone make as many calls each, which is most of the time of a small net.
 
-Every tensor of the wide model is (pupils * n, ...) where a pupil's is (n, ...).
+Every tensor of the wide model is (models * n, ...) where a model's is (n, ...).
 
-No sum runs over pupils, so a pupil's result depends on nobody beside it. Where its seat, and their
-number, change no rounding either, which `tasearch.train.fast.autotuning` tries, any pupils may
+No sum runs over models, so a model's result depends on nobody beside it. Where its slot, and their
+number, change no rounding either, which `tasearch.train.fast.autotuning` tries, any models may
 share a wide model.
 """
 
@@ -24,10 +24,10 @@ from tasearch.models.numerics import rounded_up
 from tasearch.train.fast.norms import QUICK, hooked
 
 LINE = 64  # bytes, of the processor's cache
-RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # pupils draw alone
+RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # models draw alone
 
 
-class CannotFuse(Exception):
+class CannotStack(Exception):
     """The model has a layer whose wide form is not known; the message says which."""
 
     def __init__(self, what: object) -> None:
@@ -36,22 +36,22 @@ class CannotFuse(Exception):
 
 
 class _Products(torch.autograd.Function):
-    """`x @ weight.T + bias` of each pupil, every matrix aligned in memory alike.
+    """`x @ weight.T + bias` of each model, every matrix aligned in memory alike.
 
     A product of matrices rounds otherwise where they begin elsewhere within a cache line, so rows
     are as long as whole lines. The bias is one more column of the weights: its gradient is part of
-    a product as well, not a sum over columns of all pupils in the vector unit's strides.
+    a product as well, not a sum over columns of all models in the vector unit's strides.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> Tensor:  # (pupils, batch, m) from (batch, pupils, n), (pupils, m, n), (pupils, m)
-        batch, pupils, n = x.shape
+    ) -> Tensor:  # (models, batch, m) from (batch, models, n), (models, m, n), (models, m)
+        batch, models, n = x.shape
         row = rounded_up(n + 1, LINE // x.element_size())
-        inputs = x.new_zeros(pupils, batch, row)
+        inputs = x.new_zeros(models, batch, row)
         inputs[..., :n] = x.transpose(0, 1)
-        kernels = weight.new_zeros(pupils, weight.shape[1], row)
+        kernels = weight.new_zeros(models, weight.shape[1], row)
         kernels[..., :n] = weight
         if bias is not None:
             inputs[..., n] = 1
@@ -71,20 +71,20 @@ class _Products(torch.autograd.Function):
 
 
 class _Dense(nn.Module):
-    """`nn.Linear` of several pupils: (batch, pupils * n) to (batch, pupils * m)."""
+    """`nn.Linear` of several models: (batch, models * n) to (batch, models * m)."""
 
-    def __init__(self, linear: nn.Linear, pupils: int) -> None:
+    def __init__(self, linear: nn.Linear, models: int) -> None:
         super().__init__()
-        self.pupils = pupils
-        self.weight = nn.Parameter(linear.weight.detach().repeat(pupils, 1))
+        self.models = models
+        self.weight = nn.Parameter(linear.weight.detach().repeat(models, 1))
         self.bias: nn.Parameter | None = None
         if linear.bias is not None:
-            self.bias = nn.Parameter(linear.bias.detach().repeat(pupils))
+            self.bias = nn.Parameter(linear.bias.detach().repeat(models))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.view(len(x), self.pupils, -1)
-        weight = self.weight.view(self.pupils, -1, x.shape[-1])
-        bias = None if self.bias is None else self.bias.view(self.pupils, -1)
+        x = x.view(len(x), self.models, -1)
+        weight = self.weight.view(self.models, -1, x.shape[-1])
+        bias = None if self.bias is None else self.bias.view(self.models, -1)
         kind = x.device.type
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
@@ -94,26 +94,26 @@ class _Dense(nn.Module):
         return y.transpose(0, 1).flatten(1)
 
 
-def _conv(conv: nn.Module, pupils: int) -> nn.Module:
+def _conv(conv: nn.Module, models: int) -> nn.Module:
     assert isinstance(conv, nn.Conv1d | nn.Conv2d)
     if conv.padding_mode != "zeros":
-        raise CannotFuse(f"a convolution with padding_mode {conv.padding_mode!r}")
+        raise CannotStack(f"a convolution with padding_mode {conv.padding_mode!r}")
     return type(conv)(
-        pupils * conv.in_channels,
-        pupils * conv.out_channels,
+        models * conv.in_channels,
+        models * conv.out_channels,
         conv.kernel_size,  # type: ignore[arg-type]
         conv.stride,  # type: ignore[arg-type]
         conv.padding,  # type: ignore[arg-type]
         conv.dilation,  # type: ignore[arg-type]
-        pupils * conv.groups,
+        models * conv.groups,
         conv.bias is not None,
     )
 
 
-def _norm(norm: nn.Module, pupils: int) -> nn.Module:
+def _norm(norm: nn.Module, models: int) -> nn.Module:
     assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
     return type(norm)(
-        pupils * norm.num_features,
+        models * norm.num_features,
         norm.eps,
         norm.momentum,
         norm.affine,
@@ -121,17 +121,17 @@ def _norm(norm: nn.Module, pupils: int) -> nn.Module:
     )
 
 
-def _unflatten(module: nn.Module, pupils: int) -> nn.Module:
+def _unflatten(module: nn.Module, models: int) -> nn.Module:
     assert isinstance(module, nn.Unflatten)
     first, *rest = module.unflattened_size
     if module.dim != 1 or not isinstance(first, int):
-        raise CannotFuse(module)
-    return nn.Unflatten(1, (pupils * first, *rest))
+        raise CannotStack(module)
+    return nn.Unflatten(1, (models * first, *rest))
 
 
-def _dense(module: nn.Module, pupils: int) -> nn.Module:
+def _dense(module: nn.Module, models: int) -> nn.Module:
     assert isinstance(module, nn.Linear)
-    return _Dense(module, pupils)
+    return _Dense(module, models)
 
 
 WIDE: dict[type[nn.Module], Callable[[nn.Module, int], nn.Module]] = {
@@ -145,62 +145,62 @@ WIDE: dict[type[nn.Module], Callable[[nn.Module, int], nn.Module]] = {
 WIDE |= {quick: WIDE[plain] for plain, quick in QUICK.items()}
 
 
-def widened(net: nn.Module, pupils: int) -> nn.Module:
-    """A model of `pupils` pupils like `net`; its weights are to be copied in.
+def widened(net: nn.Module, models: int) -> nn.Module:
+    """A model of `models` models like `net`; its weights are to be copied in.
 
-    It takes (batch, pupils * channels, ...) and gives (batch, pupils * classes).
+    It takes (batch, models * channels, ...) and gives (batch, models * classes).
 
     Raises:
-        CannotFuse: where a module with weights of its own, or a random one, is none of `WIDE`, two
+        CannotStack: where a module with weights of its own, or a random one, is none of `WIDE`, two
             modules share weights or buffers, or one has hooks.
         Exception: whatever copying a user's model raises.
     """
     if any(map(hooked, net.modules())):
-        raise CannotFuse("a module with hooks")
+        raise CannotStack("a module with hooks")
     buffers = [b.data_ptr() for _, b in net.named_buffers(remove_duplicate=False) if b.numel()]
     if len({*buffers}) < len(buffers):
-        raise CannotFuse("modules that share buffers")
+        raise CannotStack("modules that share buffers")
     trained = {name: p.requires_grad for name, p in net.named_parameters()}
-    wide = _widened(copy.deepcopy(net), pupils).train()
+    wide = _widened(copy.deepcopy(net), models).train()
     for name, parameter in wide.named_parameters():
         if name not in trained:
-            raise CannotFuse("modules that share weights")
+            raise CannotStack("modules that share weights")
         parameter.requires_grad_(trained[name])
     return wide
 
 
-def _widened(net: nn.Module, pupils: int) -> nn.Module:
+def _widened(net: nn.Module, models: int) -> nn.Module:
     """The same, changed in place where it is not one layer."""
     if type(net) in WIDE:
-        return _placed(net, pupils)
+        return _placed(net, models)
     for module in [*net.modules()]:
         if type(module) in WIDE:
             continue
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if own or isinstance(module, RANDOM):
-            raise CannotFuse(module)
+            raise CannotStack(module)
         for name, child in module.named_children():
             if type(child) in WIDE:
-                setattr(module, name, _placed(child, pupils))
+                setattr(module, name, _placed(child, models))
     return net
 
 
-def _placed(layer: nn.Module, pupils: int) -> nn.Module:
+def _placed(layer: nn.Module, models: int) -> nn.Module:
     """The wide form of a layer, of its type of numbers and on its device."""
-    wide = WIDE[type(layer)](layer, pupils)
+    wide = WIDE[type(layer)](layer, models)
     example = next((t for t in layer.state_dict().values() if t.is_floating_point()), None)
     return wide if example is None else wide.to(example.device, example.dtype)
 
 
 def repeated(parts: list[Tensor]) -> Tensor:
-    """The inputs of all pupils side by side: (batch, pupils * channels, ...)."""
+    """The inputs of all models side by side: (batch, models * channels, ...)."""
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
 def pairs(wide: nn.Module, nets: list[nn.Module]) -> Iterator[tuple[Tensor, list[Tensor], bool]]:
-    """(the wide tensor by pupil, each pupil's, True) of all weights and buffers.
+    """(the wide tensor by model, each model's, True) of all weights and buffers.
 
-    What a pupil has as one number, such as a count of batches, is one number of the wide model
+    What a model has as one number, such as a count of batches, is one number of the wide model
     too: then the wide tensor is as it is, and the last of the three is False.
     """
     own = [dict(net.state_dict(keep_vars=True)) for net in nets]

@@ -37,7 +37,7 @@ class Engine(Protocol):
         """End at once; no finished rung is lost."""
 
 
-class Here:
+class InProcessEngine:
     """In this process, one group of tasks at a time; on CPU with one thread only.
 
     Several threads flush denormals only where they were started to, as those of a worker are, and

@@ -19,14 +19,14 @@ from tasearch.chains.hop import Hop
 from tasearch.config.study import Study
 from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
-from tasearch.data.shared import Handover, taken_over
+from tasearch.data.shared import SharedDataset, taken_over
 from tasearch.errors import RunError, StudyError
 from tasearch.train.fast.autotuning import untried
-from tasearch.train.messages import HopEnded, Message, Outcome, Warned, from_json
+from tasearch.train.messages import HopEnded, HopOutcome, Message, Warned, from_json
 from tasearch.train.tasks import Task
 from tasearch.train.workers.processes import Death, Process, Surroundings, room_beside
 from tasearch.train.workers.remote import ANSWERS, RemoteWorker
-from tasearch.train.workers.replicates import Whole
+from tasearch.train.workers.replicates import ReplicateMerger
 
 DEATHS = 3  # of workers at one hop, or at their start, before it is given up
 TICK = 1.0  # seconds between two looks at who is silent, at most
@@ -48,12 +48,12 @@ class Pool:
     def __init__(self, devices: list[str], study: Study, processes: Sequence[Process] = ()) -> None:
         self._study, self._around = study, Surroundings.now()
         self._setup: dict[str, Any] = {}
-        self._data: Handover | None = None
+        self._data: SharedDataset | None = None
         self._queue: queue.Queue[tuple[RemoteWorker, str | None]] = queue.Queue()
         # by hop, those of its own fault and others apart
         self._deaths: defaultdict[tuple[str, bool], list[Death]] = defaultdict(list)
         self._false_starts = 0  # workers in a row that died before they were ready to train
-        self._wholes: dict[str, Whole] = {}  # hops that are in training in parts
+        self._wholes: dict[str, ReplicateMerger] = {}  # hops that are in training in parts
         count = room_beside(study.training.threads)
         first, self._others = devices[:count], devices[count:]
         for process in processes[len(first) :]:
@@ -84,27 +84,27 @@ class Pool:
                 worker.asked = False
                 return answer
             elif isinstance(answer, Death):
-                heir = self._heir(worker, answer)
+                replacement = self._replacement(worker, answer)
                 if worker is not asked:
                     continue
                 deaths += worker.set_up_done
                 if worker.set_up_done and (answer.own or deaths == DEATHS):
                     raise StudyError(f"{worker.at or 'code of yours'}: its process {answer.words}")
-                asked = heir
+                asked = replacement
                 asked.ask(question)
 
     def adopt(self, data: str) -> Dataset:
         """Take the data set that a worker has loaded, for all of them and for this process.
 
         Args:
-            data: the path of its `Handover`.
+            data: the path of its `SharedDataset`.
         """
-        self._data = Handover.adopted(data)
+        self._data = SharedDataset.adopted(data)
         return taken_over(self._data.path)
 
     def hand_over(self, data: Dataset) -> str:
         """The path at which workers find the data set."""
-        self._data = self._data or Handover(data)
+        self._data = self._data or SharedDataset(data)
         return self._data.path
 
     def ask_modes(self, data: Dataset, widths: Sequence[int]) -> None:
@@ -133,7 +133,7 @@ class Pool:
             if kind == "Warned":
                 warn(content["text"])
             if isinstance(content, Death):
-                self._heir(worker, content)
+                self._replacement(worker, content)
             if worker.asked and (isinstance(content, Death) or kind == "Modes"):
                 worker.asked = False
                 given = content if kind == "Modes" and content else worker.widths
@@ -176,13 +176,13 @@ class Pool:
         who are free, so that nobody waits for a teacher that others could help to train."""
         idle = [worker for worker in self._workers if not worker.tasks]
         first = tasks[0]
-        numbers = () if len(tasks) > 1 or any(first.bars) else self._apart(first.hop)
+        numbers = () if len(tasks) > 1 or any(first.thresholds) else self._apart(first.hop)
         count = min(len(idle), len(numbers))
         if count < 2:
             idle[0].give(tasks)
             return
         parts = [tuple(numbers[i::count]) for i in range(count)]
-        self._wholes[first.key] = Whole(parts)
+        self._wholes[first.key] = ReplicateMerger(parts)
         for worker, part in zip(idle, parts, strict=False):
             worker.give([replace(first, part=part)])
 
@@ -268,21 +268,21 @@ class Pool:
             worker.set_up(self._setup)
         return worker
 
-    def _heir(self, dead: RemoteWorker, death: Death) -> RemoteWorker:
+    def _replacement(self, dead: RemoteWorker, death: Death) -> RemoteWorker:
         """Somebody else in a dead worker's place."""
         if not dead.set_up_done:
             self._false_starts += 1
             if self._false_starts >= DEATHS:
                 at = f"{dead.at}: " if dead.at else ""
                 raise RunError(f"{at}no worker can be started: the last one {death.words}")
-        heir = self._start(dead.device)
-        self._workers[self._workers.index(dead)] = heir
-        return heir
+        replacement = self._start(dead.device)
+        self._workers[self._workers.index(dead)] = replacement
+        return replacement
 
     def _replace(self, dead: RemoteWorker, death: Death) -> Iterator[Message]:
         """Somebody else takes over, unless too many have died of it; hops that were together go on
         one by one, so that no death is laid to another's charge."""
-        heir, tasks = self._heir(dead, death), dead.tasks
+        replacement, tasks = self._replacement(dead, death), dead.tasks
         if tasks and dead.set_up_done and not dead.together:
             # by kind, so that what others kill does not shorten what the hop itself would do
             deaths = self._deaths[tasks[0].key, death.own]
@@ -293,7 +293,7 @@ class Pool:
         for task in tasks:
             yield Warned(text=f"a worker {death.words}; hop {task.hop.label} goes on in a new one")
         if tasks:
-            heir.give(tasks, apart=True)
+            replacement.give(tasks, apart=True)
 
 
 def _ended(worker: RemoteWorker, silent: float) -> Death:
@@ -310,5 +310,5 @@ def _given_up(task: Task, deaths: Sequence[Death]) -> HopEnded:
     reason = f"hop {task.hop.label}: its worker {last.words}"
     if not last.final:
         reason += f", {len(deaths)} times" + ("" if last.own else "; out of memory?")
-    outcome: Outcome = "failed" if last.own or last.final else "memory"
+    outcome: HopOutcome = "failed" if last.own or last.final else "memory"
     return HopEnded(key=task.key, outcome=outcome, epoch=0, seconds=0.0, reason=reason)

@@ -17,7 +17,7 @@ from tasearch.train.messages import (
 Numbers = tuple[int, ...]  # of replicates
 
 
-class Whole:
+class ReplicateMerger:
     """What the parts of one hop tell, put together.
 
     Args:

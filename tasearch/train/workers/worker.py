@@ -34,7 +34,7 @@ from tasearch.data.shared import taken_over
 from tasearch.errors import RunError, StudyError, TasearchError, raised
 from tasearch.models import Models
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
-from tasearch.pareto.skyline import Bar
+from tasearch.pareto.skyline import Threshold
 from tasearch.runs import heartbeat
 from tasearch.runs.store import Store
 from tasearch.train.cuda import set_up_cuda
@@ -176,9 +176,11 @@ def _agree(trainer: Trainer, tasks: list[Task]) -> None:
 
 
 def _task(content: dict[str, Any]) -> Task:
-    bars = tuple(Bar(**bar) if bar else None for bar in content["bars"])
+    thresholds = tuple(
+        Threshold(**threshold) if threshold else None for threshold in content["thresholds"]
+    )
     part = tuple(content["part"])
-    return Task(key=content["key"], hop=Hop.of(content["hop"]), bars=bars, part=part)
+    return Task(key=content["key"], hop=Hop.of(content["hop"]), thresholds=thresholds, part=part)
 
 
 def _listen(wire: _Wire, lines: queue.Queue[str]) -> None:
