@@ -95,7 +95,7 @@ class Bench:
         content = {
             "data": {"source": "npz", "path": str(self.images), "layout": "chw"},
             "model": {"family": family},
-            "training": {"views": "crop4+flip", "batch_size": BATCH, "optimizer": "sgd"},
+            "training": {"augment": "crop4+flip", "batch_size": BATCH, "optimizer": "sgd"},
             "search": {"rungs": 1, "replicates": replicates},
             "student": {"epochs": epochs},
         }

@@ -230,7 +230,7 @@ def _facts(run: str) -> None:
 def _stop(study: str, runs_dir: str, latency_from: str, trials: str) -> None:
     """Run a study until so many trials are complete and a hop is saved half-way."""
     name = tasearch.load_study(study).name
-    partial = Path(runs_dir) / name / "partial"
+    partial = Path(runs_dir) / name / "checkpoints"
     steps = tasearch.steps(study, runs_dir=runs_dir, latency_from=latency_from)
     done = 0
     for event in steps:

@@ -73,7 +73,7 @@ backend = "torch"
 [search]
 trials = 6
 rungs = 2
-evidence = 2
+n_startup_trials = 2
 """
 SMALL = """name = "small"
 [data]

@@ -69,7 +69,7 @@ class Pair:
             "assistants": {"max": 0},
             "student": {"widths": [self.student], "epochs": epochs},
             "training": {
-                "views": "none" if self.images is None else "crop4+flip",
+                "augment": "none" if self.images is None else "crop4+flip",
                 "batch_size": self.batch,
                 "optimizer": "sgd",
                 "threads": threads,

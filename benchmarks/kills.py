@@ -71,7 +71,7 @@ backend = "torch"
 [search]
 trials = 6
 rungs = 4
-evidence = 2
+n_startup_trials = 2
 sampler = "{sampler}"
 pruner = "{pruner}"
 """
@@ -364,7 +364,7 @@ class Bench:
             for part in parts
             if one[part] != other[part]
         ]
-        for name in ("hops", "partial", "targets"):
+        for name in ("hops", "checkpoints", "targets"):
             found += _files_unequal(runs[0] / name, runs[1] / name, name)
         return found
 

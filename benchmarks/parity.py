@@ -67,7 +67,7 @@ def make_study(args: argparse.Namespace) -> Study:
             "teacher": {"width": TEACHER, "epochs": args.epochs, "learning_rate": 0.003},
             "assistants": {"max": 0},
             "student": {"widths": [PUPIL], "epochs": args.epochs, "learning_rate": 0.003},
-            "training": {"views": "crop4+flip", "precision": "fp32", "stack": "never"},
+            "training": {"augment": "crop4+flip", "precision": "fp32", "stack": "never"},
             "latency": {"backend": "torch"},
             "search": {"replicates": args.replicates, "trials": 1},
         }

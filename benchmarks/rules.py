@@ -35,7 +35,7 @@ def main() -> None:
             ]
             unpruned = [job.result()["paid"][-1] for job in whole]
             for quantile, margin in itertools.product(QUANTILES, MARGINS):
-                search = {"quantile": quantile, "margin": margin}
+                search = {"gain_quantile": quantile, "noise_margin": margin}
                 jobs = [
                     pool.submit(run_way, name, "random", seed, search, 10**6)
                     for seed in range(args.seeds)
@@ -58,7 +58,7 @@ def main() -> None:
     result = {
         "question": (__doc__ or "").splitlines()[0],
         "provenance": provenance,
-        "default": {"quantile": default.quantile, "margin": default.margin},
+        "default": {"gain_quantile": default.gain_quantile, "noise_margin": default.noise_margin},
         "rules": found,
     }
     common.write_json(args.out, result)

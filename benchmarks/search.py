@@ -38,7 +38,7 @@ TABLES = common.ROOT / "benchmarks/tables"
 BUDGETS = {"digits": 12, "mnist": 8}  # the widest student that the budget admits
 REGRET = 0.01
 GRID = 60  # costs, and moments, at which regrets are kept
-WORKERS, LOOKAHEAD = (1, 4, 16), 64  # of the speed-up
+WORKERS, MAX_CONCURRENT = (1, 4, 16), 64  # of the speed-up
 LEVELS = (0.05, 0.02, 0.01, 0.005, 0.002)
 
 
@@ -265,7 +265,7 @@ def workers_seconds(name: str, seed: int) -> dict[str, dict[str, float]]:
     """Simulated seconds of the same search by number of workers, the teacher's included or not."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table = load(name).drawn(seed)
-    manifest = restudied(table, {"lookahead": LOOKAHEAD}, seed, limits(table, name))
+    manifest = restudied(table, {"max_concurrent": MAX_CONCURRENT}, seed, limits(table, name))
     trials = table.space(manifest).size
     given_s = table[table.teacher_hop].seconds
     found = {}

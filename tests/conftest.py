@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
     "student": {"widths": [6, 4, 2], "epochs": 4},
     "training": {"precision": "fp32"},
     "latency": {"backend": "torch"},
-    "search": {"trials": 10, "rungs": 4, "evidence": 3},
+    "search": {"trials": 10, "rungs": 4, "n_startup_trials": 3},
 }
 
 LADDERS = {  # widths to try each family at
@@ -114,7 +114,7 @@ def proposed(run: tasearch.Run) -> list[TrialRecord]:
 def contents(run: tasearch.Run) -> dict[str, bytes]:
     """Every file of a run's store, by its path within the run; none of a write that a kill cut off,
     which the next start removes."""
-    kinds = ("hops", "partial", "targets")
+    kinds = ("hops", "checkpoints", "targets")
     files = [p for kind in kinds for p in (run.path / kind).glob("[!.]*")]
     return {str(p.relative_to(run.path)): p.read_bytes() for p in files}
 

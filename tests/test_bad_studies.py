@@ -70,8 +70,8 @@ FILES: dict[str, tuple[bytes, str]] = {  # content, and what is said behind the 
         "is not valid TOML: Invalid date or datetime (at line 1, column 8)",
     ),
     "an absurd exponent": (
-        b"[search]\nmax_cost = 1e999999999",
-        "search.max_cost: should be a finite number, found Infinity",
+        b"[search]\nmax_flops = 1e999999999",
+        "search.max_flops: should be a finite number, found Infinity",
     ),
     "a float as a number of samples": (
         b"[training]\nbatch_size = 1e3",
@@ -168,8 +168,8 @@ KEYS = {  # TOML, and what is said behind the file's name
     "[search]\nreplicates = 1_000_000_000": (
         "search.replicates: should be less than or equal to 1000, found 1000000000"
     ),
-    "[search]\nlookahead = 1_000_000_000": (
-        "search.lookahead: should be less than or equal to 10000, found 1000000000"
+    "[search]\nmax_concurrent = 1_000_000_000": (
+        "search.max_concurrent: should be less than or equal to 10000, found 1000000000"
     ),
     "[search]\nrungs = 1_000_000_000": (
         "search.rungs: should be less than or equal to 10000, found 1000000000"

@@ -13,8 +13,8 @@ KD = Recipe(
     loss="kd",
     temperature=4.0,
     alpha=0.9,
-    edges="serial",
-    drop=0.25,
+    guidance="serial",
+    teacher_dropout=0.25,
     epochs=5,
     learning_rate=0.01,
     batch_size=32,
@@ -36,7 +36,7 @@ SETTING = Setting(
     threads=1,
     trainer=1,
     device="cpu",
-    views="none",
+    augment="none",
     modes=(),
 )
 
@@ -89,16 +89,16 @@ def test_what_a_pupil_of_labels_alone_ignores_is_not_in_its_key() -> None:
 
 
 def test_edges_of_a_pupil_with_one_teacher_are_not_in_its_key() -> None:
-    dense = replace(KD, edges="dense")
+    dense = replace(KD, guidance="dense")
     assert chain(64, 6, last=dense).hop().key(SETTING) == chain(64, 6).hop().key(SETTING)
     assert chain(64, 24, 6, last=dense).hop().key(SETTING) != chain(64, 24, 6).hop().key(SETTING)
-    dropping = replace(dense, drop=0.5)
+    dropping = replace(dense, teacher_dropout=0.5)
     longer = [chain(64, 24, 6, last=recipe).hop() for recipe in (dense, dropping)]
     assert longer[0].key(SETTING) != longer[1].key(SETTING)
 
 
 def test_teachers_are_the_pupil_before_or_all_ancestors() -> None:
-    dense = replace(KD, edges="dense")
+    dense = replace(KD, guidance="dense")
     assert [hop.label for hop in chain(64, 24, 6).hop().teachers] == ["64 → 24"]
     found = [hop.label for hop in chain(64, 24, 6, last=dense).hop().teachers]
     assert found == ["64", "64 → 24"]

@@ -181,7 +181,7 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(
     finished: tasearch.Run, study_file: Path, number: signal.Signals
 ) -> None:
     process = start(study_file, finished, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    partial = study_file.parent / "runs" / "slow" / "partial"
+    partial = study_file.parent / "runs" / "slow" / "checkpoints"
     wait_for(lambda: partial.exists() and any(partial.glob("*.safetensors")))
     process.send_signal(number)
     out, err = process.communicate(timeout=60)

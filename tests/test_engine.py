@@ -23,7 +23,13 @@ from tests.test_kill import once_each
 from tests.test_search import facts
 
 APART = {"modes": dict.fromkeys(("16", "12", "8", "6", "4", "2"), "fp32")}
-STUDY = {"trials": 12, "quantile": 0.0, "margin": 0.0, "evidence": 1, "audit": 0.3}
+STUDY = {
+    "trials": 12,
+    "gain_quantile": 0.0,
+    "noise_margin": 0.0,
+    "n_startup_trials": 1,
+    "audit_fraction": 0.3,
+}
 
 
 def family(folder: Path, body: str, **sections: Any) -> Study:
@@ -60,8 +66,8 @@ def workers_change_nothing(rerun: Any, study: Study, one: tasearch.Run) -> None:
 
 @pytest.mark.parametrize("replicates", [1, 3])
 def test_the_number_of_workers_changes_nothing(rerun: Any, replicates: int) -> None:
-    """Pruned, audited and complete trials, shared prefixes, dense edges: bit for bit."""
-    search, student = {**STUDY, "replicates": replicates}, {"edges": ["serial", "dense"]}
+    """Pruned, audited and complete trials, shared prefixes, dense guidance: bit for bit."""
+    search, student = {**STUDY, "replicates": replicates}, {"guidance": ["serial", "dense"]}
     study = tiny(search=search, student={**student, "loss": ["kd", "ce"]}, training=APART)
     one = rerun(study, "one")
     assert {t.state for t in one.trials} == {"complete", "pruned"}
@@ -74,9 +80,9 @@ SHARED = {"16": "fp32", **dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")}
 
 def test_hops_that_share_a_wide_model_change_nothing(rerun: Any) -> None:
     """Bit for bit: one after another, side by side as they happen to be ready, and resumed."""
-    losses = {"loss": ["kd", "ce", "dist"], "edges": ["serial", "dense"]}
+    losses = {"loss": ["kd", "ce", "dist"], "guidance": ["serial", "dense"]}
     study = tiny(search=STUDY, student=losses, training={"modes": SHARED})
-    apart = tiny(search={**STUDY, "lookahead": 1}, student=losses, training={"modes": SHARED})
+    apart = tiny(search={**STUDY, "max_concurrent": 1}, student=losses, training={"modes": SHARED})
     events: list[Any] = []
     one = rerun(study, "one", on_event=events.append)
     assert most_at_once(events) > 2
@@ -89,7 +95,7 @@ def test_hops_that_share_a_wide_model_change_nothing(rerun: Any) -> None:
     same = {*contents(other)} & {*contents(one)}
     assert any(name.startswith("hops/") for name in same)
     for name in same:
-        if not name.startswith("partial/"):  # other rules stop it elsewhere
+        if not name.startswith("checkpoints/"):  # other rules stop it elsewhere
             assert contents(other)[name] == contents(one)[name]
     cut = steps(study, runs_dir=one.path.parent.parent / "cut", latency_from=one.path)
     begun: set[str] = set()

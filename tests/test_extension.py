@@ -146,13 +146,13 @@ LADDER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("lookahead", [1, 8])
+@pytest.mark.parametrize("max_concurrent", [1, 8])
 @pytest.mark.parametrize("low", [0, 2])
 def test_a_budget_may_grow_and_shrink_with_any_lookahead(
-    rerun: Any, lookahead: int, low: int
+    rerun: Any, max_concurrent: int, low: int
 ) -> None:
     ladder = {**LADDER, "assistants": {**LADDER["assistants"], "min": low}}
-    search = {"lookahead": lookahead, "sampler": "random", "pruner": "none"}
+    search = {"max_concurrent": max_concurrent, "sampler": "random", "pruner": "none"}
     sizes = {w: m.params for w, m in rerun(tiny(**ladder), trials=1).manifest.measured.items()}
     budgets = [sizes[6], None, sizes[8], sizes[4], None]
     before: list[Any] = []
@@ -175,8 +175,8 @@ def test_a_budget_may_grow_and_shrink_with_any_lookahead(
 def test_the_lookahead_of_a_search_that_was_cut_off_may_change(
     finished: tasearch.Run, tmp_path: Path, before: int, after: int
 ) -> None:
-    def study(lookahead: int) -> Study:
-        return tiny(**LADDER, search={"lookahead": lookahead, "sampler": "random"})
+    def study(max_concurrent: int) -> Study:
+        return tiny(**LADDER, search={"max_concurrent": max_concurrent, "sampler": "random"})
 
     options = {"runs_dir": tmp_path, "latency_from": finished.path, "trials": 10}
     begun = 0

@@ -42,7 +42,7 @@ def close(a: dict[str, Tensor], b: dict[str, Tensor], tolerance: float = 1e-4) -
 
 @pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize("family", ["cnn", "mlp", "plain", "resnet"])
-@pytest.mark.parametrize("training", [SGD, {**ALL, "views": "flip"}], ids=["sgd", "all"])
+@pytest.mark.parametrize("training", [SGD, {**ALL, "augment": "flip"}], ids=["sgd", "all"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_replicates_side_by_side_end_as_they_do_in_turn(
     tmp_path: Path, family: str, training: dict[str, Any], device: str
@@ -83,7 +83,7 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
             "widths": [4],
             "loss": ["ce", "kd", "dist"],
             "temperature": [2.0, 8.0],
-            "edges": ["serial", "dense"],
+            "guidance": ["serial", "dense"],
         },
     )
     own = trainer(tmp_path, study)
@@ -93,7 +93,7 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
     recipes = [
         {"loss": "kd", "temperature": 2.0},
         {"loss": "dist", "temperature": 8.0, "alpha": 0.5},
-        {"loss": "kd", "temperature": 8.0, "edges": "dense", "drop": 0.5},
+        {"loss": "kd", "temperature": 8.0, "guidance": "dense", "teacher_dropout": 0.5},
         {"loss": "ce"},
     ]
     found = []
@@ -130,7 +130,7 @@ RECIPES = [
     {"loss": "kd", "temperature": 2.0},
     {"loss": "kd", "temperature": 8.0, "alpha": 0.5},
     {"loss": "dist"},
-    {"loss": "dkd", "edges": "dense", "drop": 0.5},
+    {"loss": "dkd", "guidance": "dense", "teacher_dropout": 0.5},
     {"loss": "kd-std"},
 ]
 

@@ -91,7 +91,7 @@ def test_lines_that_are_changed_are_a_study_or_refused(data: st.DataObject) -> N
     for _ in range(data.draw(st.integers(1, 4))):
         place, other = (data.draw(st.integers(0, len(lines) - 1)) for _ in range(2))
         kind = data.draw(st.sampled_from(["drop", "double", "move", "insert", "cut"]))
-        if kind == "drop":
+        if kind == "teacher_dropout":
             del lines[place]
         elif kind == "double":
             lines.insert(other, lines[place])

@@ -37,8 +37,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "one-cycle sgd": {
         "training": {"schedule": "one-cycle", "optimizer": "sgd", "weight_decay": 0.01}
     },
-    "dense": {"student": {"edges": "dense", "drop": 0.5, "loss": "dkd"}},
-    "flip": {"training": {"views": "flip"}},
+    "dense": {"student": {"guidance": "dense", "teacher_dropout": 0.5, "loss": "dkd"}},
+    "flip": {"training": {"augment": "flip"}},
 }
 
 

@@ -211,7 +211,7 @@ def test_cross_entropy_needs_no_targets() -> None:
     assert torch.allclose(LOSSES["ce"](logits, labels, None, TERMS), expected)
 
 
-# Edges
+# Guidance
 
 
 @pytest.mark.parametrize("name", GUIDED)

@@ -438,7 +438,7 @@ def test_a_study_of_images_runs_and_ships(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         write(tmp_path / "d" / f"{part}.parquet", [encoded(p, "JPEG") for p in x], y)
     given = study(tmp_path / "d").model_dump() | {"model": {"family": "cnn", "multiplier": 1.0}}
-    given["training"]["views"] = "crop4+flip"
+    given["training"]["augment"] = "crop4+flip"
     run = tasearch.run(Study.model_validate(given), runs_dir=tmp_path / "runs", trials=2)
     assert [trial.state for trial in run.trials][:2] == ["complete", "complete"]
     tasearch.export(run, tmp_path / "out")

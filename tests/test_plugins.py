@@ -92,7 +92,7 @@ SAYS = {  # how a module may come by another one
     "a place": "import importlib.util as u\nfrom pathlib import Path\n"
     "def build():\n    s = u.spec_from_file_location('x', Path(__file__).parent / 'other.py')\n"
     "    m = u.module_from_spec(s)\n    s.loader.exec_module(m)\n    return m.N",
-    "partial": "import functools, held\nbuild = functools.partial(held.number)",
+    "checkpoints": "import functools, held\nbuild = functools.partial(held.number)",
 }
 
 

@@ -203,7 +203,13 @@ def test_odd_queued_trials_end_no_run(rerun: Any) -> None:
 
 @pytest.mark.parametrize("sampler", ["ehvi", "tpe", "nsga2", "gp", "random", "brute"])
 def test_a_queue_gives_the_same_study_whoever_trains(rerun: Any, sampler: str) -> None:
-    search = {"lookahead": 3, "sampler": sampler, "quantile": 0.0, "margin": 0.0, "evidence": 1}
+    search = {
+        "max_concurrent": 3,
+        "sampler": sampler,
+        "gain_quantile": 0.0,
+        "noise_margin": 0.0,
+        "n_startup_trials": 1,
+    }
     study = tiny(**SMALL, search=search)
     found = []
     for workers in (1, 2):
@@ -216,7 +222,7 @@ def test_a_queue_gives_the_same_study_whoever_trains(rerun: Any, sampler: str) -
 
 
 def test_a_cut_after_any_trial_leaves_the_queue_as_it_was(rerun: Any, tmp_path: Path) -> None:
-    study = tiny(**SMALL, search={"lookahead": 3})
+    study = tiny(**SMALL, search={"max_concurrent": 3})
 
     def begun(folder: str) -> tasearch.Run:
         run = rerun(study, folder, trials=4)
@@ -288,7 +294,7 @@ class Replay:
     """
 
     def __init__(self, table: Table, folder: Path, **search: Any) -> None:
-        self.manifest = restudied(table, {"lookahead": 4, **search}, 0, {})
+        self.manifest = restudied(table, {"max_concurrent": 4, **search}, 0, {})
         self.shelf = Shelf(table, self.manifest.study.search.rungs)
         self.run = RunDirectory(folder)
         folder.mkdir()
@@ -528,7 +534,7 @@ WRONG = 'chain: should be widths joined by "-", such as 16-8-4, found '
         (
             "16-8-4",
             {"assistants": {"heat": 1}},
-            "assistants.heat: should be one of loss, temperature, alpha, edges, learning_rate",
+            "assistants.heat: should be one of loss, temperature, alpha, guidance, learning_rate",
         ),
         (
             "16-4",
@@ -613,7 +619,7 @@ def test_a_failed_chain_is_not_queued_but_tried_again(rerun: Any) -> None:
 
 
 def test_a_chain_is_queued_while_the_run_goes_on(rerun: Any, tmp_path: Path) -> None:
-    study = tiny(**SMALL, search={"lookahead": 1})
+    study = tiny(**SMALL, search={"max_concurrent": 1})
     straight = rerun(study, "straight", trials=1)
     events = tasearch.steps(
         study, runs_dir=tmp_path / "again", latency_from=straight.path, trials=5

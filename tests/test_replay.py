@@ -18,7 +18,7 @@ from tasearch.runs.directory import RunDirectory
 from tests.conftest import tiny
 
 STUDENT = {"epochs": 4, "loss": ["kd", "ce"]}
-STRICT = {"quantile": 0.0, "margin": 0.0, "evidence": 1, "audit": 0.0}
+STRICT = {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1, "audit_fraction": 0.0}
 WHOLE = {"sampler": "random", "pruner": "none", "trials": 100}
 
 
@@ -87,7 +87,7 @@ def test_a_chain_whose_assistant_is_hopeless_goes_no_further(made: Table) -> Non
         assert trained == sorted(trained, reverse=True)
         last = next(use for use in reversed(trial.hops) if use.trained)
         assert last.accuracy < float(trial.reason.split("%")[0].split()[-1]) / 100 + 1e-4
-    kept = replayed(made, trials=100, **{**STRICT, "margin": 1000.0})
+    kept = replayed(made, trials=100, **{**STRICT, "noise_margin": 1000.0})
     assert all(t.state == "complete" for t in kept.trials)
     assert run.steps[-1].paid < kept.steps[-1].paid
 

@@ -33,7 +33,7 @@ def budgeted(tmp_path_factory: pytest.TempPathFactory, finished: tasearch.Run) -
     limit = finished.manifest.measured[6].params
     study = tiny(
         budget={"max_params": limit},
-        search={"quantile": 0.0, "margin": 0.0, "trials": 14},
+        search={"gain_quantile": 0.0, "noise_margin": 0.0, "trials": 14},
     )
     return tasearch.run(study, runs_dir=tmp_path_factory.mktemp("odd"), latency_from=finished.path)
 

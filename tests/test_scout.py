@@ -90,7 +90,7 @@ def test_an_uncertain_gain_is_the_mean_over_samples() -> None:
 
 @pytest.fixture(scope="module")
 def manifest(finished: tasearch.Run) -> Manifest:
-    study = tiny(student={"loss": ["kd", "ce"]}, assistants={"edges": ["serial", "dense"]})
+    study = tiny(student={"loss": ["kd", "ce"]}, assistants={"guidance": ["serial", "dense"]})
     return replace(finished.manifest, study=study)
 
 
@@ -282,10 +282,12 @@ def test_cost_and_patience_end_a_search(played: Played) -> None:
     assert expected_growth is not None and expected_growth > 0
     trials = played.trials.all()
     assert not limits().reached(trials, played.seen)
-    assert not limits(max_cost=paid * 1.01).reached(trials, played.seen)
-    assert "max_cost" in limits(max_cost=paid * 0.99).reached(trials, played.seen)
-    assert not limits(patience=expected_growth * 0.99).reached(trials, played.seen)
-    assert "patience" in limits(patience=expected_growth * 1.01).reached(trials, played.seen)
+    assert not limits(max_flops=paid * 1.01).reached(trials, played.seen)
+    assert "max_flops" in limits(max_flops=paid * 0.99).reached(trials, played.seen)
+    assert not limits(min_improvement=expected_growth * 0.99).reached(trials, played.seen)
+    assert "min_improvement" in limits(min_improvement=expected_growth * 1.01).reached(
+        trials, played.seen
+    )
 
 
 def test_hours_end_a_search_those_of_earlier_ones_included(played: Played) -> None:

@@ -213,8 +213,8 @@ def test_a_student_without_a_teacher_may_fail_too(rerun: Any) -> None:
 
 
 def test_pruning_stops_students_and_its_audit_lets_some_run_on(rerun: Any) -> None:
-    keys = {"trials": 18, "quantile": 0.0, "margin": 0.0, "evidence": 1}
-    strict = rerun(tiny(search={**keys, "audit": 0.0}))
+    keys = {"trials": 18, "gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1}
+    strict = rerun(tiny(search={**keys, "audit_fraction": 0.0}))
     pruned = [t for t in strict.trials if t.state == "pruned"]
     assert pruned
     for trial in pruned:
@@ -223,7 +223,7 @@ def test_pruning_stops_students_and_its_audit_lets_some_run_on(rerun: Any) -> No
         assert trial.reason is not None
         own = trial.curve and not trial.free
         assert trial.reason.startswith("could reach " if own else "behind 16 → ")
-    audited = rerun(tiny(search={**keys, "audit": 1.0}), "audited")
+    audited = rerun(tiny(search={**keys, "audit_fraction": 1.0}), "audited")
     assert all(t.state == "complete" for t in audited.trials)
     caught = [t for t in audited.trials if t.audit is not None]
     assert caught
@@ -392,7 +392,13 @@ def test_a_finished_run_is_mended_too(rerun: Any) -> None:
 
 @pytest.mark.parametrize("rungs", [1, 2])
 def test_a_cut_after_the_last_rung_changes_nothing(rerun: Any, rungs: int) -> None:
-    keys = {"rungs": rungs, "audit": 1.0, "evidence": 1, "margin": 0.0, "quantile": 0.0}
+    keys = {
+        "rungs": rungs,
+        "audit_fraction": 1.0,
+        "n_startup_trials": 1,
+        "noise_margin": 0.0,
+        "gain_quantile": 0.0,
+    }
     study = tiny(search={**keys, "trials": 8})
     straight = rerun(study, "straight")
     for _ in range(99):
@@ -601,7 +607,7 @@ ALIKE: dict[str, Any] = {  # an assistant is trained as a student is, so its cha
     "assistants": {"widths": [12, 8, 6], "epochs": 4},
     "student": {"widths": [8, 6, 4, 2]},
 }
-STRICT = {"quantile": 0.0, "margin": 0.0, "evidence": 1, "audit": 0.0}
+STRICT = {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1, "audit_fraction": 0.0}
 
 
 def claims(run: tasearch.Run) -> dict[str, tuple[int, int]]:
@@ -615,11 +621,11 @@ def claims(run: tasearch.Run) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("sections", [{}, ALIKE, {**ALIKE, "search": STRICT}])
-@pytest.mark.parametrize("lookahead", [1, 8])
+@pytest.mark.parametrize("max_concurrent", [1, 8])
 def test_each_assistant_is_a_student_for_free(
-    rerun: Any, sections: dict[str, Any], lookahead: int
+    rerun: Any, sections: dict[str, Any], max_concurrent: int
 ) -> None:
-    search = {**sections.get("search", {}), "trials": 30, "lookahead": lookahead}
+    search = {**sections.get("search", {}), "trials": 30, "max_concurrent": max_concurrent}
     run = rerun(tiny(**{**sections, "search": search}))
     store, trials = Store(run.path), run.trials
     free = [t for t in trials if t.free]
@@ -635,7 +641,7 @@ def test_each_assistant_is_a_student_for_free(
             assert student.state == "complete"
             continue
         if student is not None and student.state == "complete":  # not over when it was claimed
-            assert index[student.number] > claim - lookahead
+            assert index[student.number] > claim - max_concurrent
         trial = own[key]
         assert trial.chain[-1] == width
         before = next(t for t in reversed(trials[: trial.number]) if not t.free)
@@ -676,7 +682,7 @@ def test_a_chain_that_was_a_free_trial_is_not_proposed_again(rerun: Any, tmp_pat
         "def sampler(seed):\n"
         "    return Sampler(seed=seed)\n"
     )
-    study = tiny(**ALIKE, search={"sampler": "own:sampler", "pruner": "none", "lookahead": 1})
+    study = tiny(**ALIKE, search={"sampler": "own:sampler", "pruner": "none", "max_concurrent": 1})
     events: list[Any] = []
     run = rerun(study.model_copy(update={"root": str(tmp_path)}), trials=50, on_event=events.append)
     assert [(t.chain, t.free) for t in run.trials[4:7]] == [
@@ -709,7 +715,7 @@ def test_assistants_over_the_budget_are_no_students(finished: tasearch.Run, reru
 
 def test_a_cut_after_any_trial_changes_nothing(rerun: Any, tmp_path: Path) -> None:
     """In one run, again and again: after each start and each end of a trial."""
-    study = tiny(**ALIKE, search={**STRICT, "trials": 12, "lookahead": 3})
+    study = tiny(**ALIKE, search={**STRICT, "trials": 12, "max_concurrent": 3})
     straight = rerun(study, "straight")
     assert any(t.free for t in straight.trials)
     assert {t.state for t in straight.trials} == {"complete", "pruned"}
@@ -734,7 +740,7 @@ def test_a_cut_after_any_trial_changes_nothing(rerun: Any, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_free_trials_are_the_same_whoever_trains(rerun: Any, sampler: str) -> None:
-    search = {**STRICT, "trials": 12, "lookahead": 3, "sampler": sampler}
+    search = {**STRICT, "trials": 12, "max_concurrent": 3, "sampler": sampler}
     study = tiny(**ALIKE, search=search)
     one, three = rerun(study, "one"), rerun(study, "three", workers=3)
     assert any(t.free for t in one.trials)
@@ -767,12 +773,12 @@ def begun_at_once(events: list[Any]) -> int:
 
 def test_baselines_overlap_whatever_the_lookahead(rerun: Any) -> None:
     """A search cut off among them goes on to the same end."""
-    study = tiny(search={"trials": 8, "lookahead": 1}, student={"loss": ["ce", "kd"]})
+    study = tiny(search={"trials": 8, "max_concurrent": 1}, student={"loss": ["ce", "kd"]})
     events: list[Any] = []
     whole = rerun(study, "whole", on_event=events.append)
     assert begun_at_once(events) == 6
     bounded: list[Any] = []  # by the time: what is begun is finished, so not all is begun
-    search = {"trials": 8, "lookahead": 1, "max_hours": 9.0}
+    search = {"trials": 8, "max_concurrent": 1, "max_hours": 9.0}
     rerun(tiny(search=search), "bounded", on_event=bounded.append)
     assert begun_at_once(bounded) == 1
     cut = steps(study, runs_dir=whole.path.parent.parent / "cut", latency_from=whole.path)

@@ -260,11 +260,13 @@ def student_keys(trials: Any) -> Counter[str]:
 
 
 @pytest.mark.parametrize("sampler", ["ehvi", "random", "tpe"])
-@pytest.mark.parametrize("pruner", [{}, {"quantile": 0.0, "margin": 0.0, "evidence": 1}])
+@pytest.mark.parametrize(
+    "pruner", [{}, {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1}]
+)
 def test_no_student_is_complete_twice(digits: Table, sampler: str, pruner: dict[str, Any]) -> None:
     """With so many running, assistants are proposed as students before they are assistants."""
     for seed in range(3):
-        manifest = restudied(digits, {"sampler": sampler, "lookahead": 24, **pruner}, seed, {})
+        manifest = restudied(digits, {"sampler": sampler, "max_concurrent": 24, **pruner}, seed, {})
         one, more = (replay(digits, manifest, trials=60, workers=n).trials for n in (1, 2 + seed))
         assert any(t.free for t in one)
         assert max(student_keys(one).values()) == 1
@@ -272,7 +274,7 @@ def test_no_student_is_complete_twice(digits: Table, sampler: str, pruner: dict[
         assert sorted(one, key=lambda t: t.number) == sorted(more, key=lambda t: t.number)
 
 
-@pytest.mark.parametrize("section", [{"drop": 0.3}, {"loss": "ce", "temperature": 8.0}])
+@pytest.mark.parametrize("section", [{"teacher_dropout": 0.3}, {"loss": "ce", "temperature": 8.0}])
 def test_an_assistant_is_a_student_of_the_space_whatever_its_recipe_says_in_vain(
     rerun: Any, section: dict[str, Any]
 ) -> None:
@@ -280,7 +282,7 @@ def test_an_assistant_is_a_student_of_the_space_whatever_its_recipe_says_in_vain
         teacher={"epochs": 1},
         assistants={"max": 2, "widths": [12, 8, 6], "epochs": 1, **section},
         student={"widths": [8, 6, 4], "epochs": 1, "loss": ["kd", "ce"]},
-        search={"pruner": "none", "lookahead": 1},
+        search={"pruner": "none", "max_concurrent": 1},
     )
     run = rerun(study, trials=60)
     assert any(t.free for t in run.trials)

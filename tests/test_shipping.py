@@ -107,10 +107,10 @@ def test_the_chain_file_ends_in_the_same_weights(
 
 def test_the_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path) -> None:
     """Assistants as students too, whose epochs, drop and other options are not a student's."""
-    options = {"loss": ["kd", "ce"], "edges": ["dense", "serial"]}
+    options = {"loss": ["kd", "ce"], "guidance": ["dense", "serial"]}
     run = rerun(
         tiny(
-            assistants={"temperature": 2.0, "drop": 0.5, **options},
+            assistants={"temperature": 2.0, "teacher_dropout": 0.5, **options},
             student={"temperature": [4.0, 8.0], **options},
             search={"trials": 30},
         )

@@ -23,7 +23,7 @@ from tasearch.pareto.skyline import (
     reason,
 )
 
-RULE = Skyline(quantile=1.0, margin=0.0, evidence=2)
+RULE = Skyline(gain_quantile=1.0, noise_margin=0.0, n_startup_trials=2)
 
 
 def finished(
@@ -73,10 +73,14 @@ def test_gains_are_counted_from_the_same_rung() -> None:
 
 
 def test_the_quantile_and_the_margin_move_the_bound() -> None:
-    low = thresholds(Skyline(quantile=0.5, margin=0.0, evidence=2), [SLOW, QUICK])[0]
+    low = thresholds(
+        Skyline(gain_quantile=0.5, noise_margin=0.0, n_startup_trials=2), [SLOW, QUICK]
+    )[0]
     assert low is not None
     assert low.reach(0.25) == 0.25 + (0.8 - 0.7)
-    kind = thresholds(Skyline(quantile=1.0, margin=2.0, evidence=2), [SLOW, QUICK])[0]
+    kind = thresholds(
+        Skyline(gain_quantile=1.0, noise_margin=2.0, n_startup_trials=2), [SLOW, QUICK]
+    )[0]
     assert kind is not None
     assert kind.margin == 2 * evidence(RULE, [SLOW, QUICK]).noise > 0.05
     assert not kind.stops(0.25)
@@ -86,18 +90,22 @@ def test_quantiles_run_from_the_smallest_gain_to_the_largest() -> None:
     gains = [
         threshold.gain
         for q in (0.0, 0.5, 0.51, 1.0)
-        if (threshold := thresholds(Skyline(quantile=q, margin=0.0, evidence=1), [SLOW, QUICK])[0])
+        if (
+            threshold := thresholds(
+                Skyline(gain_quantile=q, noise_margin=0.0, n_startup_trials=1), [SLOW, QUICK]
+            )[0]
+        )
     ]
     assert gains == [0.8 - 0.7] * 2 + [0.6 - 0.1] * 2
 
 
 def test_nothing_stops_without_evidence_or_without_a_smaller_rival() -> None:
-    strict = Skyline(quantile=1.0, margin=0.0, evidence=3)
+    strict = Skyline(gain_quantile=1.0, noise_margin=0.0, n_startup_trials=3)
     assert thresholds(strict, [SLOW, QUICK]) == (None, None)
     assert thresholds(strict, [SLOW, QUICK, finished(0.1, 0.2)]) == (None, None)  # of other rungs
     assert (
         thresholds(RULE, [])
-        == thresholds(Skyline(quantile=0.0, margin=0.0, evidence=1), [])
+        == thresholds(Skyline(gain_quantile=0.0, noise_margin=0.0, n_startup_trials=1), [])
         == (None,) * 2
     )
     bigger = [finished(0.7, 0.8, 0.8, params=11), finished(0.7, 0.8, 0.8, latency_ms=1.1)]
@@ -122,7 +130,9 @@ def students(draw: st.DrawFn, rungs: tuple[int, ...] = (1, 2, 3, 4)) -> Finished
 
 
 several = st.lists(students(), max_size=9)
-rules = st.builds(Skyline, quantile=shares, margin=st.floats(0, 4), evidence=st.integers(1, 4))
+rules = st.builds(
+    Skyline, gain_quantile=shares, noise_margin=st.floats(0, 4), n_startup_trials=st.integers(1, 4)
+)
 
 
 def noise_of(among: list[FinishedStudent]) -> float:
@@ -146,17 +156,19 @@ def test_bars_are_those_of_the_list_of_finished_students(
     found = thresholds(rule, among, rungs=rungs)
     assert evidence(rule, among).skyline(params=10, latency_ms=1.0) == max(ends, default=None)
     assert evidence(rule, among).noise == pytest.approx(noise_of(among))
-    if not ends or len(alike) < rule.evidence:
+    if not ends or len(alike) < rule.n_startup_trials:
         assert found == (None,) * (rungs - 1)
         return
     assert len(found) == rungs - 1
     for rung, threshold in enumerate(found):
         gains = sorted(f.curve[-1] - f.curve[rung] for f in alike)
         # the smallest gain that so large a share of the students did not exceed
-        gain = min(g for g in gains if sum(h <= g for h in gains) >= rule.quantile * len(gains))
+        gain = min(
+            g for g in gains if sum(h <= g for h in gains) >= rule.gain_quantile * len(gains)
+        )
         assert threshold is not None
         assert (threshold.gain, threshold.skyline) == (gain, max(ends))
-        assert threshold.margin == pytest.approx(rule.margin * noise_of(among))
+        assert threshold.margin == pytest.approx(rule.noise_margin * noise_of(among))
 
 
 @given(rules, several, st.randoms(use_true_random=False))
@@ -180,9 +192,9 @@ def test_a_larger_quantile_or_margin_never_stops_more(
     rule: Skyline, among: list[FinishedStudent], quantile: float, margin: float, curve: list[float]
 ) -> None:
     kinder = Skyline(
-        quantile=max(rule.quantile, quantile),
-        margin=max(rule.margin, margin),
-        evidence=rule.evidence,
+        gain_quantile=max(rule.gain_quantile, quantile),
+        noise_margin=max(rule.noise_margin, margin),
+        n_startup_trials=rule.n_startup_trials,
     )
     strict = Watch(thresholds=thresholds(rule, among, rungs=4), audited=False).stop(curve)
     kind = Watch(thresholds=thresholds(kinder, among, rungs=4), audited=False).stop(curve)
@@ -205,7 +217,7 @@ def test_a_student_that_could_repeat_the_best_gain_is_kept(
 
 
 def test_a_tie_with_the_skyline_is_no_reason_to_stop() -> None:
-    rule = Skyline(quantile=1.0, margin=1.0, evidence=1)
+    rule = Skyline(gain_quantile=1.0, noise_margin=1.0, n_startup_trials=1)
     below = 0
     for start in range(90):
         for gain in range(1, 10):
@@ -269,7 +281,7 @@ def test_a_watch_stops_at_the_first_such_rung_and_says_why() -> None:
 # Assistants
 
 
-ONE = replace(RULE, evidence=1)
+ONE = replace(RULE, n_startup_trials=1)
 
 
 def with_assistant(*curve: float, assistants: tuple[float, ...]) -> FinishedStudent:
@@ -305,7 +317,7 @@ def test_a_student_that_is_behind_gives_no_lead() -> None:
 def test_no_assistant_stops_before_enough_students_behind_one_have_ended(behind: int) -> None:
     among = [SLOW, QUICK, *[replace(QUICK, assistants=(0.9,))] * behind]
     found = evidence(RULE, among).thresholds(3, params=10, latency_ms=1.0, assistant=True)
-    assert [threshold is not None for threshold in found] == [behind >= RULE.evidence] * 3
+    assert [threshold is not None for threshold in found] == [behind >= RULE.n_startup_trials] * 3
 
 
 def test_a_hop_that_several_want_stops_only_where_it_would_for_all() -> None:

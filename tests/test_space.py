@@ -28,7 +28,7 @@ def spaces(draw: st.DrawFn) -> Space:
             "loss": loss,
             "temperature": draw(st.sampled_from([(4.0,), (2.0, 4.0)])),
             "alpha": (0.9,),
-            "edges": draw(st.sampled_from([("serial",), ("dense",), ("dense", "serial")])),
+            "guidance": draw(st.sampled_from([("serial",), ("dense",), ("dense", "serial")])),
             "learning_rate": draw(st.sampled_from([(0.01,), (0.1, 0.01)])),
         }
         roles.append(Recipes(base=KD, options=options))
@@ -88,7 +88,7 @@ def test_choices_read_as_they_are() -> None:
             "loss": ("kd",),
             "temperature": (2.0, 4.0),
             "alpha": (0.9,),
-            "edges": ("serial",),
+            "guidance": ("serial",),
             "learning_rate": (0.01,),
         },
     )

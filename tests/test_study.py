@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasearch.config.study import Study
-from tasearch.config.study_file import load_study, parse_study, render
+from tasearch.config.study_file import RENAMED, load_study, parse_study, render
 from tasearch.errors import StudyError
 from tests.conftest import TINY
 
@@ -65,8 +65,10 @@ MISTAKES = {
         "teacher.learning_rate: should be a finite number, found NaN"
     ),
     "[search]\nmax_hours = 0": "search.max_hours: should be greater than 0, found 0",
-    '[search]\nmax_cost = "x"': 'search.max_cost: should be a valid number, found "x"',
-    "[search]\npatience = -0.1": "search.patience: should be greater than 0, found -0.1",
+    '[search]\nmax_flops = "x"': 'search.max_flops: should be a valid number, found "x"',
+    "[search]\nmin_improvement = -0.1": (
+        "search.min_improvement: should be greater than 0, found -0.1"
+    ),
     '[search]\npruner = "a"': "search.pruner: should be 'skyline' or 'none', found \"a\"",
     '[data]\nsource = "npz"': 'data.path: is required with source = "npz"',
     "[model]\nmultiplier = 0.5": ("model.multiplier: goes with family = \"resnet\", found 'cnn'"),
@@ -89,6 +91,15 @@ def test_each_mistake_has_its_path_its_rule_and_the_value(tmp_path: Path, text: 
     with pytest.raises(StudyError) as error:
         load_study(file)
     assert str(error.value) == f"{file}: {MISTAKES[text]}"
+
+
+@pytest.mark.parametrize("section", RENAMED)
+def test_renamed_key_message_names_the_new_key(section: str) -> None:
+    for old, new in RENAMED[section].items():
+        with pytest.raises(StudyError) as error:
+            parse_study({section: {old: 1}}, "s")
+        assert str(error.value) == f"s: {section}.{old}: is called {new!r} now"
+        assert new in Study.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -183,7 +194,7 @@ def test_a_root_that_is_no_path(tmp_path: Path) -> None:
 
 
 def test_length_and_place_do_not_make_another_study() -> None:
-    limits = {"trials": 4, "max_hours": 2.5, "max_cost": 1e15, "patience": 0.01}
+    limits = {"trials": 4, "max_hours": 2.5, "max_flops": 1e15, "min_improvement": 0.01}
     a = parse_study({"search": {"trials": 3}, "root": "/a"})
     b = parse_study({"search": limits, "root": "/b"})
     assert a.identity() == b.identity()

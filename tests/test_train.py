@@ -79,7 +79,7 @@ def image_study(folder: Path, views: str, **sections: Any) -> Study:
     digits = load_digits()
     x = np.kron(digits.images[:360], np.ones((2, 2)))[:, None].repeat(2, 1)
     np.savez(folder / "images.npz", x_train=x.astype(np.uint8), y_train=digits.target[:360])
-    training = {"views": views, **sections.pop("training", {})}
+    training = {"augment": views, **sections.pop("training", {})}
     study = tiny(
         data={"source": "npz", "path": "images.npz", "layout": "chw"},
         model={"family": "cnn"},
@@ -123,13 +123,13 @@ def test_a_hop_learns(tmp_path: Path, device: str) -> None:
     [
         {},
         {"optimizer": "sgd", "schedule": "one-cycle", "ema": 0.9, "clip": 1.0},
-        {"precision": "bf16", "views": "flip", "ema": 0.99},
+        {"precision": "bf16", "augment": "flip", "ema": 0.99},
     ],
     ids=["adamw", "sgd", "bf16"],
 )
 def test_resuming_equals_never_stopping(tmp_path: Path, training: dict[str, Any]) -> None:
     """Stop after every single epoch, with a new trainer each time: the same files, bit for bit."""
-    study = tiny(model={"family": "cnn"}, training=training, student={"edges": "dense"})
+    study = tiny(model={"family": "cnn"}, training=training, student={"guidance": "dense"})
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     lineage = hops(study, 8, 4)
     train_all(trainer(straight, study), lineage)
@@ -249,14 +249,14 @@ def test_targets_keep_to_their_room(tmp_path: Path) -> None:
 
 
 def test_a_dense_pupil_learns_from_all_its_ancestors(tmp_path: Path) -> None:
-    study = tiny(student={"edges": "dense", "drop": 0.0})
+    study = tiny(student={"guidance": "dense", "teacher_dropout": 0.0})
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
     train_all(own, lineage)
     both = own._soft_targets(lineage[-1])(0)[0]
     serial = [own._soft_targets(hops(tiny(), 8, 4)[i])(0)[0] for i in (1, 2)]
     assert torch.equal(both, torch.cat(serial))
-    other = tiny(student={"edges": "dense", "drop": 0.9})
+    other = tiny(student={"guidance": "dense", "teacher_dropout": 0.9})
     dropping = hops(other, 8, 4)[-1]
     train_all(trainer(tmp_path, other), [dropping])
     ends = [own.store.load("hops", own.key(hop)) for hop in (lineage[-1], dropping)]

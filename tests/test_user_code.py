@@ -362,7 +362,7 @@ def test_a_machine_that_kills_a_worker_once_is_no_fault_of_the_code(tmp_path: Pa
 def test_a_sampler_that_ends_the_process_later_is_told(tmp_path: Path) -> None:
     """It runs in the process of the search: here, but when it is tried."""
     later = "sys.argv[0].endswith('worker.py') or args[1].number and os._exit(0)"
-    sections: dict[str, Any] = {"search": {"sampler": "own:sampler", "lookahead": 1}}
+    sections: dict[str, Any] = {"search": {"sampler": "own:sampler", "max_concurrent": 1}}
     sections["assistants"] = {"max": 1, "widths": [12]}
     sections["training"] = {"modes": {}, "stack": "never"}
     study = own(tmp_path, sections, proposal=later)

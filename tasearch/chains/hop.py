@@ -36,16 +36,16 @@ class ModelSpec:
         return self.recipe is not None and self.recipe.distilled
 
     def canonical_lineage(self, ancestors: int) -> ModelSpec:
-        """Without what means nothing to it: no teacher, no temperature; one teacher, no edges."""
+        """The same model, with neutral values for the options that do not affect its weights."""
         recipe = self.recipe
         if recipe is None:
             return self
         if not recipe.distilled:
             recipe = replace(recipe, temperature=1.0, alpha=0.0)
         if ancestors < 2 or not recipe.distilled:
-            recipe = replace(recipe, edges="serial")
-        if recipe.edges == "serial":
-            recipe = replace(recipe, drop=0.0)
+            recipe = replace(recipe, guidance="serial")
+        if recipe.guidance == "serial":
+            recipe = replace(recipe, teacher_dropout=0.0)
         if recipe.optimizer != "sgd":
             recipe = replace(recipe, momentum=0.0)
         return replace(self, recipe=recipe)
@@ -65,7 +65,7 @@ class Setting:
         threads: of one training process on CPU; another number rounds differently.
         trainer: version of the training code.
         device: kind of device, "cpu" or "cuda": they round differently.
-        views: name of the set of augmented views.
+        augment: name of the set of augmented views.
         modes: (width, mode of its training); only those of the lineage count.
     """
 
@@ -77,7 +77,7 @@ class Setting:
     threads: int
     trainer: int
     device: str
-    views: str
+    augment: str
     modes: tuple[tuple[int, str], ...]
 
 
@@ -121,7 +121,7 @@ class Hop:
         recipe = self.model.recipe
         if recipe is None or not recipe.distilled or self.ancestor is None:
             return ()
-        if recipe.edges == "serial":
+        if recipe.guidance == "serial":
             return (self.ancestor,)
         return tuple(Hop(lineage=self.lineage[:end]) for end in range(1, len(self.lineage)))
 

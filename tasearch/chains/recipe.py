@@ -15,8 +15,8 @@ class Recipe:
         loss: a name of `tasearch.train.losses.LOSSES` or `"package.module:function"`.
         temperature: softens both sides of the distillation term (Hinton et al., 1503.02531).
         alpha: weight of the distillation term; 1 - alpha is that of the labels.
-        edges: "serial", from the model before alone, or "dense", from all ancestors.
-        drop: chance that a dense model does without one of the assistants in a step.
+        guidance: "serial", from the model before alone, or "dense", from all ancestors.
+        teacher_dropout: chance that a dense model does without one of the assistants in a step.
         epochs: passes over the training part.
         learning_rate: its peak, after warm-up.
         batch_size: samples a step.
@@ -32,8 +32,8 @@ class Recipe:
     loss: str
     temperature: float
     alpha: float
-    edges: str
-    drop: float
+    guidance: str
+    teacher_dropout: float
     epochs: int
     learning_rate: float
     batch_size: int

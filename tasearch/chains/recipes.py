@@ -11,8 +11,8 @@ from tasearch.chains.recipe import Recipe
 Choice = int | float | str
 Choices = dict[str, Choice]
 
-SEARCHED = ("loss", "temperature", "alpha", "edges", "learning_rate")
-ONLY_DISTILLED = ("temperature", "alpha", "edges")  # mean nothing to a model without a teacher
+SEARCHED = ("loss", "temperature", "alpha", "guidance", "learning_rate")
+ONLY_DISTILLED = ("temperature", "alpha", "guidance")  # mean nothing to a model without a teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Recipes:
         """Each canonical recipe once, in the order of the options.
 
         Args:
-            one_teacher: of models with one ancestor, to whom all edges are the same.
+            one_teacher: of models with one ancestor, to whom all guidance are the same.
         """
         grid = itertools.product(*(self.options[name] for name in SEARCHED))
         found = (self.canonical(self._at(values)) for values in grid)
@@ -55,7 +55,7 @@ class Recipes:
 
     def one_teacher(self, recipe: Recipe) -> Recipe:
         """The canonical recipe of a model with at most one ancestor."""
-        return replace(recipe, edges=str(self.options["edges"][0]))
+        return replace(recipe, guidance=str(self.options["guidance"][0]))
 
     def _at(self, values: tuple[Choice, ...]) -> Recipe:
         return replace(self.base, **dict(zip(SEARCHED, values, strict=True)))  # type: ignore[arg-type]

@@ -79,7 +79,9 @@ class Space:
         recipe becomes a student's."""
         own = chain.student.recipe
         assert own is not None
-        recipe = self.student_recipes.canonical(replace(own, drop=self.student_recipes.base.drop))
+        recipe = self.student_recipes.canonical(
+            replace(own, teacher_dropout=self.student_recipes.base.teacher_dropout)
+        )
         found = self._canonical(chain.assistants, replace(chain.student, recipe=recipe))
         if found.hop().canonical_lineage == chain.hop().canonical_lineage:
             return found

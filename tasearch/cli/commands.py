@@ -97,7 +97,7 @@ def run(
         str,
         typer.Option(
             metavar="auto|N",
-            help="Processes that train, search.lookahead at most; auto: one a GPU, or one a core.",
+            help="Training processes, search.max_concurrent at most; auto: one a GPU or core.",
         ),
     ] = "auto",
     retry_failed: Annotated[
@@ -150,7 +150,7 @@ def enqueue(
     loss: StudentOption = None,
     temperature: StudentOption = None,
     alpha: StudentOption = None,
-    edges: StudentOption = None,
+    guidance: StudentOption = None,
     learning_rate: StudentOption = None,
     assistant_loss: AssistantOption = None,
     assistant_temperature: AssistantOption = None,
@@ -165,7 +165,7 @@ def enqueue(
     """
     from tasearch.search.enqueue import enqueue as queue
 
-    student = (loss, temperature, alpha, edges, learning_rate)
+    student = (loss, temperature, alpha, guidance, learning_rate)
     assistants = (
         assistant_loss,
         assistant_temperature,

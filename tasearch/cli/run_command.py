@@ -58,7 +58,7 @@ def run_shown(
     check_early(study, runs_dir=runs_dir, device=device, workers=workers, latency_from=latency_from)
     runs_dir = runs_dir.absolute()  # code of the user's may change the current folder
     with Stop() as stop:
-        most = study.search.lookahead
+        most = study.search.max_concurrent
         least = int(bool(study.own_functions))
         processes = early_processes(workers, device, study.training.threads, most, least=least)
         words = f"preparing {study.name}: data, models, latencies"

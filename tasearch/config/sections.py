@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tasearch.config.values import (
     LONGEST_TEXT,
-    MOST_ASSISTANTS,
+    MOST_CONCURRENT,
     MOST_COUNT,
     MOST_EPOCHS,
     MOST_HOURS,
@@ -19,8 +19,8 @@ from tasearch.config.values import (
     MOST_VALUES,
     SCALABLE,
     Count,
-    Edges,
     Epochs,
+    Guidance,
     Losses,
     ModeText,
     PathText,
@@ -133,11 +133,11 @@ class Distilled(Section):
     alpha: Shares = key(
         (0.9,), "weight of the distillation term, above 0; the labels have the rest"
     )
-    edges: Edges = key(
+    guidance: Guidance = key(
         ("serial",), '"serial", taught by the model before, or "dense", by all ancestors (DGKD)'
     )
-    drop: Annotated[float, Field(ge=0, lt=1)] = key(
-        0.25, "chance that a dense model does without an assistant in a step"
+    teacher_dropout: Annotated[float, Field(ge=0, lt=1)] = key(
+        0.25, "with dense guidance: probability of leaving an assistant out in a step (DGKD)"
     )
     learning_rate: Rates = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training part")
@@ -162,8 +162,8 @@ class StudentSection(Distilled):
 class TrainingSection(Section):
     """What all trainings share."""
 
-    views: Literal["none", "flip", "crop4+flip"] = key(
-        "none", "augmented views of images, the same for models and their ancestors"
+    augment: Literal["none", "flip", "crop4+flip"] = key(
+        "none", "augmentation of images; teachers and students see the same views"
     )
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = key(64, "samples a step")
     optimizer: Literal["adamw", "sgd"] = key("adamw", '"adamw", or "sgd" with Nesterov momentum')
@@ -183,7 +183,8 @@ class TrainingSection(Section):
         "auto", "of training; auto is bf16 on CUDA, and on CPU what a probe finds faster"
     )
     stack: Literal["auto", "never"] = key(
-        "auto", "auto trains models of one width as one wide model where a probe finds that faster"
+        "auto",
+        "auto trains models of one width as one stacked model where that is measured to be faster",
     )
     modes: dict[str, ModeText] = key(
         {}, "of widths, in place of what probes find: `export` writes them to train alike again"
@@ -202,7 +203,7 @@ class TrainingSection(Section):
     )
 
     def deciding(self) -> dict[str, Any]:
-        """The keys that decide how models train: all but those of room and patience."""
+        """The keys that decide how models train: all but those of room and min_improvement."""
         return self.model_dump(mode="json", exclude={"targets_gb", "stall_minutes"})
 
 
@@ -240,12 +241,12 @@ class SearchSection(Section):
     max_hours: Annotated[float, Field(gt=0, le=MOST_HOURS)] | None = key(
         None, "of searching, in all; what is begun by then is finished"
     )
-    max_cost: Positive | None = key(
+    max_flops: Positive | None = key(
         None, "training FLOPs, in all; what is begun by then is finished"
     )
-    patience: Annotated[float, Field(gt=0, lt=1)] | None = key(
+    min_improvement: Annotated[float, Field(gt=0, lt=1)] | None = key(
         None,
-        "stop when spending as much again should raise the hypervolume by less than this share",
+        "stop when as much training again should raise the hypervolume by less than this fraction",
     )
     sampler: str = key(
         "ehvi",
@@ -255,18 +256,26 @@ class SearchSection(Section):
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = key(
         1, "times that each chain is trained, with other weights and batches; accuracy is the mean"
     )
-    lookahead: Annotated[int, Field(ge=1, le=MOST_ASSISTANTS)] = key(
-        8, "trials that are running, baselines apart; a proposal or a stop sees those before"
+    max_concurrent: Annotated[int, Field(ge=1, le=MOST_CONCURRENT)] = key(
+        8,
+        "most trials that run at the same time; proposals and pruning see the trials before those",
     )
     pruner: Literal["skyline", "none"] = key("skyline", "skyline stops what cannot reach the front")
     rungs: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = key(
         8, "times that a model is evaluated and saved"
     )
-    quantile: Share = key(1.0, "of the gains of finished students: how late a bloomer to hope for")
-    margin: Annotated[float, Field(ge=0, le=1e6)] = key(
-        0.5, "added against noise, in its standard deviations between replicates, or along a curve"
+    gain_quantile: Share = key(
+        1.0, "quantile of past accuracy gains, used as the optimistic bound; 1 is the largest"
     )
-    evidence: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = key(
-        6, "finished students before any is stopped"
+    noise_margin: Annotated[float, Field(ge=0, le=1e6)] = key(
+        0.5,
+        "standard deviations of noise added to the bound; noise is taken between replicates, or "
+        "along the curves of single ones",
     )
-    audit: Share = key(0.1, "share of students to stop that run on, to measure the rule")
+    n_startup_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = key(
+        6, "finished students that are needed before any is pruned"
+    )
+    audit_fraction: Share = key(
+        0.1,
+        "fraction of pruned students that are trained to their end all the same, to audit the rule",
+    )

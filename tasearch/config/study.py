@@ -222,7 +222,7 @@ class Study(Section):
         section: Distilled = getattr(self, role)
         options = {name: getattr(section, name) for name in SEARCHED}
         first = {name: values[0] for name, values in options.items()}
-        own = {"epochs": section.epochs, "drop": section.drop}
+        own = {"epochs": section.epochs, "teacher_dropout": section.teacher_dropout}
         return Recipes(base=self._recipe(**own, **first), options=options)
 
     def teacher_recipe(self) -> Recipe | None:
@@ -233,8 +233,8 @@ class Study(Section):
             loss=LABELS_ONLY,
             temperature=1.0,
             alpha=0.0,
-            edges="serial",
-            drop=0.0,
+            guidance="serial",
+            teacher_dropout=0.0,
             epochs=self.teacher.epochs,
             learning_rate=self.teacher.learning_rate,
         )
@@ -255,7 +255,7 @@ class Study(Section):
 
     def identity(self) -> dict[str, Any]:
         """What makes two study files the same study: all but its length, place and room."""
-        length = {"trials", "max_hours", "max_cost", "patience"}
+        length = {"trials", "max_hours", "max_flops", "min_improvement"}
         values = self.model_dump(
             mode="json", exclude={"root": True, "search": length, "expects": True}
         )

@@ -27,6 +27,20 @@ from tasearch.errors import StudyError, first_line, nearest, quoted, short
 
 LARGEST_FILE = 1_000_000  # bytes of a study file
 MOST_MISTAKES = 20  # told of one file
+RENAMED = {  # keys of before 0.1, by section
+    "assistants": {"edges": "guidance", "drop": "teacher_dropout"},
+    "student": {"edges": "guidance", "drop": "teacher_dropout"},
+    "training": {"views": "augment", "fuse": "stack"},
+    "search": {
+        "patience": "min_improvement",
+        "max_cost": "max_flops",
+        "evidence": "n_startup_trials",
+        "margin": "noise_margin",
+        "quantile": "gain_quantile",
+        "audit": "audit_fraction",
+        "lookahead": "max_concurrent",
+    },
+}
 
 
 def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
@@ -188,6 +202,9 @@ def _mistake(error: ErrorDetails, content: Mapping[str, Any]) -> str:
         elif isinstance(value, list | tuple):
             path += f"[{part}]"
         if error["type"] == "extra_forbidden" and part == error["loc"][-1]:
+            renamed = RENAMED.get(str(error["loc"][0]), {}).get(str(part))
+            if renamed and len(error["loc"]) == 2:
+                return f"{path}: is called {renamed!r} now"
             return f"{path}: unknown key{nearest(short(str(part)), section.model_fields)}"
         inner = section.model_fields.get(str(part))
         if inner and isinstance(inner.annotation, type) and issubclass(inner.annotation, Section):

@@ -33,7 +33,7 @@ MOST_REPLICATES = 1_000
 MOST_RUNGS = 10_000
 MOST_SEED = 2**32 - 1
 MOST_STACKED = 1_024
-MOST_ASSISTANTS = 10_000
+MOST_CONCURRENT = 10_000
 MOST_THREADS = 256
 MOST_TRIALS = 1_000_000
 MOST_VALUES = 256  # of a list
@@ -116,7 +116,7 @@ Temperatures = Annotated[
     BeforeValidator(_options),
     AfterValidator(distinct),
 ]
-Edges = Annotated[
+Guidance = Annotated[
     tuple[Literal["serial", "dense"], ...], BeforeValidator(_options), AfterValidator(distinct)
 ]
 Rates = Annotated[tuple[Rate, ...], BeforeValidator(_options), AfterValidator(distinct)]

@@ -211,7 +211,9 @@ def pinned(built: Built, folder: Path) -> Study:
     values["assistants"] |= {name: (shared[name],) for name in SEARCHED if name in shared}
     values["student"] |= {"widths": (trial.chain[-1],)}
     values["student"] |= {name: (own[name],) for name in SEARCHED}
-    values["student"] |= {name: own[name] for name in ("epochs", "drop")}  # an assistant's, perhaps
+    values["student"] |= {
+        name: own[name] for name in ("epochs", "teacher_dropout")
+    }  # an assistant's, perhaps
     values["budget"] = {}
     modes = built.run.manifest.modes
     values["training"] |= {"modes": {str(w): modes[w] for w in trial.chain if w in modes}}

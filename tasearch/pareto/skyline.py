@@ -97,15 +97,16 @@ class Skyline:
     """The rule.
 
     Args:
-        quantile: of the gains of finished students; 1 takes the largest gain seen.
-        margin: added to the bound against noise, in standard deviations.
-        evidence: finished students that it takes before any other is stopped; and of those behind
-            assistants, before an assistant is.
+        gain_quantile: Quantile of past accuracy gains, used as the optimistic bound; 1 takes the
+            largest gain seen.
+        noise_margin: Standard deviations of noise that are added to the bound.
+        n_startup_trials: Finished students that the rule needs before it stops a student; and
+            finished students with assistants, before it stops an assistant.
     """
 
-    quantile: float
-    margin: float
-    evidence: int
+    gain_quantile: float
+    noise_margin: float
+    n_startup_trials: int
 
 
 class StudentHistory:
@@ -165,14 +166,14 @@ class StudentHistory:
         asked = rungs if assistant else rungs - 1
         skyline = self.skyline(params=params, latency_ms=latency_ms)
         gains = self._gains.get(rungs, [])
-        enough = bool(gains) and len(gains[0]) >= max(self._rule.evidence, 1)
+        enough = bool(gains) and len(gains[0]) >= max(self._rule.n_startup_trials, 1)
         if assistant:
-            enough = enough and self._behind >= max(self._rule.evidence, 1)
+            enough = enough and self._behind >= max(self._rule.n_startup_trials, 1)
         if skyline is None or not enough:
             return (None,) * asked
-        place = max(0, math.ceil(self._rule.quantile * len(gains[0])) - 1)
+        place = max(0, math.ceil(self._rule.gain_quantile * len(gains[0])) - 1)
         ahead = self._lead if assistant else 0.0
-        margin = self._rule.margin * self.noise
+        margin = self._rule.noise_margin * self.noise
         return tuple(
             Threshold(gain=found[place] + ahead, margin=margin, skyline=skyline)
             for found in gains[:asked]

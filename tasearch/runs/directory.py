@@ -5,7 +5,7 @@ measurements.json  what each width costs to run and how it trains, frozen
 journal.log        Optuna's study
 events.jsonl       every hop's start and end, with seconds
 lock               held by the driver
-hops/ partial/ targets/   the store
+hops/ checkpoints/ targets/   the store
 locks/             held by workers
 """
 
@@ -42,8 +42,8 @@ COMPARABLE = {  # keys that say which chains are tried, and how they are chosen:
     *("assistants.widths", "assistants.min", "assistants.max", "student.widths"),
     *(f"{role}.{field}" for role in ("assistants", "student") for field in SEARCHED),
     *("budget.max_params", "budget.max_bytes", "budget.max_latency_ms"),
-    *("search.sampler", "search.pruner", "search.quantile", "search.margin", "search.evidence"),
-    *("search.audit", "search.lookahead", "digest of sampler"),
+    *("search.sampler", "search.pruner", "search.gain_quantile", "search.noise_margin", "search.n_startup_trials"),
+    *("search.audit_fraction", "search.max_concurrent", "digest of sampler"),
 }
 OURS = {  # what the folder of a run may hold before run.json is there
     *("lock", "locks", "measurements.json", "events.jsonl", "report.html", *KINDS)

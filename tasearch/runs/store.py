@@ -5,7 +5,7 @@ everything else, so that one file is either whole, true and in its place, or kno
 Records are read without torch.
 
     hops/<key>.safetensors      a finished hop: weights, and its record
-    partial/<key>.safetensors   a hop running: weights, optimizer, and its record so far
+    checkpoints/<key>.safetensors   a hop running: weights, optimizer, and its record so far
     targets/<key>-<phase>.safetensors   soft targets: a hop's logits on one view of each sample
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-KINDS = ("hops", "partial", "targets")
+KINDS = ("hops", "checkpoints", "targets")
 AGAIN = "`tasearch run` on the same study makes it again"
 _OURS = re.compile(r"[0-9a-f]{32}(-[0-9]+)?\.safetensors")
 
@@ -118,7 +118,7 @@ class Store:
         """The tensors and the record of a file, verified; None where absent or damaged.
 
         Args:
-            kind: "hops", "partial" or "targets".
+            kind: "hops", "checkpoints" or "targets".
             key: the hop's.
 
         Raises:

@@ -1,9 +1,10 @@
 """The driver: ask Optuna, have the hops of its chains trained, tell.
 
-Proposals overlap, `search.lookahead` of them at most, and before them all baselines, which depend
-on nothing. What is proposed and what is stopped depends on the trials that far before alone, so
-neither the engine nor the number of workers changes a result. An assistant within the budget is a
-student too: it enters as a trial of its own, which costs nothing and does not count.
+Trials overlap, at most `search.max_concurrent` of them; the baselines, which depend on no other
+trial, may all run at once. A proposal or a pruning decision depends only on the trials that come
+that many before it, so neither the engine nor the number of workers changes a result. An assistant
+within the budget is a student too: it enters as a trial of its own, which costs nothing and does
+not count.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Driver:
     ) -> None:
         self.space, self.hops, self.target = space, hops, trials
         self.study, self.measured = manifest.study, manifest.measured
-        self.lookahead = self.study.search.lookahead
+        self.max_concurrent = self.study.search.max_concurrent
         self.retry_failed = retry_failed
         acquisition = Acquisition(manifest, space)
         make = make_sampler(self.study)(acquisition)
@@ -245,7 +246,7 @@ class Driver:
         kind = self._next()
         if kind is None:
             return False
-        first = len(self.last) - self.lookahead
+        first = len(self.last) - self.max_concurrent
         waits = kind != "baseline" or self.study.search.max_hours is not None
         if waits and any(
             running_trial.proposal <= first for running_trial in self.running_trials.values()
@@ -260,10 +261,10 @@ class Driver:
 
     def _see(self) -> None:
         """Learn from the trials that the next proposal may depend on, in their order."""
-        first = len(self.last) - self.lookahead
+        first = len(self.last) - self.max_concurrent
         until = self.last[first] if first >= 0 else 0
         for number in self.trials.order[self.seen : until]:
-            if number not in self.over:  # the study's lookahead was another before
+            if number not in self.over:  # the study's max_concurrent was another before
                 break
             self.pruner.learn(self.over.pop(number))
             self.seen += 1

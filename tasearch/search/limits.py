@@ -47,18 +47,18 @@ class Limits:
         search = self._search
         if search.max_hours is not None and self._hours >= search.max_hours:
             return f"search.max_hours = {search.max_hours:g} are over"
-        if search.max_cost is None and search.patience is None:
+        if search.max_flops is None and search.min_improvement is None:
             return ""
         self._acquisition.catch_up(trials, seen)
-        if search.max_cost is not None and self._acquisition.paid >= search.max_cost:
-            return f"search.max_cost = {search.max_cost:g} training FLOPs are spent"
-        if search.patience is not None:
+        if search.max_flops is not None and self._acquisition.paid >= search.max_flops:
+            return f"search.max_flops = {search.max_flops:g} training FLOPs are spent"
+        if search.min_improvement is not None:
             expected_growth = self._acquisition.expected_growth()
-            if expected_growth is not None and expected_growth < search.patience:
+            if expected_growth is not None and expected_growth < search.min_improvement:
                 return (
                     f"spending as much again should raise the hypervolume by "
                     f"{expected_growth:.2%}, "
-                    f"below search.patience = {search.patience:g}"
+                    f"below search.min_improvement = {search.min_improvement:g}"
                 )
         return ""
 

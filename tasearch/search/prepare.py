@@ -118,7 +118,7 @@ def prepare(
         if where.type == "cuda":
             set_up_cuda(where, deterministic=study.training.deterministic)
         devices = worker_devices(str(workers), where, study.training.threads)
-        devices = devices[: study.search.lookahead]
+        devices = devices[: study.search.max_concurrent]
         pool = _pool(devices, study, processes)
         if pool is not None:
             undo.callback(pool.close)
@@ -130,7 +130,7 @@ def prepare(
         first.try_all(data)
         for name, (loss, recipe, _) in losses.items():
             check_loss(loss, name, recipe, data.num_classes)
-        check_augmentation(study.training.views, data.in_shape)
+        check_augmentation(study.training.augment, data.in_shape)
         models = Models.of(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
         _check_expected(study, inputs)

@@ -22,7 +22,10 @@ class SkylinePruner:
     def __init__(self, manifest: Manifest, teacher: ModelSpec) -> None:
         self._search, self._seed = manifest.study.search, manifest.study.seed
         self._teacher, self._measured = teacher, manifest.measured
-        rule = {name: getattr(self._search, name) for name in ("quantile", "margin", "evidence")}
+        rule = {
+            name: getattr(self._search, name)
+            for name in ("gain_quantile", "noise_margin", "n_startup_trials")
+        }
         self._history = StudentHistory(Skyline(**rule))
         self._counted: set[str] = set()  # students that are evidence; two trials may have one
 
@@ -58,7 +61,7 @@ class SkylinePruner:
 
     def audits(self, proposal: int) -> bool:
         """Whether a proposal runs on where it should be stopped; drawn by its number."""
-        return derived_seed("audit", self._seed, proposal) / 2**63 < self._search.audit
+        return derived_seed("audit", self._seed, proposal) / 2**63 < self._search.audit_fraction
 
     def _assistants(self, trial: FrozenTrial) -> tuple[float, ...]:
         """Accuracies of the assistants before a student."""

@@ -53,10 +53,10 @@ def check_augmentation(name: str, in_shape: tuple[int, ...]) -> None:
     """
     views = AUGMENTATIONS[name]
     if views.count > 1 and len(in_shape) != 3:
-        raise StudyError(f"training.views: {name!r} needs images, found samples of {in_shape}")
+        raise StudyError(f"training.augment: {name!r} needs images, found samples of {in_shape}")
     if views.pad and min(in_shape[1:]) < SMALLEST:
         raise StudyError(
-            f"training.views: {name!r} needs images of {SMALLEST} pixels a side, "
+            f"training.augment: {name!r} needs images of {SMALLEST} pixels a side, "
             f"found {in_shape[1]}x{in_shape[2]}"
         )
 

@@ -91,7 +91,7 @@ class LossGroup:
         self._kept: Tensor | None = None
         if self._targets and len(self._targets[0]) > 1:
             kept = [
-                dropped(len(self._targets[0]), steps, recipe.drop, _chance(job, epoch))
+                dropped(len(self._targets[0]), steps, recipe.teacher_dropout, _chance(job, epoch))
                 for job, recipe in zip(jobs, recipes, strict=True)
             ]
             self._kept = (kept[0] if alone else torch.stack(kept, dim=2)).to(device)

@@ -131,7 +131,7 @@ def ramp(epoch: int, epochs: int) -> float:
 def dense_loss(
     loss: Loss, logits: Tensor, labels: Tensor, targets: Tensor, terms: Terms, kept: Tensor
 ) -> Tensor:
-    """Dense edges: the mean of a loss over the ancestors that are kept.
+    """Dense guidance: the mean of a loss over the ancestors that are kept.
 
     Densely guided distillation (Son et al., 2009.08825) takes the sum; the mean keeps its balance
     between labels and teachers, and lets one learning rate serve serial and dense models.

@@ -62,7 +62,8 @@ class Group:
     """Models of one architecture whose steps are made together.
 
     Args:
-        states: at the same epoch, of recipes alike in all but loss, temperature, alpha and edges;
+        states: at the same epoch, of recipes alike in all but loss, temperature, alpha and
+            guidance;
             one may stand there several times, to fill slots.
         stacked: as one wide model; otherwise there is one model.
         live: of `new_live_state`, which others have left; None for one of their own.

@@ -63,7 +63,7 @@ class Trainer:
         if device.type == "cuda":
             set_up_cuda(device, deterministic=study.training.deterministic)
         self.replicates = range(study.search.replicates)
-        views = self._views(data, data.train, study.training.views)
+        views = self._views(data, data.train, study.training.augment)
         self.views = [
             views.reseeded(derived_seed("views", study.seed, replicate))
             for replicate in self.replicates
@@ -88,7 +88,7 @@ class Trainer:
             threads=study.training.threads,
             trainer=TRAINER_VERSION,
             device=device.type,
-            views=study.training.views,
+            augment=study.training.augment,
             modes=tuple(sorted(self.modes.items())),
         )
 
@@ -128,13 +128,13 @@ class Trainer:
     def stacking_key(self, hop: Hop) -> Hashable:
         """What hops have in common that may train as one wide model; None for one that may not.
 
-        Teachers, losses, temperatures, weights of the terms and edges may differ.
+        Teachers, losses, temperatures, weights of the terms and guidance may differ.
         """
         recipe = hop.model.recipe
         if recipe is None or not self.mode(hop).shared:
             return None
-        half = self.store.record("partial", self.key(hop))
-        own = {"loss": "", "temperature": 1.0, "alpha": 0.0, "edges": "", "drop": 0.0}
+        half = self.store.record("checkpoints", self.key(hop))
+        own = {"loss": "", "temperature": 1.0, "alpha": 0.0, "guidance": "", "teacher_dropout": 0.0}
         epoch = half.epoch if half else 0
         return hop.model.width, replace(recipe, **own), epoch  # type: ignore[arg-type]
 
@@ -154,7 +154,7 @@ class Trainer:
                 own = [models[i] for i in numbers if i in models]
                 if own and own[0].epoch == at:
                     record = self._record(hop, own)
-                    self.store.save("partial", name, numbered(map(pack, own)), record)
+                    self.store.save("checkpoints", name, numbered(map(pack, own)), record)
         if ended and not part:
             self._finish(hop, states)
         elif ended:
@@ -194,7 +194,7 @@ class Trainer:
         whole = self.store.record("hops", self.key(hop))
         if whole is not None:
             return whole
-        found = [self.store.record("partial", name) for name in self._checkpoints(hop)]
+        found = [self.store.record("checkpoints", name) for name in self._checkpoints(hop)]
         halves = [half for half in found if half is not None]
         if len(halves) < len(found):
             return None
@@ -222,7 +222,7 @@ class Trainer:
         for name, numbers in self._checkpoints(hop).items():
             if part and not {*part} & {*numbers}:
                 continue
-            saved = self.store.load("partial", name)
+            saved = self.store.load("checkpoints", name)
             for place, i in enumerate(numbers):
                 seed = derived_seed("weights", self.study.seed, i, width)
                 state = State(self._placed(self.models.build(width, seed)), recipe)
@@ -243,7 +243,7 @@ class Trainer:
 
     def _drop_checkpoints(self, hop: Hop) -> None:
         for name in self._checkpoints(hop):
-            self.store.drop("partial", name)
+            self.store.drop("checkpoints", name)
 
     def _finish(self, hop: Hop, states: list[State]) -> None:
         """Store a hop, if all its models are trained to the end."""

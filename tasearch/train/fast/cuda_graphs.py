@@ -263,8 +263,8 @@ def _shared(recipe: Recipe) -> Recipe:
         loss="",  # with the number of teachers it is in the kind of a job
         temperature=1.0,
         alpha=0.0,
-        edges="",
-        drop=0.0,
+        guidance="",
+        teacher_dropout=0.0,
         learning_rate=0.0,
         schedule="one-cycle" if _moves(recipe) else "cosine",
         warmup=0.0,
