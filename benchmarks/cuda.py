@@ -103,7 +103,7 @@ class Bench:
         data = load_data(study)
         return Trainer(
             study=study,
-            models=Models.of(study, data),
+            models=Models.for_study(study, data),
             data=data,
             store=Store(folder, print),
             device=device or self.device,

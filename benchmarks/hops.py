@@ -109,12 +109,12 @@ class Pair:
 
 def chosen_modes(study: Study, data: Dataset) -> Modes:
     """How a run of this study would train its model, as a probe finds on this machine."""
-    return study_modes(Models.of(study, data), study.student.widths, CPU, print)
+    return study_modes(Models.for_study(study, data), study.student.widths, CPU, print)
 
 
 def make_trainer(study: Study, data: Dataset, folder: Path, modes: Modes) -> Trainer:
     """A trainer as a search has it, with the teacher stored."""
-    models = Models.of(study, data)
+    models = Models.for_study(study, data)
     trainer = Trainer(
         study=study, models=models, data=data, store=Store(folder), device=CPU, modes=modes
     )

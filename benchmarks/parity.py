@@ -106,7 +106,7 @@ def in_ways(study: Study, data: Dataset, folder: Path) -> dict[str, list[float]]
         own = folder / name
         trainer = kind(
             study=study,
-            models=Models.of(study, data),
+            models=Models.for_study(study, data),
             data=data,
             store=Store(own),
             device=torch.device("cpu"),

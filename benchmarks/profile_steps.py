@@ -88,10 +88,10 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
         "profile": shares(events, sum(profiled), seen),
         "operator_calls": calls(events) / seen,
     }
-    if Mode.of(mode).slots is None:
+    if Mode.parse(mode).slots is None:
         with cpu_threads(THREADS, flush_denormals=True):
             net, shape = pair.build(student, data), (batch, *data.in_shape)
-            result["floor"] = floor(net, shape, Mode.of(mode).bf16, result["operator_calls"])
+            result["floor"] = floor(net, shape, Mode.parse(mode).bf16, result["operator_calls"])
     return result
 
 

@@ -64,7 +64,7 @@ class Table:
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.provenance = content["provenance"]
-        measured = [Measurement.of(m) for m in content["measurements"]]
+        measured = [Measurement.from_json(m) for m in content["measurements"]]
         self.manifest = Manifest(
             study=Study.model_validate_json(json.dumps(content["study"])),
             inputs=content["inputs"],

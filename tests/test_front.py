@@ -168,7 +168,7 @@ def test_the_reference_lies_beyond_everything_measured() -> None:
         )
         for w in (1, 2)
     ]
-    assert Reference.of(sizes, classes=10) == Reference(
+    assert Reference.from_measurements(sizes, classes=10) == Reference(
         accuracy=0.1, params=(10, 22.0), latency_ms=(0.5, 1.1)
     )
 
@@ -188,11 +188,11 @@ def sized(width: int, latency_ms: float, medians_ms: tuple[float, ...] = ()) -> 
 def test_a_measurement_comes_back_from_json() -> None:
     size = sized(8, 0.1, (0.1, 0.3, 0.2))
     assert size.median_ms == 0.2
-    assert Measurement.of(json.loads(json.dumps(asdict(size)))) == size
+    assert Measurement.from_json(json.loads(json.dumps(asdict(size)))) == size
     bare = asdict(sized(8, 0.1))
     del bare["rounds"]  # as tables of benchmarks have it
-    assert Measurement.of(bare) == sized(8, 0.1)
-    assert Measurement.of(bare).median_ms == 0.1
+    assert Measurement.from_json(bare) == sized(8, 0.1)
+    assert Measurement.from_json(bare).median_ms == 0.1
 
 
 def test_ties_in_words() -> None:
@@ -207,7 +207,7 @@ def test_ties_in_words() -> None:
 
 def test_where_all_are_tied_the_front_is_of_accuracy_and_size() -> None:
     sizes = {width: sized(width, 0.04) for width in (8, 4, 2)}
-    box = Reference.of(sizes.values(), classes=10)
+    box = Reference.from_measurements(sizes.values(), classes=10)
     found = [candidate(a, 10 * w, 0.04) for w, a in ((8, 0.9), (4, 0.95), (2, 0.5))]
     assert [c.params for c in Front(found).members] == [20, 40]
     assert Front(found).best(max_latency_ms=0.04).accuracy == 0.95

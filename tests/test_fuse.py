@@ -456,7 +456,7 @@ def test_modes_are_fused_only_where_asked_and_right(
     assert modes(tmp_path, "cnn", "auto", replicates=1) == {4: "fp32", 2: "fp32"}
     assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
     monkeypatch.setattr("tasearch.train.fast.autotuning.ALONE", 1e9)
-    assert all(Mode.of(m).shared for m in modes(tmp_path, "cnn", "auto", replicates=1).values())
+    assert all(Mode.parse(m).shared for m in modes(tmp_path, "cnn", "auto", replicates=1).values())
     assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
     monkeypatch.setattr("tasearch.train.fast.autotuning.GAIN", 0.0)
     assert modes(tmp_path, "cnn", "auto") == {4: "fp32", 2: "fp32"}
@@ -485,11 +485,11 @@ def test_seats_that_change_the_last_bits_are_not_shared(
 
 def test_the_words_of_modes() -> None:
     for text in ("fp32", "bf16", "bf16 x5", "fp32 x12+"):
-        assert str(Mode.of(text)) == text
-    assert Mode.of("bf16 x12+") == Mode(bf16=True, slots=12, shared=True)
+        assert str(Mode.parse(text)) == text
+    assert Mode.parse("bf16 x12+") == Mode(bf16=True, slots=12, shared=True)
     for wrong in ("fp16", "fp32 x0", "fp32+", "fp32 x4 ", ""):
         with pytest.raises(ValueError, match="should be such as"):
-            Mode.of(wrong)
+            Mode.parse(wrong)
 
 
 def test_what_is_frozen_stays_frozen_in_a_wide_model() -> None:

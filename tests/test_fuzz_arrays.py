@@ -85,7 +85,9 @@ def test_random_arrays_are_parts_that_keep_the_contract_or_one_message() -> None
             returned = returned_arrays(lambda: arrays, "m:f")
             parts, classes = check(returned, layout=layout, where="m:f")
             made = split(parts, section=section, where="m:f")
-            data = Dataset.of(train=made["train"], validation=made["val"], num_classes=classes)
+            data = Dataset.from_splits(
+                train=made["train"], validation=made["val"], num_classes=classes
+            )
         except DataError:
             refused += 1
             return

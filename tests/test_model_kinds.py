@@ -237,7 +237,7 @@ def trainer_of(study: Study, folder: Path, mode: str = "fp32") -> Trainer:
     data = load_data(study)
     return Trainer(
         study=study,
-        models=Models.of(study, data),
+        models=Models.for_study(study, data),
         data=data,
         store=Store(folder),
         device=torch.device("cpu"),
@@ -273,7 +273,7 @@ def test_a_model_of_any_kind_goes_all_the_way(tmp_path: Path, kind: str) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_goes_on_from_a_rung_with_the_same_bits(tmp_path: Path, kind: str) -> None:
     study = study_of(tmp_path, kind)
-    teacher = Models.of(study, load_data(study)).teacher()
+    teacher = Models.for_study(study, load_data(study)).teacher()
     student = replace(teacher, width=4, recipe=study.recipes("student").firsts()[0])
     lineage = [*Chain(models=(teacher, student)).hops()]
     for name in ("straight", "broken"):
@@ -313,7 +313,7 @@ def test_latencies_are_torchs_where_a_model_has_no_onnx(tmp_path: Path) -> None:
 
 def notices_of(study: Study, widths: tuple[int, ...], **options: Any) -> list[str]:
     """What the probes of modes say."""
-    models, said = Models.of(study, load_data(study)), list[str]()
+    models, said = Models.for_study(study, load_data(study)), list[str]()
     choose_modes(
         options.get("precision", "auto"),
         options.get("stack", "auto"),
@@ -384,7 +384,7 @@ def test_steps_of_a_model_that_cannot_be_copied_are_not_recorded(
     tmp_path: Path, kind: str, reason: str
 ) -> None:
     study = study_of(tmp_path, kind)
-    teacher = Hop(lineage=(Models.of(study, load_data(study)).teacher(),))
+    teacher = Hop(lineage=(Models.for_study(study, load_data(study)).teacher(),))
     ends, said = [], list[str]()
     for name in ("loop", "graphs"):
         own = trainer_of(study, tmp_path / name)
@@ -399,7 +399,7 @@ def test_steps_of_a_model_that_cannot_be_copied_are_not_recorded(
 
 def test_recurrent_layers_and_attention_count_as_their_products(tmp_path: Path) -> None:
     models = {
-        kind: Models.of(study, load_data(study))
+        kind: Models.for_study(study, load_data(study))
         for kind in ("lstm", "transformer")
         for study in [study_of(tmp_path, kind)]
     }
@@ -453,7 +453,7 @@ def test_a_model_that_is_wrong_in_one_mode_is_refused(
     monkeypatch.setitem(KINDS, f"{fault} {training}", source)
     study = study_of(tmp_path, f"{fault} {training}")
     with pytest.raises(ModelError) as error:
-        Models.of(study, load_data(study)).check(study.widths)
+        Models.for_study(study, load_data(study)).check(study.widths)
     count = 2 if training else 1
     words = words.format(
         n=4 if training else 10, shape=(count, 1, 8, 8), out=(count, 10), cut=(count, 3)
@@ -469,7 +469,7 @@ def test_a_model_for_batches_of_several_alone_is_refused(
     monkeypatch.setitem(KINDS, "squeezed", NET.replace("CODE", "if len(x) == 1: return y[0]"))
     study = study_of(tmp_path, "squeezed")
     with pytest.raises(ModelError) as error:
-        Models.of(study, load_data(study)).check(study.widths)
+        Models.for_study(study, load_data(study)).check(study.widths)
     assert str(error.value) == (
         "the model of width 8 in eval mode should give logits of shape (1, 10), gave (10,)"
     )
@@ -480,7 +480,7 @@ def test_a_log_softmax_is_as_good_as_logits(
 ) -> None:
     monkeypatch.setitem(KINDS, "log softmax", NET.replace("CODE", "y = y.log_softmax(1)"))
     study = study_of(tmp_path, "log softmax")
-    Models.of(study, load_data(study)).check(study.widths)
+    Models.for_study(study, load_data(study)).check(study.widths)
 
 
 @pytest.mark.parametrize(
@@ -506,7 +506,7 @@ def test_a_state_that_cannot_be_saved_is_refused(
     monkeypatch.setitem(KINDS, kind, source)
     study = study_of(tmp_path, kind)
     with pytest.raises(ModelError) as error:
-        Models.of(study, load_data(study)).check(study.widths)
+        Models.for_study(study, load_data(study)).check(study.widths)
     assert str(error.value).startswith(message)
 
 
@@ -574,7 +574,7 @@ def test_models_that_share_their_parameters_are_refused(
     monkeypatch.setitem(KINDS, "odd", code)
     study = study_of(tmp_path, "odd")
     with pytest.raises(ModelError) as error:
-        Models.of(study, load_data(study)).check(study.widths)
+        Models.for_study(study, load_data(study)).check(study.widths)
     assert words in str(error.value)
 
 
@@ -588,7 +588,7 @@ def test_a_frozen_part_may_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     monkeypatch.setitem(KINDS, "frozen", code)
     study = study_of(tmp_path, "frozen")
-    models = Models.of(study, load_data(study))
+    models = Models.for_study(study, load_data(study))
     models.check(study.widths)
 
 
@@ -639,5 +639,5 @@ def test_a_state_that_does_not_carry_the_model_is_refused(
     monkeypatch.setitem(KINDS, kind, source)
     study = study_of(tmp_path, kind)
     with pytest.raises(ModelError) as error:
-        Models.of(study, load_data(study)).check(study.widths)
+        Models.for_study(study, load_data(study)).check(study.widths)
     assert str(error.value).startswith(f"the model of width 8{words}")

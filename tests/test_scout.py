@@ -36,7 +36,7 @@ SIZES = {  # params and latency in no common order
     )
     for width, params, ms in ((16, 160, 2.0), (8, 80, 3.0), (4, 40, 1.0), (2, 20, 1.0))
 }
-BOX = Reference.of(SIZES.values(), classes=10)
+BOX = Reference.from_measurements(SIZES.values(), classes=10)
 
 
 def student(width: int, accuracy: float) -> Candidate:
@@ -241,7 +241,7 @@ def test_features_tell_chains_apart(manifest: Manifest) -> None:
     space = space_of(manifest)
     features = ChainEncoder(space, manifest.measured, [*manifest.candidates])
     chains = [*space]
-    rows = {json.dumps(features.of(chain)) for chain in chains}
+    rows = {json.dumps(features.encode(chain)) for chain in chains}
     assert len(rows) == len(chains)
     assert all(np.isfinite(json.loads(row)).all() for row in rows)
 

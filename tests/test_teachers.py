@@ -183,12 +183,12 @@ def test_a_loaded_teacher_is_built_once_in_a_process(root: Path) -> None:
 
 def test_a_factory_that_trains_says_so(root: Path) -> None:
     study = study_of(root, "trained", teacher={"epochs": 2}, assistants={"max": 0})
-    models = Models.of(study, load_data(study))
+    models = Models.for_study(study, load_data(study))
     words = "teacher trained, 650 parameters: trained here, 2 epochs, standardized samples"
     assert models.teacher_words() == words
     plain = tiny(model={"family": "cnn"}, teacher={"width": 64, "epochs": 1})
     words = "teacher cnn 64, 76 k parameters: trained here, 1 epoch, standardized samples"
-    assert Models.of(plain, load_data(plain)).teacher_words() == words
+    assert Models.for_study(plain, load_data(plain)).teacher_words() == words
 
 
 WRONG = {
@@ -227,7 +227,7 @@ def test_a_checkpoint_that_changes_after_it_was_named_is_not_believed(root: Path
     study = study_of(root, "trained", teacher={"checkpoint": "t.safetensors"})
     file, net = root / "t.safetensors", nn.Linear(64, 10)
     save_file({"1.weight": net.weight.detach(), "1.bias": net.bias.detach()}, file)
-    models = Models.of(study, load_data(study))
+    models = Models.for_study(study, load_data(study))
     models.teacher()
     save_file({"1.weight": net.weight.detach(), "1.bias": 2 * net.bias.detach()}, file)
     with pytest.raises(ModelError) as error:
@@ -249,13 +249,13 @@ def test_a_teacher_that_fails_when_it_is_loaded_ends_the_search(
 def test_weights_of_a_teacher_are_part_of_what_it_is(root: Path) -> None:
     study = study_of(root, "trained")
     data = load_data(study)
-    first = Models.of(study, data)
-    assert Models.of(study, data).teacher() == first.teacher()
+    first = Models.for_study(study, data)
+    assert Models.for_study(study, data).teacher() == first.teacher()
     net, _ = first._loaded
     digest = first.teacher().origin
     assert digest is not None and digest.endswith("+raw")
     moody = study_of(root, "moody")
-    origins = {Models.of(moody, data).teacher().origin for _ in range(3)}
+    origins = {Models.for_study(moody, data).teacher().origin for _ in range(3)}
     assert len(origins) == 3
     assert not any(p.requires_grad for p in net.parameters()) and not net.training
 
@@ -267,7 +267,7 @@ def test_a_factory_makes_the_same_weights_whatever_its_process_is_set_up_for(
     """A fit of scikit-learn's has other last bits with several threads."""
     study = study_of(root, "counting")
     with cpu_threads(threads, flush_denormals=flush), threadpool_limits(threads):
-        net, _ = Models.of(study, load_data(study))._loaded
+        net, _ = Models.for_study(study, load_data(study))._loaded
         denormal = torch.tensor(5e-324, dtype=torch.float64) * 1
         assert torch.get_num_threads() == threads and (float(denormal) == 0) == flush
     assert net.net[1].bias[:2].tolist() == [1, 1]  # type: ignore[union-attr, index]
@@ -276,7 +276,7 @@ def test_a_factory_makes_the_same_weights_whatever_its_process_is_set_up_for(
 def test_a_factory_that_makes_another_teacher_each_time_is_told_of(root: Path) -> None:
     study = study_of(root, "moody")
     with closing(prepare(study, runs_dir=root / "runs")) as prepared:
-        other = Models.of(study, prepared.data)
+        other = Models.for_study(study, prepared.data)
         trainer: Any = trained_hops(prepared)._archive
         trainer.models = other
         hop = Hop(lineage=(prepared.models.teacher(),))
@@ -300,7 +300,7 @@ def test_no_epochs_need_a_network_to_take(root: Path) -> None:
 def test_a_teacher_sees_whole_raw_samples_to_the_last_bit(root: Path) -> None:
     study = study_of(root, "table")
     data = load_data(study)
-    models, seen = Models.of(study, data), []
+    models, seen = Models.for_study(study, data), []
     net = models.build(64)
     net.net.register_forward_pre_hook(lambda module, x: seen.append(x[0]))  # type: ignore[union-attr, operator]
     x = torch.tensor(data.validation.x).float()

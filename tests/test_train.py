@@ -42,7 +42,7 @@ def trainer(
     data = load_data(study)
     return Trainer(
         study=study,
-        models=Models.of(study, data),
+        models=Models.for_study(study, data),
         data=data,
         store=Store(folder),
         device=torch.device(device),

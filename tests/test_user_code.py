@@ -406,7 +406,7 @@ def test_a_process_that_is_forked_within_may_end() -> None:
     ],
 )
 def test_a_death_in_words(code: int, words: str, is_own: bool) -> None:
-    assert Death.of(code) == Death(words=words, own=is_own)
+    assert Death.from_exit_code(code) == Death(words=words, own=is_own)
 
 
 # Surroundings

@@ -24,11 +24,11 @@ class Chain:
         if any(a <= b for a, b in itertools.pairwise(widths)):
             raise ValueError(f"widths of a chain fall strictly, found {widths}")
 
-    @staticmethod
-    def ending_in(hop: Hop, teacher: ModelSpec) -> Chain:
+    @classmethod
+    def ending_in(cls, hop: Hop, teacher: ModelSpec) -> Chain:
         """The chain whose student is this hop's model."""
         above = () if hop.lineage[0] == teacher else (teacher,)
-        return Chain(models=(*above, *hop.lineage))
+        return cls(models=(*above, *hop.lineage))
 
     @property
     def widths(self) -> tuple[int, ...]:

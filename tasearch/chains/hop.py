@@ -87,10 +87,10 @@ class Hop:
 
     lineage: tuple[ModelSpec, ...]
 
-    @staticmethod
-    def of(content: Mapping[str, Any]) -> Hop:
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Hop:
         """A hop from the nested mappings that `asdict` made of it."""
-        return Hop(
+        return cls(
             lineage=tuple(
                 ModelSpec(
                     width=model["width"],

@@ -31,8 +31,8 @@ class Mode:
         slots = "" if self.slots is None else f" x{self.slots}{'+' * self.shared}"
         return ("bf16" if self.bf16 else "fp32") + slots
 
-    @staticmethod
-    def of(text: str) -> Mode:
+    @classmethod
+    def parse(cls, text: str) -> Mode:
         """The mode that `str` made a text of.
 
         Raises:
@@ -42,4 +42,4 @@ class Mode:
         if found is None:
             raise ValueError(f'should be such as "fp32", "bf16 x5" or "fp32 x4+", found {text!r}')
         kind, slots, plus = found.groups()
-        return Mode(bf16=kind == "bf16", slots=int(slots) if slots else None, shared=bool(plus))
+        return cls(bf16=kind == "bf16", slots=int(slots) if slots else None, shared=bool(plus))

@@ -72,7 +72,7 @@ def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
 
 def _mode(text: str) -> str:
     try:
-        mode = Mode.of(text)
+        mode = Mode.parse(text)
     except ValueError as error:
         rule = str(error).rpartition(", found")[0]
         raise PydanticCustomError("mode", "{rule}", {"rule": rule}) from None

@@ -41,7 +41,9 @@ def load_data(study: Study, progress: Progress | None = None) -> Dataset:
     """
     with _in_memory(study):
         parts, num_classes = _parts(study, progress)
-        return Dataset.of(train=parts["train"], validation=parts["val"], num_classes=num_classes)
+        return Dataset.from_splits(
+            train=parts["train"], validation=parts["val"], num_classes=num_classes
+        )
 
 
 def load_test(study: Study) -> Split:

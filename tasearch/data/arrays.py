@@ -59,15 +59,15 @@ class Dataset:
         """(channels, height, width) or (features,)."""
         return tuple(self.train.x.shape[1:])
 
-    @staticmethod
-    def of(*, train: Split, validation: Split, num_classes: int) -> Dataset:
+    @classmethod
+    def from_splits(cls, *, train: Split, validation: Split, num_classes: int) -> Dataset:
         mean, std = moments(train.x)
         std[std < 1e-8] = 1.0
         digest = hashlib.sha256()
         for array in (train.x, train.y, validation.x, validation.y):
             digest.update(f"{array.shape} {array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
-        return Dataset(
+        return cls(
             train=train,
             validation=validation,
             num_classes=num_classes,

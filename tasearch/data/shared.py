@@ -46,8 +46,8 @@ class SharedDataset:
             ) from None
         self._hold(file)
 
-    @staticmethod
-    def adopted(path: str) -> SharedDataset:
+    @classmethod
+    def adopt(cls, path: str) -> SharedDataset:
         """The one at `path`, which stays when the process that has made it ends."""
         made = SharedDataset.__new__(SharedDataset)
         made._hold(open(path, "rb", buffering=0))  # noqa: SIM115, PTH123

@@ -269,7 +269,7 @@ def _build(run: Run, candidate: Candidate) -> Built:
     manifest = run.manifest
     trial = run.trials[candidate.trial]
     data = load_data(manifest.study)
-    models = Models.of(manifest.study, data)
+    models = Models.for_study(manifest.study, data)
     for name, now in (("digest of data", data.fingerprint), ("digest of family", models.family)):
         if manifest.inputs[name] != now:
             raise RunError(

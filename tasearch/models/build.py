@@ -64,9 +64,9 @@ class Models:
     std: Tensor
     whole: bool = False
 
-    @staticmethod
-    def of(study: Study, data: Dataset) -> Models:
-        return Models(
+    @classmethod
+    def for_study(cls, study: Study, data: Dataset) -> Models:
+        return cls(
             study=study,
             in_shape=data.in_shape,
             num_classes=data.num_classes,

@@ -28,13 +28,13 @@ class Reference:
     params: tuple[float, float]
     latency_ms: tuple[float, float]
 
-    @staticmethod
-    def of(measured: Iterable[Measurement], *, classes: int) -> Reference:
+    @classmethod
+    def from_measurements(cls, measured: Iterable[Measurement], *, classes: int) -> Reference:
         """From guessing, and from the smallest and the fastest, to a tenth beyond the largest and
         the slowest, so that every candidate counts."""
         listed = [*measured]
         sizes, latencies = [m.params for m in listed], [m.latency_ms for m in listed]
-        return Reference(
+        return cls(
             accuracy=1 / classes,
             params=(min(sizes), BEYOND * max(sizes)),
             latency_ms=(min(latencies), BEYOND * max(latencies)),

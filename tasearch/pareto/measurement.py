@@ -20,10 +20,10 @@ class Rounds:
     medians_ms: tuple[float, ...] = ()
     spreads: tuple[float, ...] = ()
 
-    @staticmethod
-    def of(values: Mapping[str, Any]) -> Rounds:
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Rounds:
         """From the fields, as JSON has them."""
-        return Rounds(**{name: tuple(map(float, listed)) for name, listed in values.items()})
+        return cls(**{name: tuple(map(float, listed)) for name, listed in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +38,11 @@ class Timing:
     reference: Rounds = Rounds()
     notices: tuple[str, ...] = ()
 
-    @staticmethod
-    def of(values: Mapping[str, Any]) -> Timing:
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Timing:
         """From the fields, as JSON has them."""
         notices = tuple(map(str, values["notices"]))
-        return Timing(reference=Rounds.of(values["reference"]), notices=notices)
+        return cls(reference=Rounds.from_json(values["reference"]), notices=notices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +68,10 @@ class Measurement:
     latency_p95_ms: float
     rounds: Rounds = field(default_factory=Rounds)
 
-    @staticmethod
-    def of(values: Mapping[str, Any]) -> Measurement:
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Measurement:
         """From the fields, as JSON has them."""
-        return Measurement(**{**values, "rounds": Rounds.of(values.get("rounds", {}))})
+        return cls(**{**values, "rounds": Rounds.from_json(values.get("rounds", {}))})
 
     @property
     def median_ms(self) -> float:

@@ -58,14 +58,14 @@ class RunDirectory:
         self._lock = FileLock(path / "lock", thread_local=False)
         self._log = EventLog(path / "events.jsonl")
 
-    @staticmethod
-    def open(run: str | Path, runs_dir: str | Path = "runs") -> RunDirectory:
+    @classmethod
+    def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> RunDirectory:
         """An existing run, by its path or by its name under `runs_dir`.
 
         Raises:
             RunError: where there is none.
         """
-        places = [RunDirectory(Path(run)), RunDirectory(Path(runs_dir) / run)]
+        places = [cls(Path(run)), cls(Path(runs_dir) / run)]
         for found in places:
             if found.exists:
                 return found
@@ -213,7 +213,7 @@ class RunDirectory:
         Raises:
             RunError: where they are damaged.
         """
-        return self._load("measurements.json", REMEDY, MeasurementsFile.of)
+        return self._load("measurements.json", REMEDY, MeasurementsFile.from_json)
 
     def set_aside(self, file: Path) -> Path:
         """Rename a damaged file, so that another can be made.

@@ -71,7 +71,7 @@ class Manifest:
     @property
     def reference(self) -> Reference:
         """The box that this run's hypervolume is measured in."""
-        return Reference.of(self.candidates.values(), classes=self.classes)
+        return Reference.from_measurements(self.candidates.values(), classes=self.classes)
 
     @property
     def trained_samples(self) -> int:
@@ -131,21 +131,21 @@ class MeasurementsFile:
     timing: Timing
     seal: str
 
-    @staticmethod
-    def of(blob: bytes) -> MeasurementsFile:
+    @classmethod
+    def from_json(cls, blob: bytes) -> MeasurementsFile:
         """From the file's content.
 
         Raises:
             StoreError: saying what is wrong with it.
         """
         content = unseal_json("measurements", blob)
-        measured = [Measurement.of(m) for m in content["measurements"]]
-        return MeasurementsFile(
+        measured = [Measurement.from_json(m) for m in content["measurements"]]
+        return cls(
             measured={m.width: m for m in measured},
             setup=dict(content["setup"]),
             modes={int(width): str(mode) for width, mode in content["modes"].items()},
             device=str(content["device"]),
-            timing=Timing.of(content["timing"]),
+            timing=Timing.from_json(content["timing"]),
             seal=content[SEAL],
         )
 

@@ -25,8 +25,8 @@ class Run:
     def __init__(self, directory: RunDirectory, *, trusted: bool = False) -> None:
         self.directory, self.trusted = directory, trusted
 
-    @staticmethod
-    def open(run: str | Path, runs_dir: str | Path = "runs") -> Run:
+    @classmethod
+    def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> Run:
         """A run by its path, or by its name under `runs_dir`.
 
         Raises:
@@ -34,7 +34,7 @@ class Run:
         """
         run, runs_dir = check_path(run, "run"), check_path(runs_dir, "runs_dir")
         try:
-            return Run(RunDirectory.open(run, runs_dir))
+            return cls(RunDirectory.open(run, runs_dir))
         except OSError as error:
             raise RunError(f"{run}: cannot be opened: {error.strerror or error}") from None
 

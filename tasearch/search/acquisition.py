@@ -108,7 +108,7 @@ class Acquisition:
             within = chain.student.width in self._sizes  # else it is of before the study has grown
             self._running[trial.number] = _TriedChain(
                 hops=hops,
-                features=self._features.of(chain) if within else [],
+                features=self._features.encode(chain) if within else [],
                 ancestor=self._hop_costs.ancestor(hops),
                 width=chain.student.width,
             )

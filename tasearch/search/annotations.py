@@ -72,7 +72,7 @@ class Annotations:
         self._trial_of[self._hops.key(student)] = number
         return found
 
-    def of(self, running_trial: RunningTrial, ended: TrialResult) -> dict[str, Any]:
+    def attributes(self, running_trial: RunningTrial, ended: TrialResult) -> dict[str, Any]:
         """Attributes of a trial that is over."""
         flops = sum(
             training_flops(use["width"], use["trained"], self._samples, self._measured)

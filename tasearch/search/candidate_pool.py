@@ -120,7 +120,7 @@ def make_candidate_pool(
     return CandidatePool(
         choices=choices,
         index=index,
-        features=np.array([features.of(chain) for chain in chains]),
+        features=np.array([features.encode(chain) for chain in chains]),
         widths=np.array([chain.student.width for chain in chains]),
         ancestors=ancestors,
         hops=hops,

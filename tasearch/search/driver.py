@@ -126,8 +126,8 @@ class Driver:
         acquisition = Acquisition(manifest, space)
         make = make_sampler(self.study)(acquisition)
         self.sampler = ChainSampler(space, make, self.study.seed)
-        self.details = Annotations(manifest, hops, space.teacher)
-        self.trials = Trials(open_optuna(self.sampler), space, self.details.constraints())
+        self.annotations = Annotations(manifest, hops, space.teacher)
+        self.trials = Trials(open_optuna(self.sampler), space, self.annotations.constraints())
         self.sampler.follow(self.trials.all)
         self.queue = Queue(self.trials, space)
         self.limits = Limits(manifest, acquisition, spent=spent)
@@ -175,7 +175,7 @@ class Driver:
         Trials from before that failed by now are told first, so that it does not depend on the
         moment of a kill whether they fail for the old reason or wait for what is tried again.
         """
-        self.details.note_study(self.trials)
+        self.annotations.note_study(self.trials)
         for trial in self.trials.foreign():
             state = trial.state.name.lower()
             self.hops.tell(f"trial {trial.number} ({state}) is not this search's: it is ignored")
@@ -184,8 +184,8 @@ class Driver:
         yield from self._settle(before)
         self.queue.retry(failed=self.retry_failed)
         for trial in self.queue.pending():
-            key, since = self.details.failed_hop(trial), trial.user_attrs["retry_since"]
-            if self.details.failed.get(key, since) < since:
+            key, since = self.annotations.failed_hop(trial), trial.user_attrs["retry_since"]
+            if self.annotations.failed.get(key, since) < since:
                 self.hops.failed.pop(key, None)
 
     def _reason(self) -> str:
@@ -352,7 +352,7 @@ class Driver:
                 continue
             self.claimed.add(key)
             within = self.study.limits().admits(self.measured[hop.model.width])
-            known = key in self.entered or key in self.details.complete
+            known = key in self.entered or key in self.annotations.complete
             if hop.lineage == (self.space.teacher,) or not within or known:
                 continue
             if late is not None:
@@ -376,7 +376,7 @@ class Driver:
 
     def _reopen(self, trial: FrozenTrial) -> None:
         """Nothing stands any more of the hop that has failed, whose trial may have been free."""
-        key = self.details.failed_hop(trial)
+        key = self.annotations.failed_hop(trial)
         batch = trial.user_attrs["retry_since"], key
         if batch not in self.reopened:
             self.reopened.add(batch)
@@ -404,7 +404,7 @@ class Driver:
             self.entered.add(key)
         else:
             self.judged[key] = trial.number
-        direct = self.details.direct(trial.number, hops[-1])
+        direct = self.annotations.direct(trial.number, hops[-1])
         if trial.state in OVER:
             self._finish(trial, chain)
             self.lost += self._damaged(trial, hops)
@@ -426,7 +426,7 @@ class Driver:
         """Count a trial that is over; a hop that failed would fail again, if it is the code's."""
         self.over[trial.number] = trial
         failed = trial.state == TrialState.FAIL
-        self.details.learn(trial, chain)
+        self.annotations.learn(trial, chain)
         if not is_free(trial):
             self.done += not is_retry(trial)
             self.failures += failed - is_retry(trial)
@@ -459,8 +459,8 @@ class Driver:
             if ended.accuracy is not None:
                 size = self.measured[running_trial.student.model.width]
                 values = (ended.accuracy, size.params, size.latency_ms)
-            attrs = {**self.details.of(running_trial, ended), **ended.attrs}
+            attrs = {**self.annotations.attributes(running_trial, ended), **ended.attrs}
             told = self.trials.tell(running_trial.trial, attrs, values, ended.state)
-            self.details.note_teacher(self.trials)
+            self.annotations.note_teacher(self.trials)
             self._finish(told, self.trials.chain(told))
             yield TrialDone(record=to_record(told), done=self.done, trials=self.target)

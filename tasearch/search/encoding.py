@@ -46,14 +46,14 @@ class ChainEncoder:
         self._own = _Options([space.student_recipes, space.assistant_recipes])
         self._shared = _Options([space.assistant_recipes])
 
-    def of(self, chain: Chain) -> list[float]:
+    def encode(self, chain: Chain) -> list[float]:
         """All but the ancestor's accuracy."""
         student, own = chain.student.width, chain.student.recipe
         assert own is not None
         small = (self._middle - self._size[student]) / (self._half or 1.0)  # -1 .. 1
         found = [0.0] * len(self._students)
         found[self._students[student]] = 1.0
-        recipe = self._own.of(own)
+        recipe = self._own.encode(own)
         found += [*recipe, *(small * value for value in recipe)]
         count = len(chain.assistants)
         number = [float(count == n) for n in range(1, self._most + 1)]
@@ -64,7 +64,7 @@ class ChainEncoder:
         last, first, largest = (steps[-1], steps[0], max(steps)) if count else (0.0, 0.0, 0.0)
         found += [last, last**2, first, first**2, largest, small * last, small * first]
         shared = chain.assistants[0].recipe if count else None
-        found += self._shared.of(shared) if shared else self._shared.none
+        found += self._shared.encode(shared) if shared else self._shared.none
         return found
 
 
@@ -83,7 +83,7 @@ class _Options:
     def none(self) -> list[float]:
         return [0.0] * sum(self._width(values) for values in self._searched.values())
 
-    def of(self, recipe: Recipe) -> list[float]:
+    def encode(self, recipe: Recipe) -> list[float]:
         found: list[float] = []
         for name, values in self._searched.items():
             value = getattr(recipe, name)

@@ -54,7 +54,7 @@ def load(content: Content, step: Step) -> str:
 def try_all(content: Content, step: Step) -> None:
     """Build and call the model of each width, and call each loss."""
     study, data = _study(content), taken_over(content["data"])
-    models, teacher = Models.of(study, data), study.teacher
+    models, teacher = Models.for_study(study, data), study.teacher
     for width in study.widths:
         words = f"model.family: {study.model.family!r} at width {width}"
         if width == teacher.width and teacher.factory is not None:
@@ -71,8 +71,8 @@ def propose(content: Content, step: Step) -> None:
     """Ask a user's sampler for a chain."""
     study, data = _study(content), taken_over(content["data"])
     step(f"search.sampler: {study.search.sampler!r}, when asked for a chain")
-    measured = {m["width"]: Measurement.of(m) for m in content["measured"]}
-    space = make_space(study, Models.of(study, data).teacher(), measured)
+    measured = {m["width"]: Measurement.from_json(m) for m in content["measured"]}
+    space = make_space(study, Models.for_study(study, data).teacher(), measured)
     make = plugins.resolve(study.search.sampler, {}, path="search.sampler", root=study.root)
     try_sampler(space, make)
 

@@ -131,7 +131,7 @@ def prepare(
         for name, (loss, recipe, _) in losses.items():
             check_loss(loss, name, recipe, data.num_classes)
         check_augmentation(study.training.augment, data.in_shape)
-        models = Models.of(study, data)
+        models = Models.for_study(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
         _check_expected(study, inputs)
         teacher, notices = models.teacher_words(), list[str]()

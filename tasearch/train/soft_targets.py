@@ -35,7 +35,7 @@ class Targets:
         self._held: OrderedDict[str, list[Tensor]] = OrderedDict()
         self._room = _room(views[0].device)
 
-    def of(
+    def get(
         self,
         key: str,
         phase: int,

@@ -123,7 +123,7 @@ class Trainer:
         """In which a hop's models are trained; a loaded teacher, which is not, has the plainest."""
         if hop.model.recipe is None:
             return Mode(bf16=False, slots=None, shared=False)
-        return Mode.of(self.modes[hop.model.width])
+        return Mode.parse(self.modes[hop.model.width])
 
     def stacking_key(self, hop: Hop) -> Hashable:
         """What hops have in common that may train as one wide model; None for one that may not.
@@ -294,7 +294,7 @@ class Trainer:
         records = {self.key(t): cache(lambda t=t: self._known(t)) for t in hop.teachers}
 
         def guide(phase: int) -> list[Tensor]:
-            found = [self.targets.of(key, phase, nets[key], records[key]) for key in nets]
+            found = [self.targets.get(key, phase, nets[key], records[key]) for key in nets]
             return [stacked(parts) for parts in zip(*found, strict=True)]
 
         return guide

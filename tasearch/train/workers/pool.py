@@ -46,7 +46,7 @@ class Pool:
     """
 
     def __init__(self, devices: list[str], study: Study, processes: Sequence[Process] = ()) -> None:
-        self._study, self._around = study, Surroundings.now()
+        self._study, self._around = study, Surroundings.capture()
         self._setup: dict[str, Any] = {}
         self._data: SharedDataset | None = None
         self._queue: queue.Queue[tuple[RemoteWorker, str | None]] = queue.Queue()
@@ -99,7 +99,7 @@ class Pool:
         Args:
             data: the path of its `SharedDataset`.
         """
-        self._data = SharedDataset.adopted(data)
+        self._data = SharedDataset.adopt(data)
         return taken_over(self._data.path)
 
     def hand_over(self, data: Dataset) -> str:

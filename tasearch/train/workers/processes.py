@@ -50,17 +50,17 @@ class Death:
     own: bool = True
     final: bool = False
 
-    @staticmethod
-    def of(code: int) -> Death:
+    @classmethod
+    def from_exit_code(cls, code: int) -> Death:
         """From a process's return code, negative where a signal has ended it."""
         if code == CUT_OFF:
-            return Death(words="closed the files by which it was heard")
+            return cls(words="closed the files by which it was heard")
         if code >= 0:
-            return Death(words=f"ended with code {code}")
+            return cls(words=f"ended with code {code}")
         number = -code
         name = (signal.strsignal(number) or "unknown").lower()
         own = number in {getattr(signal, f"SIG{known}", None) for known in OWN_FAULTS}
-        return Death(words=f"was killed by signal {number} ({name})", own=own)
+        return cls(words=f"was killed by signal {number} ({name})", own=own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +77,14 @@ class Surroundings:
     path: tuple[str, ...]
     environment: Mapping[str, str]
 
-    @staticmethod
-    def now() -> Surroundings:
+    @classmethod
+    def capture(cls) -> Surroundings:
         try:
             folder: str | None = os.getcwd()  # noqa: PTH109
         except OSError:
             folder = None
         path = tuple(str(Path(folder or "", entry)) for entry in sys.path)
-        return Surroundings(folder=folder, path=path, environment={**os.environ})
+        return cls(folder=folder, path=path, environment={**os.environ})
 
 
 class Process:
@@ -96,7 +96,7 @@ class Process:
     """
 
     def __init__(self, threads: int, around: Surroundings | None = None) -> None:
-        around, count = around or Surroundings.now(), str(threads)
+        around, count = around or Surroundings.capture(), str(threads)
         begin = [sys.executable, "-P", "-c", BEGIN, json.dumps(around.path), str(os.getpid())]
         starting = _starter(os.getpid()).submit(
             subprocess.Popen,
@@ -128,7 +128,7 @@ class Process:
 
     def death(self) -> Death:
         """How it has died, which is waited for."""
-        return Death.of(self._process.wait())
+        return Death.from_exit_code(self._process.wait())
 
     def end(self) -> None:
         """Kill it, and what it has started: whatever it writes it writes at once."""

@@ -59,7 +59,7 @@ def _find_modes(content: dict[str, Any], warn: Any) -> dict[int, str] | None:
     if device.type == "cuda":
         set_up_cuda(device, deterministic=study.training.deterministic)
     try:
-        return study_modes(Models.of(study, data), content["widths"], device, warn)
+        return study_modes(Models.for_study(study, data), content["widths"], device, warn)
     except Exception:
         raise
     except BaseException:  # such as sys.exit()
@@ -70,7 +70,7 @@ def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
     study, data = _known(content["study"], content["data"])
     trainer = Trainer(
         study=study,
-        models=Models.of(study, data),
+        models=Models.for_study(study, data),
         data=data,
         store=Store(Path(content["run"]), warn),
         device=torch.device(content["device"]),
@@ -180,7 +180,9 @@ def _task(content: dict[str, Any]) -> Task:
         Threshold(**threshold) if threshold else None for threshold in content["thresholds"]
     )
     part = tuple(content["part"])
-    return Task(key=content["key"], hop=Hop.of(content["hop"]), thresholds=thresholds, part=part)
+    return Task(
+        key=content["key"], hop=Hop.from_json(content["hop"]), thresholds=thresholds, part=part
+    )
 
 
 def _listen(wire: _Wire, lines: queue.Queue[str]) -> None:
