@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+import tasearch
+from tasearch.cli.early_checks import check_early
+from tasearch.config.files import check_regular, not_regular, open_regular
+from tasearch.config.study_file import load_study, render
+from tasearch.errors import RunError, StudyError
+from tests.helpers.studies import tiny
+
+
+def test_a_regular_file_is_read_through_links_too(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for name in ("file", "link"):
+        assert not_regular(tmp_path / name) is None
+        check_regular(tmp_path / name)
+        with open_regular(tmp_path / name) as stream:
+            assert stream.read() == b"content"
+
+
+def test_what_is_no_file_is_named_and_never_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("fifo")
+    Path("folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+    for path, words in (
+        ("fifo", "is a FIFO, not a file"),
+        ("folder", "is a folder, not a file"),
+        ("socket", "is a socket, not a file"),
+        ("/dev/zero", "is a device, not a file"),
+        ("nul\0", "has a NUL in its name"),
+        ("half\ud800", "has a name that no file can have"),
+    ):
+        assert not_regular(Path(path)) == words
+        for refuse in (check_regular, open_regular):
+            with pytest.raises(OSError) as error:  # noqa: PT011
+                refuse(Path(path))
+            assert error.value.strerror == words
+
+
+def test_the_system_says_why_nothing_is_there(tmp_path: Path) -> None:
+    for path, words in (
+        (tmp_path / "none", "No such file or directory"),
+        (tmp_path / ("n" * 300), "File name too long"),
+    ):
+        assert not_regular(path) is None
+        for refuse in (check_regular, open_regular):
+            with pytest.raises(OSError) as error:  # noqa: PT011
+                refuse(path)
+            assert error.value.strerror == words
+
+
+def test_a_fifo_that_takes_a_files_place_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    monkeypatch.setattr(
+        "tasearch.config.files.check_regular", lambda path: None
+    )  # it was a file then
+    with pytest.raises(OSError, match="is a FIFO, not a file"):
+        open_regular(tmp_path / "fifo")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have names of text alone")
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    odd.mkdir()
+    (odd / "s.toml").write_text(render(tiny()))
+    words = f"{tmp_path}/caf\\udce9"
+    with pytest.raises(StudyError) as error:
+        load_study(odd / "s.toml")
+    assert str(error.value).endswith(f"root: {words}: should be named in UTF-8; rename the folder")
+    with pytest.raises(StudyError) as error:
+        tasearch.run(tiny().model_copy(update={"root": str(odd)}), runs_dir=tmp_path / "runs")
+    assert str(error.value).startswith("study: root: should be a valid string")
+    with pytest.raises(RunError) as error:
+        tasearch.run(tiny(), runs_dir=odd / "runs")
+    assert str(error.value) == (
+        f"runs_dir: {words}/runs/tiny: should be named in UTF-8; rename the folder"
+    )
+    assert sorted(path.name for path in odd.iterdir()) == ["s.toml"]
+
+
+def test_a_module_of_a_package_without_a_file_is_found_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another folder of the same name on Python's path is part of it."""
+    for folder in (tmp_path / "study" / "kept", tmp_path / "here" / "kept"):
+        folder.mkdir(parents=True)
+    (tmp_path / "study" / "kept" / "own.py").write_text("def build(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path / "here")
+    study = tiny(model={"family": "kept.own:build"})
+    study = study.model_copy(update={"root": str(tmp_path / "study")})
+    options = {"device": "cpu", "workers": "1", "latency_from": None}
+    check_early(study, runs_dir=tmp_path / "runs", **options)
+    (tmp_path / "study" / "kept" / "own.py").unlink()
+    with pytest.raises(StudyError, match=r"No module named 'kept\.own'"):
+        check_early(study, runs_dir=tmp_path / "runs", **options)

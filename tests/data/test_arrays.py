@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
+from tasearch.data import SOURCES, load_data, load_test
+from tasearch.errors import DataError, StudyError
+from tests.helpers import parquet
+from tests.helpers.arrays import npz, sound, study_of
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(params=[*sorted(SOURCES), "function"])
+def any_study(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Study:
+    if request.param == "npz":
+        return npz(tmp_path, **sound())
+    if request.param == "parquet":
+        monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "cache"))
+        images = parquet.pictures(50, 6, 5)
+        file = tmp_path / "images.parquet"
+        parquet.write(file, [*map(parquet.encoded, images)], [i % 5 for i in range(50)])
+        return parquet.study(file)
+    if request.param == "function":
+        (tmp_path / "mine.py").write_text(
+            "import numpy as np\n"
+            "def data():\n"
+            "    x = np.random.default_rng(1).normal(size=(50, 7))\n"
+            "    return {'x_train': x, 'y_train': np.arange(50) % 5}\n"
+        )
+        return study_of(tmp_path, "mine:data")
+    return study_of(tmp_path, request.param)
+
+
+def test_every_source_keeps_the_contract(any_study: Study) -> None:
+    data, test = load_data(any_study), load_test(any_study)
+    parts = (data.train, data.validation, test)
+    for part in parts:
+        assert part.x.dtype in (np.uint8, np.float32)
+        assert part.x.shape == (len(part), *data.in_shape)
+        assert part.y.dtype == np.int64
+        assert set(part.y) == set(range(data.num_classes))
+    whole = sum(map(len, parts))
+    assert len(data.validation) == len(test) == round(0.2 * whole)
+    standard = (data.train.x - data.mean) / data.std
+    assert abs(standard.mean()) < 1e-3
+    assert load_data(any_study).fingerprint == data.fingerprint
+
+
+def test_parts_do_not_overlap_and_are_stratified() -> None:
+    study = parse_study({})
+    data, test = load_data(study), load_test(study)
+    seen = [row.tobytes() for part in (data.train, data.validation, test) for row in part.x]
+    assert len(seen) == 1797
+    assert len(set(seen)) == 1797  # no two digits are alike, so none is in two parts
+    shares = [np.bincount(p.y) / len(p) for p in (data.train, data.validation, test)]
+    assert np.ptp(shares, axis=0).max() < 0.01
+
+
+def test_the_test_part_does_not_depend_on_the_validation_share() -> None:
+    a = load_test(parse_study({"data": {"validation": 0.1}}))
+    b = load_test(parse_study({"data": {"validation": 0.3}}))
+    c = load_test(parse_study({"data": {"split_seed": 1}}))
+    assert np.array_equal(a.x, b.x)
+    assert not np.array_equal(a.x, c.x)
+
+
+def test_parts_that_are_given_stay_as_they_are(tmp_path: Path) -> None:
+    given = sound()
+    val, test = sound(8), sound(12)
+    given |= {"x_val": val["x_train"], "y_val": val["y_train"]}
+    given |= {"x_test": test["x_train"], "y_test": test["y_train"]}
+    study = npz(tmp_path, **given)
+    data = load_data(study)
+    assert np.array_equal(data.train.x[:, 0], given["x_train"])
+    assert np.array_equal(data.validation.x[:, 0], val["x_train"])
+    assert np.array_equal(load_test(study).y, test["y_train"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "in_shape"),
+    [
+        ((9,), "auto", (9,)),
+        ((6, 5), "auto", (1, 6, 5)),
+        ((6, 5, 3), "auto", (3, 6, 5)),
+        ((3, 6, 5), "auto", (3, 6, 5)),
+        ((3, 6, 4), "chw", (3, 6, 4)),
+        ((7, 6, 5), "hwc", (5, 7, 6)),
+    ],
+)
+def test_images_end_with_channels_first(
+    tmp_path: Path, shape: tuple[int, ...], layout: str, in_shape: tuple[int, ...]
+) -> None:
+    np.savez(tmp_path / "d.npz", **sound(40, shape))
+    data = load_data(study_of(tmp_path, "npz", path="d.npz", layout=layout))
+    assert data.in_shape == in_shape
+
+
+def test_a_feature_that_never_changes_is_left_alone(tmp_path: Path) -> None:
+    arrays = sound(40, (3,))
+    arrays["x_train"][:, 1] = 7.0
+    data = load_data(npz(tmp_path, **arrays))
+    assert data.std[1] == 1.0
+    assert data.mean[1] == 7.0
+
+
+GOOD = sound()
+X, Y = GOOD["x_train"], GOOD["y_train"]
+NAN = X.copy()
+NAN[2, 1, 3] = np.nan
+GAP = np.where(Y == 2, 1, Y)
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no labels": ({"x_train": X}, "array 'y_train' is missing; found ['x_train']"),
+    "unknown array": ({**GOOD, "x_tset": X}, "unknown array 'x_tset'; did you mean 'x_test'?"),
+    "half a part": (
+        {**GOOD, "x_val": X},
+        "array 'y_val' is missing; found ['x_train', 'x_val', 'y_train']",
+    ),
+    "lengths": (
+        {"x_train": X[:-1], "y_train": Y},
+        "x_train and y_train should have the same length, found 39 and 40",
+    ),
+    "float labels": (
+        {"x_train": X, "y_train": Y.astype(float)},
+        "y_train: labels should be integers of shape (samples,), found float64 of shape (40,)",
+    ),
+    "one-hot labels": (
+        {"x_train": X, "y_train": np.eye(4, dtype=int)[Y]},
+        "y_train: labels should be integers of shape (samples,), found int64 of shape (40, 4)",
+    ),
+    "negative label": (
+        {"x_train": X, "y_train": Y - 1},
+        "y_train[0]: labels should not be negative, found -1",
+    ),
+    "gap": (
+        {"x_train": X, "y_train": GAP},
+        "y_train: labels should be 0 .. 3 without a gap, found no sample of class 2",
+    ),
+    "huge label": (
+        {"x_train": X, "y_train": np.where(np.arange(40) == 7, 10**13, Y)},
+        "y_train: labels should be 0 .. classes - 1 without a gap, "
+        "found 10000000000000 at [7] among 40 samples",
+    ),
+    "one class": (
+        {"x_train": X, "y_train": Y * 0},
+        "y_train: should have at least two classes, found only class 0",
+    ),
+    "label out of range": (
+        {**GOOD, "x_val": X, "y_val": Y + 1},
+        "y_val[3]: labels should be 0 .. 3 as in y_train, found 4",
+    ),
+    "not finite": (
+        {"x_train": NAN, "y_train": Y},
+        "x_train[2, 1, 3]: should be a finite float32, found nan",
+    ),
+    "text": (
+        {"x_train": X.astype(str), "y_train": Y},
+        "x_train: samples should be real numbers, found <U32",
+    ),
+    "five axes": (
+        {"x_train": X[:, :, :, None, None], "y_train": Y},
+        "x_train: samples should be (n, features), (n, height, width) or (n, height, width, "
+        "channels) in either order, found shape (40, 6, 5, 1, 1)",
+    ),
+    "ambiguous channels": (
+        {"x_train": RNG.normal(size=(40, 3, 6, 3)), "y_train": Y},
+        "x_train: cannot tell the axis of channels in shape (40, 3, 6, 3); "
+        'set data.layout to "chw" or "hwc"',
+    ),
+    "other shape": (
+        {**GOOD, "x_val": X[:, :4], "y_val": Y},
+        "x_val: should have samples of shape (1, 6, 5) as x_train has, found (1, 4, 5)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arrays_are_named(tmp_path: Path, case: str) -> None:
+    arrays, message = BAD[case]
+    with pytest.raises(DataError) as error:
+        load_data(npz(tmp_path, **arrays))
+    assert str(error.value) == f"d.npz: {message}"
+
+
+def test_rare_classes_cannot_be_split(tmp_path: Path) -> None:
+    y = Y.copy()
+    y[y == 3] = 2
+    y[0] = 3
+    with pytest.raises(DataError) as error:
+        load_data(npz(tmp_path, x_train=X, y_train=y))
+    assert str(error.value) == (
+        "d.npz: data.test: 8 of 40 samples cannot be drawn with every class among them and among "
+        "the rest; bring more samples, or parts of your own (x_val, y_val, x_test, y_test)"
+    )
+    with pytest.raises(DataError, match=r"^digits: data\.limit: 9 of [0-9,]+ samples cannot be"):
+        load_data(parse_study({"data": {"limit": 9}}))
+    with pytest.raises(DataError) as error:
+        load_data(study_of(tmp_path, "npz", path="d.npz", validation=0.5, test=0.6))
+    assert str(error.value) == ("data.validation + data.test: should be below 1, found 0.5 + 0.6")
+
+
+def test_shares_of_parts_that_are_given_do_not_count(tmp_path: Path) -> None:
+    arrays = GOOD | {"x_val": X, "y_val": Y, "x_test": X, "y_test": Y}
+    np.savez(tmp_path / "d.npz", **arrays)
+    study = study_of(tmp_path, "npz", path="d.npz", validation=0.9, test=0.3)
+    assert len(load_data(study).train) == 40
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "npz", path="d.npz")
+    file = tmp_path / "d.npz"
+    with pytest.raises(DataError) as error:
+        load_data(study)
+    assert str(error.value) == f"{file}: no such data file (data.path = 'd.npz')"
+    np.savez_compressed(file, **GOOD)
+    content = bytearray(file.read_bytes())
+    for damage in (content[: len(content) // 2], b"", b"no archive", _flipped(content)):
+        file.write_bytes(damage)
+        with pytest.raises(DataError, match=r"is no readable \.npz file"):
+            load_data(study)
+    np.savez(file, x_train=np.array([{}], dtype=object), y_train=Y)
+    with pytest.raises(DataError, match="holds Python objects, which are never loaded"):
+        load_data(study)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x_train", b"no array")
+    with pytest.raises(DataError, match="'x_train' is no array"):
+        load_data(study)
+    with file.open("wb") as stream:
+        np.save(stream, X)
+    with pytest.raises(
+        DataError, match=r"should be an \.npz archive of named arrays, is one array"
+    ):
+        load_data(study)
+
+
+def _flipped(content: bytearray) -> bytes:
+    flipped = bytearray(content)
+    flipped[len(content) // 3] ^= 0xFF
+    return bytes(flipped)
+
+
+def test_a_users_function_that_breaks_its_contract(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "def boom():\n    raise ValueError('no disk')\ndef text():\n    return 'x'\nnothing = 3\n"
+        "def ragged():\n    return {'x_train': [[1], [1, 2]], 'y_train': [0, 1]}\n"
+        "def odd():\n    return {3: [1]}\n"
+    )
+    with pytest.raises(
+        DataError,
+        match=r"^data\.source: 'broken:ragged': x_train: is no array of numbers \(builtins",
+    ):
+        load_data(study_of(tmp_path, "broken:ragged"))
+    for name, kind, message in (
+        ("broken:boom", DataError, "data.source: 'broken:boom' raised ValueError: no disk"),
+        (
+            "broken:text",
+            DataError,
+            "data.source: 'broken:text' should return a dict of arrays, returned str",
+        ),
+        (
+            "broken:nothing",
+            StudyError,
+            "data.source: 'broken:nothing': module 'broken' has no function 'nothing'",
+        ),
+        (
+            "broken:odd",
+            DataError,
+            "data.source: 'broken:odd': the names of arrays should be text, found int",
+        ),
+        (
+            "absent:f",
+            StudyError,
+            f"data.source: 'absent:f': No module named 'absent'; "
+            f"looked in {tmp_path} and the Python path",
+        ),
+        (
+            "digit",
+            StudyError,
+            "study: data.source: unknown name 'digit'; did you mean 'digits'?",
+        ),
+        (
+            "a b:f",
+            StudyError,
+            "study: data.source: should be \"package.module:function\", found 'a b:f'",
+        ),
+    ):
+        with pytest.raises(kind) as error:
+            load_data(study_of(tmp_path, name))
+        assert str(error.value) == message

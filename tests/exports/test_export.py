@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import tasearch
+from tasearch.chains.hop import ModelSpec
+from tasearch.config.sections import LatencySection
+from tasearch.config.study_file import load_study
+from tasearch.data import load_data, load_test
+from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError, StudyError
+from tasearch.exports import export as exporting
+from tasearch.exports.export import FILES, pinned
+from tasearch.profiling.measure import describe
+from tasearch.search.chain_space import make_space
+from tasearch.search.trials import chain_of
+from tests.helpers.runs import contents, proposed
+from tests.helpers.studies import tiny
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory: pytest.TempPathFactory) -> tasearch.Run:
+    """Chains with two assistants, which differ from the student in their recipe."""
+    study = tiny(
+        name="cnn",
+        model={"family": "cnn"},
+        assistants={"min": 1, "temperature": 2.0},
+        student={"temperature": [4.0, 8.0]},
+        search={"trials": 8},
+    )
+    return tasearch.run(study, runs_dir=tmp_path_factory.mktemp("cnn"))
+
+
+@pytest.fixture(scope="module")
+def folder(cnn: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shipped") / "winner"
+    tasearch.export(cnn, folder)
+    return folder
+
+
+def test_everything_is_there(cnn: tasearch.Run, folder: Path) -> None:
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    best = cnn.best()
+    assert metrics["chain"] == list(best.chain)
+    assert metrics["accuracy"] == best.accuracy
+    assert metrics["recipe"] == best.recipe
+    card = (folder / "README.md").read_text()
+    assert best.label in card
+    assert "$" not in card
+
+
+def test_the_loaded_student_has_the_accuracy_that_was_promised(
+    cnn: tasearch.Run, folder: Path
+) -> None:
+    module = tasearch.load(folder)
+    assert not module.training
+    metrics = json.loads((folder / "metrics.json").read_text())
+    study = cnn.manifest.study
+    for part, key in (
+        (load_data(study).validation, "accuracy"),
+        (load_test(study), "test_accuracy"),
+    ):
+        with torch.inference_mode():
+            hits = module(torch.from_numpy(part.x)).argmax(1).numpy() == part.y
+        assert hits.mean() == pytest.approx(metrics[key])
+
+
+def test_onnx_runtime_agrees_with_torch(cnn: tasearch.Run, folder: Path) -> None:
+    session = onnxruntime.InferenceSession(folder / "student.onnx")
+    x = load_data(cnn.manifest.study).validation.x
+    with torch.inference_mode():
+        expected = tasearch.load(folder)(torch.from_numpy(x)).numpy()
+    for batch in (1, 3, len(x)):
+        (logits,) = session.run(None, {"x": x[:batch]})
+        assert np.abs(logits - expected[:batch]).max() < 1e-4
+
+
+@pytest.mark.parametrize("width", [16, 4])
+def test_the_chain_file_ends_in_the_same_weights(
+    cnn: tasearch.Run, tmp_path: Path, width: int
+) -> None:
+    """Of an assistant, which is the best of all, and of a student with assistants."""
+    limit = cnn.manifest.measured[width].params
+    found = tasearch.export(cnn, tmp_path / "out", max_params=limit)
+    assert cnn.trials[found.trial].free == (width == 16)
+    again = tasearch.run(load_study(tmp_path / "out" / "chain.toml"), runs_dir=tmp_path)
+    (trial,) = proposed(again)
+    assert trial.chain == found.chain
+    assert trial.accuracy == found.accuracy
+    mine, theirs = contents(again), contents(cnn)
+    assert {name: theirs[name] for name in mine} == mine
+    assert sum(name.startswith("hops/") for name in mine) == len(trial.chain)
+
+
+def test_the_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path) -> None:
+    """Assistants as students too, whose epochs, drop and other options are not a student's."""
+    options = {"loss": ["kd", "ce"], "guidance": ["dense", "serial"]}
+    run = rerun(
+        tiny(
+            assistants={"temperature": 2.0, "teacher_dropout": 0.5, **options},
+            student={"temperature": [4.0, 8.0], **options},
+            search={"trials": 30},
+        )
+    )
+    trials = [t for t in run.trials if t.state == "complete"]
+    kinds = {(t.free, len(t.hops)) for t in trials}
+    assert kinds >= {(False, 1), (False, 2), (False, 3), (True, 1), (True, 2)}
+    teacher = ModelSpec(width=16, recipe=run.manifest.study.teacher_recipe())
+    for trial in trials:
+        built: Any = SimpleNamespace(run=run, trial=trial)
+        (chain,) = make_space(pinned(built, tmp_path), teacher, run.manifest.measured)
+        theirs = chain_of(vars(trial), teacher).hop().lineage
+        mine = chain.hop().lineage
+        assert [p.canonical_lineage(i) for i, p in enumerate(mine)] == [
+            p.canonical_lineage(i) for i, p in enumerate(theirs)
+        ], trial.label
+
+
+def test_the_cards_snippets_run(folder: Path) -> None:
+    snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        done = subprocess.run(
+            [sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True, check=True
+        )
+        assert re.search(r"\[\d\]", done.stdout)
+
+
+def test_a_budget_chooses_what_is_shipped(finished: tasearch.Run, tmp_path: Path) -> None:
+    limit = finished.manifest.measured[2].params
+    chosen = tasearch.export(finished, tmp_path / "small", max_params=limit)
+    assert chosen.params == limit
+    with pytest.raises(NothingFits):
+        tasearch.export(finished, tmp_path / "none", max_params=limit - 1)
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_export_replaces_an_export_and_nothing_else(
+    finished: tasearch.Run, tmp_path: Path
+) -> None:
+    tasearch.export(finished, tmp_path / "out")
+    tasearch.export(finished, tmp_path / "out")
+    (tmp_path / "out" / "thesis.tex").write_text("")
+    with pytest.raises(ExportError) as error:
+        tasearch.export(finished, tmp_path / "out")
+    assert (
+        str(error.value) == f"{tmp_path / 'out'}: has other files (thesis.tex); name a new folder"
+    )
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="is no folder; name a new folder"):
+        tasearch.export(finished, tmp_path / "file")
+
+
+def test_a_student_whose_onnx_disagrees_is_not_shipped(
+    finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faithful = exporting.to_onnx
+
+    def careless(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
+        changed = copy.deepcopy(module)
+        with torch.no_grad():
+            next(changed.parameters()).add_(0.01)
+        return faithful(changed, in_shape)
+
+    monkeypatch.setattr(exporting, "to_onnx", careless)
+    with pytest.raises(ExportError, match=r"^ONNX Runtime and torch differ by .* nothing"):
+        tasearch.export(finished, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_student_that_has_no_onnx_is_shipped_without(
+    finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The finished run's latencies are torch's; one that timed ONNX Runtime is refused."""
+
+    def unable(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
+        raise ModelError("model: torch cannot export it")
+
+    out = tmp_path / "out"
+    tasearch.export(finished, out)
+    assert (out / "student.onnx").exists()
+    assert "onnxruntime" in (out / "README.md").read_text()
+    assert "<!--" not in (out / "README.md").read_text()
+    monkeypatch.setattr(exporting, "to_onnx", unable)
+    tasearch.export(finished, out)
+    assert {file.name for file in out.iterdir()} == {*exporting.FILES} - {"student.onnx"}
+    card, metrics = (out / "README.md").read_text(), json.loads((out / "metrics.json").read_text())
+    assert "onnx" not in card.lower()
+    assert "<!--" not in card
+    assert metrics["onnx_difference"] is None
+    assert [*metrics["file_bytes"]] == ["student.safetensors"]
+    assert tasearch.load(out)(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+    wanted = replace(finished.manifest, device=describe(LatencySection(), torch.device("cpu")))
+    monkeypatch.setattr(type(finished), "manifest", property(lambda run: wanted))
+    with pytest.raises(ModelError, match="cannot export it"):
+        tasearch.export(finished, tmp_path / "other")
+
+
+def test_weights_that_do_not_keep_their_promise_are_not_shipped(rerun: Any, tmp_path: Path) -> None:
+    run = rerun(tiny(), trials=3)
+    best = run.best()
+    wrong = tasearch.Run(run.directory)
+    wrong.trials[best.trial] = replace(wrong.trials[best.trial], accuracy=0.99)
+    with pytest.raises(RunError) as error:
+        tasearch.export(wrong, tmp_path / "out")
+    assert str(error.value) == (
+        f"{run.path}: trial {best.trial} has 99.00% in its journal, but "
+        f"its weights have {best.accuracy:.2%} of the validation part now"
+    )
+
+
+def test_a_student_without_a_teacher_is_not_called_distilled(rerun: Any, tmp_path: Path) -> None:
+    run = rerun(tiny(student={"loss": "ce"}), trials=3)
+    tasearch.export(run, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "trained on the labels alone" in card
+    assert "Distilled along" not in card
+    assert "| the same student distilled directly | not tried (validation) |" in card
+    again = tasearch.run(tmp_path / "out" / "chain.toml", runs_dir=tmp_path / "again")
+    assert [t.accuracy for t in again.trials] == [run.best().accuracy]
+    assert len(again.trials[0].hops) == len(list((again.path / "hops").iterdir())) == 1
+
+
+def test_a_shipped_chain_is_trained_in_the_ways_that_the_run_found(
+    rerun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe that finds otherwise today does not change the weights."""
+    modes = dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")
+    study = tiny(training={"modes": modes}, search={"trials": 6})
+    run = rerun(study)
+    found = tasearch.export(run, tmp_path / "out")
+    pinned = load_study(tmp_path / "out" / "chain.toml")
+    assert {*pinned.training.modes} == {*map(str, found.chain)}
+    monkeypatch.setattr("tasearch.search.profiler.study_modes", lambda *a, **k: {})
+    again = tasearch.run(tmp_path / "out" / "chain.toml", runs_dir=tmp_path / "again")
+    key = run.trials[found.trial].hops[-1].key
+    assert again.trials[0].hops[-1].key == key
+    file = f"hops/{key}.safetensors"
+    assert (again.path / file).read_bytes() == (run.path / file).read_bytes()
+
+
+def test_a_damaged_winner_is_named(rerun: Any, tmp_path: Path) -> None:
+    run = rerun(tiny(), trials=3)
+    file = run.path / "hops" / f"{run.trials[run.best().trial].hops[-1].key}.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(StoreError) as error:
+        tasearch.export(run, tmp_path / "out")
+    assert str(error.value).startswith(f"{file}: is damaged")
+    assert str(error.value).endswith("`tasearch run` on the same study trains it again")
+
+
+def test_a_users_family_is_shipped_and_loaded(rerun: Any, tmp_path: Path) -> None:
+    source = tmp_path / "nets.py"
+    source.write_text(
+        "from torch import nn\n"
+        "def build(width, *, in_shape, num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(),\n"
+        "                         nn.Linear(width, num_classes))\n"
+    )
+    study = tiny(model={"family": "nets:build"}).model_copy(update={"root": str(tmp_path)})
+    run = tasearch.run(study, runs_dir=tmp_path / "runs", trials=2)
+    tasearch.export(run, tmp_path / "deep" / "er")
+    module = tasearch.load(tmp_path / "deep" / "er", trust=True)
+    assert module(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    text = source.read_text()
+    source.write_text(text.replace("nn.ReLU()", "nn.Sigmoid()"))  # of the same shape
+    with pytest.raises(RunError, match="digest of family was 'nets:build#"):
+        tasearch.export(run, tmp_path / "other")
+    shipped = tmp_path / "deep" / "er"
+    with pytest.raises(ExportError) as error:
+        tasearch.load(shipped, trust=True)
+    was = run.manifest.inputs["digest of family"]
+    assert str(error.value).startswith(
+        f"{shipped}: the student was trained with {was!r}, and the code is now 'nets:build#"
+    )
+    with pytest.raises(
+        StudyError, match=r"expects\.family: the chain was exported from 'nets:build"
+    ):
+        tasearch.run(shipped / "chain.toml", runs_dir=tmp_path / "again")
+    source.write_text("# a comment\n" + text)
+    assert tasearch.load(shipped, trust=True)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    again = tasearch.run(shipped / "chain.toml", runs_dir=tmp_path / "again", device="cpu")
+    assert again.trials[0].hops[-1].accuracy is not None
+
+
+def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
+    with pytest.raises(ExportError) as error:
+        tasearch.load(tmp_path)
+    file = tmp_path / "student.safetensors"
+    assert str(error.value) == f"{file}: no such file; `tasearch export` writes one"
+    file.write_bytes(b"nonsense")
+    with pytest.raises(ExportError, match="is no exported student"):
+        tasearch.load(tmp_path)
+    save_file({"w": torch.zeros(1)}, file, metadata={"tasearch": "{}"})
+    with pytest.raises(ExportError, match="is no exported student: 'in_shape'"):
+        tasearch.load(tmp_path)
+
+
+@pytest.mark.parametrize("files", range(len(FILES)))
+def test_an_export_that_is_cut_off_leaves_none_that_is_half_of_another(
+    finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    class Killed(KeyboardInterrupt):
+        pass
+
+    small, large = finished.front.members[0], finished.front.members[-1]
+    assert small.params < large.params
+    out = tmp_path / "out"
+    tasearch.export(finished, out)
+    write, count = exporting.write_atomic, iter(range(files))
+
+    def cut(file: Path, content: bytes) -> None:
+        if next(count, None) is None:
+            raise Killed
+        write(file, content)
+
+    monkeypatch.setattr(exporting, "write_atomic", cut)
+    with pytest.raises(Killed):
+        tasearch.export(finished, out, max_params=small.params)
+    with pytest.raises(ExportError):
+        tasearch.load(out)
+    monkeypatch.undo()
+    tasearch.export(finished, out, max_params=small.params)
+    loaded = tasearch.load(out)
+    assert sum(p.numel() for p in loaded.parameters()) == small.params
+
+
+def test_a_width_that_is_no_students_is_not_built(finished: tasearch.Run, tmp_path: Path) -> None:
+    """A teacher's width would be its factory's, whose code nobody was asked to trust."""
+    out = tmp_path / "out"
+    tasearch.export(finished, out)
+    chain = out / "chain.toml"
+    chain.write_text(re.sub(r"# factory =.*", 'factory = "evil:make"', chain.read_text()))
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+    own = chain.read_text().replace(
+        re.search(r"(?m)^root = .*", chain.read_text())[0], 'root = ".."'
+    )  # type: ignore[index]
+    chain.write_text(own)
+    file = out / "student.safetensors"
+    blob, width = file.read_bytes(), load_study(chain).student.widths[0]
+    for forged in (b"16", b'"a"', b"[1]"):
+        meta = rf"\"width\":{width}".encode()
+        assert meta in blob
+        changed = blob.replace(meta, rb"\"width\":" + forged.replace(b'"', rb"\""))
+        head = len(changed) - len(blob)
+        length = int.from_bytes(blob[:8], "little") + head
+        file.write_bytes(length.to_bytes(8, "little") + changed[8:])
+        with pytest.raises(ExportError, match="is no exported student"):
+            tasearch.load(out)

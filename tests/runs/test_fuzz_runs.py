@@ -1,0 +1,96 @@
+"""One damaged file anywhere in a run, then every command: no traceback, no changed figure.
+
+`TASEARCH_FUZZ_EXAMPLES=200 pytest tests/test_fuzz_runs.py` tries more than the suite does, and
+`python -m benchmarks.fuzz` stores what it tried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import tasearch
+from benchmarks import damage
+from benchmarks.damage import KINDS, RUNS, STUDY, Victim
+from benchmarks.forks import Forks, command
+from tasearch.config.study_file import render
+from tests.helpers.studies import tiny
+
+EXAMPLES = int(os.environ.get("TASEARCH_FUZZ_EXAMPLES", "10"))
+EXPORTED = 6  # one case in so many is exported too
+SUBPROCESSES = 2  # cases that are tried in interpreters of their own
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="commands are forked")
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def victim(
+    finished: tasearch.Run, forks: Forks, tmp_path_factory: pytest.TempPathFactory
+) -> Victim:
+    home = tmp_path_factory.mktemp("home")
+    (home / STUDY).write_text(render(tiny()))
+    shutil.copytree(finished.path, home / RUNS / "tiny")
+    made = Victim(home=home, name="tiny", more=12, runner=forks)
+    made.learn(home.parent)
+    (home / RUNS / "tiny" / "report.html").write_bytes(b"<html>\n</html>\n")
+    return made
+
+
+@settings(
+    max_examples=EXAMPLES,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a case is small as it is
+    suppress_health_check=[HealthCheck.too_slow],
+    report_multiple_bugs=False,
+)
+@given(data=st.data())
+def test_damage_is_refused_or_changes_no_figure(victim: Victim, data: st.DataObject) -> None:
+    groups = victim.groups()
+    file = data.draw(st.sampled_from(sorted(groups)).flatmap(lambda g: st.sampled_from(groups[g])))
+    kind = data.draw(st.sampled_from(KINDS))
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    exported = data.draw(st.integers(0, EXPORTED - 1)) == EXPORTED - 1
+    what, _, faults = victim.tried(victim.home.parent, file, kind, seed, exported=exported)
+    shown = json.dumps([fault.row() for fault in faults], indent=1)
+    assert not faults, f"{file}: {what}, seed {seed}: {shown}"
+
+
+def test_an_interpreter_of_its_own_says_the_same(victim: Victim, tmp_path: Path) -> None:
+    """What is forked ends as what a user starts: code and words."""
+    chosen = random.Random(0)
+    for file, kind, seed in [
+        ("journal.log", "flip a bit", 1),
+        *(next(damage.cases(victim, chosen)) for _ in range(SUBPROCESSES - 1)),
+    ]:
+        work = victim.copy(tmp_path)
+        damage.damage(work / victim.run / file, kind, random.Random(seed))
+        for name in ("best", "status"):
+            argv = victim.readers()[name]
+            forked = victim.runner(argv, work, timeout=damage.TIMEOUT)
+            started = command(argv, work, damage.TIMEOUT)
+            assert (forked.code, forked.out) == (started.code, started.out), (file, kind, seed)
+            assert forked.err.splitlines()[-1:] == started.err.splitlines()[-1:]
+
+
+def test_the_undamaged_run_passes(victim: Victim) -> None:
+    """Else damage would be found where there is none."""
+    work = victim.copy(victim.home.parent)
+    report = work / victim.run / "report.html"
+    what, ends, faults = victim.tried(
+        victim.home.parent, report.name, "flip a bit", 0, exported=True
+    )
+    assert what and not [fault.row() for fault in faults]
+    assert {name: e.code for name, e in ends.items() if e.code} == {"best of nothing": 1}

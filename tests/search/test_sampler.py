@@ -1,0 +1,58 @@
+"""What an inner sampler proposes becomes chains that were never tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+
+from tasearch.chains.hop import ModelSpec
+from tasearch.chains.recipes import SEARCHED, Recipes
+from tasearch.chains.space import Space
+from tasearch.runs.journal import DIRECTIONS
+from tasearch.search.parameters import distributions
+from tasearch.search.sampler import ChainSampler
+from tests.helpers.recipes import CE, KD
+
+FIXED = {"assistants": 1, "assistant_1": 12, "student": 4}
+
+
+class Fixed(optuna.samplers.RandomSampler):
+    """Proposes one chain for ever."""
+
+    asked = 0
+
+    def sample_relative(self, *args: Any) -> dict[str, Any]:
+        Fixed.asked += 1
+        return dict(FIXED)
+
+
+def test_a_sampler_that_repeats_itself_is_not_asked_on_and_the_nearest_is_taken() -> None:
+    alone = Recipes(base=KD, options={name: (getattr(KD, name),) for name in SEARCHED})
+    space = Space(
+        teacher=ModelSpec(width=16, recipe=CE),
+        assistant_widths=(14, 12, 10, 8),
+        student_widths=(6, 5, 4, 3, 2),
+        min_assistants=0,
+        max_assistants=1,
+        assistant_recipes=alone,
+        student_recipes=alone,
+    )
+    sampler = ChainSampler(space, lambda seed: Fixed(seed=seed), 0)
+    study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
+    proposed, asked = [], []
+    while not sampler.exhausted:
+        Fixed.asked = 0
+        choices = study.ask(distributions(space)).params
+        asked.append(Fixed.asked)
+        proposed.append(choices)
+        sampler.remember(choices)
+    assert proposed[0] == FIXED
+    assert asked == [1] + [2] * (space.size - 1)
+    assert len({tuple(choices.values()) for choices in proposed}) == space.size == 25
+    near = {tuple(choices.values()) for choices in proposed[1:9]}
+    assert near == {
+        (0, 0, 4),
+        *((1, w, 4) for w in (14, 10, 8)),
+        *((1, 12, w) for w in (6, 5, 3, 2)),
+    }

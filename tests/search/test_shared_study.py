@@ -1,0 +1,350 @@
+"""Optuna's study is shared: others rename, copy, delete, add and end what is in it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+import tasearch
+from benchmarks.replay import replay, restudied
+from benchmarks.table import Table
+from tasearch import RunError
+from tasearch.runs.events import Notice, TrialDone
+from tasearch.runs.journal import mend
+from tests.helpers.runs import proposed
+from tests.helpers.studies import tiny
+
+REMEDY = (
+    "remove the file: `tasearch run` on the same study then tries the same chains again, "
+    "from the hops that are stored"
+)
+QUICK: dict[str, Any] = {
+    "teacher": {"epochs": 1},
+    "assistants": {"max": 1, "widths": [12, 8], "epochs": 1},
+    "student": {"widths": [4, 2], "epochs": 1},
+}
+DIRECTIONS = ["maximize", "minimize", "minimize"]
+
+
+def storage_of(run: tasearch.Run) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(run.path / "journal.log")))
+
+
+def study_of(run: tasearch.Run, name: str = "tiny") -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=storage_of(run))
+
+
+def rename(run: tasearch.Run, old: str, new: str) -> None:
+    """As optuna-dashboard does."""
+    storage = storage_of(run)
+    optuna.copy_study(
+        from_study_name=old, from_storage=storage, to_storage=storage, to_study_name=new
+    )
+    optuna.delete_study(study_name=old, storage=storage)
+
+
+def facts(run: tasearch.Run) -> list[Any]:
+    return [vars(trial) for trial in tasearch.Run.open(run.path).trials]
+
+
+def refusals(run: tasearch.Run, rerun: Any) -> list[str]:
+    """What reading it says, and what going on says."""
+    told = []
+    for attempt in (lambda: tasearch.Run.open(run.path).front, lambda: rerun(tiny(**QUICK))):
+        with pytest.raises(RunError) as error:
+            attempt()
+        told.append(str(error.value))
+    return told
+
+
+def test_a_renamed_study_is_refused_and_made_again(rerun: Any) -> None:
+    run = rerun(tiny(**QUICK), trials=3)
+    before = facts(run)
+    rename(run, "tiny", "mine")
+    assert (
+        refusals(run, rerun)
+        == [
+            f"{run.path / 'journal.log'}: has no study 'tiny' any more, but study 'mine'; "
+            f"what a copy of it holds is not believed; {REMEDY}"
+        ]
+        * 2
+    )
+    (run.path / "journal.log").unlink()
+    assert facts(rerun(tiny(**QUICK), trials=3)) == before
+    straight = rerun(tiny(**QUICK), "straight", trials=5)
+    assert facts(rerun(tiny(**QUICK), trials=5)) == facts(straight)
+
+
+def test_a_second_study_in_the_journal_changes_nothing(rerun: Any) -> None:
+    run = rerun(tiny(**QUICK), trials=3)
+    before = facts(run)
+    other = optuna.create_study(study_name="other", storage=storage_of(run), directions=DIRECTIONS)
+    other.add_trial(create_trial(values=[1.0, 1.0, 1.0]))
+    assert facts(run) == before
+    assert facts(rerun(tiny(**QUICK), trials=3)) == before
+
+
+def test_an_older_study_in_the_journal_changes_nothing(rerun: Any) -> None:
+    run = rerun(tiny(**QUICK), trials=3)
+    before = facts(run)
+    rename(run, "tiny", "mine")
+    for name in ("a", "b", "c", "d", "e"):
+        optuna.create_study(study_name=name, storage=storage_of(run))
+    told = "but studies 'mine', 'a', 'b', 'c', 'd' and 1 others; what a copy"
+    assert all(told in message for message in refusals(run, rerun))
+    (run.path / "journal.log").unlink()
+    assert facts(rerun(tiny(**QUICK), trials=3)) == before
+
+
+def test_a_deleted_study_is_refused_and_a_removed_journal_made_again(rerun: Any) -> None:
+    run = rerun(tiny(**QUICK), trials=3)
+    before = facts(run)
+    optuna.delete_study(study_name="tiny", storage=storage_of(run))
+    journal = run.path / "journal.log"
+    told = f"{journal}: its study 'tiny' was deleted; put it back, or {REMEDY}"
+    assert refusals(run, rerun) == [told] * 2
+    journal.unlink()
+    assert facts(rerun(tiny(**QUICK), trials=3)) == before
+
+
+def test_a_study_of_that_name_that_others_have_made_is_refused(rerun: Any) -> None:
+    run = rerun(tiny(**QUICK), trials=3)
+    rename(run, "tiny", "mine")
+    optuna.create_study(study_name="tiny", storage=storage_of(run), directions=DIRECTIONS)
+    journal = run.path / "journal.log"
+    told = f"{journal}: tasearch has not made its study 'tiny'; beside it study 'mine'; {REMEDY}"
+    assert refusals(run, rerun) == [told] * 2
+
+
+@pytest.mark.parametrize("directions", [["maximize"], ["minimize"] * 3, ["maximize"] * 2])
+def test_a_study_with_other_objectives_is_refused(rerun: Any, directions: list[str]) -> None:
+    run = rerun(tiny(**QUICK), trials=1)
+    optuna.delete_study(study_name="tiny", storage=storage_of(run))
+    optuna.create_study(study_name="tiny", storage=storage_of(run), directions=directions)
+    told = (
+        f"{run.path / 'journal.log'}: its study 'tiny' should maximize, minimize, minimize, "
+        f"found {', '.join(directions)}: tasearch has not made it; {REMEDY}"
+    )
+    assert refusals(run, rerun) == [told] * 2
+
+
+def add_foreign(run: tasearch.Run) -> None:
+    """Trials of every state, some a copy of tasearch's, some with parameters of another kind."""
+    study = study_of(run)
+    copied = study.trials[0]
+    study.add_trial(copied)
+    study.add_trial(create_trial(values=[1.0, 0.0, 0.0], user_attrs=dict(copied.user_attrs)))
+    study.add_trial(create_trial(state=TrialState.FAIL))
+    study.add_trial(create_trial(state=TrialState.PRUNED))
+    study.ask()
+    study.add_trial(
+        create_trial(
+            values=[1.0, 0.0, 0.0],
+            params={"student": 0.5},
+            distributions={"student": optuna.distributions.FloatDistribution(0.0, 1.0)},
+        )
+    )
+
+
+def test_trials_that_others_add_are_named_and_ignored(rerun: Any) -> None:
+    study = tiny(**QUICK)
+    run = rerun(study, trials=3)
+    before, front = facts(run), run.front.members
+    add_foreign(run)
+    read = tasearch.Run.open(run.path)
+    count = len(before)
+    assert [t.state for t in read.trials[count:]] == ["foreign"] * 6
+    assert [t.number for t in read.trials] == [*range(count + 6)]
+    assert read.front.members == front
+    events: list[Any] = []
+    more = rerun(study, trials=6, on_event=events.append)
+    told = [e.message for e in events if isinstance(e, Notice)]
+    states = ["complete", "complete", "fail", "pruned", "running", "complete"]
+    assert told == [
+        f"trial {count + i} ({state}) is not this search's: it is ignored"
+        for i, state in enumerate(states)
+    ]
+    assert [t.chain for t in proposed(more) if t.chain] == [
+        t.chain for t in proposed(rerun(study, "straight", trials=6))
+    ]
+
+
+def test_a_trial_that_others_have_ended_is_not_believed(rerun: Any) -> None:
+    study = tiny(**QUICK)
+    straight = rerun(study, "straight", trials=4)
+    events = tasearch.steps(
+        study, runs_dir=straight.path.parents[1] / "again", latency_from=straight.path, trials=4
+    )
+    journal = straight.path.parents[1] / "again" / "tiny" / "journal.log"
+
+    def ended() -> None:
+        done = 0
+        for event in events:
+            done += isinstance(event, TrialDone)
+            if isinstance(event, TrialDone) and done == 1:
+                run = tasearch.Run.open(journal.parent)
+                running = (t.number for t in study_of(run).trials if t.state == TrialState.RUNNING)
+                study_of(run).tell(next(running), (1.0, 0.0, 0.0))
+
+    with pytest.raises(RunError, match="bears no seal and changes trial"):
+        ended()
+    assert facts(rerun(study, trials=4)) == facts(straight)
+    assert (journal.parent / "journal.log.damaged-1").exists()
+
+
+def test_attributes_of_trials_and_study(rerun: Any) -> None:
+    limit = 1000
+    run = rerun(tiny(budget={"max_params": limit, "max_bytes": 100_000}), trials=8)
+    study, measured = study_of(run), run.manifest.measured
+    teacher = {u.accuracy for t in run.trials for u in t.hops if u.width == 16}
+    assert {study.user_attrs["teacher_accuracy"]} == teacher
+    assert study.user_attrs["budget"] == {"max_params": limit, "max_bytes": 100_000}
+    assert study.user_attrs["tasearch_version"] == tasearch.__version__
+    gains = 0
+    for trial, record in zip(study.trials, run.trials, strict=True):
+        size = measured[record.chain[-1]]
+        assert trial.user_attrs["label"] == record.label
+        assert trial.user_attrs["bytes"] == size.bytes
+        flops = sum(
+            3 * measured[u.width].flops * u.trained * run.manifest.trained_samples
+            for u in record.hops
+        )
+        assert trial.user_attrs["training_flops"] == flops
+        found = trial.system_attrs["constraints"]
+        assert found == [size.params - limit, size.bytes - 100_000]
+        assert all(value <= 0 for value in found)
+        direct = [
+            t.accuracy
+            for t in run.trials[: record.number]
+            if t.chain == (16, record.chain[-1])
+            and t.recipe["student"] == record.recipe["student"]
+            and t.state == "complete"
+        ]
+        compared = len(record.chain) > 2 and record.state == "complete" and direct
+        assert ("gain_over_direct" in trial.user_attrs) == bool(compared)
+        if compared:
+            gains += 1
+            assert trial.user_attrs["gain_over_direct"] == record.accuracy - direct[0]
+    assert gains
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "brute"])
+def test_constraints_change_no_proposal(rerun: Any, sampler: str) -> None:
+    free = {"sampler": sampler, "pruner": "none"}
+    wide = rerun(tiny(**QUICK, search=free), "wide", trials=6)
+    bounded = tiny(**QUICK, search=free, budget={"max_params": 10**6})
+    kept = rerun(bounded, "kept", trials=6)
+    assert facts(kept) == facts(wide)
+    assert all(t.system_attrs["constraints"][0] < 0 for t in study_of(kept).trials)
+
+
+# No student has two complete trials
+
+
+@pytest.fixture(scope="module")
+def digits() -> Table:
+    return Table.load(Path(__file__).parents[2] / "benchmarks/tables/digits.json.gz")
+
+
+def student_keys(trials: Any) -> Counter[str]:
+    return Counter(t.hops[-1].key for t in trials if t.state == "complete")
+
+
+@pytest.mark.parametrize("sampler", ["ehvi", "random", "tpe"])
+@pytest.mark.parametrize(
+    "pruner", [{}, {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1}]
+)
+def test_no_student_is_complete_twice(digits: Table, sampler: str, pruner: dict[str, Any]) -> None:
+    """With so many running, assistants are proposed as students before they are assistants."""
+    for seed in range(3):
+        manifest = restudied(digits, {"sampler": sampler, "max_concurrent": 24, **pruner}, seed, {})
+        one, more = (replay(digits, manifest, trials=60, workers=n).trials for n in (1, 2 + seed))
+        assert any(t.free for t in one)
+        assert max(student_keys(one).values()) == 1
+        assert sorted(t.number for t in one) == [*range(len(one))]
+        assert sorted(one, key=lambda t: t.number) == sorted(more, key=lambda t: t.number)
+
+
+@pytest.mark.parametrize("section", [{"teacher_dropout": 0.3}, {"loss": "ce", "temperature": 8.0}])
+def test_an_assistant_is_a_student_of_the_space_whatever_its_recipe_says_in_vain(
+    rerun: Any, section: dict[str, Any]
+) -> None:
+    study = tiny(
+        teacher={"epochs": 1},
+        assistants={"max": 2, "widths": [12, 8, 6], "epochs": 1, **section},
+        student={"widths": [8, 6, 4], "epochs": 1, "loss": ["kd", "ce"]},
+        search={"pruner": "none", "max_concurrent": 1},
+    )
+    run = rerun(study, trials=60)
+    assert any(t.free for t in run.trials)
+    assert max(student_keys(run.trials).values()) == 1
+
+
+@pytest.mark.parametrize("deed", ["renamed", "deleted"])
+def test_a_study_that_goes_in_mid_run_ends_it_in_words(rerun: Any, deed: str) -> None:
+    finished = rerun(tiny(**QUICK), "lender", trials=2)
+    folder = finished.path.parents[1] / "again"
+    events = tasearch.steps(tiny(**QUICK), runs_dir=folder, latency_from=finished.path, trials=5)
+    journal = folder / "tiny" / "journal.log"
+
+    def going() -> None:
+        done = 0
+        for event in events:
+            done += isinstance(event, TrialDone)
+            if isinstance(event, TrialDone) and done == 2:
+                run = tasearch.Run.open(folder / "tiny")
+                if deed == "renamed":
+                    rename(run, "tiny", "mine")
+                else:
+                    optuna.delete_study(study_name="tiny", storage=storage_of(run))
+
+    with pytest.raises(RunError) as error:
+        going()
+    words = {
+        "renamed": f"has no study 'tiny' any more, but study 'mine'; what a copy of it holds is "
+        f"not believed; {REMEDY}",
+        "deleted": f"its study 'tiny' was deleted; put it back, or {REMEDY}",
+    }
+    assert str(error.value) == f"{journal}: {words[deed]}"
+
+
+def test_a_study_that_was_deleted_and_made_anew_is_refused(rerun: Any) -> None:
+    run = rerun(tiny(**QUICK), trials=3)
+    optuna.delete_study(study_name="tiny", storage=storage_of(run))
+    optuna.create_study(study_name="tiny", storage=storage_of(run), directions=DIRECTIONS)
+    told = f"{run.path}/journal.log: its study 'tiny' was deleted and made anew; {REMEDY}"
+    assert refusals(run, rerun) == [told] * 2
+
+
+def test_a_live_lock_of_the_journal_is_left_alone(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    journal.write_bytes(b"{}\n{}")
+    lock = tmp_path / "journal.log.lock"
+    lock.symlink_to(journal)
+
+    def release() -> None:
+        time.sleep(0.5)
+        assert lock.is_symlink()
+        lock.unlink()
+
+    other = threading.Thread(target=release)
+    other.start()
+    mend(journal)
+    other.join()
+    assert journal.read_bytes() == b"{}\n"
+    lock.symlink_to(journal)  # of a kill: nobody lets go
+    os.utime(lock, (1, 1), follow_symlinks=False)
+    start = time.monotonic()
+    mend(journal)
+    assert not lock.is_symlink()
+    assert time.monotonic() - start < 20  # Optuna's own patience is 30 s

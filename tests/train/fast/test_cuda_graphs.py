@@ -1,0 +1,311 @@
+"""Steps in memory that stays where it is, as CUDA graphs need them, against the loop's own.
+
+On CPU they are made one by one, or recorded by an emulation; on CUDA they are recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tasearch.chains.hop import Hop
+from tasearch.models import Models
+from tasearch.models.numerics import cpu_threads
+from tasearch.train.batches import EpochPlan, TrainingJob
+from tasearch.train.fast import cuda_graphs as recording
+from tasearch.train.fast.cuda_graphs import Graphs, Steps
+from tasearch.train.loop import train
+from tasearch.train.losses import LOSSES
+from tasearch.train.state import State, pack
+from tasearch.train.trainer import Trainer
+from tests.helpers.emulated import EmulatedGraph
+from tests.helpers.studies import tiny
+from tests.helpers.training import DEVICES, close, hops, image_study, train_all, trainer
+
+KINDS: dict[str, dict[str, Any]] = {
+    "adamw": {},
+    "sgd": {"training": {"optimizer": "sgd", "clip": 0.5, "ema": 0.9}},
+    "one-cycle": {"training": {"schedule": "one-cycle"}},
+    "one-cycle sgd": {
+        "training": {"schedule": "one-cycle", "optimizer": "sgd", "weight_decay": 0.01}
+    },
+    "dense": {"student": {"guidance": "dense", "teacher_dropout": 0.5, "loss": "dkd"}},
+    "flip": {"training": {"augment": "flip"}},
+}
+
+
+def graphs_of(own: Trainer, said: list[str]) -> Graphs:
+    emulated = recording.recorded is EmulatedGraph
+    return Graphs(torch.device("cuda") if emulated else own.device, said.append)
+
+
+def begun(own: Trainer, hop: Hop, **recipe: Any) -> tuple[list[State], list[TrainingJob]]:
+    *before, model = hop.lineage
+    assert model.recipe is not None
+    model = replace(model, recipe=replace(model.recipe, **recipe))
+    found = own.begin(Hop(lineage=(*before, model)))
+    assert found is not None
+    return found
+
+
+def trained(
+    learning: tuple[Sequence[State], Sequence[TrainingJob]],
+    slots: int | None,
+    graphs: Graphs | None,
+) -> list[dict[str, Tensor]]:
+    states, jobs = learning
+    with cpu_threads(1):
+        for _ in train(states, jobs, slots=slots, graphs=graphs):
+            pass
+    return [pack(state) for state in states]
+
+
+def equal(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
+    pairs = zip(a, b, strict=True)
+    return all(torch.equal(one[name], other[name]) for one, other in pairs for name in one)
+
+
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train by torch's own operations, as on CUDA."""
+    monkeypatch.setattr("tasearch.train.fast.norms._fits", lambda *args, **options: False)
+
+
+@pytest.fixture(params=["cpu", "emulated", DEVICES[1]])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """On CPU steps are made one by one, or recorded by an emulation, which sees torch's own
+    operations; on CUDA they are recorded."""
+    if request.param != "emulated":
+        return str(request.param)
+    monkeypatch.setattr("tasearch.train.fast.cuda_graphs.recorded", EmulatedGraph)
+    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: EmulatedGraph.capturing)
+    without_kernels(monkeypatch)
+    return "cpu"
+
+
+@pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "side by side"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("in_double")
+def test_they_end_where_the_loop_does(
+    tmp_path: Path, kind: str, slots: int | None, device: str
+) -> None:
+    """But for the rounding of rates, which they read from tensors."""
+    study = image_study(tmp_path, "none", search={"replicates": 3}, **KINDS[kind])
+    own = trainer(tmp_path / "store", study, device)
+    *before, student = hops(study, 8, 6, 4)
+    train_all(own, before)
+    said: list[str] = []
+    found = trained(begun(own, student), slots, graphs_of(own, said))
+    expected = trained(begun(own, student), slots, None)
+    assert len(found) == 3
+    assert not torch.equal(found[0]["net.0.weight"], found[1]["net.0.weight"])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert close(ours, theirs, 1e-5)
+    assert not said
+
+
+class Asked(TorchDispatchMode):
+    """Notes what a host can only do after waiting for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        name = func.overloadpacket.__name__
+        masks = args[1] if name.startswith("index") and isinstance(args[1], list) else []
+        if name in ASKING or any(t is not None and t.dtype == torch.bool for t in masks):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+ASKING = {"_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "unique"}
+
+
+def asked_by_steps(own: Trainer, hop: Hop, slots: int | None) -> list[str]:
+    """What two steps of an epoch ask the device for."""
+    states, jobs = begun(own, hop)
+    count, stacked = slots or 1, slots is not None
+    states, jobs = states[:count], jobs[:count]
+    job = EpochPlan([state.recipe for state in states], jobs, 0, stacked=stacked, recorded=True)
+    steps = Steps(states, jobs[0], job, stacked=stacked)
+    with cpu_threads(1):
+        steps.epoch(states, job, 0)
+        steps._prepare(states[0].recipe, job, 1)
+        with Asked() as asked:
+            steps._make(2)
+    return asked.found
+
+
+@pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "side by side"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_asks_the_device_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, slots: int | None
+) -> None:
+    without_kernels(monkeypatch)
+    study = image_study(tmp_path, "crop4+flip", search={"replicates": 3}, **KINDS[kind])
+    own = trainer(tmp_path / "store", study)
+    *before, student = hops(study, 8, 6, 4)
+    train_all(own, before)
+    assert not asked_by_steps(own, student, slots)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_no_loss_asks_the_device_for_anything(tmp_path: Path, loss: str) -> None:
+    study = image_study(tmp_path, "none", search={"replicates": 3}, student={"loss": loss})
+    own = trainer(tmp_path / "store", study)
+    *before, student = hops(study, 4)
+    train_all(own, before)
+    assert not asked_by_steps(own, student, 3)
+
+
+def test_what_asks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = tiny(model={"family": "cnn"})
+    own = trainer(tmp_path, study)
+    (teacher,) = hops(study, 4)[:1]
+    build = Models.build
+
+    def asking(*args: Any) -> torch.nn.Module:
+        net = build(*args)
+        net.register_forward_hook(lambda net, x, y: y * float(y.isfinite().all()) + y[y > 9].sum())
+        return net
+
+    monkeypatch.setattr(Models, "build", asking)
+    assert {*asked_by_steps(own, teacher, None)} == {"_local_scalar_dense", "index", "index_put"}
+
+
+@pytest.mark.parametrize("training", [{}, {"optimizer": "sgd", "ema": 0.9}], ids=["adamw", "sgd"])
+@pytest.mark.parametrize("slots", [None, 2], ids=["in turn", "side by side"])
+def test_other_teachers_recipes_and_pupils_take_the_same_seats(
+    tmp_path: Path, training: dict[str, Any], slots: int | None, device: str
+) -> None:
+    """Nothing stays of who was there before; also where one has done some epochs already."""
+    study = tiny(
+        model={"family": "cnn"},
+        training={"precision": "fp32", **training},
+        student={"widths": [4], "temperature": [2.0, 8.0], "loss": ["kd", "dist"]},
+        search={"replicates": 2},
+    )
+    own = trainer(tmp_path, study, device)
+    wide, narrow, direct = hops(study, 8, 4), hops(study, 6, 4), hops(study, 4)
+    train_all(own, [*wide[:-1], narrow[1]])
+    said: list[str] = []
+    shared = graphs_of(own, said)
+    trained(begun(own, wide[-1], temperature=2.0), slots, shared)
+    other = {"temperature": 8.0, "alpha": 0.3, "learning_rate": 0.02, "epochs": 3}
+    cases = [(narrow[-1], other), (direct[-1], {}), (wide[-1], {"loss": "dist"})]
+    for hop, recipe in cases:
+        again = trained(begun(own, hop, **recipe), slots, shared)
+        assert equal(again, trained(begun(own, hop, **recipe), slots, graphs_of(own, said)))
+    assert len(shared._kinds) == 2  # of two losses
+    half = begun(own, narrow[-1], **other)
+    with cpu_threads(1):
+        next(train(*half, slots=slots, graphs=shared))
+    shared.hand_back()
+    trained(begun(own, wide[-1], temperature=2.0), slots, shared)
+    assert equal(
+        trained(half, slots, shared),
+        trained(begun(own, narrow[-1], **other), slots, graphs_of(own, said)),
+    )
+    assert not said
+
+
+@pytest.mark.usefixtures("in_double")
+def test_a_users_own_loss_sees_each_pupils_terms(tmp_path: Path, device: str) -> None:
+    (tmp_path / "own.py").write_text(
+        "import torch.nn.functional as F\n"
+        "def loss(logits, labels, targets, terms):\n"
+        "    hard = F.cross_entropy(logits, labels)\n"
+        "    return hard + terms.alpha * F.mse_loss(logits, targets) / terms.temperature\n"
+    )
+    study = tiny(model={"family": "cnn"}, student={"widths": [4], "loss": "own:loss"})
+    own = trainer(tmp_path, study.model_copy(update={"root": str(tmp_path)}), device)
+    teacher, student = hops(study, 4)
+    train_all(own, [teacher])
+
+    def both() -> tuple[list[State], list[TrainingJob]]:
+        parts = [begun(own, student, alpha=alpha) for alpha in (0.1, 0.9)]
+        return [s for states, _ in parts for s in states], [x for _, y in parts for x in y]
+
+    found, expected = (trained(both(), 2, graphs) for graphs in (graphs_of(own, []), None))
+    assert not close(found[0], found[1], 1e-2)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert close(ours, theirs, 1e-5)
+
+
+def test_no_more_kinds_are_held_than_may_be(
+    tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leaves is brought up to date."""
+    monkeypatch.setattr("tasearch.train.fast.cuda_graphs.KINDS", 1)
+    study = tiny(model={"family": "cnn"}, search={"replicates": 2})
+    own = trainer(tmp_path, study, device)
+    (teacher,) = hops(study, 4)[:1]
+    graphs = graphs_of(own, [])
+    states, jobs = begun(own, teacher)
+    graphs.epoch(states[:1], jobs[:1], 0, stacked=False)
+    before = states[0].net.state_dict()["0.weight"].clone()
+    graphs.epoch(states, jobs, 0, stacked=True)
+    assert len(graphs._kinds) == 1
+    assert not torch.equal(states[0].net.state_dict()["0.weight"], before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_model_that_asks_the_device_is_told_of_and_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny(model={"family": "cnn"})
+    own = trainer(tmp_path, study, "cuda")
+    (teacher,) = hops(study, 4)[:1]
+    expected = trained(begun(own, teacher), None, graphs_of(own, []))
+    asking = begun(own, teacher)
+    asking[0][0].net.register_forward_hook(lambda net, x, y: y * float(y.isfinite().all()))
+    said: list[str] = []
+    found = trained(asking, None, graphs_of(own, said))
+    assert len(said) == 1
+    assert "several times slower" in said[0]
+    assert equal(found, expected)
+
+
+def test_running_out_of_memory_empties_the_room_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny(model={"family": "cnn"}, search={"replicates": 2})
+    own = trainer(tmp_path, study)
+    (teacher,) = hops(study, 4)[:1]
+    graphs = graphs_of(own, [])
+    states, jobs = begun(own, teacher)
+    graphs.epoch(states, jobs, 0, stacked=True)
+    made = Steps.__init__
+    full = [True]
+
+    def out_of_memory(self: Steps, *args: Any, **options: Any) -> None:
+        if full and full.pop():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made(self, *args, **options)
+
+    monkeypatch.setattr(Steps, "__init__", out_of_memory)
+    graphs.epoch(states[:1], jobs[:1], 0, stacked=False)
+    assert not full
+    assert len(graphs._kinds) == 1
+
+
+def test_one_step_and_a_block_of_steps_are_the_same(tmp_path: Path) -> None:
+    study = image_study(tmp_path, "crop4+flip", search={"replicates": 2})
+    own = trainer(tmp_path / "store", study)
+    states, jobs = begun(own, hops(study, 4)[0])
+    recipes = [state.recipe for state in states]
+    job = EpochPlan(recipes, jobs, 3, stacked=True, recorded=True)
+    blocks = [*job.block(torch.tensor([1, 2])), *job.block(torch.tensor([0]))]
+    for (x, ((y, _),)), place in zip(blocks, (1, 2, 0), strict=True):
+        expected_x, ((expected_y, _),) = [*job.batches()][place]
+        assert torch.equal(x, expected_x)
+        assert torch.equal(y, expected_y)

@@ -1,0 +1,221 @@
+"""Hops whose replicates are trained in parts: together they are what one training makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasearch
+from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.config.study import Study
+from tasearch.train.messages import (
+    HopBegun,
+    HopEnded,
+    HopEpoch,
+    HopOutcome,
+    Message,
+    Progress,
+    Warned,
+)
+from tasearch.train.tasks import Task, train_hops
+from tasearch.train.trainer import Trainer
+from tasearch.train.workers.replicates import ReplicateMerger
+from tests.helpers.runs import contents, facts
+from tests.helpers.studies import tiny
+from tests.helpers.training import family, files, hops, train_all, trainer
+
+ALONE = dict.fromkeys(("16", "12", "8", "6", "4", "2"), "fp32")
+A, B = (0, 2), (1,)
+
+
+def study(**sections: Any) -> Study:
+    search = {"replicates": 3, "rungs": 4, **sections.pop("search", {})}
+    return tiny(search=search, training={"modes": ALONE, "ema": 0.9}, **sections)
+
+
+def begin(own: Trainer, hop: Hop, part: tuple[int, ...] = (), *, rungs: int = 9) -> list[Message]:
+    """Train a part of a hop, or all of it, and leave it after some rungs."""
+    told = []
+    steps = train_hops(own, [Task(key=own.key(hop), hop=hop, part=part)])
+    for message in steps:
+        told.append(message)
+        if isinstance(message, HopEpoch):
+            rungs -= message.progress.accuracy is not None
+            if not rungs:
+                break
+    steps.close()
+    return told
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        [(A, 9), (B, 9)],
+        [(B, 9), (A, 9)],
+        [(A, 2), (B, 1), (A, 9), (B, 9)],
+        [((0,), 9), ((1,), 1), ((2,), 3), ((), 9)],
+        [(A, 3), ((), 9)],
+        [(A, 9), (A, 9), (B, 9)],
+        [((), 2), (B, 1), (A, 9), (B, 9)],
+        [((), 1), ((2,), 2), ((), 1), ((0, 1), 1), ((), 9)],
+    ],
+    ids=str,
+)
+def test_parts_in_any_order_are_the_whole(
+    tmp_path: Path, way: list[tuple[tuple[int, ...], int]]
+) -> None:
+    teacher, student = hops(study(), 4)
+    straight, parted = trainer(tmp_path / "straight", study()), trainer(tmp_path / "p", study())
+    train_all(straight, [teacher, student])
+    for hop in (teacher, student):
+        for part, rungs in way:
+            if not parted.finished(hop):  # the teacher has a rung fewer
+                begin(parted, hop, part, rungs=rungs)
+        assert parted.finished(hop)
+    assert files(tmp_path / "straight") == files(tmp_path / "p")
+
+
+def test_a_death_before_all_are_put_together_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, straight = (trainer(tmp_path / name, study()) for name in ("own", "straight"))
+    (teacher, _) = hops(study(), 4)
+    train_all(straight, [teacher])
+    for part in ((), B):  # who goes on
+        with monkeypatch.context() as patched:
+            patched.setattr(Trainer, "_finish", lambda *args: None)
+            for first in (A, B):
+                begin(own, teacher, first)
+        assert not own.finished(teacher)
+        told = begin(own, teacher, part)
+        assert [type(message) for message in told] == [HopBegun, HopEnded]
+        assert own.finished(teacher)
+        assert files(tmp_path / "own") == files(tmp_path / "straight")
+        own.store.drop("hops", own.key(teacher))
+
+
+def test_what_is_saved_is_what_all_replicates_have(tmp_path: Path) -> None:
+    own, other = (trainer(tmp_path / name, study()) for name in ("own", "other"))
+    (teacher, _) = hops(study(), 4)
+    begin(own, teacher, A, rungs=2)
+    assert own.saved(teacher) is None
+    begin(own, teacher, B, rungs=1)
+    begin(other, teacher, rungs=1)
+    assert own.saved(teacher) == other.saved(teacher)
+    begin(own, teacher, B)
+    begin(other, teacher, rungs=1)
+    assert own.saved(teacher) == other.saved(teacher)
+
+
+def test_who_is_ahead_waits_and_is_graded_as_before(tmp_path: Path) -> None:
+    own, straight = (trainer(tmp_path / name, study()) for name in ("own", "straight"))
+    (teacher, _) = hops(study(), 4)
+    begin(own, teacher, A, rungs=3)
+    begun, *later = begin(own, teacher)
+    expected = begin(straight, teacher)[1:]
+    assert isinstance(begun, HopBegun)
+    assert begun.epoch == 0
+    assert len(later) == len(expected)
+    for message, same in zip(later, expected, strict=True):
+        if isinstance(message, HopEpoch) and isinstance(same, HopEpoch):
+            assert message.progress.epoch == same.progress.epoch
+            assert message.progress.accuracy == same.progress.accuracy
+
+
+def test_a_wide_model_and_a_loaded_teacher_have_no_parts(tmp_path: Path) -> None:
+    teacher, student = hops(study(), 4)
+    alone = trainer(tmp_path, study())
+    assert [*alone.apart(teacher)] == [*alone.apart(student)] == [0, 1, 2]
+    wide = trainer(tmp_path, study(), mode="fp32 x3")
+    assert not wide.apart(teacher)
+    assert not alone.apart(Hop(lineage=(ModelSpec(width=16, recipe=None, origin="a file"),)))
+
+
+# What parts tell
+
+
+def progress(epoch: int, loss: float, accuracy: float | None = None) -> HopEpoch:
+    told = Progress(epoch=epoch, epochs=4, loss=loss, accuracy=accuracy)
+    return HopEpoch(key="k", progress=told)
+
+
+def ended(outcome: HopOutcome, epoch: int, reason: str = "", seconds: float = 1.5) -> HopEnded:
+    return HopEnded(key="k", outcome=outcome, epoch=epoch, seconds=seconds, reason=reason)
+
+
+def test_the_whole_tells_when_all_its_parts_have() -> None:
+    whole = ReplicateMerger([A, B])
+    assert whole.take(B, HopBegun(key="k", epoch=2)) is None
+    assert whole.take(B, progress(3, 1.0)) is None
+    assert whole.take(A, HopBegun(key="k", epoch=0)) == HopBegun(key="k", epoch=0)
+    assert whole.take(A, progress(1, 7.0)) is None
+    assert whole.take(A, progress(3, 4.0)) == progress(3, 3.0)  # two replicates to one
+    assert whole.take(A, progress(4, 4.0, 0.75)) is None
+    assert whole.take(B, progress(4, 1.0, 0.0)) == progress(4, 3.0, 0.5)
+    assert whole.take(A, Warned(text="w")) == Warned(text="w")
+    assert whole.take(B, ended("end", 4)) is None
+    assert not whole.over
+    assert whole.take(A, ended("end", 4, seconds=2.0)) == ended("end", 4, seconds=3.5)
+    assert whole.over
+
+
+def test_a_part_that_begins_anew_tells_nothing_twice() -> None:
+    whole = ReplicateMerger([A, B])
+    for part in (A, B):
+        whole.take(part, HopBegun(key="k", epoch=0))
+        whole.take(part, progress(1, 1.0))
+    assert whole.take(B, HopBegun(key="k", epoch=0)) is None
+    assert whole.take(B, progress(1, 1.0)) is None
+
+
+@pytest.mark.parametrize("order", [(A, B), (B, A)])
+def test_the_first_that_fails_is_how_it_ends(order: tuple[tuple[int, ...], ...]) -> None:
+    late = {A: ended("failed", 2, "a"), B: ended("memory", 3, "b")}
+    one = {A: ended("end", 4), B: ended("failed", 3, "b")}
+    for ends, expected in ((late, "a"), (one, "b")):
+        whole = ReplicateMerger([A, B])
+        *_, last = (whole.take(part, ends[part]) for part in order)
+        assert isinstance(last, HopEnded)
+        assert (last.outcome, last.reason, last.seconds) == ("failed", expected, 3.0)
+
+
+# In a pool
+
+
+def test_the_replicates_of_a_teacher_are_shared_out(tmp_path: Path) -> None:
+    """Each worker that trains a model of its width leaves its mark."""
+    (tmp_path / "marks").mkdir()
+    mark = f"self.width == 16 and open(f'{tmp_path}/marks/{{os.getpid()}}', 'w').close()"
+    shared = family(tmp_path, mark, search={"replicates": 3}, training={"modes": ALONE})
+    one = tasearch.run(shared, runs_dir=tmp_path / "one", trials=3)
+    assert len([*(tmp_path / "marks").iterdir()]) == 1  # of its worker
+    options: dict[str, Any] = {"trials": 3, "workers": 2, "latency_from": one.path}
+    two = tasearch.run(shared, runs_dir=tmp_path / "two", **options)
+    assert len([*(tmp_path / "marks").iterdir()]) == 3
+    assert facts(two) == facts(one)
+    assert contents(two) == contents(one)
+
+
+def test_a_part_that_fails_is_the_hop_that_fails(tmp_path: Path) -> None:
+    """One replicate's loss is no number after two rungs, another's never: with two workers the
+    trials end as with one."""
+    body = (
+        "self.mark = getattr(self, 'mark', float(self.one.weight.detach()[0, 3]) > 0)\n"
+        "            self.count = getattr(self, 'count', 0) + 1\n"
+        "            open(f'{here}/{self.width}{self.mark}', 'w').close()\n"
+        "            if self.width == 4 and self.mark and self.count > 30: x = x * float('nan')"
+    ).replace("{here}", str(tmp_path))
+    search = {"replicates": 3, "pruner": "none", "rungs": 4}
+    own = family(tmp_path, body, search=search, training={"modes": ALONE})
+    one = tasearch.run(own, runs_dir=tmp_path / "one", trials=4)
+    options: dict[str, Any] = {"trials": 4, "workers": 2, "latency_from": one.path}
+    two = tasearch.run(own, runs_dir=tmp_path / "two", **options)
+    assert (tmp_path / "4True").exists()
+    assert (tmp_path / "4False").exists()
+    failed = [t for t in one.trials if t.state == "failed"]
+    assert failed
+    assert all("the loss became nan in epoch" in str(t.reason) for t in failed)
+    assert any(0 < use.trained < use.epochs for t in failed for use in t.hops)
+    assert facts(two) == facts(one)
