@@ -115,7 +115,7 @@ def _cell(text: str) -> str:
     """Text that stays in one cell of a table; quoted names become code."""
     text = re.sub(r'(?<!`)("[\w.:*-]+")(?!`)', r"`\1`", text).replace("\n", " ")
     parts = re.split(r"(`[^`]*`)", text)  # code is at odd places
-    parts[::2] = [re.sub(r"([*<\[\]])", r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r"([*\[\]])", r"\\\1", p).replace("<", "&lt;") for p in parts[::2]]
     return "".join(parts).replace("|", "\\|")
 
 
