@@ -18,9 +18,9 @@ from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data
 from tasearch.models import FAMILIES, Models
+from tasearch.runs.events import EpochDone, HopEnded
 from tasearch.runs.store import Store
 from tasearch.train.fast.autotuning import study_modes
-from tasearch.train.messages import HopEnded, HopEpoch
 from tasearch.train.tasks import train_hop
 from tasearch.train.trainer import Trainer
 
@@ -134,10 +134,10 @@ def pupil_hop(trainer: Trainer, temperature: float) -> Hop:
 def epoch_spans(trainer: Trainer, hop: Hop) -> Iterator[Span]:
     """Train a hop; each epoch's start and end. Building is in the first, saving in the last."""
     start = time.perf_counter()
-    for message in train_hop(trainer, hop):
-        if isinstance(message, HopEpoch):
+    for event in train_hop(trainer, hop):
+        if isinstance(event, EpochDone):
             end = time.perf_counter()
             yield start, end
             start = end
-        elif isinstance(message, HopEnded):
-            assert message.outcome == "end", message.reason
+        elif isinstance(event, HopEnded):
+            assert event.outcome == "complete", event.reason

@@ -28,9 +28,9 @@ from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data, load_test
 from tasearch.models import Models
+from tasearch.runs.events import HopEnded
 from tasearch.runs.store import Store
 from tasearch.train.loop import evaluate
-from tasearch.train.messages import HopEnded
 from tasearch.train.soft_targets import stacked, view_logits
 from tasearch.train.tasks import train_hop
 from tasearch.train.trainer import Trainer
@@ -78,7 +78,7 @@ def accuracies(trainer: Trainer, hop: Hop, test: tuple[Tensor, Tensor]) -> list[
     """Test accuracy of each replicate of a hop, trained now if it is not stored."""
     if not trainer.store.has(trainer.key(hop)):
         *_, last = train_hop(trainer, hop)
-        assert isinstance(last, HopEnded) and last.outcome == "end", last
+        assert isinstance(last, HopEnded) and last.outcome == "complete", last
     return [evaluate(net, *test) for net in trainer.nets(hop)]
 
 

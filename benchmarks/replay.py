@@ -20,7 +20,7 @@ from tasearch.config.sections import BudgetSection, SearchSection
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.runs.directory import Manifest
-from tasearch.runs.events import TrialDone
+from tasearch.runs.events import HopEnded, HopEvent, HopOutcome, HopStarted, TrialDone
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.runs.records import Bill, TrialRecord, candidates
 from tasearch.runs.store import HopRecord
@@ -28,7 +28,6 @@ from tasearch.search.driver import Driver
 from tasearch.search.executor import HopExecutor
 from tasearch.search.sampler import ChainSampler
 from tasearch.train.loop import rung_epochs
-from tasearch.train.messages import HopBegun, HopEnded, Message
 from tasearch.train.tasks import Task
 
 
@@ -99,7 +98,7 @@ class Lookup:
     def __init__(self, shelf: Shelf, workers: int) -> None:
         self._shelf, self._workers = shelf, workers
         self._order = itertools.count()
-        self._begun: list[HopBegun] = []
+        self._begun: list[HopStarted] = []
         self._busy: list[tuple[float, int, Task, HopRecord]] = []
         self.clock = 0.0
 
@@ -123,17 +122,22 @@ class Lookup:
         share = (end.epoch - start) / whole.epoch
         then = self.clock + share * self._shelf.table[task.hop].seconds
         heapq.heappush(self._busy, (then, next(self._order), task, end))
-        self._begun.append(HopBegun(key=task.key, epoch=start))
+        self._begun.append(
+            HopStarted(
+                key=task.key, label=task.hop.label, epoch=start, epochs=whole.epoch, recipe=None
+            )
+        )
 
-    def messages(self) -> Iterator[Message]:
+    def events(self) -> Iterator[HopEvent]:
         while self._begun:
             yield self._begun.pop()
         self.clock, _, task, record = heapq.heappop(self._busy)
         self._shelf.keep(task.hop, record)
         recipe = task.hop.model.recipe
         assert recipe is not None
-        outcome = "end" if record.epoch == recipe.epochs else "stopped"
-        yield HopEnded(key=task.key, outcome=outcome, epoch=record.epoch, seconds=0.0)  # type: ignore[arg-type]
+        outcome: HopOutcome = "complete" if record.epoch == recipe.epochs else "stopped"
+        label = task.hop.label
+        yield HopEnded(key=task.key, label=label, outcome=outcome, epoch=record.epoch, seconds=0.0)
 
     def close(self) -> None:
         self._busy.clear()

@@ -22,9 +22,8 @@ from tasearch.report.status import duration
 from tasearch.runs.events import (
     EpochDone,
     Event,
-    HopDone,
+    HopEnded,
     HopStarted,
-    HopStopped,
     Notice,
     SearchFinished,
     TrialDone,
@@ -139,7 +138,7 @@ class Plain:
             self._print(f"[{event.done}/{event.trials}] trial {event.record.number}: {line}")
             if event.done % 10 == 0 and event.done < event.trials and not event.record.free:
                 self._print(f"  about {left} left")
-        elif isinstance(event, HopDone) and event.teacher:
+        elif isinstance(event, HopEnded) and event.teacher and event.accuracy is not None:
             self._print(f"  teacher {event.label}: accuracy {event.accuracy:.2%}")
         elif isinstance(event, Notice):
             self._print(f"notice: {event.message}")
@@ -199,9 +198,9 @@ class LiveView:
                 no_wrap=True,
                 overflow="ellipsis",
             )
-        elif isinstance(event, HopDone | HopStopped):
+        elif isinstance(event, HopEnded):
             self._hops.pop(event.key, None)
-            if isinstance(event, HopDone) and event.teacher:
+            if event.teacher and event.accuracy is not None:
                 found = f"accuracy {event.accuracy:.2%} of the validation part"
                 self._console.print(Text(f"teacher {event.label}: {found}"))
         elif isinstance(event, Notice):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.pareto.skyline import Thresholds
-from tasearch.runs.events import EpochDone, Event, HopDone, HopStarted, HopStopped, Notice
+from tasearch.runs.events import Event, HopEnded, HopStarted, Notice
 from tasearch.runs.records import HopUse
 from tasearch.runs.store import HopRecord
 from tasearch.search.prepare import Prepared
 from tasearch.train.fast.autotuning import SLOTS
-from tasearch.train.messages import HopBegun, HopEnded, HopEpoch, Warned
 from tasearch.train.tasks import Task
 from tasearch.train.trainer import Trainer
 from tasearch.train.workers.engine import Engine, InProcessEngine
@@ -173,19 +172,17 @@ class HopExecutor:
         engine, ended = self._made_engine(), False
         free = engine.free
         while not ended and engine.free <= free:
-            for message in engine.messages():
-                if isinstance(message, Warned):
-                    self._warnings.append(message.text)
+            for event in engine.events():
+                if isinstance(event, Notice):
+                    self._warnings.append(event.message)
                     yield from self.notices()
-                    continue
-                hop, key = self._training[message.key], message.key
-                if isinstance(message, HopBegun):
-                    yield self._started(hop, message)
-                elif isinstance(message, HopEpoch):
-                    yield EpochDone(key=key, label=hop.label, **vars(message.progress))
-                else:
-                    yield from self._finish(hop, message)
+                elif isinstance(event, HopStarted):
+                    yield self._started(event)
+                elif isinstance(event, HopEnded):
+                    yield from self._ended(event)
                     ended = True
+                else:
+                    yield event
 
     def notices(self) -> Iterator[Event]:
         """What a person should know and was not told yet."""
@@ -214,42 +211,40 @@ class HopExecutor:
             self._engine = self._make_engine()
         return self._engine
 
-    def _started(self, hop: Hop, message: HopBegun) -> Event:
-        key, recipe = message.key, hop.model.recipe
-        self._log("start", hop=key, label=hop.label, epoch=message.epoch)
-        self._begun[key] = time.perf_counter()
-        own = asdict(recipe) if recipe and hop.lineage != (self._teacher,) else None
-        return HopStarted(
-            key=key,
-            label=hop.label,
-            epoch=message.epoch,
-            epochs=recipe.epochs if recipe else 0,
-            recipe=own,
-        )
+    def _started(self, event: HopStarted) -> Event:
+        self._log("start", hop=event.key, label=event.label, epoch=event.epoch)
+        self._begun[event.key] = time.perf_counter()
+        teacher = self._is_teacher(self._training[event.key])
+        return replace(event, recipe=None) if teacher else event
 
-    def _finish(self, hop: Hop, ended: HopEnded) -> Iterator[Event]:
-        key, outcome = ended.key, ended.outcome
-        del self._training[key]
+    def _ended(self, event: HopEnded) -> Iterator[Event]:
+        """Note the end of a hop, and yield it with its accuracy."""
+        key, outcome = event.key, event.outcome
+        hop = self._training.pop(key)
         self._begun.pop(key, None)
-        words = "failed" if outcome == "memory" else outcome
-        self._log(words, hop=key, epoch=ended.epoch, seconds=ended.seconds)
+        word = {"complete": "end", "out of memory": "failed"}.get(outcome, outcome)
+        self._log(word, hop=key, epoch=event.epoch, seconds=event.seconds)
         if outcome == "failed":
-            self.failed[key] = ended.reason
-        elif outcome == "memory":
-            self._full[key] = ended.reason
-        if outcome != "end":
-            yield HopStopped(key=key, label=hop.label, epoch=ended.epoch)
+            self.failed[key] = event.reason
+        elif outcome == "out of memory":
+            self._full[key] = event.reason
+        teacher = self._is_teacher(hop)
+        if outcome != "complete":
+            yield replace(event, teacher=teacher)
             return
         self._whole.add(key)
         done = self.saved(hop)
         assert done is not None, f"hop {hop.label} has ended and is not stored"
-        teacher, accuracy = hop.lineage == (self._teacher,), done.curve[-1]
-        yield HopDone(key=key, label=hop.label, accuracy=accuracy, teacher=teacher)
+        accuracy = done.curve[-1]
+        yield replace(event, accuracy=accuracy, teacher=teacher)
         if teacher and accuracy < HARDLY * self._chance:
             yield Notice(
                 message=f"the teacher is right in {accuracy:.2%} of the validation part, "
                 f"hardly better than chance; if it was loaded, see teacher.inputs"
             )
+
+    def _is_teacher(self, hop: Hop) -> bool:
+        return hop.lineage == (self._teacher,)
 
 
 def trained_hops(prepared: Prepared) -> HopExecutor:

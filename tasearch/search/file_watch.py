@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasearch.errors import RunError, TasearchError
 from tasearch.runs.directory import REMEDY, RunDirectory
-from tasearch.runs.events import Event, HopDone
+from tasearch.runs.events import Event, HopEnded
 from tasearch.runs.journal import read_trials
 
 WATCHED = ("", "run.json", "journal.log")
@@ -31,7 +31,7 @@ def watched(run: RunDirectory, events: Iterator[Event]) -> Generator[Event, None
     hops = [*(run.path / "hops").glob("*.safetensors")]
     try:
         for event in events:
-            if isinstance(event, HopDone):
+            if isinstance(event, HopEnded) and event.outcome == "complete":
                 hops.append(run.path / "hops" / f"{event.key}.safetensors")
             _check(run, seen)
             yield event

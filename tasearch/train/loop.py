@@ -78,16 +78,16 @@ def train(
         graphs.release()
     while epoch < recipe.epochs:
         losses: list[float | None] = []
-        for place, (own, jobs) in enumerate(chunks):
+        for place, (own, own_jobs) in enumerate(chunks):
             if own[0].epoch > epoch:
                 losses.append(None)
                 continue
-            with seeded(jobs[0].seed("noise", epoch), device):
+            with seeded(own_jobs[0].seed("noise", epoch), device):
                 if graphs is not None:
-                    losses += graphs.epoch(own, jobs, epoch, stacked=stacked).view(-1).tolist()
+                    losses += graphs.epoch(own, own_jobs, epoch, stacked=stacked).view(-1).tolist()
                     continue
                 group, recipes = groups[place], [state.recipe for state in own]
-                plan = EpochPlan(recipes, jobs, epoch, stacked=stacked)
+                plan = EpochPlan(recipes, own_jobs, epoch, stacked=stacked)
                 total = torch.zeros(len(own) if stacked else (), device=device)
                 group.live.net.train()
                 for step, batch in enumerate(heartbeat.each(plan.batches())):

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tasearch.chains.hop import Hop
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.models.numerics import cpu_threads
 from tasearch.pareto.skyline import Thresholds
+from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopOutcome, HopStarted
 from tasearch.train.batches import TrainingJob
 from tasearch.train.fast.memory import is_short
 from tasearch.train.loop import EpochResult, least_epoch, train
-from tasearch.train.messages import (
-    HopBegun,
-    HopEnded,
-    HopEpoch,
-    HopOutcome,
-    Message,
-    Progress,
-    average,
-    average_known,
-)
 from tasearch.train.state import State
 from tasearch.train.trainer import Trainer
-from tasearch.train.workers.replicates import Numbers
+from tasearch.train.workers.replicates import Numbers, average, average_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +36,12 @@ class Task:
     part: Numbers = ()
 
 
-def train_hop(trainer: Trainer, hop: Hop, thresholds: Thresholds = ()) -> Iterator[Message]:
+def train_hop(trainer: Trainer, hop: Hop, thresholds: Thresholds = ()) -> Iterator[HopEvent]:
     """Train one hop to its end; see `train_hops`."""
     return train_hops(trainer, [Task(key=trainer.key(hop), hop=hop, thresholds=thresholds)])
 
 
-def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
+def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[HopEvent]:
     """Train hops side by side to their ends, from their last saved rungs.
 
     Each rung is saved before it is told of, so that closing the iterator, or killing the process,
@@ -63,7 +54,7 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
         tasks: one; or several that share `Trainer.stacking_key`.
 
     Yields:
-        Of each hop `HopBegun`, `HopEpoch` for each epoch, `HopEnded`.
+        Of each hop `HopStarted`, `EpochDone` for each epoch, `HopEnded`.
 
     Raises:
         Exception: whatever is neither the hop's nor a user's own fault.
@@ -73,7 +64,7 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
     while True:
         try:  # the caller's threads are its own while it has control
             with cpu_threads(trainer.study.training.threads, flush_denormals=True):
-                message = next(steps)
+                event = next(steps)
         except StopIteration:
             return
         except BaseException as error:  # such as sys.exit() of a user's code
@@ -87,7 +78,7 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[Message]:
                 yield _failed(trainer, left[0], error)
                 return
             break
-        yield message
+        yield event
     tasks = [member.task for member in left]
     del members, left, steps  # with the memory that they hold
     if trainer.graphs is not None:
@@ -109,20 +100,34 @@ class _Member:
         self.seconds = 0.0  # its share of the group's
         self.over = False
 
+    def started(self) -> HopStarted:
+        hop = self.task.hop
+        recipe = hop.model.recipe
+        return HopStarted(
+            key=self.task.key,
+            label=hop.label,
+            epoch=self.epoch,
+            epochs=recipe.epochs if recipe else 0,
+            recipe=asdict(recipe) if recipe else None,
+        )
+
     def ended(self, outcome: HopOutcome, reason: str = "") -> HopEnded:
         self.over = True
         return HopEnded(
             key=self.task.key,
+            label=self.task.hop.label,
             outcome=outcome,
             epoch=self.epoch,
             seconds=round(self.seconds, 3),
             reason=reason,
         )
 
-    def passed(self, results: list[EpochResult]) -> Progress:
-        """An epoch of its replicates."""
+    def epoch_done(self, results: list[EpochResult]) -> EpochDone:
+        """The epoch that all replicates have just done."""
         self.epoch = least_epoch(self.states)
-        return Progress(
+        return EpochDone(
+            key=self.task.key,
+            label=self.task.hop.label,
             epoch=self.epoch,
             epochs=self.states[0].recipe.epochs,
             loss=average(result.loss for result in results if result.loss is not None),
@@ -138,7 +143,7 @@ class _Member:
         return threshold is not None and threshold.stops(accuracy)
 
 
-def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
+def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[HopEvent]:
     """The same as `train_hops`, as long as nothing fails."""
     since = time.perf_counter()
     for member in members:
@@ -146,13 +151,13 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
         if learning is not None:
             member.states, member.jobs = learning
             member.epoch = least_epoch(member.states)
-        yield HopBegun(key=member.task.key, epoch=member.epoch)
+        yield member.started()
         whole = member.states and member.epoch == member.states[0].recipe.epochs
         if whole:  # a part that was ended before, or a kill has come before all were put together
             trainer.keep(member.task.hop, member.states, member.task.part)
         if whole or learning is None:
             member.seconds = time.perf_counter() - since
-            yield member.ended("end")
+            yield member.ended("complete")
     while active := [member for member in members if not member.over]:
         states = [state for member in active for state in member.states]
         jobs = [job for member in active for job in member.jobs]
@@ -173,19 +178,19 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[Message]:
                 break
 
 
-def _after(trainer: Trainer, member: _Member, results: list[EpochResult]) -> Iterator[Message]:
+def _after(trainer: Trainer, member: _Member, results: list[EpochResult]) -> Iterator[HopEvent]:
     """Save and tell what an epoch has made of a hop."""
-    task, progress = member.task, member.passed(results)
+    task, event = member.task, member.epoch_done(results)
     for result in results:
         if result.fault:
             yield _failed(trainer, member, TrainingError(result.fault))
             return
-    if progress.accuracy is not None:
+    if event.accuracy is not None:
         trainer.keep(task.hop, member.states, task.part)
-    yield HopEpoch(key=task.key, progress=progress)
-    if progress.epoch == progress.epochs:
-        yield member.ended("end")
-    elif member.stops(progress.accuracy):
+    yield event
+    if event.epoch == event.epochs:
+        yield member.ended("complete")
+    elif member.stops(event.accuracy):
         yield member.ended("stopped")
 
 
@@ -198,4 +203,5 @@ def _halved(trainer: Trainer, members: Sequence[_Member], error: BaseException) 
 
 def _failed(trainer: Trainer, member: _Member, error: BaseException) -> HopEnded:
     found = trainer.explained(member.task.hop, error)
-    return member.ended("memory" if isinstance(found, OutOfMemoryError) else "failed", str(found))
+    outcome: HopOutcome = "out of memory" if isinstance(found, OutOfMemoryError) else "failed"
+    return member.ended(outcome, str(found))

@@ -18,8 +18,8 @@ from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.models import Models
+from tasearch.runs.events import EpochDone, HopEnded
 from tasearch.runs.store import Store
-from tasearch.train.messages import HopEnded, HopEpoch, Progress
 from tasearch.train.tasks import train_hop
 from tasearch.train.trainer import Trainer
 from tests.helpers.studies import tiny
@@ -55,13 +55,13 @@ def hops(study: Study, *widths: int) -> list[Hop]:
     return list(Chain(models=(teacher, *assistants, student)).hops())
 
 
-def steps(own: Trainer, hop: Hop) -> Iterator[Progress]:
+def steps(own: Trainer, hop: Hop) -> Iterator[EpochDone]:
     """The epochs of a hop; its failure is raised."""
     for message in train_hop(own, hop):
-        if isinstance(message, HopEpoch):
-            yield message.progress
+        if isinstance(message, EpochDone):
+            yield message
         elif isinstance(message, HopEnded) and message.reason:
-            kind = OutOfMemoryError if message.outcome == "memory" else TrainingError
+            kind = OutOfMemoryError if message.outcome == "out of memory" else TrainingError
             raise kind(message.reason)
 
 

@@ -22,10 +22,9 @@ from tasearch.errors import ModelError, StudyError, TrainingError
 from tasearch.exports.export import FILES
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads
-from tasearch.runs.events import HopDone, HopStarted
+from tasearch.runs.events import HopEnded, HopStarted
 from tasearch.search.executor import trained_hops
 from tasearch.search.prepare import prepare
-from tasearch.train.messages import HopEnded
 from tasearch.train.tasks import train_hop
 from tests.helpers.studies import tiny
 
@@ -146,7 +145,7 @@ def test_a_factorys_network_is_taken_as_it_is(
     study = study_of(root, name)
     said: list[Any] = []
     run = tasearch.run(study, runs_dir=root / "runs", on_event=said.append)
-    (teacher,) = (e for e in said if isinstance(e, HopDone) and e.teacher)
+    (teacher,) = (e for e in said if isinstance(e, HopEnded) and e.teacher)
     assert teacher.accuracy >= least
     assert {e.epochs for e in said if isinstance(e, HopStarted)} == {0, 1}
     assert {trial.state for trial in run.trials} == {"complete"}

@@ -20,7 +20,7 @@ from tasearch.report.figures import curves_figure, figures
 from tasearch.report.info import AuditCount, Curve, audit_count, report_info
 from tasearch.report.page import render_page
 from tasearch.report.status import duration, status_lines
-from tasearch.runs.events import HopDone
+from tasearch.runs.events import HopEnded
 from tasearch.runs.records import HopUse, TrialRecord, costs
 from tests.helpers.runs import proposed
 from tests.helpers.studies import tiny
@@ -195,7 +195,7 @@ def test_status_counts_hops_of_trials_that_go_on(tmp_path: Path) -> None:
     events = tasearch.steps(tiny(), runs_dir=tmp_path)
     ended = 0
     while ended < 2:
-        ended += isinstance(next(events), HopDone)
+        ended += isinstance(next(events), HopEnded)
     events.close()
     lines = dict(status_lines(tasearch.Run.open(tmp_path / "tiny")))
     assert lines["trials"].startswith("0 of 10: 8 interrupted")

@@ -14,7 +14,7 @@ import pytest
 import tasearch
 from tasearch.config.study import Study
 from tasearch.errors import ExportError, RunError, StudyError
-from tasearch.runs.events import HopDone
+from tasearch.runs.events import HopEnded
 from tasearch.search.prepare import prepare
 from tests.helpers.studies import tiny
 
@@ -83,7 +83,7 @@ def test_an_edit_in_mid_run_is_refused_and_fails_no_trial(tmp_path: Path, worker
 
     def edited() -> None:
         for event in steps:
-            if isinstance(event, HopDone):
+            if isinstance(event, HopEnded) and event.outcome == "complete":
                 (tmp_path / "own.py").write_text(FAMILY.replace("0.1", "0.2"))
 
     with pytest.raises(RunError) as error:
@@ -107,7 +107,7 @@ def test_a_worker_that_starts_after_an_edit_refuses_it(tmp_path: Path) -> None:
             prepared.data, tmp_path, prepared.manifest.modes, lambda hop: (), prepared.code
         )
         with pytest.raises(RunError) as error:
-            [message for _ in range(9) for message in prepared.pool.messages()]
+            [message for _ in range(9) for message in prepared.pool.events()]
         assert str(error.value) == changed(tmp_path / "own.py")
     finally:
         prepared.close()

@@ -22,11 +22,10 @@ from tasearch.errors import ModelError, StudyError
 from tasearch.exports.export import FILES
 from tasearch.models import Models
 from tasearch.profiling.measure import forward_flops, parameters
-from tasearch.runs.events import Event, Notice
+from tasearch.runs.events import EpochDone, Event, HopEnded, Notice
 from tasearch.runs.store import Store
 from tasearch.train.fast.autotuning import choose_modes
 from tasearch.train.fast.cuda_graphs import Graphs
-from tasearch.train.messages import HopEnded, HopEpoch
 from tasearch.train.tasks import train_hop
 from tasearch.train.trainer import Trainer
 from tests.helpers.runs import proposed
@@ -285,9 +284,9 @@ def test_it_goes_on_from_a_rung_with_the_same_bits(tmp_path: Path, kind: str) ->
                     break
                 messages = train_hop(own, hop)
                 for message in messages:
-                    if name == "broken" and isinstance(message, HopEpoch):
+                    if name == "broken" and isinstance(message, EpochDone):
                         break
-                    assert not isinstance(message, HopEnded) or message.outcome == "end"
+                    assert not isinstance(message, HopEnded) or message.outcome == "complete"
                 messages.close()  # type: ignore[attr-defined]
     assert len(weights(tmp_path / "straight")) == 2
     assert weights(tmp_path / "straight") == weights(tmp_path / "broken")
@@ -392,7 +391,7 @@ def test_steps_of_a_model_that_cannot_be_copied_are_not_recorded(
         if name == "graphs":
             own.graphs = Graphs(torch.device("cpu"), said.append)
         for message in train_hop(own, teacher):
-            assert not isinstance(message, HopEnded) or message.outcome == "end"
+            assert not isinstance(message, HopEnded) or message.outcome == "complete"
         ends.append(weights(tmp_path / name))
     assert ends[0] == ends[1]
     assert said == [f"steps are launched one operation at a time, several times slower: {reason}"]

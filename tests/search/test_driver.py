@@ -16,7 +16,7 @@ from tasearch.cli.early_checks import check_early
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import (
     EpochDone,
-    HopDone,
+    HopEnded,
     HopReused,
     HopStarted,
     Notice,
@@ -422,7 +422,7 @@ def test_a_poor_teacher_is_told(rerun: Any) -> None:
     rerun(tiny(teacher={"epochs": 1, "learning_rate": 1e-9}), trials=1, on_event=events.append)
     (told,) = [e.message for e in events if isinstance(e, Notice)]
     assert "hardly better than chance; if it was loaded, see teacher.inputs" in told
-    (done,) = [e for e in events if isinstance(e, HopDone) and e.teacher]
+    (done,) = [e for e in events if isinstance(e, HopEnded) and e.teacher]
     assert f"{done.accuracy:.2%}" in told
 
 

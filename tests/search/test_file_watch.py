@@ -10,7 +10,7 @@ import pytest
 
 import tasearch
 from tasearch.runs.directory import REMEDY
-from tasearch.runs.events import Event, HopDone
+from tasearch.runs.events import Event, HopEnded
 from tests.helpers.studies import tiny
 
 
@@ -48,7 +48,7 @@ def test_what_vanishes_is_told(
     run, names = tmp_path / "runs" / "tiny", []
 
     def on_event(event: Event) -> None:
-        if isinstance(event, HopDone) and not names:
+        if isinstance(event, HopEnded) and event.outcome == "complete" and not names:
             names.append(act(run))
 
     with pytest.raises(tasearch.RunError) as error:
@@ -66,7 +66,7 @@ def test_hops_that_vanish_are_told(finished: tasearch.Run, tmp_path: Path) -> No
     run, keys = tmp_path / "runs" / "tiny", []
 
     def on_event(event: Event) -> None:
-        if isinstance(event, HopDone):
+        if isinstance(event, HopEnded) and event.outcome == "complete":
             keys.append(event.key)
             shutil.rmtree(run / "hops")
 

@@ -25,12 +25,11 @@ from benchmarks.table import Table
 from tasearch import RunError, StudyError
 from tasearch.chains.hop import Hop
 from tasearch.runs.directory import RunDirectory
-from tasearch.runs.events import Notice, SearchFinished, TrialDone, TrialStarted
+from tasearch.runs.events import HopEnded, HopEvent, Notice, SearchFinished, TrialDone, TrialStarted
 from tasearch.runs.journal import open_study, read_study, study_trials
 from tasearch.runs.records import TrialRecord, states
 from tasearch.runs.sealed_journal import SealedJournal
 from tasearch.search.trials import Trials
-from tasearch.train.messages import HopEnded, Message
 from tasearch.train.trainer import Trainer
 from tests.helpers.runs import contents, proposed
 from tests.helpers.studies import tiny
@@ -266,15 +265,15 @@ class Faulty(Lookup):
     Args:
         shelf: receives what would have been trained.
         workers: at once.
-        faults: outcome of hops by their keys: "failed" or "memory".
+        faults: outcome of hops by their keys: "failed" or "out of memory".
     """
 
     def __init__(self, shelf: Shelf, workers: int, faults: dict[str, str]) -> None:
         super().__init__(shelf, workers)
         self.faults, self.ended = faults, Counter[str]()
 
-    def messages(self) -> Iterator[Message]:
-        for message in super().messages():
+    def events(self) -> Iterator[HopEvent]:
+        for message in super().events():
             if isinstance(message, HopEnded):
                 self.ended[message.key] += 1
                 if message.key in self.faults:
@@ -401,7 +400,7 @@ def test_what_the_machine_failed_is_tried_again_by_the_next_run_and_once(
 ) -> None:
     assistant, student = hops
     played = Replay(digits, tmp_path / "run")
-    faults = {assistant: "memory", student: "failed"}
+    faults = {assistant: "out of memory", student: "failed"}
     played.go(30, faults)
     failed = [t for t in proposed_of(played.trials()) if t.state == "failed"]
     assert {t.cause for t in failed} == {"machine", "code"}
@@ -421,7 +420,7 @@ def test_retries_do_not_depend_on_workers_nor_on_the_moment_of_a_kill(
 ) -> None:
     """Killed before any line that a run with retries and a queue writes to the journal."""
     assistant, student = hops
-    before, after = {assistant: "failed", student: "memory"}, {student: "failed"}
+    before, after = {assistant: "failed", student: "out of memory"}, {student: "failed"}
 
     first = Replay(digits, tmp_path / "first")
     first.go(30, before)

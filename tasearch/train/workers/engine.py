@@ -1,6 +1,6 @@
 """Engines: who trains hops. In this process one after another, or in a `Pool` of workers.
 
-An engine gets tasks and tells what becomes of them. The result of a hop depends on neither.
+An engine gets tasks and yields the events of their hops. No result depends on the engine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from tasearch.train.messages import HopEnded, Message
+from tasearch.runs.events import HopEnded, HopEvent
 from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
 from tasearch.train.workers.processes import worker_count
@@ -26,8 +26,8 @@ class Engine(Protocol):
     def submit(self, tasks: Sequence[Task]) -> None:
         """Begin tasks, one or some that go together; somebody must be free."""
 
-    def messages(self) -> Iterator[Message]:
-        """Wait for what happens next; a task's last message is `HopEnded`.
+    def events(self) -> Iterator[HopEvent]:
+        """Wait for the next events; the last event of a task is `HopEnded`.
 
         Raises:
             TasearchError: where an engine, or the disk, fails.
@@ -49,7 +49,7 @@ class InProcessEngine:
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._steps: Iterator[Message] | None = None
+        self._steps: Iterator[HopEvent] | None = None
         self._left = 0  # tasks
 
     @property
@@ -60,13 +60,13 @@ class InProcessEngine:
         assert self._steps is None
         self._steps, self._left = train_hops(self._trainer, tasks), len(tasks)
 
-    def messages(self) -> Iterator[Message]:
+    def events(self) -> Iterator[HopEvent]:
         assert self._steps is not None
-        message = next(self._steps)
-        self._left -= isinstance(message, HopEnded)
+        event = next(self._steps)
+        self._left -= isinstance(event, HopEnded)
         if not self._left:
             self._steps = None
-        yield message
+        yield event
 
     def close(self) -> None:
         if self._steps is not None:

@@ -21,8 +21,8 @@ from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
 from tasearch.data.shared import SharedDataset, taken_over
 from tasearch.errors import RunError, StudyError
+from tasearch.runs.events import HopEnded, HopEvent, HopOutcome, Notice, hop_event
 from tasearch.train.fast.autotuning import untried
-from tasearch.train.messages import HopEnded, HopOutcome, Message, Warned, from_json
 from tasearch.train.tasks import Task
 from tasearch.train.workers.processes import Death, Process, Surroundings, room_beside
 from tasearch.train.workers.remote import ANSWERS, RemoteWorker
@@ -53,7 +53,7 @@ class Pool:
         # by hop, those of its own fault and others apart
         self._deaths: defaultdict[tuple[str, bool], list[Death]] = defaultdict(list)
         self._false_starts = 0  # workers in a row that died before they were ready to train
-        self._wholes: dict[str, ReplicateMerger] = {}  # hops that are in training in parts
+        self._mergers: dict[str, ReplicateMerger] = {}  # of hops that several workers share
         count = room_beside(study.training.threads)
         first, self._others = devices[:count], devices[count:]
         for process in processes[len(first) :]:
@@ -130,8 +130,8 @@ class Pool:
             if self._queue.empty():  # a core has nothing else to do
                 self._start_others()
             worker, kind, content = self._next()
-            if kind == "Warned":
-                warn(content["text"])
+            if kind == "Notice":
+                warn(content["message"])
             if isinstance(content, Death):
                 self._replacement(worker, content)
             if worker.asked and (isinstance(content, Death) or kind == "Modes"):
@@ -182,33 +182,33 @@ class Pool:
             idle[0].give(tasks)
             return
         parts = [tuple(numbers[i::count]) for i in range(count)]
-        self._wholes[first.key] = ReplicateMerger(parts)
+        self._mergers[first.key] = ReplicateMerger(parts)
         for worker, part in zip(idle, parts, strict=False):
             worker.give([replace(first, part=part)])
 
-    def messages(self) -> Iterator[Message]:
+    def events(self) -> Iterator[HopEvent]:
         worker, kind, content = self._next()
         if isinstance(content, Death):
-            told: Iterable[Message] = self._replace(worker, content)
+            told: Iterable[HopEvent] = self._replace(worker, content)
         else:
-            told = [] if kind in ANSWERS else [from_json(kind, content)]
-        for message in told:
-            whole = self._joined(worker, message)
-            if isinstance(message, HopEnded):
-                worker.tasks = [task for task in worker.tasks if task.key != message.key]
-            if whole is not None:
-                yield whole
+            told = [] if kind in ANSWERS else [hop_event(kind, content)]
+        for event in told:
+            merged = self._merged(worker, event)
+            if isinstance(event, HopEnded):
+                worker.tasks = [task for task in worker.tasks if task.key != event.key]
+            if merged is not None:
+                yield merged
 
-    def _joined(self, worker: RemoteWorker, message: Message) -> Message | None:
-        """A message, or of a hop in parts what all of them tell together, if they do by now."""
-        if isinstance(message, Warned) or message.key not in self._wholes:
-            return message
-        whole = self._wholes[message.key]
-        part = next(task.part for task in worker.tasks if task.key == message.key)
-        joined = whole.take(part, message)
-        if whole.over:
-            del self._wholes[message.key]
-        return joined
+    def _merged(self, worker: RemoteWorker, event: HopEvent) -> HopEvent | None:
+        """The event; of a hop whose replicates several workers train, the merged one, if any."""
+        if isinstance(event, Notice) or event.key not in self._mergers:
+            return event
+        merger = self._mergers[event.key]
+        share = next(task.part for task in worker.tasks if task.key == event.key)
+        merged = merger.merge(share, event)
+        if merger.over:
+            del self._mergers[event.key]
+        return merged
 
     def close(self) -> None:
         for worker in self._workers:
@@ -279,7 +279,7 @@ class Pool:
         self._workers[self._workers.index(dead)] = replacement
         return replacement
 
-    def _replace(self, dead: RemoteWorker, death: Death) -> Iterator[Message]:
+    def _replace(self, dead: RemoteWorker, death: Death) -> Iterator[HopEvent]:
         """Somebody else takes over, unless too many have died of it; hops that were together go on
         one by one, so that no death is laid to another's charge."""
         replacement, tasks = self._replacement(dead, death), dead.tasks
@@ -291,7 +291,8 @@ class Pool:
                 guilty, *tasks = tasks
                 yield _given_up(guilty, deaths)
         for task in tasks:
-            yield Warned(text=f"a worker {death.words}; hop {task.hop.label} goes on in a new one")
+            words = f"a worker {death.words}; hop {task.hop.label} goes on in a new one"
+            yield Notice(message=words)
         if tasks:
             replacement.give(tasks, apart=True)
 
@@ -310,5 +311,6 @@ def _given_up(task: Task, deaths: Sequence[Death]) -> HopEnded:
     reason = f"hop {task.hop.label}: its worker {last.words}"
     if not last.final:
         reason += f", {len(deaths)} times" + ("" if last.own else "; out of memory?")
-    outcome: HopOutcome = "failed" if last.own or last.final else "memory"
-    return HopEnded(key=task.key, outcome=outcome, epoch=0, seconds=0.0, reason=reason)
+    outcome: HopOutcome = "failed" if last.own or last.final else "out of memory"
+    label = task.hop.label
+    return HopEnded(key=task.key, label=label, outcome=outcome, epoch=0, seconds=0.0, reason=reason)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tasearch.train.messages import from_json
+from tasearch.runs.events import hop_event
 from tasearch.train.tasks import Task
 from tasearch.train.workers.processes import Process
 
-ANSWERS = ("Ready", "SetUp", "At", "Alive", "Modes", "Done", "error", "bug")  # besides messages
+ANSWERS = ("Ready", "SetUp", "At", "Alive", "Modes", "Done", "error", "bug")  # besides events
 START_S = 600.0  # for a worker to import what it needs, on the slowest disk
 
 
@@ -76,7 +76,7 @@ class RemoteWorker:
             self._owed -= 1
             self.ready = True
         elif kind not in ANSWERS:
-            from_json(kind, content)
+            hop_event(kind, content)
         return kind, content
 
     def wait(self, seconds: float) -> None:

@@ -1,74 +1,80 @@
-"""A hop in parts: some of its replicates each, trained apart, told of as the one hop that it is."""
+"""Replicates of one hop that several workers train: their events merged into those of one hop."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from tasearch.train.messages import (
-    HopBegun,
-    HopEnded,
-    HopEpoch,
-    Message,
-    Progress,
-    average,
-    average_known,
-)
+from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopStarted
 
-Numbers = tuple[int, ...]  # of replicates
+Numbers = tuple[int, ...]  # numbers of replicates
+
+
+def average(values: Iterable[float]) -> float:
+    """The mean; exact for a single value."""
+    listed = [*values]
+    return sum(listed) / len(listed)
+
+
+def average_known(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are not None; None where there is none."""
+    known = [value for value in values if value is not None]
+    return average(known) if known else None
 
 
 class ReplicateMerger:
-    """What the parts of one hop tell, put together.
+    """Merges the events of several workers that each train some replicates of one hop.
 
     Args:
-        parts: of it, in order; each replicate in one of them.
+        shares: Numbers of the replicates that each worker trains; every replicate is in one share.
     """
 
-    def __init__(self, parts: list[Numbers]) -> None:
-        self._parts = parts
-        self._begun: dict[Numbers, int] = {}  # epochs done before
-        self._epochs: dict[int, dict[Numbers, Progress]] = {}  # not all parts have done
+    def __init__(self, shares: list[Numbers]) -> None:
+        self._shares = shares
+        self._started: dict[Numbers, int] = {}  # epochs done before, by share
+        self._epochs: dict[int, dict[Numbers, EpochDone]] = {}  # epochs that some shares lack
         self._ended: dict[Numbers, HopEnded] = {}
 
     @property
     def over(self) -> bool:
-        """Whether all parts have ended."""
-        return len(self._ended) == len(self._parts)
+        """Whether all shares have ended."""
+        return len(self._ended) == len(self._shares)
 
-    def take(self, part: Numbers, message: Message) -> Message | None:
-        """The hop's own message, once all parts have told theirs.
+    def merge(self, share: Numbers, event: HopEvent) -> HopEvent | None:
+        """The event of the whole hop, once every share has reported its own; None until then.
 
-        One that begins anew, for its worker has died, has been told of; so have its epochs.
+        A share that starts again, because its worker has died, is not reported twice, and neither
+        are its epochs.
         """
-        if isinstance(message, HopBegun):
-            known = part in self._begun
-            self._begun[part] = message.epoch
-            if known or len(self._begun) < len(self._parts):
+        if isinstance(event, HopStarted):
+            known = share in self._started
+            self._started[share] = event.epoch
+            if known or len(self._started) < len(self._shares):
                 return None
-            return replace(message, epoch=min(self._begun.values()))
-        if isinstance(message, HopEpoch):
-            done = self._epochs.setdefault(message.progress.epoch, {})
-            done[part] = message.progress
-            if len(done) < len(self._parts):
+            return replace(event, epoch=min(self._started.values()))
+        if isinstance(event, EpochDone):
+            done = self._epochs.setdefault(event.epoch, {})
+            done[share] = event
+            if len(done) < len(self._shares):
                 return None
-            del self._epochs[message.progress.epoch]
-            return replace(message, progress=self._mean(done))
-        if isinstance(message, HopEnded):
-            self._ended[part] = message
+            del self._epochs[event.epoch]
+            return self._mean(done)
+        if isinstance(event, HopEnded):
+            self._ended[share] = event
             return self._end() if self.over else None
-        return message
+        return event
 
-    def _mean(self, done: dict[Numbers, Progress]) -> Progress:
-        """Over the replicates, which are not as many in each part."""
-        each = [done[part] for part in self._parts for _ in part]
+    def _mean(self, done: dict[Numbers, EpochDone]) -> EpochDone:
+        """The mean over replicates; shares differ in size."""
+        each = [done[share] for share in self._shares for _ in share]
         return replace(
             each[0],
-            loss=average(progress.loss for progress in each),
-            accuracy=average_known(progress.accuracy for progress in each),
+            loss=average(event.loss for event in each),
+            accuracy=average_known(event.accuracy for event in each),
         )
 
     def _end(self) -> HopEnded:
-        """Of the part that went least far, and so is what the hop would have ended with."""
-        ended = [self._ended[part] for part in self._parts]
-        first = min(ended, key=lambda end: (end.outcome == "end", end.epoch))
-        return replace(first, seconds=round(sum(end.seconds for end in ended), 3))
+        """The end of the share that was trained least: it decides what the hop ends with."""
+        ended = [self._ended[share] for share in self._shares]
+        least = min(ended, key=lambda end: (end.outcome == "complete", end.epoch))
+        return replace(least, seconds=round(sum(end.seconds for end in ended), 3))

@@ -36,10 +36,10 @@ from tasearch.models import Models
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.pareto.skyline import Threshold
 from tasearch.runs import heartbeat
+from tasearch.runs.events import Notice
 from tasearch.runs.store import Store
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.autotuning import study_modes
-from tasearch.train.messages import Warned
 from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
 from tasearch.train.workers.processes import CUT_OFF
@@ -136,7 +136,7 @@ def _work(wire: _Wire, lines: queue.Queue[str]) -> None:
         wire.tell("At", words)
 
     def warn(text: str) -> None:
-        wire.tell("Warned", asdict(Warned(text=text)))
+        wire.tell("Notice", asdict(Notice(message=text)))
 
     try:
         while True:
@@ -151,8 +151,8 @@ def _work(wire: _Wire, lines: queue.Queue[str]) -> None:
                 assert trainer is not None
                 tasks = [*map(_task, content["tasks"])]
                 _agree(trainer, tasks)
-                for message in train_hops(trainer, tasks):
-                    wire.tell(type(message).__name__, asdict(message))
+                for event in train_hops(trainer, tasks):
+                    wire.tell(type(event).__name__, asdict(event))
             else:
                 trainer = _make_trainer(content, warn)
                 wire.tell("SetUp", None)

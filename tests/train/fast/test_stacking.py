@@ -18,11 +18,11 @@ from tasearch.chains.mode import Mode
 from tasearch.config.study import Study
 from tasearch.models import Models
 from tasearch.pareto.skyline import Threshold
+from tasearch.runs.events import EpochDone, HopEnded, HopStarted
 from tasearch.train.fast.autotuning import choose_modes
 from tasearch.train.fast.memory import Memory
 from tasearch.train.fast.stacking import CannotStack, widened
 from tasearch.train.loop import train
-from tasearch.train.messages import HopBegun, HopEnded, HopEpoch
 from tasearch.train.state import Group, State
 from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
@@ -201,7 +201,7 @@ def test_a_hop_is_bit_for_bit_the_same_in_any_company(
         for group in groups:
             assert len({own.stacking_key(hop) for hop in group}) == 1
             ended = outcomes(train_hops(own, tasks(own, group)))
-            assert [end.outcome for end in ended.values()] == ["end"] * len(group)
+            assert [end.outcome for end in ended.values()] == ["complete"] * len(group)
         ends.append(files(tmp_path / way))
     assert ends[0] == ends[1] == ends[2]
 
@@ -229,7 +229,7 @@ def test_who_stops_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     threshold = Threshold(gain=0.0, margin=0.0, skyline=2.0)
     group[1] = replace(group[1], thresholds=(None, threshold, None))
     ended = outcomes(train_hops(own, group))
-    assert [ended[t.key].outcome for t in group] == ["end", "stopped", "end"]
+    assert [ended[t.key].outcome for t in group] == ["complete", "stopped", "complete"]
     assert [ended[t.key].epoch for t in group] == [4, 2, 4]
     assert own.stacking_key(students[1]) != own.stacking_key(
         students[0]
@@ -261,7 +261,7 @@ def test_a_pupil_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
     train_ancestors(own, students)
     group = tasks(own, students)
     ended = outcomes(train_hops(own, group))
-    assert [ended[t.key].outcome for t in group] == ["end", "failed", "end"]
+    assert [ended[t.key].outcome for t in group] == ["complete", "failed", "complete"]
     assert ended[group[1].key].reason.startswith(
         f"hop {students[1].label}: the loss became nan in epoch 3 of 4 (loss 'bad:loss', "
     )
@@ -303,10 +303,10 @@ def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path) -> None
     train_ancestors(own, students)
     messages = list(train_hops(own, tasks(own, students)))
     ended = outcomes(iter(messages))
-    assert [end.outcome for end in ended.values()] == ["end"] * 3
-    begun = [m.epoch for m in messages if isinstance(m, HopBegun)]
+    assert [end.outcome for end in ended.values()] == ["complete"] * 3
+    begun = [m.epoch for m in messages if isinstance(m, HopStarted)]
     assert begun == [0, 0, 0, 2, 2, 2]  # from the last rung
-    epochs = [m.progress.epoch for m in messages if isinstance(m, HopEpoch)]
+    epochs = [m.epoch for m in messages if isinstance(m, EpochDone)]
     assert sorted(epochs) == sorted([1, 2, 3, 4] * 3)
 
 
@@ -322,9 +322,9 @@ def test_where_memory_is_short_fewer_replicates_train_side_by_side(
     own = trainer(tmp_path / "short", study, mode=mode)
     own.memory = Memory(said.append)
     messages = list(train_hops(own, tasks(own, [teacher])))
-    assert [m.epoch for m in messages if isinstance(m, HopBegun)] == [0, 2]
+    assert [m.epoch for m in messages if isinstance(m, HopStarted)] == [0, 2]
     (end,) = outcomes(iter(messages)).values()
-    assert end.outcome == "end"
+    assert end.outcome == "complete"
     words = "hop 16: no memory for {} models side by side, goes on with {}".format(*tried)
     assert said == [words + ("" if mode.endswith("+") else ", which rounds otherwise")]
     monkeypatch.setenv("STEPS", "1000000")

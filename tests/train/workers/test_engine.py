@@ -16,7 +16,7 @@ import tasearch
 from tasearch import RunError, StoreError
 from tasearch.api import steps
 from tasearch.config.study import Study
-from tasearch.runs.events import EpochDone, HopDone, HopStarted, HopStopped, Notice
+from tasearch.runs.events import EpochDone, HopEnded, HopStarted, Notice
 from tasearch.train.workers.engine import worker_devices
 from tests.helpers.processes import children
 from tests.helpers.runs import contents, facts, once_each, proposed
@@ -94,7 +94,7 @@ def most_at_once(events: list[Any]) -> int:
     for event in events:
         if isinstance(event, HopStarted):
             begun.add(event.key)
-        elif isinstance(event, HopDone | HopStopped):
+        elif isinstance(event, HopEnded):
             begun.discard(event.key)
         most = max(most, len(begun))
     return most

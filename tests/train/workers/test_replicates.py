@@ -10,15 +10,7 @@ import pytest
 import tasearch
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.config.study import Study
-from tasearch.train.messages import (
-    HopBegun,
-    HopEnded,
-    HopEpoch,
-    HopOutcome,
-    Message,
-    Progress,
-    Warned,
-)
+from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopOutcome, HopStarted, Notice
 from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
 from tasearch.train.workers.replicates import ReplicateMerger
@@ -35,14 +27,14 @@ def study(**sections: Any) -> Study:
     return tiny(search=search, training={"modes": ALONE, "ema": 0.9}, **sections)
 
 
-def begin(own: Trainer, hop: Hop, part: tuple[int, ...] = (), *, rungs: int = 9) -> list[Message]:
+def begin(own: Trainer, hop: Hop, part: tuple[int, ...] = (), *, rungs: int = 9) -> list[HopEvent]:
     """Train a part of a hop, or all of it, and leave it after some rungs."""
     told = []
     steps = train_hops(own, [Task(key=own.key(hop), hop=hop, part=part)])
     for message in steps:
         told.append(message)
-        if isinstance(message, HopEpoch):
-            rungs -= message.progress.accuracy is not None
+        if isinstance(message, EpochDone):
+            rungs -= message.accuracy is not None
             if not rungs:
                 break
     steps.close()
@@ -90,7 +82,7 @@ def test_a_death_before_all_are_put_together_costs_nothing(
                 begin(own, teacher, first)
         assert not own.finished(teacher)
         told = begin(own, teacher, part)
-        assert [type(message) for message in told] == [HopBegun, HopEnded]
+        assert [type(message) for message in told] == [HopStarted, HopEnded]
         assert own.finished(teacher)
         assert files(tmp_path / "own") == files(tmp_path / "straight")
         own.store.drop("hops", own.key(teacher))
@@ -115,13 +107,13 @@ def test_who_is_ahead_waits_and_is_graded_as_before(tmp_path: Path) -> None:
     begin(own, teacher, A, rungs=3)
     begun, *later = begin(own, teacher)
     expected = begin(straight, teacher)[1:]
-    assert isinstance(begun, HopBegun)
+    assert isinstance(begun, HopStarted)
     assert begun.epoch == 0
     assert len(later) == len(expected)
     for message, same in zip(later, expected, strict=True):
-        if isinstance(message, HopEpoch) and isinstance(same, HopEpoch):
-            assert message.progress.epoch == same.progress.epoch
-            assert message.progress.accuracy == same.progress.accuracy
+        if isinstance(message, EpochDone) and isinstance(same, EpochDone):
+            assert message.epoch == same.epoch
+            assert message.accuracy == same.accuracy
 
 
 def test_a_wide_model_and_a_loaded_teacher_have_no_parts(tmp_path: Path) -> None:
@@ -136,47 +128,54 @@ def test_a_wide_model_and_a_loaded_teacher_have_no_parts(tmp_path: Path) -> None
 # What parts tell
 
 
-def progress(epoch: int, loss: float, accuracy: float | None = None) -> HopEpoch:
-    told = Progress(epoch=epoch, epochs=4, loss=loss, accuracy=accuracy)
-    return HopEpoch(key="k", progress=told)
+def started(epoch: int) -> HopStarted:
+    return HopStarted(key="k", label="8", epoch=epoch, epochs=4, recipe=None)
+
+
+def done(epoch: int, loss: float, accuracy: float | None = None) -> EpochDone:
+    return EpochDone(key="k", label="8", epoch=epoch, epochs=4, loss=loss, accuracy=accuracy)
 
 
 def ended(outcome: HopOutcome, epoch: int, reason: str = "", seconds: float = 1.5) -> HopEnded:
-    return HopEnded(key="k", outcome=outcome, epoch=epoch, seconds=seconds, reason=reason)
+    return HopEnded(
+        key="k", label="8", outcome=outcome, epoch=epoch, seconds=seconds, reason=reason
+    )
 
 
-def test_the_whole_tells_when_all_its_parts_have() -> None:
-    whole = ReplicateMerger([A, B])
-    assert whole.take(B, HopBegun(key="k", epoch=2)) is None
-    assert whole.take(B, progress(3, 1.0)) is None
-    assert whole.take(A, HopBegun(key="k", epoch=0)) == HopBegun(key="k", epoch=0)
-    assert whole.take(A, progress(1, 7.0)) is None
-    assert whole.take(A, progress(3, 4.0)) == progress(3, 3.0)  # two replicates to one
-    assert whole.take(A, progress(4, 4.0, 0.75)) is None
-    assert whole.take(B, progress(4, 1.0, 0.0)) == progress(4, 3.0, 0.5)
-    assert whole.take(A, Warned(text="w")) == Warned(text="w")
-    assert whole.take(B, ended("end", 4)) is None
-    assert not whole.over
-    assert whole.take(A, ended("end", 4, seconds=2.0)) == ended("end", 4, seconds=3.5)
-    assert whole.over
+def test_merger_yields_an_event_when_all_shares_have() -> None:
+    merger = ReplicateMerger([A, B])
+    assert merger.merge(B, started(2)) is None
+    assert merger.merge(B, done(3, 1.0)) is None
+    assert merger.merge(A, started(0)) == started(0)
+    assert merger.merge(A, done(1, 7.0)) is None
+    assert merger.merge(A, done(3, 4.0)) == done(3, 3.0)  # two replicates to one
+    assert merger.merge(A, done(4, 4.0, 0.75)) is None
+    assert merger.merge(B, done(4, 1.0, 0.0)) == done(4, 3.0, 0.5)
+    assert merger.merge(A, Notice(message="w")) == Notice(message="w")
+    assert merger.merge(B, ended("complete", 4)) is None
+    assert not merger.over
+    assert merger.merge(A, ended("complete", 4, seconds=2.0)) == ended("complete", 4, seconds=3.5)
+    assert merger.over
 
 
-def test_a_part_that_begins_anew_tells_nothing_twice() -> None:
-    whole = ReplicateMerger([A, B])
+def test_merger_reports_no_event_twice_when_a_share_starts_again() -> None:
+    merger = ReplicateMerger([A, B])
     for part in (A, B):
-        whole.take(part, HopBegun(key="k", epoch=0))
-        whole.take(part, progress(1, 1.0))
-    assert whole.take(B, HopBegun(key="k", epoch=0)) is None
-    assert whole.take(B, progress(1, 1.0)) is None
+        merger.merge(part, started(0))
+        merger.merge(part, done(1, 1.0))
+    assert merger.merge(B, started(0)) is None
+    assert merger.merge(B, done(1, 1.0)) is None
 
 
 @pytest.mark.parametrize("order", [(A, B), (B, A)])
-def test_the_first_that_fails_is_how_it_ends(order: tuple[tuple[int, ...], ...]) -> None:
-    late = {A: ended("failed", 2, "a"), B: ended("memory", 3, "b")}
-    one = {A: ended("end", 4), B: ended("failed", 3, "b")}
+def test_merger_ends_with_the_share_that_was_trained_least(
+    order: tuple[tuple[int, ...], ...],
+) -> None:
+    late = {A: ended("failed", 2, "a"), B: ended("out of memory", 3, "b")}
+    one = {A: ended("complete", 4), B: ended("failed", 3, "b")}
     for ends, expected in ((late, "a"), (one, "b")):
-        whole = ReplicateMerger([A, B])
-        *_, last = (whole.take(part, ends[part]) for part in order)
+        merger = ReplicateMerger([A, B])
+        *_, last = (merger.merge(part, ends[part]) for part in order)
         assert isinstance(last, HopEnded)
         assert (last.outcome, last.reason, last.seconds) == ("failed", expected, 3.0)
 
