@@ -9,19 +9,15 @@ import multiprocessing
 import os
 import platform
 import resource
-import shutil
 import statistics
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
-from selenium import webdriver
 
 from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
@@ -33,12 +29,6 @@ CIFAR = "../shared/data/cifar10"  # from the repository root
 PARTS = ("train", "val", "test")
 CLASSES = 10  # of CIFAR-10
 VALIDATION = 100  # samples: enough to evaluate, too few to take time
-DRAW = """
-const done = arguments[arguments.length - 1];
-const plot = document.querySelector(".js-plotly-plot");
-Plotly.toImage(plot, Object.assign({format: "svg"}, arguments[0]))
-  .then(url => done(decodeURIComponent(url.slice(url.indexOf(",") + 1))));
-"""
 
 
 def write_images(data: str, count: int, file: Path, validation: int = VALIDATION) -> str:
@@ -158,24 +148,6 @@ def write_json(path: Path, result: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def svg(figure: go.Figure, *, width: int, height: int) -> str:
-    """A figure of plotly's as it draws it in Chromium."""
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"):
-        options.add_argument(flag)
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "page.html"
-        figure.write_html(page)
-        service = webdriver.ChromeService(shutil.which("chromedriver"))
-        driver = webdriver.Chrome(options, service)
-        try:
-            driver.get(page.as_uri())
-            drawn = driver.execute_async_script(DRAW, {"width": width, "height": height})
-        finally:
-            driver.quit()
-    return str(drawn)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

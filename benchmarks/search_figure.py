@@ -1,6 +1,7 @@
-"""The regrets of `benchmarks.search` as a picture of each table.
+"""The regret of each search method over its costs, as `benchmarks.search` stored it.
 
-`python -m benchmarks.search_figure` reads results/search.json and writes results/search-*.svg.
+`python -m benchmarks.search_figure` reads results/search.json and draws results/search-*.svg, one
+figure for each table.
 """
 
 from __future__ import annotations
@@ -11,78 +12,62 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from benchmarks import common
-from tasearch.report.figures import GRID, INK
+from benchmarks import common, figures
 
-SIZE = {"width": 1120, "height": 440}
-AXES = {"cost": "training FLOPs beyond the teacher", "seconds": "simulated seconds, one worker"}
-SHOWN = {  # arm: name, colour
-    "a": ("plain Optuna", "#dc2626"),
-    "b": ("plain Optuna, hops shared", "#f59e0b"),
-    "d": ("MO-ASHA, hops shared", "#818cf8"),
-    "c": ("random, hops shared", "#94a3b8"),
-    "e1": ("TPE, shared and pruned", "#0ea5e9"),
-    "f": ("tasearch", "#0f766e"),
+HEIGHT = 4.6  # inches
+AXES = {
+    "cost": "training FLOPs, without the teacher's",
+    "seconds": "simulated seconds of one worker",
 }
-FLOOR = 1e-4  # of regrets on the logarithmic axis
+METHODS = {  # by their letters in the result: name, colour, style of the line
+    "a": ("plain Optuna (TPE)", figures.VERMILION, "-"),
+    "b": ("Optuna (TPE), shared hops", figures.ORANGE, "--"),
+    "d": ("MO-ASHA, shared hops", figures.PURPLE, "-."),
+    "c": ("random, shared hops", figures.GREY, ":"),
+    "e1": ("TPE, shared hops, pruned", figures.SKY, "--"),
+    "f": ("tasearch", figures.BLUE, "-"),
+}
+LEAST = 5e-4  # regret at which the logarithmic axis ends
 
 
-def figure(found: Mapping[str, Any]) -> go.Figure:
-    """Medians over seeds, with the quartiles as bands; against cost, and against seconds."""
-    drawn = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.03)
-    for column, kind in enumerate(AXES, start=1):
-        grid, place = found["grid"][kind], {"row": 1, "col": column}
-        for arm, (name, colour) in SHOWN.items():
-            curve = found["arms"][arm]["regret_curve"].get(kind)
-            if curve is None:  # seconds are simulated with hops shared
+def draw(found: Mapping[str, Any]) -> Figure:
+    """Medians over seeds, quartiles as bands: against training FLOPs, and against seconds.
+
+    Args:
+        found: The result of one table.
+    """
+    figure = Figure(figsize=(figures.WIDTH, HEIGHT), layout="constrained")
+    panels = dict(zip(AXES, figure.subplots(1, 2, sharey=True), strict=True))
+    for kind, axes in panels.items():
+        for letter, (name, colour, style) in METHODS.items():
+            curve = found["arms"][letter]["regret_curve"].get(kind)
+            if curve is None:  # seconds are simulated with shared hops only
                 continue
-            bounds = ([max(v, FLOOR) for v in curve[q]] for q in ("low", "median", "high"))
-            low, middle, high = bounds
-            drawn.add_scatter(
-                x=[*grid, *grid[::-1]],
-                y=[*high, *low[::-1]],
-                fill="toself",
-                fillcolor=colour,
-                opacity=0.13,
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-                **place,
-            )
-            drawn.add_scatter(
-                x=grid,
-                y=middle,
-                name=name,
-                mode="lines",
-                line={"color": colour, "width": 2.4},
-                showlegend=kind == "cost",
-                **place,
-            )
+            grid = found["grid"][kind]
+            low, median, high = ([100 * v for v in curve[q]] for q in ("low", "median", "high"))
+            ours = letter == "f"
+            axes.fill_between(grid, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(grid, median, style, color=colour, label=name, linewidth=2.4 if ours else 1.6)
+        _scale(axes, AXES[kind])
     cost = found["oracle_cost_to_regret"]["median"]
-    drawn.add_scatter(
-        x=[cost],
-        y=[0.01],
-        name="oracle, to 1 %",
-        mode="markers",
-        marker={"symbol": "star", "size": 13, "color": INK},
-        row=1,
-        col=1,
+    panels["cost"].plot(
+        [cost], [1.0], "*", color=figures.BLACK, markersize=11, label="oracle, at 1%"
     )
-    axis = {"type": "log", "gridcolor": GRID, "ticks": "outside", "exponentformat": "power"}
-    for column, title in enumerate(AXES.values(), start=1):
-        drawn.update_xaxes(title=title, dtick=1, **axis, col=column)
-    drawn.update_yaxes(tickformat=".2~%", range=[-3.3, 0], dtick=1, **axis)
-    drawn.update_yaxes(title="hypervolume that is missing", col=1)
-    drawn.update_layout(
-        template="none",
-        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        margin={"l": 78, "r": 16, "t": 16, "b": 56},
-        legend={"x": 0.525, "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
-    )
-    return drawn
+    panels["cost"].set_ylabel("missing share of the hypervolume")
+    names = panels["cost"].get_legend_handles_labels()
+    figure.legend(*names, loc="outside upper center", ncols=4, fontsize=9.5, columnspacing=1.4)
+    return figure
+
+
+def _scale(axes: Axes, title: str) -> None:
+    axes.set(xscale="log", yscale="log", xlabel=title, ylim=(100 * LEAST, 100))
+    axes.margins(x=0)
+    axes.yaxis.set_major_formatter(figures.PERCENT_OF_ANY_SIZE)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(figures.NO_TICKS)
 
 
 def main() -> None:
@@ -90,9 +75,10 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=common.RESULTS / "search.json")
     args = parser.parse_args()
     result = json.loads(args.result.read_text("utf-8"))
-    for name, found in result["tables"].items():
-        file = args.result.with_name(f"{args.result.stem}-{name}.svg")
-        file.write_text(common.svg(figure(found), **SIZE) + "\n", encoding="utf-8")
+    with figures.styled():
+        for name, found in result["tables"].items():
+            file = args.result.with_name(f"{args.result.stem}-{name}.svg")
+            figures.save(draw(found), file)
 
 
 if __name__ == "__main__":
