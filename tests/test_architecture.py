@@ -26,6 +26,7 @@ ROOMS = [  # each imports only from those before it
     "train",
     "profiling",
     "search",
+    "testing",
     "exports",
     "api",
     "cli",
@@ -34,7 +35,7 @@ ROOMS = [  # each imports only from those before it
 ]
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
 PURE = ["errors", "chains", "pareto", "config", "runs", "report"]  # without torch
-OPTUNA = ["runs", "search"]  # the only rooms that import it
+OPTUNA = ["runs", "search", "testing"]  # the only rooms that import it
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = {
     ".".join(("tasearch", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(

@@ -1,0 +1,227 @@
+"""Contract suites for what users bring: families, losses, data sources, samplers.
+
+Call these from your own tests. Each function tries the rules that tasearch relies on, and raises
+an error that says which one is broken:
+
+    from tasearch import testing
+
+    def test_family():
+        testing.check_family(build, widths=(16, 8, 4), in_shape=(3, 32, 32), num_classes=10)
+
+The families, losses, sources and samplers of tasearch pass the same suites.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.samplers import BaseSampler
+from torch import Tensor, nn
+
+from tasearch.chains.hop import ModelSpec
+from tasearch.chains.space import Space
+from tasearch.config.study import Study
+from tasearch.data.arrays import check
+from tasearch.data.returned import returned_arrays
+from tasearch.models.contract import check_model
+from tasearch.runs.journal import DIRECTIONS
+from tasearch.search.parameters import distributions
+from tasearch.search.sampler import ChainSampler, try_sampler
+from tasearch.train.losses import Loss, Terms, check_loss
+
+__all__ = ["check_family", "check_loss_function", "check_sampler", "check_source"]
+
+BATCH = 6
+LARGE = 30.0  # a logit's size that a loss must be finite for
+ROUNDING = 1e-4  # relative, of a float32 sum in another order
+
+
+def check_family(
+    build: Callable[..., nn.Module],
+    *,
+    widths: Sequence[int],
+    in_shape: tuple[int, ...] = (1, 8, 8),
+    num_classes: int = 10,
+) -> None:
+    """Check a family of models: `build(width, *, in_shape, num_classes) -> nn.Module`.
+
+    At each width the model gives finite logits (batch, num_classes) in train and in eval mode, for
+    batches of several sizes, with gradients; a model that is built from the same seed has the same
+    weights; two models share none; and a wider model has more parameters.
+
+    Args:
+        build: The family's function.
+        widths: Widths to try, at least two.
+        in_shape: Shape of one sample: (channels, height, width) or (features,).
+        num_classes: Length of the logits.
+
+    Raises:
+        ModelError: A model does not behave as one that can be trained.
+        AssertionError: Another rule is broken; the message says which.
+
+    Example:
+        >>> from tasearch.models import mlp
+        >>> check_family(mlp.build, widths=(8, 4), in_shape=(20,), num_classes=3)
+    """
+    sizes = []
+    for width in sorted(widths):
+        net, same = (
+            _built(build, width, in_shape=in_shape, num_classes=num_classes) for _ in range(2)
+        )
+        for (name, a), (_, b) in zip(
+            net.state_dict().items(), same.state_dict().items(), strict=True
+        ):
+            assert torch.equal(a, b), (
+                f"width {width}: {name} differs between two builds of one seed"
+            )
+            apart = a.numel() == 0 or a.data_ptr() != b.data_ptr()
+            assert apart, f"width {width}: two models share the memory of {name}"
+        sizes.append(sum(p.numel() for p in net.parameters()))
+        check_model(copy.deepcopy(net), f"width {width}", in_shape, num_classes)
+    assert len(sizes) > 1, f"at least two widths are needed, found {widths}"
+    growing = all(a < b for a, b in itertools.pairwise(sizes))
+    assert growing, f"a wider model should have more parameters, found {sizes} at {sorted(widths)}"
+
+
+def check_loss_function(loss: Loss, *, num_classes: int = 10) -> None:
+    """Check a loss: `loss(logits, labels, targets, terms) -> scalar`.
+
+    The loss is a finite scalar with a gradient, also for large logits; it changes none of its
+    arguments, gives the same value twice, and does not depend on the order of the samples.
+
+    Args:
+        loss: The loss function; see `tasearch.train.losses`.
+        num_classes: Length of the logits, at least 3.
+
+    Raises:
+        StudyError: The loss raises, or gives no scalar with a gradient.
+        AssertionError: Another rule is broken; the message says which.
+
+    Example:
+        >>> from tasearch.train.losses import kd
+        >>> check_loss_function(kd)
+    """
+    recipe = Study().teacher_recipe()
+    assert recipe is not None
+    check_loss(loss, "loss", recipe, num_classes)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(BATCH) % num_classes
+    terms = Terms(temperature=4.0, alpha=0.9)
+    for scale in (1.0, LARGE):
+        logits, targets = (
+            scale * torch.randn(BATCH, num_classes, generator=generator) for _ in range(2)
+        )
+        kept = logits.clone(), labels.clone(), targets.clone()
+        value, gradient = _value(loss, logits, labels, targets, terms)
+        finite = bool(value.isfinite()) and bool(gradient.isfinite().all())
+        assert finite, f"loss and gradient should be finite for logits of size {scale:g}"
+        unchanged = all(map(torch.equal, (logits, labels, targets), kept))
+        assert unchanged, "the loss should change none of its arguments"
+        assert bool(gradient.any()), "the gradient of the loss should not be zero"
+        again, _ = _value(loss, logits, labels, targets, terms)
+        assert torch.equal(value, again), "the loss should give the same value twice"
+        turned = torch.arange(BATCH).flip(0)
+        other, _ = _value(loss, logits[turned], labels[turned], targets[turned], terms)
+        close = torch.allclose(value, other, rtol=ROUNDING, atol=ROUNDING)
+        assert close, "the loss should not depend on the order of the samples"
+
+
+def check_source(load: Callable[[], Mapping[str, Any]]) -> None:
+    """Check a data source: `load() -> {"x_train": ..., "y_train": ..., ...}`.
+
+    Its arrays keep the contract of data, and two calls return the same ones.
+
+    Args:
+        load: The function that `data.source` names.
+
+    Raises:
+        DataError: The arrays break the contract.
+        AssertionError: Two calls return different arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> check_source(lambda: {"x_train": np.eye(6), "y_train": np.arange(6) % 2})
+    """
+    first, second = (returned_arrays(load, "source") for _ in range(2))
+    check(first, layout="auto", where="source")
+    same = first.keys() == second.keys()
+    same = same and all(np.array_equal(first[name], second[name]) for name in first)
+    assert same, "a source should return the same arrays each time: a run could not be continued"
+
+
+def check_sampler(make: Callable[[int], BaseSampler], *, trials: int = 12) -> None:
+    """Check a sampler: `make(seed) -> optuna.samplers.BaseSampler`.
+
+    In a small space of chains it proposes valid ones, each once, for three objectives, and proposes
+    the same ones again when it is made from the same seeds.
+
+    Args:
+        make: The function that `search.sampler` names.
+        trials: Number of proposals, at most the 36 chains of the small space.
+
+    Raises:
+        StudyError: The sampler raises.
+        AssertionError: A proposal is none or depends on more than the seed and the trials.
+
+    Example:
+        >>> check_sampler(lambda seed: optuna.samplers.RandomSampler(seed=seed), trials=3)
+    """
+    try_sampler(_space(), make)
+    first, second = (_proposals(make, trials) for _ in range(2))
+    assert first == second, "proposals should depend on the seed and the trials alone"
+
+
+def _built(build: Callable[..., nn.Module], width: int, **shape: Any) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(width)
+        return build(width, **shape)
+
+
+def _value(
+    loss: Loss, logits: Tensor, labels: Tensor, targets: Tensor, terms: Terms
+) -> tuple[Tensor, Tensor]:
+    """The loss, (), and its gradient by the logits, (samples, classes)."""
+    leaf = logits.detach().requires_grad_()
+    value = loss(leaf, labels, targets, terms)
+    (gradient,) = torch.autograd.grad(value, leaf)
+    return value.detach(), gradient
+
+
+def _space() -> Space:
+    study = Study()
+    return Space(
+        teacher=ModelSpec(width=16, recipe=study.teacher_recipe()),
+        assistant_widths=(12, 8, 6),
+        student_widths=(5, 4, 3, 2),
+        min_assistants=0,
+        max_assistants=3,
+        assistant_recipes=study.recipes("assistants"),
+        student_recipes=study.recipes("student"),
+    )
+
+
+def _proposals(make: Callable[[int], BaseSampler], trials: int) -> list[dict[str, Any]]:
+    """What a sampler proposes in a search whose results are fixed beforehand."""
+    space = _space()
+    sampler = ChainSampler(space, make, 0)
+    study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
+    sampler.follow(lambda: study.get_trials(deepcopy=False)[:-1])
+    proposed: list[dict[str, Any]] = []
+    for number in range(min(trials, space.size)):
+        sampler.see(number)
+        trial = study.ask(distributions(space))
+        chain = space.chain(trial.params)
+        assert chain is not None, f"{trial.params} is no chain of the space"
+        choices = space.choices(chain)
+        assert choices not in proposed, f"{choices} was proposed twice"
+        sampler.remember(choices)
+        proposed.append(choices)
+        width = chain.student.width
+        study.tell(trial, (width / 10 + len(chain.assistants) / 100, width, width / 100))
+    return proposed

@@ -1,0 +1,143 @@
+"""The contract suites: what comes along passes them, and what breaks a rule is told which one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from tasearch import testing
+from tasearch.errors import DataError, ModelError, StudyError
+from tasearch.models import FAMILIES
+from tasearch.search.sampler import SAMPLERS
+from tasearch.train.losses import LOSSES, Terms, kd
+from tests.helpers.studies import IMAGES_ONLY, LADDERS
+
+COUNT = iter(range(1000))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_pass(family: str) -> None:
+    shape = (3, 32, 32) if family in IMAGES_ONLY else (1, 8, 8)
+    testing.check_family(FAMILIES[family], widths=LADDERS[family][1:], in_shape=shape)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_pass(loss: str) -> None:
+    testing.check_loss_function(LOSSES[loss])
+
+
+def test_source_passes() -> None:
+    def load() -> Mapping[str, Any]:
+        digits = load_digits()
+        return {"x_train": digits.images, "y_train": digits.target}
+
+    testing.check_source(load)
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS.keys() - {"ehvi"}))
+def test_samplers_pass(sampler: str) -> None:
+    testing.check_sampler(SAMPLERS[sampler](None), trials=6)  # type: ignore[arg-type]
+
+
+class Shared(nn.Module):
+    weight = nn.Parameter(torch.ones(64, 10))
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(10, width)
+        self.shared = Shared.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.shared
+
+
+def mute(width: int, **shape: Any) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width))
+
+
+BROKEN_FAMILIES: dict[str, tuple[Callable[..., nn.Module], type[Exception], str]] = {
+    "logits": (mute, ModelError, "logits"),
+    "sizes": (
+        lambda width, **shape: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
+        AssertionError,
+        "more parameters",
+    ),
+    "sharing": (lambda width, **shape: Shared(width), AssertionError, "share the memory of"),
+    "seed": (
+        lambda width, **shape: nn.Sequential(
+            nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 10)
+        ).apply(lambda m: m.register_buffer("count", torch.tensor(next(COUNT)))),
+        AssertionError,
+        "differs between two builds",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_FAMILIES)
+def test_family_that_breaks_a_rule_is_refused(case: str) -> None:
+    build, error, words = BROKEN_FAMILIES[case]
+    with pytest.raises(error, match=words):
+        testing.check_family(build, widths=(4, 8))
+
+
+def overwriting(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
+    assert targets is not None
+    targets.mul_(0.5)
+    return kd(logits, labels, targets, terms)
+
+
+def overflowing(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
+    return (8 * logits).exp().square().mean()
+
+
+def ordered(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
+    return (logits.square().mean(1) * torch.arange(len(logits))).sum()
+
+
+def counting(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
+    return logits.square().mean() * next(COUNT)
+
+
+BROKEN_LOSSES: dict[str, tuple[Any, type[Exception], str]] = {
+    "shape": (lambda logits, *rest: logits, StudyError, "scalar"),
+    "in place": (overwriting, AssertionError, "change none"),
+    "overflow": (overflowing, AssertionError, "finite"),
+    "order": (ordered, AssertionError, "order of the samples"),
+    "state": (counting, AssertionError, "same value twice"),
+    "no gradient": (lambda logits, *rest: logits.sum() * 0, AssertionError, "not be zero"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_LOSSES)
+def test_loss_that_breaks_a_rule_is_refused(case: str) -> None:
+    loss, error, words = BROKEN_LOSSES[case]
+    with pytest.raises(error, match=words):
+        testing.check_loss_function(loss)
+
+
+def test_source_that_breaks_a_rule_is_refused() -> None:
+    with pytest.raises(AssertionError, match="same arrays each time"):
+        testing.check_source(
+            lambda: {"x_train": np.full((6, 2), next(COUNT)), "y_train": np.arange(6) % 2}
+        )
+    with pytest.raises(DataError):
+        testing.check_source(lambda: {"x_train": np.eye(6)})
+
+
+def test_sampler_that_breaks_a_rule_is_refused() -> None:
+    with pytest.raises(AssertionError, match="seed and the trials alone"):
+        testing.check_sampler(lambda seed: optuna.samplers.RandomSampler(seed=next(COUNT)))
+
+    class Broken(optuna.samplers.RandomSampler):
+        def sample_relative(self, *args: Any) -> dict[str, Any]:
+            raise ValueError("broken")
+
+    with pytest.raises(StudyError, match="broken"):
+        testing.check_sampler(lambda seed: Broken(seed=seed))
