@@ -77,6 +77,15 @@ class Dataset:
         )
 
 
+def is_whole(x: np.ndarray) -> bool:
+    """Whether all samples consist of whole numbers.
+
+    Args:
+        x: Samples, uint8 or float32 (samples, ...).
+    """
+    return x.dtype == np.uint8 or all(np.array_equal(one, np.rint(one)) for one in x)
+
+
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation per channel or feature, float64, shaped like one sample.
 

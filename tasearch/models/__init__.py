@@ -1,11 +1,12 @@
 """Families of models, and the teacher.
 
-A family is a function `build(width, *, in_shape, num_classes) -> nn.Module` whose model maps
-float32 (samples, *in_shape) to logits (samples, num_classes) and grows with its width.
-`resnet` takes a multiplier of its channels too.
+A family is a function `build(width, *, in_shape, num_classes) -> nn.Module`. Its models map float32
+(samples, *in_shape) to logits (samples, num_classes) and grow with the width. The family `resnet`
+also takes a multiplier of its numbers of channels.
 """
 
-from tasearch.models.build import FAMILIES, Models
+from tasearch.models.build import Models
+from tasearch.models.families import FAMILIES
 from tasearch.models.wrappers import Standardized
 
 __all__ = ["FAMILIES", "Models", "Standardized"]

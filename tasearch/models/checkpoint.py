@@ -1,4 +1,4 @@
-"""A teacher's weights from a file into its model; whatever does not fit is named."""
+"""Loading a teacher's weights from a file; the message names whatever does not fit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tasearch.models.weights import read_tensors
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 32 hex digits.
+    """The first 32 hex digits of SHA-256 over a file.
 
     Raises:
-        ModelError: where it cannot be read.
+        ModelError: The file cannot be read.
     """
     try:
         with open_regular(path) as file:
@@ -28,18 +28,18 @@ def file_digest(path: Path) -> str:
 
 
 def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> None:
-    """Put a file's weights into a model.
+    """Load a file's weights into a model.
 
-    Numbers become the model's dtype, within the same kind: floats stay floats, integers integers.
-    A tensor that the model uses under several names may stand in the file under one of them.
+    Numbers are converted to the model's dtype within one kind: float to float, integer to integer.
+    A tensor that the model has under several names may be in the file under one of them.
 
     Args:
-        net: receives them.
-        path: safetensors, or a torch file of a state dict (or of `{"state_dict": ...}`).
-        digest: what `file_digest` said of the file; None where it does not matter.
+        net: The model that receives the weights.
+        path: A safetensors file, or a torch file of a state dict or of `{"state_dict": ...}`.
+        digest: What `file_digest` returned for the file before; None for any content.
 
     Raises:
-        ModelError: where the file is broken, or its tensors are not the model's.
+        ModelError: The file is damaged or has changed, or its tensors do not fit the model.
     """
     where = f"teacher.checkpoint: {shown(path)}"
     try:
@@ -48,14 +48,14 @@ def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> No
         raise ModelError(f"{where}: {error}") from None
     except MemoryError:
         raise ModelError(f"{where}: does not fit into memory") from None
-    except Exception as error:  # a model may have a loading of its own
+    except Exception as error:  # a user's model may override its loading
         raise ModelError(
             f"{where}: the teacher's model does not take it: {shown(raised(error))}"
         ) from None
 
 
 def _fitted(given: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Tensors for all names of a model, in its dtypes."""
+    """A file's tensors under all names of a model, in the model's dtypes."""
     every = net.state_dict(keep_vars=True)
     expected = {name: value for name, value in every.items() if isinstance(value, Tensor)}
     state = dict(given)
@@ -79,7 +79,11 @@ def _fitted(given: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
 
 
 def _tie(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """Give a tensor of several names to all of them; words where a file has it twice and unlike."""
+    """Add a tensor under all names that it has in the model.
+
+    Returns:
+        A message for each tensor that the file has under two names with different values.
+    """
     names: dict[int, list[str]] = {}
     for name, value in expected.items():
         names.setdefault(id(value), []).append(name)
@@ -123,7 +127,7 @@ def _other_kinds(
 
 
 def _unusable(value: Tensor) -> str:
-    """What a tensor is that has no plain numbers; nothing where it has."""
+    """Why a tensor holds no plain numbers; empty if it does."""
     if value.is_meta:
         return "without values (device meta)"
     if value.is_quantized:
@@ -142,7 +146,7 @@ def _kind(dtype: torch.dtype) -> str:
 
 
 def _converted(value: Tensor, expected: Tensor, name: str) -> Tensor:
-    """A tensor in the model's dtype; its values are still there afterwards."""
+    """A tensor in the model's dtype, refused if that changes more than the last digits."""
     given, made = value, value.to(expected.dtype)
     kind = str(expected.dtype).removeprefix("torch.")
     if _kind(expected.dtype) in ("integer", "bool"):
@@ -150,7 +154,7 @@ def _converted(value: Tensor, expected: Tensor, name: str) -> Tensor:
             raise ModelError(f"has weights that are too large for the model's {kind}: {name}")
         return made
     odd = ~_wide(made).isfinite()
-    own = _wide(expected.detach())[odd]  # such as a mask of -inf, which is a buffer of the model's
+    own = _wide(expected.detach())[odd]  # the model may have a buffer of -inf, such as a mask
     if odd.any() and not torch.equal(_wide(made)[odd], own):
         if _wide(given).isfinite().all():
             raise ModelError(f"has weights that are too large for the model's {kind}: {name}")
@@ -159,12 +163,12 @@ def _converted(value: Tensor, expected: Tensor, name: str) -> Tensor:
 
 
 def _wide(value: Tensor) -> Tensor:
-    """Of dtypes of 8 bits, which torch cannot compare, in 32."""
+    """A tensor of 8-bit floats, which torch cannot compare, in 32 bits; any other as it is."""
     return value.float() if value.dtype.itemsize == 1 else value
 
 
 def _prefix(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """Words for names that agree but for what they all begin with, as a wrapper makes them."""
+    """A hint for names that differ only by a common prefix, as a wrapper adds it; else empty."""
     for longer, shorter, whose in ((given, expected, "file"), (expected, given, "model")):
         first = next(iter(longer))
         parts = first.split(".")

@@ -1,6 +1,6 @@
 """A small convolutional network: two convolutions with batch norm, pooling after each.
 
-Images get 3x3 kernels; flat features are read as one channel of a sequence, with kernels of 3.
+Images get 3x3 kernels. Flat features are taken as a sequence of one channel, with kernels of 3.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from torch import nn
 
 
 def build(width: int, *, in_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """`width` channels, then twice as many.
+    """A network with `width` channels, then twice as many.
 
     Args:
-        width: channels of the first convolution.
-        in_shape: (channels, height, width), or (features,).
-        num_classes: length of the logits.
+        width: Number of channels of the first convolution.
+        in_shape: (channels, height, width) or (features,).
+        num_classes: Number of classes.
     """
     if len(in_shape) == 1:
         layers: list[nn.Module] = [nn.Unflatten(1, (1, in_shape[0]))]
@@ -31,7 +31,7 @@ def build(width: int, *, in_shape: tuple[int, ...], num_classes: int) -> nn.Modu
             nn.ReLU(inplace=True),
         ]
         if all(length >= 2 for length in size):
-            layers.insert(-1, pool(2))  # as good before ReLU, which then has less to do
+            layers.insert(-1, pool(2))  # the same before ReLU, which then has less to do
             size = [length // 2 for length in size]
         channels = wider
     return nn.Sequential(*layers, mean(1), nn.Flatten(), nn.Linear(channels, num_classes))

@@ -1,10 +1,12 @@
-"""What a model must do: give logits, in train and in eval mode, for batches of any size."""
+"""What a model must do: give logits, in train and in eval mode, for batches of any size.
+
+Models are tried on random samples, and every violation becomes one message.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from safetensors.torch import save
@@ -13,64 +15,30 @@ from torch import Tensor, nn
 from tasearch.errors import ModelError, first_line, message, raised
 from tasearch.models.wrappers import logits_of
 
-SLACK = 1e-3  # that probabilities of a sample may be off 1, in bfloat16 too
-LARGEST = 65504.0  # a logit's size in 16 bits, as soft targets are kept
-BATCH = 64  # samples of a loaded teacher at a time
+SLACK = 1e-3  # what the sum of a sample's probabilities may differ from 1 by, in bfloat16 too
+LARGEST = 65504.0  # largest float16, in which soft targets are kept
+BATCH = 64  # samples in a batch of a loaded teacher
 ALONE = "return the logits alone, or an object with them as .logits"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """How a model calls and answers.
-
-    Args:
-        more: Whether its logits are part of its outputs.
-        overwrites: Whether it changes the batch that it is given.
-    """
-
-    more: bool = False
-    overwrites: bool = False
-
-
-def try_model(net: nn.Module, in_shape: tuple[int, ...], *, trained: bool) -> Trial:
-    """See how a model calls and answers; of one that fails, as far as it comes.
-
-    Args:
-        net: A model that nobody trains; its mode changes.
-        in_shape: Shape of one sample.
-        trained: Whether it is tried in train mode too.
-    """
-    more = overwrites = False
-    for mode in (False, True) if trained else (False,):
-        batch = _noise(2, in_shape)
-        try:
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
-                output = net.train(mode)(batch)
-            more |= isinstance(logits_of(output), Tensor) and logits_of(output) is not output
-        except Exception:  # a user's model may raise anything; the check tells what
-            pass
-        overwrites |= batch._version > 0  # rises with each change, through views too
-    return Trial(more=more, overwrites=overwrites)
 
 
 def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: int) -> None:
     """Try a model that is to be trained, in both modes and with batches of several sizes.
 
     Args:
-        net: the model, which changes.
-        where: what it is called in messages.
-        in_shape: shape of one sample.
-        classes: length of the logits.
+        net: The model; its mode, buffers and gradients change.
+        where: Name of the model in messages.
+        in_shape: Shape of one sample.
+        classes: Number of classes.
 
     Raises:
-        ModelError: where it fails, or gives other things than logits with a gradient.
+        ModelError: The model fails, or gives anything but logits with a gradient.
     """
     if any(value.is_complex() for value in (*net.parameters(), *net.buffers())):
         raise ModelError(f"{where} should have real parameters and buffers, has complex ones")
     count = 2 * torch.Size(in_shape).numel()
     line = torch.linspace(-1, 1, count, dtype=torch.float32).reshape(2, *in_shape)
     shown = where
-    for training, batches in ((True, [line, _noise(2, in_shape)]), (False, _sizes(in_shape))):
+    for training, batches in ((True, [line, noise(2, in_shape)]), (False, _sizes(in_shape))):
         shown = where if training else f"{where} in eval mode"
         found = []
         for x in batches:
@@ -93,17 +61,17 @@ def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: 
 def check_loaded(
     net: nn.Module, where: str, samples: Tensor, classes: int, device: torch.device
 ) -> None:
-    """Try a model that is only read, on the samples that decide.
+    """Try a model that is not trained, on the samples of the validation set.
 
     Args:
-        net: the model, in eval mode.
-        where: what it is called in messages.
-        samples: float32 standardized (samples, *in_shape).
-        classes: length of the logits.
-        device: where it is called.
+        net: The model, in eval mode; it is moved to `device`.
+        where: Name of the model in messages.
+        samples: Standardized samples, float32 (samples, *in_shape).
+        classes: Number of classes.
+        device: Device to call the model on.
 
     Raises:
-        ModelError: where it fails, or gives other things than finite logits.
+        ModelError: The model fails, or gives anything but finite logits.
     """
     net = net.to(device)
     parts = [
@@ -123,14 +91,14 @@ def check_loaded(
 
 
 def refuse_probabilities(found: Sequence[Tensor], where: str) -> None:
-    """Refuse outputs that a softmax has made; a log-softmax leaves all that logits tell.
+    """Refuse the outputs of a softmax. Those of a log-softmax will do: they are logits too.
 
     Args:
-        found: (samples, classes) of each batch.
-        where: what the model is called.
+        found: Outputs of each batch, float (samples, classes).
+        where: Name of the model in messages.
 
     Raises:
-        ModelError: where all are in 0 .. 1, and those of each sample sum to 1.
+        ModelError: All outputs are in 0 .. 1, and those of each sample sum to 1.
     """
     values = torch.cat([part.float() for part in found])
     if values.min() < 0 or values.max() > 1 + SLACK:
@@ -145,8 +113,12 @@ def refuse_probabilities(found: Sequence[Tensor], where: str) -> None:
 def check_state(net: nn.Module, where: str) -> None:
     """Refuse a state dict that cannot be saved.
 
+    Args:
+        net: The model.
+        where: Name of the model in messages.
+
     Raises:
-        ModelError: where an entry is no dense tensor of a type that safetensors knows.
+        ModelError: An entry is no dense tensor of a dtype that safetensors can write.
     """
     try:
         state = net.state_dict()
@@ -162,7 +134,7 @@ def check_state(net: nn.Module, where: str) -> None:
             )
         try:
             save({name: value.detach().flatten()[:0].clone()})
-        except Exception as error:  # sparse and quantized ones, and types that it does not know
+        except Exception as error:  # for sparse and quantized tensors, and for other dtypes
             raise ModelError(
                 f"{where} has {name!r} in its state dict, {value.dtype} in {value.layout}, "
                 f"which cannot be saved: {first_line(error)}"
@@ -174,12 +146,12 @@ def check_reload(net: nn.Module, other: nn.Module, where: str, in_shape: tuple[i
 
     Args:
         net: A model that was called in train mode.
-        other: Another of its kind, with other weights, which changes.
-        where: What it is called in messages.
+        other: A new model of the same width with other weights, which are overwritten.
+        where: Name of the model in messages.
         in_shape: Shape of one sample.
 
     Raises:
-        ModelError: Where `other` does not take the state, or then answers otherwise.
+        ModelError: `other` does not take the state, or gives other logits with it.
     """
     try:
         state = {name: value.clone() for name, value in net.state_dict().items()}
@@ -191,7 +163,7 @@ def check_reload(net: nn.Module, other: nn.Module, where: str, in_shape: tuple[i
     if missing or unknown:
         what = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}, which no model takes"
         raise ModelError(f"{where}: its state dict {what}")
-    batch = _noise(7, in_shape)
+    batch = noise(7, in_shape)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             found = []
@@ -209,7 +181,7 @@ def check_reload(net: nn.Module, other: nn.Module, where: str, in_shape: tuple[i
 
 
 def state_digest(net: nn.Module) -> str:
-    """SHA-256 of a model's weights and buffers, 32 hex digits."""
+    """The first 32 hex digits of SHA-256 over a model's weights and buffers."""
     digest = hashlib.sha256()
     for name, value in net.state_dict().items():
         content = value.detach().cpu().contiguous().flatten().view(torch.uint8)
@@ -219,7 +191,15 @@ def state_digest(net: nn.Module) -> str:
 
 
 def _called(net: nn.Module, x: Tensor, where: str, classes: int, *, graph: bool) -> Tensor:
-    """The logits of a batch, (samples, classes)."""
+    """The logits of a batch, (samples, classes).
+
+    Args:
+        net: The model.
+        x: Batch, float32 (samples, *in_shape).
+        where: Name of the model in messages.
+        classes: Number of classes.
+        graph: Whether gradients are recorded.
+    """
     try:
         with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(graph):
             logits = net(x)
@@ -250,10 +230,10 @@ def _backward(logits: Tensor, where: str) -> None:
 
 def _sizes(in_shape: tuple[int, ...]) -> list[Tensor]:
     """Batches as evaluation and timing have them: one sample, and several."""
-    return [_noise(1, in_shape), _noise(2, in_shape), _noise(7, in_shape)]
+    return [noise(1, in_shape), noise(2, in_shape), noise(7, in_shape)]
 
 
-def _noise(count: int, in_shape: tuple[int, ...]) -> Tensor:
-    """The same random samples each time."""
+def noise(count: int, in_shape: tuple[int, ...]) -> Tensor:
+    """Random samples, float32 (count, *in_shape), the same in every call."""
     generator = torch.Generator().manual_seed(count)
     return torch.randn(count, *in_shape, generator=generator, dtype=torch.float32)

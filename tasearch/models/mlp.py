@@ -8,12 +8,12 @@ from torch import nn
 
 
 def build(width: int, *, in_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """`width` units in each hidden layer.
+    """A network with `width` units in each hidden layer.
 
     Args:
-        width: units of a hidden layer.
-        in_shape: any; its product is the number of inputs.
-        num_classes: length of the logits.
+        width: Number of units of a hidden layer.
+        in_shape: Shape of one sample, of any length; its product is the number of inputs.
+        num_classes: Number of classes.
     """
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = math.prod(in_shape)

@@ -1,4 +1,8 @@
-"""Settings of the processor that can cost a factor of ten, or change the last bits of a result."""
+"""Settings of this process that decide its speed, or the last bits of its results.
+
+*Denormals* are numbers too small for full precision. On many processors arithmetic with them is
+more than ten times slower, so they are taken as zero ("flushed") where that is asked for.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,13 @@ from threadpoolctl import threadpool_limits
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3), in bytes
 
-_everywhere = False  # whether every thread of this process flushes denormals for good
+_everywhere = False  # whether all threads of this process flush denormals for good
 
 
 def flush_denormals_everywhere() -> None:
-    """Take numbers too small for full precision as zero, in all threads of this process.
+    """Flush denormals in all threads of this process, as long as it runs.
 
-    A thread has the setting of the one that starts it, so this comes before any other work.
+    A thread inherits the setting of the thread that starts it, so call this before any other work.
     """
     global _everywhere
     _everywhere = True
@@ -26,11 +30,11 @@ def flush_denormals_everywhere() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, for this process's next allocations.
+    """Have the C library keep freed memory for this process's next allocations.
 
-    It gives large pieces back to the system, which clears each page anew when it is touched: a
-    seventh of the time of a step whose activations are 4 MB each was seen to go there. For a
-    process of our own; elsewhere than in glibc nothing changes.
+    By default glibc returns large blocks to the system, which clears every page again when it is
+    next used. That took a seventh of an optimizer step whose activations are 4 MB each. With other
+    C libraries (macOS, Windows, musl) nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None) if os.name == "posix" else None, "mallopt", None)
     if mallopt is not None:
@@ -39,16 +43,20 @@ def keep_freed_memory() -> None:
 
 
 def rounded_up(count: int, multiple: int) -> int:
-    """The least multiple that is no smaller than a count."""
+    """The smallest multiple that is no smaller than a count.
+
+    >>> rounded_up(9, 4)
+    12
+    """
     return -(-count // multiple) * multiple
 
 
 @contextlib.contextmanager
 def same_in_every_process() -> Iterator[None]:
-    """What is computed within this does not depend on how this process was set up: there is one
-    thread, in torch and in other libraries, and no small number is taken as zero.
+    """A context in which results do not depend on how this process was set up.
 
-    A sum of several threads, such as a fit of scikit-learn's, has other last bits.
+    There is one thread in torch and in other libraries, and denormals are kept. With several
+    threads the last bits of a sum may differ, for example when scikit-learn fits a model.
     """
     threads = torch.get_num_threads()
     flushing = not float(torch.tensor(5e-324, dtype=torch.float64) * 1)
@@ -64,12 +72,12 @@ def same_in_every_process() -> Iterator[None]:
 
 @contextlib.contextmanager
 def cpu_threads(count: int, *, flush_denormals: bool = False) -> Iterator[None]:
-    """So many threads on CPU, and what was before put back.
+    """A context with a number of threads on CPU; the former settings come back after it.
 
     Args:
-        count: of threads within one operation.
-        flush_denormals: take numbers too small for full precision as zero. Left out with several
-            threads, for theirs would depend on who started them.
+        count: Number of threads within one operation.
+        flush_denormals: Whether to flush denormals. With several threads they are kept, since the
+            setting of a thread depends on which thread started it.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(count)

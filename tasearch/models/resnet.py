@@ -1,8 +1,8 @@
 """The residual networks for CIFAR (He et al., arXiv 1512.03385, section 4.2).
 
-A stem, three stages of basic blocks with 16, 32 and 64 channels, global average pooling, a dense
-layer. A width is the depth: 6n + 2 layers have n blocks in each stage. Where a block changes the
-shape, its shortcut is a 1x1 convolution with batch norm (option B), as in the networks of TAKD.
+A stem, three stages of basic blocks with 16, 32 and 64 channels, global average pooling, and a
+dense layer. A width is the depth: 6n + 2 layers have n blocks in each stage. Where a block changes
+the shape, its shortcut is a 1x1 convolution with batch norm (option B), as in the networks of TAKD.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tasearch.config.values import LADDERS
-from tasearch.models.checks import check_images, check_width
+from tasearch.models.ladders import check_images, check_width
 
 WIDTHS = LADDERS["resnet"]
-CHANNELS = (16, 32, 64)  # of the stages
+CHANNELS = (16, 32, 64)  # of the three stages
 
 
 class Block(nn.Module):
     """Two 3x3 convolutions beside a shortcut.
 
     Args:
-        channels: of the input.
-        wider: of the output.
-        stride: of the first convolution and the shortcut.
+        channels: Number of channels of the input.
+        wider: Number of channels of the output.
+        stride: Stride of the first convolution and of the shortcut, in pixels.
     """
 
     def __init__(self, channels: int, wider: int, stride: int) -> None:
@@ -48,16 +48,17 @@ class Block(nn.Module):
 def build(
     width: int, *, in_shape: tuple[int, ...], num_classes: int, multiplier: float = 1.0
 ) -> nn.Module:
-    """The network of depth `width`, its convolutions initialised after He (arXiv 1502.01852).
+    """The network of depth `width`, with He's initialization of convolutions (arXiv 1502.01852).
 
     Args:
-        width: 8, 14, 20, 26, 32, 44, 56 or 110.
+        width: Number of layers: 8, 14, 20, 26, 32, 44, 56 or 110.
         in_shape: (channels, height, width).
-        num_classes: length of the logits.
-        multiplier: of the channels of stem and stages, rounded to whole ones, at least 1.
+        num_classes: Number of classes.
+        multiplier: Factor of the numbers of channels of stem and stages; the products are rounded,
+            and at least 1.
 
     Raises:
-        ModelError: where the width is another, or the samples are flat.
+        ModelError: There is no such width, or the samples are no images.
     """
     check_images(in_shape)
     check_width(width, WIDTHS, meaning="layers")

@@ -1,8 +1,9 @@
-"""The tensors in a file: safetensors, or a torch file of plain tensors, all that is ever unpickled.
+"""Reading the tensors of a safetensors file, or of a torch file of plain tensors.
 
-Files are told apart by what they begin with, whatever their name. Torch's own words on files that
-it refuses are not passed on: they advise to unpickle them. Nor does torch compare the checksums in
-its archives, so that is done here; safetensors, and torch's format before 1.6, have none.
+Nothing but plain tensors is ever unpickled. The format is told by a file's first bytes, not by its
+name. Torch's own messages are not passed on, since they advise to unpickle the file. Torch does not
+compare the checksums in its archives, so it is done here; safetensors files and torch files from
+before version 1.6 have no checksums.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from torch import Tensor
 from tasearch.config.files import open_regular
 from tasearch.errors import ModelError, first_line, shown
 
-OTHERS = (  # what a file begins with that is brought by mistake
+OTHERS = (  # first bytes of files that are given by mistake
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes it"),
     (b"GGUF", "a GGUF file"),
     (b"\x93NUMPY", "a numpy array"),
     (b"\x1f\x8b", "a gzip file; unpack it"),
     (b"version https://git-lfs", "a pointer of Git LFS; fetch the file with `git lfs pull`"),
-    (b"<!", "a page of the web"),
-    (b"<h", "a page of the web"),
-    (b"\x08", "an ONNX file"),  # the tag of the version, which stands first
+    (b"<!", "a web page"),
+    (b"<h", "a web page"),
+    (b"\x08", "an ONNX file"),  # the tag of the version, which is the first field
 )
-BEFORE_1_6 = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # a torch file begins so
+BEFORE_1_6 = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # first bytes of a torch file
 WANTED = "save the model's state_dict() with torch.save or as safetensors"
 
 
@@ -42,10 +43,10 @@ def read_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
 
     Args:
         path: A safetensors file, or a torch file of a state dict or of `{"state_dict": ...}`.
-        digest: SHA-256 that the file should have, 32 hex digits; None for any.
+        digest: The first 32 hex digits of SHA-256 that the file should have; None for any.
 
     Raises:
-        ModelError: Where it cannot be read, is no such file, or is another one than before.
+        ModelError: The file cannot be read, is of another format, damaged, or has changed.
     """
     try:
         with open_regular(path) as stream:
@@ -81,16 +82,16 @@ def _safetensors(content: bytes) -> dict[str, Tensor]:
         return safetensors.torch.load(content)
     except MemoryError:
         raise
-    except Exception as error:  # its own, and KeyError for types that torch has not
+    except Exception as error:  # its own error, or KeyError for a dtype that torch lacks
         reason = shown(first_line(error))
         raise ModelError(f"is no readable checkpoint: {reason}") from None
 
 
 def _checked(content: bytes) -> bytes:
-    """A torch archive with no more than the members whose checksums fit.
+    """A torch archive, written again from the members with the right checksums.
 
-    It is written anew, for torch and zipfile read a damaged one differently: where a bit says that
-    a member is a folder, torch hands out weights that nobody wrote.
+    The original is not used, since torch and zipfile read a damaged archive differently: if a
+    flipped bit says that a member is a folder, torch returns other weights than were saved.
     """
     made, broken = io.BytesIO(), None
     try:
@@ -101,7 +102,7 @@ def _checked(content: bytes) -> bytes:
             if any(name.endswith("/constants.pkl") for name in names):
                 raise ModelError(f"is a TorchScript archive, whose code is never run; {WANTED}")
             if not any(member.CRC for member in archive.infolist()):
-                return content  # torch was told to write no checksums
+                return content  # torch can be told to write no checksums
             for broken in sorted(set(names)):
                 anew.writestr(broken, archive.read(broken))
     except (ModelError, MemoryError):
@@ -115,16 +116,22 @@ def _checked(content: bytes) -> bytes:
 
 
 def _archive(names: list[str]) -> str:
+    """The kind of an archive that is no torch file, by the names of its members."""
     if any(name.endswith(".h5") for name in names):
         return "a Keras file"
     return "an .npz file" if any(name.endswith(".npy") for name in names) else "a zip archive"
 
 
 def _torch(content: bytes, refused: str) -> Any:
-    """What torch.load gives of a file, tensors and plain containers only."""
+    """What torch.load returns for a file of tensors and plain containers.
+
+    Args:
+        content: The file's bytes.
+        refused: Start of the message if the file holds anything else.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about types that are refused here anyway
+            warnings.simplefilter("ignore")  # about dtypes that are refused here anyway
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
@@ -137,7 +144,7 @@ def _torch(content: bytes, refused: str) -> Any:
 
 
 def _plain(content: Any) -> dict[str, Tensor]:
-    """A state dict, whose names are text and whose values are tensors with values."""
+    """The state dict in a file, with names that are text and values that are tensors."""
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):

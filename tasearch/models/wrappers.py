@@ -1,4 +1,4 @@
-"""Models around models: of other samples, of fewer outputs."""
+"""Models that wrap another one, for other samples or fewer outputs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def logits_of(output: Any) -> Any:
 
 
 class OnlyLogits(nn.Module):
-    """A model that gives more than logits, without the rest.
+    """Returns only the logits of a model with several outputs.
 
     Args:
-        net: the model, whose outputs have logits as an attribute or under a key of that name.
+        net: The model, whose output has an attribute or a key `logits`.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -27,17 +27,17 @@ class OnlyLogits(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Any:
-        """What the model gives for float32 (samples, *in_shape), but its logits alone."""
+        """Float32 (samples, *in_shape) to logits (samples, num_classes)."""
         return logits_of(self.net(x))
 
 
 class _Scaled(nn.Module):
-    """A model with the scale of the training part.
+    """A model with the mean and standard deviation of the training set.
 
     Args:
-        net: the model.
-        mean: broadcastable to one sample.
-        std: likewise.
+        net: The model.
+        mean: Mean of raw training samples, float32, broadcastable to one sample.
+        std: Standard deviation of raw training samples, shaped like `mean`.
     """
 
     mean: Tensor
@@ -51,7 +51,7 @@ class _Scaled(nn.Module):
 
 
 class Standardized(_Scaled):
-    """A model of standardized samples, on raw ones."""
+    """Feeds raw samples, standardized, to a model of standardized samples."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw float32 (samples, *in_shape) to logits (samples, num_classes)."""
@@ -60,13 +60,13 @@ class Standardized(_Scaled):
 
 
 class FromRaw(_Scaled):
-    """A model of raw samples, on standardized ones.
+    """Feeds standardized samples, made raw again, to a model of raw samples.
 
     Args:
-        net: the model.
-        mean: mean of raw samples, broadcastable to one.
-        std: standard deviation of raw samples, likewise.
-        whole: whether raw samples are whole numbers, which it then sees to the last bit.
+        net: The model.
+        mean: Mean of raw training samples, float32, broadcastable to one sample.
+        std: Standard deviation of raw training samples, shaped like `mean`.
+        whole: Whether raw samples are whole numbers; they are then restored exactly.
     """
 
     def __init__(self, net: nn.Module, mean: Tensor, std: Tensor, *, whole: bool) -> None:

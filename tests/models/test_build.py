@@ -219,7 +219,7 @@ def test_checkpoints_that_do_not_fit_are_told_apart(root: Path) -> None:
     with pytest.raises(ModelError) as error:
         made.teacher()
     assert str(error.value) == f"{where}: No such file or directory"
-    good = made._family()(64, in_shape=(1, 8, 8), num_classes=10).state_dict()
+    good = models(root, **own).build(64).state_dict()
     misfits = {
         f"{where}: does not match the teacher's model; mis-shaped: "
         "1.weight is (3, 3), should be (64, 64)": good | {"1.weight": torch.zeros(3, 3)},

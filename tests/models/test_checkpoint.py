@@ -198,7 +198,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     ),
     "page": (
         b"<!DOCTYPE html><title>Not found",
-        f"is no readable checkpoint: it is a page of the web; {WANTED}",
+        f"is no readable checkpoint: it is a web page; {WANTED}",
     ),
     "a pickle": (pickle.dumps({"a": 1}), OTHER),
     "text": (b"nothing of the kind", OTHER),

@@ -18,7 +18,7 @@ from tasearch.errors import ModelError
 from tasearch.models import FAMILIES, Models
 from tasearch.models.plain import WIDTHS as PLAIN
 from tasearch.models.resnet import WIDTHS as RESNET
-from tasearch.profiling.measure import forward_flops, parameters
+from tasearch.profiling.counts import forward_flops, parameters
 from tests.helpers.recipes import SETTING
 from tests.helpers.studies import IMAGES_ONLY, LADDERS, tiny
 

@@ -18,7 +18,7 @@ def faults(setting: str) -> int:
     """Pages that the system clears while a large tensor is made and freed, after some turns."""
     code = (
         "import resource, torch\n"
-        "from tasearch import numerics\n"
+        "from tasearch.models import numerics\n"
         f"{setting}\n"
         "for turn in range(10):\n"
         f"    torch.ones({MIB} * 2**18)\n"

@@ -1,4 +1,4 @@
-"""What the convolutional families with a fixed ladder refuse."""
+"""Checks of the convolutional families that have a fixed list of widths."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def check_width(width: int, legal: Sequence[int], *, meaning: str) -> None:
     """Refuse a width that a family does not have.
 
     Args:
-        width: asked for.
-        legal: the widths there are, increasing.
-        meaning: what a width counts, in a word.
+        width: Width that was asked for.
+        legal: Widths of the family, increasing.
+        meaning: What a width counts, such as "layers".
 
     Raises:
-        ModelError: with the nearest legal widths, one on each side where there is one.
+        ModelError: The family has no such width; the message names the nearest ones.
     """
     if width in legal:
         return
@@ -29,8 +29,11 @@ def check_width(width: int, legal: Sequence[int], *, meaning: str) -> None:
 def check_images(in_shape: tuple[int, ...]) -> None:
     """Refuse samples that are no images.
 
+    Args:
+        in_shape: Shape of one sample.
+
     Raises:
-        ModelError: where they are not of (channels, height, width).
+        ModelError: The shape is not (channels, height, width).
     """
     if len(in_shape) != 3:
         raise ModelError(f"samples should be (channels, height, width), found {in_shape}")

@@ -1,0 +1,18 @@
+"""The built-in families of models, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from tasearch.models import cnn, mlp, plain, resnet
+
+Build = Callable[..., nn.Module]
+
+FAMILIES: dict[str, Build] = {
+    "cnn": cnn.build,
+    "mlp": mlp.build,
+    "plain": plain.build,
+    "resnet": resnet.build,
+}

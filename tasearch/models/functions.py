@@ -1,0 +1,115 @@
+"""Calling the functions that make models: a family's `build`, a teacher's factory."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+from tasearch.config.guard import timely
+from tasearch.errors import ModelError, StudyError, first_line, raised
+from tasearch.models.families import Build
+
+
+class ReturnedParameters:
+    """The parameters of all models that were returned so far, held weakly."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, weakref.ref[nn.Parameter]] = {}
+
+    def add(self, net: nn.Module, where: str) -> None:
+        """Add the parameters of a model, which must be new if they are trained.
+
+        Args:
+            net: A model that was just returned.
+            where: The function's place in the study file, for messages.
+
+        Raises:
+            ModelError: The model has lazy modules, or shares parameters with an earlier one, so
+                that the two cannot be trained apart.
+        """
+        try:
+            parameters = [*net.parameters()]
+        except Exception as error:  # the user's class may do anything
+            raise ModelError(f"{where}: its parameters() raised {raised(error)}") from error
+        for parameter in parameters:
+            if isinstance(parameter, UninitializedParameter):
+                raise ModelError(f"{where} has lazy modules; give them their sizes")
+            before = self._by_id.get(id(parameter), lambda: None)()
+            if before is parameter and parameter.requires_grad:
+                raise ModelError(
+                    f"{where} should return a new model each time, returned parameters that it had "
+                    f"returned before"
+                )
+        self._by_id.update({id(p): weakref.ref(p) for p in parameters})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFunction:
+    """A function of the study that makes models.
+
+    Args:
+        path: Key of the study file that names the function.
+        name: Name of the function, as the study file has it.
+        function: The function itself.
+        takes_width: Whether its first argument is a width.
+        options: Keyword arguments: `in_shape`, `num_classes` and the options of a family.
+        returned: The parameters of all models that the study's functions returned so far.
+    """
+
+    path: str
+    name: str
+    function: Build
+    takes_width: bool
+    options: Mapping[str, Any]
+    returned: ReturnedParameters
+
+    def __call__(self, width: int, seed: int) -> nn.Module:
+        """A new model on CPU.
+
+        Args:
+            width: Width of the model; of no effect where the function takes none.
+            seed: Seed of torch's global generator during the call; its state is put back after it.
+
+        Raises:
+            ModelError: The function takes other arguments, raises, or returns anything but a model.
+            StudyError: The function takes too long.
+        """
+        args = (width,) if self.takes_width else ()
+        self._check_signature(args)
+        where = f"{self.path}: {self.name!r}" + (f" at width {width}" if args else "")
+        try:
+            with torch.random.fork_rng(devices=[]), timely(where):
+                torch.manual_seed(seed)
+                net = self.function(*args, **self.options)
+        except StudyError:
+            raise
+        except ModelError as error:  # a built-in family says which widths it has
+            raise ModelError(f"{self.path}: {self.name!r}: {error}") from None
+        except Exception as error:  # the user's function may raise anything
+            raise ModelError(f"{where} raised {raised(error)}") from error
+        if not isinstance(net, nn.Module):
+            raise ModelError(
+                f"{where} should return a torch.nn.Module, returned {type(net).__name__}"
+            )
+        self.returned.add(net, where)
+        return net
+
+    def _check_signature(self, args: tuple[int, ...]) -> None:
+        wanted = f"({'width, ' if args else ''}*, in_shape, num_classes)"
+        takes = "what cannot be told"
+        try:
+            signature = inspect.signature(self.function)
+            takes = str(signature)
+            signature.bind(*args, **self.options)
+        except (TypeError, ValueError) as error:  # a builtin may have no signature
+            raise ModelError(
+                f"{self.path}: {self.name!r} should take {wanted}, takes {takes}: "
+                f"{first_line(error)}"
+            ) from None
