@@ -14,6 +14,7 @@ from torch import nn
 
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.chains.mode import Mode
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data
@@ -27,7 +28,7 @@ from tasearch.train.trainer import Trainer
 TEACHER = "teacher.safetensors"
 CPU = torch.device("cpu")
 
-Modes = dict[int, str]  # how to train, by width
+Modes = dict[int, Mode]  # how to train, by width
 Span = tuple[float, float]  # start and end of an epoch, seconds of the system's monotonic clock
 
 

@@ -28,7 +28,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import common, hops
 from benchmarks.hops import Pair
-from tasearch.chains.mode import Mode
 from tasearch.models.numerics import cpu_threads
 from tasearch.train.trainer import Trainer
 
@@ -82,16 +81,16 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
         "pair": pair.label,
         "batch": batch,
         "replicates": replicates,
-        "mode": mode,
+        "mode": str(mode),
         "ms_per_step": common.spread([1e3 * seconds / steps for seconds in plain]),
         "profiled_ms_per_step": 1e3 * sum(profiled) / seen,
         "profile": shares(events, sum(profiled), seen),
         "operator_calls": calls(events) / seen,
     }
-    if Mode.parse(mode).slots is None:
+    if mode.slots is None:
         with cpu_threads(THREADS, flush_denormals=True):
             net, shape = pair.build(student, data), (batch, *data.in_shape)
-            result["floor"] = floor(net, shape, Mode.parse(mode).bf16, result["operator_calls"])
+            result["floor"] = floor(net, shape, mode.bf16, result["operator_calls"])
     return result
 
 

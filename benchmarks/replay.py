@@ -16,6 +16,7 @@ import optuna
 
 from benchmarks.table import Table
 from tasearch.chains.hop import Hop
+from tasearch.chains.mode import Mode
 from tasearch.config.sections import BudgetSection, SearchSection
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
@@ -63,7 +64,7 @@ class Shelf:
         return HopRecord(
             widths=tuple(model.width for model in hop.lineage),
             recipes=(),
-            mode="",
+            mode=Mode(bf16=False, slots=None, shared=False),
             epoch=recipe.epochs,
             epochs=tuple(epochs),
             curves=tuple(tuple(c[e - 1] for e in epochs) for c in self.table[hop].curves),

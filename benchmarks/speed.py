@@ -25,6 +25,7 @@ import torch
 
 from benchmarks import common, hops, plain_loop
 from benchmarks.hops import Modes, Pair, Span
+from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.profiling.measure import forward_flops
 
@@ -115,7 +116,7 @@ def describe(pair: Pair, precision: str) -> dict[str, Any]:
             study, data = pair.load(
                 Path(folder), threads=threads, epochs=EPOCHS, precision=precision
             )
-            modes[threads] = hops.chosen_modes(study, data)
+            modes[threads] = modes_as_text(hops.chosen_modes(study, data))
     flops = forward_flops(pair.build(pair.student, data), data.in_shape)
     return {"modes": modes, "forward_flops": flops}
 
@@ -126,7 +127,7 @@ def describe(pair: Pair, precision: str) -> dict[str, Any]:
 def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Aggregate rates of so many processes, over the time in which all of them trained."""
     threads = SETUPS[processes]
-    modes = known["modes"][threads]
+    modes = modes_from_text(known["modes"][threads])
     parts: list[Training] = common.fresh(
         run_tasearch, pair, threads, modes, seconds, processes=processes, large_pages=True
     )

@@ -13,6 +13,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from tasearch.chains.keys import canonical_json
+from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import Recipe
 
 
@@ -78,7 +79,7 @@ class Setting:
     trainer: int
     device: str
     augment: str
-    modes: tuple[tuple[int, str], ...]
+    modes: tuple[tuple[int, Mode], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +135,9 @@ class Hop:
         used = {model.recipe.loss for model in self.lineage if model.recipe}
         losses = tuple(pair for pair in setting.losses if pair[0] in used)
         trained = {model.width for model in self.lineage if model.recipe}
-        modes = tuple(pair for pair in setting.modes if pair[0] in trained)
+        modes = [(width, str(mode)) for width, mode in setting.modes if width in trained]
         content = {
-            "setting": asdict(replace(setting, losses=losses, modes=modes)),
+            "setting": {**asdict(replace(setting, losses=losses, modes=())), "modes": modes},
             "lineage": [asdict(model) for model in self.canonical_lineage],
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]

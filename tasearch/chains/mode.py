@@ -6,6 +6,7 @@ Pure values.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -43,3 +44,17 @@ class Mode:
             raise ValueError(f'should be such as "fp32", "bf16 x5" or "fp32 x4+", found {text!r}')
         kind, slots, plus = found.groups()
         return cls(bf16=kind == "bf16", slots=int(slots) if slots else None, shared=bool(plus))
+
+
+def modes_as_text(modes: Mapping[int, Mode]) -> dict[str, str]:
+    """Modes by width, as JSON and TOML hold them."""
+    return {str(width): str(mode) for width, mode in modes.items()}
+
+
+def modes_from_text(content: Mapping[str, str]) -> dict[int, Mode]:
+    """Modes by width, from what `modes_as_text` returned.
+
+    Raises:
+        ValueError: If a width is not a number, or a text is not a mode.
+    """
+    return {int(width): Mode.parse(mode) for width, mode in content.items()}

@@ -216,7 +216,7 @@ def pinned(built: Built, folder: Path) -> Study:
     }  # an assistant's, perhaps
     values["budget"] = {}
     modes = built.run.manifest.modes
-    values["training"] |= {"modes": {str(w): modes[w] for w in trial.chain if w in modes}}
+    values["training"] |= {"modes": {str(w): str(modes[w]) for w in trial.chain if w in modes}}
     values["search"] |= {"trials": 1, "pruner": "none"}
     inputs, losses = built.run.manifest.inputs, {*values["assistants"]["loss"]}
     losses |= {*values["student"]["loss"]}

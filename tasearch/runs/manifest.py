@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasearch.chains.keys import canonical_json
+from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
 from tasearch.errors import StoreError
 from tasearch.pareto.measurement import Measurement
 from tasearch.pareto.hypervolume import Reference
@@ -48,7 +49,7 @@ class Manifest:
     space: int
     measured: Mapping[int, Measurement]
     setup: Mapping[str, Any]
-    modes: Mapping[int, str]
+    modes: Mapping[int, Mode]
     device: str
     timing: Timing = field(default_factory=Timing)
     identity: str = ""
@@ -87,7 +88,7 @@ class Manifest:
         return {
             "device": self.device,
             "setup": dict(self.setup),
-            "modes": {str(width): mode for width, mode in self.modes.items()},
+            "modes": modes_as_text(self.modes),
             "measurements": [asdict(m) for m in self.measured.values()],
             "timing": asdict(self.timing),
         }
@@ -126,7 +127,7 @@ class MeasurementsFile:
 
     measured: dict[int, Measurement]
     setup: dict[str, Any]
-    modes: dict[int, str]
+    modes: dict[int, Mode]
     device: str
     timing: Timing
     seal: str
@@ -143,7 +144,7 @@ class MeasurementsFile:
         return cls(
             measured={m.width: m for m in measured},
             setup=dict(content["setup"]),
-            modes={int(width): str(mode) for width, mode in content["modes"].items()},
+            modes=modes_from_text(content["modes"]),
             device=str(content["device"]),
             timing=Timing.from_json(content["timing"]),
             seal=content[SEAL],

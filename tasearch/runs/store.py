@@ -26,6 +26,7 @@ from filelock import FileLock
 
 from tasearch.runs import heartbeat
 from tasearch.errors import StoreError
+from tasearch.chains.mode import Mode
 from tasearch.config.files import no_room, write_atomic
 from tasearch.runs.seals import read_file, seal_tensors, unseal_tensors
 
@@ -45,7 +46,7 @@ class HopRecord:
     Args:
         widths: its lineage, ancestors first.
         recipes: of the lineage; None for a loaded teacher.
-        mode: of its training: "fp32" or "bf16", and " x5" if five replicates were one wide model.
+        mode: How its models were trained: precision, and whether in a stacked model.
         epoch: epochs done.
         epochs: at which the curves were taken.
         curves: validation accuracy at those epochs, of each replicate.
@@ -53,7 +54,7 @@ class HopRecord:
 
     widths: tuple[int, ...]
     recipes: tuple[Mapping[str, Any] | None, ...]
-    mode: str
+    mode: Mode
     epoch: int
     epochs: tuple[int, ...]
     curves: tuple[tuple[float, ...], ...]
@@ -139,7 +140,7 @@ class Store:
 
         # clones, for safetensors refuses tensors that share their memory
         blob = save({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()})
-        blob = seal_tensors(blob, asdict(record), f"{kind}/{key}")
+        blob = seal_tensors(blob, {**asdict(record), "mode": str(record.mode)}, f"{kind}/{key}")
         write_atomic(self._file(kind, key), blob)
 
     def drop(self, kind: str, key: str) -> None:
@@ -232,7 +233,7 @@ def _record(record: Mapping[str, Any]) -> HopRecord:
     return HopRecord(
         widths=tuple(record["widths"]),
         recipes=tuple(record["recipes"]),
-        mode=record["mode"],
+        mode=Mode.parse(record["mode"]),
         epoch=record["epoch"],
         epochs=tuple(record["epochs"]),
         curves=tuple(map(tuple, record["curves"])),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from tasearch.chains.mode import modes_as_text
 from tasearch.chains.space import Space
 from tasearch.config import plugins
 from tasearch.config.arguments import check_device
@@ -222,7 +223,7 @@ def _extended(inputs: Mapping[str, str], before: Manifest, profiler: Profiler) -
         return manifest
     profiler.models.check(study.widths)
     first, *rest = sorted({*study.widths, *before.measured}, reverse=True)
-    modes = {str(width): mode for width, mode in before.modes.items()}
+    modes = modes_as_text(before.modes)
     training = study.training.model_copy(update={"modes": modes | study.training.modes})
     student = study.student.model_copy(update={"widths": tuple(rest)})
     assert first == study.teacher.width

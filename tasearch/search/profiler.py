@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tasearch.chains.mode import Mode, modes_from_text
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.errors import ModelError, RunError
@@ -48,7 +49,7 @@ class Profiler:
     lender: RunDirectory | None
     warn: Callable[[str], None]
 
-    def modes(self) -> Callable[[], dict[int, str]]:
+    def modes(self) -> Callable[[], dict[int, Mode]]:
         """Waits for the modes of all widths; a loaded teacher is not trained.
 
         A run that lends its latencies lends what its probes found too, so that both train alike.
@@ -62,12 +63,12 @@ class Profiler:
             alike = alike and theirs.search.replicates == study.search.replicates
             if alike and {*trained} <= {*given}:
                 return lambda: {width: given[width] for width in trained}
-        pinned = {int(width): mode for width, mode in training.modes.items()}
+        pinned = modes_from_text(training.modes)
         open_ = [width for width in trained if width not in pinned]
         if pool is not None:
             pool.ask_modes(self.data, open_)
 
-        def found() -> dict[int, str]:
+        def found() -> dict[int, Mode]:
             if pool is not None:
                 return pool.modes(self.warn)
             return study_modes(self.models, open_, self.device, self.warn)

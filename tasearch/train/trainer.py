@@ -45,7 +45,7 @@ class Trainer:
         data: training and validation parts.
         store: keeps hops, half-trained hops and soft targets.
         device: to train on.
-        modes: by width; see `tasearch.chains.mode.Mode`.
+        modes: by width.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Trainer:
         data: Dataset,
         store: Store,
         device: torch.device,
-        modes: Mapping[int, str],
+        modes: Mapping[int, Mode],
     ) -> None:
         self.study, self.models, self.store, self.device = study, models, store, device
         self.modes = dict(modes)
@@ -123,7 +123,7 @@ class Trainer:
         """In which a hop's models are trained; a loaded teacher, which is not, has the plainest."""
         if hop.model.recipe is None:
             return Mode(bf16=False, slots=None, shared=False)
-        return Mode.parse(self.modes[hop.model.width])
+        return self.modes[hop.model.width]
 
     def stacking_key(self, hop: Hop) -> Hashable:
         """What hops have in common that may train as one wide model; None for one that may not.
@@ -262,7 +262,7 @@ class Trainer:
         record = HopRecord(
             widths=(hop.model.width,),
             recipes=(None,),
-            mode="fp32",
+            mode=self.mode(hop),
             epoch=0,
             epochs=(0,),
             curves=((accuracy,),) * len(self.replicates),
@@ -323,7 +323,7 @@ class Trainer:
         return HopRecord(
             widths=tuple(p.width for p in hop.lineage),
             recipes=tuple(recipes),
-            mode=self.modes[hop.model.width],
+            mode=self.mode(hop),
             epoch=states[0].epoch,
             epochs=tuple(states[0].rungs),
             curves=tuple(tuple(state.curve) for state in states),

@@ -7,8 +7,11 @@ import pytest
 from tasearch.chains.chain import Chain, label
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.keys import canonical_json, derived_seed
+from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import Recipe
 from tests.helpers.recipes import CE, KD, SETTING
+
+FP32, BF16 = Mode.parse("fp32"), Mode.parse("bf16")
 
 
 def chain(*widths: int, last: Recipe = KD, middle: Recipe = KD) -> Chain:
@@ -76,8 +79,8 @@ def test_teachers_are_the_pupil_before_or_all_ancestors() -> None:
 
 
 def test_precision_counts_where_the_lineage_is_trained() -> None:
-    mixed = replace(SETTING, modes=((64, "fp32"), (24, "bf16"), (6, "fp32")))
-    other = replace(SETTING, modes=((64, "fp32"), (24, "fp32"), (6, "fp32")))
+    mixed = replace(SETTING, modes=((64, FP32), (24, BF16), (6, FP32)))
+    other = replace(SETTING, modes=((64, FP32), (24, FP32), (6, FP32)))
     assert chain(64, 6).hop().key(mixed) == chain(64, 6).hop().key(other)
     assert chain(64, 24, 6).hop().key(mixed) != chain(64, 24, 6).hop().key(other)
 

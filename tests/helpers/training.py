@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.chains.mode import Mode
 from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import OutOfMemoryError, TrainingError
@@ -43,7 +44,7 @@ def trainer(
         data=data,
         store=Store(folder),
         device=torch.device(device),
-        modes=dict.fromkeys(study.widths, mode or study.training.precision),
+        modes=dict.fromkeys(study.widths, Mode.parse(mode or study.training.precision)),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from tasearch.chains.mode import Mode
 from tasearch.config.files import write_atomic
 from tasearch.errors import StoreError
 from tasearch.runs.seals import seal_tensors, unseal_tensors
@@ -16,7 +17,7 @@ from tasearch.runs.store import HopRecord, Store
 RECORD = HopRecord(
     widths=(8, 4),
     recipes=(None, {"a": 1}),
-    mode="fp32",
+    mode=Mode.parse("fp32"),
     epoch=3,
     epochs=(1, 3),
     curves=((0.5, 1),),

@@ -16,6 +16,7 @@ import torch
 import tasearch
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop
+from tasearch.chains.mode import Mode
 from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import ModelError, StudyError
@@ -241,7 +242,7 @@ def trainer_of(study: Study, folder: Path, mode: str = "fp32") -> Trainer:
         data=data,
         store=Store(folder),
         device=torch.device("cpu"),
-        modes=dict.fromkeys(study.widths, mode),
+        modes=dict.fromkeys(study.widths, Mode.parse(mode)),
     )
 
 

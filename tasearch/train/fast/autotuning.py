@@ -50,7 +50,7 @@ def choose_modes(
     threads: int,
     replicates: int,
     warn: Callable[[str], None],
-) -> dict[int, str]:
+) -> dict[int, Mode]:
     """The mode to train each width in.
 
     Args:
@@ -97,7 +97,7 @@ def choose_modes(
                 mode, fault = probe.slots(mode, replicates)
                 if fault:
                     faults.setdefault(f"trained one by one, for {fault}", []).append(width)
-            modes[width] = str(mode)
+            modes[width] = mode
     for fault, those in faults.items():
         warn(f"width{'s' * (len(those) > 1)} {', '.join(map(str, those))}: {fault}")
     return modes
@@ -111,7 +111,7 @@ def untried(precision: str, device: torch.device) -> Mode:
 
 def study_modes(
     models: Models, widths: Iterable[int], device: torch.device, warn: Callable[[str], None]
-) -> dict[int, str]:
+) -> dict[int, Mode]:
     """The modes in which a study trains its models of some widths."""
     study = models.study
     return choose_modes(

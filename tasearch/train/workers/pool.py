@@ -16,6 +16,7 @@ import torch
 
 from tasearch import errors
 from tasearch.chains.hop import Hop
+from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
 from tasearch.config.study import Study
 from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
@@ -112,10 +113,10 @@ class Pool:
         training = self._study.training
         for i, worker in enumerate(self._workers):
             own, device = widths[i :: len(self._workers)], torch.device(worker.device)
-            worker.widths = dict.fromkeys(own, str(untried(training.precision, device)))
+            worker.widths = dict.fromkeys(own, untried(training.precision, device))
             worker.ask(self._known(data) | {"widths": own, "device": worker.device})
 
-    def modes(self, warn: Callable[[str], None]) -> dict[int, str]:
+    def modes(self, warn: Callable[[str], None]) -> dict[int, Mode]:
         """What they have found, when all are ready and silent; for a width whose trial somebody
         died of, what needs none.
 
@@ -125,7 +126,7 @@ class Pool:
         Raises:
             RunError: where too many have died.
         """
-        found: dict[int, str] = {}
+        found: dict[int, Mode] = {}
         while any(worker.asked or not worker.ready for worker in self._workers):
             if self._queue.empty():  # a core has nothing else to do
                 self._start_others()
@@ -136,15 +137,15 @@ class Pool:
                 self._replacement(worker, content)
             if worker.asked and (isinstance(content, Death) or kind == "Modes"):
                 worker.asked = False
-                given = content if kind == "Modes" and content else worker.widths
-                found |= {int(width): mode for width, mode in given.items()}
+                given = content if kind == "Modes" else None
+                found |= modes_from_text(given) if given else worker.widths
         return found
 
     def set_up(
         self,
         data: Dataset,
         run: Path,
-        modes: Mapping[int, str],
+        modes: Mapping[int, Mode],
         apart: Callable[[Hop], Sequence[int]],
         code: UserCode,
     ) -> None:
@@ -159,7 +160,7 @@ class Pool:
         """
         self._setup = self._known(data) | {
             "run": str(run.resolve()),
-            "modes": {**modes},
+            "modes": modes_as_text(modes),
             "code": {str(file): digest for file, digest in code.digests.items()},
         }
         self._apart = apart

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tasearch.chains.mode import Mode
 from tasearch.runs.events import hop_event
 from tasearch.train.tasks import Task
 from tasearch.train.workers.processes import Process
@@ -35,7 +36,7 @@ class RemoteWorker:
         self.tasks: list[Task] = []  # that it has not ended
         self.asked = False  # for modes, or to call a function
         self.at = ""  # the last step of that function, in words
-        self.widths: dict[int, str] = {}  # that it finds the modes of, with those to take otherwise
+        self.widths: dict[int, Mode] = {}  # to find modes for; these are taken if it dies
         self.ready = False  # it has imported all
         self._apart = True  # whether its tasks are trained one by one
         self._owed = 1  # answers to its start and to what it was set up with

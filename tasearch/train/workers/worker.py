@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from tasearch.chains.hop import Hop
+from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.config.study import Study
 from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
@@ -52,14 +53,15 @@ def _known(study: str, data: str) -> tuple[Study, Dataset]:
     return Study.model_validate_json(study), taken_over(data)
 
 
-def _find_modes(content: dict[str, Any], warn: Any) -> dict[int, str] | None:
+def _find_modes(content: dict[str, Any], warn: Any) -> dict[str, str] | None:
     """The modes of widths; None where a user's code would not have them found."""
     study, data = _known(content["study"], content["data"])
     device = torch.device(content["device"])
     if device.type == "cuda":
         set_up_cuda(device, deterministic=study.training.deterministic)
     try:
-        return study_modes(Models.for_study(study, data), content["widths"], device, warn)
+        models = Models.for_study(study, data)
+        return modes_as_text(study_modes(models, content["widths"], device, warn))
     except Exception:
         raise
     except BaseException:  # such as sys.exit()
@@ -74,7 +76,7 @@ def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
         data=data,
         store=Store(Path(content["run"]), warn),
         device=torch.device(content["device"]),
-        modes={int(width): mode for width, mode in content["modes"].items()},
+        modes=modes_from_text(content["modes"]),
     )
     UserCode(digests={Path(file): digest for file, digest in content["code"].items()}).check()
     return trainer

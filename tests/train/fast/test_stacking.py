@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from tasearch.chains.hop import Hop
-from tasearch.chains.mode import Mode
+from tasearch.chains.mode import Mode, modes_as_text
 from tasearch.config.study import Study
 from tasearch.models import Models
 from tasearch.pareto.skyline import Threshold
@@ -427,12 +427,12 @@ MIXING = (
 )
 
 
-def modes(tmp_path: Path, family: str, stack: str, replicates: int = 4) -> dict[int, str]:
+def modes(tmp_path: Path, family: str, stack: str, replicates: int = 4) -> dict[str, str]:
     study = tiny(model={"family": family}).model_copy(update={"root": str(tmp_path)})
     models = Models(
         study=study, in_shape=(1, 8, 8), num_classes=10, mean=torch.zeros(1), std=torch.ones(1)
     )
-    return choose_modes(
+    found = choose_modes(
         "fp32",
         stack,
         models.build,
@@ -444,6 +444,7 @@ def modes(tmp_path: Path, family: str, stack: str, replicates: int = 4) -> dict[
         replicates=replicates,
         warn=lambda text: None,
     )
+    return modes_as_text(found)
 
 
 def test_modes_are_fused_only_where_asked_and_right(
@@ -453,15 +454,15 @@ def test_modes_are_fused_only_where_asked_and_right(
     monkeypatch.setattr("tasearch.train.fast.autotuning.GAIN", 1e9)  # whatever the time it takes
     (tmp_path / "mixing.py").write_text(MIXING)
     monkeypatch.setattr("tasearch.train.fast.autotuning.ALONE", 0.0)
-    assert modes(tmp_path, "cnn", "auto") == {4: "fp32 x4", 2: "fp32 x4"}
-    assert modes(tmp_path, "cnn", "never") == {4: "fp32", 2: "fp32"}
-    assert modes(tmp_path, "cnn", "auto", replicates=1) == {4: "fp32", 2: "fp32"}
-    assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
+    assert modes(tmp_path, "cnn", "auto") == {"4": "fp32 x4", "2": "fp32 x4"}
+    assert modes(tmp_path, "cnn", "never") == {"4": "fp32", "2": "fp32"}
+    assert modes(tmp_path, "cnn", "auto", replicates=1) == {"4": "fp32", "2": "fp32"}
+    assert modes(tmp_path, "mixing:build", "auto") == {"4": "fp32", "2": "fp32"}
     monkeypatch.setattr("tasearch.train.fast.autotuning.ALONE", 1e9)
-    assert all(Mode.parse(m).shared for m in modes(tmp_path, "cnn", "auto", replicates=1).values())
-    assert modes(tmp_path, "mixing:build", "auto") == {4: "fp32", 2: "fp32"}
+    assert all(m.endswith("+") for m in modes(tmp_path, "cnn", "auto", replicates=1).values())
+    assert modes(tmp_path, "mixing:build", "auto") == {"4": "fp32", "2": "fp32"}
     monkeypatch.setattr("tasearch.train.fast.autotuning.GAIN", 0.0)
-    assert modes(tmp_path, "cnn", "auto") == {4: "fp32", 2: "fp32"}
+    assert modes(tmp_path, "cnn", "auto") == {"4": "fp32", "2": "fp32"}
 
 
 def test_seats_that_change_the_last_bits_are_not_shared(
@@ -481,8 +482,8 @@ def test_seats_that_change_the_last_bits_are_not_shared(
     )
     for name in ("GAIN", "ALONE"):
         monkeypatch.setattr(f"tasearch.train.fast.autotuning.{name}", 1e9)
-    assert modes(tmp_path, "placed:build", "auto", replicates=1) == {4: "fp32", 2: "fp32"}
-    assert modes(tmp_path, "placed:build", "auto", replicates=3) == {4: "fp32 x3", 2: "fp32 x3"}
+    assert modes(tmp_path, "placed:build", "auto", replicates=1) == {"4": "fp32", "2": "fp32"}
+    assert modes(tmp_path, "placed:build", "auto", replicates=3) == {"4": "fp32 x3", "2": "fp32 x3"}
 
 
 def test_the_words_of_modes() -> None:

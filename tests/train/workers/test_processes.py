@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tasearch.chains.mode import Mode
 from tasearch.cli.run_command import run_shown
 from tasearch.config.user_modules import UserCode
 from tasearch.data import load_data
@@ -119,7 +120,7 @@ def test_a_search_takes_up_those_that_have_begun(
     begun: list[int] = []
     wait = Pool.modes
 
-    def modes(pool: Pool, warn: Callable[[str], None]) -> dict[int, str]:
+    def modes(pool: Pool, warn: Callable[[str], None]) -> dict[int, Mode]:
         begun.extend(children())
         return wait(pool, warn)
 
