@@ -36,7 +36,7 @@ from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
 from tasearch.models import FAMILIES, Models
-from tasearch.profiling.measure import cuda_latency
+from tasearch.profiling.cuda_latency import cuda_latency
 from tasearch.runs.events import SearchFinished
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.store import Store

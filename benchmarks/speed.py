@@ -27,7 +27,7 @@ from benchmarks import common, hops, plain_loop
 from benchmarks.hops import Modes, Pair, Span
 from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
-from tasearch.profiling.measure import forward_flops
+from tasearch.profiling.counts import forward_flops
 
 CORES = 2
 BATCH = 128

@@ -32,8 +32,8 @@ from tasearch.errors import ExportError, ModelError, RunError, StoreError, first
 from tasearch.models import Models, Standardized
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import latency_words, tied_with
-from tasearch.profiling.measure import timed_in_onnx
-from tasearch.profiling.onnx import outputs, to_onnx
+from tasearch.profiling.machine import timed_in_onnx
+from tasearch.profiling.onnx import onnx_outputs, to_onnx
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.records import TrialRecord, training_flops
 from tasearch.runs.run import Run
@@ -260,7 +260,7 @@ def onnx_difference(model: bytes, module: nn.Module, part: Split) -> float:
     """
     expected = predict(module, torch.tensor(part.x)).numpy()
     batches = [*np.array_split(part.x, len(part) // 97 + 1), *part.x[:64, None]]
-    logits = np.concatenate(outputs(model, [x.astype(np.float32) for x in batches]))
+    logits = np.concatenate(onnx_outputs(model, [x.astype(np.float32) for x in batches]))
     expected = np.concatenate([expected, expected[:64]])
     return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())
 

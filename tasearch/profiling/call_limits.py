@@ -1,4 +1,4 @@
-"""Whether a timed call has a chance: told from small ones, before anything large is tried."""
+"""Limits of a timed call, estimated from a small batch before a large one is tried."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tasearch.errors import ModelError, StudyError, raised
 from tasearch.models.numerics import cpu_threads
 from tasearch.profiling.timing import CALL_S
 
-SMALL_BATCH = 16  # that the others are judged by
-CALLS = 3  # the shortest counts, for others may be at work
-BATCH_GB = 1.0  # that the samples of one call may take
-FORESEEN = 3.0  # times as long as it takes a call may seem: ONNX Runtime is faster than torch
-LAYER_GB = 4.0  # that what goes into and out of one operation may take
+SMALL_BATCH = 16  # samples from which the cost of larger batches is estimated
+CALLS = 3  # the shortest one counts, because the machine may be busy
+BATCH_GB = 1.0  # memory for the samples of one call
+ESTIMATE_FACTOR = 3.0  # excess over CALL_S that is accepted: ONNX Runtime is faster than torch
+OPERATION_GB = 4.0  # memory for the inputs and outputs of one operation
 
 
 def check_calls(
@@ -29,17 +29,17 @@ def check_calls(
     section: LatencySection,
     device: torch.device,
 ) -> None:
-    """Refuse a batch that would not fit into memory, or take too long.
+    """Refuse a batch that would not fit into memory, or would take too long.
 
     Args:
-        nets: by width, on CPU, taking raw samples; put into eval mode.
-        in_shape: (channels, height, width) or (features,).
-        section: backend, batch and threads.
-        device: where the torch backend runs; a GPU has limits of its own, which it tells itself.
+        nets: Models by width, on the CPU, which take raw samples; they are put into eval mode.
+        in_shape: Shape of one sample, (channels, height, width) or (features,).
+        section: Backend, batch and threads.
+        device: Device of the torch backend; on a GPU only the size of the samples is checked.
 
     Raises:
-        StudyError: with the largest batch that is possible.
-        ModelError: where a model fails.
+        StudyError: If `latency.batch` is too large; the message has the largest possible value.
+        ModelError: If a model fails on a small batch.
     """
     batch = section.batch
     shape = " x ".join(map(str, in_shape))
@@ -51,17 +51,17 @@ def check_calls(
     with cpu_threads(section.threads), torch.inference_mode():
         for width, net in nets.items():
             try:
-                with _Largest(net.eval()) as largest:
+                with _LargestOperation(net.eval()) as largest:
                     net(x)
                 seconds = min(_seconds(net, x) for _ in range(CALLS)) / SMALL_BATCH
             except Exception as error:  # a user's model may raise anything
                 raise ModelError(
                     f"width {width}: a call with {SMALL_BATCH} samples failed: {raised(error)}"
                 ) from error
-            words = f"one operation of width {width} may take {LAYER_GB:g} GiB"
-            _check(batch, words, int(LAYER_GB * 2**30 * SMALL_BATCH / max(largest.bytes, 1)))
+            words = f"one operation of width {width} may take {OPERATION_GB:g} GiB"
+            _check(batch, words, int(OPERATION_GB * 2**30 * SMALL_BATCH / max(largest.bytes, 1)))
             words = f"one call of width {width} may take {CALL_S:g} s"
-            _check(batch, words, int(FORESEEN * CALL_S / max(seconds, 1e-9)))
+            _check(batch, words, int(ESTIMATE_FACTOR * CALL_S / max(seconds, 1e-9)))
 
 
 def _seconds(net: nn.Module, x: Tensor) -> float:
@@ -77,29 +77,34 @@ def _check(batch: int, words: str, most: int) -> None:
         )
 
 
-class _Largest(TorchFunctionMode):
-    """Bytes that go into and out of one operation, at most; a model's own weights apart, which do
-    not grow with the batch."""
+class _LargestOperation(TorchFunctionMode):
+    """Finds the operation with the most bytes of inputs and outputs.
+
+    The model's own weights do not count, because they do not grow with the batch.
+
+    Args:
+        net: Model whose operations are observed.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.bytes = 0
-        self._weights = {_place(t) for t in (*net.parameters(), *net.buffers())}
+        self._weights = {_address(t) for t in (*net.parameters(), *net.buffers())}
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        every = found if isinstance(found, tuple | list) else (found,)
-        tensors = [x for x in (*args, *every) if isinstance(x, Tensor)]
-        tensors = [x for x in tensors if _place(x) not in self._weights]
+        result = func(*args, **(kwargs or {}))
+        outputs = result if isinstance(result, tuple | list) else (result,)
+        tensors = [x for x in (*args, *outputs) if isinstance(x, Tensor)]
+        tensors = [x for x in tensors if _address(x) not in self._weights]
         self.bytes = max(self.bytes, sum(x.numel() * x.element_size() for x in tensors))
-        return found
+        return result
 
 
-def _place(x: Tensor) -> int:
-    """Where a tensor's numbers are; a view's are where its source's are."""
+def _address(x: Tensor) -> int:
+    """Address of a tensor's storage, which a view shares with its base."""
     try:
         return x.untyped_storage().data_ptr()
-    except (NotImplementedError, RuntimeError):  # a sparse tensor's are in several places
+    except (NotImplementedError, RuntimeError):  # a sparse tensor has several storages
         return id(x)

@@ -1,11 +1,8 @@
-"""Models as ONNX: to ship, and to be timed as they will run."""
+"""Models as ONNX, to be exported, and to be timed as they will run."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.errors import ModelError, first_line
-
-TALKERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "onnxscript")
+from tasearch.profiling.torch_adapter import quiet
 
 
 def to_onnx(net: nn.Module, in_shape: tuple[int, ...]) -> bytes:
-    """An ONNX model with input `x`, output `logits` and any batch size.
+    """Export a model with input `x`, output `logits` and any batch size.
+
+    Args:
+        net: Model on the CPU, which takes raw samples; it is put into eval mode.
+        in_shape: Shape of one sample, (channels, height, width) or (features,).
+
+    Returns:
+        The serialized ONNX model.
 
     Raises:
-        ModelError: where torch cannot export it.
+        ModelError: If torch cannot export it.
     """
     example, batch = torch.zeros(2, *in_shape), torch.export.Dim("batch")
     program = _program(net, example, ["logits"], dynamic_shapes=({0: batch},))
@@ -33,7 +36,7 @@ def to_onnx(net: nn.Module, in_shape: tuple[int, ...]) -> bytes:
 
 
 class _SideBySide(nn.Module):
-    """Models of one input."""
+    """Several models which get the same input."""
 
     def __init__(self, nets: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -46,13 +49,21 @@ class _SideBySide(nn.Module):
 def timed_models(
     nets: Mapping[int, nn.Module], in_shape: tuple[int, ...], batch: int
 ) -> dict[int, bytes]:
-    """ONNX models by width, of one batch size, whose operators are those of `to_onnx`.
+    """Export models for one batch size, with the same operators as `to_onnx`.
 
-    They are exported as one, and taken apart: the exporter takes its time for each call, and little
-    for each model.
+    All models are exported as one and then separated, because the exporter needs much time per call
+    and little per model.
+
+    Args:
+        nets: Models by width, on the CPU, which take raw samples; they are put into eval mode.
+        in_shape: Shape of one sample, (channels, height, width) or (features,).
+        batch: Samples in a call.
+
+    Returns:
+        Serialized ONNX models by width; ONNX Runtime has run each once.
 
     Raises:
-        ModelError: where torch cannot export one, or ONNX Runtime cannot run it.
+        ModelError: If torch cannot export a model, or ONNX Runtime cannot run it.
     """
     names = {width: f"logits{width}" for width in nets}
     example = torch.zeros(batch, *in_shape)
@@ -62,32 +73,39 @@ def timed_models(
         )
         parts = {width: whole.extract_model(["x"], [name]) for width, name in names.items()}
         models = {width: part.SerializeToString() for width, part in parts.items()}
-    except Exception:  # whose fault it is, is seen one by one
+    except Exception:  # exporting one by one finds the model at fault
         models = {width: _exported(net, in_shape, width) for width, net in nets.items()}
     for width, model in models.items():
-        with _running(f"width {width}: "):
+        with _runtime_errors(f"width {width}: "):
             onnx_session(model, 1).run(None, {"x": example.numpy()})
     return models
 
 
 @contextlib.contextmanager
-def _running(where: str = "") -> Iterator[None]:
-    """What ONNX Runtime refuses is told in one message."""
+def _runtime_errors(where: str = "") -> Iterator[None]:
+    """Turn any error of ONNX Runtime into a ModelError."""
     try:
         yield
-    except Exception as error:  # it raises anything
+    except Exception as error:  # ONNX Runtime's errors have no common class
         raise ModelError(
             f"{where}ONNX Runtime cannot run the model: {first_line(error)}"
         ) from error
 
 
-def outputs(model: bytes, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What ONNX Runtime makes of float32 batches (samples, *in_shape) of any size.
+def onnx_outputs(model: bytes, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run a model in ONNX Runtime.
+
+    Args:
+        model: Serialized ONNX model with input `x`.
+        batches: Inputs, each float32 of shape (samples, *in_shape), with any number of samples.
+
+    Returns:
+        The first output for each batch.
 
     Raises:
-        ModelError: where it refuses the model, or a batch.
+        ModelError: If ONNX Runtime refuses the model, or a batch.
     """
-    with _running():
+    with _runtime_errors():
         session = onnx_session(model, threads=1)
         return [session.run(None, {"x": batch})[0] for batch in batches]
 
@@ -115,7 +133,15 @@ def _program(net: nn.Module, example: Tensor, names: list[str], **options: Any) 
 
 
 def onnx_session(model: bytes | Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session on CPU that keeps to its threads and does not spin between calls."""
+    """Load a model into ONNX Runtime, on the CPU.
+
+    Args:
+        model: Serialized ONNX model, or its file.
+        threads: Threads of a call.
+
+    Returns:
+        A session which uses no further threads and does not spin between calls.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -129,24 +155,3 @@ def _exported(net: nn.Module, in_shape: tuple[int, ...], width: int) -> bytes:
         return to_onnx(net, in_shape)
     except ModelError as error:
         raise ModelError(f"width {width}: {error}") from error.__cause__
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """The exporter talks on standard output, through warnings and through loggers."""
-    loggers = [logging.getLogger(name) for name in TALKERS]
-    levels = [logger.level for logger in loggers]
-    talk = io.StringIO()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stderr(talk),
-            contextlib.redirect_stdout(talk),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

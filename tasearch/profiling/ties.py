@@ -1,13 +1,13 @@
-"""Which models are equally fast, as far as their timings tell. Pure.
+"""Which models are equally fast, as far as their timings tell.
 
-Models are timed side by side in rounds, so two of them are compared round by round: what slows a
-whole round cancels out. `x[r]` is the median of a model's timings in round r, and
+Models are timed side by side in rounds, so two of them are compared round by round: what slows
+down a whole round cancels out. For the median timings `slow[r]` and `fast[r]` of round r, let
 
     d[r] = log(slow[r] / fast[r]) - log(1 + MARGIN)
 
-The slower one is *apart* where the trimmed mean of d lies above 0 beyond chance: a one-sided t-test
-of trimmed means (Tukey and McLaughlin, 1963; Yuen, 1974), which a few disturbed rounds do not sway.
-Else the two are tied.
+The two models differ if the trimmed mean of d is significantly greater than 0. The test is a
+one-sided t-test of trimmed means (Tukey and McLaughlin, 1963; Yuen, 1974), on which a few disturbed
+rounds have no influence. Otherwise the two models are tied.
 """
 
 from __future__ import annotations
@@ -19,25 +19,34 @@ from statistics import fmean, median
 import numpy as np
 from scipy.special import stdtr
 
-MARGIN = 0.02  # a smaller difference is none: where a model happens to lie in memory makes as much
-LEVEL = 3e-5  # nominal chance of an error in one comparison; of ten models there are 90, at each of
-# seven looks, and the test is up to twice as liberal so far out: under 5 % in all
-TRIM = 0.2  # share of rounds left out at each end
-TRIMMED_FROM = 10  # rounds; of fewer all are needed
+MARGIN = 0.02  # relative difference that counts as none: a model's place in memory causes as much
+# Nominal error rate of one comparison. Ten models have 90 comparisons, each made up to seven times,
+# and so far out in the tail the true rate is up to twice the nominal one: under 5 % in all.
+LEVEL = 3e-5
+TRIM = 0.2  # fraction of the rounds that is left out at each end
+TRIMMED_FROM = 10  # rounds; fewer are all used
 
 
 def tied_groups(rounds: Mapping[int, Sequence[float]]) -> list[tuple[int, ...]]:
-    """Models in groups of equal speed, the fastest group first, the fastest model first in each.
+    """Groups of models that are equally fast.
 
-    From the fastest on, a model joins the group before it unless it is apart from the *first* of
-    that group: so no chain of small steps ties the fastest with the slowest.
+    Models are taken from the fastest to the slowest. A model joins the last group unless it differs
+    from the *first* model of that group, so no chain of small steps ties the fastest with the
+    slowest.
 
     Args:
-        rounds: median of each round's timings, by model; the same rounds for all.
+        rounds: Median timing of each round by model, in any unit; the same rounds for all models.
+
+    Returns:
+        The groups, the fastest first; in each group the fastest model comes first.
+
+    Example:
+        >>> tied_groups({8: [2.0] * 20, 4: [1.01] * 20, 2: [1.0] * 20})
+        [(2, 4), (8,)]
     """
     groups: list[list[int]] = []
     for model in sorted(rounds, key=lambda m: (median(rounds[m]), *rounds[m], m)):
-        if groups and not _apart(rounds[model], rounds[groups[-1][0]]):
+        if groups and not _differ(rounds[model], rounds[groups[-1][0]]):
             groups[-1].append(model)
         else:
             groups.append([model])
@@ -45,7 +54,11 @@ def tied_groups(rounds: Mapping[int, Sequence[float]]) -> list[tuple[int, ...]]:
 
 
 def settled(rounds: Mapping[int, Sequence[float]]) -> bool:
-    """Whether more rounds are not called for: all who are tied differ by less than the margin."""
+    """Whether no more rounds are needed, because all tied models differ by less than the margin.
+
+    Args:
+        rounds: Median timing of each round by model, in any unit.
+    """
     return all(
         _excess(rounds[model], rounds[first])[0] <= 0
         for first, *others in tied_groups(rounds)
@@ -54,7 +67,14 @@ def settled(rounds: Mapping[int, Sequence[float]]) -> bool:
 
 
 def tied_latencies(rounds: Mapping[int, Sequence[float]]) -> dict[int, float]:
-    """One latency for each group, in the order of the rounds: the mean of its models' medians."""
+    """One latency for all models of a group: the mean of their medians.
+
+    Args:
+        rounds: Median timing of each round by model, in any unit.
+
+    Returns:
+        The latency by model, in the same unit and order.
+    """
     values = {
         model: fmean(median(rounds[m]) for m in group)
         for group in tied_groups(rounds)
@@ -63,7 +83,7 @@ def tied_latencies(rounds: Mapping[int, Sequence[float]]) -> dict[int, float]:
     return {model: values[model] for model in rounds}
 
 
-def _apart(slow: Sequence[float], fast: Sequence[float]) -> bool:
+def _differ(slow: Sequence[float], fast: Sequence[float]) -> bool:
     mean, error, freedom = _excess(slow, fast)
     if mean <= 0 or freedom < 1:
         return False
@@ -78,6 +98,6 @@ def _excess(slow: Sequence[float], fast: Sequence[float]) -> tuple[float, float,
     kept = d[cut : count - cut]
     if len(kept) < 2:
         return float(kept.mean()), math.inf, 0
-    pulled = np.clip(d, kept[0], kept[-1])  # winsorized
-    error = float(pulled.std(ddof=1)) * math.sqrt(count) / len(kept)
+    winsorized = np.clip(d, kept[0], kept[-1])
+    error = float(winsorized.std(ddof=1)) * math.sqrt(count) / len(kept)
     return float(kept.mean()), error, len(kept) - 1

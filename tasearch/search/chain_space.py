@@ -11,7 +11,7 @@ from tasearch.errors import StudyError
 from tasearch.models import Standardized
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.measurement import Measurement
-from tasearch.profiling.measure import parameters, weight_bytes
+from tasearch.profiling.counts import parameters, weight_bytes
 
 
 def _admit_some(study: Study, nets: Mapping[int, Standardized]) -> None:

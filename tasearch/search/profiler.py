@@ -17,7 +17,9 @@ from tasearch.errors import ModelError, RunError
 from tasearch.models import Models, Standardized
 from tasearch.pareto.measurement import Measurement, Timing
 from tasearch.profiling.call_limits import check_calls
-from tasearch.profiling.measure import describe, measure, parameters
+from tasearch.profiling.counts import parameters
+from tasearch.profiling.machine import describe_backend
+from tasearch.profiling.measure import measure
 from tasearch.profiling.onnx import timed_models
 from tasearch.runs.directory import RunDirectory
 from tasearch.search.chain_space import _admit_some
@@ -106,7 +108,7 @@ class Profiler:
         )
         for notice in timing.notices:
             self.warn(notice)
-        return measured, describe(section, self.device), timing
+        return measured, describe_backend(section, self.device), timing
 
     def setup(self) -> dict[str, Any]:
         """What measurements depend on besides the models."""

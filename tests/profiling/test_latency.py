@@ -54,7 +54,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     events: list[Event] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tasearch.profiling.measure.time_rounds", given_rounds)
-        patch.setattr("tasearch.profiling.timing.Others.used", lambda self: None)
+        patch.setattr("tasearch.profiling.machine.OtherProcesses.used", lambda self: None)
         folder = tmp_path_factory.mktemp("busy")
         yield Told(run=tasearch.run(tiny(), runs_dir=folder, on_event=events.append), events=events)
 

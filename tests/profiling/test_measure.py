@@ -14,16 +14,13 @@ from tasearch.config.sections import LatencySection
 from tasearch.errors import ModelError, StudyError
 from tasearch.models import FAMILIES, Standardized
 from tasearch.profiling.call_limits import check_calls
-from tasearch.profiling.measure import (
-    REFERENCE_WIDTH,
-    ROTATED,
-    _inputs,
-    _reference,
-    cuda_latency,
-    forward_flops,
-    measure,
-)
+from tasearch.profiling.calls import MAX_INPUTS, rotated_inputs
+from tasearch.profiling.counts import forward_flops
+from tasearch.profiling.cuda_latency import cuda_latency
+from tasearch.profiling.measure import measure
 from tasearch.profiling.onnx import onnx_session, timed_models, to_onnx
+from tasearch.profiling.reference import WIDTH as REFERENCE_WIDTH
+from tasearch.profiling.reference import reference_net
 from tasearch.profiling.ties import tied_latencies
 from tasearch.profiling.timing import LEAST_ROUNDS
 from tests.helpers.studies import IMAGES_ONLY, LADDERS
@@ -147,8 +144,8 @@ def test_onnx_runtime_that_fails_is_told_with_the_width() -> None:
 
 
 def test_the_reference_net_is_the_same_for_both_backends_and_in_every_process() -> None:
-    net, model = _reference()
-    assert model == _reference()[1]
+    net, model = reference_net()
+    assert model == reference_net()[1]
     x = torch.randn(1, REFERENCE_WIDTH)
     (found,) = onnx_session(model, threads=1).run(None, {"x": x.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), net(x))
@@ -156,10 +153,10 @@ def test_the_reference_net_is_the_same_for_both_backends_and_in_every_process() 
 
 
 def test_inputs_are_fewer_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _inputs((3, 4), 5).shape == (ROTATED, 5, 3, 4)
-    monkeypatch.setattr("tasearch.profiling.measure.INPUTS_GB", 3 * 4 * 5 * 12 / 2**30)
-    assert _inputs((3, 4), 5).shape == (3, 5, 3, 4)
-    assert _inputs((3, 4), 50).shape == (1, 50, 3, 4)
+    assert rotated_inputs((3, 4), 5).shape == (MAX_INPUTS, 5, 3, 4)
+    monkeypatch.setattr("tasearch.profiling.calls.MAX_INPUTS_GB", 3 * 4 * 5 * 12 / 2**30)
+    assert rotated_inputs((3, 4), 5).shape == (3, 5, 3, 4)
+    assert rotated_inputs((3, 4), 50).shape == (1, 50, 3, 4)
 
 
 def linear() -> nn.Module:

@@ -22,7 +22,7 @@ from tasearch.data import load_data
 from tasearch.errors import ModelError, StudyError
 from tasearch.exports.export import FILES
 from tasearch.models import Models
-from tasearch.profiling.measure import forward_flops, parameters
+from tasearch.profiling.counts import forward_flops, parameters
 from tasearch.runs.events import EpochDone, Event, HopEnded, Notice
 from tasearch.runs.store import Store
 from tasearch.train.fast.autotuning import choose_modes
