@@ -1,7 +1,7 @@
-"""Data sets: named sources, one contract, one seeded split.
+"""Data sets: named sources, one contract for their arrays, one seeded split.
 
-A source is a function `(section, root, progress) -> arrays` that gives a mapping from the names in
-`arrays.NAMES` to arrays; everything behind it is shared.
+A source is a function `(section, root, progress) -> arrays`, which returns a mapping from the names
+in `arrays.NAMES` to arrays. What follows is the same for all sources.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ SOURCES: dict[str, Source] = {"digits": digits.load, "npz": npz.load, "parquet":
 
 
 def load_data(study: Study, progress: Progress | None = None) -> Dataset:
-    """The training and validation parts; the test part is dropped here.
+    """The training set and the validation set; a search never sees the held-out test set.
 
     Args:
-        study: names the source.
-        progress: told of (done, total) while a source decodes, from time to time.
+        study: The study, which names the source.
+        progress: Function that is called with (done, total) from time to time while images are
+            decoded.
 
     Raises:
-        DataError: where the data break a rule, or do not fit into memory.
-        StudyError: where the source is not known.
+        DataError: The data break a rule, or do not fit into memory.
+        StudyError: There is no such source.
     """
     with _in_memory(study):
         parts, num_classes = _parts(study, progress)
@@ -47,13 +48,19 @@ def load_data(study: Study, progress: Progress | None = None) -> Dataset:
 
 
 def load_test(study: Study) -> Split:
-    """The test part, for what testifies after the search."""
+    """The held-out test set, which is used only after the search.
+
+    Raises:
+        DataError: The data break a rule, or do not fit into memory.
+        StudyError: There is no such source.
+    """
     with _in_memory(study):
         return _parts(study)[0]["test"]
 
 
 @contextlib.contextmanager
 def _in_memory(study: Study) -> Iterator[None]:
+    """A context in which running out of memory becomes a `DataError`."""
     try:
         yield
     except MemoryError:
@@ -62,6 +69,7 @@ def _in_memory(study: Study) -> Iterator[None]:
 
 
 def _parts(study: Study, progress: Progress | None = None) -> tuple[dict[str, Split], int]:
+    """All three parts by name, and the number of classes."""
     section = study.data
     source = plugins.resolve(section.source, SOURCES, path="data.source", root=study.root)
     where = shown(section.path or section.source)

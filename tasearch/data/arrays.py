@@ -1,4 +1,4 @@
-"""The contract of data: what arrays may look like, and the parts they become."""
+"""The contract of data: what a source's arrays may look like, and the parts that they become."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tasearch.errors import DataError, nearest, short, shown
 PARTS = ("train", "val", "test")
 NAMES = tuple(f"{axis}_{part}" for part in PARTS for axis in "xy")
 CHANNELS = (1, 3, 4)
-STEP = 256  # samples whose wide copies stay in the processor's cache
+CHUNK = 256  # samples whose uint32 copies fit into the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Samples and their labels.
+    """Samples and their labels: the training set, the validation set or the held-out test set.
 
     Args:
-        x: uint8 or float32, (samples, channels, height, width) or (samples, features), in the
-            units of the source.
-        y: int64, (samples,), 0 .. classes - 1.
+        x: Samples in the source's units, uint8 or float32, (samples, channels, height, width) or
+            (samples, features).
+        y: Labels, int64 (samples,), in 0 .. classes - 1.
     """
 
     x: np.ndarray
@@ -36,15 +36,16 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What a search may see.
+    """The data that a search may see.
 
     Args:
-        train: learned from.
-        validation: decides.
-        num_classes: of the labels.
-        mean: of the training part, broadcastable to one sample: per channel or per feature.
-        std: likewise; 1 where a channel or feature never changes.
-        fingerprint: digest of both parts, 32 hex digits.
+        train: The training set.
+        validation: The validation set.
+        num_classes: Number of classes.
+        mean: Mean of the training set per channel or feature, float32, broadcastable to one sample.
+        std: Standard deviation of the training set, shaped like `mean`; 1 for a channel or feature
+            that is constant.
+        fingerprint: The first 32 hex digits of SHA-256 over both sets.
     """
 
     train: Split
@@ -61,6 +62,13 @@ class Dataset:
 
     @classmethod
     def from_splits(cls, *, train: Split, validation: Split, num_classes: int) -> Dataset:
+        """A data set with its statistics and its fingerprint.
+
+        Args:
+            train: The training set.
+            validation: The validation set.
+            num_classes: Number of classes.
+        """
         mean, std = moments(train.x)
         std[std < 1e-8] = 1.0
         digest = hashlib.sha256()
@@ -87,9 +95,13 @@ def is_whole(x: np.ndarray) -> bool:
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel or feature, float64, shaped like one sample.
+    """Mean and standard deviation per channel or feature, float64, broadcastable to one sample.
 
-    Bytes are added up as integers, some samples at a time: exact, and without a wide copy of all.
+    Sums over uint8 samples are exact integers, some samples at a time, so that no copy of all
+    samples in a wider dtype is needed.
+
+    Args:
+        x: Samples, (samples, channels, height, width) or (samples, features).
     """
     axes = (0, *range(2, x.ndim))
     if x.dtype != np.uint8:
@@ -100,8 +112,8 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = x.size // x.shape[1]
     total: Any = 0
     squares: Any = 0
-    for start in range(0, len(x), STEP):
-        part = x[start : start + STEP].astype(np.uint32)
+    for start in range(0, len(x), CHUNK):
+        part = x[start : start + CHUNK].astype(np.uint32)
         total += part.sum(axis=axes, dtype=np.uint64, keepdims=True)[0]
         part *= part
         squares += part.sum(axis=axes, dtype=np.uint64, keepdims=True)[0]
@@ -112,19 +124,20 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def check(
     arrays: Mapping[str, np.ndarray], *, layout: str, where: str
 ) -> tuple[dict[str, Split], int]:
-    """Arrays to parts.
+    """Check arrays, and make parts of them.
 
     Args:
-        arrays: by the names in NAMES; `x_train` and `y_train` at least. Images are
-            (samples, height, width) or have channels last or first; features are flat.
-        layout: "auto", "chw" or "hwc".
-        where: the file or function, for messages.
+        arrays: Arrays by the names in NAMES, at least `x_train` and `y_train`. Images are (samples,
+            height, width), or with channels before or after height and width; features are
+            (samples, features).
+        layout: Place of the channels: "auto", "chw" or "hwc".
+        where: File or function that the arrays come from, for messages.
 
     Returns:
-        The parts that are there, and the number of classes.
+        The given parts by name, and the number of classes.
 
     Raises:
-        DataError: naming the array, the rule and the value found.
+        DataError: An array breaks a rule; the message names the array, the rule and the value.
     """
     for name in arrays:
         if name not in NAMES:
@@ -157,6 +170,7 @@ def check(
 
 
 def _labels(y: np.ndarray, where: str) -> np.ndarray:
+    """Labels, refused if they are no integers, or negative."""
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise DataError(
             f"{where}: labels should be integers of shape (samples,), "
@@ -168,13 +182,13 @@ def _labels(y: np.ndarray, where: str) -> np.ndarray:
         raise DataError(
             f"{where}[{int(y.argmin())}]: labels should not be negative, found {y.min()}"
         )
-    return y  # of any width: what int64 cannot hold is told apart by `_classes`
+    return y  # in its own dtype: `_classes` refuses what int64 cannot hold
 
 
 def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
-    """Classes are 0 .. the largest label of the training part, each of them there."""
+    """The number of classes. Each class up to the largest label is in the training set."""
     largest, samples = int(labels["train"].max()), len(labels["train"])
-    if largest >= samples:  # before anything as large as a label is allocated
+    if largest >= samples:  # `bincount` allocates as much as the largest label
         raise DataError(
             f"{where}: y_train: labels should be 0 .. classes - 1 without a gap, "
             f"found {largest} at [{int(labels['train'].argmax())}] among {samples:,} samples"
@@ -198,7 +212,7 @@ def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
 
 
 def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
-    """uint8 as it is, all else float32; channels first."""
+    """Samples as uint8, or else as float32, with channels first."""
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where}: samples should be real numbers, found {shown(x.dtype)}")
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
@@ -222,6 +236,7 @@ def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
 
 
 def _channels_last(shape: tuple[int, ...], layout: str, where: str) -> bool:
+    """Whether the last axis of a batch of images is that of channels."""
     if layout != "auto":
         return layout == "hwc"
     first, last = shape[1] in CHANNELS, shape[3] in CHANNELS

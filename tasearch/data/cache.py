@@ -1,8 +1,9 @@
-"""Decoded images on disk: memory-mapped, keyed by the content that they were decoded from.
+"""The cache of decoded images on disk, keyed by the digest of the encoded images.
 
-An entry is a folder of `.npy` files and a seal: the checksums of all of them, and its own. It is
-written under another name and renamed, so that it is whole or not there; it is checked whenever it
-is read, and made again where it is damaged. What is mapped stays whole when an entry is deleted.
+An entry is a folder of `.npy` files and a seal, which holds their checksums and its own. A new
+entry is written under a temporary name and renamed, so that it is complete or not there at all.
+Checksums are compared whenever an entry is read, and a damaged entry is made again. Arrays are
+memory-mapped, and stay valid when the entry is deleted.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ from filelock import FileLock, Timeout
 from tasearch.errors import DataError, shown
 
 SEAL = "arrays.json"
-CHUNK = 2**24  # bytes, of a checksum's step
-TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # a folder that another process has put there
+CHUNK = 2**24  # bytes that are read at a time for a checksum
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # another process has made the entry meanwhile
 ADVICE = "set TASEARCH_CACHE to a folder of yours with room"
 _TEMPORARY = re.compile(r"\.tasearch-[0-9a-f]{16}\.tmp")
 
 try:
-    START = Path.cwd()  # user code may change it later, in the midst of a run
+    START = Path.cwd()  # a user's code may change the current folder later
 except OSError:  # it was deleted
     START = Path("/")
 
 
 def cache_folder() -> Path:
-    """`$TASEARCH_CACHE`, else `tasearch` in the user's cache folder; absolute.
+    """The absolute path of `$TASEARCH_CACHE`, else of `tasearch` in the user's cache folder.
 
-    A relative one is meant from the folder in which this process was when it began.
+    A relative path starts at the folder that was current when this process started.
 
     Raises:
-        DataError: Where the user has no home.
+        DataError: The user has no home folder.
     """
     own = os.environ.get("TASEARCH_CACHE")
     shared = os.environ.get("XDG_CACHE_HOME")
@@ -54,14 +55,14 @@ def cache_folder() -> Path:
 
 
 def cached(key: str, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
-    """The arrays of a key, memory-mapped for reading; made where they are not there or damaged.
+    """The arrays of an entry, memory-mapped for reading; made if the entry is missing or damaged.
 
     Args:
-        key: Digest of the content.
-        make: Writes `<name>.npy` files into a folder.
+        key: Digest of the content, which is the entry's name.
+        make: Function that writes files `<name>.npy` into a folder.
 
     Raises:
-        DataError: Where the cache cannot be read or written; what `make` raises besides OSError.
+        DataError: The cache cannot be read or written; `make` may raise other errors.
     """
     folder = cache_folder() / key
     try:
@@ -72,6 +73,7 @@ def cached(key: str, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
 
 
 def _made(folder: Path, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
+    """The arrays of a new entry."""
     name = f".tasearch-{secrets.token_hex(8)}"
     temporary, lock = folder.with_name(f"{name}.tmp"), FileLock(folder.with_name(f"{name}.lock"))
     try:
@@ -87,12 +89,13 @@ def _made(folder: Path, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
         arrays = _read(temporary)
         if arrays is None:
             raise DataError(f"{shown(folder.parent)}: what was written here came back damaged")
-        _remove(folder)  # a damaged one
-        try:
-            temporary.rename(folder)
-        except OSError as error:
-            if error.errno not in TAKEN:
-                raise
+        if os.name == "nt":  # there a folder cannot be renamed while files in it are mapped
+            arrays = None
+        _place(temporary, folder)
+        if arrays is None:
+            arrays = _read(folder)
+            if arrays is None:
+                raise OSError(errno.ENOENT, "another process has removed them")
     except OSError as error:
         raise _failure(folder.parent, "written", error) from None
     finally:
@@ -100,19 +103,29 @@ def _made(folder: Path, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _place(temporary: Path, folder: Path) -> None:
+    """Put a new entry where it belongs, unless another process has done so meanwhile."""
+    _remove(folder)  # it is damaged
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in TAKEN:
+            raise
+
+
 def _tidy(cache: Path) -> None:
-    """Remove what processes left that were killed while they decoded."""
+    """Remove the temporary folders of processes that were killed while they decoded."""
     for temporary in cache.iterdir():
         if not _TEMPORARY.fullmatch(temporary.name) or not temporary.is_dir():
             continue
         lock = FileLock(temporary.with_suffix(".lock"))
-        with contextlib.suppress(Timeout, OSError):  # its process lives, or it is another user's
+        with contextlib.suppress(Timeout, OSError):  # its process is alive, or another user's
             lock.acquire(timeout=0)
             _drop(temporary, lock)
 
 
 def _drop(temporary: Path, lock: FileLock) -> None:
-    """Remove a folder that is not, or no more, in use, and then its lock."""
+    """Remove a temporary folder, and then its lock."""
     shutil.rmtree(temporary, ignore_errors=True)
     lock.release()
     with contextlib.suppress(OSError):
@@ -135,15 +148,16 @@ def _remove(folder: Path) -> None:
 
 
 def _seal(sums: dict[str, int]) -> str:
+    """The content of a seal: checksums by name, and their own."""
     text = json.dumps(sums)
     return f"{text}\n{zlib.crc32(text.encode())}\n"
 
 
 def _read(folder: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an entry; None where it is not there, or damaged.
+    """The arrays of an entry; None if it is missing or damaged.
 
     Raises:
-        OSError: Where it is there and cannot be read.
+        OSError: The entry exists and cannot be read.
     """
     try:
         seal = (folder / SEAL).read_text(encoding="utf-8")
@@ -161,7 +175,7 @@ def _read(folder: Path) -> dict[str, np.ndarray] | None:
 
 
 def _checksum(file: Path) -> int:
-    """CRC-32, which reads as fast as a disk."""
+    """The CRC-32 of a file, which is computed as fast as a disk is read."""
     value = 0
     with file.open("rb") as stream:
         while chunk := stream.read(CHUNK):

@@ -1,4 +1,4 @@
-"""Encoded images of several parts into arrays on disk, decoded in threads, written in order."""
+"""Decoding the images of parquet files, in threads, into arrays on disk, in the files' order."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tasearch.data.images import decode, strictly
 from tasearch.data.shards import Shard
 from tasearch.errors import DataError
 
-Progress = Callable[[int, int], None]  # images decoded, of so many
+Progress = Callable[[int, int], None]  # called with the images decoded so far, and all there are
 
-THREADS = 4  # Pillow lets others run while it decodes
-PIECE = 2**24  # bytes of pixels that a thread decodes at a time
+THREADS = 4  # Pillow releases the GIL while it decodes
+PIECE = 2**24  # bytes of pixels that a thread decodes in one task
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Piece:
-    """Images as they are decoded.
+    """Some decoded images.
 
     Args:
-        pixels: uint8 (samples, channels, height, width), of one channel where all are grey.
-        colour: Words of the first image in colour, for a message; None where all are grey.
+        pixels: Pixels, uint8 (samples, channels, height, width); one channel if all are grey.
+        colour: A message that names the first colour image; None if all are grey.
     """
 
     pixels: np.ndarray
@@ -36,12 +36,12 @@ class _Piece:
 
 
 class Decoding:
-    """Decodes the images of some files into arrays on disk.
+    """Decodes the images of parquet files into arrays on disk.
 
     Args:
         parts: Files by part, "train" among them.
         background: Name of the colour behind transparent pixels.
-        progress: Told of (done, total) from time to time.
+        progress: Function that is called with (done, total) from time to time.
     """
 
     def __init__(
@@ -50,15 +50,18 @@ class Decoding:
         self._parts, self._background, self._progress = parts, background, progress
         self._rows = {part: sum(s.rows for s in shards) for part, shards in parts.items()}
         self._total, self._done = sum(self._rows.values()), 0
-        self._size: tuple[int, ...] = ()  # height and width of all images, as of the first
-        self._channels = 1  # of the training part, once it is decoded
+        self._size: tuple[int, ...] = ()  # height and width of the first image, and so of all
+        self._channels = 1  # of the training set, once it is decoded
 
     def write(self, folder: Path) -> None:
-        """Write x_<part>.npy and y_<part>.npy.
+        """Write `x_<part>.npy` and `y_<part>.npy` of each part.
+
+        Args:
+            folder: Folder to write to.
 
         Raises:
-            DataError: Where images or labels break a rule.
-            OSError: Where the folder cannot be written.
+            DataError: An image or a label breaks a rule.
+            OSError: The folder cannot be written.
         """
         with strictly(), ThreadPoolExecutor(THREADS) as pool:
             for part in sorted(self._parts, key=lambda part: part != "train"):
@@ -76,15 +79,15 @@ class Decoding:
                 out = PixelFile(folder / f"x_{part}.npy", shape)
             waiting.append(pool.submit(self._decode, shard, row, images))
             while len(waiting) > 2 * THREADS:
-                self._settle(waiting.pop(0).result(), part, out)
+                self._append(waiting.pop(0).result(), part, out)
         assert out is not None, "a part without rows is refused"
         for piece in waiting:
-            self._settle(piece.result(), part, out)
+            self._append(piece.result(), part, out)
         out.close()
         self._channels = out.channels
         np.save(folder / f"y_{part}.npy", np.concatenate(labels))
 
-    def _settle(self, piece: _Piece, part: str, out: PixelFile) -> None:
+    def _append(self, piece: _Piece, part: str, out: PixelFile) -> None:
         if part != "train" and piece.colour is not None and self._channels == 1:
             raise DataError(f"{piece.colour}, but all images of the training part are grey")
         out.add(piece.pixels)
@@ -95,7 +98,7 @@ class Decoding:
     def _pieces(
         self, part: str, labels: list[np.ndarray]
     ) -> Iterator[tuple[Shard, int, list[bytes | None]]]:
-        """(file, number of the first row, images) in order; labels are added to `labels`."""
+        """A part as (file, number of the first row, images); its labels are added to `labels`."""
         for shard in self._parts[part]:
             for row, images, y in shard.batches():
                 labels.append(y)
@@ -128,16 +131,17 @@ class Decoding:
 
 
 class PixelFile:
-    """An `.npy` file of images, written as they come; grey ones until one is in colour.
+    """An `.npy` file of images that is written piece by piece.
 
-    It is written, not mapped: a full disk is an error then, and not the end of the process.
+    It has one channel until the first colour image is added. The file is not memory-mapped: on a
+    full disk, writing raises an error, while writing to mapped memory would kill the process.
 
     Args:
-        path: File to write.
-        shape: (samples, channels, height, width) of what will be in it.
+        path: Path of the file.
+        shape: (samples, channels, height, width) of the whole array.
 
     Raises:
-        OSError: Where there is no room for it.
+        OSError: The disk has not enough room.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
@@ -148,23 +152,24 @@ class PixelFile:
     def _begin(self) -> None:
         shape = (self._samples, self.channels, *self._size)
         needed, free = math.prod(shape), shutil.disk_usage(self._path.parent).free
-        if needed > free:  # told before the disk is filled
+        if needed > free:  # raised before the disk is full
             raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed, {free:,} are free")
         self._stream = self._path.open("wb")
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._stream, header)
 
     def add(self, pixels: np.ndarray) -> None:
-        """Append uint8 (samples, 1 or 3, height, width)."""
+        """Append pixels, uint8 (samples, 1 or 3, height, width)."""
         if pixels.shape[1] > self.channels:
             self._widen()
         self._stream.write(np.ascontiguousarray(_spread(pixels, self.channels)).data)
 
     def close(self) -> None:
+        """Close the file, which is complete now."""
         self._stream.close()
 
     def _widen(self) -> None:
-        """Write all that is there in three channels."""
+        """Write the file again with three channels."""
         self._stream.close()
         grey = self._path.with_suffix(".grey")
         self._path.rename(grey)
@@ -181,4 +186,5 @@ class PixelFile:
 
 
 def _spread(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Pixels with so many channels; grey ones are repeated in each."""
     return pixels if pixels.shape[1] == channels else np.repeat(pixels, channels, axis=1)

@@ -1,4 +1,4 @@
-"""scikit-learn's digits: 1,797 real images of 8x8 grey pixels, 10 classes, shipped with it."""
+"""The digits of scikit-learn: 1,797 grey images of 8x8 pixels in 10 classes, no download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from tasearch.config.sections import DataSection
 
 
 def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:
-    from sklearn.datasets import load_digits  # most of a second, of which workers have no need
+    """The source "digits"."""
+    from sklearn.datasets import load_digits  # takes most of a second; workers need none of it
 
     bunch = load_digits()
     return {"x_train": bunch.images.astype(np.float32), "y_train": bunch.target}

@@ -1,17 +1,17 @@
-"""Encoded images to pixels: one rule for each kind, the same wherever the images come from.
+"""Decoding images to pixels, by the same rules for all sources.
 
-- The format is whatever Pillow reads but EPS, which is a program. Of several pictures in one image
-  (animations, pages, the second lens of a phone) the first is taken.
-- The orientation that EXIF states is applied; EXIF that cannot be read counts as none.
-- Transparency (LA, RGBA, PA, palettes and single colours that are marked as transparent) is laid
-  over a background of one colour, `data.background`. An image which is then of one colour only, but
-  was not before, is refused: what it shows is lost on that background.
-- Grey is what the file stores as grey (1, L, LA); palettes are colour, whatever is in them. 1 bit
-  becomes 0 and 255. CMYK, YCbCr, Lab and HSV become RGB as Pillow converts them; colour profiles
-  are ignored.
-- More than 8 bits a channel are refused, for nothing says which 8 of them count. (Of JPEG 2000,
-  AVIF and PPM Pillow itself hands on 8.)
-- More pixels than Pillow holds to be safe are refused, and so is an image that is cut off.
+- Format: all that Pillow reads, except EPS, which is a program. If an image has several frames
+  (an animation, pages, the second lens of a phone), the first is taken.
+- Orientation: as EXIF states it; EXIF that cannot be read is ignored.
+- Transparency (modes LA, RGBA and PA, palettes and single colours that are marked as transparent):
+  pixels are put on a background of one colour, `data.background`. An image that has only one colour
+  after that, but had more before, is refused: it cannot be seen on that background.
+- Colour: an image is grey if the file stores it as grey (modes 1, L, LA). Palettes are colour,
+  whatever is in them. 1 bit becomes 0 and 255. Pillow converts CMYK, YCbCr, Lab and HSV to RGB;
+  colour profiles are ignored.
+- Depth: more than 8 bits a channel are refused, since nothing says which 8 of them count. (For
+  JPEG 2000, AVIF and PPM, Pillow itself returns 8.)
+- Size: more pixels than Pillow considers safe are refused, and so are truncated images.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from PIL import Image, UnidentifiedImageError
 
 from tasearch.errors import DataError, first_line
 
-DECODER = 2  # raise it with every change that alters decoded images
+DECODER = 2  # to be raised with every change of decoded pixels, so that no cached ones are used
 GREY = ("1", "L", "LA", "La")
 DEEP = re.compile(r"I|F|(?:L|LA|RGB|RGBA|RGBX|RGBa|CMYK|LAB);(?:16|32|64)")
-ORIENTATION = 0x0112  # EXIF's tag
-FEW_GREYS = {"L;2": 85, "L;4": 17}  # what Pillow multiplies them by
+ORIENTATION = 0x0112  # tag of EXIF
+FEW_GREYS = {"L;2": 85, "L;4": 17}  # factor by which Pillow multiplies such grey values
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -44,19 +44,19 @@ TURNS = {
 
 
 def decode(blob: bytes | None, *, background: str, where: str) -> tuple[np.ndarray, str]:
-    """The pixels of an encoded image, by the rules above.
+    """Decode an image by this module's rules.
 
     Args:
-        blob: The image as a file holds it.
+        blob: Content of an image file; None if it is missing.
         background: Name of the colour behind transparent pixels.
         where: File and row, for messages.
 
     Returns:
-        uint8 (height, width) of a grey image, (height, width, 3) of one in colour; and Pillow's
-        mode of what the file stores.
+        Pixels, uint8 (height, width) if the image is grey, else (height, width, 3); and Pillow's
+        mode of the stored image.
 
     Raises:
-        DataError: Where it is no image that can be decoded, or breaks a rule.
+        DataError: The image cannot be decoded, or breaks a rule.
     """
     if not blob:
         raise DataError(f"{where}: has no bytes of an image")
@@ -76,9 +76,9 @@ def decode(blob: bytes | None, *, background: str, where: str) -> tuple[np.ndarr
         ) from None
     except MemoryError:
         raise DataError(f"{where}: does not fit into memory once decoded") from None
-    except UnidentifiedImageError:  # whose words hold an address
+    except UnidentifiedImageError:  # its message contains an address in memory
         raise DataError(f"{where}: is no image that Pillow knows") from None
-    except Exception as error:  # Pillow raises anything from SyntaxError to struct.error
+    except Exception as error:  # Pillow raises many kinds, from SyntaxError to struct.error
         raise DataError(f"{where}: cannot be decoded: {first_line(error)}") from None
     if image.format == "EPS":
         raise DataError(f"{where}: is an EPS program, which is never run; bring pixels")
@@ -91,9 +91,9 @@ def decode(blob: bytes | None, *, background: str, where: str) -> tuple[np.ndarr
 
 @contextlib.contextmanager
 def strictly() -> Iterator[None]:
-    """Within this, images that are too large raise errors, and Pillow's other warnings are silent.
+    """A context in which images that are too large raise errors, and Pillow gives no warnings.
 
-    Filters of warnings are those of the whole process, so this stands outside of all threads.
+    Warning filters belong to the whole process, so enter it once, outside of all threads.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
@@ -102,13 +102,15 @@ def strictly() -> Iterator[None]:
 
 
 def _depth(image: Image.Image) -> str | None:
-    """The mode of an image with more than 8 bits a channel; Pillow's own says so of grey ones only.
-    "BGR;16" is none: it has 16 bits in all."""
+    """The mode of an image with more than 8 bits a channel, else None.
+
+    Pillow's own mode shows the depth of grey images only. "BGR;16" has 16 bits for all channels.
+    """
     return next((mode for mode in (image.mode, _raw(image)) if DEEP.match(mode)), None)
 
 
 def _raw(image: Image.Image) -> str:
-    """The mode of what the file stores, where Pillow tells it before it loads."""
+    """The mode that the file stores, if Pillow knows it before it loads the pixels."""
     tiles = getattr(image, "tile", None) or [("", None, 0, None)]
     given = tiles[0][3]
     raw = given[0] if isinstance(given, tuple) and given else given
@@ -116,21 +118,23 @@ def _raw(image: Image.Image) -> str:
 
 
 def _scale_transparent_grey(image: Image.Image) -> None:
-    """Pillow spreads 2 and 4 bits of grey over 0 .. 255, but not the grey that is transparent."""
+    """Scale the transparent grey of 2 or 4 bits to 0 .. 255; Pillow scales only the pixels."""
     scale, grey = FEW_GREYS.get(_raw(image), 1), image.info.get("transparency")
     if isinstance(grey, int) and grey <= 255 // scale:
         image.info["transparency"] = grey * scale
 
 
 def _turned(image: Image.Image) -> Image.Image:
+    """The image in the orientation that EXIF states."""
     try:
         turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # Pillow raises anything of broken EXIF
+    except Exception:  # for broken EXIF Pillow raises many kinds
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
 def _flat(image: Image.Image, background: str, where: str) -> np.ndarray:
+    """The pixels of an image, on a background if it has transparent ones."""
     grey = image.mode in GREY
     if not image.has_transparency_data:
         return np.asarray(image.convert("L" if grey else "RGB"))

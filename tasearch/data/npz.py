@@ -1,7 +1,7 @@
-"""A user's `.npz` file; pickled objects in it are never loaded.
+"""The arrays of a user's `.npz` file; pickled objects in it are never loaded.
 
-What a member says of itself is checked before anything is allocated: the shape in its header
-against its size, and its size against what the archive holds of it.
+The sizes that an archive states are checked before memory is allocated: the shape in an array's
+header against the member's size, and that against the compressed bytes that the archive holds.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tasearch.config.sections import DataSection
 from tasearch.errors import DataError, first_line, shown
 
 MAGIC = b"\x93NUMPY"
-ENCRYPTED = 0x1  # a zip member's flag
+ENCRYPTED = 0x1  # flag of a zip member
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-DENSEST = 1100  # times as large as what deflate makes of it, at most
-END = struct.Struct("<4s4H2LH")  # a zip archive's last record: sign, disks, members, list, comment
-MANY = 0xFFFF  # members, which another record counts
+DENSEST = 1100  # largest ratio of a size to what deflate compresses it to, and some more
+END = struct.Struct("<4s4H2LH")  # last record of a zip archive: sign, disks, members, comment
+MANY = 0xFFFF  # the number of members is in another record
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -32,14 +32,19 @@ HEADERS = {
 
 
 class _Unreadable(Exception):
-    """What is wrong with an archive, in words."""
+    """An archive cannot be read, for the reason in the message."""
 
 
 def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:
-    """The arrays of an archive, by their names.
+    """The source "npz": the arrays of an archive by name.
+
+    Args:
+        section: The `[data]` section of the study file, with the path of the archive.
+        root: Folder that the path is relative to.
+        progress: Not used; nothing is decoded.
 
     Raises:
-        DataError: Where it cannot be read, or holds anything but arrays of numbers or text.
+        DataError: The archive cannot be read, or holds anything but arrays of numbers or text.
     """
     assert section.path is not None
     path = Path(root) / section.path
@@ -91,12 +96,12 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.n
         _check_header(content, name, member.file_size)
     with archive.open(member) as content:
         array = np.lib.format.read_array(content, allow_pickle=False)
-        content.read(1)  # to the end, where the checksum is compared
+        content.read(1)  # at the end the checksum is compared
     return array
 
 
 def _check_list(stream: IO[bytes], archive: zipfile.ZipFile) -> None:
-    """Refuse an archive whose list of members is cut: zipfile takes what it finds of it."""
+    """Refuse an archive that has lost a part of its list of members; zipfile reads the rest."""
     stream.seek(-END.size - len(archive.comment), io.SEEK_END)
     sign, *_, members, _, _, _ = END.unpack(stream.read(END.size))
     found = len(archive.infolist())
@@ -128,14 +133,14 @@ def _check_header(content: IO[bytes], name: str, size: int) -> None:
         shape, _, dtype = HEADERS[version](content)
     except (_Unreadable, OSError, zipfile.BadZipFile, zlib.error):
         raise
-    except Exception:  # numpy parses the header as Python's literals, and raises what that does
+    except Exception:  # numpy parses the header as a Python literal, which may raise anything
         raise _Unreadable(f"{name!r} is no array") from None
     if dtype.hasobject:
         raise _Unreadable(f"{name!r} holds Python objects, which are never loaded")
     held = size - content.tell()
     wanted = dtype.itemsize
     for length in shape:
-        wanted *= length  # of any size, without an overflow
+        wanted *= length  # Python's integers do not overflow
     if min(shape, default=0) < 0 or wanted != held:
         raise _Unreadable(
             f"{name!r} should be of shape {shape} and {dtype}, which is {wanted:,} bytes; "

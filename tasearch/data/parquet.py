@@ -1,13 +1,12 @@
-"""Images in parquet files, as hubs keep them: a column of images and one of labels.
+"""Images in parquet files, as in data sets on the Hugging Face Hub: a column of encoded images and
+one of labels.
 
-An image is a struct of `bytes` (and `path`, which is not looked at), or plain binary: an encoded
-image, of which `tasearch.data.images` tells the rules. Labels are integers, dictionary-encoded or
-not.
+An image is plain binary, or a struct with a field `bytes` (another field `path` is ignored); the
+rules of decoding are in `tasearch.data.images`. Labels are integers, dictionary-encoded or not.
 
-The colour mode is one for all parts, and all images of the training part decide it, in whatever
-order: where all are grey there is one channel; else there are three, and grey images among them
-have three that are equal. An image in colour in another part is refused where the training part is
-grey. All images have one size, once they are turned as their EXIF says.
+All parts have the same channels, and the training set decides which: one channel if all its images
+are grey, else three, which are equal for a grey image. If the training set is grey, a colour image
+in another part is refused. After the rotation that EXIF states, all images must have one size.
 """
 
 from __future__ import annotations
@@ -29,12 +28,18 @@ PARTS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "t
 
 
 def load(section: DataSection, root: str, progress: Progress | None = None) -> Mapping[str, Any]:
-    """The parts of one file, or of a folder's files train*, validation* and test*.
+    """The source "parquet": one file, or a folder's files train*, validation* and test*.
 
-    Images are uint8 (samples, channels, height, width), decoded once.
+    Images are uint8 (samples, channels, height, width). They are decoded once, and then read from
+    the image cache.
+
+    Args:
+        section: The `[data]` section of the study file, with the path and the columns.
+        root: Folder that the path is relative to.
+        progress: Function that is called with (done, total) from time to time.
 
     Raises:
-        DataError: naming the file and, where there is one, the row.
+        DataError: A file, an image or a label breaks a rule; the message names the file and row.
     """
     assert section.path is not None
     files = _parts(Path(root) / section.path, section.path)
@@ -48,7 +53,7 @@ def load(section: DataSection, root: str, progress: Progress | None = None) -> M
 
 
 def _parts(path: Path, given: str) -> dict[str, list[Path]]:
-    """Files by part, in the order of their names."""
+    """Files by part, each sorted by name."""
     try:
         if not path.is_dir():
             check_regular(path)

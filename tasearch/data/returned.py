@@ -1,4 +1,4 @@
-"""What a user's own source returns, made arrays; whatever it does ends in one message."""
+"""Calling a user's own source, and making arrays of what it returns."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndar
     """Call a user's source.
 
     Args:
-        function: Takes nothing and returns a mapping of arrays, or of what numpy makes arrays:
-            lists of numbers, torch tensors, columns of pandas.
-        name: As the study file has it, for messages.
+        function: Function without arguments which returns a mapping of arrays, or of what numpy
+            converts to arrays: lists of numbers, torch tensors, columns of pandas.
+        name: Name of the function in the study file, for messages.
 
     Raises:
-        DataError: Where it raises or exits, or returns anything else.
+        DataError: The function raises, exits, or returns anything else.
     """
     where = f"data.source: {name!r}"
     try:
@@ -52,7 +52,7 @@ def _array(value: Any, where: str) -> np.ndarray:
         array = np.asarray(_numbers(value, where))
     except (KeyboardInterrupt, MemoryError, DataError):
         raise
-    except BaseException as error:  # numpy asks the value for its array, which is a user's code
+    except BaseException as error:  # numpy calls methods of the value, which may be a user's
         reason = shown(first_line(error))
         raise DataError(f"{where}: is no array of numbers ({kind}): {reason}") from None
     if array.dtype.hasobject:
@@ -61,8 +61,8 @@ def _array(value: Any, where: str) -> np.ndarray:
 
 
 def _numbers(value: Any, where: str) -> Any:
-    """A torch tensor on the CPU, in a type that numpy knows; anything else as it is."""
-    torch = sys.modules.get("torch")  # without it there is no tensor
+    """A torch tensor as an array of numpy; anything else as it is."""
+    torch = sys.modules.get("torch")  # where it is not imported, no value is a tensor
     if torch is None or not isinstance(value, torch.Tensor):
         return value
     for wrong, words in (
@@ -74,5 +74,5 @@ def _numbers(value: Any, where: str) -> Any:
         if wrong:
             raise DataError(f"{where}: {words}")
     value = value.detach().cpu().resolve_conj().resolve_neg()
-    narrow = value.is_floating_point() and value.dtype.itemsize < 4  # bfloat16 is not numpy's
+    narrow = value.is_floating_point() and value.dtype.itemsize < 4  # numpy has no bfloat16
     return (value.float() if narrow else value).numpy()

@@ -1,4 +1,4 @@
-"""One parquet file of encoded images and their labels, read a batch at a time."""
+"""A parquet file of encoded images and their labels, read in batches of rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasearch.config.files import open_regular
 from tasearch.config.sections import DataSection
 from tasearch.errors import DataError, first_line, nearest, shown
 
-ROWS, BYTES = 512, 2**25  # most of a batch, in rows and as stored
+ROWS, BYTES = 512, 2**25  # largest batch, in rows and in stored bytes
 IMAGES = "encoded images: binary, or a struct of bytes and path"
 
 Stamp = tuple[int, ...]
@@ -27,16 +27,16 @@ Stamp = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """A parquet file whose columns are known.
+    """A parquet file and its columns.
 
     Args:
         file: Path of the file.
         image: Name of the column of encoded images.
         label: Name of the column of labels.
-        rows: Number of rows, as the file says it.
-        batch: Rows to read at a time.
+        rows: Number of rows, as the file states it.
+        batch: Number of rows to read at a time.
         digest: SHA-256 of the file.
-        stamp: What tells that the file is still the same.
+        stamp: Device, inode, size in bytes, and time of the last change of the file.
     """
 
     file: Path
@@ -48,11 +48,10 @@ class Shard:
     stamp: Stamp
 
     def batches(self) -> Iterator[tuple[int, list[bytes | None], np.ndarray]]:
-        """(number of the first row, encoded images, int64 labels), in order.
+        """The file in batches: (number of the first row, encoded images, int64 labels).
 
         Raises:
-            DataError: Where the file cannot be read, is another one than before, or a label is
-                missing or too large.
+            DataError: The file cannot be read or has changed, or a label is missing or too large.
         """
         row = 0
         with _reading(self.file), open_regular(self.file) as stream:
@@ -89,8 +88,12 @@ class Shard:
 def read_shard(file: Path, section: DataSection) -> Shard:
     """Digest a parquet file and find its columns.
 
+    Args:
+        file: Path of the file.
+        section: The `[data]` section of the study file, which may name the columns.
+
     Raises:
-        DataError: Where it is no parquet file, or has no such columns.
+        DataError: The file cannot be read as parquet, or has no such columns.
     """
     with _reading(file, "is no readable parquet file"):
         try:
@@ -116,7 +119,7 @@ def read_shard(file: Path, section: DataSection) -> Shard:
 
 @contextlib.contextmanager
 def _reading(file: Path, failed: str = "cannot be read") -> Iterator[None]:
-    """One message of whatever pyarrow raises of a broken file, from KeyError to its own."""
+    """A context in which exceptions of pyarrow, of many kinds, become a `DataError`."""
     try:
         yield
     except (DataError, MemoryError):
@@ -133,7 +136,7 @@ def _stamp(stream: BinaryIO) -> Stamp:
 
 
 def _columns(file: Path, schema: Any, section: DataSection) -> tuple[str, str]:
-    """Names of the columns of images and labels."""
+    """The names of the columns of images and of labels."""
     structs = [f.name for f in schema if _holds_images(f.type) and pa.types.is_struct(f.type)]
     fitting = structs or [f.name for f in schema if _holds_images(f.type)]
     image = section.image or (fitting[0] if len(fitting) == 1 else None)
@@ -157,6 +160,7 @@ def _columns(file: Path, schema: Any, section: DataSection) -> tuple[str, str]:
 
 
 def _holds_images(kind: Any) -> bool:
+    """Whether a column of this type may hold encoded images."""
     kind = _decoded(kind)
     if pa.types.is_struct(kind):
         place = kind.get_field_index("bytes")
@@ -177,9 +181,10 @@ def _is_binary(kind: Any) -> bool:
 
 
 def _decoded(kind: Any) -> Any:
-    """The type of values, of a dictionary's too."""
+    """The type of a column's values, also if the column is dictionary-encoded."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _plain(column: Any) -> Any:
+    """A column without dictionary encoding."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -1,9 +1,16 @@
-"""A data set from the process that has loaded it to its workers, who so need no source of it."""
+"""A data set that one process has loaded, for other processes to read.
+
+Workers read it from a temporary file, not from its source: a user's source may be slow and may
+return other arrays when it is called again, and to split a built-in one anew takes scikit-learn,
+whose import alone takes most of a second.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -11,25 +18,31 @@ import numpy as np
 from tasearch.data.arrays import Dataset, Split
 from tasearch.errors import DataError
 
+# Linux lets other processes open a file without a name, which is gone whenever its owner ends.
+UNNAMED = Path("/proc/self/fd").is_dir()
+
 
 class SharedDataset:
-    """A data set in a file without a name, which is gone when this process is.
+    """A data set in a temporary file, which exists as long as its owner keeps it open.
 
     Args:
-        data: to hand over.
+        data: The data set.
 
     Attributes:
-        path: where processes of the same user find it, as long as it is not closed.
+        path: Path at which processes of the same user can read the file.
 
     Raises:
-        DataError: where there is no room for it.
+        DataError: There is no room for the file.
     """
 
     def __init__(self, data: Dataset) -> None:
         try:
-            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            self._own(_temporary_file())
+        except OSError as error:
+            raise _failure(error) from None
+        try:
             np.savez(
-                file,
+                self._file,
                 x_train=data.train.x,
                 y_train=data.train.y,
                 x_val=data.validation.x,
@@ -40,29 +53,34 @@ class SharedDataset:
                 fingerprint=data.fingerprint,
             )
         except OSError as error:
-            raise DataError(
-                f"the data cannot be handed to the workers: {error.strerror or error} (TMPDIR says "
-                f"where such files are); --workers 1 with built-in models and losses needs none"
-            ) from None
-        self._hold(file)
+            self.close()
+            raise _failure(error) from None
 
     @classmethod
     def adopt(cls, path: str) -> SharedDataset:
-        """The one at `path`, which stays when the process that has made it ends."""
-        made = SharedDataset.__new__(SharedDataset)
-        made._hold(open(path, "rb", buffering=0))  # noqa: SIM115, PTH123
-        return made
+        """Become an owner of the file at `path`, so that it outlives the process that wrote it.
+
+        Raises:
+            OSError: The file is gone.
+        """
+        adopted = cls.__new__(cls)
+        adopted._own(open(path, "rb", buffering=0))  # noqa: SIM115, PTH123
+        return adopted
 
     def close(self) -> None:
+        """Delete the file."""
         self._file.close()
+        if not UNNAMED:
+            with contextlib.suppress(OSError):  # on Windows, while a worker reads it
+                Path(self.path).unlink()
 
-    def _hold(self, file: IO[bytes]) -> None:
+    def _own(self, file: IO[bytes]) -> None:
         self._file = file
-        self.path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        self.path = f"/proc/{os.getpid()}/fd/{file.fileno()}" if UNNAMED else str(file.name)
 
 
-def taken_over(path: str) -> Dataset:
-    """The data set of a `SharedDataset`."""
+def read_shared(path: str) -> Dataset:
+    """The data set of the `SharedDataset` at a path."""
     with np.load(path) as arrays:
         return Dataset(
             train=Split(x=arrays["x_train"], y=arrays["y_train"]),
@@ -72,3 +90,17 @@ def taken_over(path: str) -> Dataset:
             std=arrays["std"],
             fingerprint=str(arrays["fingerprint"]),
         )
+
+
+def _temporary_file() -> IO[bytes]:
+    if UNNAMED:
+        return tempfile.TemporaryFile(buffering=0)
+    # deleted by `close`: a worker that has loaded the data ends before the process that adopts them
+    return tempfile.NamedTemporaryFile(buffering=0, delete=False)
+
+
+def _failure(error: OSError) -> DataError:
+    return DataError(
+        f"the data cannot be shared with the workers: {error.strerror or error}; set TMPDIR to a "
+        f"folder with room; --workers 1 with built-in models and losses needs none"
+    )

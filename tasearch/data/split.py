@@ -1,4 +1,4 @@
-"""The split: seeded, stratified, made once."""
+"""The split into training, validation and test set: seeded and stratified."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from tasearch.errors import DataError
 
 
 def split(parts: dict[str, Split], *, section: DataSection, where: str) -> dict[str, Split]:
-    """Train, validation and test parts; those the source has stay as they are.
+    """Split what is missing off the training set; the parts that a source has stay as they are.
 
-    The test part is drawn first, so that it does not depend on the share of the validation part;
-    the training part is limited last, so that neither depends on its limit.
+    The test set is drawn first, so that it does not depend on the validation set's fraction. The
+    training set is limited last, so that neither of them depends on its limit.
+
+    Args:
+        parts: The source's parts: "train", and perhaps "val" and "test".
+        section: The `[data]` section of the study file, with fractions, limit and seed.
+        where: File or function that the data come from, for messages.
+
+    Returns:
+        The parts "train", "val" and "test".
 
     Raises:
-        DataError: where a class is too rare to be in every part.
+        DataError: A class has too few samples to be in every part.
     """
     both = "val" not in parts and "test" not in parts
     if both and section.validation + section.test >= 1:
@@ -37,13 +45,14 @@ def split(parts: dict[str, Split], *, section: DataSection, where: str) -> dict[
 
 
 def _draw(part: Split, count: int, seed: int, where: str, key: str) -> tuple[Split, Split]:
-    from sklearn.model_selection import train_test_split  # see `tasearch.data.digits`
+    """The rest of a part, and `count` samples drawn from it."""
+    from sklearn.model_selection import train_test_split  # slow to import; workers need none of it
 
     try:
         rest, drawn = train_test_split(
             np.arange(len(part)), test_size=count, stratify=part.y, random_state=seed
         )
-    except ValueError:  # in scikit-learn's words
+    except ValueError:  # scikit-learn's message names none of the study's keys
         raise DataError(
             f"{where}: data.{key}: {count:,} of {len(part):,} samples cannot be drawn with every "
             f"class among them and among the rest; bring more samples, or parts of your own "

@@ -18,7 +18,7 @@ from tasearch.chains.recipe import Recipe
 from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset, load_data
-from tasearch.data.shared import SharedDataset, taken_over
+from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import StudyError
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads
@@ -53,7 +53,7 @@ def load(content: Content, step: Step) -> str:
 
 def try_all(content: Content, step: Step) -> None:
     """Build and call the model of each width, and call each loss."""
-    study, data = _study(content), taken_over(content["data"])
+    study, data = _study(content), read_shared(content["data"])
     models, teacher = Models.for_study(study, data), study.teacher
     for width in study.widths:
         words = f"model.family: {study.model.family!r} at width {width}"
@@ -69,7 +69,7 @@ def try_all(content: Content, step: Step) -> None:
 
 def propose(content: Content, step: Step) -> None:
     """Ask a user's sampler for a chain."""
-    study, data = _study(content), taken_over(content["data"])
+    study, data = _study(content), read_shared(content["data"])
     step(f"search.sampler: {study.search.sampler!r}, when asked for a chain")
     measured = {m["width"]: Measurement.from_json(m) for m in content["measured"]}
     space = make_space(study, Models.for_study(study, data).teacher(), measured)

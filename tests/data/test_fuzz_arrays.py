@@ -36,7 +36,9 @@ from tests.helpers.arrays import encoded, study_of
 LIMITS: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    "derandomize": True,
 }
+EXAMPLES = [40, pytest.param(400, marks=pytest.mark.slow)]
 KINDS = ["u1", "f4", "<f8", ">f4", "f2", "i2", ">i8", "u8", "?", "c8", "U2", "M8[s]", "O"]
 SHAPES = [(3,), (2, 2), (2, 2, 1), (1, 2, 2), (2, 2, 2), (3, 2, 3), (), (0,), (1, 1, 1, 1)]
 EXTREMES = [np.nan, -np.inf, 1e39, -1, 2**63, 2**64 - 1, 10**12]
@@ -57,8 +59,9 @@ def arrays_of_any_kind(draw: st.DrawFn) -> dict[Any, Any]:
         arrays[f"y_{part}"] = np.arange(samples) % 3
     names = st.sampled_from(list(arrays))
     if "labels" in odd:
-        name = draw(names)
-        arrays[name] = arrays[name].astype(draw(st.sampled_from(KINDS)))
+        name, kind = draw(names), draw(st.sampled_from(KINDS))
+        with contextlib.suppress(RuntimeError):  # numpy's, between dates and text of two letters
+            arrays[name] = arrays[name].astype(kind)
     if "value" in odd:
         name = draw(names)
         with contextlib.suppress(OverflowError, ValueError, IndexError, TypeError):
@@ -71,11 +74,12 @@ def arrays_of_any_kind(draw: st.DrawFn) -> dict[Any, Any]:
     return arrays
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.filterwarnings("ignore:Casting complex values")
-def test_random_arrays_are_parts_that_keep_the_contract_or_one_message() -> None:
+def test_random_arrays_keep_the_contract_or_give_one_message(examples: int) -> None:
     kept = refused = 0
 
-    @settings(max_examples=200, derandomize=True, **LIMITS)
+    @settings(max_examples=examples, **LIMITS)
     @given(arrays_of_any_kind(), st.sampled_from(["auto", "chw", "hwc"]))
     def law(arrays: dict[Any, Any], layout: Any) -> None:
         nonlocal kept, refused
@@ -95,7 +99,7 @@ def test_random_arrays_are_parts_that_keep_the_contract_or_one_message() -> None
             keeps_the_contract(part, data)
 
     law()
-    assert min(kept, refused) > 30  # both ways are gone
+    assert min(kept, refused) > examples / 8  # both happen
 
 
 def message(act: Callable[[], None]) -> str:
@@ -153,14 +157,17 @@ def npz_file(compressed: bool) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_damaged_npz_gives_the_same_or_one_message(compressed: bool, tmp_path: Path) -> None:
+def test_damaged_npz_gives_the_same_or_one_message(
+    compressed: bool, examples: int, tmp_path: Path
+) -> None:
     file, sound = tmp_path / "d.npz", npz_file(compressed)
     study = study_of(tmp_path, "npz", path="d.npz")
     file.write_bytes(sound)
     data, test = load_data(study).fingerprint, load_test(study)
 
-    @settings(max_examples=200, derandomize=True, **LIMITS)
+    @settings(max_examples=examples, **LIMITS)
     @given(damage())
     def law(apply: Callable[[bytes], bytes]) -> None:
         file.write_bytes(apply(sound))
@@ -175,9 +182,10 @@ def test_a_damaged_npz_gives_the_same_or_one_message(compressed: bool, tmp_path:
     law()
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("compression", ["none", "snappy"])
-def test_a_damaged_parquet_file_gives_the_same_or_one_message(
-    compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_damaged_parquet_file_gives_the_same_or_one_message(
+    compression: str, examples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its pages bear checksums and its images too; its footer has none, but must fit them."""
     from PIL import Image
@@ -197,7 +205,7 @@ def test_a_damaged_parquet_file_gives_the_same_or_one_message(
 
     expected = load()
 
-    @settings(max_examples=200, derandomize=True, **LIMITS)
+    @settings(max_examples=examples, **LIMITS)
     @given(damage())
     def law(apply: Callable[[bytes], bytes]) -> None:
         file.write_bytes(apply(sound))
@@ -221,12 +229,15 @@ def checkpoint_file(form: str, net: nn.Module) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("form", ["torch", "torch before 1.6", "safetensors"])
-def test_a_damaged_checkpoint_gives_the_same_or_one_message(form: str, tmp_path: Path) -> None:
+def test_damaged_checkpoint_gives_the_same_or_one_message(
+    form: str, examples: int, tmp_path: Path
+) -> None:
     net, file = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), tmp_path / "t"
     sound, expected = checkpoint_file(form, net), net.state_dict()
 
-    @settings(max_examples=200, derandomize=True, **LIMITS)
+    @settings(max_examples=examples, **LIMITS)
     @given(damage())
     def law(apply: Callable[[bytes], bytes]) -> None:
         file.write_bytes(apply(sound))
@@ -243,12 +254,12 @@ def test_a_damaged_checkpoint_gives_the_same_or_one_message(form: str, tmp_path:
     law()
 
 
-@settings(max_examples=200, derandomize=True, **LIMITS)
+@settings(max_examples=40, **LIMITS)
 @given(
     st.binary(max_size=300),
     st.sampled_from([b"", b"PK\x03\x04", b"PAR1", b"\x93NUMPY", b"\x80\x02", b"{"]),
 )
-def test_garbage_is_one_message(tmp_path: Path, content: bytes, begin: bytes) -> None:
+def test_garbage_gives_one_message(tmp_path: Path, content: bytes, begin: bytes) -> None:
     (tmp_path / "g.npz").write_bytes(begin + content)
     (tmp_path / "g.parquet").write_bytes(begin + content + begin)
     for source, name in (("npz", "g.npz"), ("parquet", "g.parquet")):

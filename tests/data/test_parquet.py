@@ -406,7 +406,8 @@ def test_a_file_that_changes_while_it_is_read_is_not_believed(tmp_path: Path, ca
     assert str(error.value) == f"{file}: cannot be read: No such file or directory"
 
 
-def test_a_study_of_images_runs_and_ships(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_study_of_images_runs_and_ships(tmp_path: Path) -> None:
     x, y = pictures(80, 16, 16, 3), [i % 4 for i in range(80)]
     for part in ("train", "val", "test"):
         write(tmp_path / "d" / f"{part}.parquet", [encoded(p, "JPEG") for p in x], y)
@@ -425,8 +426,9 @@ def tasearch_input(x: np.ndarray) -> Any:
     return torch.tensor(x.transpose(0, 3, 1, 2).astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason="no CIFAR-10 beside the checkout")
-def test_the_real_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parquet.load(study(REAL / "cifar10").data, str(REAL))["x_train"].shape == (
         50_000,
         3,

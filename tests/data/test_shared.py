@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasearch.data import load_data
-from tasearch.data.shared import SharedDataset, taken_over
+from tasearch.data import load_data, shared
+from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import DataError
 from tests.helpers.studies import tiny
 
 
-def test_what_is_taken_over_is_what_was_handed_over() -> None:
+def test_shared_dataset_is_read_bit_for_bit() -> None:
     data = load_data(tiny())
     given = SharedDataset(data)
-    taken = taken_over(given.path)
+    taken = read_shared(given.path)
     for name in ("num_classes", "fingerprint", "in_shape"):
         assert getattr(taken, name) == getattr(data, name)
     for a, b in (
@@ -31,10 +31,12 @@ def test_what_is_taken_over_is_what_was_handed_over() -> None:
         assert np.array_equal(a, b)
     given.close()
     with pytest.raises(FileNotFoundError):
-        taken_over(given.path)
+        read_shared(given.path)
 
 
-def test_no_room_for_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_shared_dataset_without_room_names_tmpdir(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     data = load_data(tiny())
 
     def full(file: Any, **arrays: Any) -> None:
@@ -42,8 +44,24 @@ def test_no_room_for_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
     with monkeypatch.context() as patched:
         patched.setattr(np, "savez", full)
-        with pytest.raises(DataError, match=r"No space left on device \(TMPDIR says"):
+        with pytest.raises(DataError, match="No space left on device; set TMPDIR"):
             SharedDataset(data)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    with pytest.raises(DataError, match="cannot be handed to the workers: No such file"):
+    with pytest.raises(DataError, match="cannot be shared with the workers: No such file"):
         SharedDataset(data)
+
+
+@pytest.mark.parametrize("unnamed", [shared.UNNAMED, False])
+def test_shared_dataset_outlives_its_writer_and_leaves_no_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unnamed: bool
+) -> None:
+    """Without /proc, as on macOS and Windows, the file has a name."""
+    monkeypatch.setattr(shared, "UNNAMED", unnamed)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    data = load_data(tiny())
+    written = SharedDataset(data)
+    adopted = SharedDataset.adopt(written.path)
+    written._file.close()  # as at the end of the process that has written it
+    assert read_shared(adopted.path).fingerprint == data.fingerprint
+    adopted.close()
+    assert [*tmp_path.iterdir()] == []

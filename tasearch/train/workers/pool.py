@@ -20,7 +20,7 @@ from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
 from tasearch.config.study import Study
 from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
-from tasearch.data.shared import SharedDataset, taken_over
+from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import RunError, StudyError
 from tasearch.runs.events import HopEnded, HopEvent, HopOutcome, Notice, hop_event
 from tasearch.train.fast.autotuning import untried
@@ -101,7 +101,7 @@ class Pool:
             data: the path of its `SharedDataset`.
         """
         self._data = SharedDataset.adopt(data)
-        return taken_over(self._data.path)
+        return read_shared(self._data.path)
 
     def hand_over(self, data: Dataset) -> str:
         """The path at which workers find the data set."""

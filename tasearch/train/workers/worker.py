@@ -31,7 +31,7 @@ from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.config.study import Study
 from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
-from tasearch.data.shared import taken_over
+from tasearch.data.shared import read_shared
 from tasearch.errors import RunError, StudyError, TasearchError, raised
 from tasearch.models import Models
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
@@ -50,7 +50,7 @@ HEARTBEAT = 0.5  # seconds
 
 @lru_cache(maxsize=1)
 def _known(study: str, data: str) -> tuple[Study, Dataset]:
-    return Study.model_validate_json(study), taken_over(data)
+    return Study.model_validate_json(study), read_shared(data)
 
 
 def _find_modes(content: dict[str, Any], warn: Any) -> dict[str, str] | None:
