@@ -29,7 +29,8 @@ from tasearch.config.study_file import parse_study
 from tasearch.pareto.measurement import Measurement
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.events import TrialDone, TrialStarted
-from tasearch.runs.journal import open_study, to_record
+from tasearch.runs.journal import open_study
+from tasearch.runs.trial_attributes import to_record
 from tasearch.search.driver import Driver
 
 EPOCHS = RUNGS = 16

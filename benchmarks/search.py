@@ -32,7 +32,7 @@ from benchmarks.replay import replay, restudied
 from benchmarks.table import Table
 from tasearch.runs.directory import Manifest
 from tasearch.runs.records import TrialRecord
-from tasearch.search.trials import chain_of
+from tasearch.runs.trial_attributes import chain_of
 
 TABLES = common.ROOT / "benchmarks/tables"
 BUDGETS = {"digits": 12, "mnist": 8}  # the widest student that the budget admits

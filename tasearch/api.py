@@ -20,7 +20,7 @@ from tasearch.errors import RunError, StudyError, quoted
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import Event, Notice
 from tasearch.runs.run import Run
-from tasearch.search.driver import search
+from tasearch.search.run_search import search
 from tasearch.search.file_watch import watched
 from tasearch.search.prepare import prepare
 

@@ -177,7 +177,7 @@ def _search(prepared: Prepared, trials: int, retry_failed: bool, stop: Stop) -> 
     """Show a search to its end; False where it was stopped."""
     from tasearch.cli.progress import LiveView, Plain, Words
     from tasearch.runs.journal import read_trials
-    from tasearch.search.driver import search
+    from tasearch.search.run_search import search
     from tasearch.search.file_watch import watched
 
     space, manifest = prepared.space, prepared.manifest

@@ -1,7 +1,7 @@
-"""A count of what training has done in this process, by which others see that it goes on.
+"""A counter of training progress in this process, by which other processes see that it is alive.
 
-It rises with every step, every batch that is evaluated and every batch of soft targets: a hang in
-a user's code, whatever it is, leaves it as it is.
+It increases with every optimizer step, every evaluated batch and every batch of soft targets. When
+user code hangs, whatever it does, the counter stands still.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _count = 0
-_waiting = 0  # threads that wait for another worker, whose own count is watched
+_waiting = 0  # number of threads that wait for another worker, which has a counter of its own
 
 
 def beat() -> None:
-    """Something is done."""
+    """Count one more piece of work."""
     global _count
     _count += 1
 
 
 def count() -> int:
-    """What is done so far, in a number that only rises."""
+    """Pieces of work done so far; only a rise has a meaning, the number itself has none."""
     if _waiting:
         beat()
     return _count
 
 
 def each(items: Iterable[T]) -> Iterator[T]:
-    """The items; each is counted when the next one is asked for."""
+    """The items; each counts as done when the next one is asked for."""
     for item in items:
         yield item
         beat()
@@ -38,7 +38,7 @@ def each(items: Iterable[T]) -> Iterator[T]:
 
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
-    """Within this, a wait for another worker counts as progress."""
+    """A context in which waiting for another worker counts as progress."""
     global _waiting
     _waiting += 1
     try:

@@ -1,4 +1,4 @@
-"""What a run has done, as plain values: trials, hops, and what they cost. Pure."""
+"""What a run has done, as plain values: its trials, the hops they used, and their cost. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import Measurement
 from tasearch.pareto.skyline import Audit
 
-BACKWARD_PASSES = 3  # a training step costs a forward pass and twice that backward
+TRAINING_PASSES = 3  # an optimizer step costs one forward pass, and twice that for backward
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,11 @@ class HopUse:
     """One hop as one trial used it.
 
     Args:
-        key: names the hop in the store.
-        width: its model's.
-        epochs: of its recipe; 0 for a loaded teacher.
-        trained: epochs done when the trial left it; fewer than `epochs` where it was stopped.
-        accuracy: at its last rung then; None before the first.
+        key: The hop's key, which names its file in the store.
+        width: Width of the model that the hop trains.
+        epochs: Number of epochs of its recipe; 0 for a loaded teacher.
+        trained: Number of epochs done when the trial ended; fewer than `epochs` if it was stopped.
+        accuracy: Validation accuracy at the last rung by then, 0..1; None before the first rung.
     """
 
     key: str
@@ -39,21 +39,25 @@ class TrialRecord:
     """One trial of the study.
 
     Args:
-        number: Optuna's.
-        state: complete, pruned, failed or running; of trials that no search took up: waiting,
-            refused (it was queued and is not tried, see `reason`) or foreign (added by others).
-        chain: widths, teacher first; empty before it is known.
+        number: Number of the trial in Optuna.
+        state: "complete", "pruned", "failed" or "running". A trial that no search has started is
+            "waiting", "refused" (it was queued and is not tried; `reason` says why) or "foreign"
+            (others have added it).
+        chain: Widths, the teacher's first; empty before the chain is known.
         recipe: `{"assistants": {...} or None, "student": {...}}`.
-        accuracy: after the last epoch, or at the last rung of a pruned one; None before.
-        epochs: at which the curve was taken.
-        curve: validation accuracy of the student at those epochs.
-        hops: what it used, the student's own last.
-        accuracies: of each replicate, where there are several; `accuracy` is their mean.
-        reason: why it failed or was pruned.
-        audit: set where the rule would have stopped it.
-        free: whether it is an assistant of the chain proposed before it, and cost nothing more.
-        cause: of a failure: "code", which would fail again, or "machine", which may not.
-        retry_of: number of the failed trial whose chain it tries again.
+        accuracy: Validation accuracy after the last epoch, or at the last rung of a pruned trial,
+            0..1, mean over replicates; None before the first rung.
+        epochs: Epochs of the rungs at which the curve was taken.
+        curve: Validation accuracy of the student at these rungs, mean over replicates.
+        hops: The hops that the trial used, the student's own last.
+        accuracies: Accuracy of each replicate; empty if there is only one.
+        reason: Why the trial failed or was pruned.
+        audit: What the pruning rule would have decided, for a trial that was not stopped in order
+            to measure the rule.
+        free: Whether it is about an assistant of the chain proposed before it; it costs nothing
+            in addition.
+        cause: Cause of a failure: "code", which would fail again, or "machine", which may not.
+        retry_of: Number of the failed trial whose chain this trial tries again.
     """
 
     number: int
@@ -73,32 +77,38 @@ class TrialRecord:
 
     @property
     def label(self) -> str:
+        """The chain in words, such as `64 → 12 → 4`."""
         return label(self.chain, self.recipe)
 
     @property
     def falsely_pruned(self) -> bool:
-        """Whether the audit caught the rule: the student did reach its skyline."""
+        """Whether the rule would have been wrong: the audited student did reach its skyline."""
         if self.audit is None or self.accuracy is None:
             return False
         return self.state == "complete" and self.accuracy >= self.audit.skyline
 
 
 def states(trials: Iterable[TrialRecord]) -> Counter[str]:
-    """How many trials are in each state, "retried" those that another has tried again.
+    """The number of trials in each state; "retried" are those that another trial has repeated.
 
     Args:
-        trials: All trials of a run; free ones are not counted.
+        trials: All trials of a run; free trials are not counted.
     """
     listed = [*trials]
-    again = {trial.retry_of for trial in listed}
+    retried = {trial.retry_of for trial in listed}
     counted = (trial for trial in listed if not trial.free)
-    return Counter("retried" if t.number in again else t.state for t in counted)
+    return Counter("retried" if t.number in retried else t.state for t in counted)
 
 
 def candidates(
     trials: Iterable[TrialRecord], measured: Mapping[int, Measurement]
 ) -> list[Candidate]:
-    """The completed trials as candidates, in order."""
+    """The complete trials as candidates, in order.
+
+    Args:
+        trials: Trials in any state.
+        measured: Size and latency by width.
+    """
     return [
         Candidate(
             trial=t.number,
@@ -116,14 +126,14 @@ def candidates(
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What training cost, in FLOPs and in hops; soft targets (one pass) are not counted.
+    """What training has cost; computing soft targets, one forward pass, is not counted.
 
     Args:
-        paid: what the study paid, each hop once.
-        unshared: what the same trials pay when each chain trains its own hops.
-        unpruned: what the study would have paid had no student been stopped.
-        hops: distinct hops trained, in full or in part.
-        uses: times that a trial needed a hop.
+        paid: Training FLOPs of the study, each hop counted once.
+        unshared: Training FLOPs of the same trials if each chain trained its own hops.
+        unpruned: Training FLOPs of the study if no student had been stopped.
+        hops: Number of distinct hops that were trained, to their end or in part.
+        uses: Number of times that a trial needed a hop.
     """
 
     paid: float
@@ -136,19 +146,26 @@ class Costs:
 def training_flops(
     width: int, epochs: int, samples: int, measured: Mapping[int, Measurement]
 ) -> float:
-    """Floating-point operations of so many epochs of a model of this width."""
-    return float(BACKWARD_PASSES * measured[width].flops * samples * epochs)
+    """Floating-point operations of training a model.
+
+    Args:
+        width: Width of the model.
+        epochs: Number of epochs.
+        samples: Number of training samples in an epoch.
+        measured: FLOPs of a forward pass and more, by width.
+    """
+    return float(TRAINING_PASSES * measured[width].flops * samples * epochs)
 
 
 def costs(
     trials: Iterable[TrialRecord], samples: int, measured: Mapping[int, Measurement]
 ) -> Costs:
-    """Add up what the trials cost.
+    """Add up what trials have cost.
 
     Args:
-        trials: in any order.
-        samples: of the training part, times the replicates.
-        measured: by width.
+        trials: Trials in any order.
+        samples: Number of training samples times number of replicates.
+        measured: FLOPs of a forward pass and more, by width.
     """
     bill = Bill(samples, measured)
     for trial in trials:
@@ -160,25 +177,26 @@ class Bill:
     """The cost of trials that are added one by one.
 
     Args:
-        samples: of the training part, times the replicates.
-        measured: by width.
+        samples: Number of training samples times number of replicates.
+        measured: FLOPs of a forward pass and more, by width.
 
     Attributes:
-        paid: see `Costs`.
-        unshared: see `Costs`.
+        paid: Training FLOPs so far, each hop counted once.
+        unshared: Training FLOPs so far if each chain trained its own hops.
     """
 
     def __init__(self, samples: int, measured: Mapping[int, Measurement]) -> None:
         self._samples, self._measured = samples, measured
-        self._furthest: dict[str, int] = {}  # epochs of each hop
+        self._furthest: dict[str, int] = {}  # epochs trained, by key of the hop
         self._stopped: dict[str, HopUse] = {}
         self.unshared = 0.0
         self._uses = 0
         self.paid = 0.0
 
     def add(self, trial: TrialRecord) -> None:
+        """Add the cost of a trial that has ended."""
         needed = [use for use in trial.hops if use.epochs and use.trained]
-        if trial.free:  # its chain's, which has them already
+        if trial.free:  # the trial of its chain has paid for these hops
             return
         self._uses += len(needed)
         for use in needed:
@@ -191,14 +209,15 @@ class Bill:
 
     @property
     def costs(self) -> Costs:
-        spared = sum(
+        """The cost of the trials added so far."""
+        saved = sum(
             self._flops(use.width, use.epochs - self._furthest.get(key, 0))
             for key, use in self._stopped.items()
         )
         return Costs(
             paid=self.paid,
             unshared=self.unshared,
-            unpruned=self.paid + spared,
+            unpruned=self.paid + saved,
             hops=len(self._furthest),
             uses=self._uses,
         )

@@ -1,4 +1,4 @@
-"""A run as it stands: its study, its trials and its front."""
+"""A run as it is now: its study, its trials and its front."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from tasearch.config.arguments import check_path
 from tasearch.errors import RunError
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
-from tasearch.runs.records import Costs, TrialRecord, candidates, costs
-from tasearch.runs.directory import RunDirectory, Manifest
+from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_trials
+from tasearch.runs.records import Costs, TrialRecord, candidates, costs
 
 
 class Run:
-    """A finished or unfinished run, read once when first asked.
+    """A finished or unfinished run; each part is read once, when it is first used.
 
     Args:
-        directory: of the run.
-        trusted: Whether this process has made the run, and so has run the code that it names.
+        directory: The run's directory.
+        trusted: Whether this process has searched the run, and so has executed the user code that
+            the study names.
     """
 
     def __init__(self, directory: RunDirectory, *, trusted: bool = False) -> None:
@@ -27,10 +28,14 @@ class Run:
 
     @classmethod
     def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> Run:
-        """A run by its path, or by its name under `runs_dir`.
+        """A run by its path or by its name.
+
+        Args:
+            run: Path of the run's folder, or its name under `runs_dir`.
+            runs_dir: The folder of all runs.
 
         Raises:
-            RunError: where there is none.
+            RunError: There is no such run, or it cannot be opened.
         """
         run, runs_dir = check_path(run, "run"), check_path(runs_dir, "runs_dir")
         try:
@@ -40,19 +45,33 @@ class Run:
 
     @property
     def path(self) -> Path:
+        """Path of the run's folder."""
         return self.directory.path
 
     @cached_property
     def manifest(self) -> Manifest:
+        """The study, its data and what was measured before the search.
+
+        Raises:
+            RunError: A file of the run is damaged.
+        """
         return self.directory.read()
 
     @cached_property
     def trials(self) -> list[TrialRecord]:
+        """All trials by their numbers.
+
+        Raises:
+            RunError: A file of the run is damaged.
+        """
         return read_trials(self.directory)
 
     @cached_property
     def front(self) -> Front:
-        """Of the students trained to the end, those of before a tighter budget left out."""
+        """The Pareto front of the students that were trained to their last epoch.
+
+        Students of trials from before the budget was tightened are left out.
+        """
         limits = self.manifest.study.limits()
         found = candidates(self.trials, self.manifest.measured)
         return Front(candidate for candidate in found if limits.admits(candidate))
@@ -64,11 +83,21 @@ class Run:
         max_bytes: int | None = None,
         max_latency_ms: float | None = None,
     ) -> Candidate:
-        """The most accurate candidate within a budget; see `Front.best`."""
+        """The most accurate candidate on the front within a budget.
+
+        Args:
+            max_params: Largest number of parameters.
+            max_bytes: Largest size in bytes.
+            max_latency_ms: Longest latency in milliseconds.
+
+        Raises:
+            NothingFits: No candidate is within the budget.
+        """
         return self.front.best(
             max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms
         )
 
     @property
     def costs(self) -> Costs:
+        """What training has cost so far."""
         return costs(self.trials, self.manifest.trained_samples, self.manifest.measured)

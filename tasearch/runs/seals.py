@@ -1,6 +1,6 @@
-"""Checksums: of a JSON object as a whole, of a log line by line, of safetensors in their header.
+"""Seals: checksums within JSON files, within each line of a log, and in safetensors headers.
 
-They find damage and edits, not forgery: whoever computes them anew is believed.
+They reveal damage and edits. They are no signatures: a file with a recomputed seal is accepted.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _NUMBER = re.compile(rb',"line":([1-9][0-9]{0,17}),"before":"[0-9a-z]*"\Z')
 
 
 def read_file(file: Path) -> bytes:
-    """The content of a regular file; a pipe, which would make a reader wait, is refused.
+    """The content of a regular file.
 
     Raises:
-        OSError: where it cannot be read.
+        OSError: The file cannot be read, or is a pipe, which would make a reader wait.
     """
     if not stat.S_ISREG(file.stat().st_mode):
         raise OSError(errno.EINVAL, "is no regular file", str(file))
@@ -39,11 +39,11 @@ def read_file(file: Path) -> bytes:
 
 
 def seal_json(kind: str, content: Mapping[str, Any]) -> bytes:
-    """A JSON object with a checksum, one key a line.
+    """A JSON object with a checksum under the key `seal`, as the content of a file.
 
     Args:
-        kind: what the file is, so that none passes for one of another kind.
-        content: what to write; it has no key `seal`.
+        kind: Kind of the file, so that a file of another kind does not match its checksum.
+        content: The object, without a key `seal`.
     """
     sealed = {**content, SEAL: _digest(kind, content)}
     text = json.dumps(sealed, indent=1, ensure_ascii=False) + "\n"
@@ -51,10 +51,14 @@ def seal_json(kind: str, content: Mapping[str, Any]) -> bytes:
 
 
 def unseal_json(kind: str, blob: bytes) -> dict[str, Any]:
-    """What `seal_json` was given, and its checksum under `seal`.
+    """The object that `seal_json` was given, and its checksum under the key `seal`.
+
+    Args:
+        kind: Kind of the file.
+        blob: Content of the file.
 
     Raises:
-        StoreError: saying what is wrong with it.
+        StoreError: The content is not what was written; the message says what is wrong.
     """
     try:
         content = json.loads(blob)
@@ -67,7 +71,7 @@ def unseal_json(kind: str, blob: bytes) -> dict[str, Any]:
     rest = {key: value for key, value in content.items() if key != SEAL}
     try:
         sound = content[SEAL] == _digest(kind, rest)
-    except (ValueError, RecursionError):  # of what we never write: NaN, a thousand brackets
+    except (ValueError, RecursionError):  # tasearch never writes NaN, nor a thousand brackets
         sound = False
     if not sound:
         raise StoreError("does not match its checksum: it was edited, or is damaged")
@@ -75,10 +79,16 @@ def unseal_json(kind: str, blob: bytes) -> dict[str, Any]:
 
 
 def seal_tensors(blob: bytes, record: Mapping[str, Any], name: str) -> bytes:
-    """Put a record, a name and a digest into the header of safetensors bytes."""
+    """Safetensors bytes with a record, a name and a checksum in their header.
+
+    Args:
+        blob: The bytes as safetensors writes them.
+        record: What to store with the tensors.
+        name: Name of the file within its run, so that it is accepted in no other place.
+    """
     header, data = _parts(blob)
-    body = canonical_json(record)
-    sealed = [_tensors_digest(header, [name, body], data), name, body]
+    text = canonical_json(record)
+    sealed = [_tensors_digest(header, [name, text], data), name, text]
     header["__metadata__"] = {META: canonical_json(sealed)}
     head = canonical_json(header).encode()
     head += b" " * (-len(head) % 8)
@@ -86,20 +96,20 @@ def seal_tensors(blob: bytes, record: Mapping[str, Any], name: str) -> bytes:
 
 
 def unseal_tensors(blob: bytes, name: str) -> dict[str, Any]:
-    """The record of sealed bytes.
+    """The record in sealed safetensors bytes.
 
     Args:
-        blob: content of a file.
-        name: what it was sealed as.
+        blob: Content of a file.
+        name: Name under which it was sealed.
 
     Raises:
-        StoreError: where they are damaged, or were sealed as something else.
+        StoreError: The bytes are damaged, or were sealed under another name.
     """
     try:
         header, data = _parts(blob)
-        digest, own, body = json.loads(header.pop("__metadata__")[META])
-        sound = digest == _tensors_digest(header, [own, body], data)
-        record = json.loads(body) if sound else None
+        digest, own, text = json.loads(header.pop("__metadata__")[META])
+        sound = digest == _tensors_digest(header, [own, text], data)
+        record = json.loads(text) if sound else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error):
         raise StoreError("is damaged: not a sealed file") from None
     if not isinstance(record, dict):
@@ -109,67 +119,78 @@ def unseal_tensors(blob: bytes, name: str) -> dict[str, Any]:
     return record
 
 
-class Fit(Enum):
-    """How a line of a log fits those before it."""
+class LineStatus(Enum):
+    """What a line of a log is, compared with the lines before it; the value is for messages."""
 
     NEXT = "is sealed, and the next"
-    FOREIGN = "bears no seal"
+    UNSEALED = "bears no seal"
     DAMAGED = "does not match its checksum: it was edited, or is damaged"
     LATER = "does not follow the line before: lines between them were removed or changed"
-    AGAIN = "is out of its order: it was doubled or moved"
+    EARLIER = "is out of its order: it was doubled or moved"
 
 
-class Chain:
-    """The state of a log whose lines are JSON objects, each with its number, the digest of what is
-    before it and its own.
+class HashChain:
+    """The state of a log whose lines are JSON objects, each sealed together with those before it.
 
-    Lines of others may stand between; the next sealed line covers them too.
+    A line holds its number, the digest of the line before, and its own digest. Unsealed lines of
+    other programs may stand in between; the next sealed line then covers them as well.
 
     Args:
-        kind: what the log is, so that no line passes for one of another log.
+        kind: Kind of the log, so that a line of another kind of log does not fit in.
 
     Attributes:
-        number: of the last sealed line.
+        number: Number of the last sealed line, from 1; 0 before the first.
     """
 
     def __init__(self, kind: str) -> None:
         self.number = 0
         self._digest = kind
-        self._certain = True  # whether the line before was sound
+        self._certain = True  # whether the line before was undamaged
 
     def seal(self, content: Mapping[str, Any]) -> bytes:
-        """The next line, its end included; the chain goes on from it."""
-        body = json.dumps({**content, **self._place()}, separators=(",", ":")).encode()
-        self._digest, self._certain = _hash(body), True
+        """The next line, with its line end; the chain then continues from it.
+
+        Args:
+            content: The object, without the keys `line`, `before` and `seal`.
+        """
+        text = json.dumps({**content, **self._place()}, separators=(",", ":")).encode()
+        self._digest, self._certain = _hash(text), True
         self.number += 1
-        return body[:-1] + f',"{SEAL}":"{self._digest}"}}\n'.encode()
+        return text[:-1] + f',"{SEAL}":"{self._digest}"}}\n'.encode()
 
-    def follow(self, line: bytes) -> Fit:
-        """Take up a line, without its end, whatever it is; one of others leaves the chain as it is.
+    def follow(self, line: bytes) -> LineStatus:
+        """Take in the next line of a log; an unsealed line leaves the chain as it is.
 
-        A line after a damaged one counts as the next if its number does.
+        After a damaged line, a line counts as the next one if its number does.
+
+        Args:
+            line: The line without its line end.
         """
         found = _SEALED.search(line)
         if found is None:
             self._certain = False
-            return Fit.FOREIGN
-        body = line[: found.start()]
-        number = _NUMBER.search(body)
-        sound = _hash(body + b"}") == found[1].decode() and number is not None
+            return LineStatus.UNSEALED
+        text = line[: found.start()]
+        number = _NUMBER.search(text)
+        sound = _hash(text + b"}") == found[1].decode() and number is not None
         stated = int(number[1]) if number else self.number + 1
         if sound and stated <= self.number:
-            return Fit.AGAIN
+            return LineStatus.EARLIER
         follows = stated == self.number + 1 and (
-            not self._certain or body.endswith(_inner(self._place()))
+            not self._certain or text.endswith(_inner(self._place()))
         )
         self._digest, self._certain = found[1].decode(), sound
-        self.number = stated if sound else self.number + 1  # a damaged number is not believed
+        self.number = stated if sound else self.number + 1  # a damaged line's number may be wrong
         if not sound:
-            return Fit.DAMAGED
-        return Fit.NEXT if follows else Fit.LATER
+            return LineStatus.DAMAGED
+        return LineStatus.NEXT if follows else LineStatus.LATER
 
     def cover(self, line: bytes) -> None:
-        """Let the next sealed line cover a line of others, without its end."""
+        """Let the next sealed line cover an unsealed one.
+
+        Args:
+            line: The unsealed line without its line end.
+        """
         self._digest, self._certain = _hash(self._digest.encode() + b"\n" + line), True
 
     def _place(self) -> dict[str, Any]:
@@ -178,40 +199,44 @@ class Chain:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """A log as it was read.
+    """The content of a log.
 
     Args:
-        lines: contents of the sound lines, in order.
-        damage: place, from 1, and fault of each line that is not what was written.
-        chain: state at its end, to go on from.
-        size: bytes of its whole lines.
+        lines: Contents of the undamaged lines, in order.
+        damage: Number, from 1, and status of each line that is not what was written.
+        chain: State at the end of the log, from which it continues.
+        size: Bytes of the finished lines.
     """
 
     lines: list[dict[str, Any]]
-    damage: list[tuple[int, Fit]]
-    chain: Chain
+    damage: list[tuple[int, LineStatus]]
+    chain: HashChain
     size: int
 
 
 def read_log(kind: str, blob: bytes) -> Log:
-    """Read a log whose lines are all sealed; damaged ones are named and left out.
+    """Read a log whose lines are all sealed; damaged lines are reported and left out.
 
-    A last line without an end is still being written, or a kill tore it: it is no damage.
+    A last line without a line end is no damage: it is still being written, or a kill cut it off.
+
+    Args:
+        kind: Kind of the log.
+        blob: Content of its file.
     """
-    chain, lines = Chain(kind), []
-    damage: list[tuple[int, Fit]] = []
-    *whole, rest = blob.split(b"\n")
-    for place, line in enumerate(whole, 1):
-        fit = chain.follow(line)
-        if fit is not Fit.NEXT:
-            damage.append((place, fit))
-        if fit in (Fit.NEXT, Fit.LATER):
+    chain, lines = HashChain(kind), []
+    damage: list[tuple[int, LineStatus]] = []
+    *finished, rest = blob.split(b"\n")
+    for number, line in enumerate(finished, 1):
+        status = chain.follow(line)
+        if status is not LineStatus.NEXT:
+            damage.append((number, status))
+        if status in (LineStatus.NEXT, LineStatus.LATER):
             lines.append(json.loads(line))
     return Log(lines=lines, damage=damage, chain=chain, size=len(blob) - len(rest))
 
 
 def _parts(blob: bytes) -> tuple[dict[str, Any], bytes]:
-    """Header and data of safetensors bytes."""
+    """The header and the data of safetensors bytes."""
     (length,) = struct.unpack_from("<Q", blob)
     header = json.loads(blob[8 : 8 + length])
     if not isinstance(header, dict):
@@ -228,7 +253,7 @@ def _tensors_digest(header: Mapping[str, Any], own: list[str], data: bytes) -> s
 
 
 def _inner(content: Mapping[str, Any]) -> bytes:
-    """The members of an object after others, as `Chain.seal` writes them."""
+    """The members of an object as `HashChain.seal` writes them behind others."""
     return b"," + json.dumps(content, separators=(",", ":")).encode()[1:-1]
 
 

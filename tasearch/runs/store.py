@@ -1,22 +1,19 @@
-"""Hops on disk: atomic, sealed, checked.
+"""Hops on disk: files that are written atomically, sealed, and verified when they are read.
 
-Each file is a valid safetensors file whose header holds its own name, a record and a SHA-256 of
-everything else, so that one file is either whole, true and in its place, or known to be damaged.
+Each file is a valid safetensors file. Its header holds the file's own name, a record, and a SHA-256
+of everything else, so that a file which is damaged, or in the wrong place, is always detected.
 Records are read without torch.
 
-    hops/<key>.safetensors      a finished hop: weights, and its record
-    checkpoints/<key>.safetensors   a hop running: weights, optimizer, and its record so far
-    targets/<key>-<phase>.safetensors   soft targets: a hop's logits on one view of each sample
+    hops/<key>.safetensors             a finished hop: its weights and its record
+    checkpoints/<key>.safetensors      an unfinished hop: weights, optimizer state, record so far
+    targets/<key>-<phase>.safetensors  soft targets: a hop's logits on one view of each sample
 """
 
 from __future__ import annotations
 
-
 import contextlib
-import errno
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,32 +21,33 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from tasearch.runs import heartbeat
-from tasearch.errors import StoreError
 from tasearch.chains.mode import Mode
 from tasearch.config.files import no_room, write_atomic
+from tasearch.errors import StoreError
+from tasearch.runs import heartbeat
 from tasearch.runs.seals import read_file, seal_tensors, unseal_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 KINDS = ("hops", "checkpoints", "targets")
 AGAIN = "`tasearch run` on the same study makes it again"
-_OURS = re.compile(r"[0-9a-f]{32}(-[0-9]+)?\.safetensors")
+_NAME = re.compile(r"[0-9a-f]{32}(-[0-9]+)?\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HopRecord:
-    """What is known of a hop besides its weights: no times, so that equal hops have equal files.
+    """What is known of a hop besides its weights.
+
+    It contains no times, so that equal hops have equal files.
 
     Args:
-        widths: its lineage, ancestors first.
-        recipes: of the lineage; None for a loaded teacher.
+        widths: Widths of its lineage, ancestors first.
+        recipes: Recipes of its lineage, as dicts; None for a loaded teacher.
         mode: How its models were trained: precision, and whether in a stacked model.
-        epoch: epochs done.
-        epochs: at which the curves were taken.
-        curves: validation accuracy at those epochs, of each replicate.
+        epoch: Number of epochs done.
+        epochs: Epochs of the rungs at which the curves were taken.
+        curves: Validation accuracy at these rungs, 0..1, a curve for each replicate.
     """
 
     widths: tuple[int, ...]
@@ -61,11 +59,15 @@ class HopRecord:
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """Mean over the replicates."""
+        """Validation accuracy at each rung, mean over the replicates."""
         return tuple(sum(rung) / len(rung) for rung in zip(*self.curves, strict=True))
 
     def until(self, rung: int) -> HopRecord:
-        """As it was at a rung, counted from 0."""
+        """The record as it was at a rung.
+
+        Args:
+            rung: Index of the rung, from 0.
+        """
         return replace(
             self,
             epoch=self.epochs[rung],
@@ -75,7 +77,7 @@ class HopRecord:
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """Of each replicate at the last rung."""
+        """Validation accuracy of each replicate at the last rung."""
         return tuple(curve[-1] for curve in self.curves if curve)
 
 
@@ -86,9 +88,9 @@ class Store:
     """The hops of one run.
 
     Args:
-        path: the run directory.
-        warn: told of each damaged file, which then counts as absent.
-        strict: whether a damaged file is refused instead.
+        path: Path of the run's folder.
+        warn: Function that receives a message for each damaged file; the file counts as absent.
+        strict: Whether a damaged file raises an error instead.
     """
 
     def __init__(
@@ -103,47 +105,62 @@ class Store:
         self._strict = strict
 
     def has(self, key: str) -> bool:
-        """Whether a hop is finished and its file is whole."""
+        """Whether a hop is finished and its file is undamaged."""
         return self.record("hops", key) is not None
 
     def record(self, kind: str, key: str) -> HopRecord | None:
-        """The record of a file; None where there is none or it is damaged.
+        """The record of a file; None if the file is missing or damaged.
+
+        Args:
+            kind: Folder of the file: "hops", "checkpoints" or "targets".
+            key: Name of the file without its suffix; for a hop its key.
 
         Raises:
-            StoreError: where it cannot be read, or is damaged and the store is strict.
+            StoreError: The file cannot be read, or is damaged and the store is strict.
         """
         found = self._read(kind, key)
         return None if found is None else found[1]
 
     def load(self, kind: str, key: str) -> tuple[dict[str, Tensor], HopRecord] | None:
-        """The tensors and the record of a file, verified; None where absent or damaged.
+        """The verified tensors and record of a file; None if the file is missing or damaged.
 
         Args:
-            kind: "hops", "checkpoints" or "targets".
-            key: the hop's.
+            kind: Folder of the file: "hops", "checkpoints" or "targets".
+            key: Name of the file without its suffix; for a hop its key.
 
         Raises:
-            StoreError: where it cannot be read, or is damaged and the store is strict.
+            StoreError: The file cannot be read, or is damaged and the store is strict.
         """
-        from safetensors.torch import load  # torch stays out of listing and reporting
+        from safetensors.torch import load  # listing and reporting do without torch
 
         found = self._read(kind, key)
         return None if found is None else (load(found[0]), found[1])
 
     def save(self, kind: str, key: str, tensors: Tensors, record: HopRecord) -> None:
-        """Write a file at once or not at all.
+        """Write a file completely or not at all.
+
+        Args:
+            kind: Folder of the file: "hops", "checkpoints" or "targets".
+            key: Name of the file without its suffix; for a hop its key.
+            tensors: Tensors by name, on any device.
+            record: What is known of the hop besides its tensors.
 
         Raises:
-            StoreError: where there is no room.
+            StoreError: The file cannot be written.
         """
         from safetensors.torch import save
 
-        # clones, for safetensors refuses tensors that share their memory
+        # clones, because safetensors refuses tensors that share memory
         blob = save({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()})
         blob = seal_tensors(blob, {**asdict(record), "mode": str(record.mode)}, f"{kind}/{key}")
         write_atomic(self._file(kind, key), blob)
 
     def drop(self, kind: str, key: str) -> None:
+        """Delete a file, if there is one.
+
+        Raises:
+            StoreError: The file cannot be deleted.
+        """
         file = self._file(kind, key)
         try:
             file.unlink(missing_ok=True)
@@ -151,20 +168,24 @@ class Store:
             raise no_room(file, error) from None
 
     def touch(self, kind: str, key: str) -> None:
-        """Mark a file as used just now."""
-        with contextlib.suppress(OSError):  # it may have gone, or be somebody else's
+        """Mark a file as used now, so that `trim` keeps it longer."""
+        with contextlib.suppress(OSError):  # it may be missing, or belong to another user
             os.utime(self._file(kind, key))
 
     def trim(self, kind: str, limit: float) -> None:
-        """Delete the files of a kind that were not used for longest, down to `limit` bytes.
+        """Delete the least recently used files of a folder until the others fit a limit.
 
-        The one used last stays, whatever its size.
+        The file that was used last stays, whatever its size.
+
+        Args:
+            kind: The folder: "hops", "checkpoints" or "targets".
+            limit: Largest total size in bytes.
         """
         used: list[tuple[float, int, Path]] = []
         for file in (self.path / kind).glob("*.safetensors"):
-            if not _OURS.fullmatch(file.name):  # somebody else's
+            if not _NAME.fullmatch(file.name):  # tasearch has not written it
                 continue
-            with contextlib.suppress(FileNotFoundError):  # another worker deletes, too
+            with contextlib.suppress(FileNotFoundError):  # another worker deletes files as well
                 found = file.lstat()
                 used.append((found.st_mtime, found.st_size, file))
         total = sum(size for _, size, _ in used)
@@ -176,7 +197,16 @@ class Store:
 
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[None]:
-        """Hold a name against other workers; the system lets go when the process ends."""
+        """A context that only one worker at a time enters for a name.
+
+        The operating system releases the lock when the process ends.
+
+        Args:
+            name: Name of the lock.
+
+        Raises:
+            StoreError: The lock file cannot be written.
+        """
         file = self.path / "locks" / f"{name}.lock"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -190,12 +220,12 @@ class Store:
                 raise no_room(file, error) from None
         try:
             yield
-            file.unlink(missing_ok=True)  # whoever waits on it may then make the same again
+            file.unlink(missing_ok=True)  # a worker that waits for it may then repeat the work
         finally:
             lock.release()
 
     def finished(self) -> list[str]:
-        """Keys of all finished hops, whole or not, sorted."""
+        """Keys of all finished hops, also of damaged files, sorted."""
         return sorted(file.stem for file in (self.path / "hops").glob("*.safetensors"))
 
     def _file(self, kind: str, key: str) -> Path:
@@ -218,13 +248,18 @@ class Store:
             return None
 
 
-def numbered(parts: Iterable[Tensors]) -> dict[str, Tensor]:
-    """The tensors of all replicates in one mapping."""
-    return {f"{i}/{name}": t for i, part in enumerate(parts) for name, t in part.items()}
+def numbered(replicates: Iterable[Tensors]) -> dict[str, Tensor]:
+    """The tensors of all replicates in one mapping, under names such as `0/conv.weight`."""
+    return {f"{i}/{name}": t for i, own in enumerate(replicates) for name, t in own.items()}
 
 
 def replicate(tensors: Tensors, number: int) -> dict[str, Tensor]:
-    """One replicate's tensors of those of all."""
+    """The tensors of one replicate.
+
+    Args:
+        tensors: The tensors of all replicates, as `numbered` names them.
+        number: Number of the replicate, from 0.
+    """
     prefix = f"{number}/"
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 

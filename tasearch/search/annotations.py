@@ -1,4 +1,4 @@
-"""What a search notes with its trials and its study, for those who look at them in Optuna."""
+"""Attributes that a search gives to its trials and its study, for people who use Optuna."""
 
 from __future__ import annotations
 
@@ -18,52 +18,57 @@ from tasearch.search.trials import Trials
 
 
 class Annotations:
-    """What follows from trials that are over, and from what was measured.
+    """What follows from ended trials and from measurements.
 
     Args:
-        manifest: of the run.
-        hops: of the run.
-        teacher: of all chains.
+        manifest: The run's manifest.
+        hops: The hops of the run.
+        teacher: The teacher of all chains.
 
     Attributes:
-        complete: keys of the students of complete trials.
-        failed: by key of a hop, the number of the last trial that it failed.
+        complete: Keys of the hops that are the student of a complete trial.
+        failed: Number of the last trial that a hop has failed, by the hop's key.
     """
 
     def __init__(self, manifest: Manifest, hops: HopExecutor, teacher: ModelSpec) -> None:
         self._hops, self._teacher = hops, teacher
         self._measured, self._samples = manifest.measured, manifest.trained_samples
         self._limits, self._excesses = limits_of(manifest), excesses(manifest)
-        self._trial_of: dict[str, int] = {}  # the last that was begun, by its student's hop
-        self._accuracy: dict[int, float] = {}  # of complete trials
-        self._failed_hops: dict[int, str] = {}  # by number of trial
+        self._trial_of: dict[str, int] = {}  # number of the last trial, by key of its student
+        self._accuracy: dict[int, float] = {}  # of complete trials, by number
+        self._failed_hops: dict[int, str] = {}  # key of the hop that failed a trial, by number
         self.complete: set[str] = set()
         self.failed: dict[str, int] = {}
 
     def constraints(self) -> dict[int, list[float]]:
-        """How far each width is above the limits of the budget: at most zero within it."""
+        """By width, how far a student exceeds each limit of the budget; feasible if <= 0."""
         return self._excesses
 
-    def note_study(self, trials: Trials) -> None:
-        """The budget, and the teacher's accuracy where it is known."""
-        trials.note_study("budget", {f"max_{name}": value for name, value in self._limits.items()})
-        self.note_teacher(trials)
+    def annotate_study(self, trials: Trials) -> None:
+        """Give the study its budget, and the teacher's accuracy if it is known."""
+        limits = {f"max_{name}": value for name, value in self._limits.items()}
+        trials.set_study_attribute("budget", limits)
+        self.annotate_teacher(trials)
 
-    def note_teacher(self, trials: Trials) -> None:
-        """The teacher's accuracy, once it is known."""
+    def annotate_teacher(self, trials: Trials) -> None:
+        """Give the study the teacher's accuracy, once it is known."""
         teacher = Hop(lineage=(self._teacher,))
-        if trials.study_note("teacher_accuracy") is None and self._hops.has(teacher):
+        if trials.study_attribute("teacher_accuracy") is None and self._hops.has(teacher):
             saved = self._hops.saved(teacher)
             assert saved is not None
-            trials.note_study("teacher_accuracy", saved.curve[-1])
+            trials.set_study_attribute("teacher_accuracy", saved.curve[-1])
 
     def direct(self, number: int, student: Hop) -> int | None:
-        """The trial that distils the same student straight from the teacher, if it was begun before
-        and is another; the trial is known from now on.
+        """The trial that distils the same student directly from the teacher.
+
+        The trial that asks is known from now on.
 
         Args:
-            number: The trial's number.
-            student: Its student's hop.
+            number: Number of the trial that asks.
+            student: The hop of its student.
+
+        Returns:
+            The number of the direct trial; None if none was started before, or this is one.
         """
         found = None
         if student.lineage[0] == self._teacher and len(student.lineage) > 2:
@@ -73,7 +78,12 @@ class Annotations:
         return found
 
     def attributes(self, running_trial: RunningTrial, ended: TrialResult) -> dict[str, Any]:
-        """Attributes of a trial that is over."""
+        """The attributes of a trial that has ended.
+
+        Args:
+            running_trial: The trial as it was running.
+            ended: How it has ended.
+        """
         flops = sum(
             training_flops(use["width"], use["trained"], self._samples, self._measured)
             for use in ended.attrs["hops"]
@@ -85,7 +95,7 @@ class Annotations:
         return attrs
 
     def learn(self, trial: FrozenTrial, chain: Chain) -> None:
-        """Take in a trial that is over."""
+        """Take in a trial that has ended."""
         attrs: Mapping[str, Any] = trial.user_attrs
         if trial.state == TrialState.COMPLETE:
             self._accuracy[trial.number] = trial.values[0]
@@ -96,13 +106,13 @@ class Annotations:
             self.failed[key] = max(trial.number, self.failed.get(key, 0))
 
     def failed_hop(self, retry: FrozenTrial) -> str:
-        """The hop that failed the trial that another tries again; empty where none is known."""
+        """Key of the hop that failed the trial which another repeats; empty if it is not known."""
         number = retry_of(retry)
         return self._failed_hops.get(number, "") if number is not None else ""
 
 
 def limits_of(manifest: Manifest) -> dict[str, float]:
-    """The limits of a study's budget that there are, by what they limit."""
+    """The limits of a study's budget, by the name of the measurement that they limit."""
     budget = manifest.study.limits()
     limits = {
         "params": budget.max_params,
@@ -113,8 +123,10 @@ def limits_of(manifest: Manifest) -> dict[str, float]:
 
 
 def excesses(manifest: Manifest) -> dict[int, list[float]]:
-    """How far each width is above the limits of a study's budget: at most zero within them; empty
-    without limits."""
+    """By width, how far a model exceeds each limit of a study's budget; feasible if <= 0.
+
+    It is empty if the budget has no limits.
+    """
     limits = limits_of(manifest)
     if not limits:
         return {}

@@ -1,4 +1,4 @@
-"""The chains that are looked at, and what their hops cost, as arrays."""
+"""The candidate pool: the chains that the acquisition function ranks, and what they cost."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from tasearch.runs.directory import Manifest
 from tasearch.runs.records import training_flops
 from tasearch.search.encoding import ChainEncoder
 
-CHAINS = 20_000  # looked at, at most; of a larger space, so many drawn at random
-NO_ANCESTOR = 0  # the hop that costs nothing, where a chain has fewer hops than others
+MAX_CHAINS = 20_000  # chains in the pool; of a larger space as many are drawn at random
+NO_HOP = 0  # number of a hop that costs nothing; it fills the arrays of shorter chains
 
 Array = np.ndarray[Any, Any]
 
 
 class HopCosts:
-    """Hops by number, the first of them nobody's.
+    """Hops by number, and what they cost. Number 0 is `NO_HOP`.
 
     Args:
-        manifest: of the run.
-        teacher: of all chains.
+        manifest: The run's manifest.
+        teacher: The teacher of all chains.
 
     Attributes:
-        widths: of each hop's model.
-        costs: training FLOPs of each.
-        paid: the same, as far as it was trained.
-        teacher: the number of the teacher's hop.
+        widths: Width of each hop's model.
+        costs: Training FLOPs of each hop.
+        paid: Training FLOPs of each hop that have been spent.
+        teacher: Number of the teacher's hop.
     """
 
     def __init__(self, manifest: Manifest, teacher: ModelSpec) -> None:
         self._samples, self._measured = manifest.trained_samples, manifest.measured
-        self._numbers: dict[tuple[ModelSpec, ...], int] = {}  # by what decides a hop's weights
+        self._numbers: dict[tuple[ModelSpec, ...], int] = {}  # by all that decides a hop's weights
         self.widths = [teacher.width]
         self.costs, self.paid = [0.0], [0.0]
         self.teacher = self.number(Hop(lineage=(teacher,)))
 
     def number(self, hop: Hop) -> int:
-        """A hop's number, a new one where it is new."""
+        """The number of a hop; a new hop receives the next number."""
         number = self._numbers.setdefault(hop.canonical_lineage, len(self.costs))
         if number == len(self.costs):
             recipe, width = hop.model.recipe, hop.model.width
@@ -57,26 +57,37 @@ class HopCosts:
         return number
 
     def pay(self, number: int, share: float) -> None:
-        """Note that a hop was trained as far as a share of its epochs."""
+        """Note that a hop has been trained.
+
+        Args:
+            number: Number of the hop.
+            share: Share of its epochs that have been trained, 0..1.
+        """
         self.paid[number] = max(self.paid[number], share * self.costs[number])
 
     def ancestor(self, hops: Sequence[int]) -> int:
-        """The hop that a chain's student learns from; the teacher where from labels alone."""
+        """Number of the hop that teaches a chain's student; the teacher's if it learns from labels.
+
+        Args:
+            hops: Numbers of the chain's hops.
+        """
         return hops[-2] if len(hops) > 1 else self.teacher
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidatePool:
-    """The chains of the space, or many of them.
+    """The chains of the space, or a random sample of them; n is their number.
 
     Args:
-        choices: of each, (n,)
-        index: of canonical choices.
-        features: (n, numbers)
-        widths: of the students, (n,)
-        ancestors: hop that the student learns from, (n,)
-        hops: of each chain but the teacher's, the student's last, (n, hops)
-        shorter: chains that its assistants are students of; n where there is none, (n, assistants)
+        choices: Canonical choices of each chain.
+        index: Index of a chain by the canonical JSON of its choices.
+        features: Features of the chains, float, shape (n, features).
+        widths: Widths of the students, int, shape (n,).
+        ancestors: Numbers of the hops that teach the students, int, shape (n,).
+        hops: Numbers of the hops without the teacher's, the student's last, filled up with
+            `NO_HOP`, int, shape (n, max_assistants + 1).
+        shorter: Indices of the chains that end in each assistant, n where the pool has no such
+            chain, int, shape (n, max_assistants).
     """
 
     choices: list[Choices]
@@ -91,32 +102,39 @@ class CandidatePool:
 def make_candidate_pool(
     space: Space, hop_costs: HopCosts, features: ChainEncoder, seed: int
 ) -> CandidatePool:
-    """The chains of a space, or `CHAINS` of them, and their hops in a hop_costs."""
-    chains = [*space] if space.size <= CHAINS else _some(space, seed)
+    """The candidate pool of a space; at most `MAX_CHAINS` chains.
+
+    Args:
+        space: The chains of the study.
+        hop_costs: The hops, to which those of the pool are added.
+        features: The encoder of chains.
+        seed: Seed of the random sample of a larger space.
+    """
+    chains = [*space] if space.size <= MAX_CHAINS else _sample(space, seed)
     choices = [space.choices(chain) for chain in chains]
     index = {canonical_json(c): i for i, c in enumerate(choices)}
-    hops = np.full((len(chains), space.max_assistants + 1), NO_ANCESTOR)
+    hops = np.full((len(chains), space.max_assistants + 1), NO_HOP)
     shorter = np.full((len(chains), space.max_assistants), len(chains))
 
-    def part(hop: Hop) -> int:
-        """The chain that ends in an assistant."""
+    def ending_in(hop: Hop) -> int:
+        """Index of the chain that ends in an assistant."""
         chain = space.canonical(Chain.ending_in(hop, space.teacher))
         choices = space.member(chain)
         return index.get(canonical_json(choices) if choices else "", len(chains))
 
-    parts: dict[int, int] = {}  # by hop
+    shorter_of: dict[int, int] = {}  # by number of the assistant's hop
     ancestors = np.empty(len(chains), dtype=int)
     for i, chain in enumerate(chains):
-        every = [*chain.hops()]
-        numbers = [hop_costs.number(hop) for hop in every]
+        all_hops = [*chain.hops()]
+        numbers = [hop_costs.number(hop) for hop in all_hops]
         ancestors[i] = hop_costs.ancestor(numbers)
         first = int(numbers[0] == hop_costs.teacher)
         own = numbers[first:]
         hops[i, : len(own)] = own
-        for place, hop in enumerate(every[first:-1]):
-            if own[place] not in parts:
-                parts[own[place]] = part(hop)
-            shorter[i, place] = parts[own[place]]
+        for place, hop in enumerate(all_hops[first:-1]):
+            if own[place] not in shorter_of:
+                shorter_of[own[place]] = ending_in(hop)
+            shorter[i, place] = shorter_of[own[place]]
     return CandidatePool(
         choices=choices,
         index=index,
@@ -128,12 +146,12 @@ def make_candidate_pool(
     )
 
 
-def _some(space: Space, seed: int) -> list[Chain]:
-    """As many chains as are looked at of a space that is larger, the baselines among them."""
+def _sample(space: Space, seed: int) -> list[Chain]:
+    """`MAX_CHAINS` random chains of a larger space, the baselines among them."""
     rng = random.Random(derived_seed("catalogue", seed))
     found = {canonical_json(space.choices(c)): c for c in space.baselines()}
     domains = space.domains
-    while len(found) < CHAINS:
+    while len(found) < MAX_CHAINS:
         raw = {name: rng.choice(values) for name, values in domains.items()}
         chain = space.chain(raw)
         if chain is not None:

@@ -1,4 +1,4 @@
-"""A chain as numbers, for a regression of its student's accuracy."""
+"""A chain as a vector of features, from which a regression predicts its student's accuracy."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ Array = np.ndarray[Any, Any]
 
 
 class ChainEncoder:
-    """Numbers of order 1 that describe a chain.
+    """Features of a chain, numbers of order 1.
 
-    Of the student: which width it is, its recipe where that is searched, and how the recipe's
-    effect changes with size. Of the assistants: how many, where the last and the first lie between
-    teacher and student on a logarithmic scale of parameters, and the largest gap; their recipe. One
-    more, which changes while a search goes on, is the accuracy of the model before the student.
+    They describe the student by its width, by the searched fields of its recipe, and by these
+    fields times the student's size, because the effect of a recipe may change with size. They
+    describe the assistants by their number, by the sizes of the first and the last between teacher
+    and student, by the largest gap in size, and by the searched fields of their recipe. Sizes are
+    on a logarithmic scale of parameters. One more feature is not encoded here, because it becomes
+    known during the search: the accuracy of the model that teaches the student.
 
     Args:
-        space: of the chains.
-        measured: by width.
-        students: widths that a student may have.
+        space: The chains of the study.
+        measured: Size and latency by width.
+        students: Widths that a student may have.
     """
 
     def __init__(
@@ -37,31 +39,35 @@ class ChainEncoder:
     ) -> None:
         self._size = {width: math.log(max(1, m.params)) for width, m in measured.items()}
         others = max(size for w, size in self._size.items() if w != space.teacher.width)
-        if self._size[space.teacher.width] <= others:  # a loaded teacher may be of any size
+        if self._size[space.teacher.width] <= others:  # a loaded teacher may have any size
             self._size[space.teacher.width] = others + math.log(2)
         self._students = {width: i for i, width in enumerate(students)}
         sizes = [self._size[width] for width in students]
-        self._middle, self._half = (max(sizes) + min(sizes)) / 2, (max(sizes) - min(sizes)) / 2
-        self._most = space.max_assistants
+        self._middle, self._radius = (max(sizes) + min(sizes)) / 2, (max(sizes) - min(sizes)) / 2
+        self._max_assistants = space.max_assistants
         self._own = _Options([space.student_recipes, space.assistant_recipes])
         self._shared = _Options([space.assistant_recipes])
 
     def encode(self, chain: Chain) -> list[float]:
-        """All but the ancestor's accuracy."""
+        """The features of a chain.
+
+        Args:
+            chain: A chain of the space.
+        """
         student, own = chain.student.width, chain.student.recipe
         assert own is not None
-        small = (self._middle - self._size[student]) / (self._half or 1.0)  # -1 .. 1
+        small = (self._middle - self._size[student]) / (self._radius or 1.0)  # -1..1
         found = [0.0] * len(self._students)
         found[self._students[student]] = 1.0
         recipe = self._own.encode(own)
         found += [*recipe, *(small * value for value in recipe)]
         count = len(chain.assistants)
-        number = [float(count == n) for n in range(1, self._most + 1)]
+        number = [float(count == n) for n in range(1, self._max_assistants + 1)]
         found += [*number, *(small * value for value in number)]
         sizes = [self._size[width] for width in chain.widths]
         whole = sizes[0] - sizes[-1]
-        steps = [(a - b) / whole for a, b in itertools.pairwise(sizes)]
-        last, first, largest = (steps[-1], steps[0], max(steps)) if count else (0.0, 0.0, 0.0)
+        gaps = [(a - b) / whole for a, b in itertools.pairwise(sizes)]
+        last, first, largest = (gaps[-1], gaps[0], max(gaps)) if count else (0.0, 0.0, 0.0)
         found += [last, last**2, first, first**2, largest, small * last, small * first]
         shared = chain.assistants[0].recipe if count else None
         found += self._shared.encode(shared) if shared else self._shared.none
@@ -69,7 +75,11 @@ class ChainEncoder:
 
 
 class _Options:
-    """The searched fields of a role's recipe as numbers."""
+    """The searched fields of a recipe as numbers: 0 or 1 for names, -1..1 for numbers.
+
+    Args:
+        roles: Recipes whose options are joined, so that the same numbers mean the same recipe.
+    """
 
     def __init__(self, roles: Sequence[Recipes]) -> None:
         searched: dict[str, list[Any]] = {}
@@ -81,9 +91,11 @@ class _Options:
 
     @property
     def none(self) -> list[float]:
+        """The numbers of a recipe that does not exist: of the assistants in a chain without any."""
         return [0.0] * sum(self._width(values) for values in self._searched.values())
 
     def encode(self, recipe: Recipe) -> list[float]:
+        """The numbers of a recipe."""
         found: list[float] = []
         for name, values in self._searched.items():
             value = getattr(recipe, name)
@@ -91,8 +103,8 @@ class _Options:
                 found += [float(value == other) for other in values[1:]]
             else:
                 logs = [math.log(float(other)) for other in values]
-                place = (math.log(float(value)) - min(logs)) / (max(logs) - min(logs))
-                found.append(2 * place - 1)
+                share = (math.log(float(value)) - min(logs)) / (max(logs) - min(logs))
+                found.append(2 * share - 1)
         return found
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Name a chain that a run is to try next."""
+"""Name a chain that a run tries next."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from tasearch.chains.recipes import SEARCHED, Choice, Choices, Recipes
 from tasearch.chains.space import Space
 from tasearch.errors import RunError, StudyError, short
 from tasearch.runs.directory import Manifest, RunDirectory
-from tasearch.runs.journal import mend, read_study
+from tasearch.runs.journal import read_study
+from tasearch.runs.optuna_adapter import StudyStorage
 from tasearch.runs.run import Run
-from tasearch.runs.trial_attributes import is_ours
-from tasearch.search.queue import listed, meant, one_of, shown
-from tasearch.search.trials import FIXED, chain_of, describe_recipes
+from tasearch.runs.sealed_journal import clean_after_kill
+from tasearch.runs.trial_attributes import chain_of, describe_recipes, is_own
+from tasearch.search.queue import complete_choices, listed, matching, shown
+from tasearch.search.trials import FIXED
 
 SEPARATORS = re.compile(r"\s*(?:->|→|-|,|\s)\s*")
-Field = Mapping[str, Choice | None]
+Fields = Mapping[str, Choice | None]  # fields of a recipe by name; None if not given
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queued:
-    """A chain that waits for its turn.
+    """A chain that waits to be tried.
 
     Args:
-        number: The number of its trial in Optuna.
-        label: The chain in short.
-        recipe: What is searched of its recipes, in words; empty where nothing is.
+        number: Number of its trial in Optuna.
+        label: The chain in words, such as `64 → 12 → 4`.
+        recipe: The searched fields of its recipes, in words; empty if no field is searched.
     """
 
     number: int
@@ -48,28 +50,29 @@ def enqueue(
     run: Run | str | Path,
     chain: str | Sequence[int],
     *,
-    student: Field | None = None,
-    assistants: Field | None = None,
+    student: Fields | None = None,
+    assistants: Fields | None = None,
     runs_dir: str | Path = "runs",
 ) -> Queued:
     """Name a chain that a run tries next, before what its sampler proposes.
 
-    It may be called while the run goes on. The trial counts: where all trials that were asked for
-    are done, it waits until the study is run with more.
+    It may be called while the run is being searched. The chain counts as a trial: if all trials
+    that were asked for are done, it waits until the study is run with more.
 
     Args:
-        run: A run, its folder, or its name under `runs_dir`; it must have been begun.
-        chain: Widths, the student's last; with or without the teacher's as the first.
-        student: Fields of the student's recipe that are searched; the first value of others.
-        assistants: Fields of the recipe that all assistants share.
+        run: A run, its folder, or its name under `runs_dir`; it must have tried a chain already.
+        chain: Widths, the student's last; the teacher's may come first.
+        student: Searched fields of the student's recipe; a field that is missing receives the first
+            of its values.
+        assistants: Searched fields of the recipe that all assistants share.
         runs_dir: The folder of all runs.
 
     Returns:
         The trial that waits.
 
     Raises:
-        StudyError: Where the study has no such chain.
-        RunError: Where there is no such run, or the chain was tried or queued already.
+        StudyError: The study has no such chain.
+        RunError: There is no such run, or the chain has been tried or queued already.
     """
     directory = run.directory if isinstance(run, Run) else RunDirectory.open(run, runs_dir)
     manifest = directory.read()
@@ -88,12 +91,9 @@ def enqueue(
             system_attrs={FIXED: choices},
             user_attrs={"label": _label(named)},
         )
-        made = study._storage.create_new_trial(study._study_id, trial)
-        number = study._storage.get_trial(made).number
-    fields = [name for name in choices if name.removeprefix("assistant_") in SEARCHED]
-    fields += [name for name in choices if name.removeprefix("student_") in SEARCHED]
-    words = ", ".join(f"{name} {choices[name]}" for name in fields if _counts(name, named))
-    return Queued(number=number, label=_label(named), recipe=words)
+        storage = StudyStorage(study)
+        number = storage.get(storage.add(trial)).number
+    return Queued(number=number, label=_label(named), recipe=_recipe_in_words(named, choices))
 
 
 def _space(manifest: Manifest) -> Space:
@@ -108,32 +108,44 @@ def _label(chain: Chain) -> str:
     return label(chain.widths, describe_recipes(chain))
 
 
-def _counts(name: str, chain: Chain) -> bool:
-    """Whether a field means something to a chain."""
-    return bool(chain.assistants) or not name.startswith("assistant_")
+def _recipe_in_words(chain: Chain, choices: Choices) -> str:
+    """The searched fields of a chain's recipes: `student_loss kd, student_temperature 4.0`."""
+    fields = [name for name in choices if name.removeprefix("assistant_") in SEARCHED]
+    fields += [name for name in choices if name.removeprefix("student_") in SEARCHED]
+    if not chain.assistants:
+        fields = [name for name in fields if not name.startswith("assistant_")]
+    return ", ".join(f"{name} {choices[name]}" for name in fields)
 
 
 @contextlib.contextmanager
 def _appending(directory: RunDirectory) -> Iterator[None]:
-    """Hold the run, and mend its journal, if no search holds it; else the journal's own lock will
-    do, for its last line is whole."""
+    """A context in which a line may be appended to the journal.
+
+    While a search holds the run, the journal's own lock is enough, because its last line is whole.
+    Otherwise the run is locked here, and what a kill may have left behind is removed.
+    """
     if directory.busy:
         yield
         return
     with directory.locked():
-        mend(directory.journal)
+        clean_after_kill(directory.journal)
         yield
 
 
 def _widths(chain: str | Sequence[int]) -> list[int]:
+    """The widths that a person has written.
+
+    Raises:
+        StudyError: They are no integers, or do not fall strictly.
+    """
     words: list[object] = []
     if isinstance(chain, Sequence):
         words = [*(SEPARATORS.split(chain.strip()) if isinstance(chain, str) else chain)]
-    whole = all(
+    are_integers = all(
         type(word) is int or (isinstance(word, str) and re.fullmatch("[0-9]{1,9}", word))
         for word in words
     )
-    if not words or not whole:
+    if not words or not are_integers:
         rule = 'should be widths joined by "-", such as 16-8-4'
         raise StudyError(f"chain: {rule}, found {shown(chain)}")
     widths = [int(str(word)) for word in words]
@@ -144,11 +156,43 @@ def _widths(chain: str | Sequence[int]) -> list[int]:
 
 
 def _choices(
-    space: Space, manifest: Manifest, widths: list[int], student: Field, assistants: Field
+    space: Space, manifest: Manifest, widths: list[int], student: Fields, assistants: Fields
 ) -> Choices:
-    """The canonical choices of a chain that is named by its widths and fields."""
+    """The canonical choices of the chain with some widths and fields.
+
+    Raises:
+        StudyError: The study has no such chain.
+    """
+    *between, last = _checked_widths(space, manifest, widths)
+    raw: Choices = {"assistants": len(between), "student": last}
+    for place in range(1, space.max_assistants + 1):
+        raw[f"assistant_{place}"] = between[place - 1] if place <= len(between) else 0
+    raw |= _field_choices(space.student_recipes, student, "student", "student_")
+    if space.max_assistants:
+        raw |= _field_choices(space.assistant_recipes, assistants, "assistants", "assistant_")
+    found = complete_choices(space, raw, {})
+    named = None if isinstance(found, str) else space.chain(found)
+    if isinstance(found, str) or named is None or named.widths[1:] != (*between, last):
+        alone = arrows((*between, last))
+        raise StudyError(
+            f"chain: with these losses {alone} depends on fewer assistants; "
+            f"name those that its student learns from"
+        )
+    _check_meaning(raw, found, student, "student", "student_")
+    _check_meaning(raw, found, assistants, "assistants", "assistant_")
+    if not between and any(value is not None for value in assistants.values()):
+        raise StudyError(f"assistants: the chain has none, found {shown(dict(assistants))}")
+    return found
+
+
+def _checked_widths(space: Space, manifest: Manifest, widths: list[int]) -> list[int]:
+    """The widths of a chain without the teacher's.
+
+    Raises:
+        StudyError: The study has no chain with these widths.
+    """
     if widths[0] == space.teacher.width:
-        del widths[0]
+        widths = widths[1:]
     if not widths:
         raise StudyError(f"chain: should end in a student, one of {listed(space.student_widths)}")
     *between, last = widths
@@ -159,43 +203,21 @@ def _choices(
         raise StudyError(f"chain: the student {rule}, found {words}")
     low, high = space.min_assistants, space.max_assistants
     if not low <= len(between) <= high:
-        many = f"{low} to {high}" if low < high else f"{low}"
-        raise StudyError(f"chain: should have {many} assistants, found {len(between)}")
+        allowed = f"{low} to {high}" if low < high else f"{low}"
+        raise StudyError(f"chain: should have {allowed} assistants, found {len(between)}")
     for width in between:
         if width not in space.assistant_widths:
             rule = f"should be one of {listed(space.assistant_widths)}"
             raise StudyError(f"chain: an assistant {rule}, found {width}")
-    raw: Choices = {"assistants": len(between), "student": last}
-    places = range(1, high + 1)
-    raw |= {f"assistant_{place}": (between[place - 1 : place] or [0])[0] for place in places}
-    raw |= _fields(space.student_recipes, student, "student", "student_")
-    if high:
-        raw |= _fields(space.assistant_recipes, assistants, "assistants", "assistant_")
-    found = meant(space, raw, {})
-    named = None if isinstance(found, str) else space.chain(found)
-    if named is None or named.widths[1:] != tuple(widths):
-        alone = arrows((*between, last))
-        raise StudyError(
-            f"chain: with these losses {alone} depends on fewer assistants; "
-            f"name those that its student learns from"
-        )
-    assert not isinstance(found, str)
-    for prefix, section, given in (
-        ("student_", "student", student),
-        ("assistant_", "assistants", assistants),
-    ):
-        for field, value in given.items():
-            name = prefix + field
-            if value is not None and found.get(name) != raw.get(name):
-                rule = "means nothing to this chain"
-                raise StudyError(f"{section}.{field}: {rule}, found {shown(value)}")
-        if section == "assistants" and not between and any(v is not None for v in given.values()):
-            raise StudyError(f"{section}: the chain has none, found {shown(dict(given))}")
-    return found
+    return widths
 
 
-def _fields(recipes: Recipes, given: Field, section: str, prefix: str) -> Choices:
-    """The searched fields of one role, all of them."""
+def _field_choices(recipes: Recipes, given: Fields, section: str, prefix: str) -> Choices:
+    """The searched fields of one role's recipe, those that are not given with their first value.
+
+    Raises:
+        StudyError: A given field is not searched, or does not have the given value.
+    """
     found: Choices = {}
     for name, value in given.items():
         if name not in SEARCHED:
@@ -203,7 +225,7 @@ def _fields(recipes: Recipes, given: Field, section: str, prefix: str) -> Choice
         if value is None:
             continue
         options = recipes.options[name]
-        known = one_of(_number(value) if not isinstance(options[0], str) else value, options)
+        known = matching(_number(value) if not isinstance(options[0], str) else value, options)
         if known is None:
             rule = f"should be one of {listed(options)}" if len(options) > 1 else "is not searched"
             rule += "" if len(options) > 1 else f" and always {listed(options)}"
@@ -212,8 +234,23 @@ def _fields(recipes: Recipes, given: Field, section: str, prefix: str) -> Choice
     return {prefix + name: found.get(name, recipes.options[name][0]) for name in recipes.searched}
 
 
+def _check_meaning(
+    raw: Choices, canonical: Choices, given: Fields, section: str, prefix: str
+) -> None:
+    """Refuse given fields that the canonical form of the chain has dropped.
+
+    Raises:
+        StudyError: A given field has no effect on this chain.
+    """
+    for field, value in given.items():
+        name = prefix + field
+        if value is not None and canonical.get(name) != raw.get(name):
+            rule = "means nothing to this chain"
+            raise StudyError(f"{section}.{field}: {rule}, found {shown(value)}")
+
+
 def _number(value: Choice) -> Choice:
-    """A number from the command line."""
+    """A number from the command line, where it is text."""
     with contextlib.suppress(ValueError):
         return float(value) if isinstance(value, str) else value
     return value
@@ -222,11 +259,16 @@ def _number(value: Choice) -> Choice:
 def _check_new(
     study: optuna.Study, directory: RunDirectory, space: Space, choices: Choices
 ) -> None:
+    """Refuse a chain that has been tried or queued.
+
+    Raises:
+        RunError: It has.
+    """
     wanted = canonical_json(choices)
     for trial in study.get_trials(deepcopy=False):
-        if _of(trial, space) != wanted:
+        if _canonical_choices(trial, space) != wanted:
             continue
-        if not is_ours(trial):
+        if not is_own(trial):
             raise RunError(
                 f"{directory.path}: this chain is queued already as trial {trial.number}"
             )
@@ -238,12 +280,12 @@ def _check_new(
         )
 
 
-def _of(trial: FrozenTrial, space: Space) -> str | None:
-    """The canonical choices of a trial that was tried or that waits."""
-    if is_ours(trial):
+def _canonical_choices(trial: FrozenTrial, space: Space) -> str | None:
+    """Canonical JSON of the choices of a trial that was started or waits; None for others."""
+    if is_own(trial):
         choices = space.member(chain_of(trial.user_attrs, space.teacher))
         return canonical_json(choices) if choices else None
     if trial.state != TrialState.WAITING:
         return None
-    found = meant(space, trial.system_attrs.get(FIXED), {})
+    found = complete_choices(space, trial.system_attrs.get(FIXED), {})
     return None if isinstance(found, str) else canonical_json(found)

@@ -21,9 +21,10 @@ from tasearch.chains.space import Space
 from tasearch.config.files import no_room
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import IDENTITY, VERSION, open_study, read_study
-from tasearch.runs.trial_attributes import is_ours
+from tasearch.runs.optuna_adapter import StudyStorage
+from tasearch.runs.trial_attributes import chain_of, is_own
 from tasearch.search.parameters import distributions
-from tasearch.search.trials import CONSTRAINTS, chain_of
+from tasearch.search.trials import CONSTRAINTS
 
 
 def extend(
@@ -79,7 +80,7 @@ def _enter(
     for trial in old.get_trials(deepcopy=False):
         params: dict[str, Any] = {}
         system = {key: value for key, value in trial.system_attrs.items() if key != CONSTRAINTS}
-        if is_ours(trial):
+        if is_own(trial):
             params = dict(space.member(chain_of(trial.user_attrs, space.teacher)) or {})
             width = trial.user_attrs["chain"][-1]
             if width in constraints:
@@ -92,14 +93,14 @@ def _enter(
             user_attrs=dict(trial.user_attrs),
             system_attrs=system,
         )
-        new._storage.create_new_trial(new._study_id, entered)
+        StudyStorage(new).add(entered)
 
 
 def _values(trial: FrozenTrial, manifest: Manifest) -> list[float] | None:
     """Accuracy, parameters and latency, the last as it is measured now."""
     if trial.state != TrialState.COMPLETE:
         return None
-    if not is_ours(trial):
+    if not is_own(trial):
         return [*trial.values]
     size = manifest.measured[trial.user_attrs["chain"][-1]]
     return [trial.values[0], float(size.params), size.latency_ms]

@@ -1,4 +1,4 @@
-"""Files of a run that are removed, moved or replaced while it is searched, told in one message."""
+"""Detects files of a run that are removed, moved or replaced while it is searched."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ WATCHED = ("", "run.json", "journal.log")
 
 
 def watched(run: RunDirectory, events: Iterator[Event]) -> Generator[Event, None, None]:
-    """The events of a search, which ends where a file that it needs has gone.
+    """The events of a search, which ends with one message if a file that it needs disappears.
 
-    Without this a search goes on with what it knows, writes a folder anew that somebody has moved,
-    and fails later in words of its own.
+    Without this check a search would continue with what it has in memory, write a new folder in
+    place of one that was moved, and fail later with another message.
 
     Args:
-        run: The run that is searched.
-        events: The events of `tasearch.search.driver.search`.
+        run: The directory of the run that is searched.
+        events: The events of the search.
 
     Raises:
-        RunError: where something has gone, or is another file than before.
+        RunError: A file is missing, or is another file than before.
     """
     seen: dict[str, int] = {}
     hops = [*(run.path / "hops").glob("*.safetensors")]
@@ -41,18 +41,26 @@ def watched(run: RunDirectory, events: Iterator[Event]) -> Generator[Event, None
         _check(run, seen)
         for hop in hops:
             if not hop.exists():
-                raise _gone(hop) from None
+                raise _missing(hop) from None
         if not isinstance(error, TasearchError):
-            read_trials(run)  # tells where the study was renamed, deleted or replaced
+            read_trials(run)  # raises if the study was renamed, deleted or replaced
         raise
     finally:
         close = getattr(events, "close", lambda: None)
-        with contextlib.suppress(RunError):  # of what has gone, which is told already
+        with contextlib.suppress(RunError):  # the missing file has been reported already
             close()
 
 
 def _check(run: RunDirectory, seen: dict[str, int]) -> None:
-    """Compare the inodes of what is there with those of before, which are noted when first seen."""
+    """Compare the inodes of the watched files with those of the first time that they were seen.
+
+    Args:
+        run: The directory of the run.
+        seen: Inodes by name, which are added when first seen.
+
+    Raises:
+        RunError: A file is missing, or is another file than before.
+    """
     for name in WATCHED:
         path = run.path / name if name else run.path
         try:
@@ -60,10 +68,10 @@ def _check(run: RunDirectory, seen: dict[str, int]) -> None:
         except OSError:
             inode = -1
         if seen.get(name, inode) != inode:
-            raise _gone(path)
+            raise _missing(path)
         if inode >= 0:
             seen[name] = inode
 
 
-def _gone(path: Path) -> RunError:
+def _missing(path: Path) -> RunError:
     return RunError(f"{path}: was removed, moved or replaced while the run was going; {REMEDY}")

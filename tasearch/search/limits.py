@@ -1,4 +1,4 @@
-"""When a search has done enough."""
+"""Limits at which a search ends before it has tried all the trials that it was asked for."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ HOUR_S = 3600.0
 
 
 class Limits:
-    """The limits of a study besides its number of trials.
+    """The limits of a study's search: hours, training FLOPs, and least improvement.
 
-    But for hours they depend on the trials that a proposal may depend on, and on those running as
-    if they were trained to their ends, so that a search stops at the same trial whoever trains.
+    Except for hours, they depend only on the trials that a proposal may depend on, and on running
+    trials as if these were trained to their end. So the search ends at the same trial whatever the
+    engine and the number of workers.
 
     Args:
-        manifest: of the run.
-        acquisition: what is known of chains, and of their costs.
-        spent: seconds of earlier searches of this run.
-        clock: seconds.
+        manifest: The run's manifest.
+        acquisition: The acquisition function, which knows costs and expected improvements.
+        spent: Seconds that earlier searches of this run took.
+        clock: Function that returns the time in seconds.
     """
 
     def __init__(
@@ -38,11 +39,11 @@ class Limits:
         self._start = clock() - spent
 
     def reached(self, trials: Sequence[FrozenTrial], seen: int) -> str:
-        """Why nothing more is to be proposed; empty to go on.
+        """Why the search ends; empty if it continues.
 
         Args:
-            trials: all of them.
-            seen: so many of the first may be depended on.
+            trials: All trials of the search, in its order.
+            seen: Number of the first of these trials that the next proposal may depend on.
         """
         search = self._search
         if search.max_hours is not None and self._hours >= search.max_hours:
@@ -53,11 +54,10 @@ class Limits:
         if search.max_flops is not None and self._acquisition.paid >= search.max_flops:
             return f"search.max_flops = {search.max_flops:g} training FLOPs are spent"
         if search.min_improvement is not None:
-            expected_growth = self._acquisition.expected_growth()
-            if expected_growth is not None and expected_growth < search.min_improvement:
+            growth = self._acquisition.expected_growth()
+            if growth is not None and growth < search.min_improvement:
                 return (
-                    f"spending as much again should raise the hypervolume by "
-                    f"{expected_growth:.2%}, "
+                    f"spending as much again should raise the hypervolume by {growth:.2%}, "
                     f"below search.min_improvement = {search.min_improvement:g}"
                 )
         return ""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from tasearch.chains.space import Space
 
-if TYPE_CHECKING:
-    pass
-
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Optuna's view of the space."""
+    """The distribution of each parameter of a space, by name."""
     made: dict[str, BaseDistribution] = {}
     for name, values in space.domains.items():
         if name == "assistants":

@@ -1,4 +1,4 @@
-"""What trials are asked at their rungs, by what those that are over have shown."""
+"""The study's pruner: the thresholds of trials at their rungs, from the trials that have ended."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tasearch.train.loop import rung_epochs
 
 
 class SkylinePruner:
-    """The study's pruner.
+    """Pruning by optimistic skyline, see `tasearch.pareto.skyline`.
 
     Args:
-        manifest: of the run.
-        teacher: of all chains, who is never judged.
+        manifest: The run's manifest.
+        teacher: The teacher of all chains, which is never pruned.
     """
 
     def __init__(self, manifest: Manifest, teacher: ModelSpec) -> None:
@@ -27,10 +27,14 @@ class SkylinePruner:
             for name in ("gain_quantile", "noise_margin", "n_startup_trials")
         }
         self._history = StudentHistory(Skyline(**rule))
-        self._counted: set[str] = set()  # students that are evidence; two trials may have one
+        self._counted: set[str] = set()  # keys of students; two trials may have the same student
 
     def learn(self, trial: FrozenTrial) -> str | None:
-        """Take in a trial that is over; the key of its student where that is new evidence."""
+        """Take in a trial that has ended.
+
+        Returns:
+            The key of its student, if the student is complete and was not known before.
+        """
         key = trial.user_attrs["hops"][-1]["key"] if trial.user_attrs["hops"] else ""
         if trial.state != TrialState.COMPLETE or key in self._counted:
             return None
@@ -48,7 +52,12 @@ class SkylinePruner:
         return key
 
     def thresholds(self, hop: Hop, student: Hop) -> Thresholds:
-        """What a hop of a student's chain is asked; nothing, where it is the teacher's."""
+        """The thresholds of a hop at its rungs; none for the teacher.
+
+        Args:
+            hop: A hop of a chain.
+            student: The hop of the student in which the chain ends.
+        """
         recipe, size = hop.model.recipe, self._measured[student.model.width]
         if self._search.pruner != "skyline" or recipe is None:
             return ()
@@ -60,10 +69,14 @@ class SkylinePruner:
         )
 
     def audits(self, proposal: int) -> bool:
-        """Whether a proposal runs on where it should be stopped; drawn by its number."""
+        """Whether a proposal is not stopped by the rule, in order to measure the rule.
+
+        Args:
+            proposal: Number of the proposal, from which the answer is drawn.
+        """
         return derived_seed("audit", self._seed, proposal) / 2**63 < self._search.audit_fraction
 
     def _assistants(self, trial: FrozenTrial) -> tuple[float, ...]:
-        """Accuracies of the assistants before a student."""
+        """Accuracies of the assistants in the trial's chain."""
         uses = trial.user_attrs["hops"][:-1]
         return tuple(use["accuracy"] for use in uses if use["width"] != self._teacher.width)

@@ -1,4 +1,4 @@
-"""Proposals: an Optuna sampler's, made canonical, new and within the budget."""
+"""Samplers: what an Optuna sampler proposes becomes a canonical, new chain within the budget."""
 
 from __future__ import annotations
 
@@ -28,25 +28,24 @@ from tasearch.config.guard import contained, timely
 from tasearch.config.study import Study
 from tasearch.errors import StudyError, raised
 from tasearch.runs.journal import DIRECTIONS
-from tasearch.search.optuna_adapter import Earlier
+from tasearch.runs.optuna_adapter import StudyView
 from tasearch.search.parameters import distributions
 
 if TYPE_CHECKING:
     from tasearch.search.acquisition import Acquisition
 
+TRIES = 16  # proposals of the inner sampler before a chain near its last one is taken
+NEAR_TRIES = 100  # random chains that differ in a number of choices, before this number is raised
 
-TRIES = 16  # proposals of the inner sampler before a chain near its last is taken
-NEAR_TRIES = 100  # with so many choices changed before more are, or the space is walked through
-
-MakeSampler = Callable[[int], BaseSampler]
+MakeSampler = Callable[[int], BaseSampler]  # from a seed
 
 
 class AcquisitionSampler(BaseSampler):
-    """Proposes the chain that promises most for its cost; see `tasearch.search.acquisition`.
+    """Proposes the chain that the acquisition function ranks first.
 
     Args:
-        acquisition: who ranks the chains.
-        seed: of choices at random, where it knows of no chain that is left.
+        acquisition: The acquisition function, see `tasearch.search.acquisition`.
+        seed: Seed for random choices, if all chains of its candidate pool have been tried.
     """
 
     def __init__(self, acquisition: Acquisition, seed: int) -> None:
@@ -55,13 +54,13 @@ class AcquisitionSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return {}  # it knows the space
+        return {}  # the acquisition function knows the space
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if isinstance(study, Earlier):
-            self._acquisition.catch_up(study.whole, study.seen)
+        if isinstance(study, StudyView):
+            self._acquisition.catch_up(study.all_trials, study.seen)
         best = self._acquisition.best()
         return {} if best is None else dict(best.choices)
 
@@ -86,10 +85,17 @@ SAMPLERS: dict[str, Callable[[Acquisition], MakeSampler]] = {
 
 
 def make_sampler(study: Study) -> Callable[[Acquisition], MakeSampler]:
-    """The function behind `search.sampler`; the user's own is tried once.
+    """The function that `search.sampler` names; one of the user's own is called once as a test.
+
+    Args:
+        study: The study.
+
+    Returns:
+        A function that takes the acquisition function and returns a function from a seed to an
+        Optuna sampler.
 
     Raises:
-        StudyError: where it is none, or makes no sampler.
+        StudyError: There is no such function, or it does not return an Optuna sampler.
     """
     name = study.search.sampler
     if name in SAMPLERS:
@@ -97,7 +103,7 @@ def make_sampler(study: Study) -> Callable[[Acquisition], MakeSampler]:
     make = plugins.resolve(name, SAMPLERS, path="search.sampler", root=study.root)
     try:
         made = make(0)
-    except Exception as error:  # the user's function may raise anything
+    except Exception as error:  # a user's function may raise anything
         raise StudyError(
             f"search.sampler: {name!r} should take a seed, raised {raised(error)}"
         ) from error
@@ -110,10 +116,14 @@ def make_sampler(study: Study) -> Callable[[Acquisition], MakeSampler]:
 
 
 def try_sampler(space: Space, make: MakeSampler) -> None:
-    """Ask for one proposal in a study of its own, before the time for training is spent.
+    """Ask a sampler for one proposal in a separate study, before time is spent on training.
+
+    Args:
+        space: The chains of the study.
+        make: Function from a seed to the sampler.
 
     Raises:
-        StudyError: where the sampler cannot work on such a study.
+        StudyError: The sampler cannot propose chains of this study.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(directions=DIRECTIONS, sampler=ChainSampler(space, make, 0))
@@ -121,48 +131,57 @@ def try_sampler(space: Space, make: MakeSampler) -> None:
 
 
 class ChainSampler(BaseSampler):
-    """Asks an inner sampler until it proposes a chain that was never tried.
+    """Asks an inner sampler until it proposes a chain that has never been tried.
 
-    Where it proposes again what it just did, it has nothing else in mind, and asking on would only
-    take time: the nearest chain that was never tried is taken.
+    If the inner sampler repeats its last proposal, asking again would only take time: a chain that
+    has never been tried and differs in as few choices as possible is taken.
 
-    The inner sampler is made afresh for each trial from the seed and the number of trials before it
-    in the search's order, and sees those that the driver says, which are over by then. So a
-    proposal depends on nothing else: a run that was killed, or has another number of workers,
-    proposes the same.
+    The inner sampler is created anew for each trial, from the study's seed and the number of trials
+    before it in the search's order. It sees the first of these trials, as many as the driver says;
+    all of them have ended by then. As a proposal depends on nothing else, it stays the same after a
+    kill and with any number of workers.
 
     Args:
-        space: of canonical chains.
-        make: the inner sampler, from a seed.
-        seed: the study's.
+        space: The chains of the study.
+        make: Function from a seed to the inner sampler.
+        seed: The study's seed.
     """
 
     def __init__(self, space: Space, make: MakeSampler, seed: int) -> None:
         self._space, self._make, self._seed = space, make, seed
         self._seen = 0
         self._trials: Callable[[], list[FrozenTrial]] = list
-        self._shown: dict[int, FrozenTrial] = {}
+        self._cache: dict[int, FrozenTrial] = {}  # for `StudyView`
         self._distributions = distributions(space)
-        self._known: set[str] = set()
+        self._known: set[str] = set()  # canonical JSON of choices
 
     def follow(self, trials: Callable[[], list[FrozenTrial]]) -> None:
-        """Learn from these trials: those of the search, in its order."""
+        """Set where the sampler finds the trials that it learns from.
+
+        Args:
+            trials: Function that returns the trials of the search, in its order.
+        """
         self._trials = trials
 
     def remember(self, choices: Choices) -> None:
-        """Never propose these again."""
+        """Never propose these canonical choices again."""
         self._known.add(canonical_json(choices))
 
     def knows(self, choices: Choices) -> bool:
-        """Whether these are never to be proposed again."""
+        """Whether these canonical choices are never proposed again."""
         return canonical_json(choices) in self._known
 
     def see(self, trials: int) -> None:
-        """Let proposals depend on so many trials, the first ones."""
+        """Let proposals depend on the first trials of the search.
+
+        Args:
+            trials: Number of these trials.
+        """
         self._seen = trials
 
     @property
     def exhausted(self) -> bool:
+        """Whether all chains of the space have been tried."""
         return len(self._known) >= self._space.size
 
     def infer_relative_search_space(
@@ -175,7 +194,7 @@ class ChainSampler(BaseSampler):
     ) -> dict[str, Any]:
         trials = self._trials()
         seed = derived_seed("proposal", self._seed, len(trials)) % 2**32
-        study = Earlier(study, trials, self._seen, trial, self._shown)
+        study = StudyView(study, trials, self._seen, trial, self._cache)
         with contained("search.sampler"), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             inner = self._make(seed)
@@ -198,7 +217,7 @@ class ChainSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        raise AssertionError(f"{param_name} is part of the static space")
+        raise AssertionError(f"{param_name} is part of the relative search space")
 
     @staticmethod
     def _propose(
@@ -208,7 +227,7 @@ class ChainSampler(BaseSampler):
         space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         trial = copy.copy(trial)
-        trial.params = dict(trial.params)  # the storage has the others
+        trial.params = dict(trial.params)  # a copy, because the storage has the original
         try:
             name = f"search.sampler: {type(inner).__name__}"
             with contained("search.sampler"), timely(name), warnings.catch_warnings():
@@ -218,7 +237,7 @@ class ChainSampler(BaseSampler):
                 for name, distribution in space.items():
                     if name not in values:
                         values[name] = inner.sample_independent(study, trial, name, distribution)
-                    trial.params[name] = values[name]  # by which brute force finds its branch
+                    trial.params[name] = values[name]  # brute force reads what is chosen already
         except StudyError:
             raise
         except Exception as error:  # a user's sampler may raise anything
@@ -228,7 +247,7 @@ class ChainSampler(BaseSampler):
         return values
 
     def _new(self, raw: Choices) -> Choices | None:
-        """The canonical form of raw choices, unless it is none or known."""
+        """The canonical form of raw choices; None if they make no chain, or a known one."""
         chain = self._space.chain(raw)
         if chain is None:
             return None
@@ -236,7 +255,7 @@ class ChainSampler(BaseSampler):
         return None if canonical_json(choices) in self._known else choices
 
     def _near(self, choices: Choices, rng: random.Random) -> Choices:
-        """One that was never tried, with as few of the choices changed as are needed."""
+        """Choices that have never been tried, with as few changes as possible."""
         domains = {name: d for name, d in self._space.domains.items() if len(d) > 1}
         for changed in range(1, len(domains) + 1):
             for _ in range(NEAR_TRIES):

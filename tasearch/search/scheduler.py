@@ -1,4 +1,4 @@
-"""What to train next: the hops that trials that are running need, the longest way first."""
+"""The scheduler: which hops to train next, for the trials that are running."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from tasearch.search.running_trials import RunningTrial
 def begin_ready(
     hops: HopExecutor, running_trials: Iterable[RunningTrial], lost: Sequence[Hop]
 ) -> None:
-    """Begin what can be begun, first what most epochs of its chain come after, so that no long
-    chain is left alone at the end; as many groups as are free, if need be smaller ones.
+    """Begin to train the hops that can be trained now, as far as workers are free.
+
+    Hops whose chain has most epochs left come first, so that no long chain is left for the end.
+    Hops that can be stacked are trained as a group; a group is made smaller where otherwise a free
+    worker would have nothing to do.
 
     Args:
-        hops: Which are stored, and who trains.
-        running_trials: The trials that are not over.
-        lost: Hops of trials that are over, to be trained again.
+        hops: The hops of the run, and the engine that trains them.
+        running_trials: The running trials.
+        lost: Hops of ended trials whose files are damaged or missing; they are trained again.
     """
-    found = [
-        watched_hop
-        for watched_hop in _ready(hops, running_trials, lost)
-        if hops.can_begin(watched_hop[0])
-    ]
-    found.sort(key=lambda watched_hop: -watched_hop[2])  # earlier trials first among equals
+    found = [entry for entry in _next_hops(hops, running_trials, lost) if hops.can_begin(entry[0])]
+    found.sort(key=lambda entry: -entry[2])  # among equals, earlier trials come first
     ready = {hops.key(hop): (hop, thresholds) for hop, thresholds, _ in found}
     while ready and hops.free:
         waiting = [hop for hop, _ in ready.values()]
@@ -35,31 +34,26 @@ def begin_ready(
         hops.begin(dict(ready.pop(hops.key(hop)) for hop in group))
 
 
-def _ready(
+def _next_hops(
     hops: HopExecutor, running_trials: Iterable[RunningTrial], lost: Sequence[Hop]
 ) -> Iterator[tuple[Hop, Thresholds, int]]:
-    """The next hop of each trial, the lowest thresholds of all trials that need it, and the epochs
-    that are still to be trained with it and after it."""
+    """The next hop of each trial.
+
+    Yields:
+        The hop; the lowest thresholds of all trials that need it; and the number of epochs that are
+        still to be trained in a chain from this hop on, the largest of these trials.
+    """
     wanted: dict[str, tuple[Hop, list[Thresholds], list[int]]] = {}
     for hop in lost:
         wanted[hops.key(hop)] = hop, [()], [0]
-    for running_trial in running_trials:
-        watched_hops = [
-            watched_hop
-            for watched_hop in running_trial.watched_hops
-            if not hops.has(watched_hop[0])
-        ]
-        if not watched_hops:
+    for trial in running_trials:
+        missing = [(hop, watch) for hop, watch in trial.watched_hops if not hops.has(hop)]
+        if not missing:
             continue
-        hop, watch = watched_hops[0]
+        hop, watch = missing[0]
         _, thresholds, epochs = wanted.setdefault(hops.key(hop), (hop, [], []))
         thresholds.append(watch.binding)
-        epochs.append(
-            sum(
-                watched_hop.model.recipe.epochs
-                for watched_hop, _ in watched_hops
-                if watched_hop.model.recipe
-            )
-        )
+        recipes = [hop.model.recipe for hop, _ in missing]
+        epochs.append(sum(recipe.epochs for recipe in recipes if recipe))
     for hop, thresholds, epochs in wanted.values():
         yield hop, lowest(thresholds), max(epochs)

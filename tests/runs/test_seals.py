@@ -28,7 +28,7 @@ from tasearch.runs.directory import RunDirectory
 from tasearch.runs.event_log import EventLog
 from tasearch.runs.events import HopStarted, Notice
 from tasearch.runs.journal import REMEDY
-from tasearch.runs.seals import Chain, Fit, read_log, seal_json, unseal_json
+from tasearch.runs.seals import HashChain, LineStatus, read_log, seal_json, unseal_json
 from tests.helpers.runs import contents
 from tests.helpers.studies import tiny
 from tests.helpers.runs import facts
@@ -611,7 +611,7 @@ def test_a_full_disk_at_any_write_is_one_message(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     """Of files written at once, of the journal and of the event log."""
-    count, fsync, seal = 0, os.fsync, Chain.seal
+    count, fsync, seal = 0, os.fsync, HashChain.seal
 
     def tick() -> None:
         nonlocal count
@@ -623,14 +623,14 @@ def test_a_full_disk_at_any_write_is_one_message(
         tick()
         fsync(handle)
 
-    def sealing(chain: Chain, content: Any) -> bytes:
+    def sealing(chain: HashChain, content: Any) -> bytes:
         line = seal(chain, content)
         tick()
         return line
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", syncing)
-        patch.setattr(Chain, "seal", sealing)
+        patch.setattr(HashChain, "seal", sealing)
         with pytest.raises(StoreError) as error:
             tasearch.run(tiny(), trials=2, runs_dir=tmp_path, latency_from=finished.path)
     assert str(error.value).endswith(
@@ -643,15 +643,15 @@ def test_a_full_disk_at_any_write_is_one_message(
 
 
 def test_a_log_goes_on_after_damage() -> None:
-    chain = Chain("test")
+    chain = HashChain("test")
     lines = [chain.seal({"n": n}) for n in range(5)]
     lines[2] = lines[2].replace(b'"n":2', b'"n":7')
     log = read_log("test", b"".join(lines))
-    assert log.damage == [(3, Fit.DAMAGED)]
+    assert log.damage == [(3, LineStatus.DAMAGED)]
     assert [line["n"] for line in log.lines] == [0, 1, 3, 4]
     lines.append(log.chain.seal({"n": 5}))
-    assert read_log("test", b"".join(lines)).damage == [(3, Fit.DAMAGED)]
-    assert read_log("other", b"".join(lines)).damage[0] == (1, Fit.LATER)
+    assert read_log("test", b"".join(lines)).damage == [(3, LineStatus.DAMAGED)]
+    assert read_log("other", b"".join(lines)).damage[0] == (1, LineStatus.LATER)
 
 
 @pytest.mark.parametrize("lost", ["emptied", "removed"])

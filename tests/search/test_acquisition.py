@@ -23,6 +23,7 @@ from tasearch.pareto.measurement import Measurement
 from tasearch.runs.directory import Manifest
 from tasearch.runs.records import training_flops
 from tasearch.search import candidate_pool as candidate_pool
+from tasearch.search.accuracy_regression import AccuracyRegression
 from tasearch.search.acquisition import Acquisition
 from tasearch.search.chain_space import make_space
 from tasearch.search.encoding import ChainEncoder
@@ -185,7 +186,7 @@ def test_hops_in_flight_are_paid_for_and_cost_nothing_more(played: Played) -> No
         for c in played.space
         if c.assistants == chain.assistants and c.student.width == 2 and c.student.distilled
     )
-    left, _, costs = played.acquisition._prospects()
+    left, _, costs = played.acquisition._ranked()
     index = played.acquisition._candidate_pool.index[canonical_json(played.space.choices(other))]
     own = other.student.recipe
     assert own is not None
@@ -230,7 +231,7 @@ def test_a_better_family_of_chains_is_learned(played: Played) -> None:
 def test_of_a_large_space_some_are_looked_at(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidate_pool, "CHAINS", 20)
+    monkeypatch.setattr(candidate_pool, "MAX_CHAINS", 20)
     acquisition = Acquisition(played.manifest, played.space)
     assert len(acquisition._candidate_pool.choices) == 20 < played.space.size
     known = {canonical_json(played.space.choices(chain)) for chain in played.space.baselines()}
@@ -252,9 +253,9 @@ def test_a_promise_and_a_proposal_share_one_forecast(
     """As long as nothing new is known."""
     played.start()
     fits: list[int] = []
-    model = Acquisition._model
+    fit = AccuracyRegression.fit
     monkeypatch.setattr(
-        Acquisition, "_model", lambda acquisition: fits.append(1) or model(acquisition)
+        AccuracyRegression, "fit", lambda regression: fits.append(1) or fit(regression)
     )
     for count in (1, 2, 3):
         prospect = played.acquisition.best()

@@ -704,10 +704,10 @@ def test_a_queued_trial_that_others_take_in_the_same_moment_is_theirs(
     tried = [t.params for t in study.trials]
     new = [t.params for t in others(longer).trials if t.params and t.params not in tried][-1]
     study.enqueue_trial(new)
-    number, was = study.trials[-1].number, Trials._set_params
+    number, was = study.trials[-1].number, Trials._set_parameters
 
     def meanwhile(self: Trials, trial_id: int, choices: Any) -> None:
-        monkeypatch.setattr(Trials, "_set_params", was)
+        monkeypatch.setattr(Trials, "_set_parameters", was)
         if deed != TrialState.FAIL:
             was(self, trial_id, choices)  # they come after the first line of ours
         there = others(played)
@@ -716,7 +716,7 @@ def test_a_queued_trial_that_others_take_in_the_same_moment_is_theirs(
         if deed == TrialState.FAIL:
             was(self, trial_id, choices)
 
-    monkeypatch.setattr(Trials, "_set_params", meanwhile)
+    monkeypatch.setattr(Trials, "_set_parameters", meanwhile)
     played.go(8, {})
     found = played.trials()
     if deed == TrialState.RUNNING:  # it is taken up all the same

@@ -20,7 +20,7 @@ from benchmarks.replay import replay, restudied
 from benchmarks.table import Table
 from tasearch import RunError
 from tasearch.runs.events import Notice, TrialDone
-from tasearch.runs.journal import mend
+from tasearch.runs.sealed_journal import clean_after_kill
 from tests.helpers.runs import proposed
 from tests.helpers.studies import tiny
 
@@ -339,12 +339,12 @@ def test_a_live_lock_of_the_journal_is_left_alone(tmp_path: Path) -> None:
 
     other = threading.Thread(target=release)
     other.start()
-    mend(journal)
+    clean_after_kill(journal)
     other.join()
     assert journal.read_bytes() == b"{}\n"
     lock.symlink_to(journal)  # of a kill: nobody lets go
     os.utime(lock, (1, 1), follow_symlinks=False)
     start = time.monotonic()
-    mend(journal)
+    clean_after_kill(journal)
     assert not lock.is_symlink()
     assert time.monotonic() - start < 20  # Optuna's own patience is 30 s
