@@ -21,25 +21,25 @@ from tasearch.runs.directory import Manifest
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.parameters import distributions
 
-ETA = 3  # of MO-ASHA: a third goes on at each rung, and rungs are a factor of three apart
+ETA = 3  # MO-ASHA's reduction factor: a third passes each rung, rungs are a factor of 3 apart
 
 
 class HopCosts:
-    """Costs and front of chains that are trained one after another; the teacher is given.
+    """Costs and front of chains that are trained one after another; the teacher costs nothing.
 
     Args:
-        table: with the results.
-        manifest: with the budget.
-        free: whether assistants within the budget count for the front.
+        table: Table with the results.
+        manifest: Manifest with the budget.
+        free: Whether assistants within the budget count for the front.
 
     Attributes:
-        steps: after each chain.
-        found: lineages of students trained to their ends.
-        volume: hypervolume of the front.
+        steps: State of the search after each chain.
+        found: Canonical lineages of the students that were trained to their ends.
+        volume: Hypervolume of the front.
     """
 
     def __init__(self, table: Table, manifest: Manifest, *, free: bool = False) -> None:
-        self._table, self._snapshot, self._free = table, manifest, free
+        self._table, self._manifest, self._free = table, manifest, free
         self._epochs: dict[tuple[ModelSpec, ...], int] = {}
         self._paid = self._unshared = self._seconds = 0.0
         self._front = Front([])
@@ -48,7 +48,12 @@ class HopCosts:
         self.found: set[tuple[ModelSpec, ...]] = set()
 
     def train(self, chain: Chain, epochs: int | None = None) -> None:
-        """Train a chain, its student for so many epochs; None is to its end."""
+        """Train a chain.
+
+        Args:
+            chain: Chain to train.
+            epochs: Epochs of its student; None for all. Its assistants are trained to their ends.
+        """
         hops = self._hops(chain)
         for hop in hops:
             until = epochs if hop is hops[-1] else None
@@ -57,7 +62,7 @@ class HopCosts:
                 self.found.add(hop.canonical_lineage)
         grown = self._grown(hops) if epochs is None else self._front
         if grown.members != self._front.members:
-            self._front, self.volume = grown, hypervolume(grown.members, self._snapshot.reference)
+            self._front, self.volume = grown, hypervolume(grown.members, self._manifest.reference)
         step = Step(
             paid=self._paid,
             unshared=self._unshared,
@@ -68,23 +73,23 @@ class HopCosts:
         self.steps.append(step)
 
     def rate(self, chain: Chain) -> float:
-        """Gain of hypervolume for the cost of a chain that was not trained."""
+        """Gain of hypervolume for each training FLOP, if this chain were trained."""
         hops = self._hops(chain)
         cost = sum(
             self._flops(h, _epochs(h) - self._epochs.get(h.canonical_lineage, 0)) for h in hops
         )
         if not cost:
             return 0.0
-        grown = hypervolume(self._grown(hops).members, self._snapshot.reference)
+        grown = hypervolume(self._grown(hops).members, self._manifest.reference)
         return (grown - self.volume) / cost
 
     def _hops(self, chain: Chain) -> list[Hop]:
         return [hop for hop in chain.hops() if hop.lineage != (self._table.teacher,)]
 
     def _grown(self, hops: Sequence[Hop]) -> Front:
-        """The front with what these hops add."""
+        """The front after these hops."""
         students = hops if self._free else hops[-1:]
-        found = (self._table.candidate(hop, self._snapshot) for hop in students)
+        found = (self._table.candidate(hop, self._manifest) for hop in students)
         return Front([*self._front.members, *filter(None, found)])
 
     def _pay(self, hop: Hop, epochs: int | None) -> None:
@@ -96,7 +101,7 @@ class HopCosts:
         self._seconds += self._table[hop].seconds * new / _epochs(hop)
 
     def _flops(self, hop: Hop, epochs: int) -> float:
-        return self._table.cost(hop, self._snapshot, epochs)
+        return self._table.cost(hop, self._manifest, epochs)
 
 
 def _epochs(hop: Hop) -> int:
@@ -105,14 +110,23 @@ def _epochs(hop: Hop) -> int:
 
 
 def unlimited(manifest: Manifest) -> Manifest:
-    """Without a budget."""
+    """The manifest without a budget."""
     study = manifest.study.model_copy(update={"budget": BudgetSection()})
     return replace(manifest, study=study)
 
 
 def plain_optuna(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCosts:
-    """Optuna's default sampler on the parameters as they are: over the budget as well, with
-    repeats, without baselines, pruning and free candidates."""
+    """Search by Optuna's default sampler on the plain parameters.
+
+    It proposes chains over the budget too, and repeats chains. There are no baselines to begin
+    with, no pruning, and no free candidates.
+
+    Args:
+        table: Table with the results.
+        manifest: Manifest with the budget.
+        seed: Seed of the sampler.
+        trials: Number of trials.
+    """
     space = table.space(unlimited(manifest))
     known = distributions(space)
     sampler = optuna.samplers.TPESampler(seed=seed)
@@ -131,9 +145,15 @@ def plain_optuna(table: Table, manifest: Manifest, seed: int, trials: int) -> Ho
 def mo_asha(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCosts:
     """Asynchronous successive halving of chains drawn at random, each once, within the budget.
 
-    A student goes on from a rung if, among all that reached it, it is in the best third of layers
-    of non-dominated sorting of (accuracy there, size, latency): true ranks, as MO-ASHA (Schmucker
-    et al., arXiv 2106.12639) means them.
+    A student passes a rung if it is among the best third of all that reached the rung, ranked by
+    non-dominated sorting of (accuracy there, parameters, latency), as in MO-ASHA (Schmucker et al.,
+    arXiv 2106.12639).
+
+    Args:
+        table: Table with the results.
+        manifest: Manifest with the budget.
+        seed: Seed of the order.
+        trials: Largest number of chains.
     """
     rng = random.Random(seed)
     chains = [*table.space(manifest)]
@@ -158,18 +178,22 @@ def mo_asha(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCost
 
 
 def asha_rungs(epochs: int) -> list[int]:
-    """Epochs at which students are ranked, the end left out."""
+    """Epochs at which students are ranked, without the last epoch."""
     return sorted({math.ceil(epochs / ETA**k) for k in (1, 2)} - {epochs})
 
 
 def promoted(rung: list[tuple[float, ...]]) -> bool:
-    """Whether the last of points to be minimised is in the best of `ETA` parts by layers."""
+    """Whether the last point is in the best of `ETA` parts, by layers of non-dominated sorting.
+
+    Args:
+        rung: Points of equal length, each coordinate to be minimized.
+    """
     points = np.array(rung)
     left = np.arange(len(points))
     better = 0
     while True:
         a = points[left]
-        no_worse = (a[:, None] <= a[None]).all(axis=2)
+        no_worse = np.asarray((a[:, None] <= a[None]).all(axis=2))
         dominated = (no_worse & ~no_worse.T).any(axis=0)
         if not dominated[-1]:
             return better < max(1.0, len(points) / ETA)
@@ -178,9 +202,17 @@ def promoted(rung: list[tuple[float, ...]]) -> bool:
 
 
 def oracle(table: Table, manifest: Manifest, regret: float) -> float:
-    """Training FLOPs to a regret for somebody who knows the table: again and again the chain of the
-    largest gain for its marginal cost, assistants included; then what later ones made needless is
-    left out. An upper bound of the least cost."""
+    """Training FLOPs to a regret for a search that knows the table.
+
+    It greedily takes the chain of the largest gain for its marginal cost, assistants within the
+    budget included; then it leaves out each chain which later ones made superfluous. This is an
+    upper bound of the least cost.
+
+    Args:
+        table: Table with the results.
+        manifest: Manifest with the budget.
+        regret: Share of the front's hypervolume that may be missing.
+    """
     enough = (1 - regret) * table.best_volume(manifest)
     chains = [
         *{
@@ -193,7 +225,7 @@ def oracle(table: Table, manifest: Manifest, regret: float) -> float:
         taken.append(max(chains, key=hop_costs.rate))
         hop_costs.train(taken[-1])
 
-    def bought(chosen: list[Chain]) -> HopCosts:
+    def trained(chosen: list[Chain]) -> HopCosts:
         found = HopCosts(table, manifest, free=True)
         for chain in chosen:
             found.train(chain)
@@ -201,13 +233,13 @@ def oracle(table: Table, manifest: Manifest, regret: float) -> float:
 
     for chain in [*taken]:
         rest = [other for other in taken if other is not chain]
-        if rest and bought(rest).volume >= enough:
+        if rest and trained(rest).volume >= enough:
             taken = rest
-    return bought(taken).steps[-1].paid
+    return trained(taken).steps[-1].paid
 
 
 def _with_assistants(table: Table, manifest: Manifest) -> Iterator[Chain]:
-    """All chains within the budget, and the assistants within it."""
+    """All chains within the budget, and those that end in an assistant within it."""
     budget = manifest.study.limits()
     for chain in table.space(manifest):
         yield chain

@@ -1,4 +1,4 @@
-"""What all benchmarks share: images, fresh processes, provenance, tables."""
+"""What benchmarks have in common: images, new processes, command line, provenance, output."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
 CIFAR = "../shared/data/cifar10"  # from the repository root
 PARTS = ("train", "val", "test")
-CLASSES = 10  # of CIFAR-10
+CLASSES = 10  # as in CIFAR-10
 VALIDATION = 100  # samples: enough to evaluate, too few to take time
 
 
 def write_images(data: str, count: int, file: Path, validation: int = VALIDATION) -> str:
-    """Some of CIFAR-10's images as arrays, or noise of their shape where the folder is absent.
+    """Write some of CIFAR-10's images as an npz file, or noise of their shape without the data.
 
     Args:
-        data: folder of the parquet files, seen from the repository root.
-        count: of training images.
-        file: receives them.
-        validation: samples of it, and of the test part.
+        data: Folder of the parquet files, relative to the repository root.
+        count: Number of training images.
+        file: File to write.
+        validation: Number of validation images, and of test images.
 
     Returns:
-        What the images are.
+        What the images are, in words.
     """
     real = (ROOT / data).is_dir()
     if real:
         section = {"source": "parquet", "path": str((ROOT / data).resolve()), "limit": count}
         found = load_data(parse_study({"data": section}))
         rest = found.validation
-        x = found.train.x, rest.x[:validation], rest.x[-validation:]
-        y = found.train.y, rest.y[:validation], rest.y[-validation:]
+        x = [found.train.x, rest.x[:validation], rest.x[-validation:]]
+        y = [found.train.y, rest.y[:validation], rest.y[-validation:]]
     else:
         random, sizes = np.random.default_rng(0), (count, validation, validation)
-        x = tuple(random.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8) for n in sizes)
-        y = tuple(np.arange(n) % CLASSES for n in sizes)
-    arrays = {f"x_{part}": array for part, array in zip(PARTS, x, strict=True)}
+        x = [random.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8) for n in sizes]
+        y = [np.arange(n) % CLASSES for n in sizes]
+    arrays: dict[str, Any] = {f"x_{part}": array for part, array in zip(PARTS, x, strict=True)}
     arrays |= {f"y_{part}": array for part, array in zip(PARTS, y, strict=True)}
     np.savez(file, **arrays)
     return "CIFAR-10" if real else "noise of CIFAR-10's shape"
@@ -63,9 +63,13 @@ def write_images(data: str, count: int, file: Path, validation: int = VALIDATION
 def fresh(
     function: Callable[..., Any], *args: Any, processes: int = 1, large_pages: bool = False
 ) -> list[Any]:
-    """A function's results in so many new processes at the same time.
+    """Results of a function in new processes, all at the same time.
 
-    With large pages they are as tasearch's workers are.
+    Args:
+        function: Function to call.
+        *args: Its arguments.
+        processes: Number of processes.
+        large_pages: Whether the processes use large memory pages, as tasearch's workers do.
     """
     context = multiprocessing.get_context("spawn")
     before = dict(os.environ)
@@ -87,6 +91,7 @@ def peak_mib() -> dict[str, float]:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and greatest of several values."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
@@ -113,14 +118,32 @@ def provenance(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def question(doc: str | None) -> str:
+    """The question that a benchmark answers: the first line of its module's docstring."""
+    return (doc or "").splitlines()[0]
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is a module's docstring, and tells the defaults.
+
+    Args:
+        doc: Docstring of the benchmark's module.
+    """
+    return argparse.ArgumentParser(description=doc, formatter_class=_Help)
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    pass
+
+
 def single_threaded(processes: int) -> ProcessPoolExecutor:
-    """Fresh processes of one thread each."""
+    """A pool of new processes, each with one thread."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
 
 
 def machine() -> str:
-    """Cores and processor in words."""
+    """Number of cores and name of the processor, in words."""
     return f"{len(os.sched_getaffinity(0))} cores of {_cpu()}, {platform.system()}, no GPU used"
 
 
@@ -145,13 +168,19 @@ def _cpu() -> str:
 
 
 def write_json(path: Path, result: Any) -> None:
+    """Write a result, and the folder it lies in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns aligned, the first to the left."""
+    """A table in plain text: the first column aligned to the left, all others to the right.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells of each row.
+    """
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []

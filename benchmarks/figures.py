@@ -23,7 +23,7 @@ PERCENT = PercentFormatter(decimals=0, symbol="%")  # of values from 0 to 100
 PERCENT_OF_ANY_SIZE = FuncFormatter(lambda value, _: f"{value:g}%")
 NO_TICKS = NullLocator()
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")  # 1,000 instead of 10^3
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.grid": True,

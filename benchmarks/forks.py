@@ -1,7 +1,7 @@
-"""Commands of tasearch by the hundred: each in a process of its own, forked from one that has
-imported everything already, so that a command costs what it does and not its imports.
+"""Commands of tasearch by the hundred, each in a new process without the cost of its imports.
 
-A crash, a hang or a changed working directory of one command does not touch the next.
+The processes are forked from one that has already imported everything. A crash, a hang or a changed
+working directory of one command does not affect the next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -25,23 +25,25 @@ from typing import Any
 import tasearch
 
 ROOT = Path(__file__).resolve().parents[1]
-FACTS = "facts"  # in place of a command: what Python says of a run
-LOAD = "load"  # in place of a command: a study file is only read
-STOPPED = "stopped"  # in place of a command: a run that is left in the middle of a hop
+# In place of a command of tasearch:
+FACTS = "facts"  # print the content of a run, as the Python interface gives it
+LOAD = "load"  # only read a study file
+STOPPED = "stopped"  # run a study, and stop in the middle of a hop
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-MEMORY = 16 << 30  # bytes of address space that a command may ask for: a machine is not ours alone
-POLL = 0.003
+MEMORY = 16 << 30  # bytes of address space of a command, so that it cannot fill the machine
+POLL = 0.003  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class CommandResult:
     """How a command ended.
 
     Args:
-        code: exit code; negative: the signal that killed it; None: it was ended for its time.
-        out: standard output.
-        err: standard error.
-        seconds: wall-clock time.
+        code: Exit code; the negative number of the signal that killed it; None: it took too
+            long and was killed.
+        out: Standard output.
+        err: Standard error.
+        seconds: Wall-clock time.
     """
 
     code: int | None
@@ -51,18 +53,23 @@ class Ended:
 
 
 def environment() -> dict[str, str]:
-    """Of commands: one thread, no colours, this working tree."""
+    """Environment variables of commands: one thread, no colours, this working tree."""
     plain = {"NO_COLOR": "1", "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
     return {**os.environ, **ONE_THREAD, **plain}
 
 
-def command(argv: Sequence[object], cwd: Path, timeout: float) -> Ended:
-    """The same in an interpreter of its own, as a user starts it."""
-    words = [sys.executable, "-m", "tasearch", *map(str, argv)]
-    begun = time.perf_counter()
+def run_command(argv: Sequence[object], cwd: Path, timeout: float) -> CommandResult:
+    """Run one command in a new interpreter, as a user starts it.
+
+    Args:
+        argv: Words of the command, without the program's name.
+        cwd: Working directory.
+        timeout: Seconds after which it is killed, with all that it started.
+    """
+    start = time.perf_counter()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
-            words,
+            [sys.executable, "-m", "tasearch", *map(str, argv)],
             cwd=cwd,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -78,20 +85,21 @@ def command(argv: Sequence[object], cwd: Path, timeout: float) -> Ended:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             code = None
-        seconds = time.perf_counter() - begun
-        texts = [
-            (stream.seek(0), stream.read())[1].decode(errors="replace") for stream in (out, err)
-        ]
-    return Ended(code=code, out=texts[0], err=texts[1], seconds=seconds)
+        seconds = time.perf_counter() - start
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read().decode(errors="replace"))
+    return CommandResult(code=code, out=texts[0], err=texts[1], seconds=seconds)
 
 
-class Forks:
-    """The process that commands are forked from.
+class ForkServer:
+    """Starts commands from a process that has already imported everything.
 
-    Use it as a context manager, in a process that need not have imported torch.
+    It is a context manager. The process that uses it need not import torch.
     """
 
-    def __enter__(self) -> Forks:
+    def __enter__(self) -> ForkServer:
         self._folder = tempfile.TemporaryDirectory()
         self._server = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.forks"],
@@ -111,17 +119,15 @@ class Forks:
 
     def __call__(
         self, argv: Sequence[object], cwd: Path, *, timeout: float = 120.0, learn: bool = False
-    ) -> Ended:
+    ) -> CommandResult:
         """Run one command.
 
         Args:
-            argv: its words, without the program's name; `[FACTS, run]` for `facts`.
-            cwd: working directory.
-            timeout: seconds after which it is killed, with all that it started.
-            learn: whether later commands shall find imported what this one imports.
-
-        Returns:
-            Its exit code and what it printed.
+            argv: Words of the command, without the program's name; or one of `FACTS`, `LOAD` and
+                `STOPPED`, and its arguments.
+            cwd: Working directory.
+            timeout: Seconds after which it is killed, with all that it started.
+            learn: Whether the modules that this command imports are imported for later ones too.
         """
         assert self._server.stdin is not None and self._server.stdout is not None
         folder = Path(self._folder.name)
@@ -133,11 +139,11 @@ class Forks:
         out, err = (
             (folder / name).read_bytes().decode(errors="replace") for name in ("out", "err")
         )
-        return Ended(**answer, out=out, err=err)
+        return CommandResult(**answer, out=out, err=err)
 
 
 def facts(run: str) -> dict[str, Any]:
-    """What Python says of a run: its trials, its front and all that could be in it."""
+    """The content of a run: its trials, its front, and all candidates for the front."""
     opened = tasearch.Run.open(run)
     return {
         "members": [asdict(c) for c in opened.front.members],
@@ -151,12 +157,12 @@ def _serve() -> None:
         getattr(tasearch, name)
     for line in sys.stdin:
         request = json.loads(line)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         child = os.fork()
         if not child:
             _work(request)
         code = _wait(child, request["timeout"])
-        answer = {"code": code, "seconds": time.perf_counter() - begun}
+        answer = {"code": code, "seconds": time.perf_counter() - start}
         if request["learn"]:
             for name in (Path(request["folder"]) / "modules").read_text().split():
                 with contextlib.suppress(Exception):
@@ -165,7 +171,7 @@ def _serve() -> None:
 
 
 def _wait(child: int, timeout: float) -> int | None:
-    """The child's exit code; None where it had to be killed for its time."""
+    """The child's exit code; None where it took too long and was killed."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         found, status = os.waitpid(child, os.WNOHANG)
@@ -183,11 +189,11 @@ def _work(request: dict[str, Any]) -> None:
     try:
         os.setsid()
         os.chdir(request["cwd"])
-        streams = (os.devnull, folder / "out", folder / "err")
-        for number, (name, flags) in enumerate(
-            zip(streams, (os.O_RDONLY, *[os.O_WRONLY | os.O_CREAT | os.O_TRUNC] * 2), strict=True)
-        ):
-            os.dup2(os.open(name, flags), number)
+        streams = (Path(os.devnull), folder / "out", folder / "err")
+        write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        flags = (os.O_RDONLY, write, write)
+        for number, (name, flag) in enumerate(zip(streams, flags, strict=True)):
+            os.dup2(os.open(name, flag), number)
         _limit()
         sys.argv = ["tasearch", *request["argv"]]
         code = _main(request["argv"])
@@ -203,10 +209,14 @@ def _work(request: dict[str, Any]) -> None:
 
 
 def _main(argv: list[str]) -> int:
-    words = {FACTS: _facts, LOAD: tasearch.load_study, STOPPED: _stop}
-    if argv[0] in words:
+    others: dict[str, Callable[..., Any]] = {
+        FACTS: _facts,
+        LOAD: tasearch.load_study,
+        STOPPED: _stop,
+    }
+    if argv[0] in others:
         try:
-            words[argv[0]](*argv[1:])
+            others[argv[0]](*argv[1:])
         except tasearch.TasearchError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_code
@@ -228,16 +238,16 @@ def _facts(run: str) -> None:
 
 
 def _stop(study: str, runs_dir: str, latency_from: str, trials: str) -> None:
-    """Run a study until so many trials are complete and a hop is saved half-way."""
+    """Run a study until enough trials are complete and a hop has saved a checkpoint."""
     name = tasearch.load_study(study).name
-    partial = Path(runs_dir) / name / "checkpoints"
+    checkpoints = Path(runs_dir) / name / "checkpoints"
     steps = tasearch.steps(study, runs_dir=runs_dir, latency_from=latency_from)
     done = 0
     for event in steps:
         done += type(event).__name__ == "TrialDone"
-        if done >= int(trials) and any(partial.glob("[!.]*")):
+        if done >= int(trials) and any(checkpoints.glob("[!.]*")):
             break
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
 
 
 def _plain(value: Any) -> Any:

@@ -1,9 +1,10 @@
-"""Do the ways of training that are meant to be equal end in equal accuracies?
+"""Do ways of training that should be equivalent end in the same accuracies?
 
-A model of plain2 under plain6, on a part of CIFAR-10 with crops and flips, in five replicates with
-paired seeds: soft targets cached in 16 bits against an online teacher in 32, bfloat16 against
-float32, replicates as one wide model against one after the other, and a pool of two workers against
-this process. For each the paired differences of the test accuracies, and their 95 % interval.
+A student plain2 learns from a teacher plain6 on a part of CIFAR-10 with crops and flips, in five
+replicates with paired seeds. Compared are soft targets cached in 16 bits with an online teacher in
+32 bits, bfloat16 with float32, replicates in one stacked model with one after the other, and a pool
+of two workers with this process: the paired differences of the test accuracies, and their 95 %
+interval.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import tasearch
 from benchmarks import common
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.chains.mode import Mode
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data, load_test
@@ -35,22 +37,22 @@ from tasearch.train.soft_targets import stacked, view_logits
 from tasearch.train.tasks import train_hop
 from tasearch.train.trainer import Trainer
 
-TEACHER, PUPIL = 6, 2
+TEACHER, STUDENT = 6, 2
 
 
 class Online(Trainer):
-    """Asks the teacher itself for its logits on the views of an epoch, in 32 bits, each time."""
+    """A trainer without cached soft targets: the teacher runs in each epoch, in 32 bits."""
 
     def _soft_targets(self, hop: Hop) -> Callable[[int], list[Tensor]]:
         (teacher,) = hop.teachers
         nets = [self._placed(net) for net in self.nets(teacher)]
 
-        @lru_cache(maxsize=1)  # the replicates of an epoch ask one after another
-        def guide(phase: int) -> list[Tensor]:
+        @lru_cache(maxsize=1)  # all replicates ask for an epoch before the next
+        def targets(phase: int) -> list[Tensor]:
             pairs = zip(nets, self.views, strict=True)
             return [stacked([view_logits(net, views, phase)]) for net, views in pairs]
 
-        return guide
+        return targets
 
 
 def make_study(args: argparse.Namespace) -> Study:
@@ -66,7 +68,7 @@ def make_study(args: argparse.Namespace) -> Study:
             "model": {"family": "plain"},
             "teacher": {"width": TEACHER, "epochs": args.epochs, "learning_rate": 0.003},
             "assistants": {"max": 0},
-            "student": {"widths": [PUPIL], "epochs": args.epochs, "learning_rate": 0.003},
+            "student": {"widths": [STUDENT], "epochs": args.epochs, "learning_rate": 0.003},
             "training": {"augment": "crop4+flip", "precision": "fp32", "stack": "never"},
             "latency": {"backend": "torch"},
             "search": {"replicates": args.replicates, "trials": 1},
@@ -83,13 +85,14 @@ def accuracies(trainer: Trainer, hop: Hop, test: tuple[Tensor, Tensor]) -> list[
 
 
 def hops(study: Study) -> list[Hop]:
+    """The hop of the teacher, and that of the student."""
     teacher = ModelSpec(width=TEACHER, recipe=study.teacher_recipe())
-    model = ModelSpec(width=PUPIL, recipe=study.recipes("student").firsts()[0])
+    model = ModelSpec(width=STUDENT, recipe=study.recipes("student").firsts()[0])
     return list(Chain(models=(teacher, model)).hops())
 
 
 def in_ways(study: Study, data: Dataset, folder: Path) -> dict[str, list[float]]:
-    """The model's test accuracies by way of training, all under the same teachers."""
+    """The student's test accuracies by way of training, always with the same teachers."""
     part = load_test(study)
     mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
     test = (torch.tensor(part.x) - mean) / std, torch.tensor(part.y)
@@ -99,7 +102,7 @@ def in_ways(study: Study, data: Dataset, folder: Path) -> dict[str, list[float]]
         "one after the other, cached, float32": (Trainer, "fp32"),
         "online teacher": (Online, "fp32"),
         "bfloat16": (Trainer, "bf16"),
-        "one wide model": (Trainer, stacked),
+        "one stacked model": (Trainer, stacked),
     }
     found = {}
     for name, (kind, mode) in ways.items():
@@ -110,9 +113,9 @@ def in_ways(study: Study, data: Dataset, folder: Path) -> dict[str, list[float]]
             data=data,
             store=Store(own),
             device=torch.device("cpu"),
-            modes={TEACHER: "fp32", PUPIL: mode},
+            modes={TEACHER: Mode.parse("fp32"), STUDENT: Mode.parse(mode)},
         )
-        if name != next(iter(ways)):  # the first way's teachers serve all
+        if name != next(iter(ways)):  # all take the teachers of the first way
             (own / "hops").mkdir(parents=True)
             first = folder / next(iter(ways)) / "hops" / f"{trainer.key(teacher)}.safetensors"
             (own / "hops" / first.name).write_bytes(first.read_bytes())
@@ -141,28 +144,35 @@ def in_pools(study: Study, folder: Path) -> dict[str, list[float]]:
 
 
 def compared(name: str, values: list[float], against: str, base: list[float]) -> dict[str, Any]:
-    """Paired differences: mean, 95 % interval (Student's t), and whether 0 lies within."""
+    """Paired differences: mean, 95 % interval (Student's t), and whether 0 lies within.
+
+    Args:
+        name: Way of training.
+        values: Its accuracies.
+        against: Way of training with which it is compared.
+        base: Accuracies of that one, in the same order.
+    """
     gaps = [a - b for a, b in zip(values, base, strict=True)]
     mean = statistics.mean(gaps)
-    half = 0.0
+    margin = 0.0
     if len(set(gaps)) > 1:
         quantile = float(student_t.ppf(0.975, len(gaps) - 1))
-        half = quantile * statistics.stdev(gaps) / len(gaps) ** 0.5
+        margin = quantile * statistics.stdev(gaps) / len(gaps) ** 0.5
     return {
         "way": name,
         "against": against,
         "accuracies": values,
         "base": base,
         "mean_difference": mean,
-        "interval": [mean - half, mean + half],
+        "interval": [mean - margin, mean + margin],
         "identical": values == base,
-        "agrees": mean - half <= 0 <= mean + half,
+        "agrees": mean - margin <= 0 <= mean + margin,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=int, default=4_000, help="of the training part")
+    parser.add_argument("--images", type=int, default=4_000, help="training images")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--replicates", type=int, default=5)
     parser.add_argument("--data", default=common.CIFAR, help="seen from the repository root")
@@ -188,6 +198,7 @@ def main() -> None:
 
 
 def shown(row: dict[str, Any]) -> list[str]:
+    """A comparison's row in the output."""
     low, high = row["interval"]
     mean = statistics.mean(row["accuracies"])
     interval = "identical" if row["identical"] else f"{100 * low:+.2f} .. {100 * high:+.2f}"

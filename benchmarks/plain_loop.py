@@ -1,11 +1,11 @@
-"""The loop that a careful tutorial writes, which tasearch is compared with.
+"""A training loop as a careful tutorial writes it, with which tasearch is compared.
 
-Careful: the teacher is in eval mode under `no_grad`, the KL term is `batchmean` times T squared,
-the data come from a `DataLoader` with two workers. What makes it slow is what tutorials do:
-transforms in Python for each image, and a pass of the teacher for each step of the student, all in
-fp32, with torch's own number of threads.
+It is careful: the teacher is in eval mode under `no_grad`, the KL term is `batchmean` times T
+squared, the data come from a `DataLoader` with two workers. It is slow because it does what
+tutorials do: transforms in Python for each image, and a forward pass of the teacher in each step of
+the student, all in fp32, with PyTorch's default number of threads.
 
-The transforms are written in plain torch, for torchvision is not among tasearch's dependencies.
+The transforms are written in plain PyTorch, since tasearch does not depend on torchvision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MEAN = torch.tensor([0.4914, 0.4822, 0.4465])[:, None, None]
 STD = torch.tensor([0.2470, 0.2435, 0.2616])[:, None, None]
 PADDING = 4
 WORKERS = 2
-WARM_STEPS = 5
+WARM_STEPS = 5  # until the clock starts
 TEMPERATURE = 4.0
 ALPHA = 0.9
 CPU = torch.device("cpu")
@@ -32,8 +32,8 @@ class Images(Dataset[tuple[Tensor, int]]):
     """Images in memory, transformed one by one.
 
     Args:
-        images: uint8 (samples, height, width, channels).
-        labels: (samples,).
+        images: Images, uint8 of shape (samples, height, width, channels).
+        labels: Class indices of shape (samples,).
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
@@ -48,7 +48,14 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 
 def transform(image: Tensor) -> Tensor:
-    """Random crop with padding, random flip, to float, normalise: (channels, height, width)."""
+    """Random crop with padding, random flip, conversion to float, standardization.
+
+    Args:
+        image: Image, uint8 of shape (channels, height, width).
+
+    Returns:
+        Image, float32 of the same shape.
+    """
     _, height, width = image.shape
     image = F.pad(image, (PADDING,) * 4)
     top, left = torch.randint(2 * PADDING + 1, (2,)).tolist()
@@ -59,7 +66,13 @@ def transform(image: Tensor) -> Tensor:
 
 
 def kd_loss(logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-    """(1 - alpha) CE + alpha T² KL, the mean over samples."""
+    """(1 - alpha) CE + alpha T² KL, the mean over samples (Hinton et al., arXiv 1503.02531).
+
+    Args:
+        logits: The student's logits of shape (samples, classes).
+        targets: The teacher's logits of the same shape.
+        labels: Class indices of shape (samples,).
+    """
     divergence = F.kl_div(
         F.log_softmax(logits / TEMPERATURE, dim=1),
         F.softmax(targets / TEMPERATURE, dim=1),
@@ -78,19 +91,19 @@ def train_epoch(
     seconds: float = float("inf"),
     device: torch.device = CPU,
 ) -> float:
-    """Train for one epoch, or for so many seconds of it.
+    """Train for one epoch, or for a part of it.
 
     Args:
-        teacher: gives logits.
-        student: is trained.
-        images: uint8 (samples, height, width, channels).
-        labels: (samples,).
-        batch_size: samples a step.
-        seconds: after which it stops.
-        device: where both models are.
+        teacher: Teacher, whose logits are the soft targets.
+        student: Model to train.
+        images: Images, uint8 of shape (samples, height, width, channels).
+        labels: Class indices of shape (samples,).
+        batch_size: Samples of each step.
+        seconds: Time after which training stops.
+        device: Device of both models.
 
     Returns:
-        Images a second, without the start of the workers and the first steps.
+        Images per second, without the start of the workers and the first steps.
     """
     loader = DataLoader(
         Images(images, labels),
@@ -109,7 +122,7 @@ def train_epoch(
             targets = teacher(x)
         loss = kd_loss(student(x), targets, y)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         running_loss += loss.item()
         if step == WARM_STEPS:
@@ -117,5 +130,5 @@ def train_epoch(
         elapsed = time.perf_counter() - start
         if step > WARM_STEPS and elapsed > seconds:
             break
-    assert step > WARM_STEPS, f"an epoch should have more than {WARM_STEPS} steps, has {step}"
+    assert step > WARM_STEPS, f"an epoch must have more than {WARM_STEPS} steps, but has {step}"
     return (step - WARM_STEPS) * batch_size / elapsed

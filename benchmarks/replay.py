@@ -1,7 +1,7 @@
 """A search on a table: the code of `tasearch run`, with an engine that looks results up.
 
 Nothing is trained. Time is simulated: a hop takes the seconds that it took when the table was made,
-and so many workers take hops up as they come free. Proposals take no simulated time.
+and each worker takes its next hop when it is free. Proposals take no simulated time.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from tasearch.train.loop import rung_epochs
 from tasearch.train.tasks import Task
 
 
-class Shelf:
-    """The hops that a replayed search has trained so far.
+class TableArchive:
+    """The hops that a replayed search has trained so far, in place of a trainer's archive.
 
     Args:
-        table: of all results.
-        rungs: of the search.
+        table: Table with all results.
+        rungs: Number of rungs of the search.
     """
 
     def __init__(self, table: Table, rungs: int) -> None:
@@ -47,17 +47,18 @@ class Shelf:
         self._keys: dict[Hop, str] = {}
 
     def key(self, hop: Hop) -> str:
+        """A name for what decides the hop's weights."""
         if hop not in self._keys:
             words = [
-                f"{p.width}r{self.table.number(p.recipe)}"
-                for p in hop.canonical_lineage
-                if p.recipe
+                f"{model.width}r{self.table.number(model.recipe)}"
+                for model in hop.canonical_lineage
+                if model.recipe
             ]
             self._keys[hop] = "-".join(words)
         return self._keys[hop]
 
     def whole(self, hop: Hop) -> HopRecord:
-        """A hop trained to its end."""
+        """The record of a hop that was trained to its end."""
         recipe = hop.model.recipe
         assert recipe is not None
         epochs = rung_epochs(recipe.epochs, self.rungs)
@@ -71,45 +72,49 @@ class Shelf:
         )
 
     def finished(self, hop: Hop) -> bool:
+        """Whether a hop was trained to its end."""
         saved, recipe = self.saved(hop), hop.model.recipe
         assert recipe is not None
         return saved is not None and saved.epoch == recipe.epochs
 
     def saved(self, hop: Hop) -> HopRecord | None:
+        """The record of a hop as far as it was trained; None if it was not."""
         return self._records.get(self.key(hop))
 
     def keep(self, hop: Hop, record: HopRecord) -> None:
+        """Store the record of a hop."""
         self._records[self.key(hop)] = record
 
     def stacking_key(self, hop: Hop) -> None:
-        """Nobody's: seconds in the table are each hop's own."""
+        """None, so that hops are not stacked: the seconds in the table are each hop's own."""
 
 
-class Lookup:
-    """An engine that answers from a table.
+class TableEngine:
+    """An engine that looks hops up in a table.
 
     Args:
-        shelf: receives what would have been trained.
-        workers: at once.
+        archive: Receives the hops.
+        workers: Number of simulated workers.
 
     Attributes:
-        clock: simulated seconds.
+        clock: Simulated seconds since the start.
     """
 
-    def __init__(self, shelf: Shelf, workers: int) -> None:
-        self._shelf, self._workers = shelf, workers
+    def __init__(self, archive: TableArchive, workers: int) -> None:
+        self._archive, self._workers = archive, workers
         self._order = itertools.count()
-        self._begun: list[HopStarted] = []
+        self._started: list[HopStarted] = []
         self._busy: list[tuple[float, int, Task, HopRecord]] = []
         self.clock = 0.0
 
     @property
     def free(self) -> int:
+        """Number of idle workers."""
         return self._workers - len(self._busy)
 
     def submit(self, tasks: Sequence[Task]) -> None:
         (task,) = tasks
-        whole, before = self._shelf.whole(task.hop), self._shelf.saved(task.hop)
+        whole, before = self._archive.whole(task.hop), self._archive.saved(task.hop)
         start = before.epoch if before else 0
         end = whole
         for rung, threshold in enumerate(task.thresholds):
@@ -121,19 +126,19 @@ class Lookup:
                 end = whole.until(rung)
                 break
         share = (end.epoch - start) / whole.epoch
-        then = self.clock + share * self._shelf.table[task.hop].seconds
-        heapq.heappush(self._busy, (then, next(self._order), task, end))
-        self._begun.append(
+        done_at = self.clock + share * self._archive.table[task.hop].seconds
+        heapq.heappush(self._busy, (done_at, next(self._order), task, end))
+        self._started.append(
             HopStarted(
                 key=task.key, label=task.hop.label, epoch=start, epochs=whole.epoch, recipe=None
             )
         )
 
     def events(self) -> Iterator[HopEvent]:
-        while self._begun:
-            yield self._begun.pop()
+        while self._started:
+            yield self._started.pop()
         self.clock, _, task, record = heapq.heappop(self._busy)
-        self._shelf.keep(task.hop, record)
+        self._archive.keep(task.hop, record)
         recipe = task.hop.model.recipe
         assert recipe is not None
         outcome: HopOutcome = "complete" if record.epoch == recipe.epochs else "stopped"
@@ -146,14 +151,14 @@ class Lookup:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A search after one of its trials.
+    """The state of a search after one of its trials.
 
     Args:
-        paid: training FLOPs so far, each hop once.
-        unshared: had each chain trained its own hops.
-        proposals: so far.
-        seconds: simulated.
-        volume: hypervolume of the front.
+        paid: Training FLOPs so far, each hop counted once.
+        unshared: Training FLOPs so far if each chain had trained all its hops itself.
+        proposals: Number of proposals so far.
+        seconds: Simulated seconds so far.
+        volume: Hypervolume of the front.
     """
 
     paid: float
@@ -165,21 +170,28 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """One search.
+    """One replayed search.
 
     Args:
-        steps: after each trial.
-        trials: all of them.
+        steps: State of the search after each trial.
+        trials: All trials.
     """
 
     steps: list[Step]
     trials: list[TrialRecord]
 
 
-def restudied(
+def manifest_for(
     table: Table, search: Mapping[str, Any], seed: int, budget: Mapping[str, Any]
 ) -> Manifest:
-    """The table's manifest with another search, seed and budget."""
+    """The table's manifest with another search, seed and budget.
+
+    Args:
+        table: Table to search.
+        search: Keys of the section [search] that differ from their defaults.
+        seed: Seed of the study.
+        budget: Keys of the section [budget].
+    """
     study = table.manifest.study
     section = SearchSection(
         **{**SearchSection().model_dump(), **search, "replicates": table.replicates}
@@ -192,18 +204,26 @@ def restudied(
 
 def make_driver(
     manifest: Manifest,
-    shelf: Shelf,
-    engine: Lookup,
+    archive: TableArchive,
+    engine: TableEngine,
     open_optuna: Callable[[ChainSampler], optuna.Study],
     trials: int,
 ) -> Driver:
-    """The driver of `tasearch run` over the hops of a table."""
-    space = shelf.table.space(manifest)
+    """The driver of `tasearch run` over the hops of a table.
+
+    Args:
+        manifest: Manifest of the study.
+        archive: Receives the hops.
+        engine: Looks them up.
+        open_optuna: Makes the Optuna study from a sampler.
+        trials: Largest number of trials.
+    """
+    space = archive.table.space(manifest)
     return Driver(
         manifest=manifest,
         space=space,
         hops=HopExecutor(
-            archive=shelf,
+            archive=archive,
             make_engine=lambda: engine,
             teacher=space.teacher,
             chance=0.0,
@@ -219,16 +239,16 @@ def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -
     """Run a search on a table.
 
     Args:
-        table: that answers.
-        manifest: of the study to run; see `restudied`.
-        trials: to propose at most.
-        workers: simulated.
+        table: Table that takes the trainer's place.
+        manifest: Manifest of the study; see `manifest_for`.
+        trials: Largest number of trials.
+        workers: Number of simulated workers.
     """
-    shelf = Shelf(table, manifest.study.search.rungs)
-    engine = Lookup(shelf, workers)
+    archive = TableArchive(table, manifest.study.search.rungs)
+    engine = TableEngine(archive, workers)
     driver = make_driver(
         manifest,
-        shelf,
+        archive,
         engine,
         lambda sampler: optuna.create_study(directions=DIRECTIONS, sampler=sampler),
         trials,

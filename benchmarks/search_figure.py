@@ -22,7 +22,7 @@ AXES = {
     "cost": "training FLOPs, without the teacher's",
     "seconds": "simulated seconds of one worker",
 }
-METHODS = {  # by their letters in the result: name, colour, style of the line
+ARMS = {  # by their letters in the result: name, colour, style of the line
     "a": ("plain Optuna (TPE)", figures.VERMILION, "-"),
     "b": ("Optuna (TPE), shared hops", figures.ORANGE, "--"),
     "d": ("MO-ASHA, shared hops", figures.PURPLE, "-."),
@@ -42,7 +42,7 @@ def draw(found: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(figures.WIDTH, HEIGHT), layout="constrained")
     panels = dict(zip(AXES, figure.subplots(1, 2, sharey=True), strict=True))
     for kind, axes in panels.items():
-        for letter, (name, colour, style) in METHODS.items():
+        for letter, (name, colour, style) in ARMS.items():
             curve = found["arms"][letter]["regret_curve"].get(kind)
             if curve is None:  # seconds are simulated with shared hops only
                 continue

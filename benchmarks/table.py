@@ -1,17 +1,17 @@
 """A table: every chain of a ladder, trained to its end, with every epoch of every hop.
 
-A table is made by the real trainer, as a run that can be cut off and goes on:
+A table is made by the real trainer, as a run that may be interrupted and continued:
 
     .venv/bin/tasearch run benchmarks/tables/digits.toml
     .venv/bin/python -m benchmarks.table runs/digits-table benchmarks/tables/digits.json.gz
 
-It keeps, of each hop, its lineage, how many of the validation samples each replicate got right
-after each epoch, and the seconds that it took. FLOPs follow from the measurements, kept as well.
+Of each hop it keeps the lineage, the number of validation samples that each replicate classified
+correctly after each epoch, and the seconds of its training. FLOPs follow from the measurements,
+which are kept too.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import gzip
 import json
@@ -29,6 +29,7 @@ from benchmarks import common
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.keys import canonical_json
+from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.chains.recipe import Recipe
 from tasearch.chains.space import Space
 from tasearch.config.study import Study
@@ -44,11 +45,11 @@ from tasearch.search.chain_space import make_space
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What became of one hop.
+    """The result of one hop.
 
     Args:
-        seconds: of its training, all replicates.
-        curves: accuracy of the validation part after each epoch, of each replicate.
+        seconds: Wall-clock time of the training of all replicates.
+        curves: Validation accuracy after each epoch, by replicate.
     """
 
     seconds: float
@@ -56,10 +57,10 @@ class Entry:
 
 
 class Table:
-    """All chains of a study.
+    """The results of all chains of a study.
 
     Args:
-        content: as `build` made it.
+        content: What `build` returned.
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
@@ -73,7 +74,7 @@ class Table:
             space=0,
             measured={m.width: m for m in measured},
             setup=content["setup"],
-            modes={int(width): mode for width, mode in content["modes"].items()},
+            modes=modes_from_text(content["modes"]),
             device=content["device"],
         )
         self.recipes = [Recipe(**recipe) for recipe in content["recipes"]]
@@ -90,6 +91,7 @@ class Table:
 
     @staticmethod
     def load(file: Path) -> Table:
+        """Read a table from a compressed JSON file."""
         with gzip.open(file, "rt", encoding="utf-8") as stream:
             return Table(json.load(stream))
 
@@ -97,15 +99,16 @@ class Table:
         return len(self._entries)
 
     def __getitem__(self, hop: Hop) -> Entry:
+        """The result of a hop."""
         if hop not in self._known:
             recipes = tuple(
-                self._numbers[p.recipe] for p in hop.canonical_lineage if p.recipe is not None
+                self._numbers[m.recipe] for m in hop.canonical_lineage if m.recipe is not None
             )
-            self._known[hop] = self._entries[tuple(p.width for p in hop.lineage), recipes]
+            self._known[hop] = self._entries[tuple(model.width for model in hop.lineage), recipes]
         return self._known[hop]
 
     def drawn(self, seed: int) -> Table:
-        """The same chains with replicates drawn with replacement, as noise would have it."""
+        """The same chains, with replicates drawn with replacement (a bootstrap sample)."""
         rng = random.Random(seed)
         chosen = [rng.randrange(self.replicates) for _ in range(self.replicates)]
         other = copy.copy(self)
@@ -117,6 +120,7 @@ class Table:
         return other
 
     def number(self, recipe: Recipe) -> int:
+        """A recipe's place among the recipes of the table."""
         return self._numbers[recipe]
 
     @property
@@ -131,7 +135,13 @@ class Table:
         return Hop(lineage=(self.teacher,))
 
     def cost(self, hop: Hop, manifest: Manifest, epochs: int | None = None) -> float:
-        """Training FLOPs of a hop, of so many of its epochs."""
+        """Training FLOPs of a hop.
+
+        Args:
+            hop: The hop.
+            manifest: Manifest with the measurements.
+            epochs: Number of its epochs; None for all.
+        """
         recipe, width = hop.model.recipe, hop.model.width
         assert recipe is not None
         count = recipe.epochs if epochs is None else epochs
@@ -143,15 +153,16 @@ class Table:
         return ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe())
 
     def space(self, manifest: Manifest) -> Space:
-        """The chains of this study, or of one with another budget."""
+        """The chains within the budget of a manifest, which may differ from this table's."""
         return make_space(manifest.study, self.teacher, manifest.measured)
 
     def accuracy(self, chain: Chain) -> float:
-        """Of the student after its last epoch, mean over the replicates."""
+        """A student's accuracy after its last epoch, the mean over the replicates."""
         *_, hop = chain.hops()
         return self.end(hop)
 
     def end(self, hop: Hop) -> float:
+        """A model's accuracy after its last epoch, the mean over the replicates."""
         curves = self[hop].curves
         return sum(curve[-1] for curve in curves) / len(curves)
 
@@ -175,22 +186,56 @@ class Table:
         return hypervolume(self.front(manifest).members, manifest.reference)
 
     def front(self, manifest: Manifest) -> Front:
-        """Of every student within the budget, assistants that are among them included."""
+        """The front of every student within the budget; assistants within it are students too."""
         every = (hop for chain in self.space(manifest) for hop in chain.hops())
         hops = {hop.canonical_lineage: hop for hop in every if hop != self.teacher_hop}
         return Front(filter(None, (self.candidate(hop, manifest) for hop in hops.values())))
 
     def noise(self) -> float:
-        """Standard deviation of a mean over the replicates."""
+        """Standard deviation of an accuracy, which is a mean over the replicates."""
         ends = ([curve[-1] for curve in entry.curves] for entry in self._entries.values())
         return math.sqrt(fmean(variance(values) / len(values) for values in ends))
 
 
 def build(run: RunDirectory, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a table from a finished run of all chains.
+    """The content of a table.
+
+    Args:
+        run: A finished run of all chains.
+        provenance: When, where and with what the run was made.
 
     Raises:
-        RunError: where a chain is missing.
+        RunError: A chain is missing.
+    """
+    manifest = run.read()
+    recipes, hops = _results(run)
+    content = {
+        "provenance": dict(provenance),
+        "study": manifest.study.model_copy(update={"root": "."}).model_dump(mode="json"),
+        "inputs": dict(manifest.inputs),
+        "samples": manifest.samples,
+        "validation": manifest.validation,
+        "measurements": [asdict(m) for m in manifest.measured.values()],
+        "setup": dict(manifest.setup),
+        "modes": modes_as_text(manifest.modes),
+        "device": manifest.device,
+        "recipes": recipes,
+        "hops": hops,
+    }
+    table = Table(content)
+    for chain in table.space(table.manifest):
+        try:
+            table.accuracy(chain)
+        except KeyError:
+            raise RunError(f"{run.path}: did not train {chain.widths}; continue it") from None
+    return content
+
+
+def _results(run: RunDirectory) -> tuple[list[Any], list[Any]]:
+    """The recipes of a run, and its hops.
+
+    A hop is: the widths of its lineage; the places of their recipes, where they have one; seconds;
+    correct validation samples by replicate and epoch.
     """
     manifest, store = run.read(), run.store()
     seconds: Counter[str] = Counter()
@@ -205,43 +250,24 @@ def build(run: RunDirectory, provenance: Mapping[str, Any]) -> dict[str, Any]:
             ModelSpec(width=width, recipe=Recipe(**recipe) if recipe else None)
             for width, recipe in zip(record.widths, record.recipes, strict=True)
         ]
-        canonical_lineage = Hop(lineage=tuple(models)).canonical_lineage
-        own = [canonical_json(asdict(p.recipe)) for p in canonical_lineage if p.recipe is not None]
+        lineage = Hop(lineage=tuple(models)).canonical_lineage
+        own = [canonical_json(asdict(m.recipe)) for m in lineage if m.recipe is not None]
         numbers = [recipes.setdefault(recipe, len(recipes)) for recipe in own]
         curves = [[round(a * manifest.validation) for a in curve] for curve in record.curves]
         hops.append([list(record.widths), numbers, round(seconds[key], 2), curves])
-    content = {
-        "provenance": dict(provenance),
-        "study": manifest.study.model_copy(update={"root": "."}).model_dump(mode="json"),
-        "inputs": dict(manifest.inputs),
-        "samples": manifest.samples,
-        "validation": manifest.validation,
-        "measurements": [asdict(m) for m in manifest.measured.values()],
-        "setup": dict(manifest.setup),
-        "modes": {str(width): mode for width, mode in manifest.modes.items()},
-        "device": manifest.device,
-        "recipes": [json.loads(recipe) for recipe in recipes],
-        "hops": sorted(hops),
-    }
-    table = Table(content)
-    for chain in table.space(table.manifest):
-        try:
-            table.accuracy(chain)
-        except KeyError:
-            raise RunError(f"{run.path}: has not trained {chain.widths}; go on with it") from None
-    return content
+    return [json.loads(recipe) for recipe in recipes], sorted(hops)
 
 
 def save(content: Mapping[str, Any], file: Path) -> None:
-    """The same bytes for the same content."""
+    """Write a table; the same content gives the same bytes."""
     blob = json.dumps(content, separators=(",", ":")).encode()
     file.write_bytes(gzip.compress(blob, mtime=0))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = common.parser(__doc__)
+    parser.add_argument("run", type=Path, help="finished run of every chain")
+    parser.add_argument("out", type=Path, help="file for the table, *.json.gz")
     args = parser.parse_args()
     save(build(RunDirectory.open(args.run), common.provenance(args)), args.out)
     table = Table.load(args.out)

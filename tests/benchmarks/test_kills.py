@@ -1,4 +1,4 @@
-"""Driver, worker and export killed once each; `python -m benchmarks.kills` does so at length."""
+"""Driver, worker and export are killed once each; `python -m benchmarks.kills` kills many more."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.forks import Forks
-from benchmarks.kills import EXITS, Bench
+from benchmarks.forks import ForkServer
+from benchmarks.kill_rounds import KillBench
+from benchmarks.kill_scenarios import EXITS
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"),
+]
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with Forks() as forks:
-        yield Bench(tmp_path_factory.mktemp("kills"), forks)
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillBench]:
+    with ForkServer() as forks:
+        yield KillBench(tmp_path_factory.mktemp("kills"), forks)
 
 
 @pytest.mark.parametrize(
-    ("phase", "whom"), [("training", "worker"), ("training", "all"), ("export", "driver")]
+    ("phase", "target"), [("training", "worker"), ("training", "all"), ("export", "driver")]
 )
-def test_a_killed_command_ends_as_if_nothing_had_happened(
-    bench: Bench, phase: str, whom: str
+def test_killed_command_ends_like_uninterrupted_run(
+    bench: KillBench, phase: str, target: str
 ) -> None:
-    """A worker dies by the user's own code besides, once."""
-    done = bench.round(EXITS, phase, [whom], random.Random(0))
-    assert not done.unequal, done.row()
+    """User code ends one more worker, once."""
+    done = bench.kill_run(EXITS, phase, [target], random.Random(0))
+    assert not done.unequal, done.to_json()

@@ -9,8 +9,8 @@ import pytest
 
 import tasearch
 from benchmarks import baselines, table
-from benchmarks.replay import Replayed, replay, restudied
-from benchmarks.search import cost_to, holm
+from benchmarks.replay import Replayed, manifest_for, replay
+from benchmarks.search_summary import cost_to, holm
 from benchmarks.table import Table
 from tasearch.errors import RunError
 from tasearch.pareto.hypervolume import hypervolume
@@ -39,7 +39,7 @@ def made(source: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Tabl
 
 def replayed(made: Table, workers: int = 1, **search: Any) -> Replayed:
     keys = {**tiny().search.model_dump(), **search}
-    return replay(made, restudied(made, keys, 0, {}), trials=keys["trials"], workers=workers)
+    return replay(made, manifest_for(made, keys, 0, {}), trials=keys["trials"], workers=workers)
 
 
 def facts(trials: Any) -> list[Any]:
@@ -98,7 +98,7 @@ def test_one_workers_time_is_the_sum_of_the_hops(made: Table) -> None:
 
 
 def test_a_table_without_some_chain_is_refused(finished: tasearch.Run) -> None:
-    with pytest.raises(RunError, match="has not trained"):
+    with pytest.raises(RunError, match="did not train"):
         table.build(finished.directory, {})
 
 
@@ -109,7 +109,7 @@ def test_the_same_run_gives_the_same_bytes(source: RunDirectory, tmp_path: Path)
 
 
 def test_no_search_beats_the_true_front_and_the_whole_space_reaches_it(made: Table) -> None:
-    manifest = restudied(made, {}, 0, {})
+    manifest = manifest_for(made, {}, 0, {})
     best = made.best_volume(manifest)
     volumes = [step.volume for step in replayed(made, pruner="none", trials=100).steps]
     assert volumes == sorted(volumes)
@@ -120,7 +120,7 @@ def test_no_search_beats_the_true_front_and_the_whole_space_reaches_it(made: Tab
 
 
 def test_the_oracle_is_cheapest(made: Table) -> None:
-    manifest = restudied(made, {}, 0, {})
+    manifest = manifest_for(made, {}, 0, {})
     cost = baselines.oracle(made, manifest, 0.01)
     best, run = made.best_volume(manifest), replayed(made, pruner="none", trials=100)
     given = made.cost(made.teacher_hop, manifest)

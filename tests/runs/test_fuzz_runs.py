@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import tasearch
-from benchmarks import damage
-from benchmarks.damage import KINDS, RUNS, STUDY, Victim
-from benchmarks.forks import Forks, command
+from benchmarks.damage import KINDS, damage
+from benchmarks.damaged_run import RUNS, STUDY, TIMEOUT, DamageTest
+from benchmarks.forks import ForkServer, run_command
 from tasearch.config.study_file import render
 from tests.helpers.studies import tiny
 
@@ -32,19 +32,19 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="commands are fo
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as running:
+def forks() -> Iterator[ForkServer]:
+    with ForkServer() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def victim(
-    finished: tasearch.Run, forks: Forks, tmp_path_factory: pytest.TempPathFactory
-) -> Victim:
+def damaged(
+    finished: tasearch.Run, forks: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> DamageTest:
     home = tmp_path_factory.mktemp("home")
     (home / STUDY).write_text(render(tiny()))
     shutil.copytree(finished.path, home / RUNS / "tiny")
-    made = Victim(home=home, name="tiny", more=12, runner=forks)
+    made = DamageTest(home=home, name="tiny", more=12, runner=forks)
     made.learn(home.parent)
     (home / RUNS / "tiny" / "report.html").write_bytes(b"<html>\n</html>\n")
     return made
@@ -57,40 +57,40 @@ def victim(
     report_multiple_bugs=False,
 )
 @given(data=st.data())
-def test_damage_is_refused_or_changes_no_figure(victim: Victim, data: st.DataObject) -> None:
-    groups = victim.groups()
+def test_damage_is_refused_or_changes_no_figure(damaged: DamageTest, data: st.DataObject) -> None:
+    groups = damaged.file_groups()
     file = data.draw(st.sampled_from(sorted(groups)).flatmap(lambda g: st.sampled_from(groups[g])))
     kind = data.draw(st.sampled_from(KINDS))
     seed = data.draw(st.integers(0, 2**32 - 1))
     exported = data.draw(st.integers(0, EXPORTED - 1)) == EXPORTED - 1
-    what, _, faults = victim.tried(victim.home.parent, file, kind, seed, exported=exported)
-    shown = json.dumps([fault.row() for fault in faults], indent=1)
+    what, _, faults = damaged.check(damaged.home.parent, file, kind, seed, exported=exported)
+    shown = json.dumps([fault.to_json() for fault in faults], indent=1)
     assert not faults, f"{file}: {what}, seed {seed}: {shown}"
 
 
-def test_an_interpreter_of_its_own_says_the_same(victim: Victim, tmp_path: Path) -> None:
+def test_an_interpreter_of_its_own_says_the_same(damaged: DamageTest, tmp_path: Path) -> None:
     """What is forked ends as what a user starts: code and words."""
     chosen = random.Random(0)
     for file, kind, seed in [
         ("journal.log", "flip a bit", 1),
-        *(next(damage.cases(victim, chosen)) for _ in range(SUBPROCESSES - 1)),
+        *(next(damaged.cases(chosen)) for _ in range(SUBPROCESSES - 1)),
     ]:
-        work = victim.copy(tmp_path)
-        damage.damage(work / victim.run / file, kind, random.Random(seed))
+        work = damaged.copy(tmp_path)
+        damage(work / damaged.run / file, kind, random.Random(seed))
         for name in ("best", "status"):
-            argv = victim.readers()[name]
-            forked = victim.runner(argv, work, timeout=damage.TIMEOUT)
-            started = command(argv, work, damage.TIMEOUT)
+            argv = damaged.reading_commands()[name]
+            forked = damaged.runner(argv, work, timeout=TIMEOUT)
+            started = run_command(argv, work, TIMEOUT)
             assert (forked.code, forked.out) == (started.code, started.out), (file, kind, seed)
             assert forked.err.splitlines()[-1:] == started.err.splitlines()[-1:]
 
 
-def test_the_undamaged_run_passes(victim: Victim) -> None:
+def test_the_undamaged_run_passes(damaged: DamageTest) -> None:
     """Else damage would be found where there is none."""
-    work = victim.copy(victim.home.parent)
-    report = work / victim.run / "report.html"
-    what, ends, faults = victim.tried(
-        victim.home.parent, report.name, "flip a bit", 0, exported=True
+    work = damaged.copy(damaged.home.parent)
+    report = work / damaged.run / "report.html"
+    what, ends, faults = damaged.check(
+        damaged.home.parent, report.name, "flip a bit", 0, exported=True
     )
-    assert what and not [fault.row() for fault in faults]
+    assert what and not [fault.to_json() for fault in faults]
     assert {name: e.code for name, e in ends.items() if e.code} == {"best of nothing": 1}

@@ -1,0 +1,47 @@
+"""Processes found in Linux's /proc, and killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+
+def kill(pid: int) -> bool:
+    """Send SIGKILL to a process.
+
+    Returns:
+        Whether the process still existed.
+    """
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def descendants(pid: int) -> list[int]:
+    """Ids of the processes that a process started, and of those that they started."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it may end while it is looked at
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += [int(child), *descendants(int(child))]
+    return found
+
+
+def exit_code(process: subprocess.Popen[bytes], limit: float) -> int:
+    """The exit code of a process once it ends.
+
+    Args:
+        process: The process to wait for.
+        limit: Seconds after which it is killed, with all that it started; its code is then -9.
+    """
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        for pid in [*descendants(process.pid), process.pid]:
+            kill(pid)
+        return process.wait()

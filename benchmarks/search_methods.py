@@ -1,0 +1,185 @@
+"""The search methods that `benchmarks.search` compares, each run on one table by one seed."""
+
+from __future__ import annotations
+
+import functools
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+
+from benchmarks import common
+from benchmarks.baselines import HopCosts, mo_asha, oracle, plain_optuna
+from benchmarks.replay import manifest_for, replay
+from benchmarks.table import Table
+from tasearch.runs.directory import Manifest
+from tasearch.runs.records import TrialRecord
+from tasearch.search.trials import chain_of
+
+TABLES = common.ROOT / "benchmarks/tables"
+BUDGETS = {"digits": 12, "mnist": 8}  # width of the largest student within the budget, by table
+REGRET = 0.01  # share of the hypervolume that may be missing when costs are compared
+WORKERS, MAX_CONCURRENT = (1, 4, 16), 64  # of the searches that measure the speed-up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way to search.
+
+    Args:
+        trials: Largest number of trials; 0 for the whole space.
+        search: Keys of the section [search]; None for a baseline.
+        baseline: What searches instead of tasearch's driver; None for tasearch's own.
+    """
+
+    trials: int
+    search: Mapping[str, Any] | None = None
+    baseline: Callable[[Table, Manifest, int, int], HopCosts] | None = None
+
+
+METHODS = {
+    "plain": Method(trials=250, baseline=plain_optuna),
+    "mo-asha": Method(trials=250, baseline=mo_asha),
+    "random, unpruned": Method(trials=400, search={"sampler": "random", "pruner": "none"}),
+    "tpe": Method(trials=80, search={"sampler": "tpe"}),
+    "nsga2": Method(trials=200, search={"sampler": "nsga2"}),
+    "gp": Method(trials=80, search={"sampler": "gp"}),
+    "random": Method(trials=400, search={"sampler": "random"}),
+    "brute": Method(trials=200, search={"sampler": "brute"}),
+    "ehvi": Method(trials=0, search={}),  # the defaults
+    "ehvi, unpruned": Method(trials=400, search={"pruner": "none"}),
+}
+ARMS = {  # by letter: what is compared, its method, whether its costs share hops
+    "a": ("plain Optuna: no reuse, no pruning, no budget", "plain", False),
+    "b": ("plain Optuna with reuse", "plain", True),
+    "c": ("random with reuse", "random, unpruned", True),
+    "d": ("MO-ASHA with true ranks, with reuse", "mo-asha", True),
+    "e1": ("TPE with reuse and skyline", "tpe", True),
+    "e2": ("NSGA-II with reuse and skyline", "nsga2", True),
+    "e3": ("GP with reuse and skyline", "gp", True),
+    "e4": ("random with reuse and skyline", "random", True),
+    "e5": ("brute force with reuse and skyline", "brute", True),
+    "f": ("tasearch: ehvi with reuse and skyline", "ehvi", True),
+    "g1": ("ehvi with reuse, no pruning", "ehvi, unpruned", True),
+    "g2": ("ehvi with skyline, no reuse", "ehvi", False),
+    "g3": ("ehvi, no reuse, no pruning", "ehvi, unpruned", False),
+}
+
+
+@functools.cache
+def load(name: str) -> Table:
+    """A table by its name."""
+    return Table.load(TABLES / f"{name}.json.gz")
+
+
+def limits(table: Table, name: str) -> dict[str, Any]:
+    """The budget of all searches on a table, as keys of the section [budget]."""
+    return {"max_params": table.manifest.measured[BUDGETS[name]].params}
+
+
+def run_method(
+    name: str, method_name: str, seed: int, search: Mapping[str, Any] | None = None, trials: int = 0
+) -> dict[str, Any]:
+    """Run one seed of one method on one table.
+
+    Args:
+        name: Name of the table.
+        method_name: Key of `METHODS`.
+        seed: Seed of noise and proposals.
+        search: Keys that replace those of the method's section [search].
+        trials: Largest number of trials; 0 for the method's own.
+
+    Returns:
+        After each trial: training FLOPs with and without shared hops, simulated seconds, and
+        regret; and the wall-clock time of a trial.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")  # some samplers warn that they are experimental
+    method, table = METHODS[method_name], load(name).drawn(seed)
+    keys = {**(method.search or {}), **(search or {})}
+    manifest = manifest_for(table, keys, seed, limits(table, name))
+    trials = trials or method.trials or table.space(manifest).size
+    start = time.perf_counter()
+    records: list[TrialRecord] = []
+    given = given_s = 0.0  # the teacher's training, which baselines leave out
+    if method.baseline is not None:
+        steps = method.baseline(table, manifest, seed, trials).steps
+    else:
+        replayed = replay(table, manifest, trials=trials)
+        steps, records = replayed.steps, replayed.trials
+        given = table.cost(table.teacher_hop, manifest)
+        given_s = table[table.teacher_hop].seconds
+    wall = time.perf_counter() - start
+    best = table.best_volume(manifest)
+    return {
+        "paid": [step.paid - given for step in steps],
+        "unshared": [step.unshared - step.proposals * given for step in steps],
+        "seconds": [step.seconds - given_s for step in steps],
+        "regrets": [1 - step.volume / best for step in steps],
+        "wall_ms_a_trial": 1000 * wall / len(steps),
+        **(front_found(table, manifest, records) if records else {}),
+    }
+
+
+def front_found(
+    table: Table, manifest: Manifest, records: Sequence[TrialRecord]
+) -> dict[str, float]:
+    """How much of the true front was trained to its end, and how much of it was pruned.
+
+    A student is pruned beyond noise if it is more accurate than every finished student which is no
+    larger and no slower, by more than a standard deviation of the noise.
+
+    Args:
+        table: Table that was searched.
+        manifest: Manifest of the search.
+        records: All trials of the search.
+    """
+    finished, pruned = set[tuple[int, float]](), set[tuple[int, float]]()
+    for record in records:
+        *_, hop = chain_of(asdict(record), table.teacher).hops()
+        (finished if record.state == "complete" else pruned).add((hop.model.width, table.end(hop)))
+    found = lost = beyond = 0
+    front = table.front(manifest).members
+    for member in front:
+        student = member.chain[-1], member.accuracy
+        if student in finished:
+            found += 1
+        elif student in pruned:
+            lost += 1
+            sizes = ((manifest.measured[width], accuracy) for width, accuracy in finished)
+            rivals = [
+                accuracy
+                for size, accuracy in sizes
+                if size.params <= member.params and size.latency_ms <= member.latency_ms
+            ]
+            beyond += member.accuracy - max(rivals, default=0.0) > table.noise()
+    return {
+        "recall": found / len(front),
+        "front_pruned": lost / len(front),
+        "front_pruned_beyond_noise": beyond / len(front),
+        "pruned": sum(record.state == "pruned" for record in records),
+        "trials": len(records),
+    }
+
+
+def workers_seconds(name: str, seed: int) -> dict[str, dict[str, float]]:
+    """Simulated seconds of a search by number of workers, with and without the teacher's."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    table = load(name).drawn(seed)
+    manifest = manifest_for(table, {"max_concurrent": MAX_CONCURRENT}, seed, limits(table, name))
+    trials = table.space(manifest).size
+    given_s = table[table.teacher_hop].seconds
+    found = {}
+    for count in WORKERS:
+        whole = replay(table, manifest, trials=trials, workers=count).steps[-1].seconds
+        found[str(count)] = {"end": whole - given_s, "end_with_teacher": whole}
+    return found
+
+
+def oracle_cost(name: str, seed: int) -> float:
+    """Training FLOPs that the oracle pays for the regret `REGRET`."""
+    table = load(name).drawn(seed)
+    return oracle(table, manifest_for(table, {}, seed, limits(table, name)), REGRET)
