@@ -1,1 +1,1 @@
-"""Fronts, hypervolume, budgets, and the rule that prunes. Pure."""
+"""The Pareto front, hypervolume, budgets, and the pruning rule. Pure."""

@@ -12,10 +12,14 @@ from tasearch.pareto.measurement import Measurement
 
 
 def _above_zero(limit: object, name: str) -> bool:
-    """Whether a limit admits anything; it may come from Python, and be anything.
+    """Whether a limit is above 0.
+
+    Args:
+        limit: The limit; from Python it may be any object.
+        name: The argument that it comes from, for the message.
 
     Raises:
-        StudyError: where it is no number.
+        StudyError: If it is not a finite number.
     """
     try:
         huge = isinstance(limit, Real) and float(limit) == math.inf
@@ -28,7 +32,20 @@ def _above_zero(limit: object, name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Upper limits, each inclusive; None is no limit."""
+    """Upper limits on a student, each inclusive; None is no limit.
+
+    Args:
+        max_params: The most parameters.
+        max_bytes: The most bytes of weights and buffers.
+        max_latency_ms: The highest latency, in milliseconds.
+
+    Raises:
+        StudyError: If a limit is not a finite number above 0.
+
+    Example:
+        >>> print(Budget(max_params=3_500, max_latency_ms=0.5))
+        max_params = 3,500, max_latency_ms = 0.5
+    """
 
     max_params: int | None = None
     max_bytes: int | None = None
@@ -41,7 +58,7 @@ class Budget:
                 raise StudyError(f"{limited.name}: should be above 0, found {quoted(limit)}")
 
     def excess(self, item: Measurement | Candidate) -> float:
-        """The largest ratio of a value to its limit; at most 1 fits, and 0 is no limit at all."""
+        """The largest ratio of a value to its limit; at most 1 if the item fits, 0 if no limits."""
         pairs = (
             (item.params, self.max_params),
             (item.bytes, self.max_bytes),
@@ -50,6 +67,7 @@ class Budget:
         return max((value / limit for value, limit in pairs if limit is not None), default=0.0)
 
     def admits(self, item: Measurement | Candidate) -> bool:
+        """Whether an item is within every limit."""
         return self.excess(item) <= 1.0
 
     def __str__(self) -> str:

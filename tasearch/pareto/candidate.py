@@ -1,4 +1,4 @@
-"""A trained student, and which of two is better."""
+"""A trained student, and the order in which students are preferred."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Candidate:
     """A trained student and the chain that made it.
 
     Args:
-        trial: its number in the Optuna study.
-        chain: widths, teacher first.
-        recipe: `{"assistants": {...} or None, "student": {...}}`.
-        accuracy: share of the validation part that it gets right, after the last epoch.
-        params: see `Measurement`.
-        bytes: see `Measurement`.
-        latency_ms: see `Measurement`.
+        trial: The number of its trial in the Optuna study.
+        chain: The widths of its chain, the teacher's first.
+        recipe: The recipes of its chain: `{"assistants": {...} or None, "student": {...}}`.
+        accuracy: Accuracy on the validation set after the last epoch, in 0..1.
+        params: Number of parameters.
+        bytes: Bytes of all weights and buffers, as stored.
+        latency_ms: Latency of one batch, in milliseconds.
     """
 
     trial: int
@@ -32,11 +32,12 @@ class Candidate:
 
     @property
     def label(self) -> str:
+        """The chain in one line, such as `64 → 24 → 6`."""
         return label(self.chain, self.recipe)
 
 
-def merit(candidate: Candidate) -> tuple[float, int, float, int, int]:
-    """Sorts the best first: accuracy, then size, latency, the shorter chain, the earlier trial."""
+def preference(candidate: Candidate) -> tuple[float, int, float, int, int]:
+    """Sort key that puts the best first: by accuracy, size, latency, length of chain, trial."""
     return (
         -candidate.accuracy,
         candidate.params,

@@ -6,23 +6,23 @@ from collections.abc import Iterable
 
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
-from tasearch.pareto.candidate import Candidate, merit
+from tasearch.pareto.candidate import Candidate, preference
 
 
 class Front:
     """The candidates that no other beats in accuracy, size and latency at once.
 
-    Of several that are equal in all three, the one with the shortest chain, then the earliest
-    trial, stands for all.
+    Of several candidates that are equal in all three, only one is a member: the one with the
+    shortest chain, and of these the one of the earliest trial.
 
     Args:
-        candidates: all that are known, in any order.
+        candidates: All known candidates, in any order.
     """
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
-        self.candidates: tuple[Candidate, ...] = tuple(sorted(candidates, key=merit))
+        self.candidates: tuple[Candidate, ...] = tuple(sorted(candidates, key=preference))
         members: list[Candidate] = []
-        for candidate in self.candidates:  # best first, so only members can dominate: O(n·front)
+        for candidate in self.candidates:  # best first, so that only members can dominate it
             if not any(_covers(member, candidate) for member in members):
                 members.append(candidate)
         self.members: tuple[Candidate, ...] = tuple(
@@ -41,8 +41,13 @@ class Front:
     ) -> Candidate:
         """The most accurate candidate within a budget.
 
+        Args:
+            max_params: The most parameters; None for no limit.
+            max_bytes: The most bytes of weights and buffers; None for no limit.
+            max_latency_ms: The highest latency in milliseconds; None for no limit.
+
         Raises:
-            NothingFits: with the candidate that misses by the smallest ratio.
+            NothingFits: If none is within the budget; the message names the nearest one.
         """
         budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
         for candidate in self.candidates:
@@ -58,10 +63,10 @@ class Front:
         )
 
     def nearest_miss(self, budget: Budget) -> Candidate:
-        """The candidate whose worst excess over the budget is smallest."""
-        return min(self.candidates, key=lambda c: (budget.excess(c), merit(c)))
+        """The candidate that exceeds the budget by the smallest ratio, in its worst value."""
+        return min(self.candidates, key=lambda c: (budget.excess(c), preference(c)))
 
 
 def _covers(member: Candidate, candidate: Candidate) -> bool:
-    """Whether `member`, of no lower accuracy, is no larger and no slower either."""
+    """Whether `member`, which is at least as accurate, is also no larger and no slower."""
     return member.params <= candidate.params and member.latency_ms <= candidate.latency_ms

@@ -1,83 +1,95 @@
-"""Hypervolume of a set of candidates, in a box with logarithmic axes for the costs."""
+"""Hypervolume of candidates whose sizes and latencies are known beforehand."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
 
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.reference import Reference
 
-BEYOND = 1.1  # times the largest cost: the end of hypervolume's axes
+Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """The box that hypervolume is measured in; its costs are on logarithmic axes, as in the plots:
-    a halved size counts alike among the large and among the small.
+class HypervolumeGrid:
+    """The best accuracy that is available at each size and latency, on a grid.
+
+    The sizes and latencies that candidates may have divide the plane of the two costs into cells.
+    The cell (i, j) reaches from the i-th size to the next one and from the j-th latency to the
+    next one; the last cells end with the box. Each cell holds the height of the best candidate
+    that is no larger and no slower, so the hypervolume is the sum of areas times heights. Adding a
+    candidate takes O(cells).
 
     Args:
-        accuracy: from here to 1.
-        params: from the first to the second.
-        latency_ms: from the first to the second.
+        costs: What has each size and latency that a candidate may have, by a number of its own
+            (such as its width). All lie within the box.
+        reference: The box in which hypervolume is measured.
     """
 
-    accuracy: float
-    params: tuple[float, float]
-    latency_ms: tuple[float, float]
+    def __init__(
+        self, costs: Mapping[int, Measurement] | Mapping[int, Candidate], reference: Reference
+    ) -> None:
+        corners = {number: reference.corner(item) for number, item in costs.items()}
+        sizes, latencies = (sorted({c[axis] for c in corners.values()}) for axis in (0, 1))
+        self.reference = reference
+        self._corner = {n: (sizes.index(s), latencies.index(t)) for n, (s, t) in corners.items()}
+        self._area = np.outer(np.diff([*sizes, 1.0]), np.diff([*latencies, 1.0]))
+        self._height = np.zeros(self._area.shape)
 
-    @classmethod
-    def from_measurements(cls, measured: Iterable[Measurement], *, classes: int) -> Reference:
-        """From guessing, and from the smallest and the fastest, to a tenth beyond the largest and
-        the slowest, so that every candidate counts."""
-        listed = [*measured]
-        sizes, latencies = [m.params for m in listed], [m.latency_ms for m in listed]
-        return cls(
-            accuracy=1 / classes,
-            params=(min(sizes), BEYOND * max(sizes)),
-            latency_ms=(min(latencies), BEYOND * max(latencies)),
-        )
+    @property
+    def volume(self) -> float:
+        """Hypervolume of all candidates that were added, as a fraction of the box."""
+        return float((self._area * self._height).sum())
 
-    def corner(self, item: Measurement | Candidate) -> tuple[float, float]:
-        """Where a size and a latency lie on their axes: 0 is the cheapest, 1 the box's end."""
-        return _along(item.params, self.params), _along(item.latency_ms, self.latency_ms)
+    def add(self, number: int, accuracy: float) -> None:
+        """Take in a candidate.
 
-    def height(self, accuracy: float) -> float:
-        """Where an accuracy lies on its axis, 0..1."""
-        return max(0.0, accuracy - self.accuracy) / (1 - self.accuracy)
+        Args:
+            number: The key in `costs` of its size and latency.
+            accuracy: Its accuracy, in 0..1.
+        """
+        i, j = self._corner[number]
+        cells = self._height[i:, j:]
+        np.maximum(cells, self.reference.height(accuracy), out=cells)
 
+    def levels(self, number: int) -> tuple[Array, Array]:
+        """The region in which a candidate counts, divided by what is available there already.
 
-def _along(value: float, axis: tuple[float, float]) -> float:
-    low, high = axis
-    return max(0.0, math.log(value / low) / math.log(high / low))
+        Args:
+            number: The key in `costs` of its size and latency.
+
+        Returns:
+            The distinct heights of the region's cells, ascending, (levels,); and the area of the
+            cells of each height, (levels,).
+        """
+        i, j = self._corner[number]
+        heights, cell = np.unique(self._height[i:, j:], return_inverse=True)
+        return heights, np.bincount(cell.ravel(), weights=self._area[i:, j:].ravel())
 
 
 def hypervolume(candidates: Iterable[Candidate], reference: Reference) -> float:
-    """Share of the box that the candidates dominate.
+    """Fraction of the box that some candidates dominate.
 
-    A sweep over latency with a staircase in (params, accuracy): O(n²).
+    Args:
+        candidates: Any candidates, also outside the box, where they count nothing.
+        reference: The box.
+
+    Example:
+        One student of accuracy 0.9 in the middle of both axes dominates a quarter of the plane:
+
+        >>> box = Reference(accuracy=0.0, params=(1, 100), latency_ms=(1, 100))
+        >>> student = Candidate(
+        ...     trial=0, chain=(8, 2), recipe={}, accuracy=0.9, params=10, bytes=40, latency_ms=10
+        ... )
+        >>> round(hypervolume([student], box), 3)
+        0.225
     """
-    points = []
-    for c in Front(candidates).members:
-        size, latency = reference.corner(c)
-        if size < 1 and latency < 1:
-            points.append((latency, size, reference.height(c.accuracy)))
-    points.sort()
-    volume = 0.0
-    for i, (latency, _, _) in enumerate(points):
-        until = points[i + 1][0] if i + 1 < len(points) else 1.0
-        volume += (until - latency) * _area([(p, a) for _, p, a in points[: i + 1]])
-    return volume
-
-
-def _area(points: list[tuple[float, float]]) -> float:
-    """Area that (cost, gain) points dominate in the unit square."""
-    area, gain = 0.0, 0.0
-    steps = sorted(points)
-    for i, (cost, value) in enumerate(steps):
-        gain = max(gain, value)
-        until = steps[i + 1][0] if i + 1 < len(steps) else 1.0
-        area += (until - cost) * gain
-    return area
+    inside = [c for c in Front(candidates).members if max(reference.corner(c)) < 1]
+    grid = HypervolumeGrid(dict(enumerate(inside)), reference)
+    for number, candidate in enumerate(inside):
+        grid.add(number, candidate.accuracy)
+    return grid.volume

@@ -1,4 +1,4 @@
-"""What a width costs to run, and the timings that say so."""
+"""Size and latency of each width, and the timings behind the latency."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Rounds:
     """Timings of one model, round by round.
 
     Args:
-        medians_ms: median of each round's timings.
-        spreads: interquartile range of each round's timings, over their median.
+        medians_ms: The median of each round's timings, in milliseconds.
+        spreads: The interquartile range of each round's timings, divided by their median.
     """
 
     medians_ms: tuple[float, ...] = ()
@@ -22,17 +22,18 @@ class Rounds:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Rounds:
-        """From the fields, as JSON has them."""
+        """The value whose fields these are, as read from JSON."""
         return cls(**{name: tuple(map(float, listed)) for name, listed in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How the machine was while latencies were measured.
+    """The state of the machine while latencies were measured.
 
     Args:
-        reference: timings of a small net, the same in every study, in the rounds of all widths.
-        notices: what a person should know of it.
+        reference: Timings of a small network that is the same in every study, taken in the same
+            rounds as those of the widths.
+        notices: Messages to the user about disturbances.
     """
 
     reference: Rounds = Rounds()
@@ -40,24 +41,24 @@ class Timing:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Timing:
-        """From the fields, as JSON has them."""
+        """The value whose fields these are, as read from JSON."""
         notices = tuple(map(str, values["notices"]))
         return cls(reference=Rounds.from_json(values["reference"]), notices=notices)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What one width costs to run; fixed before anything is trained.
+    """Size and latency of one width, measured before anything is trained.
 
     Args:
-        width: the rung of the ladder.
-        params: numbers in all its parameters.
-        bytes: of all weights and buffers, as stored.
-        flops: of one forward pass of one sample; a multiply-add counts two.
-        latency_ms: milliseconds of one batch, for every decision: the same number for all widths
-            that are tied, the mean of their medians.
-        latency_p95_ms: 95th percentile of its own timings.
-        rounds: its own timings.
+        width: The width.
+        params: Number of parameters.
+        bytes: Bytes of all weights and buffers, as stored.
+        flops: FLOPs of one forward pass of one sample; a multiply-add counts as two.
+        latency_ms: The latency of one batch that every decision uses, in milliseconds. Widths whose
+            timings cannot be told apart are tied: they share the mean of their medians.
+        latency_p95_ms: The 95th percentile of this width's own timings, in milliseconds.
+        rounds: This width's own timings.
     """
 
     width: int
@@ -70,23 +71,23 @@ class Measurement:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Measurement:
-        """From the fields, as JSON has them."""
+        """The value whose fields these are, as read from JSON."""
         return cls(**{**values, "rounds": Rounds.from_json(values.get("rounds", {}))})
 
     @property
     def median_ms(self) -> float:
-        """Of its own timings."""
+        """The median of this width's own timings, in milliseconds."""
         return median(self.rounds.medians_ms) if self.rounds.medians_ms else self.latency_ms
 
 
 def tied_with(width: int, measured: Mapping[int, Measurement]) -> list[int]:
-    """The other widths that count as equally fast."""
+    """The other widths that count as equally fast: their timings cannot be told apart."""
     latency = measured[width].latency_ms
     return [w for w, m in measured.items() if m.latency_ms == latency and w != width]
 
 
 def latency_words(width: int, measured: Mapping[int, Measurement]) -> str:
-    """`0.0445 ms, tied with widths 12 and 8; its own median is 0.0451 ms`."""
+    """A latency for the user: `0.0445 ms, tied with width 8; its own median is 0.0451 ms`."""
     size, others = measured[width], tied_with(width, measured)
     words = f"{size.latency_ms:.4g} ms"
     if not others:

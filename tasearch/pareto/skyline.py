@@ -1,20 +1,21 @@
-"""When to stop a student: pruning by optimistic skyline. Pure.
+"""The pruning rule: stop a student that cannot reach the front any more. Pure.
 
-Notation, all accuracies in 0..1:
+Accuracies are in 0..1. A rung is an epoch at which a model is evaluated; the last rung is its end.
 
-    a[i]    accuracy of the student at rung i (its last rung is its final accuracy)
-    g[i]    what finished students gained from rung i to their end
-    s       skyline: the best final accuracy among finished students no larger and no slower
-    lead    the most by which a finished student was ahead of an assistant in its chain
+    a[i]    accuracy of the student at rung i
+    g[i]    accuracy that each finished student gained from rung i to its end
+    s       skyline: the best final accuracy of a finished student that is no larger and no slower
+    lead    the largest advantage of a finished student over an assistant in its chain
     noise   standard deviation of a final accuracy over repetitions
 
-A student stops at rung i when a[i] + quantile(g[i]) + margin * noise < s: even an unusually late
-bloomer would end below what a smaller and faster student has reached already. Ordinary rules
-compare students at the same rung and so cut large, slow learners that would have reached the front.
+A student stops at rung i if a[i] + quantile(g[i]) + noise_margin * noise < s. Even an unusually
+large gain would then leave it below what a smaller and faster student has already reached. Ordinary
+rules compare students at the same rung, so they stop large models that learn slowly but would have
+reached the front.
 
-An assistant, and with it what follows in the chain, stops when a[i] + quantile(g[i]) + lead +
-margin * noise < s, where s is the student's: even ahead of it as far as any was, the student would
-end below, and the models in between, which are larger, all the more.
+An assistant stops, and the rest of its chain with it, if a[i] + quantile(g[i]) + lead +
+noise_margin * noise < s, where s is the skyline of the chain's student. Even with the largest lead
+seen so far, the student would end below its skyline.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import variance
 
-ROUNDING = 1e-9  # sums of accuracies that are equal differ by less
-BEND = 6.0  # variance of a - 2b + c, over that of each of three independent values
+ROUNDING = 1e-9  # two sums of accuracies that are equal but for rounding differ by less
+SECOND_DIFFERENCE = 6.0  # variance of a - 2b + c for independent a, b, c of variance 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,11 @@ class FinishedStudent:
     """A student that was trained to the end.
 
     Args:
-        curve: accuracy at each rung, mean over replicates.
-        accuracies: of each replicate at the end.
-        params: its size.
-        latency_ms: its latency.
-        assistants: final accuracies of those in its chain.
+        curve: The accuracy at each rung, averaged over replicates.
+        accuracies: The final accuracy of each replicate.
+        params: The number of the student's parameters.
+        latency_ms: The student's latency, in milliseconds.
+        assistants: The final accuracies of the assistants in its chain.
     """
 
     curve: tuple[float, ...]
@@ -50,12 +51,13 @@ class FinishedStudent:
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """What one rung asks of a student.
+    """The condition for going on at one rung.
 
     Args:
-        gain: that it may still hope for; of an assistant, with the student's lead.
-        margin: against noise.
-        skyline: the accuracy to reach.
+        gain: The optimistic bound on the accuracy still to be gained. For an assistant it includes
+            the lead that a student may have over it.
+        margin: The margin for noise, in accuracy.
+        skyline: The accuracy that the student must be able to reach.
     """
 
     gain: float
@@ -63,45 +65,51 @@ class Threshold:
     skyline: float
 
     def reach(self, accuracy: float) -> float:
-        """Upper bound of the student's final accuracy where this one is found at the rung."""
+        """Upper bound on the student's final accuracy, given the accuracy at the rung."""
         return accuracy + self.gain + self.margin
 
     def stops(self, accuracy: float) -> bool:
-        """Whether with this accuracy at the rung the student cannot reach the skyline."""
+        """Whether a model with this accuracy at the rung is stopped."""
         return self.reach(accuracy) < self.skyline - ROUNDING
 
     @property
     def least(self) -> float:
-        """The accuracy that it takes."""
+        """The lowest accuracy at the rung that is not stopped."""
         return self.skyline - self.gain - self.margin
 
 
-Thresholds = tuple[
-    Threshold | None, ...
-]  # of each rung that is asked; None where nothing is known to ask
+# One threshold for each rung; None at a rung where too little is known to stop anything.
+Thresholds = tuple[Threshold | None, ...]
 
 
 def lowest(wanted: Sequence[Thresholds]) -> Thresholds:
-    """What each rung asks where several trials want one hop: it stops only where it would for all;
-    never where one has no thresholds."""
+    """The thresholds of a hop that several trials need: it stops only if it would stop for each.
+
+    Args:
+        wanted: The thresholds of each trial. A trial without thresholds never lets the hop stop.
+    """
     rungs = zip(*wanted, strict=False) if all(wanted) else ()
     found = []
     for thresholds in rungs:
         known = [threshold for threshold in thresholds if threshold is not None]
-        found.append(min(known, key=lambda b: b.least) if len(known) == len(thresholds) else None)
+        found.append(
+            min(known, key=lambda threshold: threshold.least)
+            if len(known) == len(thresholds)
+            else None
+        )
     return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skyline:
-    """The rule.
+    """The settings of the rule.
 
     Args:
-        gain_quantile: Quantile of past accuracy gains, used as the optimistic bound; 1 takes the
-            largest gain seen.
-        noise_margin: Standard deviations of noise that are added to the bound.
-        n_startup_trials: Finished students that the rule needs before it stops a student; and
-            finished students with assistants, before it stops an assistant.
+        gain_quantile: The quantile of past accuracy gains that is used as the optimistic bound, in
+            0..1; 1 is the largest gain seen.
+        noise_margin: The number of standard deviations of noise that are added to the bound.
+        n_startup_trials: The number of finished students that the rule needs before it stops a
+            student, and of finished students with assistants before it stops an assistant.
     """
 
     gain_quantile: float
@@ -110,22 +118,26 @@ class Skyline:
 
 
 class StudentHistory:
-    """Finished students, as the rule needs them: adding one and asking take O(students) at worst.
+    """What finished students tell the rule.
+
+    Adding a student and computing thresholds take O(students) at worst.
 
     Args:
-        rule: what to ask of others.
+        rule: The settings of the rule.
     """
 
     def __init__(self, rule: Skyline) -> None:
         self._rule = rule
-        self._gains: dict[int, list[list[float]]] = {}  # by number of rungs: of each, sorted
-        self._best: dict[tuple[int, float], float] = {}  # accuracy by params and latency
+        # By number of rungs: for each rung, the sorted gains from there to the end.
+        self._gains: dict[int, list[list[float]]] = {}
+        self._best: dict[tuple[int, float], float] = {}  # best accuracy by params and latency
         self._lead = 0.0
-        self._behind = 0  # students behind assistants
-        self._variances = 0.0  # summed
-        self._noted = 0
+        self._with_assistants = 0  # number of students whose chains have assistants
+        self._variance_sum = 0.0
+        self._variance_count = 0
 
     def add(self, student: FinishedStudent) -> None:
+        """Take in a student that was trained to the end."""
         curve, end = student.curve, student.curve[-1]
         gains = self._gains.setdefault(len(curve), [[] for _ in curve])
         for found, accuracy in zip(gains, curve, strict=True):
@@ -134,70 +146,80 @@ class StudentHistory:
         self._best[size] = max(end, self._best.get(size, 0.0))
         if student.assistants:
             self._lead = max(self._lead, end - min(student.assistants))
-            self._behind += 1
-        spread = _spread(student)
+            self._with_assistants += 1
+        spread = _final_variance(student)
         if spread is not None:
-            self._variances += spread
-            self._noted += 1
+            self._variance_sum += spread
+            self._variance_count += 1
 
     @property
     def noise(self) -> float:
-        """Standard deviation of a final accuracy: between replicates, whose mean it is; of single
-        ones, how much their curves jump about at the end."""
-        return math.sqrt(self._variances / self._noted) if self._noted else 0.0
+        """Standard deviation of a final accuracy over repetitions.
+
+        With replicates it is the standard error of their mean. Without, it is estimated from the
+        second difference of each curve's last three values, in which a steady rise cancels out.
+        """
+        if not self._variance_count:
+            return 0.0
+        return math.sqrt(self._variance_sum / self._variance_count)
 
     def skyline(self, *, params: int, latency_ms: float) -> float | None:
-        """The best accuracy of a student no larger and no slower, if there is one."""
+        """The best accuracy of a finished student no larger and no slower; None if none is."""
         rivals = [a for (p, t), a in self._best.items() if p <= params and t <= latency_ms]
         return max(rivals, default=None)
 
     def thresholds(
         self, rungs: int, *, params: int, latency_ms: float, assistant: bool = False
     ) -> Thresholds:
-        """What each rung asks.
+        """The thresholds of a hop.
 
         Args:
-            rungs: of the hop.
-            params: of the student.
-            latency_ms: of the student.
-            assistant: whether the hop is that of an assistant of this student; it is asked at the
-                last rung, too.
+            rungs: The number of rungs of the hop.
+            params: The number of the student's parameters.
+            latency_ms: The student's latency, in milliseconds.
+            assistant: Whether the hop trains an assistant of this student rather than the student.
+
+        Returns:
+            A threshold for each rung. A student has none at the last rung, where it has finished;
+            an assistant has one there, since the rest of its chain can still be stopped.
         """
-        asked = rungs if assistant else rungs - 1
+        number = rungs if assistant else rungs - 1
         skyline = self.skyline(params=params, latency_ms=latency_ms)
         gains = self._gains.get(rungs, [])
         enough = bool(gains) and len(gains[0]) >= max(self._rule.n_startup_trials, 1)
         if assistant:
-            enough = enough and self._behind >= max(self._rule.n_startup_trials, 1)
+            enough = enough and self._with_assistants >= max(self._rule.n_startup_trials, 1)
         if skyline is None or not enough:
-            return (None,) * asked
-        place = max(0, math.ceil(self._rule.gain_quantile * len(gains[0])) - 1)
-        ahead = self._lead if assistant else 0.0
+            return (None,) * number
+        index = max(0, math.ceil(self._rule.gain_quantile * len(gains[0])) - 1)
+        lead = self._lead if assistant else 0.0
         margin = self._rule.noise_margin * self.noise
         return tuple(
-            Threshold(gain=found[place] + ahead, margin=margin, skyline=skyline)
-            for found in gains[:asked]
+            Threshold(gain=found[index] + lead, margin=margin, skyline=skyline)
+            for found in gains[:number]
         )
 
 
-def _spread(student: FinishedStudent) -> float | None:
-    """Variance of a final accuracy, as far as one student tells."""
+def _final_variance(student: FinishedStudent) -> float | None:
+    """Variance of a final accuracy, estimated from one student; None if its curve is too short."""
     if len(student.accuracies) > 1:
         return variance(student.accuracies) / len(student.accuracies)
     if len(student.curve) < 3:
         return None
     a, b, c = student.curve[-3:]
-    return (a - 2 * b + c) ** 2 / BEND
+    return (a - 2 * b + c) ** 2 / SECOND_DIFFERENCE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """A student that the rule would have stopped, let run on to measure the rule.
+    """Where and why the rule stops a student.
+
+    A trial keeps it if its student was trained on all the same, to audit the rule.
 
     Args:
-        rung: index of the rung at which it would have stopped.
-        reach: the bound of its final accuracy at that rung.
-        skyline: what it had to reach.
+        rung: The index of the rung at which the rule stops the student.
+        reach: The upper bound on the student's final accuracy at that rung.
+        skyline: The accuracy that the student had to be able to reach.
     """
 
     rung: int
@@ -207,11 +229,11 @@ class Audit:
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """One student under the rule.
+    """The rule, applied to one student.
 
     Args:
-        thresholds: frozen when its trial began; empty to let it run to its end.
-        audited: whether to let it run on where the rule would stop it.
+        thresholds: The thresholds as they were when its trial began; empty if it is never stopped.
+        audited: Whether it is trained on where the rule would stop it.
     """
 
     thresholds: Thresholds
@@ -219,12 +241,18 @@ class Watch:
 
     @property
     def binding(self) -> Thresholds:
-        """For whoever trains the student."""
+        """The thresholds at which training must stop; empty if the student is audited."""
         return () if self.audited else self.thresholds
 
     def stop(self, curve: Sequence[float]) -> Audit | None:
-        """The first rung of a curve at which the rule stops the student; of one that is audited,
-        would stop it."""
+        """The first rung at which the rule stops the student, or would if it were not audited.
+
+        Args:
+            curve: The accuracies at the rungs so far.
+
+        Returns:
+            Where and why; None if the rule does not stop it.
+        """
         for rung, (threshold, accuracy) in enumerate(zip(self.thresholds, curve, strict=False)):
             if threshold is not None and threshold.stops(accuracy):
                 return Audit(rung=rung, reach=threshold.reach(accuracy), skyline=threshold.skyline)
@@ -232,5 +260,5 @@ class Watch:
 
 
 def reason(stop: Audit) -> str:
-    """Why a student was stopped, in words."""
+    """Why a student was stopped, as a message."""
     return f"could reach {stop.reach:.2%} at most, below the skyline of {stop.skyline:.2%}"

@@ -18,7 +18,7 @@ from tasearch.chains.keys import canonical_json
 from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
 from tasearch.errors import StoreError
 from tasearch.pareto.measurement import Measurement
-from tasearch.pareto.hypervolume import Reference
+from tasearch.pareto.reference import Reference
 from tasearch.pareto.measurement import Timing
 from tasearch.runs.seals import SEAL, seal_json, unseal_json
 from tasearch.config.study import Study

@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipes import Choices
 from tasearch.chains.space import Space
-from tasearch.pareto.grid import HypervolumeGrid
+from tasearch.pareto.expected_improvement import expected_improvement
+from tasearch.pareto.hypervolume import HypervolumeGrid
 from tasearch.runs.directory import Manifest
 from tasearch.runs.trial_attributes import chain_of, is_free, is_queued, is_retry
 from tasearch.search.accuracy_regression import AccuracyRegression, StartedChain, TrainedStudent
@@ -189,7 +190,7 @@ class Acquisition:
             expected = regression.predict([[*c.features, accuracies[c.ancestor]] for c in running])
             for chain, accuracy in zip(running, expected.tolist(), strict=True):
                 grid.add(chain.width, accuracy)
-        gains = grid.gains(pool.widths, mean, np.fmax(sd, MIN_SD))
+        gains = expected_improvement(grid, pool.widths, mean, np.fmax(sd, MIN_SD))
         shorter = np.append(gains, 0.0) * untried  # each assistant is a student for free
         return left, gains[left] + shorter[pool.shorter[left]].sum(axis=1), costs
 

@@ -17,9 +17,10 @@ from tasearch.chains.hop import ModelSpec
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.space import Space
 from tasearch.pareto.candidate import Candidate
-from tasearch.pareto.grid import HypervolumeGrid
-from tasearch.pareto.hypervolume import Reference, hypervolume
+from tasearch.pareto.expected_improvement import expected_improvement
+from tasearch.pareto.hypervolume import HypervolumeGrid, hypervolume
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.reference import Reference
 from tasearch.runs.directory import Manifest
 from tasearch.runs.records import training_flops
 from tasearch.search import candidate_pool as candidate_pool
@@ -74,7 +75,7 @@ def test_a_certain_gain_is_the_rise_of_the_hypervolume(
     students: list[tuple[int, float]], width: int, accuracy: float
 ) -> None:
     grid = stairs_of(students)
-    (gain,) = grid.gains(np.array([width]), np.array([accuracy]), np.array([1e-9]))
+    (gain,) = expected_improvement(grid, np.array([width]), np.array([accuracy]), np.array([1e-9]))
     rise = stairs_of([*students, (width, accuracy)]).volume - grid.volume
     assert gain == pytest.approx(rise, abs=1e-8)
 
@@ -83,7 +84,7 @@ def test_an_uncertain_gain_is_the_mean_over_samples() -> None:
     students = [(16, 0.9), (4, 0.7), (2, 0.65)]
     grid, rng = stairs_of(students), np.random.default_rng(0)
     for width, mean in ((16, 0.88), (8, 0.8), (4, 0.72), (2, 0.5)):
-        (gain,) = grid.gains(np.array([width]), np.array([mean]), np.array([0.05]))
+        (gain,) = expected_improvement(grid, np.array([width]), np.array([mean]), np.array([0.05]))
         sampled = np.clip(rng.normal(mean, 0.05, 4000), BOX.accuracy, None)
         rises = [stairs_of([*students, (width, a)]).volume - grid.volume for a in sampled]
         assert gain == pytest.approx(np.mean(rises), abs=5 * np.std(rises) / 4000**0.5)

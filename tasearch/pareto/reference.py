@@ -1,0 +1,63 @@
+"""The box in which hypervolume is measured: one axis for accuracy, two for the costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.measurement import Measurement
+
+BEYOND = 1.1  # the axes of costs end at the largest cost times this
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The box in which hypervolume is measured.
+
+    The axes of the costs are logarithmic, as in the plots: halving a cost counts as much among
+    large models as among small ones.
+
+    Args:
+        accuracy: The accuracy at which its axis begins, in 0..1; the axis ends at 1.
+        params: The numbers of parameters at which their axis begins and ends.
+        latency_ms: The latencies at which their axis begins and ends, in milliseconds.
+    """
+
+    accuracy: float
+    params: tuple[float, float]
+    latency_ms: tuple[float, float]
+
+    @classmethod
+    def from_measurements(cls, measured: Iterable[Measurement], *, classes: int) -> Reference:
+        """The box in which every candidate of a study counts.
+
+        Accuracy begins at that of guessing. Each cost begins at the lowest that was measured and
+        ends a tenth beyond the highest.
+
+        Args:
+            measured: The costs of every width that a candidate may have.
+            classes: The number of classes in the data.
+        """
+        listed = [*measured]
+        sizes, latencies = [m.params for m in listed], [m.latency_ms for m in listed]
+        return cls(
+            accuracy=1 / classes,
+            params=(min(sizes), BEYOND * max(sizes)),
+            latency_ms=(min(latencies), BEYOND * max(latencies)),
+        )
+
+    def corner(self, item: Measurement | Candidate) -> tuple[float, float]:
+        """Where size and latency lie on their axes: 0 is the cheapest, 1 the end of the box."""
+        return _position(item.params, self.params), _position(item.latency_ms, self.latency_ms)
+
+    def height(self, accuracy: float) -> float:
+        """Where an accuracy lies on its axis, in 0..1."""
+        return max(0.0, accuracy - self.accuracy) / (1 - self.accuracy)
+
+
+def _position(value: float, axis: tuple[float, float]) -> float:
+    """Where a cost lies on a logarithmic axis; a cost below its beginning counts as 0."""
+    low, high = axis
+    return max(0.0, math.log(value / low) / math.log(high / low))
