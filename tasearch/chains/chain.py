@@ -13,7 +13,14 @@ from tasearch.chains.recipe import LABELS_ONLY
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """A teacher, 0..K assistants and a student, widths strictly decreasing."""
+    """A teacher, any number of assistants, and a student.
+
+    Args:
+        models: The models, the teacher first and the student last, in strictly decreasing width.
+
+    Raises:
+        ValueError: If there are fewer than two models, or their widths do not decrease strictly.
+    """
 
     models: tuple[ModelSpec, ...]
 
@@ -26,13 +33,19 @@ class Chain:
 
     @classmethod
     def ending_in(cls, hop: Hop, teacher: ModelSpec) -> Chain:
-        """The chain whose student is this hop's model."""
+        """The chain that ends in a hop.
+
+        Args:
+            hop: The hop whose model is the student.
+            teacher: The teacher, which is missing in the lineage if the first model of the lineage
+                learns from the labels alone.
+        """
         above = () if hop.lineage[0] == teacher else (teacher,)
         return cls(models=(*above, *hop.lineage))
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Teacher first, student last."""
+        """The widths of the models, the teacher's first, the student's last."""
         return tuple(model.width for model in self.models)
 
     @property
@@ -44,19 +57,32 @@ class Chain:
         return self.models[1:-1]
 
     def hop(self) -> Hop:
-        """The student's hop: the chain from the last model that learns from labels alone."""
+        """The student's hop.
+
+        Its lineage begins at the last model that does not learn from a teacher: the models before
+        that one have no influence on the student's weights.
+        """
         start = max(i for i, model in enumerate(self.models) if not model.distilled)
         return Hop(lineage=self.models[start:])
 
     def hops(self) -> Iterator[Hop]:
-        """Every hop that the student needs, ancestors first, the student's own last."""
+        """Every hop that must be trained for the student, in order; the student's own is last."""
         lineage = self.hop().lineage
         for end in range(1, len(lineage) + 1):
             yield Hop(lineage=lineage[:end])
 
 
 def label(chain: tuple[int, ...], recipe: Mapping[str, Any] | None) -> str:
-    """The chain's widths, or the student's alone where it learns without a teacher."""
+    """A chain in one line: its widths, or only the student's if it learns without a teacher.
+
+    Args:
+        chain: The widths, the teacher's first.
+        recipe: The recipes as `Candidate.recipe` has them; None if they are not known.
+
+    Example:
+        >>> label((64, 24, 6), None)
+        '64 → 24 → 6'
+    """
     student = (recipe or {}).get("student") or {}
     if student.get("loss") == LABELS_ONLY:
         return f"{chain[-1]} (no teacher)"

@@ -1,7 +1,8 @@
-"""A hop: one model of a chain, trained with everything that its weights depend on.
+"""A hop: the training of one model of a chain, with everything that its weights depend on.
 
-A hop *is its lineage*: every model whose weights flow into it, itself last. A model that learns
-from the labels alone has no ancestors, so its lineage starts at itself.
+A hop *is its lineage*: the model itself, which comes last, and before it every model whose weights
+influence its own. A model that learns from the labels alone has no ancestors, so its lineage begins
+with itself.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ class ModelSpec:
     """One model of a chain.
 
     Args:
-        width: its rung of the ladder.
-        recipe: how it is trained; None for a teacher loaded from a checkpoint.
-        origin: identity of what makes a teacher other than the family at this width (a
-            checkpoint's or a factory's digest); None otherwise.
+        width: Its width.
+        recipe: How it is trained; None for a teacher that is loaded.
+        origin: Digest of the checkpoint or factory of a teacher that is not built by the family;
+            None otherwise.
     """
 
     width: int
@@ -34,10 +35,15 @@ class ModelSpec:
 
     @property
     def distilled(self) -> bool:
+        """Whether the model learns from a teacher."""
         return self.recipe is not None and self.recipe.distilled
 
-    def canonical_lineage(self, ancestors: int) -> ModelSpec:
-        """The same model, with neutral values for the options that do not affect its weights."""
+    def canonical(self, ancestors: int) -> ModelSpec:
+        """The same model, with neutral values for options that have no influence on its weights.
+
+        Args:
+            ancestors: The number of models before it in its lineage.
+        """
         recipe = self.recipe
         if recipe is None:
             return self
@@ -54,20 +60,22 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Everything besides the lineage that decides a hop's weights.
+    """Everything besides the lineage that a hop's weights depend on.
 
     Args:
-        data: digest of the training and validation parts.
-        family: name of the family, with the digest of its source if it is the user's, and with
-            its multiplier if that is not 1.
-        losses: (name, digest) of the user's own losses; only those of the lineage count.
-        seed: the study's seed.
-        replicates: repetitions of the training noise, kept together.
-        threads: of one training process on CPU; another number rounds differently.
-        trainer: version of the training code.
-        device: kind of device, "cpu" or "cuda": they round differently.
-        augment: name of the set of augmented views.
-        modes: (width, mode of its training); only those of the lineage count.
+        data: Digest of the training set and the validation set.
+        family: Name of the family; with the digest of its source if the family is the user's, and
+            with its multiplier if that is not 1.
+        losses: Name and digest of each loss of the user's. A key includes those that the lineage
+            uses.
+        seed: The study's seed.
+        replicates: Number of replicates of each hop.
+        threads: Number of CPU threads of one training; with another number, results round
+            differently.
+        trainer: Version of the training code.
+        device: "cpu" or "cuda", which round differently.
+        augment: Name of the augmentation.
+        modes: Width and training mode of each width. A key includes those of the lineage.
     """
 
     data: str
@@ -84,13 +92,18 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Hop:
-    """One training: the last model of `lineage` learns from the one before it, if there is one."""
+    """The training of one model.
+
+    Args:
+        lineage: The model, which comes last, and before it every model whose weights influence its
+            own, the oldest first.
+    """
 
     lineage: tuple[ModelSpec, ...]
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Hop:
-        """A hop from the nested mappings that `asdict` made of it."""
+        """The hop that `dataclasses.asdict` turned into nested mappings."""
         return cls(
             lineage=tuple(
                 ModelSpec(
@@ -104,21 +117,22 @@ class Hop:
 
     @property
     def model(self) -> ModelSpec:
+        """The model that this hop trains."""
         return self.lineage[-1]
 
     @cached_property
     def canonical_lineage(self) -> tuple[ModelSpec, ...]:
-        """The lineage without what means nothing: equal where the weights are."""
+        """The lineage without options that have no influence: equal lineages give equal weights."""
         return tuple(_canonical(model, min(i, 2)) for i, model in enumerate(self.lineage))
 
     @property
     def ancestor(self) -> Hop | None:
-        """The hop before this one."""
+        """The hop before this one; None if this one has no ancestors."""
         return Hop(lineage=self.lineage[:-1]) if len(self.lineage) > 1 else None
 
     @property
     def teachers(self) -> tuple[Hop, ...]:
-        """The hops whose outputs this model learns from, the oldest first."""
+        """The hops whose models teach this one, the oldest first."""
         recipe = self.model.recipe
         if recipe is None or not recipe.distilled or self.ancestor is None:
             return ()
@@ -128,10 +142,17 @@ class Hop:
 
     @property
     def label(self) -> str:
+        """The widths of the lineage in one line, such as `64 → 24 → 6`."""
         return arrows(tuple(model.width for model in self.lineage))
 
     def key(self, setting: Setting) -> str:
-        """32 hex digits: the same key, torch and machine give the same weights."""
+        """The name under which this hop is stored, 32 hexadecimal digits.
+
+        With the same version of torch on the same machine, equal keys give equal weights.
+
+        Args:
+            setting: Everything besides the lineage that the weights depend on.
+        """
         used = {model.recipe.loss for model in self.lineage if model.recipe}
         losses = tuple(pair for pair in setting.losses if pair[0] in used)
         trained = {model.width for model in self.lineage if model.recipe}
@@ -145,9 +166,9 @@ class Hop:
 
 @cache
 def _canonical(model: ModelSpec, ancestors: int) -> ModelSpec:
-    return model.canonical_lineage(ancestors)
+    return model.canonical(ancestors)
 
 
 def arrows(widths: tuple[int, ...]) -> str:
-    """`64 → 24 → 6`."""
+    """Widths in one line, such as `64 → 24 → 6`."""
     return " → ".join(map(str, widths))

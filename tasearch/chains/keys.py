@@ -1,4 +1,4 @@
-"""Canonical JSON and seeds: what keys and random numbers are derived from."""
+"""Canonical JSON, and seeds that are derived from values."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: sorted keys, no spaces, no NaN."""
+    """The JSON text of a value; equal values have equal texts.
+
+    Args:
+        value: A value without NaN or infinities.
+
+    Raises:
+        ValueError: If a number in it is not finite.
+
+    Example:
+        >>> canonical_json({"b": 1, "a": [2.5]})
+        '{"a":[2.5],"b":1}'
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on all parts and nothing else."""
+    """A seed of 63 bits that depends on the values of all parts, and on nothing else."""
     digest = hashlib.sha256(canonical_json(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,6 +1,6 @@
-"""How the models of a width train: part of a hop's key, for it decides the last bits of a result.
+"""The mode in which the models of a width train.
 
-Pure values.
+It is part of a hop's key, since it influences the last bits of a result.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ class Mode:
     """How the models of one width train.
 
     Args:
-        bf16: whether forward passes run under bfloat16 autocast.
-        slots: of a wide model, a multiple of this, filled up where models are too few; None where
-            models train one after another.
-        shared: Whether models of several hops may share one stacked model: then a model ends bit
-            for bit as it does beside any others, in any slot. Otherwise only the replicates of one
-            hop are stacked.
+        bf16: Whether forward passes run under bfloat16 autocast.
+        slots: Number of which the slots of a stacked model are a multiple; slots without a model
+            are filled up. None if models train one after another.
+        shared: Whether models of several hops may share one stacked model. Then the weights of a
+            model do not depend, to the last bit, on its slot or on the models in the other slots.
+            Otherwise only the replicates of one hop are stacked.
     """
 
     bf16: bool
@@ -28,16 +28,20 @@ class Mode:
     shared: bool
 
     def __str__(self) -> str:
-        """Such as "fp32", "bf16 x5", or "fp32 x4+" where it is shared."""
+        """A text such as "fp32", "bf16 x5", or "fp32 x4+" if `shared`."""
         slots = "" if self.slots is None else f" x{self.slots}{'+' * self.shared}"
         return ("bf16" if self.bf16 else "fp32") + slots
 
     @classmethod
     def parse(cls, text: str) -> Mode:
-        """The mode that `str` made a text of.
+        """The mode whose text this is.
 
         Raises:
-            ValueError: where it is none.
+            ValueError: If it is not the text of a mode.
+
+        Example:
+            >>> Mode.parse("fp32 x4+")
+            Mode(bf16=False, slots=4, shared=True)
         """
         found = re.fullmatch(r"(fp32|bf16)(?: x([1-9][0-9]*)(\+?))?", text)
         if found is None:

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides how one model is trained."""
+"""A recipe: the hyperparameters with which one model is trained."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ LABELS_ONLY = "ce"  # the loss that needs no teacher
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one model is trained.
+    """The hyperparameters with which one model is trained.
 
     Args:
-        loss: a name of `tasearch.train.losses.LOSSES` or `"package.module:function"`.
-        temperature: softens both sides of the distillation term (Hinton et al., 1503.02531).
-        alpha: weight of the distillation term; 1 - alpha is that of the labels.
-        guidance: "serial", from the model before alone, or "dense", from all ancestors.
-        teacher_dropout: chance that a dense model does without one of the assistants in a step.
-        epochs: passes over the training part.
-        learning_rate: its peak, after warm-up.
-        batch_size: samples a step.
-        optimizer: a name of `tasearch.train.optimizer.OPTIMIZERS`.
-        momentum: of SGD, Nesterov's.
-        schedule: a name of `tasearch.train.optimizer.SCHEDULES`.
-        warmup: share of all steps over which the learning rate rises.
-        weight_decay: on matrices and kernels only.
-        clip: largest norm of a step's gradient; None for no limit.
-        ema: decay of a moving average of the weights, which then is the result; None for none.
+        loss: A name in `tasearch.train.losses.LOSSES`, or `"package.module:function"`.
+        temperature: The temperature of the softmax of teacher and student in the distillation term
+            (Hinton et al., arXiv 1503.02531).
+        alpha: Weight of the distillation term; 1 - alpha is the weight of the cross-entropy with
+            the labels.
+        guidance: "serial" if only the model before teaches it, "dense" if all ancestors do (Son et
+            al., arXiv 2009.08825).
+        teacher_dropout: With dense guidance, the probability that an assistant is left out of the
+            teachers in a step.
+        epochs: Number of passes over the training set.
+        learning_rate: Peak learning rate, reached at the end of the warm-up.
+        batch_size: Samples per step.
+        optimizer: A name in `tasearch.train.optimizer.OPTIMIZERS`.
+        momentum: Nesterov momentum of SGD.
+        schedule: A name in `tasearch.train.optimizer.SCHEDULES`.
+        warmup: Fraction of all steps in which the learning rate rises.
+        weight_decay: Weight decay of matrices and kernels; biases and norms have none.
+        clip: Largest norm of a step's gradient; None for no limit.
+        ema: Decay of an exponential moving average of the weights, which is then the result; None
+            for no average.
     """
 
     loss: str
@@ -47,11 +52,11 @@ class Recipe:
 
     @property
     def words(self) -> str:
-        """What makes a training succeed or fail, in short."""
+        """The hyperparameters on which success depends most, for messages."""
         heat = f"temperature {self.temperature:g}, " if self.distilled else ""
         return f"loss {self.loss!r}, {heat}learning_rate {self.learning_rate:g}"
 
     @property
     def distilled(self) -> bool:
-        """Whether the model learns from a teacher at all."""
+        """Whether the model learns from a teacher."""
         return self.loss != LABELS_ONLY

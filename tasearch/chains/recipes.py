@@ -12,22 +12,33 @@ Choice = int | float | str
 Choices = dict[str, Choice]
 
 SEARCHED = ("loss", "temperature", "alpha", "guidance", "learning_rate")
-ONLY_DISTILLED = ("temperature", "alpha", "guidance")  # mean nothing to a model without a teacher
+ONLY_DISTILLED = ("temperature", "alpha", "guidance")  # without a teacher they have no influence
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipes:
-    """The recipes of one role: `base`, varied over `options` (field name to values)."""
+    """The recipes that a study may try for its assistants, or for its student.
+
+    Args:
+        base: A recipe with the values that are the same in all.
+        options: The values that may be tried for each field in `SEARCHED`.
+    """
 
     base: Recipe
     options: Mapping[str, tuple[Choice, ...]]
 
     @property
     def searched(self) -> tuple[str, ...]:
+        """The fields with more than one value to try."""
         return tuple(name for name in SEARCHED if len(self.options[name]) > 1)
 
     def pick(self, choices: Mapping[str, Choice], prefix: str) -> Recipe:
-        """The recipe that `choices` name, in canonical form."""
+        """The canonical recipe that some choices stand for.
+
+        Args:
+            choices: The values of a trial's parameters, by name.
+            prefix: What the names of this role's parameters begin with.
+        """
         values = {
             name: choices[prefix + name] if name in self.searched else self.options[name][0]
             for name in SEARCHED
@@ -35,10 +46,14 @@ class Recipes:
         return self.canonical(replace(self.base, **values))  # type: ignore[arg-type]
 
     def choices(self, recipe: Recipe, prefix: str) -> Choices:
+        """The parameters of a trial that stand for a recipe; `pick` is the inverse."""
         return {prefix + name: getattr(recipe, name) for name in self.searched}
 
     def firsts(self) -> list[Recipe]:
-        """One recipe a loss, the first options of all else; losses that need a teacher first."""
+        """One recipe for each loss, with the first option of each other field.
+
+        Recipes that need a teacher come first.
+        """
         rest = tuple(self.options[name][0] for name in SEARCHED[1:])
         found = [self.canonical(self._at((loss, *rest))) for loss in self.options["loss"]]
         return sorted(found, key=lambda recipe: not recipe.distilled)
@@ -47,7 +62,8 @@ class Recipes:
         """Each canonical recipe once, in the order of the options.
 
         Args:
-            one_teacher: of models with one ancestor, to whom all guidance are the same.
+            one_teacher: Whether the models have at most one ancestor: then `guidance` has no
+                influence.
         """
         grid = itertools.product(*(self.options[name] for name in SEARCHED))
         found = (self.canonical(self._at(values)) for values in grid)
@@ -61,7 +77,7 @@ class Recipes:
         return replace(self.base, **dict(zip(SEARCHED, values, strict=True)))  # type: ignore[arg-type]
 
     def canonical(self, recipe: Recipe) -> Recipe:
-        """The recipe, with the first options of what means nothing without a teacher."""
+        """The recipe, with the first option for each field that has no influence on it."""
         if recipe.distilled:
             return recipe
         return replace(recipe, **{name: self.options[name][0] for name in ONLY_DISTILLED})  # type: ignore[arg-type]

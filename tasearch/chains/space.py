@@ -1,4 +1,4 @@
-"""TODO."""
+"""The space of chains that a study searches, and its parameters for Optuna."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class Space:
     """A finite set of chains.
 
     Args:
-        teacher: the first model of every chain.
-        assistant_widths: what assistants may be, strictly decreasing.
-        student_widths: what students may be (those within the budget), strictly decreasing.
-        min_assistants: fewest assistants of a chain.
-        max_assistants: most assistants of a chain.
-        assistant_recipes: shared by all assistants of one chain.
-        student_recipes: the student's own.
+        teacher: The first model of every chain.
+        assistant_widths: The widths that assistants may have, strictly decreasing.
+        student_widths: The widths that students may have (those within the budget), strictly
+            decreasing.
+        min_assistants: Fewest assistants in a chain.
+        max_assistants: Most assistants in a chain.
+        assistant_recipes: The recipes of assistants; all assistants of a chain have the same one.
+        student_recipes: The recipes of the student.
     """
 
     teacher: ModelSpec
@@ -38,7 +39,7 @@ class Space:
 
     @cached_property
     def domains(self) -> dict[str, tuple[Choice, ...]]:
-        """Each parameter and its values; Optuna's distributions are made from this."""
+        """Each parameter with its values; Optuna's distributions are made from this."""
         numbers = tuple(range(self.min_assistants, self.max_assistants + 1))
         domains: dict[str, tuple[Choice, ...]] = {"assistants": numbers}
         for place in range(1, self.max_assistants + 1):
@@ -53,11 +54,17 @@ class Space:
         return domains
 
     def chain(self, choices: Mapping[str, Choice]) -> Chain | None:
-        """The chain that any choices within the domains mean; None where they mean none.
+        """The chain that some choices stand for.
 
-        The first `assistants` places count; empty and repeated ones, and those not wider than the
-        student, drop out, as do assistants that nothing in the student's lineage depends on. What
-        is left may be too short for `min_assistants`: then there is no such chain.
+        Of the parameters `assistant_1`, `assistant_2`, ... the first `assistants` ones count. Left
+        out are empty and repeated widths, widths that are not above the student's, and assistants
+        that have no influence on the student.
+
+        Args:
+            choices: A value of its domain for each parameter.
+
+        Returns:
+            The chain; None if fewer than `min_assistants` assistants are left.
         """
         student = ModelSpec(
             width=int(choices["student"]), recipe=self.student_recipes.pick(choices, "student_")
@@ -75,8 +82,11 @@ class Space:
         return self._canonical(assistants, student)
 
     def canonical(self, chain: Chain) -> Chain:
-        """The chain as the space has it: of what makes no difference to its student, an assistant's
-        recipe becomes a student's."""
+        """The chain of this space that trains the same student.
+
+        A chain may end in a model that was trained as an assistant. Its recipe is replaced by the
+        student's recipe that gives the same weights, if there is one.
+        """
         own = chain.student.recipe
         assert own is not None
         recipe = self.student_recipes.canonical(
@@ -111,7 +121,7 @@ class Space:
         return choices | self.student_recipes.choices(chain.student.recipe, "student_")
 
     def member(self, chain: Chain) -> Choices | None:
-        """The canonical parameters of a chain, if it is one of these."""
+        """The canonical parameters of a chain; None if the space does not have it."""
         if not self.min_assistants <= len(chain.assistants) <= self.max_assistants:
             return None
         choices = self.choices(chain)
@@ -120,9 +130,10 @@ class Space:
         return choices if self.chain(choices) == chain else None
 
     def baselines(self) -> list[Chain]:
-        """The chains without assistants: direct distillation, then labels alone if searched.
+        """The chains without assistants, for every student, widest first.
 
-        Of every student, widest first, with the first recipe of its kind.
+        Direct distillation comes first, then training on the labels alone if the study tries it.
+        Each has the first recipe of its kind.
         """
         if self.min_assistants:
             return []
@@ -134,7 +145,7 @@ class Space:
         ]
 
     def __iter__(self) -> Iterator[Chain]:
-        """Each chain once."""
+        """Every chain of the space, once."""
         for width in self.student_widths:
             wider = [w for w in self.assistant_widths if w > width]
             for own in self.student_recipes.distinct(one_teacher=False):
@@ -154,13 +165,14 @@ class Space:
 
     @cached_property
     def _assistant_recipes(self) -> dict[bool, list[Recipe]]:
-        """By whether they have one teacher."""
+        """The distinct recipes of assistants; under True those of a chain's only assistant."""
         return {one: self.assistant_recipes.distinct(one_teacher=one) for one in (False, True)}
 
     @cached_property
     def size(self) -> int:
-        """Number of chains, counted without walking through them."""
-        # an undistilled assistant makes those before it useless; so does an undistilled student
+        """Number of chains, computed without listing them."""
+        # Assistants before a model that learns without a teacher have no influence on the student,
+        # so an assistant without a teacher is the only one, and such a student has none.
         first, many = (
             [r.distilled for r in self.assistant_recipes.distinct(one_teacher=one)]
             for one in (True, False)
@@ -169,7 +181,9 @@ class Space:
             [r.distilled for r in self.student_recipes.distinct(one_teacher=one)]
             for one in (True, False)
         )
-        alone = (len(first) - sum(first)) * sum(direct)  # after an undistilled assistant
+        alone = (len(first) - sum(first)) * sum(
+            direct
+        )  # the assistant learns from the labels alone
         recipes = [len(direct), sum(first) * sum(distilled) + alone, sum(many) * sum(distilled)]
         return sum(
             math.comb(sum(w > width for w in self.assistant_widths), count) * recipes[min(count, 2)]
@@ -188,7 +202,7 @@ def _with_one_teacher(model: ModelSpec, recipes: Recipes) -> ModelSpec:
 
 
 def _needed(assistants: tuple[ModelSpec, ...], student: ModelSpec) -> tuple[ModelSpec, ...]:
-    """The assistants that the student's weights depend on."""
+    """The assistants that have an influence on the student's weights."""
     if not student.distilled:
         return ()
     return assistants if all(a.distilled for a in assistants) else assistants[-1:]

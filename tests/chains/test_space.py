@@ -44,19 +44,19 @@ def spaces(draw: st.DrawFn) -> Space:
 
 
 @given(spaces())
-def test_a_chains_choices_mean_that_chain(space: Space) -> None:
+def test_choices_of_chain_stand_for_that_chain(space: Space) -> None:
     for chain in itertools.islice(space, 300):
         assert space.chain(space.choices(chain)) == chain
 
 
 @given(spaces())
-def test_chains_are_distinct_and_counted(space: Space) -> None:
+def test_space_counts_its_distinct_chains(space: Space) -> None:
     chains = list(space)
     assert len(set(chains)) == len(chains) == space.size
 
 
 @given(spaces(), st.data())
-def test_any_choices_mean_a_chain_of_the_space_or_none(space: Space, data: st.DataObject) -> None:
+def test_any_choices_stand_for_chain_of_space_or_none(space: Space, data: st.DataObject) -> None:
     raw: Choices = {
         name: data.draw(st.sampled_from(values)) for name, values in space.domains.items()
     }
@@ -70,7 +70,7 @@ def test_any_choices_mean_a_chain_of_the_space_or_none(space: Space, data: st.Da
 
 @given(spaces())
 @settings(max_examples=30)
-def test_baselines_are_every_student_without_assistants(space: Space) -> None:
+def test_baselines_are_students_without_assistants(space: Space) -> None:
     baselines = space.baselines()
     if space.min_assistants:
         assert baselines == []
@@ -81,7 +81,7 @@ def test_baselines_are_every_student_without_assistants(space: Space) -> None:
     assert set(baselines) <= set(space)
 
 
-def test_choices_read_as_they_are() -> None:
+def test_choices_drop_assistants_no_wider_than_student() -> None:
     recipes = Recipes(
         base=KD,
         options={

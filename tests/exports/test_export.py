@@ -125,8 +125,8 @@ def test_the_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: 
         (chain,) = make_space(pinned(built, tmp_path), teacher, run.manifest.measured)
         theirs = chain_of(vars(trial), teacher).hop().lineage
         mine = chain.hop().lineage
-        assert [p.canonical_lineage(i) for i, p in enumerate(mine)] == [
-            p.canonical_lineage(i) for i, p in enumerate(theirs)
+        assert [p.canonical(i) for i, p in enumerate(mine)] == [
+            p.canonical(i) for i, p in enumerate(theirs)
         ], trial.label
 
 

@@ -1,10 +1,11 @@
-"""Recipes and a setting for tests of keys."""
+"""Recipes, chains and a setting for tests of keys."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tasearch.chains.hop import Setting
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import ModelSpec, Setting
 from tasearch.chains.recipe import Recipe
 
 KD = Recipe(
@@ -37,3 +38,10 @@ SETTING = Setting(
     augment="none",
     modes=(),
 )
+
+
+def make_chain(*widths: int, last: Recipe = KD, middle: Recipe = KD) -> Chain:
+    """A chain of these widths whose teacher is trained on the labels."""
+    teacher = ModelSpec(width=widths[0], recipe=CE)
+    assistants = [ModelSpec(width=width, recipe=middle) for width in widths[1:-1]]
+    return Chain(models=(teacher, *assistants, ModelSpec(width=widths[-1], recipe=last)))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.chains.mode import Mode
+from tests.helpers.recipes import CE, KD, SETTING, make_chain
+
+FP32, BF16 = Mode.parse("fp32"), Mode.parse("bf16")
+
+
+def test_common_prefixes_have_common_keys() -> None:
+    a = [hop.key(SETTING) for hop in make_chain(64, 24, 6).hops()]
+    b = [hop.key(SETTING) for hop in make_chain(64, 24, 4).hops()]
+    assert a[:2] == b[:2]
+    assert a[2] != b[2]
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(SETTING) if f.type in ("str", "int")])
+def test_key_depends_on_whole_setting(field: str) -> None:
+    hop = Hop(lineage=(ModelSpec(width=8, recipe=CE),))
+    value = getattr(SETTING, field)
+    other = replace(SETTING, **{field: value + 1 if isinstance(value, int) else value + "x"})
+    assert hop.key(other) != hop.key(SETTING)
+
+
+def test_key_depends_on_every_recipe_and_origin() -> None:
+    keys = {
+        make_chain(64, 24, 6).hop().key(SETTING),
+        make_chain(64, 24, 6, last=replace(KD, temperature=2.0)).hop().key(SETTING),
+        make_chain(64, 24, 6, middle=replace(KD, temperature=2.0)).hop().key(SETTING),
+        Hop(lineage=(ModelSpec(width=64, recipe=CE),)).key(SETTING),
+        Hop(lineage=(ModelSpec(width=64, recipe=None, origin="a"),)).key(SETTING),
+        Hop(lineage=(ModelSpec(width=64, recipe=None, origin="b"),)).key(SETTING),
+    }
+    assert len(keys) == 6
+
+
+def test_key_ignores_distillation_options_without_teacher() -> None:
+    cold = replace(CE, temperature=1.0, alpha=0.5)
+    assert make_chain(64, 6, last=CE).hop().key(SETTING) == make_chain(64, 6, last=cold).hop().key(
+        SETTING
+    )
+
+
+def test_key_ignores_guidance_of_model_with_one_teacher() -> None:
+    dense = replace(KD, guidance="dense")
+    assert make_chain(64, 6, last=dense).hop().key(SETTING) == make_chain(64, 6).hop().key(SETTING)
+    assert make_chain(64, 24, 6, last=dense).hop().key(SETTING) != make_chain(64, 24, 6).hop().key(
+        SETTING
+    )
+    dropping = replace(dense, teacher_dropout=0.5)
+    longer = [make_chain(64, 24, 6, last=recipe).hop() for recipe in (dense, dropping)]
+    assert longer[0].key(SETTING) != longer[1].key(SETTING)
+
+
+def test_teachers_are_model_before_or_all_ancestors() -> None:
+    dense = replace(KD, guidance="dense")
+    assert [hop.label for hop in make_chain(64, 24, 6).hop().teachers] == ["64 → 24"]
+    found = [hop.label for hop in make_chain(64, 24, 6, last=dense).hop().teachers]
+    assert found == ["64", "64 → 24"]
+    assert make_chain(64, 6, last=CE).hop().teachers == ()
+
+
+def test_key_depends_on_modes_of_lineage_alone() -> None:
+    mixed = replace(SETTING, modes=((64, FP32), (24, BF16), (6, FP32)))
+    other = replace(SETTING, modes=((64, FP32), (24, FP32), (6, FP32)))
+    assert make_chain(64, 6).hop().key(mixed) == make_chain(64, 6).hop().key(other)
+    assert make_chain(64, 24, 6).hop().key(mixed) != make_chain(64, 24, 6).hop().key(other)
+
+
+def test_key_depends_on_user_loss_that_lineage_uses() -> None:
+    mine = replace(SETTING, losses=(("my:loss", "1"),))
+    assert make_chain(64, 6).hop().key(mine) == make_chain(64, 6).hop().key(SETTING)
+    own = make_chain(64, 6, last=replace(KD, loss="my:loss")).hop()
+    assert own.key(mine) != own.key(replace(SETTING, losses=(("my:loss", "2"),)))
