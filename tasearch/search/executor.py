@@ -12,8 +12,9 @@ from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.pareto.skyline import Thresholds
 from tasearch.runs.events import Event, HopEnded, HopStarted, Notice
 from tasearch.runs.records import HopUse
-from tasearch.runs.store import HopRecord
+from tasearch.runs.store import HopRecord, Store
 from tasearch.search.prepare import Prepared
+from tasearch.train.archive import HopArchive
 from tasearch.train.fast.autotuning import SLOTS
 from tasearch.train.tasks import Task
 from tasearch.train.trainer import Trainer
@@ -23,8 +24,8 @@ from tasearch.train.workers.pool import Pool
 HARDLY = 1.5  # times chance
 
 
-class HopArchive(Protocol):
-    """What has been trained: a `Trainer`, or a table of results.
+class Archive(Protocol):
+    """What has been trained: a `HopArchive`, or a table of results.
 
     Attributes:
         replicates: numbers of the repetitions of each hop.
@@ -65,7 +66,7 @@ class HopExecutor:
     def __init__(
         self,
         *,
-        archive: HopArchive,
+        archive: Archive,
         make_engine: Callable[[], Engine],
         teacher: ModelSpec,
         chance: float,
@@ -251,31 +252,43 @@ def trained_hops(prepared: Prepared) -> HopExecutor:
     """Hops of a run whose lock is held, trained in this process or by workers."""
     study, manifest = prepared.manifest.study, prepared.manifest
     warnings: list[str] = []
-    trainer = Trainer(
+    store = prepared.run.store(warnings.append)
+    archive = HopArchive(
         study=study,
-        models=prepared.models,
-        data=prepared.data,
-        store=prepared.run.store(warnings.append),
-        device=prepared.device,
+        data=prepared.data.fingerprint,
+        family=prepared.models.family,
+        device=prepared.device.type,
         modes=manifest.modes,
+        store=store,
     )
 
     def make_engine() -> Engine:
         devices, threads = prepared.workers, study.training.threads
         alone = devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1)
         if alone and not study.own_functions:  # else whatever they do ends a worker only
-            return InProcessEngine(trainer)
+            return InProcessEngine(_make_trainer(prepared, store))
         pool = prepared.pool or Pool(devices, study)
         path, code = prepared.run.path, prepared.code
-        pool.set_up(prepared.data, path, manifest.modes, trainer.apart, code)
+        pool.set_up(prepared.data, path, manifest.modes, archive.apart, code)
         return pool
 
     return HopExecutor(
-        archive=trainer,
+        archive=archive,
         make_engine=make_engine,
         teacher=prepared.models.teacher(),
         chance=1 / prepared.data.num_classes,
         log=prepared.run.log,
         warnings=warnings,
         check=prepared.code.check,
+    )
+
+
+def _make_trainer(prepared: Prepared, store: Store) -> Trainer:
+    return Trainer(
+        study=prepared.manifest.study,
+        models=prepared.models,
+        data=prepared.data,
+        store=store,
+        device=prepared.device,
+        modes=prepared.manifest.modes,
     )

@@ -26,10 +26,10 @@ from tasearch.search.chain_space import make_space
 from tasearch.search.preflight import Preflight, losses_of
 from tasearch.search.profiler import Profiler
 from tasearch.search.sampler import SAMPLERS, make_sampler, try_sampler
+from tasearch.train.archive import TRAINER_VERSION
 from tasearch.train.augmentation import check_augmentation
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.losses import check_loss
-from tasearch.train.trainer import TRAINER_VERSION
 from tasearch.train.workers.engine import worker_devices
 from tasearch.train.workers.pool import Pool
 from tasearch.train.workers.processes import Process

@@ -1,11 +1,10 @@
-"""What models learn from, batch by batch: views, labels, soft targets, and the value of each."""
+"""What a model learns from, batch by batch: augmented samples, labels and soft targets."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -13,11 +12,10 @@ from torch import Tensor
 from tasearch.chains.keys import derived_seed
 from tasearch.chains.recipe import Recipe
 from tasearch.train.augmentation import AugmentedData
-from tasearch.train.fast.stacking import repeated
-from tasearch.train.losses import LOSSES, Loss, Terms, dense_loss, dropped, ramp
+from tasearch.train.losses import Loss, Terms, kept_ancestors, ramp
 from tasearch.train.shuffle import shuffled
 
-BLOCK_BYTES = 8 * 2**20  # of samples gathered at once, for small batches
+BLOCK_BYTES = 8 * 2**20  # of samples that are gathered by one call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +23,18 @@ class TrainingJob:
     """What a model learns from, and how.
 
     Args:
-        views: the training part.
-        y: int64 (samples,), its labels.
-        targets: for a phase of the views, the teachers' logits on it, float16 (ancestors, samples,
-            classes), the oldest ancestor first; None for labels alone.
-        validation: x, float32 standardized (samples, *in_shape), and y.
-        loss: what the recipe names.
-        rungs: number of evaluations.
-        bf16: whether forward passes run under bfloat16 autocast.
-        width: of the model.
-        noise: what seeds derive from, with the width.
+        views: The augmented training set, on the device.
+        y: Labels of the training set, int64 (samples,).
+        targets: Function from a phase of the augmentation to the teachers' logits on it, float16
+            (ancestors, samples, classes), the oldest ancestor first; None to learn from labels
+            alone.
+        validation: The validation set: standardized inputs, float32 (samples, *in_shape), and
+            labels, int64 (samples,).
+        loss: The loss that the recipe names.
+        rungs: Number of evaluations, evenly spaced over the epochs.
+        bf16: Whether forward passes run under bfloat16 autocast.
+        width: Width of the model.
+        noise: Numbers from which, together with the width, seeds are derived.
     """
 
     views: AugmentedData
@@ -47,246 +47,111 @@ class TrainingJob:
     width: int
     noise: tuple[int, ...]
 
-    def seed(self, what: str, epoch: int) -> int:
-        """Of some chance in an epoch."""
-        return derived_seed(what, *self.noise, self.width, epoch)
+    def seed(self, purpose: str, epoch: int) -> int:
+        """The seed for one kind of random numbers in an epoch."""
+        return derived_seed(purpose, *self.noise, self.width, epoch)
 
 
-Rows = tuple[Tensor, Tensor | None]  # labels, targets of each ancestor
-Batch = tuple[Tensor, list[Rows]]  # inputs of all models side by side, each loss_group's rows
-
-
-class LossGroup:
-    """Neighbours in a group who share a loss and a number of teachers, in one epoch.
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The samples of one optimizer step, and the ancestors that it learns from.
 
     Args:
-        slots: their place in the group.
-        jobs: of the group.
-        recipes: likewise.
-        targets: likewise, float16 (ancestors, samples, classes), or None for labels alone.
-        epoch: from 0.
-        steps: of the epoch.
-        alone: whether tensors have no axis of models.
-        recorded: whether the terms of losses are tensors, for steps that are recorded once and then
-            made for others, too.
+        x: Standardized inputs, float32 (batch, *in_shape).
+        labels: int64 (batch,).
+        targets: The teachers' logits, float32 (ancestors, batch, classes); None for labels alone.
+        kept: float32 (ancestors,), 1 for the ancestors that count in this step and 0 for the
+            others; None where there are fewer than two.
     """
 
-    def __init__(
-        self,
-        slots: slice,
-        jobs: Sequence[TrainingJob],
-        recipes: Sequence[Recipe],
-        targets: Sequence[Tensor | None],
-        epoch: int,
-        steps: int,
-        *,
-        alone: bool,
-        recorded: bool,
-    ) -> None:
-        self.slots, self._alone = slots, alone
-        self._labels = [job.y for job in jobs]
-        first, device = recipes[0], jobs[0].y.device
-        self._loss, self._own = jobs[0].loss, first.loss not in LOSSES
-        self._targets = [t for t in targets if t is not None]
-        self._kept: Tensor | None = None
-        if self._targets and len(self._targets[0]) > 1:
-            kept = [
-                dropped(len(self._targets[0]), steps, recipe.teacher_dropout, _chance(job, epoch))
-                for job, recipe in zip(jobs, recipes, strict=True)
-            ]
-            self._kept = (kept[0] if alone else torch.stack(kept, dim=2)).to(device)
-        warm = ramp(epoch, first.epochs)
-        each = [
-            Terms(temperature=recipe.temperature, alpha=recipe.alpha, ramp=warm)
-            for recipe in recipes
-        ]
-        self._each = each
-        self._terms = each[0]
-        self._weights: list[Tensor] = []
-        if recorded or not alone:
-            heat, weight = (
-                torch.tensor([getattr(terms, name) for terms in each], device=device)
-                for name in ("temperature", "alpha")
-            )
-            rise = torch.tensor(warm, device=device) if recorded else warm
-            self._terms = Terms(temperature=heat, alpha=weight, ramp=rise)
-            if recorded:
-                assert isinstance(rise, Tensor)
-                self._weights = [heat, weight, rise]
-                self._each = [
-                    Terms(temperature=h, alpha=w, ramp=rise)
-                    for h, w in zip(heat, weight, strict=True)
-                ]
-            if alone:
-                self._terms = self._each[0]
-
-    def tensors(self) -> list[Tensor]:
-        """All that other epochs, models and recipes have otherwise."""
-        return [*self._targets, *([] if self._kept is None else [self._kept]), *self._weights]
-
-    def part(self) -> None:
-        """From the stored targets, which others use."""
-        self._targets = [targets.clone() for targets in self._targets]
-
-    def rows(self, samples: Sequence[Tensor]) -> Rows:
-        """Labels ([models,] samples) and targets (ancestors, [models,] samples, classes) of each
-        model's samples."""
-        labels = [y[own] for y, own in zip(self._labels, samples, strict=True)]
-        targets = [t[:, own] for t, own in zip(self._targets, samples, strict=False)]
-        if self._alone:
-            return labels[0], targets[0].float() if targets else None
-        return torch.stack(labels), torch.stack(targets, dim=1).float() if targets else None
-
-    def value(self, logits: Tensor, rows: Rows, step: int | Tensor) -> Tensor:
-        """The loss of each model, (models,), or of the one alone, ()."""
-        labels, targets = rows
-        kept = None if self._kept is None else _at(self._kept, step)
-        if self._alone:
-            return _value(self._loss, logits, labels, targets, self._terms, kept)
-        logits = logits[self.slots]
-        if not self._own:
-            return _value(self._loss, logits, labels, targets, self._terms, kept)
-        found = [
-            _value(
-                self._loss,
-                logits[i],
-                labels[i],
-                None if targets is None else targets[:, i],
-                self._each[i],
-                None if kept is None else kept[:, i],
-            )
-            for i in range(len(labels))
-        ]
-        return torch.stack(found)
+    x: Tensor
+    labels: Tensor
+    targets: Tensor | None
+    kept: Tensor | None
 
 
 class EpochPlan:
-    """One epoch of a group's jobs.
+    """The batches of one epoch of one model.
 
     Args:
-        recipes: of the models, in order.
-        jobs: likewise; alike in views' shape, precision and batch size.
-        epoch: from 0.
-        stacked: whether the models are one wide model; otherwise there is one.
-        recorded: see `LossGroup`.
+        recipe: The model's recipe.
+        job: What the model learns from.
+        epoch: Number of the epoch, from 0.
+
+    Attributes:
+        steps: Number of batches; samples that do not fill another one wait for the next epoch.
+        terms: Weights of the loss's terms in this epoch.
     """
 
-    def __init__(
-        self,
-        recipes: Sequence[Recipe],
-        jobs: Sequence[TrainingJob],
-        epoch: int,
-        *,
-        stacked: bool,
-        recorded: bool = False,
-    ) -> None:
-        self._shape, samples = jobs[0].views.shape, len(jobs[0].views)
-        self._size = min(recipes[0].batch_size, samples)
-        self.steps = samples // self._size  # a rest too small waits for another epoch's order
-        seen = {job.noise: job for job in jobs}
-        self._views = [job.views for job in seen.values()]
-        self._places = [[*seen].index(job.noise) for job in jobs]
-        phase = jobs[0].views.phase(epoch)
-        self._numbers = [views.numbers(phase) for views in self._views]
-        self._orders = []
-        for job in seen.values():
-            order = shuffled(samples, job.seed("order", epoch), job.y.device)
-            self._orders.append(order[: self.steps * self._size])
-        self._loss_groups = []
-        start = 0
-        targets = [job.targets(phase) if job.targets else None for job in jobs]
-        kinds = [
-            (recipe.loss, 0 if known is None else len(known))
-            for recipe, known in zip(recipes, targets, strict=True)
-        ]
-        for _, group in groupby(kinds):
-            part = slice(start, start + len([*group]))
-            own = jobs[part], recipes[part], targets[part]
-            loss_group = LossGroup(
-                part, *own, epoch, self.steps, alone=not stacked, recorded=recorded
-            )
-            self._loss_groups.append(loss_group)
-            start = part.stop
-        self.kind = self._size, tuple(self._places), tuple(kinds)
+    def __init__(self, recipe: Recipe, job: TrainingJob, epoch: int) -> None:
+        self._job = job
+        self._size, self.steps = batch_size(recipe, job)
+        phase = job.views.phase(epoch)
+        self._view_numbers = job.views.numbers(phase)
+        self._order = epoch_order(job, epoch)[: self.steps * self._size]
+        self._targets = job.targets(phase) if job.targets else None
+        ancestors = 0 if self._targets is None else len(self._targets)
+        self._kept = epoch_dropout(recipe, job, epoch, self.steps, ancestors)
+        self.terms = epoch_terms(recipe, epoch)
 
     def batches(self) -> Iterator[Batch]:
-        """All of the epoch.
-
-        Several batches are gathered at a time: a gather costs about the same call for one batch
-        of a small data set as for all of them.
-        """
-        size = self._size
-        row = 4 * math.prod(self._shape) * len(self._places)  # bytes
-        most = size * max(1, BLOCK_BYTES // (size * row))
-        for start in range(0, self.steps * size, most):
-            block = slice(start, min(start + most, self.steps * size))
-            yield from self._gathered([order[block] for order in self._orders])
-
-    def block(self, steps: Tensor) -> Iterator[Batch]:
-        """The same of some steps, int64 (count,), on the device; gathered at once."""
-        orders = [order.view(self.steps, -1) for order in self._orders]
-        yield from self._gathered([order.index_select(0, steps).view(-1) for order in orders])
-
-    def value(self, logits: Tensor, rows: list[Rows], step: int | Tensor) -> Tensor:
-        """The loss of each model, (models,), or of the one alone, ()."""
-        found = [
-            loss_group.value(logits, r, step)
-            for loss_group, r in zip(self._loss_groups, rows, strict=True)
-        ]
-        return found[0] if len(found) == 1 else torch.cat(found)
-
-    def parted(self) -> EpochPlan:
-        """Itself, after all that `become` changes is its own."""
-        for loss_group in self._loss_groups:
-            loss_group.part()
-        return self
-
-    def become(self, other: EpochPlan) -> None:
-        """Another epoch of the same kind, perhaps of other models, in the same tensors."""
-        for own, new in zip(self._tensors(), other._tensors(), strict=True):
-            own.copy_(new)
-
-    def _tensors(self) -> list[Tensor]:
-        return [
-            *self._orders,
-            *self._numbers,
-            *(t for loss_group in self._loss_groups for t in loss_group.tensors()),
-        ]
-
-    def _gathered(self, samples: Sequence[Tensor]) -> Iterator[Batch]:
-        """Batches of the samples, given of each order."""
-        kinds = zip(self._views, samples, self._numbers, strict=True)
-        shown = [views.batch(own, numbers) for views, own, numbers in kinds]
-        each = [samples[place] for place in self._places]
-        rows = [loss_group.rows(each[loss_group.slots]) for loss_group in self._loss_groups]
-        x, size = repeated([shown[place] for place in self._places]), self._size
-        for a in range(0, len(x), size):
-            cut = [
-                (y[..., a : a + size], None if t is None else t[..., a : a + size, :])
-                for y, t in rows
-            ]
-            yield x[a : a + size], cut
+        """All batches of the epoch, in order."""
+        job, step = self._job, 0
+        for block in blocks(self.steps, self._size, 4 * math.prod(job.views.shape)):
+            samples = self._order[block]
+            x, labels = job.views.batch(samples, self._view_numbers), job.y[samples]
+            targets = None if self._targets is None else self._targets[:, samples].float()
+            for start in range(0, len(x), self._size):
+                own = slice(start, start + self._size)
+                yield Batch(
+                    x=x[own],
+                    labels=labels[own],
+                    targets=None if targets is None else targets[:, own],
+                    kept=None if self._kept is None else self._kept[step],
+                )
+                step += 1
 
 
-def _at(values: Tensor, step: int | Tensor) -> Tensor:
-    """One of several values; a step on the device is not asked for by the host."""
-    return values[step] if isinstance(step, int) else values.index_select(0, step)[0]
+def batch_size(recipe: Recipe, job: TrainingJob) -> tuple[int, int]:
+    """The samples of a batch, and the batches of an epoch."""
+    samples = len(job.views)
+    size = min(recipe.batch_size, samples)
+    return size, samples // size
 
 
-def _value(
-    loss: Loss,
-    logits: Tensor,
-    labels: Tensor,
-    targets: Tensor | None,
-    terms: Terms,
-    kept: Tensor | None,
-) -> Tensor:
-    if targets is None:
-        return loss(logits, labels, None, terms)
-    if kept is None:
-        return loss(logits, labels, targets[0], terms)
-    return dense_loss(loss, logits, labels, targets, terms, kept)
+def epoch_order(job: TrainingJob, epoch: int) -> Tensor:
+    """The order in which an epoch goes through the training set: int64 (samples,)."""
+    return shuffled(len(job.views), job.seed("order", epoch), job.y.device)
 
 
-def _chance(job: TrainingJob, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed(job.seed("drop", epoch))
+def epoch_terms(recipe: Recipe, epoch: int) -> Terms:
+    """The weights of a loss's terms in an epoch."""
+    return Terms(
+        temperature=recipe.temperature, alpha=recipe.alpha, ramp=ramp(epoch, recipe.epochs)
+    )
+
+
+def epoch_dropout(
+    recipe: Recipe, job: TrainingJob, epoch: int, steps: int, ancestors: int
+) -> Tensor | None:
+    """The ancestors that count in each step, float32 (steps, ancestors), as `kept_ancestors` draws
+    them; None for fewer than two ancestors."""
+    if ancestors < 2:
+        return None
+    generator = torch.Generator().manual_seed(job.seed("drop", epoch))
+    return kept_ancestors(ancestors, steps, recipe.teacher_dropout, generator).to(job.y.device)
+
+
+def blocks(steps: int, size: int, sample_bytes: int) -> Iterator[slice]:
+    """Parts of an epoch's order that are gathered by one call, each of whole batches.
+
+    On a small data set, one call for many batches costs about as much as one call for one batch.
+
+    Args:
+        steps: Number of batches.
+        size: Samples of a batch.
+        sample_bytes: Bytes of a gathered sample.
+    """
+    samples = size * max(1, BLOCK_BYTES // (size * sample_bytes))
+    for start in range(0, steps * size, samples):
+        yield slice(start, min(start + samples, steps * size))

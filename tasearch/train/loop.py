@@ -1,4 +1,7 @@
-"""The training loop: from fresh or half-trained models to trained ones."""
+"""The training loop, one model at a time: from fresh or half-trained weights to the last epoch.
+
+`tasearch.train.fast` trains several models at once, with the same results; nothing here needs it.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +15,23 @@ from torch import Tensor, nn
 
 from tasearch.errors import TrainingError
 from tasearch.runs import heartbeat
-from tasearch.train.batches import EpochPlan, TrainingJob
-from tasearch.train.fast.cuda_graphs import Graphs
-from tasearch.train.layout import evaluation_batch, input_format
-from tasearch.train.optimizer import SCHEDULES, set_rates
-from tasearch.train.state import Group, State
-from tasearch.train.step import learn
+from tasearch.train.batches import Batch, EpochPlan, TrainingJob
+from tasearch.train.layout import arranged, evaluation_batch, input_format
+from tasearch.train.losses import Loss, Terms, training_loss
+from tasearch.train.optimizer import SCHEDULES, clip, set_rates
+from tasearch.train.state import State
 
 NOT_FINITE = "the model's outputs are not finite"
 
 
-def rung_epochs(epochs: int, rungs: int) -> list[int]:
-    """Evenly spaced epochs, the last one among them; at most one a rung."""
-    return sorted({math.ceil(epochs * i / rungs) for i in range(1, rungs + 1)})
-
-
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """One epoch of one model.
+    """The result of one epoch of one model.
 
     Args:
-        loss: mean over the epoch's steps; None where the model had done it before.
-        accuracy: of the validation part, at rungs; None between.
-        fault: why the model is good for nothing any more; empty where it is.
+        loss: Mean loss over the epoch's steps; None where the epoch was done before.
+        accuracy: Validation accuracy at a rung, 0..1; None at other epochs.
+        fault: Why the model cannot be trained further; empty where it can.
     """
 
     loss: float | None
@@ -42,123 +39,123 @@ class EpochResult:
     fault: str
 
 
-def train(
-    states: Sequence[State],
-    jobs: Sequence[TrainingJob],
-    *,
-    slots: int | None,
-    most: int | None = None,
-    graphs: Graphs | None = None,
-) -> Iterator[list[EpochResult]]:
-    """Train models side by side to the end of their recipe, one epoch of each for a value yielded.
+def train(state: State, job: TrainingJob) -> Iterator[EpochResult]:
+    """Train a model to the end of its recipe; one value for each epoch.
 
-    Stopping between two values loses nothing: states put back go on, bit for bit on CPU. The order
-    of samples and the noise within models depend on a job's noise and the epoch alone. States
-    are up to date at rungs, and where a model has a fault, which is none of its group'.
+    Closing the iterator between two values loses nothing: a state that is restored from a
+    checkpoint continues bit for bit on CPU. The order of samples and the noise within the model
+    depend on the job's noise and the epoch alone.
 
     Args:
-        states: of one architecture, changed in place; at one epoch, unless each trains alone: then
-            those that are ahead wait for the others.
-        jobs: of each.
-        slots: of one wide model, a multiple of this; models that repeat the last one fill it up.
-            None trains each in turn, an epoch at a time.
-        most: slots of one wide model that there is memory for; several are trained in turn.
-        graphs: make the steps on CUDA; None makes them one by one, here, as they are of a model
-            that cannot be copied.
+        state: The model, changed in place.
+        job: What the model learns from.
     """
-    recipe, device, epoch = states[0].recipe, jobs[0].y.device, least_epoch(states)
-    schedule, milestones = SCHEDULES[recipe.schedule], rung_epochs(recipe.epochs, jobs[0].rungs)
-    layout, bf16 = input_format(states[0].net, jobs[0].views.shape, device), jobs[0].bf16
-    if graphs is not None and not graphs.can_copy(states[0].net):
-        graphs = None
-    stacked, together = slots is not None, _together(len(states), slots, most)
-    chunks = [([states[i] for i in m], [jobs[i] for i in m]) for m in together]
-    groups = [] if graphs else [Group(own, stacked=stacked) for own, _ in chunks]
-    if graphs is not None:
-        graphs.release()
-    while epoch < recipe.epochs:
-        losses: list[float | None] = []
-        for place, (own, own_jobs) in enumerate(chunks):
-            if own[0].epoch > epoch:
-                losses.append(None)
-                continue
-            with seeded(own_jobs[0].seed("noise", epoch), device):
-                if graphs is not None:
-                    losses += graphs.epoch(own, own_jobs, epoch, stacked=stacked).view(-1).tolist()
-                    continue
-                group, recipes = groups[place], [state.recipe for state in own]
-                plan = EpochPlan(recipes, own_jobs, epoch, stacked=stacked)
-                total = torch.zeros(len(own) if stacked else (), device=device)
-                group.live.net.train()
-                for step, batch in enumerate(heartbeat.each(plan.batches())):
-                    done, all_ = epoch * plan.steps + step, recipe.epochs * plan.steps
-                    set_rates(group.live.optimizer, *schedule(done, all_, recipe))
-                    total += learn(group, plan, batch, step, bf16=bf16, layout=layout)
-                    if group.live.average is not None:
-                        group.live.average.update(done)
-                losses += (total / plan.steps).view(-1).tolist()
-        epoch += 1
-        for state in states:
-            state.epoch = max(epoch, state.epoch)
-        losses = losses[: len(states)]
-        if epoch in milestones or not all(loss is None or math.isfinite(loss) for loss in losses):
-            for holder in (graphs,) if graphs else groups:
-                holder.hand_back()
-        yield _epoch_results(states, jobs, losses, epoch, graded=epoch in milestones)
+    recipe, device = state.recipe, job.y.device
+    rungs = rung_epochs(recipe.epochs, job.rungs)
+    for epoch in range(state.epoch, recipe.epochs):
+        with seeded(job.seed("noise", epoch), device):
+            loss = _train_epoch(state, job, epoch)
+        state.epoch = epoch + 1
+        graded = state.epoch in rungs and math.isfinite(loss)
+        yield epoch_result(state, loss, _result_accuracy(state, job) if graded else None)
 
 
-def _together(models: int, slots: int | None, most: int | None) -> list[list[int]]:
-    """Who trains in one model, the last one of them in several slots."""
-    if slots is None:
-        return [[i] for i in range(models)]
-    size = max(models, slots) if most is None else most
-    multiple = min(slots, size)
-    chunks = [[*range(models)[start : start + size]] for start in range(0, models, size)]
-    return [[*chunk, *[chunk[-1]] * (-len(chunk) % multiple)] for chunk in chunks]
+def _train_epoch(state: State, job: TrainingJob, epoch: int) -> float:
+    """Train a model for one epoch; the mean loss over its steps."""
+    recipe, device = state.recipe, job.y.device
+    schedule, plan = SCHEDULES[recipe.schedule], EpochPlan(recipe, job, epoch)
+    layout = input_format(state.net, job.views.shape, device)
+    total = torch.zeros((), device=device)  # on the device: reading it would wait for each step
+    state.net.train()
+    for step, batch in enumerate(heartbeat.each(plan.batches()), start=epoch * plan.steps):
+        set_rates(state.optimizer, *schedule(step, recipe.epochs * plan.steps, recipe))
+        total += train_step(state, batch, job.loss, plan.terms, bf16=job.bf16, layout=layout)
+        if state.average is not None:
+            state.average.update(step)
+    return float(total / plan.steps)
+
+
+def train_step(
+    state: State, batch: Batch, loss: Loss, terms: Terms, *, bf16: bool, layout: torch.memory_format
+) -> Tensor:
+    """One optimizer step: forward, backward, update.
+
+    Args:
+        state: The model in training mode, changed in place; its optimizer has the step's rates.
+        batch: The samples to learn from.
+        loss: The loss to minimize.
+        terms: Weights of the loss's terms.
+        bf16: Whether the forward pass runs under bfloat16 autocast.
+        layout: Memory format of the inputs.
+
+    Returns:
+        The loss before the step, ().
+    """
+    with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=bf16):
+        logits = state.net(arranged(batch.x, layout))
+    value = training_loss(loss, logits.float(), batch.labels, batch.targets, terms, batch.kept)
+    state.flat.zero_grad()
+    value.backward()  # type: ignore[no-untyped-call]
+    if state.recipe.clip is not None:
+        clip(state.flat, state.recipe.clip)
+    state.optimizer.step()
+    return value.detach()
+
+
+def train_in_turn(
+    states: Sequence[State], jobs: Sequence[TrainingJob]
+) -> Iterator[list[EpochResult]]:
+    """Train models one after another, an epoch at a time; one value for each epoch.
+
+    Args:
+        states: The models, changed in place; those that are ahead wait for the others.
+        jobs: What each model learns from.
+
+    Yields:
+        The result of the epoch for each model.
+    """
+    trainings = [train(state, job) for state, job in zip(states, jobs, strict=True)]
+    for epoch in range(least_epoch(states), states[0].recipe.epochs):
+        yield [
+            past_result(state, epoch + 1) if state.epoch > epoch else next(training)
+            for state, training in zip(states, trainings, strict=True)
+        ]
+
+
+def rung_epochs(epochs: int, rungs: int) -> list[int]:
+    """The epochs at which a model is evaluated: evenly spaced, the last epoch among them."""
+    return sorted({math.ceil(epochs * i / rungs) for i in range(1, rungs + 1)})
 
 
 def least_epoch(states: Sequence[State]) -> int:
-    """Epochs that all models have done."""
+    """The number of epochs that all models have done."""
     return min(state.epoch for state in states)
 
 
-def _epoch_results(
-    states: Sequence[State],
-    jobs: Sequence[TrainingJob],
-    losses: Sequence[float | None],
-    epoch: int,
-    *,
-    graded: bool,
-) -> list[EpochResult]:
-    """Models after an epoch; evaluated at a rung, which they note."""
-    accuracies = [math.nan] * len(states)
-    whole = [i for i, loss in enumerate(losses) if loss is not None and math.isfinite(loss)]
-    if graded and whole:
-        found = []
-        for i in whole:
-            with states[i].result() as net:
-                found.append(_accuracy(net, *jobs[i].validation))
-        for i, accuracy in zip(whole, torch.stack(found).tolist(), strict=True):
-            accuracies[i] = accuracy
-    models = zip(states, losses, accuracies, strict=True)
-    return [
-        _past(state, epoch) if loss is None else _epoch_result(state, loss, accuracy, graded)
-        for state, loss, accuracy in models
-    ]
+def past_result(state: State, epoch: int) -> EpochResult:
+    """The result of an epoch that the model had done before.
 
-
-def _past(state: State, epoch: int) -> EpochResult:
-    """An epoch that a model had done before."""
+    Args:
+        state: The model.
+        epoch: Number of epochs done after it.
+    """
     known = dict(zip(state.rungs, state.curve, strict=True))
     return EpochResult(loss=None, accuracy=known.get(epoch), fault="")
 
 
-def _epoch_result(state: State, loss: float, accuracy: float, graded: bool) -> EpochResult:
+def epoch_result(state: State, loss: float, accuracy: float | None) -> EpochResult:
+    """The result of the epoch that the model has just done; at a rung the state notes it.
+
+    Args:
+        state: The model.
+        loss: Mean loss over the epoch's steps.
+        accuracy: Validation accuracy at a rung, NaN where a logit is not finite; None elsewhere.
+    """
     recipe = state.recipe
     if not math.isfinite(loss):
         fault = f"the loss became {loss} in epoch {state.epoch} of {recipe.epochs} ({recipe.words})"
         return EpochResult(loss=loss, accuracy=None, fault=fault)
-    if not graded:
+    if accuracy is None:
         return EpochResult(loss=loss, accuracy=None, fault="")
     if math.isnan(accuracy):
         return EpochResult(loss=loss, accuracy=None, fault=NOT_FINITE)
@@ -167,36 +164,41 @@ def _epoch_result(state: State, loss: float, accuracy: float, graded: bool) -> E
     return EpochResult(loss=loss, accuracy=accuracy, fault="")
 
 
-@torch.no_grad()  # not inference mode, for a model may keep what it makes, and train with it
+@torch.no_grad()  # not inference mode: a model may keep a tensor, and train with it later
 def predict(net: nn.Module, x: Tensor) -> Tensor:
-    """Logits (samples, classes) of a model in eval mode, in batches."""
+    """Logits (samples, classes) of a model in eval mode, computed in batches."""
     net.eval()
     parts = torch.split(x, evaluation_batch(x.device))
     return torch.cat([net(part) for part in heartbeat.each(parts)])
 
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Share of samples whose largest logit is their label's.
+    """Accuracy of a model: the fraction of samples whose largest logit is their label's.
 
     Raises:
-        TrainingError: where a logit is not finite.
+        TrainingError: If a logit is not finite.
     """
-    accuracy = float(_accuracy(net, x, y))
+    accuracy = float(accuracy_on_device(net, x, y))
     if math.isnan(accuracy):
         raise TrainingError(NOT_FINITE)
     return accuracy
 
 
-def _accuracy(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The same, float64 () on the device; NaN where a logit is not finite."""
+def accuracy_on_device(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Accuracy of a model, float64 (), on its device; NaN where a logit is not finite."""
     logits = predict(net, x)
     right = (logits.argmax(dim=1) == y).sum().double() / len(y)
     return torch.where(logits.isfinite().all(), right, torch.nan)
 
 
+def _result_accuracy(state: State, job: TrainingJob) -> float:
+    with state.result() as net:
+        return float(accuracy_on_device(net, *job.validation))
+
+
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's own generators drawn from `seed`, and put back afterwards."""
+    """A context with torch's global generators seeded; their states are restored afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -1,15 +1,16 @@
-"""Losses of a model. A loss is a function `(logits, labels, targets, terms) -> scalar`.
+"""Losses of a model: functions `(logits, labels, targets, terms) -> scalar`.
 
-logits   float (batch, classes), the model's
-labels   int64 (batch,)
-targets  float (batch, classes), an ancestor's raw logits; None without an ancestor
-terms    what weighs the loss's terms
+logits   The model's logits, float (batch, classes).
+labels   int64 (batch,).
+targets  An ancestor's raw logits, float (batch, classes); None for a model without ancestors.
+terms    Weights of the loss's terms.
 
 Every loss is (1 - alpha) times the cross-entropy of the labels, plus alpha times a distillation
-term. None branches on values, so that weights may be tensors on the device.
+term. No loss branches on values, because the weights may be tensors on the device.
 
-Those of `LOSSES` also take several models at once: logits and targets (models, batch, classes),
-labels (models, batch), and weights that are floats or (models,), to a value each, (models,).
+The losses of `LOSSES` also take several models at once: logits and targets (models, batch,
+classes), labels (models, batch), and weights that are floats or (models,). They return a value for
+each model, (models,).
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from torch import Tensor
 from tasearch.chains.recipe import LABELS_ONLY, Recipe
 from tasearch.errors import StudyError, raised
 
-WARMUP = 20 / 240  # of all epochs, over which DKD's weight rises in its source
+WARMUP = 20 / 240  # fraction of all epochs over which DKD's weight rises, as in its paper
 NON_TARGET = 8.0  # DKD's beta; its alpha is 1
-EPSILON = 1e-7  # keeps a constant row from dividing by zero
+EPSILON = 1e-7  # avoids a division by zero where all logits of a sample are equal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What weighs the terms of a loss: numbers, or tensors of one number for each model.
+    """The weights of a loss's terms: numbers, or tensors of one number for each model.
 
     Args:
-        temperature: softens both sides of the distillation term.
-        alpha: weight of the distillation term; 1 - alpha is that of the labels.
-        ramp: 0 .. 1, how far a loss with a warm-up has warmed up.
+        temperature: Divisor of both sides' logits in the distillation term.
+        alpha: Weight of the distillation term; the labels' weight is 1 - alpha.
+        ramp: Factor 0..1 for a loss whose weight rises over the first epochs.
     """
 
     temperature: float | Tensor
@@ -48,7 +49,7 @@ Loss = Callable[[Tensor, Tensor, Tensor | None, Terms], Tensor]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
-    """The labels alone: mean negative log-likelihood."""
+    """Mean negative log-likelihood of the labels; nothing is distilled."""
     if logits.ndim == 2:
         return F.cross_entropy(logits, labels)
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
@@ -56,18 +57,19 @@ def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, terms:
 
 
 def kd(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
-    """T² KL(teacher at T || model at T), the mean over samples.
+    """T² KL(teacher || model), both at temperature T; the mean over samples.
 
-    Hinton et al., 1503.02531, section 2: T² keeps the size of the gradient when T changes.
+    Hinton et al., 1503.02531, section 2: the factor T² keeps the size of the gradient when T
+    changes.
     """
     assert targets is not None
     return _mixed(logits, labels, _divergence(logits, targets, terms.temperature), terms)
 
 
 def kd_std(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
-    """`kd` of logits that are standardised over the classes first, so that scales do not matter.
+    """`kd` of logits that are first standardized over the classes, so that scales do not matter.
 
-    Sun et al., 2403.01427, algorithm 1; the standard deviation is the unbiased one.
+    Sun et al., 2403.01427, algorithm 1, with the unbiased standard deviation.
     """
     assert targets is not None
     divergence = _divergence(_z_scores(logits), _z_scores(targets), terms.temperature)
@@ -75,7 +77,7 @@ def kd_std(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms)
 
 
 def dist(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
-    """T² times what the probabilities' correlations lack of 1: of each sample, of each class.
+    """T² times (1 - correlation) of the probabilities, over classes plus over samples.
 
     DIST (Huang et al., 2205.10536), equations 8 to 10, with beta = gamma = 1 within alpha.
     """
@@ -88,10 +90,10 @@ def dist(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -
 
 
 def dkd(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
-    """T² (TCKD + 8 NCKD), times the warm-up.
+    """T² (TCKD + 8 NCKD), times the warm-up factor.
 
-    Decoupled distillation (Zhao et al., 2203.08679), equation 7: the target class against all
-    others, and the others among themselves.
+    Decoupled distillation (Zhao et al., 2203.08679), equation 7: TCKD compares the target class
+    with all other classes, NCKD the other classes with one another.
     """
     assert targets is not None
     t, heat = terms.temperature, _each(terms.temperature)
@@ -124,8 +126,41 @@ MANY_CLASSES = {
 
 
 def ramp(epoch: int, epochs: int) -> float:
-    """How far a loss with a warm-up has warmed up in an epoch (from 0) of so many."""
+    """The warm-up factor 0..1 of a loss in an epoch (from 0) of `epochs` epochs.
+
+    >>> [ramp(epoch, 36) for epoch in (0, 1, 2, 35)]
+    [0.3333333333333333, 0.6666666666666666, 1.0, 1.0]
+    """
     return min(1.0, (epoch + 1) / max(1.0, WARMUP * epochs))
+
+
+def training_loss(
+    loss: Loss,
+    logits: Tensor,
+    labels: Tensor,
+    targets: Tensor | None,
+    terms: Terms,
+    kept: Tensor | None,
+) -> Tensor:
+    """The loss of a model on a batch, whatever it learns from.
+
+    Args:
+        loss: The loss that the recipe names.
+        logits: The model's logits, float (batch, classes).
+        labels: int64 (batch,).
+        targets: The ancestors' logits, float (ancestors, batch, classes); None for labels alone.
+        terms: Weights of the loss's terms.
+        kept: float (ancestors,), 1 for the ancestors that count; None where there are fewer than
+            two.
+
+    Returns:
+        A scalar; with an axis of models before the batch, a value for each model, (models,).
+    """
+    if targets is None:
+        return loss(logits, labels, None, terms)
+    if kept is None:
+        return loss(logits, labels, targets[0], terms)
+    return dense_loss(loss, logits, labels, targets, terms, kept)
 
 
 def dense_loss(
@@ -134,43 +169,45 @@ def dense_loss(
     """Dense guidance: the mean of a loss over the ancestors that are kept.
 
     Densely guided distillation (Son et al., 2009.08825) takes the sum; the mean keeps its balance
-    between labels and teachers, and lets one learning rate serve serial and dense models.
+    between labels and teachers, and suits the same learning rate as serial guidance.
+
+    With several models at once, their axis is before the batch; in `kept` it is the last.
 
     Args:
-        loss: of one ancestor.
-        logits: (batch, classes).
-        labels: (batch,).
-        targets: (ancestors, batch, classes).
-        terms: of the loss.
-        kept: float (ancestors,), 1 for those that count.
-
-    Several models at once have their axis before the batch, in `kept` last.
+        loss: The loss with a single ancestor.
+        logits: The model's logits, float (batch, classes).
+        labels: int64 (batch,).
+        targets: The ancestors' logits, float (ancestors, batch, classes).
+        terms: Weights of the loss's terms.
+        kept: float (ancestors,), 1 for the ancestors that count.
     """
     parts = torch.stack([loss(logits, labels, target, terms) for target in targets])
     value: Tensor = (parts * kept).sum(dim=0) / kept.sum(dim=0)
     return value
 
 
-def dropped(ancestors: int, steps: int, chance: float, generator: torch.Generator) -> Tensor:
-    """float (steps, ancestors): 0 where a step does without an assistant; the teacher stays.
+def kept_ancestors(
+    ancestors: int, steps: int, dropout: float, generator: torch.Generator
+) -> Tensor:
+    """The ancestors that count in each step: float (steps, ancestors), 1 for those and 0 else.
 
     Args:
-        ancestors: the teacher first.
-        steps: of an epoch.
-        chance: of each assistant to be left out.
-        generator: on CPU.
+        ancestors: Number of ancestors; the first is the teacher, which always counts.
+        steps: Number of steps of the epoch.
+        dropout: Probability that a step leaves an assistant out.
+        generator: Source of randomness, on CPU.
     """
-    kept = (torch.rand(steps, ancestors, generator=generator) >= chance).float()
+    kept = (torch.rand(steps, ancestors, generator=generator) >= dropout).float()
     kept[:, 0] = 1.0
     return kept
 
 
 def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
-    """Try a loss on a batch of two.
+    """Try a loss on a batch of two samples.
 
     Raises:
-        StudyError: where it raises, gives no scalar with a gradient, or means nothing for two
-            classes.
+        StudyError: If the loss raises, returns no scalar with a gradient, or means nothing for
+            data of two classes.
     """
     if num_classes == 2 and name in MANY_CLASSES:
         raise StudyError(
@@ -182,7 +219,7 @@ def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
     terms = Terms(temperature=recipe.temperature, alpha=recipe.alpha)
     try:
         value = loss(logits, labels, logits.detach().flip(0), terms)
-    except Exception as error:  # the user's loss may raise anything
+    except Exception as error:  # a user's loss may raise anything
         raise StudyError(
             f"loss {name!r} called with (logits, labels, targets, terms) raised {raised(error)}"
         ) from error
@@ -205,7 +242,7 @@ def _divergence(logits: Tensor, targets: Tensor, t: float | Tensor) -> Tensor:
 
 
 def _each(weight: float | Tensor) -> float | Tensor:
-    """A weight for each model, beside axes of batch and classes."""
+    """A weight for each model, with axes of length 1 for batch and classes."""
     return weight[:, None, None] if isinstance(weight, Tensor) and weight.ndim else weight
 
 
@@ -215,7 +252,7 @@ def _z_scores(logits: Tensor) -> Tensor:
 
 
 def _pearson(a: Tensor, b: Tensor, dim: int) -> Tensor:
-    """Correlation of a and b along an axis; 0 where one of them never changes."""
+    """Correlation of a and b along an axis; 0 where one of them is constant."""
     a, b = a - a.mean(dim=dim, keepdim=True), b - b.mean(dim=dim, keepdim=True)
     correlation: Tensor = (a * b).sum(dim=dim) / (a.norm(dim=dim) * b.norm(dim=dim) + EPSILON**2)
     return correlation

@@ -1,38 +1,36 @@
-"""Models in training: each alone, or a group of them as one wide model."""
+"""A model in training: its weights, its optimizer, and what a checkpoint keeps of them."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-import torch
 from torch import Tensor, nn
 
 from tasearch.chains.recipe import Recipe
-from tasearch.train.fast.norms import quicken
-from tasearch.train.fast.stacking import pairs, widened
-from tasearch.train.layout import image_format, keep_format
-from tasearch.train.optimizer import OPTIMIZERS, Average, Flat, clip
+from tasearch.train.layout import keep_format
+from tasearch.train.optimizer import OPTIMIZERS, Average, Flat
 
 
 class State:
-    """A model in training; what a checkpoint holds.
+    """A model in training.
 
     Args:
-        net: on the device; changed in place: its parameters become views of flat ones, and what
-            flattens images gives gradients back in their format.
-        recipe: of the model.
+        net: The model, on the device. It is changed in place: its parameters become views of flat
+            tensors, and gradients pass through `nn.Flatten` in the images' memory format.
+        recipe: The model's recipe.
 
     Attributes:
-        epoch: epochs done.
-        rungs: epochs at which it was evaluated so far.
-        curve: validation accuracy at those.
+        flat: The trainable parameters, in a few flat tensors.
+        optimizer: The optimizer, with its state.
+        average: Moving average of the weights; None where the recipe has none.
+        epoch: Number of epochs done.
+        rungs: Epochs at which the model was evaluated so far.
+        curve: Validation accuracy at these epochs, 0..1.
     """
 
     def __init__(self, net: nn.Module, recipe: Recipe) -> None:
         keep_format(net)
-        quicken(net)
         self.net, self.recipe = net, recipe
         self.flat = Flat(net)
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.flat, recipe)
@@ -43,7 +41,7 @@ class State:
 
     @contextlib.contextmanager
     def result(self) -> Iterator[nn.Module]:
-        """The net with the weights that count: their average, where there is one."""
+        """A context with the net that counts: with the averaged weights, if there is an average."""
         if self.average is not None:
             self.average.swap()
         try:
@@ -53,115 +51,13 @@ class State:
                 self.average.swap()
 
     def optimizer_state(self) -> dict[str, list[Tensor]]:
-        """What the optimizer and the average keep, by name: a tensor for each flat one."""
+        """The tensors of the optimizer and the average by name: one for each flat tensor."""
         average = {"average": self.average.values} if self.average is not None else {}
         return self.optimizer.state | average
 
 
-class Group:
-    """Models of one architecture whose steps are made together.
-
-    Args:
-        states: at the same epoch, of recipes alike in all but loss, temperature, alpha and
-            guidance;
-            one may stand there several times, to fill slots.
-        stacked: as one wide model; otherwise there is one model.
-        live: of `new_live_state`, which others have left; None for one of their own.
-
-    Attributes:
-        live: what the steps change.
-    """
-
-    def __init__(
-        self, states: Sequence[State], *, stacked: bool, live: State | None = None
-    ) -> None:
-        self.states, self.stacked = list(states), stacked
-        if live is None:
-            live = new_live_state(states, stacked=True) if stacked else states[0]
-        self.live = live
-        if live is not states[0]:
-            self._copy(inward=True)
-
-    def hand_back(self) -> None:
-        """Give each model what has become of it, if its own state is not what the steps change."""
-        if self.live is not self.states[0]:
-            self._copy(inward=False)
-
-    def clip(self, largest: float) -> None:
-        """Scale each model's gradient down to a norm of at most `largest`."""
-        if not self.stacked:
-            clip(self.live.flat, largest)
-            return
-        grads = [p.grad for p in self.live.net.parameters() if p.grad is not None]
-        parts = [grad.view(len(self.states), -1, *grad.shape[1:]) for grad in grads]
-        squares = [part.square().flatten(1).sum(1) for part in parts]
-        scale = (largest / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1.0)
-        for part in parts:
-            part.mul_(scale.view(-1, *[1] * (part.ndim - 1)))
-
-    @torch.no_grad()
-    def _copy(self, *, inward: bool) -> None:
-        """Weights, buffers, and what optimizer and average keep of them."""
-        nets = [state.net for state in self.states]
-        if inward:
-            _copy_counts(self.live, self.states[0])
-        else:
-            for state in self.states:
-                _copy_counts(state, self.live)
-        ours, theirs = (
-            self.live.optimizer_state(),
-            [state.optimizer_state() for state in self.states],
-        )
-        for wide, parts, apart in pairs(self.live.net, nets):
-            _between([*wide] if apart else [wide] * len(parts), parts, inward=inward)
-            if not isinstance(parts[0], nn.Parameter) or not parts[0].requires_grad:
-                continue
-            home = self.states[0].flat.home(parts[0])
-            for name, values in ours.items():
-                if values[home].ndim == 0:
-                    continue
-                within = Flat.within(wide, values[home])
-                narrow = [
-                    Flat.within(part, kept[name][home])
-                    for part, kept in zip(parts, theirs, strict=True)
-                ]
-                _between([*within], narrow, inward=inward)
-
-
-def _between(wide: Sequence[Tensor], parts: Sequence[Tensor], *, inward: bool) -> None:
-    # backwards, so that a model who fills several slots is what the first of them made of it
-    for large, part in reversed([*zip(wide, parts, strict=True)]):
-        if inward:
-            large.copy_(part)
-        else:
-            part.copy_(large)
-
-
-def new_live_state(states: Sequence[State], *, stacked: bool) -> State:
-    """What steps of such models, wide or alone, may change instead of their own states.
-
-    Raises:
-        CannotStack: where the wide model is not known.
-        Exception: whatever copying a user's model raises.
-    """
-    net = states[0].net
-    wide = widened(net, len(states)) if stacked else copy.deepcopy(net)
-    if any(p.ndim == 4 for p in wide.parameters()):
-        device = next(wide.parameters()).device
-        wide = wide.to(memory_format=image_format(wide, device))  # type: ignore[call-overload]
-    return State(wide, states[0].recipe)
-
-
-def _copy_counts(state: State, example: State) -> None:
-    """The single numbers that an optimizer keeps, which models have in common."""
-    for name, values in example.optimizer.state.items():
-        for own, value in zip(state.optimizer.state[name], values, strict=True):
-            if value.ndim == 0:
-                own.copy_(value)
-
-
 def pack(state: State) -> dict[str, Tensor]:
-    """A state's tensors by name."""
+    """The tensors of a checkpoint by name: weights, optimizer state, average."""
     tensors = {f"net.{name}": t for name, t in state.net.state_dict().items()}
     for name, values in state.optimizer.state.items():
         tensors |= {f"optimizer.{i}.{name}": value for i, value in enumerate(values)}
@@ -171,7 +67,7 @@ def pack(state: State) -> dict[str, Tensor]:
 
 
 def unpack(state: State, tensors: Mapping[str, Tensor]) -> None:
-    """Put the tensors of `pack` back."""
+    """Restore a state from the tensors that `pack` returned."""
     state.net.load_state_dict(
         {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
     )

@@ -13,7 +13,7 @@ from tasearch.pareto.skyline import Thresholds
 from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopOutcome, HopStarted
 from tasearch.train.batches import TrainingJob
 from tasearch.train.fast.memory import is_short
-from tasearch.train.loop import EpochResult, least_epoch, train
+from tasearch.train.loop import EpochResult, least_epoch
 from tasearch.train.state import State
 from tasearch.train.trainer import Trainer
 from tasearch.train.workers.replicates import Numbers, average, average_known
@@ -162,13 +162,7 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[HopEvent]:
         states = [state for member in active for state in member.states]
         jobs = [job for member in active for job in member.jobs]
         first = active[0].task.hop
-        for results in train(
-            states,
-            jobs,
-            slots=trainer.mode(first).slots,
-            most=trainer.memory.most(first.model.width),
-            graphs=trainer.graphs,
-        ):
+        for results in trainer.train(first, states, jobs):
             now, places = time.perf_counter(), iter(results)
             for member in active:
                 member.seconds += (now - since) / len(active)

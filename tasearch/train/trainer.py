@@ -1,17 +1,15 @@
-"""The trainer: a hop in, its weights and curve in the store."""
+"""The trainer: from a hop to its weights and its curve in the store."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tasearch.chains.hop import Hop, Setting
+from tasearch.chains.hop import Hop
 from tasearch.chains.keys import derived_seed
 from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import Recipe
@@ -21,31 +19,40 @@ from tasearch.data import Dataset, Split
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, raised
 from tasearch.models import Models
 from tasearch.runs.store import HopRecord, Store, numbered, replicate
+from tasearch.train.archive import HopArchive
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
 from tasearch.train.batches import TrainingJob
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.cuda_graphs import Graphs
 from tasearch.train.fast.memory import Memory, is_short
+from tasearch.train.fast.norms import fuse_norms
+from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
-from tasearch.train.loop import evaluate, least_epoch
-from tasearch.train.losses import LOSSES, Loss
+from tasearch.train.loop import EpochResult, evaluate, least_epoch
+from tasearch.train.losses import LOSSES
 from tasearch.train.soft_targets import Targets, stacked
 from tasearch.train.state import State, pack, unpack
 from tasearch.train.workers.replicates import Numbers
 
-TRAINER_VERSION = 8  # raise it with every change that alters weights
 
-
-class Trainer:
-    """Trains hops of one study into one store.
+class Trainer(HopArchive):
+    """An archive of hops that can train them.
 
     Args:
-        study: its training section, seed and rungs.
-        models: builds models.
-        data: training and validation parts.
-        store: keeps hops, half-trained hops and soft targets.
-        device: to train on.
-        modes: by width.
+        study: The study.
+        models: The study's models.
+        data: The training set and the validation set.
+        store: Where hops, checkpoints and soft targets are stored.
+        device: The device to train on.
+        modes: How models are trained, by width.
+
+    Attributes:
+        views: The augmented training set, for each replicate.
+        y: Labels of the training set, int64 (samples,).
+        validation: Inputs and labels of the validation set.
+        losses: The losses that the study may use, by name.
+        memory: The largest stacked models that fit in memory.
+        graphs: Recorded steps; None on CPU.
     """
 
     def __init__(
@@ -58,56 +65,50 @@ class Trainer:
         device: torch.device,
         modes: Mapping[int, Mode],
     ) -> None:
-        self.study, self.models, self.store, self.device = study, models, store, device
-        self.modes = dict(modes)
-        if device.type == "cuda":
-            set_up_cuda(device, deterministic=study.training.deterministic)
-        self.replicates = range(study.search.replicates)
-        views = self._views(data, data.train, study.training.augment)
-        self.views = [
-            views.reseeded(derived_seed("views", study.seed, replicate))
-            for replicate in self.replicates
-        ]
-        self.y = torch.tensor(data.train.y, device=device)
-        whole = self._views(data, data.validation, "none")
-        every = torch.arange(len(whole), device=device)
-        x = whole.batch(every, whole.numbers(0))
-        self.validation = x, torch.tensor(data.validation.y, device=device)
-        self.targets = Targets(self.views, store, study.training.targets_gb * 1e9)
-        self.memory = Memory(store.warn)
-        self.graphs = Graphs(device, store.warn) if device.type == "cuda" else None
-        self.losses = {name: _loss(name, study.root) for name in _loss_names(study)}
-        self.setting = Setting(
+        super().__init__(
+            study=study,
             data=data.fingerprint,
             family=models.family,
-            losses=tuple(
-                (name, plugins.identity(name, study.root)) for name in self.losses if ":" in name
-            ),
-            seed=study.seed,
-            replicates=len(self.replicates),
-            threads=study.training.threads,
-            trainer=TRAINER_VERSION,
             device=device.type,
-            augment=study.training.augment,
-            modes=tuple(sorted(self.modes.items())),
+            modes=modes,
+            store=store,
         )
-
-    def key(self, hop: Hop) -> str:
-        return hop.key(self.setting)
+        self.models, self.device = models, device
+        if device.type == "cuda":
+            set_up_cuda(device, deterministic=study.training.deterministic)
+        views = self._views(data, data.train, study.training.augment)
+        self.views = [views.reseeded(derived_seed("views", study.seed, i)) for i in self.replicates]
+        self.y = torch.tensor(data.train.y, device=device)
+        self.validation = self._validation(data)
+        self.losses = {
+            name: plugins.resolve(name, LOSSES, path="loss", root=study.root)
+            for name in self.loss_names
+        }
+        self.memory = Memory(store.warn)
+        self.graphs = Graphs(device, store.warn) if device.type == "cuda" else None
+        self._targets = Targets(self.views, store, study.training.targets_gb * 1e9)
 
     def begin(self, hop: Hop, part: Numbers = ()) -> tuple[list[State], list[TrainingJob]] | None:
-        """The models of a hop, of all replicates or some, as their last saved rungs left them, and
-        what each learns from; None for a loaded teacher, which is evaluated and stored."""
+        """Prepare the training of a hop.
+
+        Args:
+            hop: The hop, whose ancestors are stored.
+            part: Numbers of the replicates to train; empty for all.
+
+        Returns:
+            The models as their last saved rungs left them, and what each learns from; None for a
+            loaded teacher, which is then evaluated and stored.
+        """
         recipe = hop.model.recipe
         if recipe is None:
-            self._take_in(hop)
+            self._store_teacher(hop)
             return None
-        guide = self._soft_targets(hop) if hop.teachers else None
+        targets = self._soft_targets(hop) if hop.teachers else None
         jobs = [
             TrainingJob(
                 views=self.views[i],
                 y=self.y,
-                targets=None if guide is None else lambda phase, i=i: guide(phase)[i],  # type: ignore[misc]
+                targets=None if targets is None else lambda phase, i=i: targets(phase)[i],  # type: ignore[misc]
                 validation=self.validation,
                 loss=self.losses[recipe.loss],
                 rungs=self.study.search.rungs,
@@ -117,61 +118,61 @@ class Trainer:
             )
             for i in part or self.replicates
         ]
-        return self._start(hop, recipe, part), jobs
+        return self._restore(hop, recipe, part), jobs
 
-    def mode(self, hop: Hop) -> Mode:
-        """In which a hop's models are trained; a loaded teacher, which is not, has the plainest."""
-        if hop.model.recipe is None:
-            return Mode(bf16=False, slots=None, shared=False)
-        return self.modes[hop.model.width]
+    def train(
+        self, hop: Hop, states: Sequence[State], jobs: Sequence[TrainingJob]
+    ) -> Iterator[list[EpochResult]]:
+        """Train models that `begin` has prepared, in the mode of their width.
 
-    def stacking_key(self, hop: Hop) -> Hashable:
-        """What hops have in common that may train as one wide model; None for one that may not.
+        Args:
+            hop: The hop of the models, or one of several hops that share a `stacking_key`.
+            states: The models, changed in place.
+            jobs: What each model learns from.
 
-        Teachers, losses, temperatures, weights of the terms and guidance may differ.
+        Yields:
+            The result of each epoch for each model.
         """
-        recipe = hop.model.recipe
-        if recipe is None or not self.mode(hop).shared:
-            return None
-        half = self.store.record("checkpoints", self.key(hop))
-        own = {"loss": "", "temperature": 1.0, "alpha": 0.0, "guidance": "", "teacher_dropout": 0.0}
-        epoch = half.epoch if half else 0
-        return hop.model.width, replace(recipe, **own), epoch  # type: ignore[arg-type]
-
-    def apart(self, hop: Hop) -> Sequence[int]:
-        """Replicates that may be trained in parts; none of a loaded teacher or a wide model."""
-        alone = hop.model.recipe is not None and self.mode(hop).slots is None
-        return self.replicates if alone else ()
+        return train_models(
+            states,
+            jobs,
+            slots=self.mode(hop).slots,
+            most=self.memory.most(hop.model.width),
+            graphs=self.graphs,
+        )
 
     def keep(self, hop: Hop, states: list[State], part: Numbers = ()) -> None:
-        """Save models at a rung. Half-trained, each that trains alone has its file; finished, all
-        replicates have one: whoever ends the last of them writes it."""
-        recipe, at = states[0].recipe, least_epoch(states)
-        ended = at == recipe.epochs
+        """Save models at a rung: as checkpoints, or as the finished hop.
+
+        Where workers divide the replicates, the one that finishes the last replicate stores the
+        hop.
+
+        Args:
+            hop: The hop.
+            states: The models, at the same epoch.
+            part: Numbers of their replicates; empty for all.
+        """
+        recipe, epoch = states[0].recipe, least_epoch(states)
+        ended = epoch == recipe.epochs
         if part or not ended:
             models = dict(zip(part or self.replicates, states, strict=True))
-            for name, numbers in self._checkpoints(hop).items():
+            for name, numbers in self.checkpoints(hop).items():
                 own = [models[i] for i in numbers if i in models]
-                if own and own[0].epoch == at:
+                if own and own[0].epoch == epoch:
                     record = self._record(hop, own)
                     self.store.save("checkpoints", name, numbered(map(pack, own)), record)
         if ended and not part:
             self._finish(hop, states)
         elif ended:
             with self.store.alone(self.key(hop)):
-                self._finish(hop, self._start(hop, recipe))
-
-    def is_own(self, hop: Hop) -> bool:
-        """Whether a user's own code takes part in the training of a hop."""
-        recipe = hop.model.recipe
-        own = ":" in self.setting.family or (hop.model.origin and self.study.teacher.factory)
-        return bool(own or (recipe and ":" in recipe.loss))
+                self._finish(hop, self._restore(hop, recipe))
 
     def explained(self, hop: Hop, error: BaseException) -> TrainingError:
-        """An error of a hop as the reason that its trials fail.
+        """The reason for which trials fail whose hop has raised an error.
 
         Raises:
-            BaseException: the error itself, where it is neither the user's code's nor memory's.
+            BaseException: The error itself, if neither a user's code nor a lack of memory is the
+                cause.
         """
         if isinstance(error, TrainingError):
             return TrainingError(f"hop {hop.label}: {error}")
@@ -181,34 +182,15 @@ class Trainer:
             raise error
         return TrainingError(f"hop {hop.label}: {raised(error)}")
 
-    def finished(self, hop: Hop) -> bool:
-        """Whether a hop is stored and whole."""
-        key = self.key(hop)
-        if not self.store.has(key):
-            return False
-        self._drop_checkpoints(hop)  # a kill may have come between
-        return True
-
-    def saved(self, hop: Hop) -> HopRecord | None:
-        """What the store knows of a hop, finished or not."""
-        whole = self.store.record("hops", self.key(hop))
-        if whole is not None:
-            return whole
-        found = [self.store.record("checkpoints", name) for name in self._checkpoints(hop)]
-        halves = [half for half in found if half is not None]
-        if len(halves) < len(found):
-            return None
-        least = min(halves, key=lambda half: half.epoch)
-        curves = (curve[: len(least.epochs)] for half in halves for curve in half.curves)
-        return replace(least, curves=tuple(curves))
-
     def nets(self, hop: Hop) -> list[nn.Module]:
-        """The trained models of a stored hop, one a replicate, on CPU, in eval mode, taking
-        standardized samples."""
+        """The trained models of a stored hop, one for each replicate, on CPU and in eval mode.
+
+        They take standardized samples.
+        """
         saved = self.store.load("hops", self.key(hop))
         assert saved is not None, f"hop {hop.label} is not stored"
-        if hop.model.recipe is None:  # one net, which is only read
-            return [self._loaded(hop)] * len(self.replicates)
+        if hop.model.recipe is None:  # all replicates are the same net, which is only read
+            return [self._teacher_net(hop)] * len(self.replicates)
         nets = []
         for i in self.replicates:
             net = self.models.build(hop.model.width)
@@ -216,16 +198,18 @@ class Trainer:
             nets.append(net.eval())
         return nets
 
-    def _start(self, hop: Hop, recipe: Recipe, part: Numbers = ()) -> list[State]:
-        """Fresh models, or as their last saved rung left them."""
+    def _restore(self, hop: Hop, recipe: Recipe, part: Numbers = ()) -> list[State]:
+        """The models of a hop as their last saved rungs left them; fresh where none is saved."""
         width, states = hop.model.width, []
-        for name, numbers in self._checkpoints(hop).items():
+        for name, numbers in self.checkpoints(hop).items():
             if part and not {*part} & {*numbers}:
                 continue
             saved = self.store.load("checkpoints", name)
             for place, i in enumerate(numbers):
                 seed = derived_seed("weights", self.study.seed, i, width)
-                state = State(self._placed(self.models.build(width, seed)), recipe)
+                net = self._placed(self.models.build(width, seed))
+                fuse_norms(net)
+                state = State(net, recipe)
                 if saved is not None:
                     tensors, record = saved
                     unpack(state, replicate(tensors, place))
@@ -233,17 +217,6 @@ class Trainer:
                     state.rungs, state.curve = list(record.epochs), list(record.curves[place])
                 states.append(state)
         return states
-
-    def _checkpoints(self, hop: Hop) -> dict[str, Sequence[int]]:
-        """Names of half-trained models' files, with the replicates in each."""
-        key = self.key(hop)
-        if self.apart(hop):
-            return {f"{key}-{i}": (i,) for i in self.replicates}
-        return {key: self.replicates}
-
-    def _drop_checkpoints(self, hop: Hop) -> None:
-        for name in self._checkpoints(hop):
-            self.store.drop("checkpoints", name)
 
     def _finish(self, hop: Hop, states: list[State]) -> None:
         """Store a hop, if all its models are trained to the end."""
@@ -253,28 +226,22 @@ class Trainer:
             nets = [stack.enter_context(state.result()) for state in states]
             weights = numbered(net.state_dict() for net in nets)
             self.store.save("hops", self.key(hop), weights, self._record(hop, states))
-        self._drop_checkpoints(hop)
+        self.drop_checkpoints(hop)
 
-    def _take_in(self, hop: Hop) -> None:
-        """Evaluate a loaded teacher and store it, for each replicate the same."""
-        net = self._placed(self._loaded(hop))
+    def _store_teacher(self, hop: Hop) -> None:
+        """Evaluate a loaded teacher, and store it as every replicate."""
+        net = self._placed(self._teacher_net(hop))
         accuracy = evaluate(net, *self.validation)
-        record = HopRecord(
-            widths=(hop.model.width,),
-            recipes=(None,),
-            mode=self.mode(hop),
-            epoch=0,
-            epochs=(0,),
-            curves=((accuracy,),) * len(self.replicates),
-        )
+        curves = [[accuracy]] * len(self.replicates)
+        record = self.new_record(hop, epoch=0, epochs=[0], curves=curves)
         weights = numbered(net.state_dict() for _ in self.replicates)
         self.store.save("hops", self.key(hop), weights, record)
 
-    def _loaded(self, hop: Hop) -> nn.Module:
+    def _teacher_net(self, hop: Hop) -> nn.Module:
         """The net of a loaded teacher.
 
         Raises:
-            TrainingError: where it is not the one that the run began with.
+            TrainingError: If its weights are not the ones that the run began with.
         """
         net, origin = self.models.build(hop.model.width), hop.model.origin
         if origin is not None and self.models.teacher().origin != origin:
@@ -286,26 +253,28 @@ class Trainer:
         return net
 
     def _soft_targets(self, hop: Hop) -> Callable[[int], list[Tensor]]:
-        """The soft targets of a hop's teachers by phase, for each replicate; their models are built
-        if a phase is new."""
+        """A function from a phase of the augmentation to the teachers' logits for each replicate.
+
+        The teachers' models are built only if a phase is neither in memory nor stored.
+        """
         nets = {
             self.key(t): cache(lambda t=t: [*map(self._placed, self.nets(t))]) for t in hop.teachers
         }
-        records = {self.key(t): cache(lambda t=t: self._known(t)) for t in hop.teachers}
+        records = {self.key(t): cache(lambda t=t: self._stored_record(t)) for t in hop.teachers}
 
-        def guide(phase: int) -> list[Tensor]:
-            found = [self.targets.get(key, phase, nets[key], records[key]) for key in nets]
+        def targets(phase: int) -> list[Tensor]:
+            found = [self._targets.get(key, phase, nets[key], records[key]) for key in nets]
             return [stacked(parts) for parts in zip(*found, strict=True)]
 
-        return guide
+        return targets
 
-    def _known(self, hop: Hop) -> HopRecord:
+    def _stored_record(self, hop: Hop) -> HopRecord:
         record = self.saved(hop)
         assert record is not None, f"ancestor {hop.label} is not stored"
         return record
 
     def _placed(self, net: nn.Module) -> nn.Module:
-        """On the device, images' kernels in channels_last format."""
+        """The net on the device, in the memory format of its inputs."""
         if len(self.views[0].shape) == 3:
             layout = image_format(net, self.device)
             net = net.to(memory_format=layout)  # type: ignore[call-overload]
@@ -316,24 +285,13 @@ class Trainer:
         mean, std = (torch.from_numpy(a).to(self.device) for a in (data.mean, data.std))
         return AugmentedData(x, mean, std, AUGMENTATIONS[name], seed=0)
 
+    def _validation(self, data: Dataset) -> tuple[Tensor, Tensor]:
+        """Standardized inputs and labels of the validation set."""
+        whole = self._views(data, data.validation, "none")
+        samples = torch.arange(len(whole), device=self.device)
+        x = whole.batch(samples, whole.numbers(0))
+        return x, torch.tensor(data.validation.y, device=self.device)
+
     def _record(self, hop: Hop, states: list[State]) -> HopRecord:
-        recipes: list[dict[str, Any] | None] = [
-            None if p.recipe is None else asdict(p.recipe) for p in hop.lineage
-        ]
-        return HopRecord(
-            widths=tuple(p.width for p in hop.lineage),
-            recipes=tuple(recipes),
-            mode=self.mode(hop),
-            epoch=states[0].epoch,
-            epochs=tuple(states[0].rungs),
-            curves=tuple(tuple(state.curve) for state in states),
-        )
-
-
-def _loss_names(study: Study) -> list[str]:
-    names = [*study.assistants.loss, *study.student.loss, next(iter(LOSSES))]
-    return sorted(set(names))
-
-
-def _loss(name: str, root: str) -> Loss:
-    return plugins.resolve(name, LOSSES, path="loss", root=root)
+        first, curves = states[0], [state.curve for state in states]
+        return self.new_record(hop, epoch=first.epoch, epochs=first.rungs, curves=curves)

@@ -23,9 +23,9 @@ from tasearch.exports.export import FILES
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads
 from tasearch.runs.events import HopEnded, HopStarted
-from tasearch.search.executor import trained_hops
 from tasearch.search.prepare import prepare
 from tasearch.train.tasks import train_hop
+from tasearch.train.trainer import Trainer
 from tests.helpers.studies import tiny
 
 OWN = """
@@ -276,8 +276,14 @@ def test_a_factory_that_makes_another_teacher_each_time_is_told_of(root: Path) -
     study = study_of(root, "moody")
     with closing(prepare(study, runs_dir=root / "runs")) as prepared:
         other = Models.for_study(study, prepared.data)
-        trainer: Any = trained_hops(prepared)._archive
-        trainer.models = other
+        trainer = Trainer(
+            study=study,
+            models=other,
+            data=prepared.data,
+            store=prepared.run.store(print),
+            device=prepared.device,
+            modes=prepared.manifest.modes,
+        )
         hop = Hop(lineage=(prepared.models.teacher(),))
         (end,) = (m for m in train_hop(trainer, hop) if isinstance(m, HopEnded))
     assert (end.outcome, end.reason) == (

@@ -367,7 +367,7 @@ def test_a_wide_model_that_fails_is_told_of(
     monkeypatch.setattr("tasearch.train.fast.autotuning.SMALL_MS", 1e9)
     study = study_of(tmp_path, "no copies")
     assert notices_of(study, (4,), precision="fp32") == [
-        "width 4: trained one by one, for a wide model of several raised "
+        "width 4: trained one by one, for a stacked model raised "
         "TypeError: cannot be copied"
     ]
     for kind in ("dropout", "hooks", "shared buffers", "tied weights", "lstm", "weight norm"):

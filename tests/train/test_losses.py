@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tasearch.errors import StudyError
-from tasearch.train.losses import LOSSES, Terms, check_loss, dense_loss, dropped, ramp
+from tasearch.train.losses import LOSSES, Terms, check_loss, dense_loss, kept_ancestors, ramp
 from tests.helpers.recipes import KD
 
 GUIDED = [name for name in LOSSES if name != "ce"]
@@ -235,11 +235,11 @@ def test_the_gradient_of_dense_edges() -> None:
 
 
 def test_assistants_are_dropped_at_the_rate_asked_and_the_teacher_never() -> None:
-    kept = dropped(3, 4000, 0.25, torch.Generator().manual_seed(0))
+    kept = kept_ancestors(3, 4000, 0.25, torch.Generator().manual_seed(0))
     assert kept[:, 0].eq(1).all()
     assert kept[:, 1:].mean(0).tolist() == pytest.approx([0.75, 0.75], abs=0.03)
-    assert torch.equal(kept, dropped(3, 4000, 0.25, torch.Generator().manual_seed(0)))
-    assert dropped(3, 50, 0.0, torch.Generator()).eq(1).all()
+    assert torch.equal(kept, kept_ancestors(3, 4000, 0.25, torch.Generator().manual_seed(0)))
+    assert kept_ancestors(3, 50, 0.0, torch.Generator()).eq(1).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -7,29 +7,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tasearch.chains.hop import Hop
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.train import soft_targets as targets
-from tasearch.train.loop import evaluate, rung_epochs
+from tasearch.train.loop import evaluate
 from tests.helpers.studies import tiny
 from tests.helpers.training import DEVICES, files, hops, image_study, steps, train_all, trainer
-
-# The loop
-
-
-@given(st.integers(1, 200), st.integers(1, 20))
-def test_rungs_are_distinct_epochs_up_to_the_last(epochs: int, rungs: int) -> None:
-    found = rung_epochs(epochs, rungs)
-    assert found == sorted(set(found))
-    assert found[-1] == epochs
-    assert found[0] >= 1
-    assert len(found) == min(epochs, rungs)
-
-
-# The trainer
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -1,10 +1,10 @@
-"""Steps as CUDA graphs: recorded once for a kind of models, then launched whole for any of them.
+"""Optimizer steps as CUDA graphs: recorded once for a kind of models, then replayed for others.
 
-A step of a small model is a hundred short operations, and a host that launches them one by one
-takes several times as long as the device that executes them. A graph is launched at once. It reads
-and writes the same memory each time, so models are copied into a live that stays where it is, and
-what differs between epochs, teachers and recipes - orders, views, soft targets, temperatures, rates
-- into tensors that do.
+A step of a small model is a hundred short operations. A host that launches them one by one takes
+several times as long as the device that executes them; a graph is launched by one call. It reads
+and writes the same memory each time. So models are copied to a live state which never moves, and
+everything that differs between epochs, teachers and recipes - the order of samples, augmentation,
+soft targets, temperatures, learning rates - is copied to tensors that never move.
 """
 
 from __future__ import annotations
@@ -22,68 +22,68 @@ from torch import Tensor, nn
 from tasearch.chains.recipe import Recipe
 from tasearch.errors import raised
 from tasearch.runs import heartbeat
-from tasearch.train.batches import EpochPlan, TrainingJob
+from tasearch.train.batches import TrainingJob
 from tasearch.train.cuda import recorded
+from tasearch.train.fast.group import Group, new_live_state
 from tasearch.train.fast.norms import hooked
+from tasearch.train.fast.stacked_batches import StackedPlan
 from tasearch.train.layout import input_format
 from tasearch.train.optimizer import SCHEDULES, set_rates
-from tasearch.train.state import Group, State, new_live_state
-from tasearch.train.step import learn
+from tasearch.train.state import State
 
-TOGETHER = 8  # steps in a graph; a second one has the single step, for the rest of an epoch
-KINDS = 32  # held at once
+GRAPH_STEPS = 8  # steps of the larger graph; a second graph of one step does the rest of an epoch
+MAX_KINDS = 32  # kinds of models whose graphs are kept at once
 
 
 class Graphs:
     """Recorded steps, by the kind of models that they are for.
 
-    Steps that cannot be recorded, such as those of a model that asks the device for a value, are
-    made one by one in the same memory, with the same results.
+    Steps that cannot be recorded, such as those of a model which reads a value from the device,
+    are launched operation by operation in the same memory, with the same results.
 
     Args:
-        device: to train on; on CPU nothing is recorded.
-        warn: told why steps are not recorded, once a reason.
+        device: The device to train on; on CPU nothing is recorded.
+        warn: Function that receives a message when steps cannot be recorded, once for each reason.
     """
 
     def __init__(self, device: torch.device, warn: Callable[[str], None]) -> None:
         self._device, self._warn = device, warn
         self._kinds: OrderedDict[Hashable, Steps] = OrderedDict()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def epoch(
         self, states: Sequence[State], jobs: Sequence[TrainingJob], epoch: int, *, stacked: bool
     ) -> Tensor:
-        """One epoch of models who are one wide model, or of one alone.
+        """Train models for one epoch.
 
         Args:
-            states: of the models; they are brought up to date by `hand_back`.
-            jobs: of each.
-            epoch: from 0.
-            stacked: whether they are a wide model.
+            states: The models; `hand_back` brings them up to date.
+            jobs: What each model learns from.
+            epoch: Number of the epoch, from 0.
+            stacked: Whether they train as one stacked model; otherwise there is one model.
 
         Returns:
-            Mean loss of each model, (models,), or of the one alone, (); on the device.
+            Mean loss of each model, (models,); () where they are not stacked; on the device.
         """
         recipes = [state.recipe for state in states]
-        plan = EpochPlan(recipes, jobs, epoch, stacked=stacked, recorded=True)
-        kind = plan.kind, jobs[0].width, jobs[0].bf16, stacked, _shared(recipes[0])
+        plan = StackedPlan(recipes, jobs, epoch, stacked=stacked, recorded=True)
+        kind = plan.kind, jobs[0].width, jobs[0].bf16, stacked, _recorded_recipe(recipes[0])
         steps = self._kinds.get(kind)
         if steps is None:
             with contextlib.suppress(torch.OutOfMemoryError):
-                steps = self._made(states, jobs[0], plan, stacked=stacked)
+                steps = self._make(states, jobs[0], plan, stacked=stacked)
             if steps is None:
                 self.clear()
-                steps = self._made(states, jobs[0], plan, stacked=stacked)
+                steps = self._make(states, jobs[0], plan, stacked=stacked)
             self._kinds[kind] = steps
-            while len(self._kinds) > KINDS:
+            while len(self._kinds) > MAX_KINDS:
                 _, oldest = self._kinds.popitem(last=False)
                 oldest.hand_back()
         self._kinds.move_to_end(kind)
         return steps.epoch(states, plan, epoch)
 
     def can_copy(self, net: nn.Module) -> bool:
-        """Whether steps may change a copy of a model in its place; a hook may hold on to the model
-        that it was made for."""
+        """Whether steps may change a copy of a model; a hook may refer to the original."""
         if any(map(hooked, net.modules())):
             self._tell("the model has hooks")
             return False
@@ -97,181 +97,177 @@ class Graphs:
         return True
 
     def hand_back(self) -> None:
-        """Give all models what has become of them."""
+        """Bring the states of all models up to date."""
         for steps in self._kinds.values():
             steps.hand_back()
 
     def release(self) -> None:
-        """Forget the models, wherever they were left."""
+        """Forget the models; their states stay as they are."""
         for steps in self._kinds.values():
             steps.group = None
 
     def clear(self) -> None:
-        """Give all models what has become of them, and the memory of all steps back."""
+        """Bring the states of all models up to date, and free the memory of all steps."""
         self.hand_back()
         self._kinds.clear()
 
-    def _made(
-        self, states: Sequence[State], job: TrainingJob, first: EpochPlan, *, stacked: bool
+    def _make(
+        self, states: Sequence[State], job: TrainingJob, plan: StackedPlan, *, stacked: bool
     ) -> Steps:
-        steps = Steps(states, job, first, stacked=stacked)
+        """Steps for a new kind of models, recorded if that is possible."""
+        steps = Steps(states, job, plan, stacked=stacked)
         if self._device.type != "cuda":
             return steps
         pools = (known.pool for known in self._kinds.values())
-        try:  # all share the memory of one that lives, for a pool ends with its last graph
-            steps.record(states, first, next((pool for pool in pools if pool), None))
+        try:  # all graphs share the pool of one that exists: a pool ends with its last graph
+            steps.record(states, plan, next((pool for pool in pools if pool), None))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a user's model or loss may do what no graph can
             self._tell(raised(error))
-            return Steps(states, job, first, stacked=stacked)
+            return Steps(states, job, plan, stacked=stacked)
         return steps
 
     def _tell(self, reason: str) -> None:
-        if reason not in self._told:
-            self._told.add(reason)
+        if reason not in self._warned:
+            self._warned.add(reason)
             self._warn(
                 f"steps are launched one operation at a time, several times slower: {reason}"
             )
 
 
 class Steps:
-    """The steps of one kind of models.
+    """The steps of one kind of models, in memory that never moves.
 
     Args:
-        states: examples.
-        job: of the first of them.
-        first: an epoch of theirs.
-        stacked: whether they are a wide model.
+        states: Models of the kind.
+        job: What the first of them learns from.
+        plan: An epoch of these models.
+        stacked: Whether they are a stacked model; otherwise there is one model.
 
     Attributes:
-        group: whose weights the live has now; None for nobody's.
+        group: The models whose weights the live state has; None where it belongs to no model.
     """
 
     def __init__(
-        self, states: Sequence[State], job: TrainingJob, first: EpochPlan, *, stacked: bool
+        self, states: Sequence[State], job: TrainingJob, plan: StackedPlan, *, stacked: bool
     ) -> None:
         device = job.y.device
         self.group: Group | None = None
-        self._live, self._fused, self._bf16 = (
-            new_live_state(states, stacked=stacked),
-            stacked,
-            job.bf16,
-        )
+        self._stacked, self._bf16 = stacked, job.bf16
+        self._live = new_live_state(states, stacked=stacked)
         self._layout = input_format(self._live.net, job.views.shape, device)
-        self._job = first.parted()
-        self._step = torch.zeros(1, dtype=torch.int64, device=device)
-        self._ahead = torch.arange(TOGETHER, device=device)
-        self._rates, self._momenta, self._weights = torch.zeros(3, first.steps, device=device)
-        self._moves = _moves(states[0].recipe)
-        self._losses = torch.zeros(len(states) if stacked else (), device=device)
-        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._plan = plan.with_own_tensors()
+        self._step = torch.zeros(1, dtype=torch.int64, device=device)  # the next of the epoch
+        self._offsets = torch.arange(GRAPH_STEPS, device=device)
+        self._rates, self._momenta, self._weights = torch.zeros(3, plan.steps, device=device)
+        self._moves_momentum = _moves_momentum(states[0].recipe)
+        self._losses = torch.zeros(len(states) if stacked else (), device=device)  # summed
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}  # by number of steps, largest first
 
-    def epoch(self, states: Sequence[State], job: EpochPlan, epoch: int) -> Tensor:
-        """See `Graphs.epoch`."""
+    def epoch(self, states: Sequence[State], plan: StackedPlan, epoch: int) -> Tensor:
+        """Train models for one epoch; see `Graphs.epoch`."""
         if self.group is None or self.group.states != [*states]:
             self.hand_back()
-            self.group = Group(states, stacked=self._fused, live=self._live)
-        self._prepare(states[0].recipe, job, epoch)
-        left = job.steps
+            self.group = Group(states, stacked=self._stacked, live=self._live)
+        self._prepare(states[0].recipe, plan, epoch)
+        left = plan.steps
         for count, graph in self._graphs.items():
             while left >= count:
                 graph.replay()
                 heartbeat.beat()
                 left -= count
         for _ in heartbeat.each(range(left)):
-            self._make(1)
-        return self._losses / job.steps
+            self._launch(1)
+        return self._losses / plan.steps
 
     def hand_back(self) -> None:
-        """Give its models what has become of them."""
+        """Bring the states of the models up to date."""
         if self.group is not None:
             self.group.hand_back()
 
     @property
     def pool(self) -> tuple[int, int] | None:
-        """Of the memory that its graphs have; None where it has none."""
+        """The memory pool of the graphs; None where nothing is recorded."""
         return next((graph.pool() for graph in self._graphs.values()), None)
 
-    def record(self, states: Sequence[State], job: EpochPlan, pool: tuple[int, int] | None) -> None:
-        """Have the steps launched at once from now on.
+    def record(
+        self, states: Sequence[State], plan: StackedPlan, pool: tuple[int, int] | None
+    ) -> None:
+        """Record the steps; from now on `epoch` replays them.
 
         Args:
-            states: of models to try the steps with; they stay as they are.
-            job: an epoch of theirs.
-            pool: of other graphs, that these share, for they never run at the same time.
+            states: Models to try the steps with; they stay as they are.
+            plan: An epoch of these models.
+            pool: Memory pool of other graphs, which never run at the same time; None for a new one.
 
         Raises:
-            Exception: whatever torch, or a user's code, raises where that cannot be.
+            Exception: Whatever torch, or a user's code, raises where steps cannot be recorded.
         """
-        self.group = Group(states, stacked=self._fused, live=self._live)
+        self.group = Group(states, stacked=self._stacked, live=self._live)
         device = self._step.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            for count in sorted({min(TOGETHER, job.steps), 1}, reverse=True):
-                self._prepare(states[0].recipe, job, 0)
-                again: Callable[[], None] = partial(self._again, count)
-                self._graphs[count] = recorded(again, self.pool or pool)
+            for count in sorted({min(GRAPH_STEPS, plan.steps), 1}, reverse=True):
+                self._prepare(states[0].recipe, plan, 0)
+                work: Callable[[], None] = partial(self._launch_again, count)
+                self._graphs[count] = recorded(work, self.pool or pool)
         self.group = None
 
-    def _again(self, count: int) -> None:
-        """So many steps, and back to where they began if they are not recorded."""
-        self._make(count)
+    def _launch_again(self, count: int) -> None:
+        """Launch some steps; unless they are being recorded, go back to where they began."""
+        self._launch(count)
         if not torch.cuda.is_current_stream_capturing():
             self._step -= count
 
-    def _prepare(self, recipe: Recipe, job: EpochPlan, epoch: int) -> None:
-        """Put an epoch into the tensors that steps read."""
+    def _prepare(self, recipe: Recipe, plan: StackedPlan, epoch: int) -> None:
+        """Copy an epoch to the tensors that the steps read."""
         schedule, average = SCHEDULES[recipe.schedule], self._live.average
-        steps = range(epoch * job.steps, (epoch + 1) * job.steps)
-        planned = [schedule(step, recipe.epochs * job.steps, recipe) for step in steps]
-        self._rates.copy_(torch.tensor([rate for rate, _ in planned]))
-        if self._moves:
-            self._momenta.copy_(torch.tensor([momentum for _, momentum in planned]))
+        steps = range(epoch * plan.steps, (epoch + 1) * plan.steps)
+        rates = [schedule(step, recipe.epochs * plan.steps, recipe) for step in steps]
+        self._rates.copy_(torch.tensor([rate for rate, _ in rates]))
+        if self._moves_momentum:
+            self._momenta.copy_(torch.tensor([momentum for _, momentum in rates]))
         if average is not None:
             self._weights.copy_(torch.tensor([average.weight(step) for step in steps]))
-        self._job.become(job)
+        self._plan.copy_from(plan)
         self._step.zero_()
         self._losses.zero_()
         self._live.net.train()
 
-    def _make(self, count: int) -> None:
-        """So many steps, from where the last ones ended."""
+    def _launch(self, count: int) -> None:
+        """Launch the operations of the next steps of the epoch."""
         assert self.group is not None
-        steps = self._step + self._ahead[:count]
+        steps = self._step + self._offsets[:count]
         planned = self._rates, self._momenta, self._weights
         rates, momenta, weights = (values.index_select(0, steps) for values in planned)
-        for i, batch in enumerate(self._job.block(steps)):
-            set_rates(self._live.optimizer, rates[i], momenta[i] if self._moves else None)
-            value = learn(
-                self.group,
-                self._job,
-                batch,
-                steps[i : i + 1],
-                bf16=self._bf16,
-                layout=self._layout,
+        for i, batch in enumerate(self._plan.batches_at(steps)):
+            momentum = momenta[i] if self._moves_momentum else None
+            set_rates(self._live.optimizer, rates[i], momentum)
+            losses = self.group.step(
+                self._plan, batch, steps[i : i + 1], bf16=self._bf16, layout=self._layout
             )
             if self._live.average is not None:
                 self._live.average.follow(weights[i])
-            self._losses += value
+            self._losses += losses
         self._step += count
 
 
-def _shared(recipe: Recipe) -> Recipe:
-    """What a recording is for: all of a recipe that is no value in a tensor."""
+def _recorded_recipe(recipe: Recipe) -> Recipe:
+    """What a recording depends on: a recipe without the values that are kept in tensors."""
     return replace(
         recipe,
-        loss="",  # with the number of teachers it is in the kind of a job
+        loss="",  # it is part of a plan's kind, with the number of ancestors
         temperature=1.0,
         alpha=0.0,
         guidance="",
         teacher_dropout=0.0,
         learning_rate=0.0,
-        schedule="one-cycle" if _moves(recipe) else "cosine",
+        schedule="one-cycle" if _moves_momentum(recipe) else "cosine",
         warmup=0.0,
         epochs=1,
     )
 
 
-def _moves(recipe: Recipe) -> bool:
-    """Whether its schedule moves the momentum as well."""
+def _moves_momentum(recipe: Recipe) -> bool:
+    """Whether the schedule changes the momentum too."""
     return SCHEDULES[recipe.schedule](0, 1, recipe)[1] is not None

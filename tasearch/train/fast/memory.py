@@ -1,4 +1,4 @@
-"""How many models there is memory for, side by side."""
+"""The number of models that fit in memory at once."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from tasearch.chains.mode import Mode
 from tasearch.errors import message
 from tasearch.models.numerics import rounded_up
 
-ON_CPU = "can't allocate memory"  # what torch says there
+ON_CPU = "can't allocate memory"  # part of torch's message
 
 
 def is_short(error: BaseException) -> bool:
-    """Whether memory was what an error is about."""
+    """Whether an error says that memory is exhausted."""
     return isinstance(error, torch.OutOfMemoryError) or ON_CPU in message(error)
 
 
 class Memory:
-    """What has become known of the room for wide models.
+    """The largest stacked models that fit in memory, as far as failures have shown.
 
-    A probe has chosen the modes on a device that was idle; it may be less idle later.
+    Autotuning has chosen the modes on an idle device, where more memory may have been free.
 
     Args:
-        warn: told where a hop goes on otherwise than its mode says.
+        warn: Function that receives a message when a hop continues in smaller stacked models.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -32,20 +32,21 @@ class Memory:
         self._most: dict[int, int] = {}
 
     def most(self, width: int) -> int | None:
-        """Slots of a wide model that there is room for; None where nothing is known."""
+        """Largest number of slots for models of a width; None where none has failed."""
         return self._most.get(width)
 
     def halved(self, label: str, width: int, mode: Mode, models: int) -> bool:
-        """Whether a hop that had no room goes on with half as many models side by side.
+        """Whether a hop can continue with half as many models at once; if so, that is noted.
 
-        In a shared mode, models are the same in any multiple of its slots, and there are no fewer;
-        in another they round otherwise in smaller models, and there may be one at a time.
+        In a shared mode a model is the same bit for bit in any multiple of the mode's slots, and
+        there are never fewer slots. In another mode the last bits depend on the number of models,
+        which may go down to one.
 
         Args:
-            label: of the hop.
-            width: of its models.
-            mode: likewise.
-            models: that had no room.
+            label: The hop's label, for the warning.
+            width: Width of the hop's models.
+            mode: Mode of the hop's models.
+            models: Number of models that did not fit.
         """
         if mode.slots is None:
             return False
@@ -56,8 +57,8 @@ class Memory:
         if fewer >= tried:
             return False
         self._most[width] = fewer
-        words = "" if mode.shared else ", which rounds otherwise"
+        words = "" if mode.shared else "; the last bits may differ"
         self._warn(
-            f"hop {label}: no memory for {tried} models side by side, goes on with {fewer}{words}"
+            f"hop {label}: no memory for {tried} models at once; continuing with {fewer}{words}"
         )
         return True

@@ -1,6 +1,7 @@
-"""Batch norms of models in training, with the ReLU and the pooling that follow, as one operation.
+"""Batch norms in training, with the ReLU and the max pooling that follow, as one operation.
 
-On CPU with one thread, where `tasearch.train.fast.kernels` has it; elsewhere modules do as ever.
+This is for a CPU with one thread, by `tasearch.train.fast.kernels`; elsewhere the modules compute
+as torch's own do.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from torch.autograd.function import once_differentiable
 
 from tasearch.train.fast import kernels
 
-KINDS = {torch.float32: kernels.FLOAT32, torch.bfloat16: kernels.BFLOAT16}
+DTYPES = {torch.float32: kernels.FLOAT32, torch.bfloat16: kernels.BFLOAT16}
 NO_FLOOR, RELU = np.float32(-np.inf), np.float32(0)
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 class _Normalized(torch.autograd.Function):
-    """A batch norm in training mode, then pooling or not, from a floor on."""
+    """A batch norm in training mode, then max pooling if `pool`, then the maximum with `floor`."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: Norm, floor: np.float32, pool: bool
     ) -> Tensor:
         assert norm.running_mean is not None and norm.running_var is not None
-        ctx.kind, ctx.floor = KINDS[x.dtype], floor
+        ctx.kind, ctx.floor = DTYPES[x.dtype], floor
         channels = len(weight)
         kept = x.new_empty(4 * channels, dtype=torch.float32)
         found = kept.data_ptr()
@@ -83,7 +84,7 @@ class _Norm2d(nn.BatchNorm2d):
         return _normalized(self, x, NO_FLOOR) if _fits(self, x) else super().forward(x)
 
 
-QUICK: dict[type[nn.Module], type[nn.Module]] = {
+FUSED_NORMS: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm1d: _Norm1d,
     nn.BatchNorm2d: _Norm2d,
 }
@@ -91,13 +92,13 @@ QUICK: dict[type[nn.Module], type[nn.Module]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """Neighbours in a sequence.
+    """Adjacent modules of a sequence.
 
     Args:
-        modules: in order.
-        norm: the first of them, where they may be one operation.
-        floor: that it begins at.
-        pool: whether it pools.
+        modules: The modules, in order.
+        norm: The first module, if all may be computed as one operation; None otherwise.
+        floor: Smallest output: 0 with a ReLU, minus infinity without.
+        pool: Whether a max pooling is among them.
     """
 
     modules: Sequence[nn.Module]
@@ -107,7 +108,7 @@ class _Run:
 
 
 class _Sequence(nn.Sequential):
-    """Does the same in fewer operations."""
+    """`nn.Sequential` which computes a batch norm and what follows as one operation."""
 
     runs: Sequence[_Run]
 
@@ -121,22 +122,25 @@ class _Sequence(nn.Sequential):
         return x
 
 
-def quicken(net: nn.Module) -> None:
-    """Have a model's batch norms, and what follows them in sequences, train as one operation.
+def fuse_norms(net: nn.Module) -> None:
+    """Compute a model's batch norms, and what follows them in sequences, as one operation.
 
-    Modules stay themselves, with their names and weights. Only their class changes, so a user's
-    own subclass, or a module with hooks, goes on as it is.
+    The modules stay the same objects, with their names and weights; only their class changes. A
+    user's own subclass, or a module with hooks, stays as it is.
+
+    Args:
+        net: The model, changed in place; a second call changes nothing.
     """
     for module in net.modules():
-        if type(module) in QUICK:
+        if type(module) in FUSED_NORMS:
             assert isinstance(module, Norm)
             if module.affine and module.track_running_stats and module.momentum is not None:
-                module.__class__ = QUICK[type(module)]  # type: ignore[assignment]
+                module.__class__ = FUSED_NORMS[type(module)]  # type: ignore[assignment]
     for module in net.modules():
         if type(module) in (nn.Sequential, _Sequence):
             assert isinstance(module, nn.Sequential)
             module.__class__ = _Sequence
-            module.__dict__["runs"] = tuple(_runs([*module]))  # one that stands there twice, twice
+            module.__dict__["runs"] = tuple(_runs([*module]))  # a module may occur twice
 
 
 def _runs(modules: Sequence[nn.Module]) -> Iterator[_Run]:
@@ -146,8 +150,8 @@ def _runs(modules: Sequence[nn.Module]) -> Iterator[_Run]:
             for module in modules[1:3]:
                 if type(module) is nn.ReLU and floor != RELU and not hooked(module):
                     floor = RELU
-                elif _checkpoints(module) and not pool and not hooked(module):
-                    pool = True  # as good before ReLU as after it
+                elif _is_pool(module) and not pool and not hooked(module):
+                    pool = True  # the maximum is the same before ReLU as after it
                 else:
                     break
                 count += 1
@@ -157,8 +161,8 @@ def _runs(modules: Sequence[nn.Module]) -> Iterator[_Run]:
         modules = modules[count:]
 
 
-def _checkpoints(module: nn.Module) -> bool:
-    """Whether it takes the largest of each 2x2 square."""
+def _is_pool(module: nn.Module) -> bool:
+    """Whether a module takes the largest value of each 2x2 square."""
     if type(module) is not nn.MaxPool2d or module.return_indices or module.ceil_mode:
         return False
     sizes = (module.kernel_size, module.stride, module.padding, module.dilation)
@@ -166,14 +170,14 @@ def _checkpoints(module: nn.Module) -> bool:
 
 
 def hooked(module: nn.Module) -> bool:
-    """Whether code of a user's runs before or after a module."""
+    """Whether a user's hooks run before or after a module."""
     forward = (module._forward_hooks, module._forward_pre_hooks)
     return any((*forward, module._backward_hooks, module._backward_pre_hooks))
 
 
 def _fits(norm: Norm, x: Tensor, *, pool: bool = False) -> bool:
-    """Whether a batch may go through the kernels."""
-    if not norm.training or x.device.type != "cpu" or x.dtype not in KINDS:
+    """Whether the kernels can compute a batch."""
+    if not norm.training or x.device.type != "cpu" or x.dtype not in DTYPES:
         return False
     if isinstance(norm, nn.BatchNorm2d):
         dense = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
@@ -181,8 +185,8 @@ def _fits(norm: Norm, x: Tensor, *, pool: bool = False) -> bool:
     else:
         dense = x.ndim == 2 and x.is_contiguous() and not pool
     if not dense or x.shape[1] != norm.num_features:
-        return False  # torch's own says what is wrong
-    several = x.numel() > norm.num_features  # one row alone has no variance
+        return False  # torch raises an error with the reason
+    several = x.numel() > norm.num_features  # a single value has no variance
     return several and norm.weight.dtype == torch.float32 and torch.get_num_threads() == 1
 
 

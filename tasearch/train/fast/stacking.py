@@ -1,14 +1,15 @@
-"""Several models of one architecture as one wide model.
+"""Several models of one architecture as one stacked model.
 
-Channels of all models lie side by side: a convolution becomes a grouped one, a batch norm a wider
-one, a dense layer a batched product; what has no weights stays. A step then makes one call where
-as many models alone make as many calls each, which is most of the time of a small net.
+The channels of all models are side by side: a convolution becomes a grouped one, a batch norm a
+wider one, a dense layer a batched product; modules without weights stay as they are. A step then
+makes one call where separate models make one call each, and in a small net such calls take most of
+the time (HFTA: Wang et al., 2102.02344).
 
-Every tensor of the wide model is (models * n, ...) where a model's is (n, ...).
+Every tensor of the stacked model is (models * n, ...) where a single model's is (n, ...).
 
-No sum runs over models, so a model's result depends on nobody beside it. Where its slot, and their
-number, change no rounding either, which `tasearch.train.fast.autotuning` tries, any models may
-share a wide model.
+No sum runs over models, so a model's result does not depend on the models in other slots. Models
+of different hops may share a stacked model if, in addition, neither the slot nor the number of
+slots changes the rounding; `tasearch.train.fast.autotuning` tests that.
 """
 
 from __future__ import annotations
@@ -21,26 +22,32 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.models.numerics import rounded_up
-from tasearch.train.fast.norms import QUICK, hooked
+from tasearch.train.fast.norms import FUSED_NORMS, hooked
 
-LINE = 64  # bytes, of the processor's cache
-RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # models draw alone
+CACHE_LINE = 64  # bytes
+# each model must draw its own noise
+RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)
 
 
 class CannotStack(Exception):
-    """The model has a layer whose wide form is not known; the message says which."""
+    """The model has a layer whose stacked form is not known; the message says which.
 
-    def __init__(self, what: object) -> None:
-        name = type(what).__name__ if isinstance(what, nn.Module) else what
-        super().__init__(f"the wide form of {name} is not known")
+    Args:
+        layer: The layer, or words for it.
+    """
+
+    def __init__(self, layer: nn.Module | str) -> None:
+        name = type(layer).__name__ if isinstance(layer, nn.Module) else layer
+        super().__init__(f"the stacked form of {name} is not known")
 
 
 class _Products(torch.autograd.Function):
-    """`x @ weight.T + bias` of each model, every matrix aligned in memory alike.
+    """`x @ weight.T + bias` of each model, with all matrices aligned alike in memory.
 
-    A product of matrices rounds otherwise where they begin elsewhere within a cache line, so rows
-    are as long as whole lines. The bias is one more column of the weights: its gradient is part of
-    a product as well, not a sum over columns of all models in the vector unit's strides.
+    A matrix product rounds differently if a matrix starts at another place within a cache line, so
+    each line of a matrix is padded to whole cache lines. The bias is one more column of the
+    weights: its gradient is then part of a product too. A sum over the columns of all models would
+    be split by the width of the vector unit, and round differently in different slots.
     """
 
     @staticmethod
@@ -48,7 +55,7 @@ class _Products(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:  # (models, batch, m) from (batch, models, n), (models, m, n), (models, m)
         batch, models, n = x.shape
-        row = rounded_up(n + 1, LINE // x.element_size())
+        row = rounded_up(n + 1, CACHE_LINE // x.element_size())
         inputs = x.new_zeros(models, batch, row)
         inputs[..., :n] = x.transpose(0, 1)
         kernels = weight.new_zeros(models, weight.shape[1], row)
@@ -134,7 +141,7 @@ def _dense(module: nn.Module, models: int) -> nn.Module:
     return _Dense(module, models)
 
 
-WIDE: dict[type[nn.Module], Callable[[nn.Module, int], nn.Module]] = {
+STACKED_LAYERS: dict[type[nn.Module], Callable[[nn.Module, int], nn.Module]] = {
     nn.Conv1d: _conv,
     nn.Conv2d: _conv,
     nn.BatchNorm1d: _norm,
@@ -142,18 +149,23 @@ WIDE: dict[type[nn.Module], Callable[[nn.Module, int], nn.Module]] = {
     nn.Linear: _dense,
     nn.Unflatten: _unflatten,
 }
-WIDE |= {quick: WIDE[plain] for plain, quick in QUICK.items()}
+STACKED_LAYERS |= {fused: STACKED_LAYERS[plain] for plain, fused in FUSED_NORMS.items()}
 
 
-def widened(net: nn.Module, models: int) -> nn.Module:
-    """A model of `models` models like `net`; its weights are to be copied in.
+def stacked_model(net: nn.Module, models: int) -> nn.Module:
+    """A stacked model of several models like `net`; their weights are not copied to it.
 
-    It takes (batch, models * channels, ...) and gives (batch, models * classes).
+    Args:
+        net: One model; it stays as it is.
+        models: Number of models.
+
+    Returns:
+        A module from (batch, models * channels, ...) to (batch, models * classes).
 
     Raises:
-        CannotStack: where a module with weights of its own, or a random one, is none of `WIDE`, two
-            modules share weights or buffers, or one has hooks.
-        Exception: whatever copying a user's model raises.
+        CannotStack: If a module that has weights, or is random, is not in `STACKED_LAYERS`; if two
+            modules share weights or buffers; or if a module has hooks.
+        Exception: Whatever copying a user's model raises.
     """
     if any(map(hooked, net.modules())):
         raise CannotStack("a module with hooks")
@@ -161,7 +173,7 @@ def widened(net: nn.Module, models: int) -> nn.Module:
     if len({*buffers}) < len(buffers):
         raise CannotStack("modules that share buffers")
     trained = {name: p.requires_grad for name, p in net.named_parameters()}
-    wide = _widened(copy.deepcopy(net), models).train()
+    wide = _stack_layers(copy.deepcopy(net), models).train()
     for name, parameter in wide.named_parameters():
         if name not in trained:
             raise CannotStack("modules that share weights")
@@ -169,39 +181,47 @@ def widened(net: nn.Module, models: int) -> nn.Module:
     return wide
 
 
-def _widened(net: nn.Module, models: int) -> nn.Module:
-    """The same, changed in place where it is not one layer."""
-    if type(net) in WIDE:
-        return _placed(net, models)
+def _stack_layers(net: nn.Module, models: int) -> nn.Module:
+    """The net with its layers replaced, in place unless the net is a single layer itself."""
+    if type(net) in STACKED_LAYERS:
+        return _stacked_layer(net, models)
     for module in [*net.modules()]:
-        if type(module) in WIDE:
+        if type(module) in STACKED_LAYERS:
             continue
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if own or isinstance(module, RANDOM):
             raise CannotStack(module)
         for name, child in module.named_children():
-            if type(child) in WIDE:
-                setattr(module, name, _placed(child, models))
+            if type(child) in STACKED_LAYERS:
+                setattr(module, name, _stacked_layer(child, models))
     return net
 
 
-def _placed(layer: nn.Module, models: int) -> nn.Module:
-    """The wide form of a layer, of its type of numbers and on its device."""
-    wide = WIDE[type(layer)](layer, models)
+def _stacked_layer(layer: nn.Module, models: int) -> nn.Module:
+    """The stacked form of a layer, with the layer's dtype and device."""
+    wide = STACKED_LAYERS[type(layer)](layer, models)
     example = next((t for t in layer.state_dict().values() if t.is_floating_point()), None)
     return wide if example is None else wide.to(example.device, example.dtype)
 
 
-def repeated(parts: list[Tensor]) -> Tensor:
-    """The inputs of all models side by side: (batch, models * channels, ...)."""
+def side_by_side(parts: list[Tensor]) -> Tensor:
+    """The inputs of a stacked model, (batch, models * channels, ...), from those of each model."""
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
-def pairs(wide: nn.Module, nets: list[nn.Module]) -> Iterator[tuple[Tensor, list[Tensor], bool]]:
-    """(the wide tensor by model, each model's, True) of all weights and buffers.
+def tensor_pairs(
+    wide: nn.Module, nets: list[nn.Module]
+) -> Iterator[tuple[Tensor, list[Tensor], bool]]:
+    """All weights and buffers of a stacked model, with the same tensors of each model.
 
-    What a model has as one number, such as a count of batches, is one number of the wide model
-    too: then the wide tensor is as it is, and the last of the three is False.
+    Args:
+        wide: The stacked model, or a single model.
+        nets: The models that it consists of.
+
+    Yields:
+        The stacked tensor, (models, ...); the tensor of each model; and True. A single number of a
+        model, such as a count of batches, is a single number of the stacked model too: then the
+        stacked tensor has no axis of models, and the last value is False.
     """
     own = [dict(net.state_dict(keep_vars=True)) for net in nets]
     for name, tensor in wide.state_dict(keep_vars=True).items():

@@ -23,7 +23,7 @@ from tasearch.data import Dataset
 from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import RunError, StudyError
 from tasearch.runs.events import HopEnded, HopEvent, HopOutcome, Notice, hop_event
-from tasearch.train.fast.autotuning import untried
+from tasearch.train.fast.autotuning import untuned_mode
 from tasearch.train.tasks import Task
 from tasearch.train.workers.processes import Death, Process, Surroundings, room_beside
 from tasearch.train.workers.remote import ANSWERS, RemoteWorker
@@ -113,7 +113,7 @@ class Pool:
         training = self._study.training
         for i, worker in enumerate(self._workers):
             own, device = widths[i :: len(self._workers)], torch.device(worker.device)
-            worker.widths = dict.fromkeys(own, untried(training.precision, device))
+            worker.widths = dict.fromkeys(own, untuned_mode(training.precision, device))
             worker.ask(self._known(data) | {"widths": own, "device": worker.device})
 
     def modes(self, warn: Callable[[str], None]) -> dict[int, Mode]:

@@ -18,10 +18,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tasearch.chains.hop import Hop
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads
-from tasearch.train.batches import EpochPlan, TrainingJob
+from tasearch.train.batches import TrainingJob
 from tasearch.train.fast import cuda_graphs as recording
 from tasearch.train.fast.cuda_graphs import Graphs, Steps
-from tasearch.train.loop import train
+from tasearch.train.fast.stacked_batches import StackedPlan
+from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.losses import LOSSES
 from tasearch.train.state import State, pack
 from tasearch.train.trainer import Trainer
@@ -62,7 +63,7 @@ def trained(
 ) -> list[dict[str, Tensor]]:
     states, jobs = learning
     with cpu_threads(1):
-        for _ in train(states, jobs, slots=slots, graphs=graphs):
+        for _ in train_models(states, jobs, slots=slots, graphs=graphs):
             pass
     return [pack(state) for state in states]
 
@@ -135,13 +136,13 @@ def asked_by_steps(own: Trainer, hop: Hop, slots: int | None) -> list[str]:
     states, jobs = begun(own, hop)
     count, stacked = slots or 1, slots is not None
     states, jobs = states[:count], jobs[:count]
-    job = EpochPlan([state.recipe for state in states], jobs, 0, stacked=stacked, recorded=True)
+    job = StackedPlan([state.recipe for state in states], jobs, 0, stacked=stacked, recorded=True)
     steps = Steps(states, jobs[0], job, stacked=stacked)
     with cpu_threads(1):
         steps.epoch(states, job, 0)
         steps._prepare(states[0].recipe, job, 1)
         with Asked() as asked:
-            steps._make(2)
+            steps._launch(2)
     return asked.found
 
 
@@ -208,7 +209,7 @@ def test_other_teachers_recipes_and_pupils_take_the_same_seats(
     assert len(shared._kinds) == 2  # of two losses
     half = begun(own, narrow[-1], **other)
     with cpu_threads(1):
-        next(train(*half, slots=slots, graphs=shared))
+        next(train_models(*half, slots=slots, graphs=shared))
     shared.hand_back()
     trained(begun(own, wide[-1], temperature=2.0), slots, shared)
     assert equal(
@@ -245,7 +246,7 @@ def test_no_more_kinds_are_held_than_may_be(
     tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who leaves is brought up to date."""
-    monkeypatch.setattr("tasearch.train.fast.cuda_graphs.KINDS", 1)
+    monkeypatch.setattr("tasearch.train.fast.cuda_graphs.MAX_KINDS", 1)
     study = tiny(model={"family": "cnn"}, search={"replicates": 2})
     own = trainer(tmp_path, study, device)
     (teacher,) = hops(study, 4)[:1]
@@ -303,9 +304,9 @@ def test_one_step_and_a_block_of_steps_are_the_same(tmp_path: Path) -> None:
     own = trainer(tmp_path / "store", study)
     states, jobs = begun(own, hops(study, 4)[0])
     recipes = [state.recipe for state in states]
-    job = EpochPlan(recipes, jobs, 3, stacked=True, recorded=True)
-    blocks = [*job.block(torch.tensor([1, 2])), *job.block(torch.tensor([0]))]
-    for (x, ((y, _),)), place in zip(blocks, (1, 2, 0), strict=True):
-        expected_x, ((expected_y, _),) = [*job.batches()][place]
-        assert torch.equal(x, expected_x)
-        assert torch.equal(y, expected_y)
+    job = StackedPlan(recipes, jobs, 3, stacked=True, recorded=True)
+    found = [*job.batches_at(torch.tensor([1, 2])), *job.batches_at(torch.tensor([0]))]
+    for batch, place in zip(found, (1, 2, 0), strict=True):
+        expected = [*job.batches()][place]
+        assert torch.equal(batch.x, expected.x)
+        assert torch.equal(batch.supervision[0][0], expected.supervision[0][0])

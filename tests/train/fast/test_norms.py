@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.models.numerics import cpu_threads
-from tasearch.train.fast.norms import quicken
+from tasearch.train.fast.norms import fuse_norms
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # relative, of the largest number
 TAILS: dict[str, list[nn.Module]] = {
@@ -80,7 +80,7 @@ def test_they_compute_what_torch_does(
 ) -> None:
     net = normed(shape[1], *TAILS[tail])
     exact = copy.deepcopy(net).double()
-    quicken(net)
+    fuse_norms(net)
     x = images(*shape, dtype=dtype)
     grad = torch.randn(exact(x.double()).shape, generator=torch.Generator().manual_seed(1))
     exact[0].reset_running_stats()
@@ -96,8 +96,8 @@ def test_they_compute_what_torch_does(
 def test_norm_and_tail_are_one_operation(tail: str) -> None:
     net = normed(4, *TAILS[tail])
     names = [*net.state_dict()]
-    quicken(net)
-    quicken(net)  # once more changes nothing
+    fuse_norms(net)
+    fuse_norms(net)  # once more changes nothing
     assert [*net.state_dict()] == names
     for other in (net, copy.deepcopy(net)):
         assert operations(other(images(6, 4, 8, 8).requires_grad_())) == [
@@ -110,7 +110,7 @@ def test_a_module_may_stand_in_a_sequence_twice() -> None:
     act, norm = nn.ReLU(), nn.BatchNorm2d(3)
     net = nn.Sequential(norm, act, nn.Conv2d(3, 3, 1, bias=False), norm, act)
     exact = copy.deepcopy(net).double()
-    quicken(net)
+    fuse_norms(net)
     x, grad = images(9, 3, 5, 5), images(9, 3, 5, 5, seed=1)
     assert close(learned(net, x, grad), learned(exact, x.double(), grad.double()), 1e-4)
     assert operations(net(x.requires_grad_())).count("_NormalizedBackward") == 2
@@ -119,7 +119,7 @@ def test_a_module_may_stand_in_a_sequence_twice() -> None:
 def test_the_default_type_does_not_matter() -> None:
     net = normed(3, *TAILS["pool, relu"])
     exact = copy.deepcopy(net).double()
-    quicken(net)
+    fuse_norms(net)
     x, grad = images(9, 3, 6, 6), images(9, 3, 3, 3, seed=1)
     torch.set_default_dtype(torch.float64)
     try:
@@ -132,7 +132,7 @@ def test_the_default_type_does_not_matter() -> None:
 def test_features_are_rows_too() -> None:
     net = nn.Sequential(nn.BatchNorm1d(5), nn.ReLU())
     exact = copy.deepcopy(net).double()
-    quicken(net)
+    fuse_norms(net)
     x, grad = torch.randn(40, 5), torch.randn(40, 5)
     assert "_NormalizedBackward" in operations(net(x))
     net[0].reset_running_stats()
@@ -150,8 +150,8 @@ def test_a_channel_does_not_depend_on_those_beside_it(dtype: torch.dtype, tail: 
         for wide, own in zip(many.parameters(), few.parameters(), strict=True):
             wide[5:8] = own
     grads = images(*copy.deepcopy(many)(others).shape, seed=2)
-    quicken(few)
-    quicken(many)
+    fuse_norms(few)
+    fuse_norms(many)
     alone = learned(few, x, grads[:, 5:8])
     beside = learned(many, others, grads)
     for own, wide in zip(alone, beside, strict=True):
@@ -164,7 +164,7 @@ def test_bfloat16_is_rounded_as_torch_rounds() -> None:
     bits = np.arange(2**12, dtype=np.uint32) * 2**13 + 0x3F800000  # from 1 to 16, with ties
     x = torch.from_numpy(bits.view(np.float32)).view(-1, 1, 1, 1)
     norm = nn.BatchNorm2d(1).train()
-    quicken(norm)
+    fuse_norms(norm)
     y = norm(x.bfloat16().contiguous(memory_format=torch.channels_last))
     mean, variance = x.bfloat16().double().mean(), x.bfloat16().double().var(unbiased=False)
     scale = (1 / (variance + norm.eps).sqrt()).float()
@@ -175,7 +175,7 @@ def test_bfloat16_is_rounded_as_torch_rounds() -> None:
 def test_a_large_mean_costs_no_precision() -> None:
     norm, x = nn.BatchNorm2d(2), images(64, 2, 8, 8) + 1000
     exact = copy.deepcopy(norm).double()
-    quicken(norm)
+    fuse_norms(norm)
     assert close([norm(x)], [exact(x.double())], 1e-3)
     assert norm.running_var is not None and exact.running_var is not None
     assert close([norm.running_var], [exact.running_var], 1e-6)
@@ -184,7 +184,7 @@ def test_a_large_mean_costs_no_precision() -> None:
 @pytest.mark.parametrize("tail", TAILS)
 def test_what_is_not_finite_is_passed_on(tail: str) -> None:
     net = normed(3, *TAILS[tail])
-    quicken(net)
+    fuse_norms(net)
     x = images(8, 3, 4, 4)
     x[2, 1, 0, 0] = torch.nan
     y = net(x)
@@ -195,7 +195,7 @@ def test_what_is_not_finite_is_passed_on(tail: str) -> None:
 def test_frozen_weights_stay_without_a_gradient() -> None:
     net = normed(3, nn.ReLU())
     net[0].requires_grad_(False)
-    quicken(net)
+    fuse_norms(net)
     x = images(8, 3, 4, 4).requires_grad_()
     net(x).sum().backward()
     assert net[0].weight.grad is None
@@ -204,7 +204,7 @@ def test_frozen_weights_stay_without_a_gradient() -> None:
 
 def test_gradients_of_gradients_are_refused() -> None:
     net = normed(3, nn.ReLU())
-    quicken(net)
+    fuse_norms(net)
     x = images(8, 3, 4, 4).requires_grad_()
     (grad,) = torch.autograd.grad(net(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -230,7 +230,7 @@ def test_all_else_goes_its_ordinary_way(change: str) -> None:
     elif change == "hook":
         net[0].register_forward_hook(lambda *_: seen.append(1))
     other = copy.deepcopy(net)
-    quicken(net)
+    fuse_norms(net)
     if change == "eval":
         net.eval(), other.eval()
     elif change == "contiguous":
@@ -247,7 +247,7 @@ def test_all_else_goes_its_ordinary_way(change: str) -> None:
 
 def test_what_torch_refuses_it_refuses_still() -> None:
     net = normed(3, nn.ReLU())
-    quicken(net)
+    fuse_norms(net)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         net(images(1, 3, 1, 1))
     with pytest.raises(RuntimeError, match="running_mean should contain 4 elements"):
@@ -259,6 +259,6 @@ def test_what_torch_refuses_it_refuses_still() -> None:
 def test_no_graph_is_needed() -> None:
     net = normed(3, *TAILS["pool, relu"])
     other, x = copy.deepcopy(net), images(8, 3, 6, 6)
-    quicken(net)
+    fuse_norms(net)
     with torch.no_grad():
         assert torch.allclose(net(x), other(x), atol=1e-5)

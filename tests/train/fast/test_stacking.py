@@ -20,10 +20,12 @@ from tasearch.models import Models
 from tasearch.pareto.skyline import Threshold
 from tasearch.runs.events import EpochDone, HopEnded, HopStarted
 from tasearch.train.fast.autotuning import choose_modes
+from tasearch.train.fast.group import Group
 from tasearch.train.fast.memory import Memory
-from tasearch.train.fast.stacking import CannotStack, widened
+from tasearch.train.fast.stacked_loop import train_models
+from tasearch.train.fast.stacking import CannotStack, stacked_model
 from tasearch.train.loop import train
-from tasearch.train.state import Group, State
+from tasearch.train.state import State
 from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
 from tests.helpers.studies import IMAGES_ONLY, tiny
@@ -115,9 +117,9 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
     states, jobs = zip(*found, strict=True)
     alone = [State(copy.deepcopy(state.net), state.recipe) for state in states]
     for state, job in zip(alone, jobs, strict=True):
-        for _ in train([state], [job], slots=None):
+        for _ in train(state, job):
             pass
-    for _ in train(states, jobs, slots=4):
+    for _ in train_models(states, jobs, slots=4):
         pass
     for state, same in zip(states, alone, strict=True):
         assert close(state.net.state_dict(), same.net.state_dict(), 1e-6)
@@ -325,8 +327,8 @@ def test_where_memory_is_short_fewer_replicates_train_side_by_side(
     assert [m.epoch for m in messages if isinstance(m, HopStarted)] == [0, 2]
     (end,) = outcomes(iter(messages)).values()
     assert end.outcome == "complete"
-    words = "hop 16: no memory for {} models side by side, goes on with {}".format(*tried)
-    assert said == [words + ("" if mode.endswith("+") else ", which rounds otherwise")]
+    words = "hop 16: no memory for {} models at once; continuing with {}".format(*tried)
+    assert said == [words + ("" if mode.endswith("+") else "; the last bits may differ")]
     monkeypatch.setenv("STEPS", "1000000")
     ample = trainer(tmp_path / "ample", study, mode=mode)
     train_all(ample, [teacher])
@@ -409,7 +411,7 @@ def test_what_a_group_hands_back_is_what_it_took(tmp_path: Path) -> None:
 )
 def test_a_layer_of_unknown_width_is_refused(layer: nn.Module) -> None:
     with pytest.raises(CannotStack):
-        widened(nn.Sequential(nn.Conv2d(4, 4, 1), layer), 2)
+        stacked_model(nn.Sequential(nn.Conv2d(4, 4, 1), layer), 2)
 
 
 MIXING = (
@@ -498,13 +500,13 @@ def test_the_words_of_modes() -> None:
 def test_what_is_frozen_stays_frozen_in_a_wide_model() -> None:
     net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Flatten(), nn.Linear(12, 2))
     net[0].requires_grad_(False)
-    found = {name: p.requires_grad for name, p in widened(net, 3).named_parameters()}
+    found = {name: p.requires_grad for name, p in stacked_model(net, 3).named_parameters()}
     assert found == {"0.weight": False, "0.bias": False, "2.weight": True, "2.bias": True}
-    alone = widened(net[0], 3)
+    alone = stacked_model(net[0], 3)
     assert not any(p.requires_grad for p in alone.parameters())
 
 
 def test_modules_that_share_weights_are_not_widened() -> None:
     layer = nn.Linear(4, 4)
     with pytest.raises(CannotStack):
-        widened(nn.Sequential(nn.Linear(4, 4), layer, nn.ReLU(), layer), 2)
+        stacked_model(nn.Sequential(nn.Linear(4, 4), layer, nn.ReLU(), layer), 2)

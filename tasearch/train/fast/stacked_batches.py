@@ -1,0 +1,290 @@
+"""What several models learn from in one epoch: batches for a stacked model, and the loss of each.
+
+Also for a single model whose steps are recorded: then everything that differs between epochs and
+recipes lies in tensors, which the next epoch overwrites.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from tasearch.chains.recipe import Recipe
+from tasearch.train.batches import (
+    TrainingJob,
+    batch_size,
+    blocks,
+    epoch_dropout,
+    epoch_order,
+    epoch_terms,
+)
+from tasearch.train.fast.stacking import side_by_side
+from tasearch.train.losses import LOSSES, Terms, training_loss
+
+Supervision = tuple[Tensor, Tensor | None]  # labels, and the logits of each ancestor
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackedBatch:
+    """The samples of one step of all models.
+
+    Args:
+        x: Standardized inputs of all models side by side, (batch, models * channels, ...).
+        supervision: Labels ([models,] batch) and ancestors' logits (ancestors, [models,] batch,
+            classes), for each `LossGroup`.
+    """
+
+    x: Tensor
+    supervision: list[Supervision]
+
+
+class LossGroup:
+    """Models in adjacent slots which share a loss and a number of ancestors, in one epoch.
+
+    Args:
+        slots: The slots of the models.
+        recipes: The recipe of each model.
+        jobs: What each model learns from.
+        targets: The ancestors' logits for each model, float16 (ancestors, samples, classes); None
+            for labels alone.
+        epoch: Number of the epoch, from 0.
+        steps: Number of steps of the epoch.
+        stacked: Whether tensors have an axis of models; otherwise there is one model.
+        recorded: Whether the weights of the loss's terms are tensors, as steps need them that are
+            recorded once and replayed for other epochs and recipes.
+    """
+
+    def __init__(
+        self,
+        slots: slice,
+        recipes: Sequence[Recipe],
+        jobs: Sequence[TrainingJob],
+        targets: Sequence[Tensor | None],
+        epoch: int,
+        steps: int,
+        *,
+        stacked: bool,
+        recorded: bool,
+    ) -> None:
+        self.slots, self._stacked = slots, stacked
+        self._loss, self._is_own = jobs[0].loss, recipes[0].loss not in LOSSES
+        self._labels = [job.y for job in jobs]
+        self._targets = [known for known in targets if known is not None]
+        self._kept = self._epoch_dropout(recipes, jobs, epoch, steps)
+        self._set_terms([epoch_terms(recipe, epoch) for recipe in recipes], recorded=recorded)
+
+    def _epoch_dropout(
+        self, recipes: Sequence[Recipe], jobs: Sequence[TrainingJob], epoch: int, steps: int
+    ) -> Tensor | None:
+        """The ancestors that count in each step, float32 (steps, ancestors[, models])."""
+        ancestors = len(self._targets[0]) if self._targets else 0
+        drawn = [
+            epoch_dropout(recipe, job, epoch, steps, ancestors)
+            for recipe, job in zip(recipes, jobs, strict=True)
+        ]
+        kept = [own for own in drawn if own is not None]
+        if not kept:
+            return None
+        return torch.stack(kept, dim=2) if self._stacked else kept[0]
+
+    def _set_terms(self, each: list[Terms], *, recorded: bool) -> None:
+        """Keep the weights of the loss's terms, as one value for all models and for each."""
+        device, ramp = self._labels[0].device, each[0].ramp
+        temperature, alpha = (
+            torch.tensor([getattr(terms, name) for terms in each], device=device)
+            for name in ("temperature", "alpha")
+        )
+        self._weights: list[Tensor] = []
+        if recorded:
+            ramp = torch.tensor(ramp, device=device)
+            self._weights = [temperature, alpha, ramp]
+            each = [
+                Terms(temperature=t, alpha=a, ramp=ramp)
+                for t, a in zip(temperature, alpha, strict=True)
+            ]
+        together = Terms(temperature=temperature, alpha=alpha, ramp=ramp)
+        self._each, self._terms = each, together if self._stacked else each[0]
+
+    def tensors(self) -> list[Tensor]:
+        """Everything that differs between epochs, models and recipes."""
+        return [*self._targets, *([] if self._kept is None else [self._kept]), *self._weights]
+
+    def copy_targets(self) -> None:
+        """Replace the ancestors' logits, which others read as well, by copies of its own."""
+        self._targets = [targets.clone() for targets in self._targets]
+
+    def supervision(self, samples: Sequence[Tensor]) -> Supervision:
+        """Labels and ancestors' logits.
+
+        Args:
+            samples: The samples of each model, int64 (samples,).
+
+        Returns:
+            Labels, ([models,] samples), and logits, float32 (ancestors, [models,] samples,
+            classes).
+        """
+        labels = [y[own] for y, own in zip(self._labels, samples, strict=True)]
+        targets = [t[:, own] for t, own in zip(self._targets, samples, strict=False)]
+        if not self._stacked:
+            return labels[0], targets[0].float() if targets else None
+        return torch.stack(labels), torch.stack(targets, dim=1).float() if targets else None
+
+    def losses(self, logits: Tensor, supervision: Supervision, step: int | Tensor) -> Tensor:
+        """The loss of each model, (models,); () where they are not stacked.
+
+        Args:
+            logits: The logits of all models in the stacked model, (models, batch, classes).
+            supervision: Labels and ancestors' logits of this group.
+            step: Number of the step within the epoch, from 0.
+        """
+        labels, targets = supervision
+        kept = None if self._kept is None else _at(self._kept, step)
+        if not self._stacked:
+            return training_loss(self._loss, logits, labels, targets, self._terms, kept)
+        logits = logits[self.slots]
+        if not self._is_own:
+            return training_loss(self._loss, logits, labels, targets, self._terms, kept)
+        found = [  # a user's own loss knows no axis of models
+            training_loss(
+                self._loss,
+                logits[i],
+                labels[i],
+                None if targets is None else targets[:, i],
+                self._each[i],
+                None if kept is None else kept[:, i],
+            )
+            for i in range(len(labels))
+        ]
+        return torch.stack(found)
+
+
+class StackedPlan:
+    """The batches of one epoch of several models.
+
+    Args:
+        recipes: The recipe of each model.
+        jobs: What each model learns from; alike in sample shape, precision and batch size.
+        epoch: Number of the epoch, from 0.
+        stacked: Whether the models are one stacked model; otherwise there is one model.
+        recorded: Whether the weights of the losses' terms are tensors; see `LossGroup`.
+
+    Attributes:
+        steps: Number of batches; samples that do not fill another one wait for the next epoch.
+        kind: Value that is equal for plans which `copy_from` can exchange.
+    """
+
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        jobs: Sequence[TrainingJob],
+        epoch: int,
+        *,
+        stacked: bool,
+        recorded: bool = False,
+    ) -> None:
+        self._size, self.steps = batch_size(recipes[0], jobs[0])
+        phase = jobs[0].views.phase(epoch)
+        # models of equal noise see equal samples, which are gathered once
+        sources = {job.noise: job for job in jobs}
+        self._source_of = [[*sources].index(job.noise) for job in jobs]
+        self._views = [job.views for job in sources.values()]
+        self._view_numbers = [views.numbers(phase) for views in self._views]
+        count = self.steps * self._size
+        self._orders = [epoch_order(job, epoch)[:count] for job in sources.values()]
+        targets = [job.targets(phase) if job.targets else None for job in jobs]
+        kinds = [
+            (recipe.loss, 0 if known is None else len(known))
+            for recipe, known in zip(recipes, targets, strict=True)
+        ]
+        self._loss_groups = [
+            LossGroup(
+                slots,
+                recipes[slots],
+                jobs[slots],
+                targets[slots],
+                epoch,
+                self.steps,
+                stacked=stacked,
+                recorded=recorded,
+            )
+            for slots in _equal_neighbors(kinds)
+        ]
+        self.kind = self._size, tuple(self._source_of), tuple(kinds)
+
+    def batches(self) -> Iterator[StackedBatch]:
+        """All batches of the epoch, in order."""
+        sample_bytes = 4 * math.prod(self._views[0].shape) * len(self._source_of)
+        for block in blocks(self.steps, self._size, sample_bytes):
+            yield from self._gather([order[block] for order in self._orders])
+
+    def batches_at(self, steps: Tensor) -> Iterator[StackedBatch]:
+        """The batches of some steps, which are gathered at once.
+
+        Args:
+            steps: Numbers of the steps, int64 (count,), on the device.
+        """
+        orders = [order.view(self.steps, -1) for order in self._orders]
+        yield from self._gather([order.index_select(0, steps).view(-1) for order in orders])
+
+    def losses(self, logits: Tensor, batch: StackedBatch, step: int | Tensor) -> Tensor:
+        """The loss of each model, (models,); () where they are not stacked.
+
+        Args:
+            logits: (models, batch, classes); (batch, classes) where they are not stacked.
+            batch: The batch that the logits are for.
+            step: Number of the step within the epoch, from 0.
+        """
+        found = [
+            group.losses(logits, supervision, step)
+            for group, supervision in zip(self._loss_groups, batch.supervision, strict=True)
+        ]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def with_own_tensors(self) -> StackedPlan:
+        """This plan, after a copy of all tensors that others read: `copy_from` may change it."""
+        for group in self._loss_groups:
+            group.copy_targets()
+        return self
+
+    def copy_from(self, other: StackedPlan) -> None:
+        """Overwrite this plan's tensors with those of another plan of the same kind."""
+        for own, new in zip(self._tensors(), other._tensors(), strict=True):
+            own.copy_(new)
+
+    def _tensors(self) -> list[Tensor]:
+        groups = [tensor for group in self._loss_groups for tensor in group.tensors()]
+        return [*self._orders, *self._view_numbers, *groups]
+
+    def _gather(self, samples: Sequence[Tensor]) -> Iterator[StackedBatch]:
+        """Batches of the samples that are given for each order."""
+        sources = zip(self._views, samples, self._view_numbers, strict=True)
+        inputs = [views.batch(own, numbers) for views, own, numbers in sources]
+        by_model = [samples[source] for source in self._source_of]
+        given = [group.supervision(by_model[group.slots]) for group in self._loss_groups]
+        x = side_by_side([inputs[source] for source in self._source_of])
+        for start in range(0, len(x), self._size):
+            end = start + self._size
+            own = [
+                (labels[..., start:end], None if t is None else t[..., start:end, :])
+                for labels, t in given
+            ]
+            yield StackedBatch(x=x[start:end], supervision=own)
+
+
+def _equal_neighbors(values: Sequence[object]) -> Iterator[slice]:
+    """The runs of equal values in a sequence."""
+    start = 0
+    for _, run in groupby(values):
+        end = start + len([*run])
+        yield slice(start, end)
+        start = end
+
+
+def _at(values: Tensor, step: int | Tensor) -> Tensor:
+    """The value of a step; a step that is a tensor stays on the device."""
+    return values[step] if isinstance(step, int) else values.index_select(0, step)[0]
