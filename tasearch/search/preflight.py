@@ -103,12 +103,12 @@ class Preflight:
 
     def try_all(self, data: Dataset) -> None:
         if self._pool is not None:
-            self._call(try_all, data=self._pool.hand_over(data))
+            self._call(try_all, data=self._pool.share_data(data))
 
     def propose(self, data: Dataset, measured: Mapping[int, Measurement]) -> None:
         if self._pool is not None and ":" in self._study.search.sampler:
             listed = [asdict(m) for m in measured.values()]
-            self._call(propose, data=self._pool.hand_over(data), measured=listed)
+            self._call(propose, data=self._pool.share_data(data), measured=listed)
 
     def _call(self, function: Callable[[Content, Step], Any], **content: Any) -> Any:
         """What the function says in a worker."""

@@ -1,4 +1,4 @@
-"""Training hops: from what the store has of them to their ends, telling all the while."""
+"""Training hops: from what the store has of them to their ends, reported by events."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tasearch.train.workers.replicates import Numbers, average, average_known
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A hop to train, whose ancestors are stored.
+    """A hop to train; its ancestors are stored.
 
     Args:
-        key: the hop's.
-        hop: what to train.
-        thresholds: of each rung, below which it stops; empty to let it run to its end.
-        part: numbers of the replicates to train, where others train the rest; empty for all.
+        key: The hop's key.
+        hop: The hop.
+        thresholds: The pruner's threshold at each rung; empty to train to the last epoch.
+        part: Numbers of the replicates to train, if other workers train the rest; empty for all.
     """
 
     key: str
@@ -42,22 +42,22 @@ def train_hop(trainer: Trainer, hop: Hop, thresholds: Thresholds = ()) -> Iterat
 
 
 def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[HopEvent]:
-    """Train hops side by side to their ends, from their last saved rungs.
+    """Train hops together to their ends, from their last saved rungs.
 
-    Each rung is saved before it is told of, so that closing the iterator, or killing the process,
-    loses no finished rung. A loaded teacher is evaluated and stored. What becomes of a hop depends
-    on none of the others. Where memory is short, half as many models go on side by side, from their
-    last rungs; where that is of no use, or a user's own code fails, each half of the hops.
+    Each rung is saved before it is reported, so that closing the iterator, or killing the process,
+    loses no finished rung. A loaded teacher is evaluated and stored. The result of a hop depends on
+    none of the others. If memory is short, half as many models are stacked, from their last rungs;
+    if that does not help, or the user's code fails, each half of the hops is trained by itself.
 
     Args:
-        trainer: with the store.
-        tasks: one; or several that share `Trainer.stacking_key`.
+        trainer: The run's trainer.
+        tasks: One task, or several whose hops share `stacking_key`.
 
     Yields:
-        Of each hop `HopStarted`, `EpochDone` for each epoch, `HopEnded`.
+        For each hop `HopStarted`, `EpochDone` for each epoch, `HopEnded`.
 
     Raises:
-        Exception: whatever is neither the hop's nor a user's own fault.
+        Exception: A fault that is neither the hop's nor that of the user's code.
     """
     members = [_Member(task) for task in tasks]
     steps, again = _steps(trainer, members), False

@@ -634,10 +634,10 @@ def test_a_worker_that_never_begins_is_replaced(
     study = tiny(training={"stall_minutes": 0.001})
     pool = Pool(["cpu"], study)
     try:
-        first = pool._workers[0].process
+        first = pool._supervisor.workers[0].process
         os.kill(first._process.pid, signal.SIGSTOP)
         monkeypatch.setattr(remote, "START_S", 3.0)
-        worker, kind, death = pool._next()
+        worker, kind, death = pool._supervisor.next()
         assert (worker.process, kind) == (first, "")
         assert death.words == "made no progress for 0.05 minutes"
         assert not worker.ready
@@ -652,13 +652,14 @@ def test_a_dead_worker_leaves_no_open_file(tmp_path: Path) -> None:
     pool, counts = Pool(["cpu"], tiny()), []
     try:
         for _ in range(4):
-            worker = pool._workers[0]
+            workers = pool._supervisor.workers
+            worker = workers[0]
             os.kill(worker.process._process.pid, signal.SIGKILL)
             while True:
-                found, _, death = pool._next()
+                found, _, death = pool._supervisor.next()
                 if isinstance(death, Death):
                     break
-            pool._workers[0] = pool._start(found.device)
+            workers[0] = pool._supervisor.start(found.device)
             time.sleep(0.2)
             counts.append(files())
     finally:

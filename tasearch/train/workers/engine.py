@@ -1,4 +1,4 @@
-"""Engines: who trains hops. In this process one after another, or in a `Pool` of workers.
+"""Engines train hops: in this process one after another, or in a `Pool` of workers.
 
 An engine gets tasks and yields the events of their hops. No result depends on the engine.
 """
@@ -17,34 +17,34 @@ from tasearch.train.workers.processes import worker_count
 
 
 class Engine(Protocol):
-    """Who trains hops."""
+    """Trains hops."""
 
     @property
     def free(self) -> int:
-        """Groups of tasks that would be taken up at once."""
+        """The number of groups of tasks that could start now."""
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        """Begin tasks, one or some that go together; somebody must be free."""
+        """Begin one task, or several that train together; `free` must be above 0."""
 
     def events(self) -> Iterator[HopEvent]:
         """Wait for the next events; the last event of a task is `HopEnded`.
 
         Raises:
-            TasearchError: where an engine, or the disk, fails.
+            TasearchError: The engine or the disk fails.
         """
 
     def close(self) -> None:
-        """End at once; no finished rung is lost."""
+        """Stop at once; no finished rung is lost."""
 
 
 class InProcessEngine:
-    """In this process, one group of tasks at a time; on CPU with one thread only.
+    """Trains in this process, one group of tasks at a time; on CPU with one thread only.
 
-    Several threads flush denormals only where they were started to, as those of a worker are, and
-    without that a training can take ten times as long.
+    Further threads flush denormal numbers only if they were started so, as a worker's are; without
+    that a training can take ten times as long.
 
     Args:
-        trainer: of the run.
+        trainer: The run's trainer.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -78,12 +78,12 @@ def worker_devices(workers: str, device: torch.device, threads: int) -> list[str
     """The device of each worker.
 
     Args:
-        workers: a number, or "auto": one for each GPU, or as many as the cores have room for.
-        device: "cuda", or "cpu".
-        threads: of each worker on CPU.
+        workers: A number, or "auto": one for each GPU, or as many as the cores have room for.
+        device: "cuda" or "cpu".
+        threads: Number of threads of each worker on CPU.
 
     Raises:
-        RunError: where it is neither.
+        RunError: `workers` is neither a number nor "auto".
     """
     count = torch.cuda.device_count() if device.type == "cuda" else 0
     number = worker_count(workers, count, threads)

@@ -1,6 +1,7 @@
-"""Processes of workers, which import for seconds: this module needs no torch, to start them first.
+"""Worker processes: started, listened to and ended.
 
-What they are for is told them later; see `tasearch.train.workers.worker`.
+A worker imports torch for seconds. This module needs no torch, so a command can start its workers
+first and import beside them; they are told later what to train (`tasearch.train.workers.worker`).
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ WORKER = "tasearch.train.workers.worker"
 BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 BEGIN += "from tasearch.train.workers.processes import become_worker; "
 BEGIN += f"become_worker({WORKER!r}, sys.argv[2])"
-CUT_OFF = 121  # a worker ends with it that cannot tell anything any more
+CUT_OFF = 121  # exit code of a worker that cannot write its answers any more
 OWN_FAULTS = ("SEGV", "ABRT", "BUS", "FPE", "ILL", "SYS", "TRAP", "PIPE", "ALRM")  # signals
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
-PATIENCE = 5.0  # seconds for the system to bring what a dead worker has said
+PATIENCE = 5.0  # seconds to wait for the last lines of a dead worker
 
 _living: set[Process] = set()
 
@@ -41,9 +42,9 @@ class Death:
     """How a worker has died.
 
     Args:
-        words: that go after "a worker".
-        own: whether it was by what it did; a signal that others send is the machine's affair.
-        final: whether another try would take too long.
+        words: The end of a sentence that begins with "a worker".
+        own: Whether the code that it ran is the cause; not so for a signal that was sent to it.
+        final: Whether the hop is given up at once, because another try would take too long.
     """
 
     words: str
@@ -52,7 +53,7 @@ class Death:
 
     @classmethod
     def from_exit_code(cls, code: int) -> Death:
-        """From a process's return code, negative where a signal has ended it."""
+        """From a process's exit code, which is negative where a signal has ended it."""
         if code == CUT_OFF:
             return cls(words="closed the files by which it was heard")
         if code >= 0:
@@ -65,12 +66,12 @@ class Death:
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What a new process has from this one, as it was before a user's code could change it.
+    """Where new processes start, captured before the user's code could change it.
 
     Args:
-        folder: the working directory; None where it is gone.
-        path: where modules are looked for.
-        environment: variables.
+        folder: The working directory; None if it does not exist any more.
+        path: The folders in which modules are looked for, absolute.
+        environment: The environment variables.
     """
 
     folder: str | None
@@ -79,6 +80,7 @@ class Surroundings:
 
     @classmethod
     def capture(cls) -> Surroundings:
+        """The surroundings of this process as they are now."""
         try:
             folder: str | None = os.getcwd()  # noqa: PTH109
         except OSError:
@@ -88,11 +90,11 @@ class Surroundings:
 
 
 class Process:
-    """One worker process, spoken to in lines of JSON; it ends with this process, whatever it does.
+    """One worker process, spoken to in lines of JSON; it ends when this process ends.
 
     Args:
-        threads: of its operations on CPU.
-        around: where it begins; as this process is now if not given.
+        threads: Number of threads of its operations on CPU.
+        around: Where it starts; the present surroundings if not given.
     """
 
     def __init__(self, threads: int, around: Surroundings | None = None) -> None:
@@ -110,13 +112,13 @@ class Process:
             text=True,
             encoding="utf-8",
             errors="replace",
-            start_new_session=True,  # Ctrl-C is the driver's affair
+            start_new_session=True,  # the driver alone handles Ctrl-C
         )
         self._process: subprocess.Popen[str] = starting.result()
         _living.add(self)
 
     def say(self, content: Mapping[str, Any]) -> None:
-        """Write a line; where the process has died, its listener is told."""
+        """Write a line. If the process has died, its listener is told."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(content) + "\n")
@@ -127,11 +129,11 @@ class Process:
         threading.Thread(target=self._listen, args=(tell,), daemon=True).start()
 
     def death(self) -> Death:
-        """How it has died, which is waited for."""
+        """Wait for the process to end, and say how it died."""
         return Death.from_exit_code(self._process.wait())
 
     def end(self) -> None:
-        """Kill it, and what it has started: whatever it writes it writes at once."""
+        """Kill the process and all that it has started; its files are written atomically."""
         _living.discard(self)
         self._kill()
         self._process.wait()
@@ -140,7 +142,7 @@ class Process:
             self._process.stdin.close()
 
     def _listen(self, tell: Callable[[str | None], None]) -> None:
-        """Lines end with the process, and not with a file that it closes or hands on."""
+        """Read lines until the process ends, even if a child keeps its output open."""
 
         def read() -> None:
             assert self._process.stdout is not None
@@ -150,34 +152,43 @@ class Process:
 
         reading = threading.Thread(target=read, daemon=True)
         reading.start()
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        if hasattr(os, "waitid"):  # keeps the process's number reserved until it was killed
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._process.wait()
         self._kill()
         reading.join(PATIENCE)
         tell(None)
 
     def _kill(self) -> None:
-        if self._process.returncode is None:  # else its number may be another's by now
+        if self._process.returncode is None:  # else another process may have its number by now
             with contextlib.suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                if hasattr(os, "killpg"):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                else:
+                    self._process.kill()
 
 
 def end_all() -> None:
-    """Kill all workers without waiting, for a process that ends at once."""
+    """Kill all workers without waiting for their end; for a process that ends at once."""
     for process in [*_living]:
         process._kill()
 
 
 def become_worker(module: str, parent: str) -> None:
-    """Run a worker's module in a process that ends when its parent does, even where a call in C
-    keeps all threads of Python from running.
+    """Run a worker's module in this process, which ends when its parent ends.
+
+    On Linux the system ends it, even while a call in C keeps all threads of Python from running.
+    Elsewhere the worker ends itself at the end of its input.
 
     Args:
-        module: to run.
-        parent: number of that process.
+        module: Name of the module to run.
+        parent: Process id of the parent, in decimal.
     """
-    with contextlib.suppress(Exception):  # not on this system; the end of the input is told, too
-        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    if sys.platform == "linux":
+        with contextlib.suppress(Exception):  # a C library without prctl
+            ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != int(parent):
         return
     del sys.argv[1:]
@@ -186,27 +197,27 @@ def become_worker(module: str, parent: str) -> None:
 
 @cache
 def _starter(process: int) -> ThreadPoolExecutor:
-    """A thread that stays: to the system, the parent of a process is the thread that started it."""
+    """A thread that stays: for prctl, the parent of a process is the thread that started it."""
     return ThreadPoolExecutor(1, "workers start")
 
 
 def early_processes(
     workers: str, device: str, threads: int, most: int, *, least: int = 0
 ) -> list[Process]:
-    """Processes of workers that a search will have, as far as can be told without torch.
+    """Start the processes of the workers that a search will have, before torch is imported.
 
     Args:
-        workers: as for `tasearch.train.workers.engine.worker_devices`.
+        workers: Number of workers, or "auto"; see `tasearch.train.workers.engine.worker_devices`.
         device: "auto", "cpu" or "cuda".
-        threads: of each worker on CPU.
-        most: that are of use.
-        least: that are needed in any case: 1 where there is code of the user's.
+        threads: Number of threads of each worker on CPU.
+        most: Largest number of workers that the search can use.
+        least: Number of processes if one worker is enough: 1 if the study names the user's code.
 
     Returns:
-        As many as have room beside this process; `least` where one worker will do.
+        As many processes as the cores have room for beside this one.
 
     Raises:
-        RunError: where `workers` is wrong.
+        RunError: `workers` is neither a number nor "auto".
     """
     count = min(most, worker_count(workers, _gpus() if device != "cpu" else 0, threads))
     count = min(count, room_beside(threads)) if count > 1 else least
@@ -214,41 +225,53 @@ def early_processes(
 
 
 def worker_count(workers: str, gpus: int, threads: int) -> int:
-    """How many workers train.
+    """The number of workers.
 
     Args:
-        workers: a number, or "auto": one for each GPU, or as many as the cores have room for.
-        gpus: that may be used.
-        threads: of each worker on CPU.
+        workers: A number, or "auto": one for each GPU, else as many as the cores have room for.
+        gpus: Number of GPUs that may be used.
+        threads: Number of threads of each worker on CPU.
 
     Raises:
-        RunError: where it is neither.
+        RunError: `workers` is neither.
     """
     if workers == "auto":
         return gpus or room_for(threads)
     return int(check_workers(workers))
 
 
+def cpu_count() -> int:
+    """The number of cores that this process may use, within the quota of its container."""
+    import joblib  # takes a third of a second, which commands that train nothing need not wait
+
+    return int(joblib.cpu_count())
+
+
 def room_for(threads: int) -> int:
-    """How many workers of so many threads this process's cores have room for, at least one."""
-    return max(1, len(os.sched_getaffinity(0)) // threads)
+    """The number of workers of so many threads that the cores have room for, at least 1."""
+    return max(1, cpu_count() // threads)
 
 
 def room_beside(threads: int) -> int:
-    """The same beside one core that this process keeps busy."""
-    return max(1, (len(os.sched_getaffinity(0)) - 1) // threads)
+    """The same, beside one core that this process keeps busy."""
+    return max(1, (cpu_count() - 1) // threads)
 
 
 def with_large_pages(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which a new process's memory comes in large pages, where glibc can ask the
-    system for them: fewer of them are to be looked up in a pass over activations."""
+    """An environment in which glibc asks for large pages of memory; other C libraries ignore it.
+
+    A pass over activations then has fewer pages to look up.
+    """
     name, tunable = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
     others = environment.get(name)
     return {**environment, name: f"{others}:{tunable}" if others else tunable}
 
 
 def _gpus(folder: Path = Path("/dev")) -> int:
-    """NVIDIA's devices on Linux that CUDA is likely to show; elsewhere none."""
+    """The number of NVIDIA GPUs that CUDA is likely to show, known on Linux without torch.
+
+    Elsewhere 0: too many processes may then start early, and those are ended again.
+    """
     there = sum(bool(re.fullmatch(r"nvidia\d+", file.name)) for file in folder.glob("nv*"))
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     return there if shown is None else min(there, len([s for s in shown.split(",") if s.strip()]))

@@ -1,4 +1,4 @@
-"""A worker as the process knows it that has started it."""
+"""A worker, as seen by the process that started it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tasearch.train.tasks import Task
 from tasearch.train.workers.processes import Process
 
 ANSWERS = ("Ready", "SetUp", "At", "Alive", "Modes", "Done", "error", "bug")  # besides events
-START_S = 600.0  # for a worker to import what it needs, on the slowest disk
+START_S = 600.0  # seconds in which a worker imports what it needs, on the slowest disk
 
 
 class RemoteWorker:
-    """A process, and what it is at.
+    """A worker process and what it is doing.
 
     Args:
-        process: of the worker.
-        device: that it trains on.
-        lines: where each of its lines goes, with the worker, and None once it is dead.
+        process: The worker's process.
+        device: The device on which it trains.
+        lines: A queue that gets each line of the worker, and None once it is dead.
     """
 
     def __init__(
@@ -33,36 +33,39 @@ class RemoteWorker:
         lines: queue.Queue[tuple[RemoteWorker, str | None]],
     ) -> None:
         self.process, self.device = process, device
-        self.tasks: list[Task] = []  # that it has not ended
-        self.asked = False  # for modes, or to call a function
+        self.tasks: list[Task] = []  # not ended yet
+        self.asked = False  # to find modes, or to call a function
         self.at = ""  # the last step of that function, in words
         self.widths: dict[int, Mode] = {}  # to find modes for; these are taken if it dies
         self.ready = False  # it has imported all
         self._apart = True  # whether its tasks are trained one by one
-        self._owed = 1  # answers to its start and to what it was set up with
-        self.silence = 0.0  # seconds without a word where there should be some
+        self._owed = 1  # answers that are due: to its start, and to each setup
+        self.silence = 0.0  # seconds without a line while it has work
         process.listen(lambda line: self._put(lines, line))
 
     @property
     def set_up_done(self) -> bool:
-        """Whether it has come so far that a death is not one of starting."""
+        """Whether it has started and is set up, so that it did not die of starting."""
         return not self._owed
 
     @property
     def together(self) -> bool:
-        """Whether several hops are in training, any of which may be what it dies of."""
+        """Whether it trains several hops together, any of which may be the cause of its death."""
         return not self._apart and len(self.tasks) > 1
 
     def ask(self, question: Mapping[str, Any]) -> None:
+        """Have it find modes, or call a function."""
         self.asked, self.at, self.silence = True, "", 0.0
         self.process.say(question)
 
     def give(self, tasks: Sequence[Task], *, apart: bool = False) -> None:
+        """Have it train tasks, together or one by one."""
         self.tasks, self._apart, self.silence = [*tasks], apart, 0.0
         for part in [[task] for task in tasks] if apart else [tasks]:
             self.process.say({"tasks": [asdict(task) for task in part]})
 
     def set_up(self, setup: Mapping[str, Any]) -> None:
+        """Tell it what to train for."""
         self._owed += 1
         self.process.say({**setup, "device": self.device})
 
@@ -70,7 +73,9 @@ class RemoteWorker:
         """The kind and the content of a line.
 
         Raises:
-            ValueError, TypeError, KeyError: where it is none of a worker's.
+            ValueError: The line is not JSON of two entries.
+            TypeError: Its content is not that of its kind.
+            KeyError: Its kind is not known.
         """
         kind, content = json.loads(line)
         if kind in ("Ready", "SetUp"):
@@ -81,15 +86,15 @@ class RemoteWorker:
         return kind, content
 
     def wait(self, seconds: float) -> None:
-        """This process has listened so long, and heard nothing of this worker."""
+        """Note that this process has waited for lines for so many seconds."""
         if self.tasks or self.asked or self._owed:
             self.silence += seconds
 
     def stuck(self, limit: float) -> float | None:
-        """The seconds that it made no progress for, where that is too long.
+        """The seconds without progress if they are too many, else None.
 
         Args:
-            limit: In seconds, once it has imported all; before, `START_S` at least.
+            limit: Seconds without progress that are allowed; at least `START_S` while it imports.
         """
         limit = limit if self.ready else max(limit, START_S)
         return limit if self.silence > limit else None

@@ -1,10 +1,9 @@
-"""A worker: `python -m tasearch.train.workers.worker`, told by lines of JSON on its standard input.
+"""A worker: `python -m tasearch.train.workers.worker`, which reads lines of JSON on standard input.
 
-A line is either what to train for (the study, its data, the run's folder, the device and the
-modes), or tasks that go together, or widths to find the modes of, or a function of ours to call.
-Answers are lines of a kind and a content, the first of which tells that all is imported; one comes
-at least every second while there is progress. The end of the input is the end of the worker, at
-once, whatever it does: rungs are saved.
+A line is one of: a setup (the study, its data, the run's folder, the device and the modes), tasks
+that train together, widths to find the modes of, or a function of tasearch to call. Each answer is
+a line with a kind and a content. The first says that all is imported; while there is progress, one
+comes at least every second. At the end of its input the worker ends at once: rungs are saved.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def _known(study: str, data: str) -> tuple[Study, Dataset]:
 
 
 def _find_modes(content: dict[str, Any], warn: Any) -> dict[str, str] | None:
-    """The modes of widths; None where a user's code would not have them found."""
+    """The modes of widths; None if the user's code raised something like SystemExit."""
     study, data = _known(content["study"], content["data"])
     device = torch.device(content["device"])
     if device.type == "cuda":
@@ -83,8 +82,10 @@ def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
 
 
 class _Wire:
-    """The worker's own ends of its standard input and output, out of reach of what a user's code
-    prints, reads or closes."""
+    """The worker's standard input and output, out of reach of the user's code.
+
+    What that code prints goes to standard error, and what it reads is empty.
+    """
 
     def __init__(self) -> None:
         self._told = threading.Lock()
@@ -93,14 +94,14 @@ class _Wire:
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         try:
-            os.dup2(2, 1)  # whatever a user's code prints
+            os.dup2(2, 1)  # for what the user's code prints
         except OSError:  # there is no standard error either
             os.dup2(nothing, 1)
         os.close(nothing)
 
     def tell(self, kind: str, content: Any) -> None:
-        """Answer; end where that cannot be."""
-        if os.getpid() != self._process:  # a user's code has forked
+        """Write an answer, or end the process if that is not possible."""
+        if os.getpid() != self._process:  # the user's code has forked
             os._exit(0)
         line = (json.dumps([kind, content]) + "\n").encode()
         with self._told:
@@ -109,17 +110,17 @@ class _Wire:
                     os._exit(CUT_OFF)
                 while line:
                     line = line[os.write(self._out, line) :]
-            except OSError:  # nobody is there any more, or a user's code has closed it
+            except OSError:  # the driver is gone, or the user's code has closed the file
                 os._exit(CUT_OFF)
 
 
 def main() -> None:
-    """Work until the input ends."""
+    """Answer until the input ends."""
     wire = _Wire()
     lines: queue.Queue[str] = queue.Queue()
     for task in (lambda: _listen(wire, lines), lambda: _tell_progress(wire)):
         threading.Thread(target=task, daemon=True).start()
-    gc.freeze()  # what is imported is no garbage
+    gc.freeze()  # imported modules need not be searched for garbage
     flush_denormals_everywhere()
     keep_freed_memory()
     torch.set_num_interop_threads(1)
@@ -128,7 +129,7 @@ def main() -> None:
 
 
 def _work(wire: _Wire, lines: queue.Queue[str]) -> None:
-    """Do what each line asks for, until something is wrong that is not of a hop alone."""
+    """Do what each line asks for, until an error that concerns more than one hop."""
     trainer: Trainer | None = None
     at = "code that the study file names"
 
@@ -168,7 +169,7 @@ def _work(wire: _Wire, lines: queue.Queue[str]) -> None:
 
 
 def _agree(trainer: Trainer, tasks: list[Task]) -> None:
-    """Refuse what this process would store under another key than the driver looks for."""
+    """Refuse tasks whose keys this process computes otherwise than the driver."""
     for task in tasks:
         if trainer.key(task.hop) != task.key:
             raise RunError(
@@ -190,14 +191,14 @@ def _task(content: dict[str, Any]) -> Task:
 def _listen(wire: _Wire, lines: queue.Queue[str]) -> None:
     for line in wire.questions:
         lines.put(line)
-    if os.getpgrp() == os.getpid():  # with what a user's code has started
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():  # with all that it has started
         with contextlib.suppress(OSError):
             os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(0)
 
 
 def _tell_progress(wire: _Wire) -> None:
-    """Tell that there is progress, as long as there is some."""
+    """Report progress, as long as there is some."""
     told = 0
     while True:
         time.sleep(HEARTBEAT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from tests.helpers.studies import tiny
 
 
 def cores(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {*range(count)})
+    monkeypatch.setattr(processes, "cpu_count", lambda: count)
 
 
 def early(workers: str, *, device: str = "cpu", threads: int = 1, most: int = 8) -> int:
