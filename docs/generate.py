@@ -18,7 +18,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tasearch.config.sections import Section
+from tasearch.config.section_base import Section
 from tasearch.config.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent

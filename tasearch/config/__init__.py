@@ -1,1 +1,1 @@
-"""The study file, and everything else that a user writes."""
+"""The study file and the other inputs of a user: arguments, files, and code of their own."""

@@ -1,18 +1,17 @@
-"""The sections of a study file: every key, its type, its default and what it means, once."""
+"""The sections of a study file, but for `[training]`: every key, its type, default and meaning."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
-    LONGEST_TEXT,
     MOST_CONCURRENT,
     MOST_COUNT,
     MOST_EPOCHS,
     MOST_HOURS,
-    MOST_RATE,
     MOST_REPLICATES,
     MOST_RUNGS,
     MOST_TRIALS,
@@ -22,7 +21,6 @@ from tasearch.config.values import (
     Epochs,
     Guidance,
     Losses,
-    ModeText,
     PathText,
     Positive,
     Rate,
@@ -38,58 +36,56 @@ from tasearch.config.values import (
 )
 
 
-def key(default: Any, meaning: str) -> Any:
-    """A key of the study file with its default; its meaning is written above it."""
-    return Field(default=default, description=meaning)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        str_max_length=LONGEST_TEXT,
-    )
-
-
 class DataSection(Section):
-    """The data set: digits (scikit-learn's), npz or parquet (with path), or your own function."""
+    """The data set: "digits" (scikit-learn's), a file (npz or parquet), or a function of yours."""
 
     source: str = key("digits", '"digits", "npz", "parquet", or "package.module:function"')
     path: PathText | None = key(
-        None, "the .npz file; or the .parquet file, or folder of train*, validation*, test*"
+        None,
+        "for npz: the .npz file; for parquet: the file, or a folder of train*, "
+        "validation* and test* files",
     )
-    image: str | None = key(None, "parquet's column of images, where there are several")
-    label: str = key("label", "parquet's column of labels")
+    image: str | None = key(
+        None, "for parquet: the column of images; needed only if several columns hold images"
+    )
+    label: str = key("label", "for parquet: the column of labels")
     background: Literal["black", "white"] = key(
-        "black", "what encoded images are laid over where they are transparent"
+        "black", "colour behind transparent pixels of encoded images"
     )
     limit: Annotated[int, Field(ge=2, le=MOST_COUNT)] | None = key(
-        None, "at most so many training samples, stratified, drawn after the other parts"
+        None,
+        "most training samples: a stratified subset of the training set, drawn after the split",
     )
     layout: Literal["auto", "chw", "hwc"] = key(
-        "auto", "axes of images with channels; auto takes the axis of 1, 3 or 4"
+        "auto",
+        'order of the axes of images; "auto" takes the axis of size 1, 3 or 4 as the channels',
     )
     validation: Annotated[float, Field(gt=0, lt=1)] = key(
-        0.2, "share set apart to decide, where the data have no such part"
+        0.2,
+        "fraction held out as the validation set, unless the data come with one; the "
+        "search uses it",
     )
     test: Annotated[float, Field(gt=0, lt=1)] = key(
-        0.2, "share set apart to testify, where the data have no such part"
+        0.2,
+        "fraction held out as the test set, unless the data come with one; the search "
+        "never uses it",
     )
-    split_seed: Seed = key(0, "draws the parts, stratified; not touched by `seed`")
+    split_seed: Seed = key(
+        0, "seed of the stratified split and of limit; `seed` does not change them"
+    )
 
 
 class ModelSection(Section):
-    """The models: one family, built at any width."""
+    """The models: one family of networks, built at any width."""
 
     family: str = key(
         "cnn",
-        '"cnn", "mlp", "plain" (TAKD\'s; width 2, 4, 6, 8, 10), "resnet" (width 8, 14, 20, 26, 32, '
-        '44, 56, 110), or "package.module:build": build(width, *, in_shape, num_classes) -> Module',
+        '"cnn", "mlp", "plain" (of the TAKD paper; width 2, 4, 6, 8 or 10), "resnet" '
+        '(width 8, 14, 20, 26, 32, 44, 56 or 110), or "package.module:build", called as '
+        "build(width, *, in_shape, num_classes) -> Module",
     )
     multiplier: Annotated[float, Field(gt=0, le=1_000)] = key(
-        1.0, "of the channels, for family resnet"
+        1.0, 'for family "resnet": factor on the number of channels'
     )
 
     def options(self) -> dict[str, float]:
@@ -98,22 +94,31 @@ class ModelSection(Section):
 
 
 class TeacherSection(Section):
-    """The teacher: top of the ladder, trained here once or loaded."""
+    """The teacher, which every chain begins with: trained here once, or loaded."""
 
-    width: Width = key(64, "its width; with a factory, the number that stands for it in chains")
+    width: Width = key(
+        64,
+        "its width; with a factory, a number that stands for the teacher in chains, above all "
+        "other widths",
+    )
     factory: str | None = key(
-        None, '"package.module:make": make(*, in_shape, num_classes) -> Module, not of the family'
+        None,
+        'for a teacher that is not of the family: "package.module:make", called as '
+        "make(*, in_shape, num_classes) -> Module",
     )
     checkpoint: PathText | None = key(
-        None, "its weights: .safetensors, or a torch file that loads with weights_only=True"
+        None, "file of its weights: .safetensors, or a torch file that loads with weights_only=True"
     )
     inputs: Literal["raw", "standardized"] = key(
-        "raw", "what a loaded teacher takes: samples as they are, or standardized ones"
+        "raw",
+        'samples that a loaded teacher expects: "raw" as in the data, or "standardized" '
+        "per channel",
     )
     epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = key(
-        40, "of its training, if it has no checkpoint; 0 takes what a factory returns as it is"
+        40,
+        "epochs of its training; 0 takes it from the factory as it is; not used with a checkpoint",
     )
-    learning_rate: Rate = key(0.01, "of its training, if it is trained here")
+    learning_rate: Rate = key(0.01, "peak learning rate of its training; not used if it is loaded")
 
     @property
     def loaded(self) -> bool:
@@ -126,156 +131,133 @@ class Distilled(Section):
 
     loss: Losses = key(
         ("kd",),
-        '"kd" (Hinton), "kd-std" (kd of standardised logits), "dist", "dkd", "ce" (labels alone), '
-        'or "package.module:function"',
+        '"kd" (Hinton), "kd-std" (kd of standardized logits), "dist", "dkd", "ce" '
+        '(labels only, no teacher), or "package.module:function"',
     )
-    temperature: Temperatures = key((4.0,), "softens both sides of the distillation term")
+    temperature: Temperatures = key(
+        (4.0,), "temperature of the softmax of teacher and student in the distillation loss"
+    )
     alpha: Shares = key(
-        (0.9,), "weight of the distillation term, above 0; the labels have the rest"
+        (0.9,),
+        "weight of the distillation loss; the cross-entropy with the labels has weight 1 - alpha",
     )
     guidance: Guidance = key(
-        ("serial",), '"serial", taught by the model before, or "dense", by all ancestors (DGKD)'
+        ("serial",),
+        '"serial": only the model before is the teacher; "dense": all models before are (DGKD)',
     )
     teacher_dropout: Annotated[float, Field(ge=0, lt=1)] = key(
-        0.25, "with dense guidance: probability of leaving an assistant out in a step (DGKD)"
+        0.25,
+        "with dense guidance: probability that an assistant is left out of the teachers in a step",
     )
     learning_rate: Rates = key((0.01,), "peak learning rate")
-    epochs: Epochs = key(40, "passes over the training part")
+    epochs: Epochs = key(40, "passes over the training set")
 
 
 class AssistantsSection(Distilled):
-    """The assistants: how many, how wide; one recipe for all keeps prefixes shared."""
+    """The assistants. All of a chain have the same recipe, so that chains can share hops."""
 
     min: Annotated[int, Field(ge=0, le=MOST_VALUES)] = key(0, "fewest assistants in a chain")
     max: Annotated[int, Field(ge=0, le=MOST_VALUES)] = key(3, "most assistants in a chain")
-    widths: Widths = key((48, 32, 24, 16, 12, 8), "what they may be, strictly decreasing")
+    widths: Widths = key(
+        (48, 32, 24, 16, 12, 8), "widths that an assistant may have, strictly decreasing"
+    )
 
 
 class StudentSection(Distilled):
-    """The student: how wide, and how it is distilled."""
+    """The student: the last model of a chain."""
 
     widths: Annotated[Widths, AfterValidator(distinct)] = key(
-        (12, 8, 6, 4, 3, 2), "what it may be, strictly decreasing"
+        (12, 8, 6, 4, 3, 2), "widths that a student may have, strictly decreasing"
     )
-
-
-class TrainingSection(Section):
-    """What all trainings share."""
-
-    augment: Literal["none", "flip", "crop4+flip"] = key(
-        "none", "augmentation of images; teachers and students see the same views"
-    )
-    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = key(64, "samples a step")
-    optimizer: Literal["adamw", "sgd"] = key("adamw", '"adamw", or "sgd" with Nesterov momentum')
-    momentum: Annotated[float, Field(ge=0, lt=1)] = key(0.9, "of sgd")
-    weight_decay: Annotated[float, Field(ge=0, le=MOST_RATE)] = key(
-        1e-4, "on matrices and kernels; norms and biases have none"
-    )
-    schedule: Literal["cosine", "one-cycle"] = key(
-        "cosine", "of the learning rate after its warm-up; one-cycle moves the momentum too"
-    )
-    warmup: Share = key(0.05, "share of all steps in which the learning rate rises")
-    clip: Rate | None = key(None, "largest norm of a step's gradient")
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = key(
-        None, "decay of a moving average of the weights, evaluated and kept in their place"
-    )
-    precision: Literal["auto", "fp32", "bf16"] = key(
-        "auto", "of training; auto is bf16 on CUDA, and on CPU what a probe finds faster"
-    )
-    stack: Literal["auto", "never"] = key(
-        "auto",
-        "auto trains models of one width as one stacked model where that is measured to be faster",
-    )
-    modes: dict[str, ModeText] = key(
-        {}, "of widths, in place of what probes find: `export` writes them to train alike again"
-    )
-    threads: Threads = key(1, "of a training on CPU; another number rounds differently")
-    deterministic: bool = key(
-        False, "on CUDA: the same bits from run to run, at some speed; on CPU they always are"
-    )
-    stall_minutes: Positive = key(
-        10.0,
-        "without any progress, after which a worker is replaced and its hop fails; not of built-in "
-        "code in the process of the search",
-    )
-    targets_gb: Annotated[float, Field(gt=0, le=1e9)] = key(
-        10.0, "room for soft targets in the run directory; the oldest unused go first"
-    )
-
-    def deciding(self) -> dict[str, Any]:
-        """The keys that decide how models train: all but those of room and min_improvement."""
-        return self.model_dump(mode="json", exclude={"targets_gb", "stall_minutes"})
 
 
 class BudgetSection(Section):
-    """Students beyond any of these limits are never trained."""
+    """Limits on the student. Students beyond a limit are never trained."""
 
-    max_params: Count | None = key(None, "numbers in all parameters")
-    max_bytes: Count | None = key(None, "weights and buffers as stored")
-    max_latency_ms: Positive | None = key(None, "median of one batch, measured as [latency] says")
+    max_params: Count | None = key(None, "most parameters")
+    max_bytes: Count | None = key(None, "most bytes of weights and buffers, as stored")
+    max_latency_ms: Positive | None = key(
+        None, "highest median latency of one batch in milliseconds, measured as [latency] says"
+    )
 
 
 class LatencySection(Section):
     """How latency is measured, before anything is trained."""
 
-    backend: Literal["onnx", "torch"] = key("onnx", "ONNX Runtime on CPU, or torch on the device")
-    batch: Annotated[int, Field(ge=1, le=65_536)] = key(1, "samples in one timed call")
-    threads: Threads = key(1, "of the timed call, on CPU")
+    backend: Literal["onnx", "torch"] = key(
+        "onnx", '"onnx": ONNX Runtime on CPU; "torch": torch on the device of the run'
+    )
+    batch: Annotated[int, Field(ge=1, le=65_536)] = key(1, "samples per timed call")
+    threads: Threads = key(1, "CPU threads of a timed call")
 
 
 class ExpectsSection(Section):
-    """What an export was made of, as `export` writes it; a run of anything else is refused."""
+    """What an export was made from, written by `export`. A run is refused if anything differs."""
 
     data: str | None = key(None, "digest of the data set")
-    family: str | None = key(None, "family, with the digest of its source where it is yours")
+    family: str | None = key(None, "family, with the digest of its source if it is yours")
     teacher: str | None = key(None, "digest of the teacher's factory and checkpoint")
     losses: str | None = key(None, "losses, with the digests of those that are yours")
 
 
 class SearchSection(Section):
-    """The search."""
+    """The search for the best chains, and when it ends."""
 
     trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = key(
-        40, "chains to try, pruned and failed ones included"
+        40, "number of chains to try, including pruned and failed ones"
     )
     max_hours: Annotated[float, Field(gt=0, le=MOST_HOURS)] | None = key(
-        None, "of searching, in all; what is begun by then is finished"
+        None, "hours of searching after which no new trial starts; running trials are finished"
     )
     max_flops: Positive | None = key(
-        None, "training FLOPs, in all; what is begun by then is finished"
+        None, "training FLOPs after which no new trial starts; running trials are finished"
     )
     min_improvement: Annotated[float, Field(gt=0, lt=1)] | None = key(
         None,
-        "stop when as much training again should raise the hypervolume by less than this fraction",
+        "stop when spending as much training again should raise the hypervolume by less "
+        "than this fraction",
     )
     sampler: str = key(
         "ehvi",
-        '"ehvi" (expected gain of hypervolume for its cost), Optuna\'s "tpe", "nsga2", "gp", '
-        '"random", "brute", or "package.module:function"',
+        '"ehvi" (expected hypervolume improvement per training cost), Optuna\'s "tpe", '
+        '"nsga2", "gp", "random" or "brute", or "package.module:function"',
     )
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = key(
-        1, "times that each chain is trained, with other weights and batches; accuracy is the mean"
+        1,
+        "trainings of each chain, with other initial weights and batch orders; the "
+        "accuracy is their mean",
     )
     max_concurrent: Annotated[int, Field(ge=1, le=MOST_CONCURRENT)] = key(
         8,
-        "most trials that run at the same time; proposals and pruning see the trials before those",
+        "most trials that run at the same time; for the same results with any number of "
+        "workers, each trial is proposed and pruned from trials at least this many "
+        "before it",
     )
-    pruner: Literal["skyline", "none"] = key("skyline", "skyline stops what cannot reach the front")
+    pruner: Literal["skyline", "none"] = key(
+        "skyline",
+        '"skyline" stops students that cannot reach the front any more; "none" stops none',
+    )
     rungs: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = key(
-        8, "times that a model is evaluated and saved"
+        8,
+        "number of epochs, evenly spaced, at which a model is evaluated and saved and "
+        "may be pruned",
     )
     gain_quantile: Share = key(
-        1.0, "quantile of past accuracy gains, used as the optimistic bound; 1 is the largest"
+        1.0,
+        "quantile of past accuracy gains, used as the optimistic bound on what a student "
+        "may still gain; 1 is the largest gain so far",
     )
     noise_margin: Annotated[float, Field(ge=0, le=1e6)] = key(
         0.5,
-        "standard deviations of noise added to the bound; noise is taken between replicates, or "
-        "along the curves of single ones",
+        "standard deviations of noise that the pruner adds to the bound; noise is "
+        "estimated from replicates or, with one replicate, from the last values of "
+        "accuracy curves",
     )
     n_startup_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = key(
-        6, "finished students that are needed before any is pruned"
+        6, "finished students before any is pruned"
     )
     audit_fraction: Share = key(
         0.1,
-        "fraction of pruned students that are trained to their end all the same, to audit the rule",
+        "fraction of students to be pruned that are trained to the end all the same, to "
+        "measure how often pruning is wrong",
     )

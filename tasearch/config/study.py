@@ -1,4 +1,4 @@
-"""A study: its sections together, and the rules that span several of their keys."""
+"""A study: all sections together, and the rules that involve several of their keys."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from tasearch.chains.recipe import LABELS_ONLY, Recipe
 from tasearch.chains.recipes import SEARCHED, Recipes
+from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
     AssistantsSection,
     BudgetSection,
@@ -20,12 +21,10 @@ from tasearch.config.sections import (
     LatencySection,
     ModelSection,
     SearchSection,
-    Section,
     StudentSection,
     TeacherSection,
-    TrainingSection,
-    key,
 )
+from tasearch.config.training_section import TrainingSection
 from tasearch.config.values import (
     FAMILIES,
     FILES,
@@ -43,17 +42,22 @@ from tasearch.config.values import (
 from tasearch.errors import nearest, quoted, short
 from tasearch.pareto.budget import Budget
 
-MOST_RECIPES = 10_000  # of a role
+MOST_RECIPES = 10_000  # that the lists of [assistants] or [student] may make
 OWN = 'should be "package.module:function"'
 
 
 def _listed(widths: Iterable[int]) -> str:
-    """`6, 4, 2`."""
+    """Widths for a message, such as `6, 4, 2`."""
     return ", ".join(map(str, widths))
 
 
 def name_from(stem: str) -> str:
-    """A file's stem as the name of a study."""
+    """The name of a study, made from the name of its file without the suffix.
+
+    Example:
+        >>> name_from("my study (2)")
+        'my-study--2'
+    """
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
     name = name.strip("._-")[:LONGEST_NAME].rstrip(".")
     reserved = name.partition(".")[0].lower() in RESERVED
@@ -67,9 +71,11 @@ class Study(Section):
         str,
         Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME),
         AfterValidator(fit_for_a_folder),
-    ] = key("study", "the run ends in runs/<name>")
-    seed: Seed = key(0, "of initial weights, order of batches and proposals")
-    root: PathText = key(".", "where paths and your modules are looked for, seen from this file")
+    ] = key("study", "name of the run: its folder is runs/<name>")
+    seed: Seed = key(0, "seed of initial weights, batch orders and proposals")
+    root: PathText = key(
+        ".", "folder in which paths and your modules are looked for, relative to this file"
+    )
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
     teacher: TeacherSection = TeacherSection()
@@ -82,7 +88,7 @@ class Study(Section):
     expects: ExpectsSection = ExpectsSection()
 
     def conflicts(self) -> list[tuple[str, str]]:
-        """Breaches of rules that span several keys: path and rule of each."""
+        """Violations of rules that involve several keys: the path and the rule of each."""
         return [
             *self._unknown_names(),
             *self._width_conflicts(),
@@ -93,7 +99,7 @@ class Study(Section):
         ]
 
     def _unknown_names(self) -> Iterator[tuple[str, str]]:
-        """Names of functions that are neither known nor `"package.module:function"`."""
+        """Names of functions that are neither built in nor `"package.module:function"`."""
         for path, names, known in (
             ("data.source", [self.data.source], SOURCES),
             ("model.family", [self.model.family], FAMILIES),
@@ -143,13 +149,13 @@ class Study(Section):
                 yield path, f"{rule}, found {_listed(wrong)}"
 
     def _assistant_conflicts(self) -> Iterator[tuple[str, str]]:
-        low, high, rungs = self.assistants.min, self.assistants.max, len(self.assistants.widths)
+        low, high, number = self.assistants.min, self.assistants.max, len(self.assistants.widths)
         narrowest = self.student.widths[-1]
         wider = sum(width > narrowest for width in self.assistants.widths)
         if low > high:
             yield "assistants.min", f"should not exceed assistants.max {high}, found {low}"
-        if low > rungs:
-            rule = f"should not exceed the number of assistants.widths {rungs}"
+        if low > number:
+            rule = f"should not exceed the number of assistants.widths {number}"
             yield "assistants.min", f"{rule}, found {low}"
         elif low > wider:
             rule = f"no student has {low} assistants wider than itself"
@@ -181,7 +187,7 @@ class Study(Section):
     def _data_conflicts(self) -> Iterator[tuple[str, str]]:
         source, path = self.data.source, self.data.path
         if ":" not in source and source not in SOURCES:
-            return  # its keys are judged when it is known
+            return  # which keys go with an unknown source is not known
         said = short(json.dumps(source))
         if source in FILES and path is None:
             yield "data.path", f"is required with source = {said}"
@@ -196,7 +202,7 @@ class Study(Section):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The ladder: every width of the study, strictly decreasing, the teacher's first."""
+        """Every width of the study, strictly decreasing, the teacher's first."""
         rest = {*self.student.widths}
         if self.assistants.max:
             rest |= {*self.assistants.widths}
@@ -204,7 +210,7 @@ class Study(Section):
 
     @property
     def own_functions(self) -> tuple[tuple[str, str], ...]:
-        """The path and the name, `"package.module:function"`, of each function of the user's."""
+        """The key and the name, `"package.module:function"`, of each function of the user's."""
         names = {
             "search.sampler": [self.search.sampler],
             "assistants.loss": self.assistants.loss,
@@ -216,9 +222,15 @@ class Study(Section):
         return tuple((path, name) for path, all_ in names.items() for name in all_ if ":" in name)
 
     def limits(self) -> Budget:
+        """The limits of the section `[budget]`."""
         return Budget(**self.budget.model_dump())
 
     def recipes(self, role: Literal["assistants", "student"]) -> Recipes:
+        """The recipes that the study may try.
+
+        Args:
+            role: Which models the recipes are for.
+        """
         section: Distilled = getattr(self, role)
         options = {name: getattr(section, name) for name in SEARCHED}
         first = {name: values[0] for name, values in options.items()}
@@ -226,7 +238,7 @@ class Study(Section):
         return Recipes(base=self._recipe(**own, **first), options=options)
 
     def teacher_recipe(self) -> Recipe | None:
-        """None where the teacher is loaded."""
+        """The teacher's recipe; None if the teacher is loaded."""
         if self.teacher.loaded:
             return None
         return self._recipe(
@@ -254,10 +266,13 @@ class Study(Section):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes two study files the same study: all but its length, place and room."""
-        length = {"trials", "max_hours", "max_flops", "min_improvement"}
+        """Every value that makes it another study if it changes, by path.
+
+        Left out are the limits of the search, the root, and limits of time and of disk space.
+        """
+        limits = {"trials", "max_hours", "max_flops", "min_improvement"}
         values = self.model_dump(
-            mode="json", exclude={"root": True, "search": length, "expects": True}
+            mode="json", exclude={"root": True, "search": limits, "expects": True}
         )
         values["training"] = self.training.deciding()
         flat: dict[str, Any] = {}

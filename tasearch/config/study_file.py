@@ -1,7 +1,7 @@
 """The study file: TOML to a study and back.
 
-`parse_study` refuses what it does not know, with the path of each mistake; `render` writes a study
-as commented TOML, and reading that gives the same study.
+`parse_study` refuses unknown keys and wrong values, with the path of each mistake. `render` writes
+a study as commented TOML, from which the same study is read again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pydantic_core import ErrorDetails
 
 from tasearch.config.arguments import check_path, check_text
 from tasearch.config.files import not_regular
-from tasearch.config.sections import Section
+from tasearch.config.section_base import Section
 from tasearch.config.study import Study
 from tasearch.errors import StudyError, first_line, nearest, quoted, short
 
 LARGEST_FILE = 1_000_000  # bytes of a study file
-MOST_MISTAKES = 20  # told of one file
+MOST_MISTAKES = 20  # that one message lists
 RENAMED = {  # keys of before 0.1, by section
     "assistants": {"edges": "guidance", "drop": "teacher_dropout"},
     "student": {"edges": "guidance", "drop": "teacher_dropout"},
@@ -47,11 +47,11 @@ def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
     """Check the content of a study file.
 
     Args:
-        content: as `tomllib` reads it.
-        where: named in messages.
+        content: The content as `tomllib` reads it.
+        where: The name of the file or object, for messages.
 
     Raises:
-        StudyError: with every mistake, a line each.
+        StudyError: If there is any mistake; the message has a line for each.
     """
     where = str(where)
     if not isinstance(content, Mapping):
@@ -73,13 +73,13 @@ def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
 
 
 def check_study(study: object) -> Study:
-    """A study that was made or changed from Python, by the rules of a study file.
+    """Check a study that was made or changed from Python, by the rules of a study file.
 
     Args:
         study: A `Study`, or the path of a study file.
 
     Raises:
-        StudyError: with every mistake, a line each.
+        StudyError: If there is any mistake; the message has a line for each.
     """
     if isinstance(study, str | os.PathLike):
         return load_study(study)
@@ -88,12 +88,12 @@ def check_study(study: object) -> Study:
             f"study: should be a Study or the path of a study file, found {quoted(study)}"
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydantic's, of values that parse_study names
+        warnings.simplefilter("ignore")  # pydantic's about wrong values, which parse_study names
         return parse_study(study.model_dump())
 
 
 def _told(where: str, mistakes: list[str]) -> str:
-    """A line for each of the first mistakes, and how many more there are."""
+    """The message: a line for each of the first mistakes, and how many more there are."""
     lines = [f"{where}: {mistake}" for mistake in mistakes[:MOST_MISTAKES]]
     if len(mistakes) > MOST_MISTAKES:
         lines.append(f"{where}: and {len(mistakes) - MOST_MISTAKES:,} more mistakes")
@@ -101,23 +101,31 @@ def _told(where: str, mistakes: list[str]) -> str:
 
 
 def load_study(path: str | os.PathLike[str]) -> Study:
-    """Read a study file; `root` becomes absolute.
+    """Read a study file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The study, whose `root` is an absolute path.
 
     Raises:
-        StudyError: where it is missing, is no TOML or breaks a rule.
+        StudyError: If the file is missing, is not TOML or breaks a rule.
     """
     file = check_path(path, "path", StudyError)
     study = parse_study(_toml(file), str(file))
     try:
-        root = (file.parent / study.root).resolve()  # need not exist: an export may have moved
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of links in a circle
+        root = (
+            file.parent / study.root
+        ).resolve()  # it need not exist: an export may have been moved
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links form a loop
         raise StudyError(f"{file}: root: is no folder: {first_line(error)}") from None
     check_text(root, f"{file}: root", StudyError)
     return study.model_copy(update={"root": str(root)})
 
 
 def _toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file, which may begin with a byte order mark."""
+    """The content of a TOML file; a byte order mark at its beginning is allowed."""
     try:
         words = not_regular(path)
         if words is not None:
@@ -141,16 +149,24 @@ def _toml(path: Path) -> dict[str, Any]:
         raise StudyError(f"{path}: is not valid TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"{path}: is not valid TOML: {short(str(error), 300)}") from None
-    except ValueError as error:  # of a number of thousands of digits, with Python's advice
+    except ValueError as error:  # a number of thousands of digits; Python's advice is cut off
         said = first_line(error).partition(";")[0]
         raise StudyError(f"{path}: is not valid TOML: {short(said, 300)}") from None
 
 
 def render(study: Study, title: str = "A tasearch study.") -> str:
-    """The study as commented TOML; keys without a value are commented out."""
+    """A study as commented TOML.
+
+    Args:
+        study: The study.
+        title: The comment at the top.
+
+    Returns:
+        The text, with every key and its meaning; keys without a value are commented out.
+    """
     lines = [f"# {line}".rstrip() for line in title.splitlines()]
-    lines += ["# A list of values where one would do is searched (loss, temperature, alpha,"]
-    lines += ["# learning_rate).", ""]
+    lines += ["# loss, temperature, alpha, guidance and learning_rate take one value, or a list of"]
+    lines += ["# values to try.", ""]
     sections = []
     for name, field in Study.model_fields.items():
         value = getattr(study, name)
@@ -174,9 +190,9 @@ def _entry(name: str, meaning: str, value: Any) -> list[str]:
 
 
 def _literal(value: Any) -> str:
-    """TOML for a string, a number, a list or a table of plain names.
+    """TOML of a string, a number, a list or a table whose keys need no quotes.
 
-    JSON's strings and numbers are TOML's too.
+    JSON writes strings and numbers as TOML does, except for the character DEL.
     """
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_literal, value)) + "]"
@@ -189,12 +205,12 @@ def _literal(value: Any) -> str:
 
 
 def _mistake(error: ErrorDetails, content: Mapping[str, Any]) -> str:
-    """`section.key[2]: rule, found value`."""
+    """The line for one mistake, such as `section.key[2]: rule, found value`."""
     path = ""
     section: type[BaseModel] = Study
     value: Any = content
     for part in error["loc"]:
-        if part == "[key]":  # pydantic's mark behind a name that is wrong itself
+        if part == "[key]":  # pydantic puts this behind a key that is wrong itself
             break
         if isinstance(part, str):
             name = short(part)
@@ -221,7 +237,7 @@ _PLAINER = (("a valid tuple", "a list"), ("a valid dictionary.*", "a table"))
 
 
 def _shown(value: Any) -> str:
-    """A value as the study file would have it, in short."""
+    """A value as a study file has it, shortened."""
     try:
         return short(json.dumps(value, default=str))
     except Exception:  # a number of too many digits, nesting too deep, an object's own __str__

@@ -1,4 +1,4 @@
-"""Kinds of values in a study file: known names, bounds, and the rules of one value each."""
+"""The types of values in a study file: known names, bounds, and rules for single values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tasearch.chains.mode import Mode
 
 SCALABLE = "resnet"  # the family whose channels have a multiplier
 
-# What each key may name besides "package.module:function". The registries of the same names need
-# torch or Optuna to import; a wrong name is told without.
+# The built-in names that each key may have, besides "package.module:function". Copies of the
+# registries of the same names, whose import is slow: it needs torch or Optuna.
 FAMILIES = ("cnn", "mlp", "plain", "resnet")
-LADDERS = {  # the widths of families that have no others
+LADDERS = {  # the widths of families that can only be built at some widths
     "plain": (2, 4, 6, 8, 10),
     "resnet": (8, 14, 20, 26, 32, 44, 56, 110),
 }
@@ -24,7 +24,7 @@ LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "random", "brute")
 SOURCES = ("digits", *FILES)
 
-# Bounds far beyond any use, within what hashes, numpy, torch and file systems carry.
+# Bounds far beyond any use that hashing, NumPy, torch and file systems can still handle.
 MOST_COUNT = 2**63 - 1
 MOST_EPOCHS = 1_000_000
 MOST_HOURS = 1e6
@@ -36,7 +36,7 @@ MOST_STACKED = 1_024
 MOST_CONCURRENT = 10_000
 MOST_THREADS = 256
 MOST_TRIALS = 1_000_000
-MOST_VALUES = 256  # of a list
+MOST_VALUES = 256  # in a list
 MOST_WIDTH = 2**31 - 1
 LONGEST_NAME = 200  # file systems take 255 bytes
 LONGEST_TEXT = 4_096
@@ -57,6 +57,7 @@ def _listed(value: Any) -> Any:
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse an empty list, and one that has a value twice."""
     if not values:
         raise PydanticCustomError("empty", "needs at least one value")
     if len(set(values)) < len(values):
@@ -91,7 +92,7 @@ def _path(text: str) -> str:
 
 
 def fit_for_a_folder(name: str) -> str:
-    """A study's name, which becomes a folder's, on Windows as well."""
+    """Refuse a study's name that cannot be the name of a folder on Windows, too."""
     if name.endswith("."):
         raise PydanticCustomError("dot", "should not end with a dot, for it names a folder")
     if name.partition(".")[0].lower() in RESERVED:

@@ -1,0 +1,75 @@
+"""The section `[training]` of a study file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tasearch.config.section_base import Section, key
+from tasearch.config.values import MOST_RATE, ModeText, Positive, Rate, Share, Threads
+
+
+class TrainingSection(Section):
+    """What all trainings have in common."""
+
+    augment: Literal["none", "flip", "crop4+flip"] = key(
+        "none",
+        'augmentation of images: "flip" mirrors them, "crop4+flip" also shifts them by '
+        "up to 4 pixels; teacher and student see the same augmented image",
+    )
+    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = key(64, "samples per step")
+    optimizer: Literal["adamw", "sgd"] = key("adamw", '"adamw", or "sgd" with Nesterov momentum')
+    momentum: Annotated[float, Field(ge=0, lt=1)] = key(0.9, "momentum of sgd")
+    weight_decay: Annotated[float, Field(ge=0, le=MOST_RATE)] = key(
+        1e-4, "weight decay of matrices and kernels; norms and biases have none"
+    )
+    schedule: Literal["cosine", "one-cycle"] = key(
+        "cosine", 'learning rate after the warm-up; "one-cycle" changes the momentum, too'
+    )
+    warmup: Share = key(0.05, "fraction of all steps in which the learning rate rises to its peak")
+    clip: Rate | None = key(
+        None, "largest norm of a step's gradient; larger ones are scaled down to it"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = key(
+        None,
+        "decay of an exponential moving average of the weights, which is evaluated and "
+        "saved in their place",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = key(
+        "auto",
+        'precision of training; "auto" is bf16 on CUDA, and on CPU the one that is '
+        "measured to be faster",
+    )
+    stack: Literal["auto", "never"] = key(
+        "auto",
+        '"auto": train models of one width as one stacked model where that is measured '
+        "to be faster",
+    )
+    modes: dict[str, ModeText] = key(
+        {},
+        'training mode of each width, such as { 8 = "fp32 x4" }, instead of measuring '
+        "the fastest; `export` writes it, so that training again gives the same weights",
+    )
+    threads: Threads = key(
+        1, "CPU threads of one training; with another number, results round differently"
+    )
+    deterministic: bool = key(
+        False,
+        "on CUDA: every run gives the same weights, bit for bit, but training is slower; "
+        "on CPU this is always so",
+    )
+    stall_minutes: Positive = key(
+        10.0,
+        "minutes without progress after which a worker is replaced and its hop fails; a "
+        "call of your code in the main process that takes longer fails, too",
+    )
+    targets_gb: Annotated[float, Field(gt=0, le=1e9)] = key(
+        10.0,
+        "gigabytes of cached soft targets in the run directory; beyond that, the least "
+        "recently used are deleted",
+    )
+
+    def deciding(self) -> dict[str, Any]:
+        """The keys that influence the weights: all but limits of time and of disk space."""
+        return self.model_dump(mode="json", exclude={"targets_gb", "stall_minutes"})
