@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -120,9 +119,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--seeds", type=int, default=50, help="number of seeds")
     parser.add_argument("--processes", type=int, default=2, help="searches at the same time")
-    parser.add_argument(
-        "--out", type=Path, default=common.RESULTS / "assistants.json", help="file for the result"
-    )
+    common.add_out_option(parser, "assistants.json")
     args = parser.parse_args()
     provenance = common.provenance(args)
     search, chains = searches(args.seeds, args.processes), by_chain()

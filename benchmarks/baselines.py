@@ -194,7 +194,7 @@ def promoted(rung: list[tuple[float, ...]]) -> bool:
     while True:
         a = points[left]
         no_worse = np.asarray((a[:, None] <= a[None]).all(axis=2))
-        dominated = (no_worse & ~no_worse.T).any(axis=0)
+        dominated = np.asarray((no_worse & ~no_worse.T).any(axis=0))
         if not dominated[-1]:
             return better < max(1.0, len(points) / ETA)
         better += int((~dominated).sum())

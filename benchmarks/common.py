@@ -132,6 +132,17 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=doc, formatter_class=_Help)
 
 
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """Add --data, the folder of CIFAR-10."""
+    text = "folder of CIFAR-10's parquet files, relative to the repository"
+    parser.add_argument("--data", default=CIFAR, help=text)
+
+
+def add_out_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add --out, the file for the result; by default results/`name`."""
+    parser.add_argument("--out", type=Path, default=RESULTS / name, help="file for the result")
+
+
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     pass
 

@@ -9,7 +9,6 @@ of the run, such as studies/digits-front.json, is only drawn again.
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 from collections import Counter
@@ -140,7 +139,7 @@ def _scale(axes: Axes, params: Sequence[int], accuracies: Sequence[float]) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("source", type=Path, help="a finished run, or a stored *-front.json")
     parser.add_argument("--seconds", type=float, help="time of the command that made the run")
     args = parser.parse_args()

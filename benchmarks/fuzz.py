@@ -32,7 +32,6 @@ from benchmarks.fuzz_runs import runs
 from benchmarks.fuzz_studies import studies
 from benchmarks.fuzz_tally import Tally
 
-RESULT = common.RESULTS / "fuzz.json"
 PARTS = {"runs": runs, "studies": studies, "arrays": arrays}
 
 
@@ -73,7 +72,7 @@ def main() -> None:
     parser.add_argument(
         "--parts", nargs="+", choices=[*PARTS], default=[*PARTS], help="parts to run"
     )
-    parser.add_argument("--out", type=Path, default=RESULT, help="file for the result")
+    common.add_out_option(parser, "fuzz.json")
     args = parser.parse_args()
     provenance, tally = common.provenance(args), Tally()
     spent, longest = run_parts(args.parts, args.seconds, args.seed, tally)

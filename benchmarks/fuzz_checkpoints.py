@@ -67,7 +67,7 @@ def faulty_tensors(weight: Tensor, *, safe: bool) -> dict[str, Callable[[], Any]
         "no axes": lambda: torch.tensor(1.0),
         "whole numbers": lambda: weight.to(torch.int64),
         "complex": lambda: weight.to(torch.complex64),
-        "half": lambda: weight.to(torch.bfloat16),
+        "bfloat16": lambda: weight.to(torch.bfloat16),
         "missing": lambda: None,
     }
     if not safe:

@@ -61,7 +61,7 @@ def faulty_arrays(arrays: dict[str, Any], rng: random.Random) -> dict[str, dict[
         "labels of one class": {**arrays, "y_train": y * 0},
         "objects": {**arrays, "y_train": y.astype(object)},
         "complex": {**arrays, "x_train": x.astype(np.complex64)},
-        "half": {**arrays, "x_train": x.astype(np.float16)},
+        "float16": {**arrays, "x_train": x.astype(np.float16)},
         "dates": {**arrays, "x_train": (x * 1000).astype("datetime64[s]")},
         "truths": {**arrays, "x_train": x > 0},
         "records": {**arrays, "x_train": records},

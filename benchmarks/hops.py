@@ -1,4 +1,4 @@
-"""Hops as benchmarks train them: a fixed teacher and a model, through tasearch's own trainer."""
+"""Hops as benchmarks train them: from an untrained teacher to a student, by the real trainer."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from tasearch.train.trainer import Trainer
 TEACHER = "teacher.safetensors"
 CPU = torch.device("cpu")
 
-Modes = dict[int, Mode]  # how to train, by width
-Span = tuple[float, float]  # start and end of an epoch, seconds of the system's monotonic clock
+Modes = dict[int, Mode]  # modes of training, by width
+Span = tuple[float, float]  # start and end of an epoch, seconds of a monotonic clock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A teacher and a model, and how the model is trained.
+    """A teacher and a student, and how the student is trained.
 
     Args:
-        family: of both.
-        teacher: its width.
-        student: the model's width.
-        batch: samples a step.
-        images: file of `common.write_images`, seen under "crop4+flip"; None for the digits.
-        replicates: of the model.
+        family: Family of both.
+        teacher: The teacher's width.
+        student: The student's width.
+        batch: Samples of each step.
+        images: File that `common.write_images` wrote, for training with crops and flips; None for
+            scikit-learn's digits.
+        replicates: Number of replicates of the student.
     """
 
     family: str
@@ -54,12 +55,20 @@ class Pair:
 
     @property
     def label(self) -> str:
+        """The pair in words."""
         return f"{self.family}{self.teacher} -> {self.family}{self.student}"
 
     def load(
         self, folder: Path, *, threads: int, epochs: int, precision: str = "auto"
     ) -> tuple[Study, Dataset]:
-        """The study of this pair alone, with its data; its teacher's weights are in `folder`."""
+        """The study of this pair, with its data.
+
+        Args:
+            folder: Folder that receives the teacher's weights.
+            threads: Number of threads of the training.
+            epochs: Number of epochs of the student.
+            precision: Precision of the training, as in the study file.
+        """
         data = {"source": "digits"}
         if self.images is not None:
             data = {"source": "npz", "path": str(self.images), "layout": "chw"}
@@ -75,7 +84,7 @@ class Pair:
                 "optimizer": "sgd",
                 "threads": threads,
                 "precision": precision,
-                "stack": "auto" if self.replicates > 1 else "never",  # one model has no company
+                "stack": "auto" if self.replicates > 1 else "never",  # of one model
             },
             "search": {"rungs": 1, "replicates": self.replicates},
         }
@@ -92,9 +101,9 @@ class Pair:
             return family(width, in_shape=data.in_shape, num_classes=data.num_classes)
 
     def fixed_teacher(self, data: Dataset) -> nn.Module:
-        """An untrained teacher in eval mode, its batch norms with the statistics of one batch.
+        """An untrained teacher in eval mode; its batch norms have the statistics of one batch.
 
-        What the weights are does not matter to speed, as long as its logits are of usual size.
+        The weights do not matter for speed, as long as the logits are of usual size.
         """
         net = self.build(self.teacher, data)
         norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
@@ -109,12 +118,12 @@ class Pair:
 
 
 def chosen_modes(study: Study, data: Dataset) -> Modes:
-    """How a run of this study would train its model, as a probe finds on this machine."""
+    """The mode of training that autotuning chooses for the student on this machine."""
     return study_modes(Models.for_study(study, data), study.student.widths, CPU, print)
 
 
 def make_trainer(study: Study, data: Dataset, folder: Path, modes: Modes) -> Trainer:
-    """A trainer as a search has it, with the teacher stored."""
+    """A trainer like that of a search, with the teacher stored."""
     models = Models.for_study(study, data)
     trainer = Trainer(
         study=study, models=models, data=data, store=Store(folder), device=CPU, modes=modes
@@ -124,8 +133,8 @@ def make_trainer(study: Study, data: Dataset, folder: Path, modes: Modes) -> Tra
     return trainer
 
 
-def pupil_hop(trainer: Trainer, temperature: float) -> Hop:
-    """The hop from the teacher to the student; each temperature makes another one."""
+def student_hop(trainer: Trainer, temperature: float) -> Hop:
+    """The hop from the teacher to the student; each temperature makes a different hop."""
     (width,) = trainer.study.student.widths
     recipe = replace(trainer.study.recipes("student").firsts()[0], temperature=temperature)
     student = ModelSpec(width=width, recipe=recipe)
@@ -133,7 +142,10 @@ def pupil_hop(trainer: Trainer, temperature: float) -> Hop:
 
 
 def epoch_spans(trainer: Trainer, hop: Hop) -> Iterator[Span]:
-    """Train a hop; each epoch's start and end. Building is in the first, saving in the last."""
+    """Train a hop, and yield start and end of each epoch.
+
+    The first epoch includes building the model, the last one includes saving it.
+    """
     start = time.perf_counter()
     for event in train_hop(trainer, hop):
         if isinstance(event, EpochDone):

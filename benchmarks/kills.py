@@ -28,7 +28,6 @@ from benchmarks.forks import ForkServer
 from benchmarks.kill_rounds import TARGETS, KillBench, Round
 from benchmarks.kill_scenarios import DYING, EXITS_MEASURED, MEASURED, PLAIN, Scenario
 
-RESULT = common.RESULTS / "kills.json"
 PHASES = ("preparing", "measuring", "training", "export")
 MAX_KILLS = 3  # in a row
 
@@ -99,7 +98,7 @@ def main() -> None:
         "--kills", type=int, default=100, help="number of kills; half of them beside dying code"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the targets and the moments")
-    parser.add_argument("--out", type=Path, default=RESULT, help="file for the result")
+    common.add_out_option(parser, "kills.json")
     args = parser.parse_args()
     provenance, rng = common.provenance(args), random.Random(args.seed)
     half = args.kills // 2

@@ -171,12 +171,12 @@ def compared(name: str, values: list[float], against: str, base: list[float]) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--images", type=int, default=4_000, help="training images")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--replicates", type=int, default=5)
-    parser.add_argument("--data", default=common.CIFAR, help="seen from the repository root")
-    parser.add_argument("--out", type=Path, default=common.RESULTS / "parity-cpu.json")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of each model")
+    parser.add_argument("--replicates", type=int, default=5, help="number of replicates")
+    common.add_data_option(parser)
+    common.add_out_option(parser, "parity-cpu.json")
     args = parser.parse_args()
     study = make_study(args)
     data = load_data(study)
@@ -188,7 +188,7 @@ def main() -> None:
         (against, base), *rest = group.items()
         rows += [compared(name, values, against, base) for name, values in rest]
     result = {
-        "question": (__doc__ or "").splitlines()[0],
+        "question": common.question(__doc__),
         "provenance": common.provenance(args),
         "comparisons": rows,
     }

@@ -1,18 +1,20 @@
 """Where does the time of a training step go?
 
-For three hops, on one thread and with soft targets held: milliseconds per step without a profiler;
-the shares of operators under torch's profiler; and a floor for a loop of single operators.
+For three hops, on one thread and with cached soft targets: milliseconds of a step without a
+profiler; the shares of operators under PyTorch's profiler; and a lower bound for a loop of single
+operators.
 
-The floor is the step's operator calls at the cost of an empty one, plus its convolutions alone, at
-their shapes, precision and format. A step that called the same operators from no Python, and whose
-other arithmetic were free, would take that long. Fusing operators could go below it.
+The lower bound is the number of operator calls in the step times the cost of an empty call, plus
+the time of its convolutions alone, at their shapes, precision and memory format. A step would take
+that long if it called the same operators without Python and if all other arithmetic were free.
+Fused operators could be faster.
 
-The profiler itself takes time for each operator, so its shares are of its own, longer, steps.
+The profiler itself takes time for each operator, so that its steps are longer; shares are shares of
+these longer steps.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections import Counter
@@ -32,16 +34,16 @@ from tasearch.models.numerics import cpu_threads
 from tasearch.train.trainer import Trainer
 
 THREADS = 1
-WARM_CALLS, CALLS, TRIES = 20, 100, 5  # of one operator
-TOP = 15  # operators listed
+WARM_CALLS, CALLS, TRIES = 20, 100, 5  # calls of one operator
+TOP = 15  # number of operators that are listed
 CASES = {  # by name: family, teacher, student, batch, replicates, epochs
     "digits": ("cnn", 64, 4, 64, 1, 40),
     "digits-x5": ("cnn", 64, 4, 64, 5, 40),
     "plain2-64": ("plain", 10, 2, 64, 1, 5),
     "plain2-128": ("plain", 10, 2, 128, 1, 5),
 }
-OURS = ("_Normalized", "_NormalizedBackward")  # of tasearch.train.fast.norms
-GROUPS = {  # by parts of operators' names, the first that fits
+OURS = ("_Normalized", "_NormalizedBackward")  # operators of tasearch.train.fast.norms
+GROUPS = {  # parts of operators' names; the first group that fits counts
     "convolution": ("conv",),
     "batch norm, pooling, relu": ("batch_norm", "pool", "relu", "threshold", "clamp_min"),
     "dense layers": ("addmm", "aten::mm", "linear"),
@@ -54,7 +56,12 @@ GROUPS = {  # by parts of operators' names, the first that fits
 
 
 def run_case(name: str, file: Path) -> dict[str, Any]:
-    """All of one case's figures, in a process of its own."""
+    """All figures of one case; it runs in a new process.
+
+    Args:
+        name: Key of `CASES`.
+        file: File that `common.write_images` wrote.
+    """
     family, teacher, student, batch, replicates, epochs = CASES[name]
     pair = Pair(
         family=family,
@@ -64,19 +71,20 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
         images=None if family == "cnn" else file,
         replicates=replicates,
     )
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root)
         study, data = pair.load(folder, threads=THREADS, epochs=epochs)
         modes = hops.chosen_modes(study, data)
         trainer = hops.make_trainer(study, data, folder, modes)
-        for _ in hops.epoch_spans(trainer, hops.pupil_hop(trainer, 1.0)):
-            pass  # keeps the targets
+        for _ in hops.epoch_spans(trainer, hops.student_hop(trainer, 1.0)):
+            pass  # fills the cache of soft targets
         plain, _ = steady(trainer, 2.0, nullcontext())
         activity = profile(activities=[ProfilerActivity.CPU])
         profiled, events = steady(trainer, 3.0, activity)
     steps = len(data.train) // batch * replicates  # of one model, in an epoch
     seen = steps * len(profiled)
     mode = modes[student]
+    operator_calls = calls(events) / seen
     result = {
         "pair": pair.label,
         "batch": batch,
@@ -85,32 +93,38 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
         "ms_per_step": common.spread([1e3 * seconds / steps for seconds in plain]),
         "profiled_ms_per_step": 1e3 * sum(profiled) / seen,
         "profile": shares(events, sum(profiled), seen),
-        "operator_calls": calls(events) / seen,
+        "operator_calls": operator_calls,
     }
     if mode.slots is None:
         with cpu_threads(THREADS, flush_denormals=True):
             net, shape = pair.build(student, data), (batch, *data.in_shape)
-            result["floor"] = floor(net, shape, mode.bf16, result["operator_calls"])
+            result["floor"] = floor(net, shape, mode.bf16, operator_calls)
     return result
 
 
 def steady(
     trainer: Trainer, temperature: float, activity: Any
 ) -> tuple[list[float], list[FunctionEvent]]:
-    """Seconds of a model's epochs under an activity, and the events that it saw.
+    """Seconds of a hop's epochs, and the events of the profiler.
 
-    The first epoch, which builds, and the last, which evaluates, are left out.
+    The first epoch, in which the model is built, and the last, in which it is evaluated, are left
+    out.
+
+    Args:
+        trainer: Trainer with cached soft targets.
+        temperature: Temperature of the hop.
+        activity: A profiler, or a context that does nothing.
     """
-    spans = hops.epoch_spans(trainer, hops.pupil_hop(trainer, temperature))
+    spans = hops.epoch_spans(trainer, hops.student_hop(trainer, temperature))
     next(spans)
     with activity:
         found = [next(spans) for _ in range(trainer.study.student.epochs - 2)]
-    events = list(activity.events()) if isinstance(activity, profile) else []
+    events = list(activity.events()) if isinstance(activity, profile) else []  # type: ignore[no-untyped-call]
     return [end - start for start, end in found], events
 
 
 def calls(events: list[FunctionEvent]) -> int:
-    """Operators that no other operator called."""
+    """Number of operator calls that were not made by another operator."""
     return sum(_operator(e) and not (e.cpu_parent and _operator(e.cpu_parent)) for e in events)
 
 
@@ -119,6 +133,7 @@ def _operator(event: FunctionEvent) -> bool:
 
 
 def group(name: str) -> str:
+    """The group of an event, by its name."""
     if name in OURS:
         return "batch norm, pooling, relu"
     if name.startswith("aten::"):
@@ -127,7 +142,13 @@ def group(name: str) -> str:
 
 
 def shares(events: list[FunctionEvent], seconds: float, steps: int) -> dict[str, Any]:
-    """Shares of profiled time by group, and the operators that take most of it."""
+    """Shares of profiled time by group, and the operators that take most of it.
+
+    Args:
+        events: Events of the profiler.
+        seconds: Profiled time.
+        steps: Number of steps, each model of a stacked model counted.
+    """
     self_us: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for event in events:
@@ -136,7 +157,7 @@ def shares(events: list[FunctionEvent], seconds: float, steps: int) -> dict[str,
     groups: Counter[str] = Counter()
     for name, us in self_us.items():
         groups[group(name)] += us
-    del groups["python"]  # spans of Python that torch marks, such as an optimizer's step
+    del groups["python"]  # spans of Python code that PyTorch marks, such as an optimizer's step
     result = {name: us / (seconds * 1e6) for name, us in groups.most_common()}
     result["python and dispatch"] = 1 - sum(result.values())
     top = [(n, us) for n, us in self_us.most_common() if group(n) != "python"][:TOP]
@@ -150,7 +171,14 @@ def shares(events: list[FunctionEvent], seconds: float, steps: int) -> dict[str,
 
 
 def floor(net: nn.Module, shape: tuple[int, ...], bf16: bool, count: float) -> dict[str, float]:
-    """The cost of so many empty operators, and of the net's convolutions alone."""
+    """The lower bound of a step's time, and its parts.
+
+    Args:
+        net: The model.
+        shape: Shape of a batch.
+        bf16: Whether convolutions run in bfloat16.
+        count: Number of operator calls in a step.
+    """
     empty = torch.empty(0)
     with torch.no_grad():
         each = milliseconds(lambda: empty.neg_(), 10 * CALLS)
@@ -163,7 +191,7 @@ def floor(net: nn.Module, shape: tuple[int, ...], bf16: bool, count: float) -> d
 
 
 def convolutions(net: nn.Module, shape: tuple[int, ...], bf16: bool) -> float:
-    """Milliseconds of a step's convolutions, forward and backward."""
+    """Milliseconds of the convolutions of a step, forward and backward."""
     dtype = torch.bfloat16 if bf16 else torch.float32
     seen: list[tuple[nn.Conv2d, Tensor]] = []
     for module in net.modules():
@@ -177,11 +205,24 @@ def convolutions(net: nn.Module, shape: tuple[int, ...], bf16: bool) -> float:
 
 
 def convolution(conv: nn.Conv2d, x: Tensor, *, first: bool) -> float:
-    """Milliseconds of one convolution; of the first, without the gradient of the images."""
+    """Milliseconds of one convolution, forward and backward.
+
+    Args:
+        conv: The convolution.
+        x: Its input.
+        first: Whether its input are the images, which need no gradient.
+    """
     weight = conv.weight.detach().to(x.dtype, memory_format=torch.channels_last)
     bias = None if conv.bias is None else conv.bias.detach().to(x.dtype)
     sizes = None if bias is None else list(bias.shape)
-    settings = (conv.stride, conv.padding, conv.dilation, False, [0, 0], conv.groups)
+    settings: tuple[Any, ...] = (
+        conv.stride,
+        conv.padding,
+        conv.dilation,
+        False,
+        [0, 0],
+        conv.groups,
+    )
     grad = torch.randn_like(torch.convolution(x, weight, bias, *settings))
     mask = [not first, True, bias is not None]
     backward = torch.ops.aten.convolution_backward
@@ -191,7 +232,7 @@ def convolution(conv: nn.Conv2d, x: Tensor, *, first: bool) -> float:
 
 
 def milliseconds(call: Callable[[], object], count: int) -> float:
-    """Of one call: the quickest of some tries, each the mean of many calls."""
+    """Milliseconds of one call: the least of several means over many calls."""
     for _ in range(WARM_CALLS):
         call()
     tries = []
@@ -204,14 +245,16 @@ def milliseconds(call: Callable[[], object], count: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--images", type=int, default=2_560, help="of an epoch of CIFAR-10")
-    parser.add_argument("--data", default=common.CIFAR, help="seen from the repository root")
-    parser.add_argument("--out", type=Path, default=common.RESULTS / "profile-cpu.json")
+    parser = common.parser(__doc__)
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, default=list(CASES), help="hops to profile"
+    )
+    parser.add_argument("--images", type=int, default=2_560, help="images of an epoch of CIFAR-10")
+    common.add_data_option(parser)
+    common.add_out_option(parser, "profile-cpu.json")
     args = parser.parse_args()
     result: dict[str, Any] = {
-        "question": __doc__.splitlines()[0],
+        "question": common.question(__doc__),
         "provenance": common.provenance(args),
         "threads": THREADS,
         "cases": {},
@@ -226,23 +269,25 @@ def main() -> None:
 
 
 def printed(name: str, case: dict[str, Any]) -> str:
+    """The output for one case."""
     step, below = case["ms_per_step"], case.get("floor")
     lines = [
         f"{name}: {case['pair']}, batch {case['batch']}, {case['mode']}",
-        f"  {step['median']:.3f} ms a step of a model ({step['min']:.3f}..{step['max']:.3f}), "
+        f"  {step['median']:.3f} ms per step and model ({step['min']:.3f}..{step['max']:.3f}), "
         f"{case['profiled_ms_per_step']:.3f} profiled, {case['operator_calls']:.0f} operator calls",
     ]
     if below is not None:
         lines.append(
-            f"  floor {below['ms_per_step']:.3f} = calls at {below['empty_call_us']:.2f} us + "
-            f"convolutions {below['convolutions_ms']:.3f}"
+            f"  lower bound {below['ms_per_step']:.3f} ms = "
+            f"calls at {below['empty_call_us']:.2f} us + "
+            f"convolutions {below['convolutions_ms']:.3f} ms"
         )
     lines += [f"  {share:6.1%}  {title}" for title, share in case["profile"]["shares"].items()]
     rows = [
         (f"  {t['name']}", f"{t['us_per_step']:.1f}", f"{t['calls_per_step']:.1f}")
         for t in case["profile"]["top"]
     ]
-    return "\n".join([*lines, common.table(["  operator", "us a step", "calls"], rows), ""])
+    return "\n".join([*lines, common.table(["  operator", "us per step", "calls"], rows), ""])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -65,9 +64,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=[*BUDGETS], help="tables to search")
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
     parser.add_argument("--processes", type=int, default=2, help="searches at the same time")
-    parser.add_argument(
-        "--out", type=Path, default=common.RESULTS / "rules.json", help="file for the result"
-    )
+    common.add_out_option(parser, "rules.json")
     args = parser.parse_args()
     provenance, default = common.provenance(args), SearchSection()
     with common.single_threaded(args.processes) as pool:

@@ -1,17 +1,16 @@
-"""What do 10,000 trials cost the search itself, in time and memory, and how long until it goes on?
+"""What do 10,000 trials cost the search itself in time and memory, and how fast does it resume?
 
-Nothing is trained: a made-up function of the chain answers at once. All the rest is the search's
-own: proposals, Optuna's journal on the disk, pruning, free candidates, 16 rungs, up to 4
-assistants.
+Nothing is trained: a formula gives the accuracy of each chain at once. All the rest is the real
+search: proposals, Optuna's journal on disk, pruning, free candidates, 16 rungs, up to 4 assistants.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import common
-from benchmarks.replay import Lookup, Shelf, make_driver
+from benchmarks.replay import TableArchive, TableEngine, make_driver
 from benchmarks.table import Entry, Table
 from tasearch.chains.hop import Hop
 from tasearch.chains.keys import derived_seed
@@ -40,7 +39,7 @@ LOSSES = ["kd", "dist", "dkd", "kd-std"]
 
 
 class MadeUp(Table):
-    """Accuracies that rise with size, fall with the gap to the ancestor, and differ by chance."""
+    """A table of made-up accuracies: they rise with size, fall with the gap in size, and vary."""
 
     def __init__(self) -> None:
         study = parse_study(
@@ -51,7 +50,7 @@ class MadeUp(Table):
                 "student": {
                     "widths": STUDENTS,
                     "loss": LOSSES,
-                    "temperature": [2.0, 4.0],  # else there are fewer than 10,000 chains
+                    "temperature": [2.0, 4.0],  # with one value there are fewer than 10,000 chains
                     "epochs": EPOCHS,
                 },
                 "search": {"rungs": RUNGS},
@@ -85,7 +84,8 @@ class MadeUp(Table):
         return self._numbers.setdefault(recipe, len(self._numbers))
 
     def __getitem__(self, hop: Hop) -> Entry:
-        words = [f"{p.width} {self.number(p.recipe)}" for p in hop.canonical_lineage if p.recipe]
+        models = [model for model in hop.canonical_lineage if model.recipe]
+        words = [f"{model.width} {self.number(model.recipe)}" for model in models]
         luck = derived_seed(*words) / 2**63
         size = math.log(hop.model.width)
         gap = math.log(hop.lineage[-2].width) - size if hop.ancestor else 0.0
@@ -95,29 +95,33 @@ class MadeUp(Table):
 
 
 def timed(call: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
-    """The same, its durations kept."""
+    """A function that does what `call` does, and appends its duration to `seconds`."""
 
-    def kept(*args: Any) -> Any:
-        begun = time.perf_counter()
+    def timed_call(*args: Any) -> Any:
+        start = time.perf_counter()
         try:
             return call(*args)
         finally:
-            seconds.append(time.perf_counter() - begun)
+            seconds.append(time.perf_counter() - start)
 
-    return kept
+    return timed_call
 
 
 def measure(trials: int) -> dict[str, Any]:
-    """In this process, on one thread."""
+    """Figures of one search, which runs in this process on one thread.
+
+    Args:
+        trials: Number of its trials.
+    """
     table = MadeUp()
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        run, shelf = RunDirectory(Path(folder)), Shelf(table, RUNGS)
+        run, archive = RunDirectory(Path(folder)), TableArchive(table, RUNGS)
         open_optuna = partial(open_study, run, "scale")
 
         def driver_of(count: int) -> Driver:
-            return make_driver(table.manifest, shelf, Lookup(shelf, 1), open_optuna, count)
+            return make_driver(table.manifest, archive, TableEngine(archive, 1), open_optuna, count)
 
-        begun = time.perf_counter()
+        start = time.perf_counter()
         driver = driver_of(trials)
         marks = [time.perf_counter()]
         proposals: list[float] = []
@@ -125,63 +129,70 @@ def measure(trials: int) -> dict[str, Any]:
         for event in driver.events():
             if isinstance(event, TrialDone) and not event.record.free:
                 marks.append(time.perf_counter())
-        each = np.diff(marks) * 1000
         peak = common.peak_mib()["process"]
-        states: dict[str, int] = {}
-        for record in map(to_record, driver.trials.all()):
-            name = "free" if record.free else record.state
-            states[name] = states.get(name, 0) + 1
-        again = time.perf_counter()
-        driver = driver_of(trials + 1)
-        events = driver.events()
-        while not isinstance(next(events), TrialStarted):
-            pass
-        start_up = time.perf_counter() - again
-    tail = each[-min(100, len(each) // 2) :]
+        records = [to_record(trial) for trial in driver.trials.all()]
+        start_up = time_to_first_trial(driver_of, trials + 1)
+    each = np.diff(marks) * 1000
+    last = min(100, len(each) // 2)
+    ms_a_trial, ms_a_proposal = quantiles(each), quantiles(1000 * np.array(proposals[-last:]))
+    del ms_a_proposal["mean"]
     return {
         "trials": trials,
         "space": driver.space.size,
-        "states": states,
-        "ms_a_trial": {
-            "mean": float(each.mean()),
-            "median": float(np.median(each)),
-            "p95": float(np.quantile(each, 0.95)),
-            "mean_of_the_last": float(tail.mean()),
-        },
-        "ms_a_proposal": {  # of the last, after the others are done
-            "median": float(np.median(proposals[-len(tail) :])) * 1000,
-            "p95": float(np.quantile(proposals[-len(tail) :], 0.95)) * 1000,
-        },
+        "states": dict(Counter("free" if r.free else r.state for r in records)),
+        "ms_a_trial": {**ms_a_trial, "mean_of_the_last": float(each[-last:].mean())},
+        "ms_a_proposal": ms_a_proposal,  # of the last ones, after all others
         "peak_mib": peak,
         "start_up_s": start_up,
-        "in_all_s": marks[-1] - begun,
+        "in_all_s": marks[-1] - start,
     }
 
 
+def quantiles(values: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Mean, median and 95 % quantile."""
+    return {
+        "mean": float(values.mean()),
+        "median": float(np.median(values)),
+        "p95": float(np.quantile(values, 0.95)),
+    }
+
+
+def time_to_first_trial(driver_of: Callable[[int], Driver], trials: int) -> float:
+    """Seconds until a search that is resumed starts its next trial."""
+    start = time.perf_counter()
+    events = driver_of(trials).events()
+    while not isinstance(next(events), TrialStarted):
+        pass
+    return time.perf_counter() - start
+
+
+def shown(run: dict[str, Any]) -> list[Any]:
+    """A search's row in the output."""
+    trial, proposal = run["ms_a_trial"], run["ms_a_proposal"]
+    cells = [f"{trial[name]:.1f}" for name in ("mean", "median", "p95", "mean_of_the_last")]
+    cells += [f"{proposal[name]:.1f}" for name in ("median", "p95")]
+    return [run["trials"], *cells, f"{run['peak_mib']:.0f}", f"{run['start_up_s']:.1f}"]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000])
-    parser.add_argument("--out", type=Path, default=common.RESULTS / "scale.json")
+    parser = common.parser(__doc__)
+    parser.add_argument(
+        "--trials", type=int, nargs="+", default=[1_000, 10_000], help="trials of each search"
+    )
+    common.add_out_option(parser, "scale.json")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     provenance = common.provenance(args)
     found = [common.fresh(measure, trials)[0] for trials in args.trials]
     result = {
-        "question": (__doc__ or "").splitlines()[0],
+        "question": common.question(__doc__),
         "provenance": provenance,
         "runs": found,
     }
     common.write_json(args.out, result)
-    head = ["trials", "ms a trial", "median", "p95", "last", "a proposal", "p95"]
+    head = ["trials", "ms per trial", "median", "p95", "last", "ms per proposal", "p95"]
     head += ["peak MiB", "start-up, s"]
-    rows = []
-    for run in found:
-        ms = run["ms_a_trial"]
-        names, proposal = ("mean", "median", "p95", "mean_of_the_last"), run["ms_a_proposal"]
-        each = [f"{ms[name]:.1f}" for name in names]
-        each += [f"{proposal[name]:.1f}" for name in ("median", "p95")]
-        rows.append([run["trials"], *each, f"{run['peak_mib']:.0f}", f"{run['start_up_s']:.1f}"])
-    print(common.table(head, rows))
+    print(common.table(head, [shown(run) for run in found]))
 
 
 if __name__ == "__main__":

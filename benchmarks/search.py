@@ -164,9 +164,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=50, help="number of seeds of each method")
     parser.add_argument("--processes", type=int, default=2, help="searches at the same time")
-    parser.add_argument(
-        "--out", type=Path, default=common.RESULTS / "search.json", help="file for the result"
-    )
+    common.add_out_option(parser, "search.json")
     args = parser.parse_args()
     known = json.loads(args.out.read_text("utf-8"))["tables"] if args.out.exists() else {}
     result: dict[str, Any] = {

@@ -6,7 +6,6 @@ figure for each table.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,8 +70,10 @@ def _scale(axes: Axes, title: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--result", type=Path, default=common.RESULTS / "search.json")
+    parser = common.parser(__doc__)
+    parser.add_argument(
+        "--result", type=Path, default=common.RESULTS / "search.json", help="stored result"
+    )
     args = parser.parse_args()
     result = json.loads(args.result.read_text("utf-8"))
     with figures.styled():

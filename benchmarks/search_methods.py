@@ -17,7 +17,7 @@ from benchmarks.replay import manifest_for, replay
 from benchmarks.table import Table
 from tasearch.runs.directory import Manifest
 from tasearch.runs.records import TrialRecord
-from tasearch.search.trials import chain_of
+from tasearch.runs.trial_attributes import chain_of
 
 TABLES = common.ROOT / "benchmarks/tables"
 BUDGETS = {"digits": 12, "mnist": 8}  # width of the largest student within the budget, by table

@@ -1,13 +1,14 @@
-"""How many times faster than a careful tutorial's loop does tasearch train a model?
+"""How many times faster than a careful tutorial's loop does tasearch train a student?
 
-Both train the same model under the same teacher, on the same images, views, batch size and cores,
-in turn, each time in a fresh process. The teacher is untrained: accuracy does not matter to speed.
+Both train the same student with the same teacher, on the same images, augmentation, batch size and
+cores, in turn, each time in a new process. The teacher is untrained, since accuracy does not matter
+for speed.
 
-tasearch trains through its `Trainer`, in one process with all cores and in one process a core; what
-is faster over all rounds is its figure. The main figure is with soft targets held already: all of a
-model's training is in it (building, evaluating, saving), but no pass of the teacher. Passes are
-timed apart, and the figures with them, for one model and for several that share a teacher, stand
-beside it.
+tasearch trains by its `Trainer`, in one process with all cores and in one process per core; the
+setup which is faster over all rounds counts. The main figure is measured with cached soft targets:
+it includes all of a student's training (building, evaluating, saving), but no forward pass of the
+teacher. These passes are timed separately; figures that include them, for one student and for
+several students of one teacher, are printed beside the main figure.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from tasearch.profiling.counts import forward_flops
 
 CORES = 2
 BATCH = 128
-EPOCHS = 2  # of each model, so 2 phases of views
-CEILING_SIZE = 2048  # of the square matrices of the ceiling
-PAIRS = {  # by name: family, teacher, student, and how many times faster tasearch is to be
+EPOCHS = 2  # of each student, so there are 2 phases of augmentation
+CEILING_SIZE = 2048  # rows and columns of the matrices that are multiplied
+PAIRS = {  # by name: family, teacher, student, and the target: how many times faster
     "plain2": ("plain", 10, 2, 16),
     "plain4": ("plain", 10, 4, 8),
     "plain8": ("plain", 10, 8, 6),
@@ -44,12 +45,12 @@ SETUPS = {1: CORES, CORES: 1}  # processes, threads of each
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What one process of tasearch's did.
+    """What one process of tasearch did.
 
     Args:
-        epochs: of models whose targets were held, back to back.
-        pass_s: of the teacher over one phase of views.
-        peak_mib: of the process.
+        epochs: Start and end of each epoch with cached targets, back to back.
+        pass_s: Seconds of the teacher's pass over the images of one phase.
+        peak_mib: Peak resident memory of the process, MiB.
     """
 
     epochs: list[Span]
@@ -57,10 +58,11 @@ class Training:
     peak_mib: float
 
 
-# Each of these runs in a process of its own.
+# Each of these functions runs in a new process.
 
 
 def run_tutorial(pair: Pair, seconds: float) -> dict[str, Any]:
+    """Train by the tutorial's loop for some seconds."""
     with tempfile.TemporaryDirectory() as folder:
         _, data = pair.load(Path(folder), threads=CORES, epochs=EPOCHS)
     rate = plain_loop.train_epoch(
@@ -75,26 +77,35 @@ def run_tutorial(pair: Pair, seconds: float) -> dict[str, Any]:
 
 
 def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Training:
-    """Train a model without targets, then others with them until `seconds` have passed."""
+    """Train a student without cached targets, then others with them for some seconds.
+
+    Args:
+        pair: What to train.
+        threads: Number of threads.
+        modes: Modes of training.
+        seconds: Time of the epochs with cached targets.
+    """
     flush_denormals_everywhere()  # as in a worker
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         study, data = pair.load(folder, threads=threads, epochs=EPOCHS)
         trainer = hops.make_trainer(study, data, folder, modes)
-        cold = list(hops.epoch_spans(trainer, hops.pupil_hop(trainer, 1.0)))
+        cold = list(hops.epoch_spans(trainer, hops.student_hop(trainer, 1.0)))
         epochs: list[Span] = []
         temperature = 2.0
         while not epochs or epochs[-1][1] - epochs[0][0] < seconds:
-            epochs += hops.epoch_spans(trainer, hops.pupil_hop(trainer, temperature))
+            epochs += hops.epoch_spans(trainer, hops.student_hop(trainer, temperature))
             temperature += 1.0
-    held = statistics.median(end - start for start, end in epochs)
+    cached = statistics.median(end - start for start, end in epochs)
     start, end = cold[-1]
-    return Training(epochs=epochs, pass_s=end - start - held, peak_mib=common.peak_mib()["process"])
+    return Training(
+        epochs=epochs, pass_s=end - start - cached, peak_mib=common.peak_mib()["process"]
+    )
 
 
 def run_ceiling() -> dict[str, float]:
-    """GFLOP/s of a large matrix product on all cores, the best of some."""
+    """GFLOP/s of a large matrix product on all cores, the best of several, by precision."""
     torch.set_num_threads(CORES)
     found = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
@@ -109,7 +120,7 @@ def run_ceiling() -> dict[str, float]:
 
 
 def describe(pair: Pair, precision: str) -> dict[str, Any]:
-    """How a run would train, by number of threads, and the model's cost."""
+    """Modes of training that a run would choose, by number of threads, and the student's FLOPs."""
     modes = {}
     with tempfile.TemporaryDirectory() as folder:
         for threads in SETUPS.values():
@@ -121,11 +132,18 @@ def describe(pair: Pair, precision: str) -> dict[str, Any]:
     return {"modes": modes, "forward_flops": flops}
 
 
-# The rest runs in the first process, which holds no data.
+# The rest runs in the first process, which loads no data.
 
 
 def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Aggregate rates of so many processes, over the time in which all of them trained."""
+    """Images per second of several processes together, while all of them trained.
+
+    Args:
+        pair: What to train.
+        processes: Number of processes.
+        known: What `describe` found, and the options of the command line.
+        seconds: Time of the training.
+    """
     threads = SETUPS[processes]
     modes = modes_from_text(known["modes"][threads])
     parts: list[Training] = common.fresh(
@@ -133,14 +151,14 @@ def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float)
     )
     start = max(part.epochs[0][0] for part in parts)
     end = min(part.epochs[-1][1] for part in parts)
-    held = [(end - start) / done(part.epochs, start, end) for part in parts]
-    size = known["images"] // pair.batch * pair.batch  # a rest too small for a batch is left out
+    epochs = [(end - start) / done(part.epochs, start, end) for part in parts]
+    size = known["images"] // pair.batch * pair.batch  # the last, incomplete batch is left out
     return {
-        "images_per_s": sum(size / epoch for epoch in held),
+        "images_per_s": sum(size / epoch for epoch in epochs),
         "with_pass": {
             str(models): sum(
                 size / (epoch + part.pass_s / models)
-                for part, epoch in zip(parts, held, strict=True)
+                for part, epoch in zip(parts, epochs, strict=True)
             )
             for models in (1, known["models"])
         },
@@ -149,12 +167,13 @@ def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float)
 
 
 def done(epochs: list[Span], start: float, end: float) -> float:
-    """Epochs done between two moments; of one that reaches beyond, the share within."""
-    assert start < end, "the processes should train at the same time; raise --seconds"
+    """Number of epochs between two moments, with fractions of those that are partly within."""
+    assert start < end, "the processes did not train at the same time; raise --seconds"
     return sum(max(0.0, min(b, end) - max(a, start)) / (b - a) for a, b in epochs)
 
 
 def run_round(pair: Pair, known: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The tutorial, tasearch in each setup, and the matrix product, one after the other."""
     (tutorial,) = common.fresh(run_tutorial, pair, seconds)
     tasearch = {str(n): run_setup(pair, n, known, seconds) for n in SETUPS}
     (ceiling,) = common.fresh(run_ceiling)
@@ -162,7 +181,7 @@ def run_round(pair: Pair, known: dict[str, Any], seconds: float) -> dict[str, An
 
 
 def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, Any]:
-    """Medians and spreads over the rounds, of the setup that is faster over all of them."""
+    """Medians and spreads over the rounds, for the setup that is fastest over all of them."""
     rates = {n: [r["tasearch"][n]["images_per_s"] for r in rounds] for n in map(str, SETUPS)}
     best = max(rates, key=lambda n: statistics.median(rates[n]))
     tutorial = [r["tutorial"]["images_per_s"] for r in rounds]
@@ -193,6 +212,7 @@ def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, An
 
 
 def printed(pairs: list[dict[str, Any]], models: int) -> str:
+    """The output: a row for each pair."""
     head = ["pair", "tutorial/s", "tasearch/s", "setup", "times", "(min..max)", "target"]
     head += [f"pass/{n}" for n in (1, models)] + ["of ceiling", "MiB (+worker)", "MiB"]
     rows = []
@@ -221,7 +241,7 @@ def printed(pairs: list[dict[str, Any]], models: int) -> str:
 def main() -> None:
     args = arguments()
     result: dict[str, Any] = {
-        "question": __doc__.splitlines()[0],
+        "question": common.question(__doc__),
         "provenance": common.provenance(args),
         "threads_by_processes": SETUPS,
     }
@@ -230,18 +250,18 @@ def main() -> None:
         (result["images"],) = common.fresh(common.write_images, args.data, args.images, file)
         result["pairs"] = measure(args, file)
     common.write_json(args.out, result)
-    print(f"{result['images']}, {args.images:,} images an epoch, batch {BATCH}")
+    print(f"{result['images']}, {args.images:,} images in an epoch, batch {BATCH}")
     print(printed(result["pairs"], args.models))
 
 
 def measure(args: argparse.Namespace, file: Path) -> list[dict[str, Any]]:
-    """All rounds of all pairs, the pairs taking turns within a round."""
+    """All rounds of all pairs; the pairs take turns within a round."""
     pairs, found = [], []
     for name in args.pairs:
         family, teacher, student, target = PAIRS[name]
         pair = Pair(family=family, teacher=teacher, student=student, batch=BATCH, images=file)
         (known,) = common.fresh(describe, pair, args.precision)
-        print(f"{pair.label}: mode by threads and width {known['modes']}", flush=True)
+        print(f"{pair.label}: modes by threads and width: {known['modes']}", flush=True)
         pairs.append(pair)
         known |= {"images": args.images, "models": args.models}
         found.append({"label": pair.label, "batch": BATCH, "target": target, **known, "rounds": []})
@@ -253,15 +273,20 @@ def measure(args: argparse.Namespace, file: Path) -> list[dict[str, Any]]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
-    parser.add_argument("--images", type=int, default=5_000, help="of an epoch")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each timing")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
-    parser.add_argument("--models", type=int, default=10, help="that share a teacher's passes")
-    parser.add_argument("--data", default=common.CIFAR, help="seen from the repository root")
-    parser.add_argument("--out", type=Path, default=common.RESULTS / "speed-cpu.json")
+    """Arguments of the command line."""
+    parser = common.parser(__doc__)
+    parser.add_argument(
+        "--pairs", nargs="+", choices=PAIRS, default=list(PAIRS), help="what to train"
+    )
+    parser.add_argument("--images", type=int, default=5_000, help="images of an epoch")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds")
+    parser.add_argument("--seconds", type=float, default=10.0, help="time of each training")
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16"), default="auto", help="tasearch's precision"
+    )
+    parser.add_argument("--models", type=int, default=10, help="students of one teacher")
+    common.add_data_option(parser)
+    common.add_out_option(parser, "speed-cpu.json")
     return parser.parse_args()
 
 

@@ -1,19 +1,18 @@
-"""How much sooner are the digits studies done with several workers than with one?
+"""How much faster are the digits studies with several workers than with one?
 
-`tasearch run` of each study from its start to its end, the preparation included, with `--workers 1`
-and with two, or as many as are asked for, in turn, each in a new folder. One study trains each
-chain once, the other five times. Probes and latencies are each run's own. The trials are compared
-as well: they should be the same where these are, so several workers take those of one worker in a
-further run that is not timed. Nor is a first run, whose probes compile the kernels.
+Each study runs by `tasearch run` from start to end, preparation included, with one worker and with
+several in turn, each time in a new folder. One study trains each chain once, the other five times.
+Each run autotunes and measures latencies itself, so that its trials may differ. To compare trials,
+one more run of several workers takes the latencies of a run with one worker; it is not timed, nor
+is a first run, in which autotuning compiles the kernels.
 
     python -m benchmarks.workers --device cuda --many 2 --out benchmarks/results/workers-cuda.json
 
-is the same of workers that share a GPU.
+measures workers that share a GPU.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -28,21 +27,37 @@ STUDIES = [common.ROOT / "studies" / name for name in ("digits.toml", "digits-x5
 
 
 def timed(study: Path, device: str, workers: int, folder: Path, *options: str) -> float:
-    """Seconds of a run."""
+    """Seconds of a run.
+
+    Args:
+        study: Study file.
+        device: "cpu" or "cuda".
+        workers: Number of workers.
+        folder: Folder of the run.
+        *options: More options of the command.
+    """
     command = [sys.executable, "-m", "tasearch", "run", str(study), "--runs-dir", str(folder)]
     command += ["--device", device, "--workers", str(workers), *options]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def trials(folder: Path, name: str) -> list[Any]:
+    """What is compared of the trials of a run."""
     run = tasearch.Run.open(folder / name)
     return [(t.number, t.state, t.chain, t.curve, t.reason) for t in run.trials]
 
 
 def compared(study: Path, device: str, many: int, rounds: int) -> dict[str, Any]:
-    """Both ways in turn, round after round."""
+    """Compare one worker and several, round after round.
+
+    Args:
+        study: Study file.
+        device: "cpu" or "cuda".
+        many: Number of several workers.
+        rounds: Number of rounds.
+    """
     name, found = tasearch.load_study(study).name, []
     with tempfile.TemporaryDirectory() as root:
         timed(study, device, 1, Path(root) / "first", "--trials", "1")
@@ -69,15 +84,17 @@ def compared(study: Path, device: str, many: int, rounds: int) -> dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--studies", nargs="+", type=Path, default=STUDIES)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--many", type=int, default=2, help="workers")
-    parser.add_argument("--out", type=Path, default=common.RESULTS / "workers-cpu.json")
+    parser = common.parser(__doc__)
+    parser.add_argument("--studies", nargs="+", type=Path, default=STUDIES, help="study files")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="device of all runs"
+    )
+    parser.add_argument("--many", type=int, default=2, help="number of several workers")
+    common.add_out_option(parser, "workers-cpu.json")
     args = parser.parse_args()
     result = {
-        "question": (__doc__ or "").splitlines()[0],
+        "question": common.question(__doc__),
         "provenance": common.provenance(args),
         "studies": [compared(study, args.device, args.many, args.rounds) for study in args.studies],
     }

@@ -1,4 +1,4 @@
-"""The README's commands are the ones that CI runs, its links and examples are sound."""
+"""The README's commands are those of CI, its links lead somewhere, its examples are valid."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
+    """The README's code blocks in a language."""
     return [b.strip() for b in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)]
 
 
-def test_ci_runs_the_readmes_two_commands_in_a_fresh_environment() -> None:
+def test_ci_runs_both_commands_of_readme_in_new_environment() -> None:
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     run, test = blocks("sh")[:2]
     assert run.endswith("tasearch run studies/digits.toml")
@@ -26,7 +27,7 @@ def test_ci_runs_the_readmes_two_commands_in_a_fresh_environment() -> None:
     assert lines.index("rm -rf .venv") < lines.index(run) < lines.index(test)
 
 
-def test_links_lead_somewhere() -> None:
+def test_local_links_name_existing_files() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     local = [link for link in links if not link.startswith("http")]
     assert local
@@ -34,7 +35,7 @@ def test_links_lead_somewhere() -> None:
         assert (ROOT / link).exists(), link
 
 
-def test_python_examples_use_names_that_exist() -> None:
+def test_python_examples_use_exported_names() -> None:
     import tasearch
 
     for block in blocks("python"):
@@ -43,7 +44,7 @@ def test_python_examples_use_names_that_exist() -> None:
                 assert node.attr in tasearch.__all__
 
 
-def test_toml_examples_are_sound() -> None:
+def test_toml_examples_are_valid_studies() -> None:
     import tomllib
 
     from tasearch.config.study_file import parse_study
@@ -53,7 +54,7 @@ def test_toml_examples_are_sound() -> None:
         assert isinstance(parse_study(tomllib.loads(block)), Study)
 
 
-def test_the_tree_of_errors_is_drawn_whole() -> None:
+def test_docstring_of_errors_names_every_error() -> None:
     assert tree is not None
     for error in TasearchError.__subclasses__():
         assert f"─ {error.__name__} " in tree

@@ -1,4 +1,4 @@
-"""A search on a table is the search itself."""
+"""A search that is replayed on a table gives the result of the real search."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHOLE = {"sampler": "random", "pruner": "none", "trials": 100}
 
 @pytest.fixture(scope="module")
 def source(finished: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A run of every chain."""
+    """A run of every chain in the space."""
     folder = tmp_path_factory.mktemp("table")
     study = tiny(student=STUDENT, search=WHOLE)
     return tasearch.run(study, runs_dir=folder, latency_from=finished.path).directory
@@ -43,7 +43,7 @@ def replayed(made: Table, workers: int = 1, **search: Any) -> Replayed:
 
 
 def facts(trials: Any) -> list[Any]:
-    """By number, for they end in another order."""
+    """What is compared of trials, sorted by number, since they may end in another order."""
     return [
         (t.number, t.state, t.chain, t.recipe, t.accuracy, t.epochs, t.curve, t.reason, t.free)
         for t in sorted(trials, key=lambda t: t.number)
@@ -58,9 +58,7 @@ def facts(trials: Any) -> list[Any]:
         {"sampler": "ehvi", **STRICT, "trials": 14},
     ],
 )
-def test_it_is_what_the_trainer_would_have_made_of_it(
-    made: Table, rerun: Any, search: dict[str, Any]
-) -> None:
+def test_replay_equals_real_run(made: Table, rerun: Any, search: dict[str, Any]) -> None:
     run = rerun(tiny(student=STUDENT, search=search))
     found = replayed(made, **search)
     assert facts(found.trials) == facts(run.trials)
@@ -71,13 +69,13 @@ def test_it_is_what_the_trainer_would_have_made_of_it(
 
 
 @pytest.mark.parametrize("search", [{}, STRICT])
-def test_workers_change_the_time_alone(made: Table, search: dict[str, Any]) -> None:
+def test_workers_change_only_the_time(made: Table, search: dict[str, Any]) -> None:
     one, four = (replayed(made, workers=n, trials=20, **search) for n in (1, 4))
     assert facts(one.trials) == facts(four.trials)
     assert 1.2 < one.steps[-1].seconds / four.steps[-1].seconds <= 4
 
 
-def test_a_chain_whose_assistant_is_hopeless_goes_no_further(made: Table) -> None:
+def test_chain_with_hopeless_assistant_trains_no_further(made: Table) -> None:
     run = replayed(made, trials=100, **STRICT)
     cut = [t for t in run.trials if t.state == "pruned" and not t.curve]
     assert cut
@@ -92,23 +90,23 @@ def test_a_chain_whose_assistant_is_hopeless_goes_no_further(made: Table) -> Non
     assert run.steps[-1].paid < kept.steps[-1].paid
 
 
-def test_one_workers_time_is_the_sum_of_the_hops(made: Table) -> None:
+def test_time_of_one_worker_is_sum_over_hops(made: Table) -> None:
     whole = replayed(made, pruner="none", trials=100).steps[-1].seconds
     assert whole == pytest.approx(sum(entry.seconds for entry in made.entries()))
 
 
-def test_a_table_without_some_chain_is_refused(finished: tasearch.Run) -> None:
+def test_table_refuses_missing_chain(finished: tasearch.Run) -> None:
     with pytest.raises(RunError, match="did not train"):
         table.build(finished.directory, {})
 
 
-def test_the_same_run_gives_the_same_bytes(source: RunDirectory, tmp_path: Path) -> None:
+def test_same_run_gives_same_bytes(source: RunDirectory, tmp_path: Path) -> None:
     for name in ("one", "two"):
         table.save(table.build(source, {}), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_no_search_beats_the_true_front_and_the_whole_space_reaches_it(made: Table) -> None:
+def test_whole_space_reaches_the_true_front_and_no_search_beats_it(made: Table) -> None:
     manifest = manifest_for(made, {}, 0, {})
     best = made.best_volume(manifest)
     volumes = [step.volume for step in replayed(made, pruner="none", trials=100).steps]
@@ -119,7 +117,7 @@ def test_no_search_beats_the_true_front_and_the_whole_space_reaches_it(made: Tab
     assert plain.steps[-1].unshared > plain.steps[-1].paid
 
 
-def test_the_oracle_is_cheapest(made: Table) -> None:
+def test_oracle_pays_least(made: Table) -> None:
     manifest = manifest_for(made, {}, 0, {})
     cost = baselines.oracle(made, manifest, 0.01)
     best, run = made.best_volume(manifest), replayed(made, pruner="none", trials=100)
@@ -129,14 +127,14 @@ def test_the_oracle_is_cheapest(made: Table) -> None:
     assert 0 < cost <= cost_to(paid, 0.01)
 
 
-def test_the_best_third_by_layers_goes_on() -> None:
-    first = [(float(i), float(9 - i)) for i in range(3)]  # none beats another
+def test_mo_asha_promotes_best_third_by_layers() -> None:
+    first = [(float(i), float(9 - i)) for i in range(3)]  # none dominates another
     assert baselines.promoted([(5.0, 5.0)])
     assert baselines.promoted([*first, (0.5, 0.5)])
     assert not baselines.promoted([*first, (9.0, 9.0)])
 
 
-def test_holms_adjustment() -> None:
+def test_holm_multiplies_p_values_by_their_rank() -> None:
     ours = [1.0 + i / 10 for i in range(12)]
     worse = {"much": [2 * v for v in ours], "alike": ours[:]}
     found = holm(ours, worse)
