@@ -10,6 +10,8 @@ from typing import Any
 
 from tasearch.config import user_modules
 from tasearch.config.guard import limit_calls, timely
+from tasearch.config.module_files import locate
+from tasearch.config.module_import import load
 from tasearch.config.syntax import digest_of
 from tasearch.config.user_modules import UserCode
 from tasearch.errors import StudyError, nearest, raised
@@ -83,7 +85,7 @@ def place(name: str, root: str) -> str:
     module_name = name.partition(":")[0]
     within = Path(root).resolve().joinpath(*module_name.split("."))
     here = [p for p in (within.with_suffix(".py"), within / "__init__.py") if p.is_file()]
-    file = here[0] if here else user_modules.locate(module_name, Path(root).resolve())
+    file = here[0] if here else locate(module_name, Path(root).resolve())
     return str(file) if file else f"module {module_name!r}, which is not found in {root}"
 
 
@@ -95,7 +97,7 @@ def _import(module_name: str, *, path: str, name: str, root: str) -> ModuleType:
     try:
         again = (root, module_name) not in _resolved
         with timely(f"{path}: {name!r}: importing it"):
-            module = user_modules.load(module_name, Path(root).resolve(), again=again)
+            module = load(module_name, Path(root).resolve(), again=again)
     except StudyError:
         raise
     except ModuleNotFoundError as error:

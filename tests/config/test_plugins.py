@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from tasearch.config import plugins, user_modules
+from tasearch.config import module_files, module_import, plugins, user_modules
 from tasearch.config.syntax import digest_of, imported_by, is_dynamic
 from tasearch.errors import RunError, StudyError
 from tasearch.models.numerics import cpu_threads
 
 ROOT = Path(__file__).parents[2]
-PAST = user_modules._begun() - 3600
+PAST = module_import._begun() - 3600
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A study's folder; what is imported of it goes afterwards."""
-    for name in [*user_modules._executed]:  # of other tests
+    for name in [*user_modules.executed]:  # of other tests
         sys.modules.pop(name, None)
-        del user_modules._executed[name]
+        del user_modules.executed[name]
     before, paths = {*sys.modules}, [*sys.path]
     plugins.new_run()
     yield tmp_path
@@ -33,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         file = getattr(sys.modules[name], "__file__", None)
         if file and Path(file).is_relative_to(tmp_path):
             del sys.modules[name]
-            user_modules._executed.pop(name, None)
+            user_modules.executed.pop(name, None)
     sys.path[:] = paths
 
 
@@ -61,17 +61,17 @@ def test_an_environment_below_a_study_is_none_of_the_users_code(
     write(place / "beside.py", "def helper(): ...\n")
     text = "import packaged, tasearch\nfrom packaged import thing\nfrom beside import helper\n"
     write(place / "mine.py", text + "def build(): ...\n")
-    monkeypatch.setattr(user_modules, "INSTALLED", (site,))
+    monkeypatch.setattr(module_files, "INSTALLED", (site,))
     monkeypatch.syspath_prepend(site)
     build(place)
     assert [*user_modules.reachable("mine", place)] == ["beside", "mine"]
-    assert not any(name.startswith("packaged") for name in user_modules._executed)
+    assert not any(name.startswith("packaged") for name in user_modules.executed)
 
 
 def test_neither_is_tasearch_itself() -> None:
     """Where a study lies in a clone, it is below the study's root."""
-    assert user_modules.is_users(__name__, Path(__file__), [ROOT])
-    assert not user_modules.is_users(
+    assert module_files.is_users(__name__, Path(__file__), [ROOT])
+    assert not module_files.is_users(
         "tasearch.config.plugins", ROOT / "tasearch/plugins.py", [ROOT]
     )
 
@@ -170,7 +170,7 @@ def test_a_module_that_the_user_imported_and_left_alone_is_not_imported_again(
     mine = importlib.import_module("mine")
     mine.build()
     monkeypatch.setattr(
-        user_modules, "_begun", lambda: time.time() + 60
+        module_import, "_begun", lambda: time.time() + 60
     )  # files are older than that
     build(place)
     assert sys.modules["mine"] is mine
