@@ -10,8 +10,8 @@ from tasearch.config.arguments import (
     check_device,
     check_folder,
     check_path,
-    check_text,
     check_trials,
+    check_utf8,
     check_workers,
 )
 from tasearch.config.study import Study
@@ -91,8 +91,8 @@ def steps(
     if trials is not None:
         check_trials(trials)
     folder = check_path(runs_dir, "runs_dir") / study.name
-    check_text(folder, "runs_dir")
-    check_text(Path(study.root), "root", StudyError)
+    check_utf8(folder, "runs_dir")
+    check_utf8(Path(study.root), "root", StudyError)
     check_folder(folder, "runs_dir")
     check_device(device)
     check_workers(workers)

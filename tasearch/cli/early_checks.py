@@ -16,7 +16,7 @@ from tasearch.config.arguments import (
     check_device,
     check_folder,
     check_path,
-    check_text,
+    check_utf8,
     check_workers,
 )
 from tasearch.config.files import not_regular
@@ -43,7 +43,7 @@ def check_early(
     check_device(device, "--device")
     check_workers(workers, "--workers")
     run = check_path(runs_dir, "--runs-dir") / study.name
-    check_text(run, "--runs-dir")
+    check_utf8(run, "--runs-dir")
     check_folder(run, "--runs-dir")
     RunDirectory(run).check_free()
     if latency_from is not None:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tasearch.cli.console import err
 from tasearch.cli.strict import UsageError
-from tasearch.config.files import NO_ROOM, no_room
+from tasearch.config.files import NO_ROOM, write_error
 from tasearch.errors import TasearchError, first_line, printable, raised, short
 
 INTERRUPTED = 130
@@ -78,7 +78,7 @@ def system_error(error: OSError) -> str:
     if isinstance(file, bytes):
         file = os.fsdecode(file)
     if error.errno in NO_ROOM:
-        return str(no_room(Path(str(file)), error))
+        return str(write_error(Path(str(file)), error))
     return f"{file}: {error.strerror or first_line(error)}"
 
 

@@ -1,6 +1,6 @@
-"""Arguments of commands and functions, checked before anything is imported or measured for them.
+"""Checks of arguments, made before anything slow is imported or measured.
 
-Each check takes the name that the message gives: `device` from Python, `--device` from a shell.
+Each check takes the argument's name for its message: `device` in Python, `--device` in a shell.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ Error = type[TasearchError]
 
 
 def check_device(value: object, name: str = "device") -> str:
-    """A device by its name.
+    """Check the name of a device.
+
+    Args:
+        value: The value of the argument.
+        name: The argument's name, for the message.
+
+    Returns:
+        The value.
 
     Raises:
-        RunError: where it is none.
+        RunError: If it is not the name of a device.
     """
     if not isinstance(value, str) or value not in DEVICES:
         raise RunError(f'{name}: should be "auto", "cpu" or "cuda", found {quoted(value)}')
@@ -31,10 +38,17 @@ def check_device(value: object, name: str = "device") -> str:
 
 
 def check_workers(value: object, name: str = "workers") -> int | str:
-    """A number of workers, or "auto".
+    """Check a number of workers.
+
+    Args:
+        value: The value of the argument: a number, also as text, or "auto".
+        name: The argument's name, for the message.
+
+    Returns:
+        The value.
 
     Raises:
-        RunError: where it is neither.
+        RunError: If it is neither.
     """
     number = value
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
@@ -46,10 +60,17 @@ def check_workers(value: object, name: str = "workers") -> int | str:
 
 
 def check_trials(value: object, name: str = "trials") -> int:
-    """A number of trials.
+    """Check a number of trials.
+
+    Args:
+        value: The value of the argument.
+        name: The argument's name, for the message.
+
+    Returns:
+        The value.
 
     Raises:
-        RunError: where it is none.
+        RunError: If it is not such a number.
     """
     if not _is_int(value) or not 1 <= value <= MOST_TRIALS:  # type: ignore[operator]
         rule = f"should be a number from 1 to {MOST_TRIALS:,}"
@@ -58,15 +79,18 @@ def check_trials(value: object, name: str = "trials") -> int:
 
 
 def check_path(value: object, name: str, error: Error = RunError) -> Path:
-    """A path, which need not exist.
+    """Check a path, which need not exist.
 
     Args:
-        value: A str or an `os.PathLike` of one.
-        name: The argument's, for the message.
-        error: The class to raise.
+        value: The value of the argument: a str, or an `os.PathLike` of one.
+        name: The argument's name, for the message.
+        error: The class of the error to raise.
+
+    Returns:
+        The path.
 
     Raises:
-        TasearchError: of that class, where it is no path that any file could have.
+        TasearchError: If no file could have this path; it is of the class `error`.
     """
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
@@ -78,16 +102,16 @@ def check_path(value: object, name: str, error: Error = RunError) -> Path:
     return Path(text)
 
 
-def check_text(folder: Path, name: str, error: Error = RunError) -> None:
-    """Refuse a folder whose absolute path is no text, for a run writes it down.
+def check_utf8(folder: Path, name: str, error: Error = RunError) -> None:
+    """Refuse a folder whose absolute path is not valid UTF-8, since a run stores it as text.
 
     Args:
         folder: The folder, which need not exist.
-        name: What it is, for the message.
-        error: The class to raise.
+        name: The argument's name, for the message.
+        error: The class of the error to raise.
 
     Raises:
-        TasearchError: of that class, where a byte of it is not UTF-8.
+        TasearchError: If a byte of the path is not UTF-8; it is of the class `error`.
     """
     try:
         str(folder.absolute()).encode()
@@ -98,15 +122,15 @@ def check_text(folder: Path, name: str, error: Error = RunError) -> None:
 
 
 def check_folder(folder: Path, name: str, error: Error = RunError) -> None:
-    """Tell early whether a folder can be written to, or made; nothing is made.
+    """Refuse a folder that cannot be written to, or cannot be made; nothing is made.
 
     Args:
         folder: The folder, which need not exist.
-        name: The argument's that it comes from, for the message.
-        error: The class to raise.
+        name: The argument's name, for the message.
+        error: The class of the error to raise.
 
     Raises:
-        TasearchError: of that class, where it cannot.
+        TasearchError: If it cannot be used; it is of the class `error`.
     """
     for place in (folder, *folder.parents):
         try:
@@ -126,10 +150,15 @@ def check_folder(folder: Path, name: str, error: Error = RunError) -> None:
 
 
 def check_page(page: Path, name: str = "--out") -> None:
-    """Refuse to write a page of HTML over what is none.
+    """Refuse a file for a page of HTML that has another suffix, or cannot be written.
+
+    Args:
+        page: The file, which need not exist.
+        name: The argument's name, for the message.
 
     Raises:
-        RunError: where its name does not end in .html or .htm, or what is there is no file.
+        RunError: If its name does not end in .html or .htm, if something else than a file is there,
+            or if its folder cannot be written to.
     """
     if page.suffix.lower() not in (".html", ".htm"):
         raise RunError(

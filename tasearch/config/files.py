@@ -1,4 +1,4 @@
-"""Files: read only where they are regular, written atomically."""
+"""Files: read only if they are regular files, written atomically."""
 
 from __future__ import annotations
 
@@ -10,47 +10,48 @@ import secrets
 import stat
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasearch.errors import StoreError
 
-if TYPE_CHECKING:
-    pass
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-
-KINDS = (
+_KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_TEMPORARY = re.compile(r"\.tasearch-[0-9a-f]{16}\.tmp")
 
 
 def not_regular(path: Path) -> str | None:
-    """What stands at a path in place of a regular file; nothing is opened.
+    """What is at a path instead of a regular file; nothing is opened.
 
     Args:
-        path: A path, links in it are followed.
+        path: A path; links are followed.
 
     Returns:
-        Words to put behind the path, such as "is a FIFO, not a file" or "has a NUL in its name";
-        None for a regular file, and where nothing can be found out (reading it then says why).
+        The end of a message that begins with the path, such as "is a FIFO, not a file"; None for a
+        regular file, or if nothing can be found out (reading the file then tells why).
     """
     try:
         return _words(path.stat().st_mode)
-    except ValueError:  # from stat: "embedded null byte", or letters that cannot be encoded
+    except ValueError:  # raised for a NUL, and for characters that cannot be encoded
         return "has a NUL in its name" if "\0" in str(path) else "has a name that no file can have"
     except OSError:
         return None
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no regular file.
+    """Refuse anything but a regular file.
+
+    Args:
+        path: A path; links are followed.
 
     Raises:
-        OSError: Its `strerror` says what is there, or why nothing can be: FileNotFoundError and
-            PermissionError as the system raises them.
+        OSError: If there is no regular file; `strerror` says what there is. FileNotFoundError and
+            PermissionError are those of the system.
     """
     words = not_regular(path)
     if words is not None:
@@ -59,14 +60,19 @@ def check_regular(path: Path) -> None:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file for reading; never waits, whatever comes to stand there meanwhile.
+    """Open a regular file for reading.
+
+    It never waits, not even if a FIFO takes the file's place after the check.
+
+    Args:
+        path: A path; links are followed.
 
     Raises:
-        OSError: As `check_regular` does.
+        OSError: If there is no regular file, as in `check_regular`.
     """
     check_regular(path)
-    waits_not = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = open(os.open(path, waits_not), "rb")  # noqa: PTH123, SIM115
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = open(os.open(path, flags), "rb")  # noqa: PTH123, SIM115
     words = _words(os.fstat(file.fileno()).st_mode)
     if words is not None:
         file.close()
@@ -77,42 +83,47 @@ def open_regular(path: Path) -> BufferedReader:
 def _words(mode: int) -> str | None:
     if stat.S_ISREG(mode):
         return None
-    kind = next((name for is_kind, name in KINDS if is_kind(mode)), "something else")
+    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
     return f"is {kind}, not a file"
 
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TEMPORARY = re.compile(r"\.tasearch-[0-9a-f]{16}\.tmp")
-
-
 def is_temporary(file: Path) -> bool:
-    """Whether a file is what `write_atomic` left when it was killed."""
+    """Whether a file is one that `write_atomic` left behind because its process was killed."""
     return bool(_TEMPORARY.fullmatch(file.name)) and file.is_file() and not file.is_symlink()
 
 
 def write_atomic(file: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash.
+    """Write a file so that it is complete or does not exist, even after a crash.
+
+    Args:
+        file: The file, which is replaced if it exists. Missing folders are made.
+        content: Its whole content.
 
     Raises:
-        StoreError: where it cannot be written.
+        StoreError: If it cannot be written.
     """
     temporary = file.with_name(f".tasearch-{secrets.token_hex(8)}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:  # not mkstemp, whose files nobody else may read
+        with temporary.open("xb") as stream:  # mkstemp's files only their owner could read
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
     except OSError as error:
-        raise no_room(file, error) from None
+        raise write_error(file, error) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def no_room(file: Path, error: OSError) -> StoreError:
-    """The message for a write that failed."""
+def write_error(file: Path, error: OSError) -> StoreError:
+    """The error to raise for a write that failed.
+
+    Args:
+        file: The file that was being written.
+        error: What the system raised.
+    """
     if error.errno in NO_ROOM:
         return StoreError(
             f"{file}: no room left on the disk; what is finished is kept, "

@@ -1,4 +1,4 @@
-"""A user's own functions in the process of the search, which must not end it unheard."""
+"""Protection against code of the user's that exits, or does not return, in the main process."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import NoReturn
 
 from tasearch.errors import StudyError, raised
 
-_limit: float | None = None  # minutes
+_limit: float | None = None  # minutes that a call may take
 
 
 class _Exit(BaseException):
-    """What a user's code would have ended the process with."""
+    """Raised in place of ending the process, with the exit status."""
 
 
 @contextlib.contextmanager
 def contained(where: str = "code that the study file names") -> Iterator[None]:
-    """Have it told where a user's code ends the process, or raises what is no `Exception`.
+    """Turn an exit, or an exception that is not an `Exception`, into a StudyError.
 
-    A fault within C, such as a segmentation fault, still ends the process. Ctrl-C goes its way.
+    A crash in C code, such as a segmentation fault, still ends the process. Ctrl-C is not changed.
 
     Args:
-        where: whose code runs within, for messages.
+        where: The code that runs in the context, for messages.
 
     Raises:
-        StudyError: where the code did so.
+        StudyError: If the code called `sys.exit` or `os._exit`, or raised such an exception.
     """
     try:
         with _exit_raises():
@@ -44,33 +44,35 @@ def contained(where: str = "code that the study file names") -> Iterator[None]:
 
 
 class _Late(BaseException):
-    """A call of a user's code takes too long."""
+    """Raised within a call of a user's code that takes too long."""
 
 
 def limit_calls(minutes: float | None) -> None:
-    """How long a call within `timely` may take from now on; None for ever."""
+    """Set the time that a call within `timely` may take from now on, in minutes; None: no limit."""
     global _limit
     _limit = minutes
 
 
 @contextlib.contextmanager
 def timely(where: str) -> Iterator[None]:
-    """End a call of a user's code in this process that takes longer than `limit_calls` allows.
+    """End a call of a user's code that takes longer than `limit_calls` allows.
 
-    It needs a timer of the system's, which only the main thread has, and cannot end a call in C
-    that does not return when a signal comes.
+    It uses a signal, which only the main thread receives. So there is no limit in other threads, on
+    Windows, and within C code that signals do not interrupt.
 
     Args:
-        where: What is called, for the message.
+        where: The code that runs in the context, for the message.
 
     Raises:
-        StudyError: Where it takes longer.
+        StudyError: If it takes too long.
     """
     main = threading.current_thread() is threading.main_thread()
     if _limit is None or not main or not hasattr(signal, "setitimer"):
         yield
         return
-    if signal.getitimer(signal.ITIMER_REAL)[0]:  # within such a call, or one of the user's own
+    if signal.getitimer(signal.ITIMER_REAL)[
+        0
+    ]:  # nested in such a call, or the user has set the timer
         yield
         return
 
@@ -91,7 +93,7 @@ def timely(where: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exit_raises() -> Iterator[None]:
-    """`os._exit` raises within this, but for processes that a user's code forks."""
+    """Let `os._exit` raise, except in processes that the user's code forks."""
     end, here = os._exit, os.getpid()
 
     def told(status: int) -> NoReturn:

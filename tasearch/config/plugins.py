@@ -1,4 +1,4 @@
-"""A user's own functions, named in the study file as `"package.module:function"`."""
+"""Functions of the user's, named in a study file as `"package.module:function"`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from tasearch.errors import StudyError, nearest, raised
 
 Function = Callable[..., Any]
 
-_resolved: set[tuple[str, str]] = set()  # (root, module) that this run has looked at already
+_resolved: set[tuple[str, str]] = set()  # (root, module) that this run has already imported
 
 
 def new_run(stall_minutes: float | None = None) -> None:
-    """From now on, code is what the files say: modules that were edited since they were imported
-    are imported anew, once, when they are first asked for.
+    """Begin a run: the user's code is what its files say now.
+
+    A module that was edited since it was imported is imported again when it is first needed.
 
     Args:
-        stall_minutes: How long a call of a user's code may take in this process; None for ever.
+        stall_minutes: The time that a call of the user's code may take in this process, in minutes;
+            None for no limit.
     """
     _resolved.clear()
     limit_calls(stall_minutes)
@@ -37,12 +39,15 @@ def resolve(name: str, known: Mapping[str, Function], *, path: str, root: str) -
 
     Args:
         name: A key of `known`, or `"package.module:function"`.
-        known: What tasearch brings along.
-        path: Where the name stands in the study file, for messages.
-        root: The folder in which a user's modules are looked for first.
+        known: The built-in functions by name.
+        path: The key of the study file that has the name, for messages.
+        root: The study's root, which is searched first for the user's modules.
+
+    Returns:
+        The function.
 
     Raises:
-        StudyError: Where there is none.
+        StudyError: If there is no such function, or its module cannot be imported.
     """
     if ":" not in name:
         if name not in known:
@@ -57,10 +62,13 @@ def resolve(name: str, known: Mapping[str, Function], *, path: str, root: str) -
 
 
 def identity(name: str, root: str) -> str:
-    """The name of a resolved function, and for a user's own the digest of its source.
+    """The name of a function; for one of the user's, with the digest of its source.
 
-    The digest covers the function's module and the user's modules that this one refers to, whoever
-    imported them first.
+    The digest covers the function's module and all of the user's modules that it depends on.
+
+    Args:
+        name: A name that `resolve` has resolved.
+        root: The study's root.
     """
     if ":" not in name:
         return name
@@ -74,14 +82,19 @@ def identity(name: str, root: str) -> str:
 
 
 def frozen(names: Iterable[str], root: str) -> UserCode:
-    """The source of a user's own among some functions, to be compared with later."""
+    """The source of the user's functions as it is now, to be compared with later.
+
+    Args:
+        names: Names of functions; built-in ones are left out.
+        root: The study's root.
+    """
     return user_modules.frozen(
         [n.partition(":")[0] for n in names if ":" in n], Path(root).resolve()
     )
 
 
 def place(name: str, root: str) -> str:
-    """The file that a user's function is in, for messages; nothing is imported."""
+    """The file of a function of the user's, for messages; nothing is imported."""
     module_name = name.partition(":")[0]
     within = Path(root).resolve().joinpath(*module_name.split("."))
     here = [p for p in (within.with_suffix(".py"), within / "__init__.py") if p.is_file()]

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tasearch.config.arguments import check_path, check_text
+from tasearch.config.arguments import check_path, check_utf8
 from tasearch.config.files import not_regular
 from tasearch.config.section_base import Section
 from tasearch.config.study import Study
@@ -120,7 +120,7 @@ def load_study(path: str | os.PathLike[str]) -> Study:
         ).resolve()  # it need not exist: an export may have been moved
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links form a loop
         raise StudyError(f"{file}: root: is no folder: {first_line(error)}") from None
-    check_text(root, f"{file}: root", StudyError)
+    check_utf8(root, f"{file}: root", StudyError)
     return study.model_copy(update={"root": str(root)})
 
 

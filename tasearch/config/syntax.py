@@ -1,4 +1,4 @@
-"""Python source as syntax trees: its digest, and what it imports. Pure."""
+"""The digest of Python source, and what it imports, from its syntax tree. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-BY_NAME = {"import_module", "__import__"}  # of the module that is their first argument
-DYNAMIC = {  # what runs a module that is not named where it is called
+BY_NAME = {"import_module", "__import__"}  # import the module that their first argument names
+DYNAMIC = {  # may run a module whose name the source does not show
     *BY_NAME,
     *("spec_from_file_location", "SourceFileLoader", "run_path", "run_module", "exec"),
 }
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # of a source, by Python
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # raised by `ast.parse`
 
 
 def digest_of(source: bytes) -> str:
-    """32 hex digits that depend on a source's syntax tree; on its bytes where it has none."""
+    """The digest of a source, 32 hexadecimal digits; comments and layout do not change it.
+
+    It depends on the syntax tree, or on the bytes of a source that cannot be parsed.
+
+    Example:
+        >>> digest_of(b"x = 1  # one") == digest_of(b"x  =  1")
+        True
+    """
     digest = hashlib.sha256()
     try:
         for part in _walk(ast.parse(source)):
@@ -28,7 +35,7 @@ def digest_of(source: bytes) -> str:
 
 
 def _walk(value: Any) -> Iterator[str]:
-    """A syntax tree as texts: kinds of nodes, their filled fields, constants; no places."""
+    """A syntax tree as texts: types of nodes, non-empty fields and constants, but no positions."""
     if isinstance(value, ast.AST):
         yield f"({type(value).__name__}"
         for name, inner in ast.iter_fields(value):
@@ -41,18 +48,29 @@ def _walk(value: Any) -> Iterator[str]:
             yield from _walk(inner)
         yield "]"
     elif isinstance(value, float | complex) and abs(value) < sys.float_info.min:
-        yield "0.0"  # smaller ones are read as zero where the processor flushes denormals
+        yield "0.0"  # a process that flushes denormals reads such a number as zero
     else:
         yield repr(value)
 
 
 def parents(name: str) -> set[str]:
+    """A module's name and those of the packages that it is in: `a.b` gives `a` and `a.b`."""
     parts = name.split(".")
     return {".".join(parts[:end]) for end in range(1, len(parts))}
 
 
 def imported_by(source: bytes, name: str, *, is_package: bool) -> set[str]:
-    """Names that a module's import statements, in functions too, may stand for."""
+    """Names of modules that a module may import.
+
+    Args:
+        source: The module's source. Import statements anywhere in it count, also in functions.
+        name: The module's full name.
+        is_package: Whether the source is that of a package's `__init__.py`.
+
+    Returns:
+        Names that may be modules, with the packages that they are in. In `from a import b`, both
+        `a` and `a.b` may be.
+    """
     try:
         tree = ast.parse(source)
     except UNREADABLE:
@@ -74,7 +92,7 @@ def imported_by(source: bytes, name: str, *, is_package: bool) -> set[str]:
 
 
 def is_dynamic(source: bytes) -> bool:
-    """Whether a module may import others whose names its source does not tell."""
+    """Whether a module may import others whose names its source does not show."""
     try:
         tree = ast.parse(source)
     except UNREADABLE:
@@ -91,7 +109,7 @@ def is_dynamic(source: bytes) -> bool:
 
 
 def _by_name(tree: ast.AST) -> Iterator[tuple[ast.expr, Any]]:
-    """The calls that import what their first argument says: the function and that constant."""
+    """The calls that import a module by a constant name: the called function and that name."""
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and node.args):
             continue

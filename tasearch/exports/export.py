@@ -23,7 +23,7 @@ from tasearch.chains.recipe import LABELS_ONLY
 from tasearch.chains.recipes import SEARCHED
 from tasearch.config import plugins
 from tasearch.config.arguments import check_folder, check_path
-from tasearch.config.files import is_temporary, no_room, not_regular, write_atomic
+from tasearch.config.files import is_temporary, not_regular, write_atomic, write_error
 from tasearch.config.guard import contained
 from tasearch.config.study import Study
 from tasearch.config.study_file import load_study, render
@@ -119,7 +119,7 @@ def export(
         for name in FILES:  # of an earlier export: a kill leaves none that is half the old one
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise no_room(folder / name, error) from None
+        raise write_error(folder / name, error) from None
     for name in FILES:
         if name in contents:
             write_atomic(folder / name, contents[name])

@@ -28,7 +28,7 @@ from tasearch.runs.seals import read_file
 from tasearch.runs.manifest import MeasurementsFile, Manifest, manifest_of
 from tasearch.chains.recipes import SEARCHED
 from tasearch.runs.store import KINDS, Store
-from tasearch.config.files import is_temporary, no_room, write_atomic
+from tasearch.config.files import is_temporary, write_atomic, write_error
 from tasearch.config.study import Study
 
 __all__ = ["RunDirectory", "Manifest"]
@@ -143,13 +143,13 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise no_room(self.path, error) from None
+            raise write_error(self.path, error) from None
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"{self.path}: another tasearch is running this study") from None
         except OSError as error:
-            raise no_room(self.path / "lock", error) from None
+            raise write_error(self.path / "lock", error) from None
         try:
             self._tidy()
             self.take_extension()
@@ -179,7 +179,7 @@ class RunDirectory:
                     (self.extension / name).replace(self.path / name)
             shutil.rmtree(self.extension)
         except OSError as error:
-            raise no_room(self.extension, error) from None
+            raise write_error(self.extension, error) from None
 
     def write(self, manifest: Manifest, place: Path | None = None) -> None:
         """Freeze the measurements, then the study; `run.json` last, for it makes the run.
@@ -228,7 +228,7 @@ class RunDirectory:
         try:
             file.rename(aside)
         except OSError as error:
-            raise no_room(file, error) from None
+            raise write_error(file, error) from None
         return aside
 
     def check_same(self, study: Study, inputs: Mapping[str, str]) -> Manifest:

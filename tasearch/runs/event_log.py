@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasearch.config.files import no_room
+from tasearch.config.files import write_error
 from tasearch.errors import first_line
 from tasearch.runs.seals import LineStatus, Log, read_file, read_log
 
@@ -83,7 +83,7 @@ class EventLog:
                 stream.write(line)
         except OSError as error:
             self._end = None  # a part of the line may be in the file
-            raise no_room(self._file, error) from None
+            raise write_error(self._file, error) from None
         self._end = Log(lines=[], damage=[], chain=log.chain, size=log.size + len(line))
 
     def read(self) -> History:

@@ -20,7 +20,7 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
-from tasearch.config.files import NO_ROOM, no_room
+from tasearch.config.files import NO_ROOM, write_error
 from tasearch.errors import RunError, StoreError
 from tasearch.runs.seals import HashChain, LineStatus, read_file
 from tasearch.runs.unsealed_lines import INVALID_LINE, UnsealedLines
@@ -164,7 +164,7 @@ class SealedJournal(BaseJournalBackend):
             yield
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise no_room(self.path, error) from None
+                raise write_error(self.path, error) from None
             message = f"{self.path}: cannot be {action}: {error.strerror or error}"
             raise StoreError(message) from None
 
@@ -206,7 +206,7 @@ def clean_after_kill(journal: Path) -> None:
             with contextlib.suppress(RuntimeError):  # another process removed it as a stale lock
                 lock.release()
     except OSError as error:
-        raise no_room(journal, error) from None
+        raise write_error(journal, error) from None
 
 
 def _remove_stale_locks(folder: Path) -> None:

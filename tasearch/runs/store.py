@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from tasearch.chains.mode import Mode
-from tasearch.config.files import no_room, write_atomic
+from tasearch.config.files import write_atomic, write_error
 from tasearch.errors import StoreError
 from tasearch.runs import heartbeat
 from tasearch.runs.seals import read_file, seal_tensors, unseal_tensors
@@ -165,7 +165,7 @@ class Store:
         try:
             file.unlink(missing_ok=True)
         except OSError as error:
-            raise no_room(file, error) from None
+            raise write_error(file, error) from None
 
     def touch(self, kind: str, key: str) -> None:
         """Mark a file as used now, so that `trim` keeps it longer."""
@@ -211,13 +211,13 @@ class Store:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise no_room(file, error) from None
+            raise write_error(file, error) from None
         lock = FileLock(file)
         with heartbeat.waiting():
             try:
                 lock.acquire()
             except OSError as error:
-                raise no_room(file, error) from None
+                raise write_error(file, error) from None
         try:
             yield
             file.unlink(missing_ok=True)  # a worker that waits for it may then repeat the work

@@ -18,7 +18,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tasearch.chains.space import Space
-from tasearch.config.files import no_room
+from tasearch.config.files import write_error
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import IDENTITY, VERSION, open_study, read_study
 from tasearch.runs.optuna_adapter import StudyStorage
@@ -61,7 +61,7 @@ def extend(
             shutil.rmtree(run.extension)
         stage.path.rename(run.extension)
     except OSError as error:
-        raise no_room(stage.path, error) from None
+        raise write_error(stage.path, error) from None
     run.take_extension()
 
 
