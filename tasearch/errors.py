@@ -2,16 +2,16 @@
 
 TasearchError
 ├── StudyError        the study file: a key, a type, a value
-├── DataError         a data set: missing, broken, mis-shaped
-├── ModelError        a build function, a factory, a checkpoint
+├── DataError         the data set: missing, broken, of a wrong shape
+├── ModelError        a model: its build function, factory or checkpoint
 ├── RunError          a run directory: missing, of another study, in use
-├── StoreError        a file of the store: damaged, or no room for it
-├── TrainingError     a hop: a loss that is not finite, a user's code that raises
+├── StoreError        a stored file: damaged, or cannot be written
+├── TrainingError     a hop: its loss is not finite, or the user's code raised
 │   └── OutOfMemoryError
-├── ExportError       an export's folder, or what was exported is not what was trained
-└── NothingFits       no candidate within the budget
+├── ExportError       an export: its folder, or it differs from what was trained
+└── NothingFits       no candidate is within the budget
 
-A message gives the rule, the value found and where it was found.
+A message says what is wrong, where it is, and what to do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 
 class TasearchError(Exception):
-    """Base of every error above; `exit_code` is what the command line ends with."""
+    """Base class of all errors; the command line ends with `exit_code`."""
 
     exit_code = 2
 
@@ -32,11 +32,11 @@ class StudyError(TasearchError):
 
 
 class DataError(TasearchError):
-    """The data set is missing, broken or mis-shaped."""
+    """The data set is missing, broken or has a wrong shape."""
 
 
 class ModelError(TasearchError):
-    """A build function, factory or checkpoint does not keep its contract."""
+    """A build function, factory or checkpoint breaks a rule."""
 
 
 class RunError(TasearchError):
@@ -48,76 +48,92 @@ class StoreError(TasearchError):
 
 
 class TrainingError(TasearchError):
-    """A hop could not be trained; the trials that need it fail, the search goes on."""
+    """A hop could not be trained; the trials that need it fail, and the search goes on."""
 
     exit_code = 1
 
 
 class OutOfMemoryError(TrainingError):
-    """A hop needed more memory than there is; another time there may be more."""
+    """A hop needed more memory than there was; it may succeed if it is tried again."""
 
 
 class ExportError(TasearchError):
-    """The folder of an export is wrong, or its files do not agree with the trained student."""
+    """The folder of an export is wrong, or its files differ from the trained student."""
 
 
 class NothingFits(TasearchError):
-    """No candidate lies within the budget."""
+    """No candidate is within the budget."""
 
     exit_code = 1
 
 
 def message(error: BaseException) -> str:
-    """An error's message; empty where it cannot be told."""
+    """The message of an exception; empty if it cannot be read."""
     try:
         return str(error)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # the class may be a user's, and do anything
+    except BaseException:  # the class may be a user's, whose `__str__` may raise anything
         return ""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
+    """The first line of an exception's message, or its type if the message is empty."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", message(error)).strip()
     return next(iter(text.splitlines()), type(error).__name__)
 
 
 def raised(error: BaseException) -> str:
-    """An exception in a line: `"ValueError: no such file"`, or its type where it says nothing."""
+    """An exception in one line: its type and message, such as `ValueError: no such file`."""
     name, said = type(error).__name__, first_line(error)
     return name if said == name else f"{name}: {said}"
 
 
 def printable(text: str) -> str:
-    """Text with every character that a terminal would act on, or hide, written as an escape.
+    """Text that is safe to print, whatever it comes from.
 
-    Lines and tabs stay: whatever comes from a file, a foreign run or a user's exception may be
-    printed, and can neither move the cursor nor pass for other words.
+    Control characters and invisible characters become escapes, so that the text of a file or of a
+    user's exception can neither move the cursor nor look like other text. Line ends and tabs stay.
+
+    Example:
+        >>> printable("a\\x1b[31mb")
+        'a\\\\x1b[31mb'
     """
-    return _escaped(text, but="\n\t")
+    return _escaped(text, keep="\n\t")
 
 
 def shown(text: object) -> str:
-    """A path or name from outside as one line of text without control characters."""
+    """A path or name that was not made here, in one line and without control characters."""
     return _escaped(str(text))
 
 
 def short(text: str, most: int = 80) -> str:
-    """Text of at most so many characters; of a longer one, its beginning and three dots."""
+    """Text of at most `most` characters: a longer one ends in three dots instead.
+
+    Example:
+        >>> short("a long name", 8)
+        'a lon...'
+    """
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def quoted(value: object) -> str:
-    """A value of any kind as one short line for a message, strings in quotes."""
+    """Any value in one short line for a message; strings are in quotes."""
     try:
         return short(repr(value[:80] if isinstance(value, str | bytes) else value))
-    except Exception:  # a number of too many digits, nesting too deep, an object's own __repr__
+    except Exception:  # too many digits, too deeply nested, or an object's own __repr__
         return f"one of type {type(value).__name__}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the known name closest to `word`, else the list of all."""
+    """The end of a message about an unknown name: the closest known name, or all of them.
+
+    Example:
+        >>> nearest("tpee", ["tpe", "ehvi"])
+        "; did you mean 'tpe'?"
+        >>> nearest("x", ["tpe", "ehvi"])
+        '; known: ehvi, tpe'
+    """
     names = sorted(known)
     folded = {name.lower(): name for name in names}
     close = difflib.get_close_matches(word.lower(), folded, n=1)
@@ -126,7 +142,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return "; known: " + ", ".join(names)
 
 
-def _escaped(text: str, but: str = "") -> str:
+def _escaped(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in but else repr(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)

@@ -94,14 +94,14 @@ def timely(where: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _exit_raises() -> Iterator[None]:
     """Let `os._exit` raise, except in processes that the user's code forks."""
-    end, here = os._exit, os.getpid()
+    end, process = os._exit, os.getpid()
 
-    def told(status: int) -> NoReturn:
-        if os.getpid() == here:
+    def raise_exit(status: int) -> NoReturn:
+        if os.getpid() == process:
             raise _Exit(status)
         end(status)
 
-    os._exit = told
+    os._exit = raise_exit
     try:
         yield
     finally:

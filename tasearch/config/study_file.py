@@ -63,12 +63,12 @@ def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
         study = Study.model_validate(dict(content))
     except ValidationError as error:
         mistakes = [_mistake(e, content).removeprefix(": ") for e in error.errors()]
-        raise StudyError(_told(where, mistakes)) from None
+        raise StudyError(_message(where, mistakes)) from None
     except RecursionError:
         raise StudyError(f"{where}: is nested too deeply") from None
     conflicts = study.conflicts()
     if conflicts:
-        raise StudyError(_told(where, [f"{path}: {rule}" for path, rule in conflicts]))
+        raise StudyError(_message(where, [f"{path}: {rule}" for path, rule in conflicts]))
     return study
 
 
@@ -92,7 +92,7 @@ def check_study(study: object) -> Study:
         return parse_study(study.model_dump())
 
 
-def _told(where: str, mistakes: list[str]) -> str:
+def _message(where: str, mistakes: list[str]) -> str:
     """The message: a line for each of the first mistakes, and how many more there are."""
     lines = [f"{where}: {mistake}" for mistake in mistakes[:MOST_MISTAKES]]
     if len(mistakes) > MOST_MISTAKES:
@@ -150,8 +150,8 @@ def _toml(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"{path}: is not valid TOML: {short(str(error), 300)}") from None
     except ValueError as error:  # a number of thousands of digits; Python's advice is cut off
-        said = first_line(error).partition(";")[0]
-        raise StudyError(f"{path}: is not valid TOML: {short(said, 300)}") from None
+        reason = first_line(error).partition(";")[0]
+        raise StudyError(f"{path}: is not valid TOML: {short(reason, 300)}") from None
 
 
 def render(study: Study, title: str = "A tasearch study.") -> str:
@@ -227,13 +227,13 @@ def _mistake(error: ErrorDetails, content: Mapping[str, Any]) -> str:
             section = inner.annotation
         value = value.get(part) if isinstance(value, Mapping) else value
     rule = error["msg"].removeprefix("Input ").replace("String should", "should")
-    for said, meant in _PLAINER:
-        rule = re.sub(said, meant, rule)
+    for pattern, plain in _PLAIN_WORDS:
+        rule = re.sub(pattern, plain, rule)
     found = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
     return f"{path}: {rule[0].lower()}{rule[1:]}, found {_shown(found)}"
 
 
-_PLAINER = (("a valid tuple", "a list"), ("a valid dictionary.*", "a table"))
+_PLAIN_WORDS = (("a valid tuple", "a list"), ("a valid dictionary.*", "a table"))
 
 
 def _shown(value: Any) -> str:

@@ -97,13 +97,13 @@ def is_dynamic(source: bytes) -> bool:
         tree = ast.parse(source)
     except UNREADABLE:
         return False
-    told = {id(function) for function, _ in _by_name(tree)}
+    constant = {id(function) for function, _ in _by_name(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             name = next((a.name for a in node.names if a.name in DYNAMIC and a.asname), "")
         else:
             name = getattr(node, "id", "") or getattr(node, "attr", "")
-        if name in DYNAMIC and id(node) not in told:
+        if name in DYNAMIC and id(node) not in constant:
             return True
     return False
 
