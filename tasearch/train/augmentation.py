@@ -1,8 +1,8 @@
-"""AugmentedData: augmentation as a finite set of looks at each sample.
+"""Augmentation as a finite set of views of each sample.
 
-Because the views can be counted, an ancestor's logits on them can be kept. A sample goes through
-its views in a seeded order of its own, one an epoch, the same for every model of a study and their
-ancestors; after the last it begins again.
+Because the number of views is finite, an ancestor's logits on them can be stored. Each epoch shows
+one view of a sample, in a seeded order of the sample's own, which begins again after the last view.
+The order is the same for all models of a replicate, ancestors included.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from torch import Tensor
 
 from tasearch.errors import StudyError
 
-SMALLEST = 16  # pixels of a side that may be shifted by 4
+SMALLEST = 16  # least height and width of an image that may be shifted, in pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Shifts by up to `pad` pixels either way (cut from an image with a black border), and flips.
+    """A set of views: shifts of an image, and their mirror images.
+
+    A shifted view is cut from the image with a black border of `pad` pixels.
 
     Args:
-        pad: 0 for no shifts.
-        flip: whether mirrored views are in the set.
+        pad: Largest shift in each direction, in pixels; 0 for no shifts.
+        flip: Whether mirror images are in the set.
     """
 
     pad: int
@@ -34,7 +36,11 @@ class Augmentation:
 
     @property
     def count(self) -> int:
-        """AugmentedData of one sample."""
+        """Number of views of one sample.
+
+        >>> Augmentation(pad=4, flip=True).count
+        162
+        """
         return (2 * self.pad + 1) ** 2 * (1 + self.flip)
 
 
@@ -46,10 +52,14 @@ AUGMENTATIONS = {
 
 
 def check_augmentation(name: str, in_shape: tuple[int, ...]) -> None:
-    """Whether samples of a shape have such views.
+    """Check that samples of a shape can be augmented.
+
+    Args:
+        name: Name of the augmentation, a key of `AUGMENTATIONS`.
+        in_shape: Shape of a sample.
 
     Raises:
-        StudyError: where they are no images, or too small to be shifted.
+        StudyError: If the samples are not images, or too small to be shifted.
     """
     views = AUGMENTATIONS[name]
     if views.count > 1 and len(in_shape) != 3:
@@ -62,15 +72,17 @@ def check_augmentation(name: str, in_shape: tuple[int, ...]) -> None:
 
 
 class AugmentedData:
-    """The samples of a training part under one set of views, on the device.
+    """The samples of a data set and their views, on the device.
+
+    Mirror images are kept in memory if they are views. Samples of floats are standardized once;
+    samples of bytes, which take a quarter of the memory, when they are in a batch.
 
     Args:
-        x: uint8 or float32 (samples, *in_shape), raw, on the device; mirrored ones are kept beside
-            them where they are shown, and scaled ones in their place if they are no bytes.
-        mean: of raw samples, broadcastable to one.
-        std: likewise.
-        views: the set.
-        seed: of the order of views.
+        x: Raw samples, uint8 or float32 (samples, *in_shape), on the device.
+        mean: Mean of raw samples, broadcastable to a sample.
+        std: Standard deviation of raw samples, broadcastable to a sample.
+        views: The set of views.
+        seed: Seed of the order of views.
     """
 
     def __init__(
@@ -80,16 +92,18 @@ class AugmentedData:
         scale, shift = _channels_last(1 / std), _channels_last(-mean / std)
         pad = views.pad
         x = _channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
-        if x.dtype != torch.uint8:  # small, so scaled once
+        if x.dtype != torch.uint8:
             x = torch.addcmul(shift, x, scale)
-        if x.ndim == 4:  # a row of an image at once, for a loop over its channels is a short one
+        if (
+            x.ndim == 4
+        ):  # whole lines of an image: a loop over its few channels would be too short to be fast
             scale, shift = (s.expand(1, self._shape[-1], -1).contiguous() for s in (scale, shift))
         self._scale, self._shift = scale, shift
         self._x = torch.stack([x, x.flip(2)]) if views.flip else x
         self._draw(seed)
 
     def reseeded(self, seed: int) -> AugmentedData:
-        """The same samples, shared, in another order of views."""
+        """The same samples, in shared memory, with another order of views."""
         other = copy.copy(self)
         other._draw(seed)
         return other
@@ -107,7 +121,7 @@ class AugmentedData:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a sample."""
+        """Shape of a sample."""
         return tuple(self._shape)
 
     @property
@@ -115,22 +129,25 @@ class AugmentedData:
         return self._x.device
 
     def phase(self, epoch: int) -> int:
-        """Epochs of one phase show the same views; phases are 0 .. count - 1."""
+        """The phase of an epoch, 0 to count - 1; epochs of one phase show the same views."""
         return epoch % self._views.count
 
     def numbers(self, phase: int) -> Tensor:
-        """int64 (samples,): the view of each sample. Over all phases each comes once."""
+        """The number of the view that each sample shows in a phase, int64 (samples,).
+
+        Over all phases a sample shows each of its views once.
+        """
         return (self._start + self._stride * phase) % self._views.count
 
     def batch(self, samples: Tensor, numbers: Tensor) -> Tensor:
-        """These samples, each in its view.
+        """A batch of samples, each in its view.
 
         Args:
-            samples: int64 (batch,), places in the part.
-            numbers: int64 (samples of the part,), as those of a phase.
+            samples: Indices of the samples, int64 (batch,).
+            numbers: The views of all samples of the data set, int64 (samples,), from `numbers`.
 
         Returns:
-            float32 (batch, *in_shape), standardized; images in channels_last format.
+            Standardized samples, float32 (batch, *in_shape); images in channels_last format.
         """
         if self._views.count == 1:
             x = self._x.index_select(0, samples)
@@ -141,7 +158,7 @@ class AugmentedData:
         return x.movedim(-1, 1) if x.ndim == 4 else x
 
     def _shown(self, samples: Tensor, numbers: Tensor) -> Tensor:
-        """AugmentedData of images by their numbers: (batch, height, width, channels)."""
+        """Views of images by their numbers: (batch, height, width, channels)."""
         flip, place = numbers % 2, numbers // 2
         side, (channels, height, width) = 2 * self._views.pad + 1, self._shape
         f, n, h, w, c = self._x.stride()
@@ -149,10 +166,12 @@ class AugmentedData:
             (2, self._samples, side, side, height, width, channels), (f, n, h, w, h, w, c)
         )
         row, column = place // side, place % side
-        column = torch.where(flip == 1, side - 1 - column, column)  # in the mirror, from there
+        column = torch.where(
+            flip == 1, side - 1 - column, column
+        )  # a mirror image is shifted the other way
         return windows[flip, samples, row, column]
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """Channels as the last axis of images or of one image; features as they are."""
+    """One image or several with the channels as the last axis; features unchanged."""
     return x.movedim(-3, -1) if x.ndim > 2 else x

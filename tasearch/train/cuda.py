@@ -1,4 +1,4 @@
-"""What is CUDA's alone: how a GPU computes, and work recorded to be launched at once."""
+"""CUDA: settings of a process, and work recorded as a graph."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import torch
 
-WARM = 3  # times that work is done before it is recorded
+WARM_UP = 3  # times that work is done before it is recorded
 
 
 def set_up_cuda(device: torch.device, *, deterministic: bool) -> None:
-    """How this process computes on a GPU: float32 in full, never as TF32.
+    """Set how this process computes on a GPU: in full float32, never in TF32.
+
+    This comes before any other work on the GPU, because cuBLAS reads its setting once.
 
     Args:
-        device: that is used unless another is named.
-        deterministic: the same bits from run to run; otherwise cuDNN tries which of its algorithms
-            is fastest, and may choose otherwise the next time.
-
-    Comes before any other work on the GPU, for cuBLAS reads its setting once.
+        device: The default device of the process.
+        deterministic: Whether results are the same bits from run to run; otherwise cuDNN measures
+            which of its algorithms is fastest, and may choose another one in the next run.
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -34,17 +34,25 @@ def set_up_cuda(device: torch.device, *, deterministic: bool) -> None:
 def recorded(
     work: Callable[[], object], pool: tuple[int, int] | None = None
 ) -> torch.cuda.CUDAGraph:
-    """A graph of what some work launches on the current CUDA device.
+    """Record the operations that some work launches on the current CUDA device.
 
-    It is done a few times first: libraries choose their algorithms, optimizers make their state.
+    The work is done a few times first: libraries choose their algorithms then, and optimizers
+    create their state.
+
+    Args:
+        work: Function that launches the operations.
+        pool: Memory pool of another graph to share; None for a new one.
+
+    Returns:
+        A graph that replays the operations.
 
     Raises:
-        Exception: whatever torch, or the work, raises where that cannot be.
+        Exception: Whatever torch, or the work, raises where recording is not possible.
     """
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(WARM):
+        for _ in range(WARM_UP):
             work()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()

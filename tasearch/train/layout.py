@@ -1,4 +1,4 @@
-"""Batches: the order of images in memory, and how many at a time."""
+"""The order of images in memory, and the size of batches in evaluations."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-BLOCK = 16  # channels; oneDNN's largest block
-ON_CPU = 64  # samples evaluated at a time; more are slower: they outgrow the processor's caches
-ON_CUDA = 2000  # enough to fill a GPU
+BLOCK = 16  # channels of oneDNN's largest block
+ON_CPU = 64  # samples; larger batches are slower, because they do not fit the processor's caches
+ON_CUDA = 2000  # samples; enough to keep a GPU busy
 
 
 def image_format(net: nn.Module, device: torch.device) -> torch.memory_format:
-    """channels_last, in which convolutions are fastest, unless oneDNN would damage memory, or the
-    model has tensors of five axes, which torch refuses to put so.
+    """The memory format in which a model computes fastest: channels_last where it is possible.
 
-    Its weight gradient of a strided 1x1 convolution with fewer channels than one of its blocks
-    writes past a buffer in that format (oneDNN issue 6035).
+    It is not possible if the model has tensors of five axes, which torch does not convert, or if
+    oneDNN would damage memory: in channels_last, its weight gradient of a strided 1x1 convolution
+    with fewer channels than one of its blocks writes past a buffer (oneDNN issue 6035).
     """
     if any(t.ndim > 4 for t in itertools.chain(net.parameters(), net.buffers())):
         return torch.contiguous_format
@@ -29,15 +29,22 @@ def image_format(net: nn.Module, device: torch.device) -> torch.memory_format:
 def input_format(
     net: nn.Module, shape: tuple[int, ...], device: torch.device
 ) -> torch.memory_format:
-    """Of batches of samples of a shape."""
+    """The memory format of batches.
+
+    Args:
+        net: The model that takes them.
+        shape: Shape of a sample.
+        device: The device that computes.
+    """
     return image_format(net, device) if len(shape) == 3 else torch.contiguous_format
 
 
 class _Flatten(nn.Flatten):
-    """Its gradient comes back in the format of the images.
+    """`nn.Flatten` whose gradient has the memory format of the images.
 
-    As rows, it would lie otherwise in memory than all that the operators before it kept, and cost
-    them several times as much: a ReLU's backward took 0.8 ms instead of 0.07 on a core of an EPYC.
+    Otherwise the gradient would be contiguous, and all tensors which the operators before it have
+    kept would not: their backward passes would take several times as long. For a ReLU it was 0.8
+    ms instead of 0.07 ms, on one core of an EPYC processor.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,25 +58,29 @@ def _channels_last(grad: Tensor) -> Tensor:
 
 
 def keep_format(net: nn.Module) -> None:
-    """Have gradients keep the format of images back through what flattens them."""
+    """Replace the class of a model's `nn.Flatten` modules by `_Flatten`, in place."""
     for module in net.modules():
         if type(module) is nn.Flatten:
-            module.__class__ = _Flatten  # it stays itself, with whatever hooks it has
+            module.__class__ = _Flatten  # the module stays the same object, with its hooks
 
 
 def evaluation_batch(device: torch.device) -> int:
-    """Samples to evaluate at a time."""
+    """Number of samples of a batch in evaluations."""
     return ON_CPU if device.type == "cpu" else ON_CUDA
 
 
 def arranged(x: Tensor, layout: torch.memory_format) -> Tensor:
-    """A batch in a format; also where one channel makes all formats look alike to torch."""
+    """A batch in a memory format.
+
+    With one channel torch takes all formats for equal; the strides are set here even then.
+    """
     if layout == torch.contiguous_format:
         return x.flatten(1).view(x.shape)
     return x.contiguous(memory_format=layout)
 
 
 def _overruns(module: nn.Module) -> bool:
+    """Whether oneDNN would write past a buffer in channels_last format."""
     return (
         isinstance(module, nn.Conv2d)
         and module.kernel_size == (1, 1)

@@ -1,8 +1,8 @@
-"""Optimizers over flat parameters, and what the learning rate and the momentum are at each step.
+"""Optimizers on flat parameters, and schedules of the learning rate and the momentum.
 
-A net of ten layers has some thirty small tensors, and each call on one of them costs more than its
-arithmetic. So all weights that decay lie in one tensor and all that do not in another, and so do
-their gradients: an update, a norm, an average or a reset is one call on each.
+A net of ten layers has some thirty small tensors, and a call on one of them costs more than its
+arithmetic. So all weights that decay are one tensor, all others are another, and so are their
+gradients: an update, a norm, an average or a reset is one call for each.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch import Tensor, nn
 from tasearch.chains.recipe import Recipe
 from tasearch.models.numerics import rounded_up
 
-ALIGNED = 16  # float32 numbers in 64 bytes, at which vector units load best
+ALIGNED = 16  # float32 numbers in 64 bytes, the alignment that vector units load fastest
 
-START, END = 1 / 25, 1e-4  # of the peak: where one-cycle's learning rate begins and ends
-MOMENTUM = (0.95, 0.85)  # one-cycle's, at both ends and at the peak
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of AdamW, as in torch
+START, END = 1 / 25, 1e-4  # one-cycle's first and last learning rate, as fractions of the peak
+MOMENTUM = (0.95, 0.85)  # one-cycle's momentum at both ends, and at the peak
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's parameters, with torch's default values
 
 
 class Flat:
-    """A net's trainable parameters, moved into flat tensors that they become views of.
+    """A net's trainable parameters, moved to flat tensors of which they become views.
 
     Args:
-        net: changed in place; its values, names and memory formats stay.
+        net: The net, changed in place; values, names and memory formats stay.
 
     Attributes:
-        decayed: flat parameters of matrices and kernels.
-        undecayed: of vectors, which are norms and biases.
+        decayed: Flat tensors of the parameters that decay: matrices and kernels.
+        undecayed: Flat tensors of the others: weights of norms, and biases.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -47,20 +47,21 @@ class Flat:
 
     @property
     def tensors(self) -> list[nn.Parameter]:
+        """All flat tensors."""
         return self.decayed + self.undecayed
 
     def home(self, parameter: Tensor) -> int:
-        """Index among `tensors` of the one that a parameter is a view of."""
+        """Index, in `tensors`, of the flat tensor that a parameter is a view of."""
         place = parameter.untyped_storage().data_ptr()
         return [flat.untyped_storage().data_ptr() for flat in self.tensors].index(place)
 
     @staticmethod
     def within(parameter: Tensor, like: Tensor) -> Tensor:
-        """The part of a tensor laid out as a flat one that stands where the parameter does."""
+        """The part of `like`, which has the layout of a flat tensor, at a parameter's place."""
         return like.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
 
     def zero_grad(self) -> None:
-        """In place, for the parameters' gradients are views of these."""
+        """Set all gradients to zero, in place: the parameters' gradients are views of these."""
         for flat in self.tensors:
             assert flat.grad is not None
             flat.grad.zero_()
@@ -86,29 +87,30 @@ def _flatten(parameters: list[nn.Parameter]) -> nn.Parameter:
 
 
 class Optimizer(ABC):
-    """Updates of flat parameters by torch's fused kernels, in place.
+    """Updates flat parameters in place, by torch's fused kernels.
 
-    `torch.optim` calls the same kernels, but costs twice as much as these for small tensors, and
-    imports a compiler first, for most of a second in each worker.
+    `torch.optim` calls the same kernels, but takes twice the time for small tensors, and imports a
+    compiler, which costs each worker most of a second.
 
     Args:
-        flat: what to update, with its gradients.
-        recipe: with the weight decay, of matrices and kernels alone.
-        momentum: of the gradient.
-        names: names of what is kept of each number.
+        flat: The parameters, with their gradients.
+        recipe: Recipe with the learning rate, and the weight decay of matrices and kernels.
+        momentum: Momentum of the gradient; 0 for none, and then it stays 0.
+        names: Names of the tensors that the optimizer keeps for each flat tensor.
 
     Attributes:
-        rate: the learning rate, which may be a tensor (), read at each step.
-        momentum: Adam's first beta; 0 for none, which stays. The kernels take a number: where it is
-            a tensor (), ordinary operations do the same.
-        names: what is kept, by name: a tensor for each flat one.
+        rate: The learning rate; a number, or a tensor () that is read at each step.
+        momentum: The momentum, which is Adam's first beta. The fused kernels take a number; with a
+            tensor (), ordinary operations compute the same.
+        has_momentum: Whether there is any momentum.
+        state: The tensors that the optimizer keeps by name, one for each flat tensor.
     """
 
     def __init__(self, flat: Flat, recipe: Recipe, momentum: float, names: Sequence[str]) -> None:
         self.rate: float | Tensor = recipe.learning_rate
         self.momentum: float | Tensor = momentum
         self._weights = [t.detach() for t in flat.tensors]
-        self._grads = [t.grad for t in flat.tensors if t.grad is not None]  # all have one
+        self._grads = [t.grad for t in flat.tensors if t.grad is not None]  # every tensor has one
         self.has_momentum = momentum > 0
         self.state = {name: [torch.zeros_like(t) for t in self._weights] for name in names}
         border = len(flat.decayed)
@@ -123,11 +125,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _update(self, part: slice, decay: float) -> None:
-        """Those of some flat tensors that have a weight decay in common."""
+        """Update the flat tensors of a part, which have one weight decay."""
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 1711.05101)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 1711.05101, algorithm 2)."""
 
     def __init__(self, flat: Flat, recipe: Recipe) -> None:
         super().__init__(flat, recipe, BETA1, ("exp_avg", "exp_avg_sq"))
@@ -146,7 +148,7 @@ class AdamW(Optimizer):
                 w.mul_(1 - rate * decay)
                 mean.lerp_(grad, 1 - beta)
                 square.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
-                done = step.double()  # 1 - 0.999 has lost four digits in 32 bits
+                done = step.double()  # in float32, 1 - 0.999 loses four digits
                 spread = (square / (1 - BETA2**done)).sqrt_().add_(EPSILON)
                 w.sub_(rate / (1 - beta**done) * mean / spread)
             return
@@ -168,7 +170,7 @@ class AdamW(Optimizer):
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with Nesterov's momentum, plain where the momentum is 0."""
+    """Stochastic gradient descent with Nesterov's momentum; plain if the momentum is 0."""
 
     def __init__(self, flat: Flat, recipe: Recipe) -> None:
         names = ("momentum_buffer",) if recipe.momentum else ()
@@ -193,7 +195,7 @@ class SGD(Optimizer):
             dampening=0.0,
             nesterov=self.has_momentum,
             maximize=False,
-            is_first_step=False,  # from a buffer of zeros it is the same
+            is_first_step=False,  # a buffer of zeros gives the same
         )
 
 
@@ -201,7 +203,16 @@ OPTIMIZERS: dict[str, Callable[[Flat, Recipe], Optimizer]] = {"adamw": AdamW, "s
 
 
 def cosine(step: int, steps: int, recipe: Recipe) -> tuple[float, float | None]:
-    """Linear warm-up, then half a cosine to zero; the momentum stays."""
+    """A linear warm-up, then half a cosine down to zero; the momentum stays.
+
+    Args:
+        step: Number of the step, from 0.
+        steps: Number of steps of the whole training.
+        recipe: The model's recipe.
+
+    Returns:
+        The learning rate, and the momentum; None for a momentum that stays.
+    """
     warm = recipe.warmup * steps
     rise = min(1.0, (step + 1) / warm) if warm else 1.0
     fall = max(0.0, step - warm) / max(1.0, steps - warm)
@@ -209,9 +220,17 @@ def cosine(step: int, steps: int, recipe: Recipe) -> tuple[float, float | None]:
 
 
 def one_cycle(step: int, steps: int, recipe: Recipe) -> tuple[float, float | None]:
-    """Up to the peak and far down again, the momentum the other way (Smith, 1708.07120).
+    """Up to the peak during the warm-up, then far down; the momentum goes the other way.
 
-    Half cosines, the first over the warm-up.
+    Both parts are half cosines (Smith and Topin, 1708.07120).
+
+    Args:
+        step: Number of the step, from 0.
+        steps: Number of steps of the whole training.
+        recipe: The model's recipe.
+
+    Returns:
+        The learning rate, and the momentum.
     """
     peak = recipe.learning_rate
     top = max(0.0, recipe.warmup * steps - 1)
@@ -234,18 +253,27 @@ SCHEDULES: dict[str, Callable[[int, int, Recipe], tuple[float, float | None]]] =
 
 
 def set_rates(optimizer: Optimizer, rate: float | Tensor, momentum: float | Tensor | None) -> None:
-    """Set a step's learning rate and momentum, where there is any."""
+    """Set the learning rate and the momentum of the next step.
+
+    Args:
+        optimizer: The optimizer.
+        rate: The learning rate.
+        momentum: The momentum; None to leave it. An optimizer without momentum ignores it.
+    """
     optimizer.rate = rate
     if momentum is not None and optimizer.has_momentum:
         optimizer.momentum = momentum
 
 
 class Average:
-    """An exponential moving average of flat weights, warmed up as 1/t at first.
+    """An exponential moving average of flat weights, which follows them faster at first.
 
     Args:
-        flat: whose weights are averaged.
-        decay: of the average, a step.
+        flat: The weights.
+        decay: Weight of the old average in an update, once it is warmed up.
+
+    Attributes:
+        values: The averages, one for each flat tensor.
     """
 
     def __init__(self, flat: Flat, decay: float) -> None:
@@ -253,20 +281,20 @@ class Average:
         self.values = [t.clone() for t in self._live]
 
     def weight(self, step: int) -> float:
-        """Of the live weights in a step's update."""
+        """Weight of the live weights in the update after a step, counted from 0."""
         return 1 - min(self._decay, (1 + step) / (10 + step))
 
     def update(self, step: int) -> None:
-        """After a step, counted from the start of the training."""
+        """Update the average after a step, counted from 0 at the start of the training."""
         self.follow(self.weight(step))
 
     def follow(self, weight: float | Tensor) -> None:
-        """Move towards the live weights, by such a share."""
+        """Update the average, with a weight of the live weights."""
         for value, live in zip(self.values, self._live, strict=True):
             value.lerp_(live, weight)
 
     def swap(self) -> None:
-        """Exchange average and live weights; twice is nothing."""
+        """Exchange the average and the live weights; a second call undoes it."""
         for value, live in zip(self.values, self._live, strict=True):
             kept = live.clone()
             live.copy_(value)
@@ -274,5 +302,5 @@ class Average:
 
 
 def clip(flat: Flat, largest: float) -> Tensor:
-    """Scale the gradient down to a norm of at most `largest`; the norm that it had."""
+    """Scale the gradient down to a norm of at most `largest`; return the norm that it had."""
     return nn.utils.clip_grad_norm_(flat.tensors, largest)

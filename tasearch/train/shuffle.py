@@ -1,4 +1,4 @@
-"""Random orders that are the same on every device, and drawn where they are used."""
+"""Random orders that are the same on every device, and are drawn on the device that uses them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ LAST = 31
 
 
 def shuffled(count: int, seed: int, device: torch.device) -> Tensor:
-    """Places 0 .. count - 1 in a random order, int64 (count,), on the device.
+    """The numbers 0 to count - 1 in a random order, int64 (count,).
 
-    They are sorted by their hashes, the numbers of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014,
-    figure 14). Generators of torch give other numbers on other devices.
+    They are sorted by their hashes, which are the numbers of SplitMix64 (Steele, Lea and Flood,
+    OOPSLA 2014, figure 14). Torch's own generators give different numbers on different devices.
 
     Args:
-        count: of places.
-        seed: from 0, below 2 ** 63.
-        device: of the result; the host waits for nothing.
+        count: How many numbers.
+        seed: Seed of the order, at least 0 and below 2**63.
+        device: Device that computes the order; the host does not wait for it.
     """
     z = torch.arange(1, count + 1, device=device) * _signed(WEYL) + seed
     for bits, factor in MIX:
@@ -29,11 +29,11 @@ def shuffled(count: int, seed: int, device: torch.device) -> Tensor:
 
 
 def _shifted(z: Tensor, bits: int) -> Tensor:
-    """To the right, with zeros from the left."""
+    """Words of 64 bits shifted to the right, with zeros from the left."""
     found: Tensor = (z >> bits) & (2 ** (64 - bits) - 1)
     return found
 
 
 def _signed(word: int) -> int:
-    """64 bits as the number that int64 takes them for."""
+    """A word of 64 bits as the int64 with the same bits."""
     return word - 2**64 if word >= 2**63 else word

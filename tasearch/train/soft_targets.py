@@ -1,4 +1,4 @@
-"""Soft targets: an ancestor's raw logits on the training views, computed once and kept."""
+"""Soft targets: an ancestor's logits on the augmented training set, computed once and stored."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from tasearch.runs.store import HopRecord, Store
 from tasearch.train.augmentation import AugmentedData
 from tasearch.train.layout import evaluation_batch
 
-IN_MEMORY = 256 * 2**20  # bytes of targets that a trainer holds at once, on CPU
-SHARE = 8  # on a GPU: its memory is divided by this
+CPU_BYTES = 256 * 2**20  # size of the targets that a trainer holds in memory, on CPU
+GPU_FRACTION = 1 / 8  # fraction of a GPU's memory that they may take
 
 
 class Targets:
-    """Logits by (hop, phase of views): from memory, else from the store, else from the model.
+    """Logits by hop and phase of the augmentation: from memory, from the store, or from the model.
 
-    On disk one file a phase, so that a model that is stopped early has cost no more phases than it
-    saw, and so that workers which need the same phase at once write the same file.
+    The store has a file for each phase: a model that is stopped early then costs only the phases
+    that it saw, and of several workers which need the same phase, one computes it.
 
     Args:
-        views: of the training part, for each replicate.
-        store: keeps them, under `targets/`.
-        limit: bytes on disk; the oldest unused go first.
+        views: The augmented training set, for each replicate.
+        store: Where the logits are stored, in `targets/`.
+        limit: Largest size on disk in bytes; the least recently used files are deleted first.
     """
 
     def __init__(self, views: Sequence[AugmentedData], store: Store, limit: float) -> None:
         self._views, self._store, self._limit = views, store, limit
         self._held: OrderedDict[str, list[Tensor]] = OrderedDict()
-        self._room = _room(views[0].device)
+        self._room = _bytes_in_memory(views[0].device)
 
     def get(
         self,
@@ -42,25 +42,29 @@ class Targets:
         nets: Callable[[], Sequence[nn.Module]],
         record: Callable[[], HopRecord],
     ) -> list[Tensor]:
-        """float16 (samples, classes) of one ancestor in each replicate, on the views' device.
+        """The logits of one ancestor in each replicate.
 
         Args:
-            key: the ancestor's.
-            phase: of the views.
-            nets: the ancestor's models in eval mode on the device, asked for only if needed.
-            record: the ancestor's, likewise.
+            key: Key of the ancestor's hop.
+            phase: Phase of the augmentation.
+            nets: Function to the ancestor's models, in eval mode on the device; called only if the
+                logits must be computed.
+            record: Function to the ancestor's record; called only then, too.
+
+        Returns:
+            float16 (samples, classes) for each replicate, on the device.
 
         Raises:
-            TrainingError: where a logit does not fit 16 bits.
+            TrainingError: If a logit does not fit 16 bits.
         """
         name = f"{key}-{phase}"
         if name in self._held:
             self._held.move_to_end(name)
             return self._held[name]
-        with self._store.alone(name):  # of several workers that need a phase, one makes it
+        with self._store.alone(name):  # of several workers that need a phase, one computes it
             logits = self._load(name)
             if logits is None:
-                logits = self._make(nets(), phase)
+                logits = self._compute(nets(), phase)
                 parts = {str(i): part for i, part in enumerate(logits)}
                 self._store.save("targets", name, parts, record())
                 self._store.trim("targets", self._limit)
@@ -77,7 +81,7 @@ class Targets:
         device = self._views[0].device
         return [saved[0][str(i)].to(device) for i in range(len(self._views))]
 
-    def _make(self, nets: Sequence[nn.Module], phase: int) -> list[Tensor]:
+    def _compute(self, nets: Sequence[nn.Module], phase: int) -> list[Tensor]:
         pairs = zip(nets, self._views, strict=True)
         logits = [view_logits(net, views, phase).half() for net, views in pairs]
         if not all(bool(part.isfinite().all()) for part in logits):
@@ -85,11 +89,11 @@ class Targets:
         return logits
 
 
-def _room(device: torch.device) -> int:
-    """Bytes of targets to hold at once."""
+def _bytes_in_memory(device: torch.device) -> int:
+    """Largest size in bytes of the targets in memory."""
     if device.type != "cuda":
-        return IN_MEMORY
-    return torch.cuda.get_device_properties(device).total_memory // SHARE
+        return CPU_BYTES
+    return int(torch.cuda.get_device_properties(device).total_memory * GPU_FRACTION)
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
@@ -98,12 +102,15 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
 
 @torch.no_grad()
 def view_logits(net: nn.Module, views: AugmentedData, phase: int) -> Tensor:
-    """float32 (samples, classes): a model's logits on one phase of the views."""
+    """A model's logits on one phase of the augmentation, float32 (samples, classes)."""
     samples, numbers = torch.arange(len(views), device=views.device), views.numbers(phase)
     parts = torch.split(samples, evaluation_batch(views.device))
     return torch.cat([net(views.batch(part, numbers)) for part in heartbeat.each(parts)])
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
-    """(ancestors, samples, classes); no copy for a single ancestor."""
+    """Tensors (samples, classes) of several ancestors as one, (ancestors, samples, classes).
+
+    A single ancestor's tensor is not copied.
+    """
     return parts[0][None] if len(parts) == 1 else torch.stack(list(parts))

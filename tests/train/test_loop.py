@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tasearch.chains.recipe import Recipe
+from tasearch.models.numerics import cpu_threads
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
 from tasearch.train.batches import EpochPlan, TrainingJob
 from tasearch.train.loop import EpochResult, rung_epochs, train, train_in_turn
@@ -33,6 +35,12 @@ results = [*train(*problem(seed=0))]
 assert results[-1].accuracy > 0.9, results
 assert not any(name.startswith("tasearch.train.fast.") for name in sys.modules)
 """
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with cpu_threads(1):
+        yield
 
 
 def recipe(**changes: Any) -> Recipe:
