@@ -15,7 +15,7 @@ from tasearch.errors import RunError, StudyError
 from tests.helpers.studies import tiny
 
 
-def test_a_regular_file_is_read_through_links_too(tmp_path: Path) -> None:
+def test_open_regular_follows_links(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "link").symlink_to(tmp_path / "file")
     for name in ("file", "link"):
@@ -25,7 +25,7 @@ def test_a_regular_file_is_read_through_links_too(tmp_path: Path) -> None:
             assert stream.read() == b"content"
 
 
-def test_what_is_no_file_is_named_and_never_waited_for(
+def test_open_regular_names_what_is_not_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -39,7 +39,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(
         ("socket", "is a socket, not a file"),
         ("/dev/zero", "is a device, not a file"),
         ("nul\0", "has a NUL in its name"),
-        ("half\ud800", "has a name that no file can have"),
+        ("lone surrogate \ud800", "has a name that no file can have"),
     ):
         assert not_regular(Path(path)) == words
         for refuse in (check_regular, open_regular):
@@ -48,7 +48,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(
             assert error.value.strerror == words
 
 
-def test_the_system_says_why_nothing_is_there(tmp_path: Path) -> None:
+def test_open_regular_keeps_message_of_system(tmp_path: Path) -> None:
     for path, words in (
         (tmp_path / "none", "No such file or directory"),
         (tmp_path / ("n" * 300), "File name too long"),
@@ -60,19 +60,16 @@ def test_the_system_says_why_nothing_is_there(tmp_path: Path) -> None:
             assert error.value.strerror == words
 
 
-def test_a_fifo_that_takes_a_files_place_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_open_regular_never_waits_for_fifo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "fifo")
-    monkeypatch.setattr(
-        "tasearch.config.files.check_regular", lambda path: None
-    )  # it was a file then
+    # When it was checked, it was still a file.
+    monkeypatch.setattr("tasearch.config.files.check_regular", lambda path: None)
     with pytest.raises(OSError, match="is a FIFO, not a file"):
         open_regular(tmp_path / "fifo")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have names of text alone")
-def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
+def test_run_refuses_folder_not_named_in_utf8(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     odd.mkdir()
     (odd / "s.toml").write_text(render(tiny()))
@@ -91,10 +88,10 @@ def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
     assert sorted(path.name for path in odd.iterdir()) == ["s.toml"]
 
 
-def test_a_module_of_a_package_without_a_file_is_found_early(
+def test_check_early_finds_module_of_package_without_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another folder of the same name on Python's path is part of it."""
+    """Another folder of the same name on Python's path belongs to the package, too."""
     for folder in (tmp_path / "study" / "kept", tmp_path / "here" / "kept"):
         folder.mkdir(parents=True)
     (tmp_path / "study" / "kept" / "own.py").write_text("def build(): ...\n")

@@ -85,7 +85,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("text", MISTAKES)
-def test_each_mistake_has_its_path_its_rule_and_the_value(tmp_path: Path, text: str) -> None:
+def test_message_has_path_rule_and_value(tmp_path: Path, text: str) -> None:
     file = tmp_path / "s.toml"
     file.write_text(text)
     with pytest.raises(StudyError) as error:
@@ -102,7 +102,7 @@ def test_renamed_key_message_names_the_new_key(section: str) -> None:
         assert new in Study.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_message_lists_all_mistakes() -> None:
     with pytest.raises(StudyError) as error:
         parse_study({"seed": -1, "student": {"alpha": 2}}, "s")
     assert str(error.value).splitlines() == [
@@ -111,7 +111,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     ]
 
 
-def test_widths_that_a_family_does_not_have_are_told_with_their_keys() -> None:
+def test_study_refuses_widths_that_family_does_not_have() -> None:
     with pytest.raises(StudyError) as error:
         parse_study({"model": {"family": "plain"}, "student": {"widths": [4, 3, 2]}}, "s")
     ladder = "of family 'plain' should be among 2, 4, 6, 8, 10, found"
@@ -122,7 +122,7 @@ def test_widths_that_a_family_does_not_have_are_told_with_their_keys() -> None:
     ]
 
 
-def test_a_missing_and_a_broken_file(tmp_path: Path) -> None:
+def test_load_study_refuses_missing_and_broken_file(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
     with pytest.raises(StudyError) as error:
         load_study(missing)
@@ -152,12 +152,12 @@ def test_a_missing_and_a_broken_file(tmp_path: Path) -> None:
         },
     ],
 )
-def test_what_is_rendered_reads_as_the_same_study(content: dict[str, Any]) -> None:
+def test_rendered_study_reads_as_same_study(content: dict[str, Any]) -> None:
     study = parse_study(content)
     assert parse_study(tomllib.loads(render(study))) == study
 
 
-def test_every_key_is_rendered_with_its_meaning() -> None:
+def test_render_writes_meaning_above_every_key() -> None:
     lines = render(Study()).splitlines()
     for section in (Study, *(f.annotation for f in Study.model_fields.values())):
         for name, field in getattr(section, "model_fields", {}).items():
@@ -166,26 +166,26 @@ def test_every_key_is_rendered_with_its_meaning() -> None:
                 assert any(name in lines[i + 1] for i in places), name
 
 
-def test_the_root_is_the_folder_of_the_file(tmp_path: Path) -> None:
+def test_root_is_relative_to_study_file(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     file = tmp_path / "deep" / "s.toml"
     file.write_text('root = ".."')
     assert load_study(file).root == str(tmp_path)
 
 
-def test_the_ladder_has_every_width_once() -> None:
+def test_study_has_every_width_once() -> None:
     study = parse_study({"assistants": {"widths": [8, 4]}, "student": {"widths": [6, 4]}})
     assert study.widths == (64, 8, 6, 4)
     alone = parse_study({"assistants": {"max": 0}, "student": {"widths": [6]}})
     assert alone.widths == (64, 6)
 
 
-def test_assistants_that_are_not_used_are_not_checked() -> None:
+def test_study_ignores_widths_of_unused_assistants() -> None:
     study = parse_study({"teacher": {"width": 16}, "assistants": {"max": 0}})
     assert study.widths == (16, 12, 8, 6, 4, 3, 2)
 
 
-def test_a_root_that_is_no_path(tmp_path: Path) -> None:
+def test_load_study_refuses_root_that_is_not_a_path(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_text('root = "\\u0000"')
     with pytest.raises(StudyError) as error:
@@ -193,7 +193,7 @@ def test_a_root_that_is_no_path(tmp_path: Path) -> None:
     assert str(error.value) == f'{file}: root: should have no NUL, found "\\u0000"'
 
 
-def test_length_and_place_do_not_make_another_study() -> None:
+def test_identity_ignores_limits_and_root() -> None:
     limits = {"trials": 4, "max_hours": 2.5, "max_flops": 1e15, "min_improvement": 0.01}
     a = parse_study({"search": {"trials": 3}, "root": "/a"})
     b = parse_study({"search": limits, "root": "/b"})
@@ -207,5 +207,5 @@ def test_length_and_place_do_not_make_another_study() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda p: p.name)
-def test_the_studies_we_ship_are_sound(file: Path) -> None:
+def test_shipped_studies_load(file: Path) -> None:
     assert load_study(file).name == file.stem
