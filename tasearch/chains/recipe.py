@@ -26,7 +26,7 @@ class Recipe:
         batch_size: Samples per step.
         optimizer: A name in `tasearch.train.optimizer.OPTIMIZERS`.
         momentum: Nesterov momentum of SGD.
-        schedule: A name in `tasearch.train.optimizer.SCHEDULES`.
+        schedule: A name in `tasearch.train.schedules.SCHEDULES`.
         warmup: Fraction of all steps in which the learning rate rises.
         weight_decay: Weight decay of matrices and kernels; biases and norms have none.
         clip: Largest norm of a step's gradient; None for no limit.

@@ -15,7 +15,7 @@ from tasearch.runs.records import HopUse
 from tasearch.runs.store import HopRecord, Store
 from tasearch.search.prepare import Prepared
 from tasearch.train.archive import HopArchive
-from tasearch.train.fast.autotuning import SLOTS
+from tasearch.train.fast.probe import SLOTS
 from tasearch.train.tasks import Task
 from tasearch.train.trainer import Trainer
 from tasearch.train.workers.engine import Engine, InProcessEngine

@@ -18,7 +18,8 @@ from tasearch.runs import heartbeat
 from tasearch.train.batches import Batch, EpochPlan, TrainingJob
 from tasearch.train.layout import arranged, evaluation_batch, input_format
 from tasearch.train.losses import Loss, Terms, training_loss
-from tasearch.train.optimizer import SCHEDULES, clip, set_rates
+from tasearch.train.optimizer import clip, set_rates
+from tasearch.train.schedules import SCHEDULES
 from tasearch.train.state import State
 
 NOT_FINITE = "the model's outputs are not finite"

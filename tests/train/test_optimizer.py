@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from tasearch.chains.recipe import Recipe
-from tasearch.train.optimizer import OPTIMIZERS, SCHEDULES, Average, Flat, clip, set_rates
+from tasearch.train.optimizer import OPTIMIZERS, Average, Flat, clip, set_rates
+from tasearch.train.schedules import SCHEDULES
 from tests.helpers.recipes import KD
 
 FLAT = replace(KD, warmup=0.0, weight_decay=0.05, learning_rate=0.1)

@@ -28,7 +28,8 @@ from tasearch.train.fast.group import Group, new_live_state
 from tasearch.train.fast.norms import hooked
 from tasearch.train.fast.stacked_batches import StackedPlan
 from tasearch.train.layout import input_format
-from tasearch.train.optimizer import SCHEDULES, set_rates
+from tasearch.train.optimizer import set_rates
+from tasearch.train.schedules import SCHEDULES
 from tasearch.train.state import State
 
 GRAPH_STEPS = 8  # steps of the larger graph; a second graph of one step does the rest of an epoch

@@ -28,7 +28,8 @@ from tasearch.train.loop import (
     seeded,
     train_in_turn,
 )
-from tasearch.train.optimizer import SCHEDULES, set_rates
+from tasearch.train.optimizer import set_rates
+from tasearch.train.schedules import SCHEDULES
 from tasearch.train.state import State
 
 
