@@ -87,7 +87,7 @@ def is_installed(file: Path) -> bool:
     return any(map(file.is_relative_to, INSTALLED))
 
 
-def is_users(name: str, file: Path, places: Sequence[Path]) -> bool:
+def is_users(name: str, file: Path, folders: Sequence[Path]) -> bool:
     """Whether a module is the user's.
 
     Modules of an environment or of tasearch are not: which of them are loaded differs from process
@@ -96,12 +96,13 @@ def is_users(name: str, file: Path, places: Sequence[Path]) -> bool:
     Args:
         name: The module's full name.
         file: Its file.
-        places: The folders of the user's code, as `user_folders` returns them.
+        folders: The folders of the user's code, as `user_folders` returns them.
     """
     if name.partition(".")[0] == __name__.partition(".")[0] or file.is_relative_to(OURS):
         return False
-    within = [place for place in places if file.is_relative_to(place)]
-    foreign = [own for own in INSTALLED if any(own.is_relative_to(place) for place in within)]
+    within = [folder for folder in folders if file.is_relative_to(folder)]
+    # Environments that are below one of the folders.
+    foreign = [env for env in INSTALLED if any(env.is_relative_to(folder) for folder in within)]
     return bool(within) and not any(map(file.is_relative_to, foreign))
 
 

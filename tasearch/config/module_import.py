@@ -132,13 +132,13 @@ def _is_stale(name: str, file: Path | None) -> bool:
         if name in executed:
             return digest_of(source) != digest_of(executed[name])
         found = file.stat()
-        return max(found.st_mtime, found.st_ctime) > _begun() - MARGIN_S
+        return max(found.st_mtime, found.st_ctime) > _process_start() - MARGIN_S
     except OSError:
         return True
 
 
 @cache
-def _begun() -> float:
+def _process_start() -> float:
     """When this process began, in seconds since 1970.
 
     It is 0 where the system does not tell it (only Linux does here): then every module that was

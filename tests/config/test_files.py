@@ -25,6 +25,7 @@ def test_open_regular_follows_links(tmp_path: Path) -> None:
             assert stream.read() == b"content"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 def test_open_regular_names_what_is_not_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +61,7 @@ def test_open_regular_keeps_message_of_system(tmp_path: Path) -> None:
             assert error.value.strerror == words
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 def test_open_regular_never_waits_for_fifo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "fifo")
     # When it was checked, it was still a file.

@@ -15,7 +15,7 @@ from tasearch.config import module_files, module_import, plugins, user_modules
 from tasearch.errors import RunError, StudyError
 
 ROOT = Path(__file__).parents[2]
-PAST = module_import._begun() - 3600
+PAST = module_import._process_start() - 3600
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_resolve_keeps_module_that_was_not_edited(
     mine = importlib.import_module("mine")
     mine.build()
     monkeypatch.setattr(
-        module_import, "_begun", lambda: time.time() + 60
+        module_import, "_process_start", lambda: time.time() + 60
     )  # files are older than that
     build(place)
     assert sys.modules["mine"] is mine
