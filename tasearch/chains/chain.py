@@ -50,10 +50,12 @@ class Chain:
 
     @property
     def student(self) -> ModelSpec:
+        """The last model."""
         return self.models[-1]
 
     @property
     def assistants(self) -> tuple[ModelSpec, ...]:
+        """The models between teacher and student, in order."""
         return self.models[1:-1]
 
     def hop(self) -> Hop:

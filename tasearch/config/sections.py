@@ -19,6 +19,8 @@ from tasearch.config.values import (
     SCALABLE,
     Count,
     Epochs,
+    Fraction,
+    Fractions,
     Guidance,
     Losses,
     PathText,
@@ -26,8 +28,6 @@ from tasearch.config.values import (
     Rate,
     Rates,
     Seed,
-    Share,
-    Shares,
     Temperatures,
     Threads,
     Width,
@@ -127,7 +127,7 @@ class TeacherSection(Section):
 
 
 class Distilled(Section):
-    """Keys that assistants and students share; a list is searched."""
+    """The keys that `[assistants]` and `[student]` have in common; a list is tried value by value."""
 
     loss: Losses = key(
         ("kd",),
@@ -137,7 +137,7 @@ class Distilled(Section):
     temperature: Temperatures = key(
         (4.0,), "temperature of the softmax of teacher and student in the distillation loss"
     )
-    alpha: Shares = key(
+    alpha: Fractions = key(
         (0.9,),
         "weight of the distillation loss; the cross-entropy with the labels has weight 1 - alpha",
     )
@@ -242,7 +242,7 @@ class SearchSection(Section):
         "number of epochs, evenly spaced, at which a model is evaluated and saved and "
         "may be pruned",
     )
-    gain_quantile: Share = key(
+    gain_quantile: Fraction = key(
         1.0,
         "quantile of past accuracy gains, used as the optimistic bound on what a student "
         "may still gain; 1 is the largest gain so far",
@@ -256,7 +256,7 @@ class SearchSection(Section):
     n_startup_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = key(
         6, "finished students before any is pruned"
     )
-    audit_fraction: Share = key(
+    audit_fraction: Fraction = key(
         0.1,
         "fraction of students to be pruned that are trained to the end all the same, to "
         "measure how often pruning is wrong",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tasearch.config.section_base import Section, key
-from tasearch.config.values import MOST_RATE, ModeText, Positive, Rate, Share, Threads
+from tasearch.config.values import MOST_RATE, Fraction, ModeText, Positive, Rate, Threads
 
 
 class TrainingSection(Section):
@@ -27,7 +27,9 @@ class TrainingSection(Section):
     schedule: Literal["cosine", "one-cycle"] = key(
         "cosine", 'learning rate after the warm-up; "one-cycle" changes the momentum, too'
     )
-    warmup: Share = key(0.05, "fraction of all steps in which the learning rate rises to its peak")
+    warmup: Fraction = key(
+        0.05, "fraction of all steps in which the learning rate rises to its peak"
+    )
     clip: Rate | None = key(
         None, "largest norm of a step's gradient; larger ones are scaled down to it"
     )

@@ -109,7 +109,7 @@ Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=MOST_RATE)]
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
 Losses = Annotated[tuple[str, ...], BeforeValidator(_options), AfterValidator(distinct)]
 Temperatures = Annotated[
@@ -121,7 +121,7 @@ Guidance = Annotated[
     tuple[Literal["serial", "dense"], ...], BeforeValidator(_options), AfterValidator(distinct)
 ]
 Rates = Annotated[tuple[Rate, ...], BeforeValidator(_options), AfterValidator(distinct)]
-Shares = Annotated[
+Fractions = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1)], ...],
     BeforeValidator(_options),
     AfterValidator(distinct),
