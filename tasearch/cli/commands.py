@@ -215,7 +215,7 @@ def best(
     if as_json:
         _print_json(_json(found))
         return
-    from tasearch.report.info import recipe_text
+    from tasearch.report.text import recipe_text
 
     free = ", an assistant within the budget" if opened.trials[found.trial].free else ""
     out.print(Text(found.label, style="bold") + Text(f"  (trial {found.trial}{free})"))

@@ -18,7 +18,7 @@ from tasearch.chains.recipes import ONLY_DISTILLED
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.measurement import Measurement
-from tasearch.report.status import duration
+from tasearch.report.text import duration
 from tasearch.runs.events import (
     EpochDone,
     Event,

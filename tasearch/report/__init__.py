@@ -1,1 +1,1 @@
-"""The report: pure info, then figures, then one page. Needs no torch."""
+"""The report: plain values, figures drawn from them, and one page. It needs no torch."""

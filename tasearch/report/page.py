@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing from outside."""
+"""The report page: one HTML file that needs nothing else, not even a network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ from tasearch.errors import printable
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.figures import figures
-from tasearch.report.info import Info, recipe_text
+from tasearch.report.info import Info
+from tasearch.report.text import flops_text, recipe_text
 
 
 def render_page(info: Info) -> str:
-    """The report as HTML, plotly's script and the figures inside."""
+    """Write the report as HTML.
+
+    Args:
+        info: Contents of the report.
+
+    Returns:
+        The page, with plotly's script and the figures inside.
+    """
     template = Template(files("tasearch.report").joinpath("page.html").read_text("utf-8"))
     plots = {name: json.loads(figure.to_json()) for name, figure in figures(info).items()}
     return template.substitute(
@@ -35,7 +43,7 @@ def render_page(info: Info) -> str:
 
 
 def _measured(info: Info) -> str:
-    """What latencies are of, which of them are tied, and how the machine was."""
+    """Backend and machine of the latencies, widths that are tied, and notices."""
     sentences = (f"{info.device}.", info.ties, *(f"Notice: {n}." for n in info.notices))
     return " ".join(filter(None, sentences))
 
@@ -50,38 +58,45 @@ def _summary(info: Info) -> str:
 
 
 def _cards(info: Info) -> list[tuple[str, str, str]]:
-    """Value, name and explanation of each."""
-    costs, states = info.costs, info.states
+    """Value, name and explanation of each card."""
+    costs, states, audit = info.costs, info.states, info.audit
     shared = costs.unshared / costs.paid if costs.paid else 1.0
     pruned = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
-    audit = f"{info.audit.wrong} of {info.audit.audited}"
+    failed = f"{states.get('failed', 0)} trials failed"
     return [
-        (f"{costs.paid:.3g}", "FLOPs paid", "training of all hops, each once"),
-        (f"{shared:.1f}×", "saved by sharing", f"{costs.uses} hops needed, {costs.hops} trained"),
-        (f"{pruned:.1%}", "saved by pruning", f"{states.get('pruned', 0)} students stopped early"),
-        (
-            audit,
-            "wrongly stopped, of those audited",
-            _rate(info),
-        ),
         (
             str(len(info.front.candidates)),
             "students finished",
-            f"assistants within the budget included; {states.get('failed', 0)} trials failed",
+            f"assistants within the budget included; {failed}",
         ),
+        (flops_text(costs.paid), "training cost", "all hops, each trained once"),
+        (
+            f"{shared:.1f}×",
+            "cheaper by sharing hops",
+            f"{costs.hops} hops trained, {costs.uses - costs.hops} times reused",
+        ),
+        (f"{pruned:.1%}", "saved by pruning", f"{states.get('pruned', 0)} students stopped early"),
+        (f"{audit.wrong} of {audit.audited}", "audited students wrongly pruned", _rate(info)),
     ]
 
 
 def escape(text: str) -> str:
-    """Text of a run, which may be a stranger's, within HTML."""
+    """Escape text of a run for HTML: the run may come from a stranger.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text without control characters and markup.
+    """
     return escape_html(printable(text))
 
 
 def _rate(info: Info) -> str:
     if not info.audit.audited:
-        return "no student to stop ran on to measure the rule"
+        return "no student that pruning would stop was trained on"
     low, high = info.audit.interval
-    return f"a rate of {low:.0%} to {high:.0%}, with 95% confidence"
+    return f"95% interval of the rate: {low:.0%} to {high:.0%}"
 
 
 def _card(value: str, name: str, meaning: str) -> str:
@@ -113,5 +128,5 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 
 def _script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot end the script element which contains it."""
     return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")

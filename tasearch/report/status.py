@@ -1,8 +1,12 @@
-"""How far a run is."""
+"""Progress of a run in words: the lines of `tasearch status`."""
 
 from __future__ import annotations
 
-from tasearch.report.info import audit_count, teacher_accuracy
+from collections import Counter
+
+from tasearch.report.audit import audit_count
+from tasearch.report.text import duration
+from tasearch.runs.event_log import History
 from tasearch.runs.records import states
 from tasearch.runs.run import Run
 
@@ -10,63 +14,96 @@ OVER = ("complete", "pruned", "failed")
 
 
 def status_lines(run: Run) -> list[tuple[str, str]]:
-    """Name and value of each line of `tasearch status`."""
-    trials, costs = run.trials, run.costs
-    counts = states(trials)
+    """Name and value of each line of `tasearch status`.
+
+    Args:
+        run: A run, finished or not.
+
+    Returns:
+        Pairs of a name, such as "trials", and its value in words.
+    """
+    history, counts, costs = run.directory.history(), states(run.trials), run.costs
     over = sum(counts[state] for state in OVER)
-    history = run.directory.history()
-    events, target, damage = history.events, history.target, history.damage
-    if target is None and trials:
-        damage = damage or f"{run.path / 'events.jsonl'}: is missing, or has lost its lines"
-    seconds = sum(e.get("seconds", 0.0) for e in events)
-    audit = audit_count(trials)
-    if counts["running"] and not run.directory.busy:
-        counts["interrupted"] = counts.pop("running")
-    words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    free = sum(trial.free and trial.state == "complete" for trial in trials)
+    damage = history.damage
+    if history.target is None and run.trials and not damage:
+        damage = f"{run.path / 'events.jsonl'}: is missing, or has lost its lines"
+    teacher = teacher_accuracy(run)
+    shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
+    saved = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
+    left_out = "; it is left out" if history.damage else ""
+    lines = [
+        ("run", f"{run.path}, study {run.manifest.study.name!r}"),
+        ("trials", _trials(run, counts, over, history.target)),
+        ("space", f"{run.manifest.space:,} chains within the budget"),
+        ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
+        ("hops", _hops(run, history)),
+        ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
+        ("pruning", f"saved {saved:.1%}; {audit_count(run.trials).words}"),
+        ("time", _time(run, history, over, whole=not damage)),
+        ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
+    ]
+    return [*lines, ("damage", f"{damage}{left_out}")] if damage else lines
+
+
+def teacher_accuracy(run: Run) -> float | None:
+    """The teacher's accuracy on the validation set.
+
+    Args:
+        run: A run, finished or not.
+
+    Returns:
+        Accuracy of 0 to 1; None before the teacher is trained or loaded.
+    """
+    wanted = (run.manifest.study.teacher.width,)
+    uses = [use for t in run.trials for use in t.hops[:-1] if use.width == wanted[0]]
+    for use in uses:
+        if use.accuracy is not None and use.trained == use.epochs:
+            return use.accuracy
+    store = run.directory.store()
+    for key in sorted({use.key for use in uses}) or store.finished():
+        record = store.record("hops", key)
+        if record is not None and record.widths == wanted:
+            return record.curve[-1]
+    return None
+
+
+def _trials(run: Run, counts: Counter[str], over: int, target: int | None) -> str:
+    """`9 of 40: 8 complete, 1 pruned; besides, 2 of their assistants are students, for free`."""
+    shown = Counter(counts)
+    if shown["running"] and not run.directory.busy:
+        shown["interrupted"] = shown.pop("running")
+    words = ", ".join(f"{count} {state}" for state, count in sorted(shown.items()) if count)
+    free = sum(trial.free and trial.state == "complete" for trial in run.trials)
     if free:
         students = "is a student" if free == 1 else "are students"
         words += f"; besides, {free} of their assistants {students}, for free"
-    used = {use.key for trial in trials if trial.state in OVER for use in trial.hops}
-    ahead = {e["hop"] for e in events if e["event"] == "end"} - used  # of trials not over yet
-    teacher = teacher_accuracy(run)
     asked = "unknown" if target is None else str(min(target, run.manifest.space))
-    left = "how long is left is not known"
-    if target is not None:
-        left = _left(seconds, over, target, run)
+    return f"{over} of {asked}: {words or 'none yet'}"
+
+
+def _hops(run: Run, history: History) -> str:
+    """`15 trained, 9 times reused`, hops of trials that are still running included."""
+    used = {use.key for trial in run.trials if trial.state in OVER for use in trial.hops}
+    ahead = {e["hop"] for e in history.events if e["event"] == "end"} - used
+    return f"{run.costs.hops + len(ahead)} trained, {run.costs.uses - run.costs.hops} times reused"
+
+
+def _time(run: Run, history: History, over: int, *, whole: bool) -> str:
+    """`18 s of training, about 12 s left`; "at least" where the event log has lost lines."""
+    seconds = sum(e.get("seconds", 0.0) for e in history.events)
+    known = duration(seconds) if whole else f"at least {duration(seconds)}"
     if history.finished:
         left = f"finished: {history.finished['reason']}"
-    known = f"at least {duration(seconds)}" if damage else duration(seconds)
-    shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
-    spared = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
-    left_out = "; it is left out" if history.damage else ""
-    return [
-        ("run", f"{run.path}, study {run.manifest.study.name!r}"),
-        ("trials", f"{over} of {asked}: {words or 'none yet'}"),
-        ("space", f"{run.manifest.space:,} chains within the budget"),
-        ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
-        ("hops", f"{costs.hops + len(ahead)} trained, {costs.uses - costs.hops} times reused"),
-        ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
-        ("pruning", f"spared {spared:.1%}; of those to stop, {audit.words}"),
-        ("time", f"{known} of training, {left}"),
-        ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
-        *([("damage", f"{damage}{left_out}")] if damage else []),
-    ]
+    elif history.target is None:
+        left = "how long is left is not known"
+    else:
+        left = _left(seconds, over, min(history.target, run.manifest.space) - over)
+    return f"{known} of training, {left}"
 
 
-def _left(seconds: float, over: int, target: int, run: Run) -> str:
-    remaining = min(target, run.manifest.space) - over
+def _left(seconds: float, over: int, remaining: int) -> str:
     if remaining <= 0:
         return "nothing left to do"
     if not over:
         return "no trial is over yet"
     return f"about {duration(seconds / over * remaining)} left"
-
-
-def duration(seconds: float) -> str:
-    """`2 h 05 min`, `3 min 20 s` or `12 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

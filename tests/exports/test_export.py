@@ -24,7 +24,7 @@ from tasearch.data import load_data, load_test
 from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError, StudyError
 from tasearch.exports import export as exporting
 from tasearch.exports.export import FILES, pinned
-from tasearch.profiling.measure import describe
+from tasearch.profiling.machine import describe_backend
 from tasearch.search.chain_space import make_space
 from tasearch.runs.trial_attributes import chain_of
 from tests.helpers.runs import contents, proposed
@@ -204,7 +204,7 @@ def test_a_student_that_has_no_onnx_is_shipped_without(
     assert metrics["onnx_difference"] is None
     assert [*metrics["file_bytes"]] == ["student.safetensors"]
     assert tasearch.load(out)(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
-    wanted = replace(finished.manifest, device=describe(LatencySection(), torch.device("cpu")))
+    wanted = replace(finished.manifest, device=describe_backend(LatencySection(), torch.device("cpu")))
     monkeypatch.setattr(type(finished), "manifest", property(lambda run: wanted))
     with pytest.raises(ModelError, match="cannot export it"):
         tasearch.export(finished, tmp_path / "other")

@@ -16,16 +16,19 @@ from tasearch.chains.hop import arrows
 from tasearch.cli.commands import app
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.pareto.skyline import Audit
+from tasearch.report.audit import AuditCount, audit_count
 from tasearch.report.figures import curves_figure, figures
-from tasearch.report.info import AuditCount, Curve, audit_count, report_info
+from tasearch.report.info import Curve, report_info
 from tasearch.report.page import render_page
-from tasearch.report.status import duration, status_lines
+from tasearch.report.status import status_lines
+from tasearch.report.text import duration
 from tasearch.runs.events import HopEnded
 from tasearch.runs.records import HopUse, TrialRecord, costs
 from tests.helpers.runs import proposed
 from tests.helpers.studies import tiny
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FIGURES = ("front-params", "front-latency", "chains", "curves", "progress")  # ids in the page
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +39,14 @@ def budgeted(tmp_path_factory: pytest.TempPathFactory, finished: tasearch.Run) -
         budget={"max_params": limit},
         search={"gain_quantile": 0.0, "noise_margin": 0.0, "trials": 14},
     )
-    return tasearch.run(study, runs_dir=tmp_path_factory.mktemp("odd"), latency_from=finished.path)
+    folder = tmp_path_factory.mktemp("odd")
+    return tasearch.run(study, runs_dir=folder, latency_from=finished.path, workers=1)
 
 
 # Info
 
 
-def test_every_finished_student_is_a_point_of_its_kind(budgeted: tasearch.Run) -> None:
+def test_info_gives_every_finished_student_a_point_of_its_kind(budgeted: tasearch.Run) -> None:
     info = report_info(budgeted)
     kinds = {p.trial: p.kind for p in info.points if p.trial is not None}
     members = {c.trial for c in budgeted.front.members}
@@ -63,8 +67,8 @@ def test_every_finished_student_is_a_point_of_its_kind(budgeted: tasearch.Run) -
 
 @pytest.mark.parametrize("kind", ["front", "dominated", "pruned"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_every_curve_can_be_seen(kind: str, count: int) -> None:
-    """A line needs two points; a single one, as of models of one epoch, is a marker."""
+def test_curves_figure_shows_every_curve(kind: str, count: int) -> None:
+    """A line needs two points, so the curve of a single epoch is a marker."""
     points = tuple(range(1, count + 1)), (0.5,) * count
     curve = Curve(label="8", trial=0, kind=kind, epochs=points[0], accuracy=points[1])
     (line,) = curves_figure((curve,)).data
@@ -73,16 +77,16 @@ def test_every_curve_can_be_seen(kind: str, count: int) -> None:
     assert marked or (line.mode == "lines" and count > 1)
 
 
-def test_curves_are_the_students_and_pruned_ones_are_short(budgeted: tasearch.Run) -> None:
+def test_info_shortens_curves_of_pruned_students_only(budgeted: tasearch.Run) -> None:
     for curve in report_info(budgeted).curves:
         trial = budgeted.trials[curve.trial]
         assert (curve.epochs, curve.accuracy) == (trial.epochs, trial.curve)
         assert trial.recipe is not None
-        whole = trial.recipe["student"]["epochs"]  # fewer of an assistant
+        whole = trial.recipe["student"]["epochs"]  # an assistant has fewer
         assert (curve.epochs[-1] < whole) == (curve.kind == "pruned")
 
 
-def test_progress_rises_to_the_fronts_hypervolume(budgeted: tasearch.Run) -> None:
+def test_progress_rises_to_the_hypervolume_of_the_front(budgeted: tasearch.Run) -> None:
     info = report_info(budgeted)
     volumes = [step.hypervolume for step in info.progress]
     paid = [step.cost for step in info.progress]
@@ -97,7 +101,7 @@ def test_progress_rises_to_the_fronts_hypervolume(budgeted: tasearch.Run) -> Non
     assert paid[-1] == info.costs.paid
 
 
-def test_chains_show_the_accuracy_of_every_model(budgeted: tasearch.Run) -> None:
+def test_info_knows_the_accuracy_of_every_model_on_the_front(budgeted: tasearch.Run) -> None:
     info = report_info(budgeted)
     assert info.chains.keys() == {c.trial for c in info.front.members}
     for candidate in info.front.members:
@@ -131,7 +135,7 @@ def test_costs_count_every_replicate(rerun: Any) -> None:
     assert two.costs.hops == one.costs.hops
 
 
-def test_a_loaded_teacher_costs_no_training(finished: tasearch.Run) -> None:
+def test_loaded_teacher_costs_no_training(finished: tasearch.Run) -> None:
     hops = (use("t", 16, 0, epochs=0), use("a", 4, 10))
     found = costs(
         [TrialRecord(number=0, state="complete", hops=hops)], 100, finished.manifest.measured
@@ -139,7 +143,7 @@ def test_a_loaded_teacher_costs_no_training(finished: tasearch.Run) -> None:
     assert (found.hops, found.uses) == (1, 1)
 
 
-def test_audits_are_counted() -> None:
+def test_audit_count_counts_students_that_reached_the_skyline() -> None:
     audit = Audit(rung=0, reach=0.5, skyline=0.8)
     trials = [
         TrialRecord(number=0, state="complete", accuracy=0.9, audit=audit),
@@ -151,8 +155,8 @@ def test_audits_are_counted() -> None:
 
 
 @pytest.mark.parametrize(("wrong", "audited"), [(0, 10), (1, 12), (3, 3), (7, 40), (0, 0)])
-def test_the_rate_of_wrong_stops_has_an_exact_interval(wrong: int, audited: int) -> None:
-    """At each of its ends, so few or so many would be found in one case of 40."""
+def test_audit_gives_an_exact_interval(wrong: int, audited: int) -> None:
+    """At each end of the interval, a result so far off has a probability of 1 in 40."""
 
     def chance(counts: range, rate: float) -> float:
         return sum(math.comb(audited, n) * rate**n * (1 - rate) ** (audited - n) for n in counts)
@@ -165,11 +169,10 @@ def test_the_rate_of_wrong_stops_has_an_exact_interval(wrong: int, audited: int)
     assert (low == 0, high == 1) == (wrong == 0, wrong == audited)
 
 
-def test_an_audit_in_words() -> None:
-    assert AuditCount(audited=0, wrong=0).words == "none ran on to measure the rule"
-    assert AuditCount(audited=12, wrong=1).words == (
-        "12 ran on to measure the rule and 1 reached the skyline: 8% (0% to 38%)"
-    )
+def test_audit_tells_its_counts_in_words() -> None:
+    assert AuditCount(audited=0, wrong=0).words == "none audited"
+    words = "12 audited, 1 wrongly pruned: 8% (0% to 38%)"
+    assert AuditCount(audited=12, wrong=1).words == words
 
 
 def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
@@ -181,9 +184,9 @@ def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
     assert lines["trials"] == (
         f"10 of 10: {words}; besides, {free} of their assistants are students, for free"
     )
-    spared = 1 - finished.costs.paid / finished.costs.unpruned
+    saved = 1 - finished.costs.paid / finished.costs.unpruned
     words = audit_count(finished.trials).words
-    assert lines["pruning"] == f"spared {spared:.1%}; of those to stop, {words}"
+    assert lines["pruning"] == f"saved {saved:.1%}; {words}"
     assert lines["space"] == "18 chains within the budget"
     hops = finished.costs.hops
     assert lines["hops"] == f"{hops} trained, {finished.costs.uses - hops} times reused"
@@ -191,7 +194,7 @@ def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
     assert lines["time"].endswith("finished: 10 trials are done")
 
 
-def test_status_counts_hops_of_trials_that_go_on(tmp_path: Path) -> None:
+def test_status_counts_hops_of_running_trials(tmp_path: Path) -> None:
     events = tasearch.steps(tiny(), runs_dir=tmp_path)
     ended = 0
     while ended < 2:
@@ -206,7 +209,7 @@ def test_status_counts_hops_of_trials_that_go_on(tmp_path: Path) -> None:
     ("seconds", "words"),
     [(0.2, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3600 + 125, "1 h 02 min")],
 )
-def test_durations_read_well(seconds: float, words: str) -> None:
+def test_duration_chooses_its_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -228,7 +231,7 @@ def test_figures_draw_the_info(budgeted: tasearch.Run) -> None:
     assert list(drawn["progress"].data[0].y) == [s.hypervolume for s in info.progress]
 
 
-def test_an_unfinished_run_has_a_report_too(tmp_path: Path, finished: tasearch.Run) -> None:
+def test_page_accepts_an_unfinished_run(tmp_path: Path, finished: tasearch.Run) -> None:
     events = tasearch.steps(tiny(), runs_dir=tmp_path, latency_from=finished.path)
     for _ in range(3):
         next(events)
@@ -247,7 +250,7 @@ def page(budgeted: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return file
 
 
-def test_the_page_needs_nothing_from_outside(page: Path) -> None:
+def test_page_loads_nothing_from_outside(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     head = text[: text.index("<script>")] + text[text.index('<script id="plots"') :]
     assert "http://" not in head
@@ -289,15 +292,23 @@ def browser(page: Path) -> Iterator[Any]:
 
 
 def wait_until(driver: Any, condition: Callable[[Any], bool], what: object) -> None:
-    """Typing reaches the page some moments later."""
+    """Wait for the page, which needs a moment to react.
+
+    Args:
+        driver: The browser.
+        condition: Function of the driver that becomes true.
+        what: Name of the condition in the message.
+    """
     from selenium.webdriver.support.ui import WebDriverWait
 
     WebDriverWait(driver, 30).until(condition, str(what))
 
 
-def test_the_page_is_drawn_without_a_console_error(browser: Any, budgeted: tasearch.Run) -> None:
+def test_page_draws_every_figure_without_a_console_error(
+    browser: Any, budgeted: tasearch.Run
+) -> None:
     assert browser.get_log("browser") == []
-    for name in ("front-params", "front-latency", "chains", "curves", "progress"):
+    for name in FIGURES:
         plot = browser.find_element("id", name)
         assert plot.find_elements("css selector", "svg .scatterlayer .trace"), name
         assert plot.size["height"] > 200
@@ -321,24 +332,65 @@ def budgets(run: tasearch.Run) -> list[dict[str, float]]:
     return [*found, {"max_params": 1}]
 
 
-def test_the_budget_box_picks_what_the_command_picks(browser: Any, budgeted: tasearch.Run) -> None:
-    picked = set()
-    for budget in budgets(budgeted):
-        for key in ("max_params", "max_bytes", "max_latency_ms"):
-            box = browser.find_element("id", key.replace("_", "-"))
-            box.clear()
-            if key in budget:
-                box.send_keys(repr(budget[key]))
-        options = [f"--{k.replace('_', '-')}={v!r}" for k, v in budget.items()]
-        command = CliRunner().invoke(app, ["best", str(budgeted.path), "--json", *options])
-        said = json.loads(command.stdout)
-        box = browser.find_element("id", "pick")
-        expected = "" if "error" in said else str(said["trial"])
-        wait_until(browser, lambda _: box.get_attribute("data-trial") == expected, budget)  # noqa: B023
-        if "error" in said:
-            assert f"(trial {said['nearest']['trial']})" in box.text
-        else:
-            assert arrows(tuple(said["chain"])) in box.text
-        picked.add(box.get_attribute("data-trial"))
+def check_pick(browser: Any, run: tasearch.Run, budget: dict[str, float]) -> str:
+    """Compare the page's choice for a budget with the command's.
+
+    Args:
+        browser: Browser that shows the run's page.
+        run: The run.
+        budget: Limits by name of the option.
+
+    Returns:
+        The trial that the page picked; empty if nothing fits.
+    """
+    for key in ("max_params", "max_bytes", "max_latency_ms"):
+        field = browser.find_element("id", key.replace("_", "-"))
+        field.clear()
+        if key in budget:
+            field.send_keys(repr(budget[key]))
+    options = [f"--{k.replace('_', '-')}={v!r}" for k, v in budget.items()]
+    command = CliRunner().invoke(app, ["best", str(run.path), "--json", *options])
+    said = json.loads(command.stdout)
+    box = browser.find_element("id", "pick")
+    expected = "" if "error" in said else str(said["trial"])
+    wait_until(browser, lambda _: box.get_attribute("data-trial") == expected, budget)
+    if "error" in said:
+        assert f"(trial {said['nearest']['trial']})" in box.text
+    else:
+        assert arrows(tuple(said["chain"])) in box.text
+    return expected
+
+
+def test_page_picks_what_the_command_picks(browser: Any, budgeted: tasearch.Run) -> None:
+    small = budgeted.manifest.measured[4].params
+    chosen: tuple[dict[str, float], ...] = ({}, {"max_params": small}, {"max_params": 1})
+    picked = [check_pick(browser, budgeted, budget) for budget in chosen]
+    assert len({*picked}) == 3
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_page_picks_what_the_command_picks_for_every_budget(
+    browser: Any, budgeted: tasearch.Run
+) -> None:
+    picked = {check_pick(browser, budgeted, budget) for budget in budgets(budgeted)}
     assert len(picked) > 2
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_page_fits_its_window(browser: Any, page: Path, width: int) -> None:
+    """Neither the page nor a figure is wider than the room that it has, on a phone too."""
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        browser.get(page.as_uri())
+        ready = "return document.body.dataset.ready"
+        wait_until(browser, lambda d: d.execute_script(ready) == "yes", "the plots")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        for name in FIGURES:
+            plot = browser.find_element("id", name)
+            drawing = plot.find_element("css selector", "svg.main-svg")
+            assert drawing.size["width"] <= plot.size["width"] + 1, name
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -1,0 +1,98 @@
+"""Recipes, durations, ties and numbers in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasearch.pareto.measurement import Measurement
+
+PREFIXES = ("", "k", "M", "G", "T", "P", "E")  # of the SI, a factor of 1,000 each
+
+
+def recipe_text(recipe: Mapping[str, Mapping[str, object] | None]) -> str:
+    """A recipe in one line: the student's, then the assistants' where they differ.
+
+    Args:
+        recipe: Values by role, "student" and "assistants".
+
+    Returns:
+        Text such as "kd, T 4, alpha 0.9, lr 0.01, 40 epochs"; empty without a student.
+    """
+    student, assistants = recipe.get("student"), recipe.get("assistants")
+    if not student:
+        return ""
+    text = _one_recipe(student)
+    if assistants and assistants != student:
+        text += f"; assistants {_one_recipe(assistants)}"
+    return text
+
+
+def _one_recipe(values: Mapping[str, object]) -> str:
+    text = str(values["loss"])
+    if values["loss"] != "ce":
+        text += f", T {values['temperature']:g}, alpha {values['alpha']:g}"
+    epochs = values["epochs"]
+    return f"{text}, lr {values['learning_rate']:g}, {epochs} epoch{'s' * (epochs != 1)}"
+
+
+def ties_text(measured: Mapping[int, Measurement]) -> str:
+    """All widths that count as equally fast, in sentences.
+
+    Args:
+        measured: Measurements by width.
+
+    Returns:
+        Text such as "Widths 12 and 8 are tied, at 0.0445 ms."; empty if none are tied.
+    """
+    groups: dict[float, list[str]] = {}
+    for size in measured.values():
+        groups.setdefault(size.latency_ms, []).append(str(size.width))
+    return " ".join(
+        f"Widths {', '.join(widths[:-1])} and {widths[-1]} are tied, at {latency:.4g} ms."
+        for latency, widths in sorted(groups.items())
+        if len(widths) > 1
+    )
+
+
+def duration(seconds: float) -> str:
+    """A duration in words.
+
+    Args:
+        seconds: Duration in seconds.
+
+    Returns:
+        Hours and minutes, minutes and seconds, or seconds.
+
+    Example:
+        >>> duration(7500), duration(200), duration(12)
+        ('2 h 05 min', '3 min 20 s', '12 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def flops_text(flops: float) -> str:
+    """A number of floating-point operations with an SI prefix.
+
+    Args:
+        flops: Floating-point operations.
+
+    Returns:
+        Three significant digits, a prefix and the unit.
+
+    Example:
+        >>> flops_text(3.684e11), flops_text(999_700.0), flops_text(0)
+        ('368 GFLOPs', '1 MFLOPs', '0 FLOPs')
+    """
+    value, power = float(f"{flops:.3g}"), 0
+    while value >= 1000 and power < len(PREFIXES) - 1:
+        value, power = value / 1000, power + 1
+    return f"{value:.4g} {PREFIXES[power]}FLOPs"
+
+
+def percent(accuracy: float | None) -> str:
+    """An accuracy of 0 to 1 in percent; "unknown" for None."""
+    return "unknown" if accuracy is None else f"{accuracy:.2%}"
