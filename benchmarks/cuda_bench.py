@@ -97,7 +97,7 @@ def train_new(trainer: Trainer, states: list[State], *, distilled: bool = True) 
             Otherwise they learn from the labels alone.
     """
     (width,) = trainer.modes
-    recipe = trainer.study.recipes("student").firsts()[0]
+    recipe = trainer.study.recipes("student").one_per_loss()[0]
     hop = Hop(lineage=(ModelSpec(width=width, recipe=recipe),))
     prepared = trainer.begin(hop)
     assert prepared is not None

@@ -136,7 +136,7 @@ def make_trainer(study: Study, data: Dataset, folder: Path, modes: Modes) -> Tra
 def student_hop(trainer: Trainer, temperature: float) -> Hop:
     """The hop from the teacher to the student; each temperature makes a different hop."""
     (width,) = trainer.study.student.widths
-    recipe = replace(trainer.study.recipes("student").firsts()[0], temperature=temperature)
+    recipe = replace(trainer.study.recipes("student").one_per_loss()[0], temperature=temperature)
     student = ModelSpec(width=width, recipe=recipe)
     return Chain(models=(trainer.models.teacher(), student)).hop()
 

@@ -87,7 +87,7 @@ def accuracies(trainer: Trainer, hop: Hop, test: tuple[Tensor, Tensor]) -> list[
 def hops(study: Study) -> list[Hop]:
     """The hop of the teacher, and that of the student."""
     teacher = ModelSpec(width=TEACHER, recipe=study.teacher_recipe())
-    model = ModelSpec(width=STUDENT, recipe=study.recipes("student").firsts()[0])
+    model = ModelSpec(width=STUDENT, recipe=study.recipes("student").one_per_loss()[0])
     return list(Chain(models=(teacher, model)).hops())
 
 

@@ -49,7 +49,7 @@ class Recipes:
         """The parameters of a trial that stand for a recipe; `pick` is the inverse."""
         return {prefix + name: getattr(recipe, name) for name in self.searched}
 
-    def firsts(self) -> list[Recipe]:
+    def one_per_loss(self) -> list[Recipe]:
         """One recipe for each loss, with the first option of each other field.
 
         Recipes that need a teacher come first.

@@ -137,7 +137,7 @@ class Space:
         """
         if self.min_assistants:
             return []
-        kinds = {recipe.distilled: recipe for recipe in reversed(self.student_recipes.firsts())}
+        kinds = {recipe.distilled: recipe for recipe in reversed(self.student_recipes.one_per_loss())}
         return [
             Chain(models=(self.teacher, ModelSpec(width=width, recipe=kinds[distilled])))
             for distilled in sorted(kinds, reverse=True)

@@ -127,7 +127,7 @@ class TeacherSection(Section):
 
 
 class Distilled(Section):
-    """The keys that `[assistants]` and `[student]` have in common; a list is tried value by value."""
+    """The keys that `[assistants]` and `[student]` have in common."""
 
     loss: Losses = key(
         ("kd",),

@@ -89,14 +89,13 @@ def lowest(wanted: Sequence[Thresholds]) -> Thresholds:
         wanted: The thresholds of each trial. A trial without thresholds never lets the hop stop.
     """
     rungs = zip(*wanted, strict=False) if all(wanted) else ()
-    found = []
+    found: list[Threshold | None] = []
     for thresholds in rungs:
         known = [threshold for threshold in thresholds if threshold is not None]
-        found.append(
-            min(known, key=lambda threshold: threshold.least)
-            if len(known) == len(thresholds)
-            else None
-        )
+        if len(known) < len(thresholds):
+            found.append(None)
+        else:
+            found.append(min(known, key=lambda threshold: threshold.least))
     return tuple(found)
 
 

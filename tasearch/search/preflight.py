@@ -123,7 +123,7 @@ def losses_of(study: Study) -> dict[str, tuple[Loss, Recipe, str]]:
     found = {}
     roles: tuple[Literal["assistants", "student"], ...] = ("assistants", "student")
     for role in roles:
-        for recipe in study.recipes(role).firsts():
+        for recipe in study.recipes(role).one_per_loss():
             path = f"{role}.loss"
             loss = plugins.resolve(recipe.loss, LOSSES, path=path, root=study.root)
             found[recipe.loss] = (loss, recipe, path)

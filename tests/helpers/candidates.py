@@ -12,6 +12,7 @@ from tasearch.pareto.candidate import Candidate
 def candidate(
     accuracy: float, params: int, latency_ms: float, trial: int = 0, depth: int = 0
 ) -> Candidate:
+    """A candidate whose chain has `depth` assistants."""
     return Candidate(
         trial=trial,
         chain=(99, *range(50, 50 - depth, -1), 1),

@@ -6,6 +6,7 @@ from tasearch.pareto.measurement import Measurement, Rounds
 
 
 def measurement(width: int, latency_ms: float, medians_ms: tuple[float, ...] = ()) -> Measurement:
+    """The measurement of a width whose size is proportional to it."""
     return Measurement(
         width=width,
         params=10 * width,

@@ -49,9 +49,9 @@ def trainer(
 
 
 def hops(study: Study, *widths: int) -> list[Hop]:
-    recipe = study.recipes("assistants").firsts()[0]
+    recipe = study.recipes("assistants").one_per_loss()[0]
     teacher = ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe())
-    student = ModelSpec(width=widths[-1], recipe=study.recipes("student").firsts()[0])
+    student = ModelSpec(width=widths[-1], recipe=study.recipes("student").one_per_loss()[0])
     assistants = [ModelSpec(width=w, recipe=recipe) for w in widths[:-1]]
     return list(Chain(models=(teacher, *assistants, student)).hops())
 

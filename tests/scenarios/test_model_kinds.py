@@ -275,7 +275,7 @@ def test_a_model_of_any_kind_goes_all_the_way(tmp_path: Path, kind: str) -> None
 def test_it_goes_on_from_a_rung_with_the_same_bits(tmp_path: Path, kind: str) -> None:
     study = study_of(tmp_path, kind)
     teacher = Models.for_study(study, load_data(study)).teacher()
-    student = replace(teacher, width=4, recipe=study.recipes("student").firsts()[0])
+    student = replace(teacher, width=4, recipe=study.recipes("student").one_per_loss()[0])
     lineage = [*Chain(models=(teacher, student)).hops()]
     for name in ("straight", "broken"):
         for hop in lineage:
@@ -320,7 +320,7 @@ def notices_of(study: Study, widths: tuple[int, ...], **options: Any) -> list[st
         options.get("stack", "auto"),
         models.build,
         widths,
-        recipe=study.recipes("student").firsts()[0],
+        recipe=study.recipes("student").one_per_loss()[0],
         in_shape=models.in_shape,
         device=torch.device("cpu"),
         threads=1,

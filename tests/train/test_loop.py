@@ -44,7 +44,7 @@ def one_thread() -> Iterator[None]:
 
 
 def recipe(**changes: Any) -> Recipe:
-    own = tiny(student={"epochs": 12}).recipes("student").firsts()[0]
+    own = tiny(student={"epochs": 12}).recipes("student").one_per_loss()[0]
     return replace(own, **{"loss": "ce", **changes})
 
 

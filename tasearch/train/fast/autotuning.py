@@ -130,7 +130,7 @@ def study_modes(
         study.training.stack,
         models.build,
         widths,
-        recipe=study.recipes("student").firsts()[0],
+        recipe=study.recipes("student").one_per_loss()[0],
         in_shape=models.in_shape,
         device=device,
         threads=study.training.threads,

@@ -380,7 +380,7 @@ def test_resuming_side_by_side_equals_never_stopping(
 
 def test_what_a_group_hands_back_is_what_it_took(tmp_path: Path) -> None:
     study = tiny(model={"family": "cnn"}, training={"ema": 0.9})
-    recipe = study.recipes("student").firsts()[0]
+    recipe = study.recipes("student").one_per_loss()[0]
     states = []
     for seed in range(3):
         torch.manual_seed(seed)
@@ -439,7 +439,7 @@ def modes(tmp_path: Path, family: str, stack: str, replicates: int = 4) -> dict[
         stack,
         models.build,
         (4, 2),
-        recipe=study.recipes("student").firsts()[0],
+        recipe=study.recipes("student").one_per_loss()[0],
         in_shape=(1, 8, 8),
         device=torch.device("cpu"),
         threads=1,
