@@ -1,4 +1,4 @@
-"""The acquisition function: gains against sampling, costs against the bill, no chain twice."""
+"""The acquisition function: costs against what is paid, no chain twice, and the limits."""
 
 from __future__ import annotations
 
@@ -9,21 +9,15 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tasearch
 from tasearch.chains.hop import ModelSpec
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.space import Space
-from tasearch.pareto.candidate import Candidate
-from tasearch.pareto.expected_improvement import expected_improvement
-from tasearch.pareto.hypervolume import HypervolumeGrid, hypervolume
-from tasearch.pareto.measurement import Measurement
-from tasearch.pareto.reference import Reference
 from tasearch.runs.directory import Manifest
+from tasearch.runs.optuna_adapter import id_of
 from tasearch.runs.records import training_flops
-from tasearch.search import candidate_pool as candidate_pool
+from tasearch.search import candidate_pool
 from tasearch.search.accuracy_regression import AccuracyRegression
 from tasearch.search.acquisition import Acquisition
 from tasearch.search.chain_space import make_space
@@ -31,63 +25,6 @@ from tasearch.search.encoding import ChainEncoder
 from tasearch.search.limits import Limits
 from tasearch.search.trials import Trials
 from tests.helpers.studies import tiny
-
-SIZES = {  # params and latency in no common order
-    width: Measurement(
-        width=width, params=params, bytes=4, flops=params, latency_ms=ms, latency_p95_ms=ms
-    )
-    for width, params, ms in ((16, 160, 2.0), (8, 80, 3.0), (4, 40, 1.0), (2, 20, 1.0))
-}
-BOX = Reference.from_measurements(SIZES.values(), classes=10)
-
-
-def student(width: int, accuracy: float) -> Candidate:
-    size = SIZES[width]
-    return Candidate(
-        trial=0,
-        chain=(32, width),
-        recipe={},
-        accuracy=accuracy,
-        params=size.params,
-        bytes=size.bytes,
-        latency_ms=size.latency_ms,
-    )
-
-
-found = st.lists(st.tuples(st.sampled_from([*SIZES]), st.floats(0, 1)), max_size=8)
-
-
-def stairs_of(students: list[tuple[int, float]]) -> HypervolumeGrid:
-    grid = HypervolumeGrid(SIZES, BOX)
-    for width, accuracy in students:
-        grid.add(width, accuracy)
-    return grid
-
-
-@given(found)
-def test_the_stairs_have_the_hypervolume(students: list[tuple[int, float]]) -> None:
-    whole = hypervolume([student(*s) for s in students], BOX)
-    assert stairs_of(students).volume == pytest.approx(whole, abs=1e-12)
-
-
-@given(found, st.sampled_from([*SIZES]), st.floats(0, 1))
-def test_a_certain_gain_is_the_rise_of_the_hypervolume(
-    students: list[tuple[int, float]], width: int, accuracy: float
-) -> None:
-    grid = stairs_of(students)
-    (gain,) = expected_improvement(grid, np.array([width]), np.array([accuracy]), np.array([1e-9]))
-    rise = stairs_of([*students, (width, accuracy)]).volume - grid.volume
-    assert gain == pytest.approx(rise, abs=1e-8)
-
-
-def test_an_uncertain_gain_is_the_mean_over_samples() -> None:
-    students = [(16, 0.9), (4, 0.7), (2, 0.65)]
-    grid, rng = stairs_of(students), np.random.default_rng(0)
-    for width, mean in ((16, 0.88), (8, 0.8), (4, 0.72), (2, 0.5)):
-        (gain,) = expected_improvement(grid, np.array([width]), np.array([mean]), np.array([0.05]))
-        sampled = np.clip(rng.normal(mean, 0.05, 4000), BOX.accuracy, None)
-        rises = [stairs_of([*students, (width, a)]).volume - grid.volume for a in sampled]
-        assert gain == pytest.approx(np.mean(rises), abs=5 * np.std(rises) / 4000**0.5)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +40,7 @@ def space_of(manifest: Manifest) -> Space:
 
 
 class Played:
-    """A search whose hops are trained at once, told by hand."""
+    """A search in which each hop is trained as soon as it starts, with accuracies given by hand."""
 
     def __init__(self, manifest: Manifest, space: Space) -> None:
         self.manifest, self.space = manifest, space
@@ -130,7 +67,7 @@ class Played:
         attrs = {"curve": [accuracy / 2, accuracy], "hops": uses}
         values = (accuracy, 1.0, 1.0)
         state = optuna.trial.TrialState.COMPLETE
-        self.trials.tell(trial._trial_id, attrs, values, state)
+        self.trials.tell(id_of(trial), attrs, values, state)
         self.seen = trial.number + 1
 
     def run(self, choices: Any, accuracy: float) -> None:
@@ -150,7 +87,7 @@ def played(manifest: Manifest) -> Played:
     return Played(manifest, space_of(manifest))
 
 
-def test_every_chain_is_proposed_once(played: Played) -> None:
+def test_acquisition_proposes_every_chain_once(played: Played) -> None:
     played.start()
     proposed = []
     while (prospect := played.acquisition.best()) is not None:
@@ -160,7 +97,7 @@ def test_every_chain_is_proposed_once(played: Played) -> None:
     assert len(proposed) + len(played.space.baselines()) == played.space.size
 
 
-def test_the_marginal_cost_is_what_is_paid(played: Played) -> None:
+def test_cost_of_a_chain_is_what_is_paid_for_it(played: Played) -> None:
     played.start()
     for _ in range(6):
         before, prospect = played.acquisition.paid, played.acquisition.best()
@@ -169,7 +106,7 @@ def test_the_marginal_cost_is_what_is_paid(played: Played) -> None:
         assert played.acquisition.paid - before == pytest.approx(prospect.cost)
 
 
-def test_hops_in_flight_are_paid_for_and_cost_nothing_more(played: Played) -> None:
+def test_hops_of_running_trials_cost_nothing_more(played: Played) -> None:
     played.start()
     chain = next(c for c in played.space if len(c.assistants) == 2 and c.student.width == 4)
     before = played.acquisition.paid
@@ -195,7 +132,7 @@ def test_hops_in_flight_are_paid_for_and_cost_nothing_more(played: Played) -> No
     assert costs[[*left].index(index)] == pytest.approx(only)
 
 
-def test_it_knows_the_same_however_it_caught_up(played: Played) -> None:
+def test_acquisition_is_the_same_however_it_caught_up(played: Played) -> None:
     played.start()
     for _ in range(4):
         prospect = played.acquisition.best()
@@ -207,7 +144,7 @@ def test_it_knows_the_same_however_it_caught_up(played: Played) -> None:
     assert late.expected_growth() == played.acquisition.expected_growth()
 
 
-def test_the_start_is_half_way_for_the_smallest_student(played: Played) -> None:
+def test_acquisition_begins_with_one_assistant_for_the_smallest_student(played: Played) -> None:
     played.start()
     prospect = played.acquisition.best()
     assert prospect is not None
@@ -215,8 +152,8 @@ def test_the_start_is_half_way_for_the_smallest_student(played: Played) -> None:
     assert prospect.choices["student"] == 2
 
 
-def test_a_better_family_of_chains_is_learned(played: Played) -> None:
-    """Where one recipe wins for all, the chain that follows has it."""
+def test_acquisition_learns_which_recipe_is_better(played: Played) -> None:
+    """Where one recipe wins for all students, the next chain has it."""
     for chain in played.space.baselines():
         recipe = chain.student.recipe
         assert recipe is not None
@@ -229,7 +166,7 @@ def test_a_better_family_of_chains_is_learned(played: Played) -> None:
     assert prospect.gain > 0
 
 
-def test_of_a_large_space_some_are_looked_at(
+def test_candidate_pool_samples_a_large_space(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidate_pool, "MAX_CHAINS", 20)
@@ -239,19 +176,19 @@ def test_of_a_large_space_some_are_looked_at(
     assert known <= {*acquisition._candidate_pool.index}
 
 
-def test_features_tell_chains_apart(manifest: Manifest) -> None:
+def test_features_distinguish_chains(manifest: Manifest) -> None:
     space = space_of(manifest)
     features = ChainEncoder(space, manifest.measured, [*manifest.candidates])
     chains = [*space]
-    rows = {json.dumps(features.encode(chain)) for chain in chains}
-    assert len(rows) == len(chains)
-    assert all(np.isfinite(json.loads(row)).all() for row in rows)
+    encoded = {json.dumps(features.encode(chain)) for chain in chains}
+    assert len(encoded) == len(chains)
+    assert all(np.isfinite(json.loads(text)).all() for text in encoded)
 
 
-def test_a_promise_and_a_proposal_share_one_forecast(
+def test_growth_and_proposal_share_one_regression(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long as nothing new is known."""
+    """As long as nothing new is known, it is fitted once."""
     played.start()
     fits: list[int] = []
     fit = AccuracyRegression.fit
@@ -271,7 +208,7 @@ def test_a_promise_and_a_proposal_share_one_forecast(
         assert found == (late.expected_growth(), late.best())
 
 
-def test_cost_and_patience_end_a_search(played: Played) -> None:
+def test_limits_end_a_search_by_cost_and_by_improvement(played: Played) -> None:
     def limits(**search: Any) -> Limits:
         study = played.manifest.study
         section = study.search.model_copy(update=search)
@@ -292,7 +229,7 @@ def test_cost_and_patience_end_a_search(played: Played) -> None:
     )
 
 
-def test_hours_end_a_search_those_of_earlier_ones_included(played: Played) -> None:
+def test_limits_count_hours_of_earlier_searches(played: Played) -> None:
     study = played.manifest.study
     section = study.search.model_copy(update={"max_hours": 2.0})
     manifest = replace(played.manifest, study=study.model_copy(update={"search": section}))
