@@ -1,28 +1,32 @@
 """Batch norm, max pooling and ReLU in as few passes over memory as they need, on one core.
 
-Torch's operators make a dozen passes over the activations of one layer, forward and backward;
-these make five. The compiler is numba's: a function is compiled when it is first called, for
-float32 or for bfloat16, and kept on disk until this file changes; it does not look at others, so
-all lies in one.
+Torch's operators make a dozen passes over the activations of one layer, forward and backward; these
+functions make five. They are compiled by numba, for float32 or for bfloat16, when they are first
+called, and kept on disk until this file changes. Numba does not notice changes of other files, so
+all functions are in this one.
 
-Activations are rows of channels, in the order of images whose channels are last; bfloat16 comes as
-uint16, and is rounded to nearest, ties to even. Tensors are told by their addresses, for making
-arrays of them costs more than all arithmetic of a small net. Where sums run over rows, 16 of these
-are added side by side, whatever the number of channels: so vectors are full, and a channel's sum
-does not depend on those beside it, to the last bit.
+Activations are matrices with a line for each pixel and a column for each channel, which is how
+images in channels_last format lie in memory. bfloat16 comes as uint16, and is rounded to nearest,
+ties to even. Tensors are passed by address, because making arrays of them costs more than all
+arithmetic of a small net. Sums over pixels add up 16 lines side by side, whatever the number of
+channels: so vectors are full, and a channel's sum does not depend on the channels beside it, to the
+last bit.
 
-Notation, for each channel: z = scale * x + shift is the normalized value; y = max(z, floor), of
-squares of four where they are pooled; floor is 0 with ReLU and minus infinity without.
+Notation, for each channel: z = scale * x + shift is the normalized value, and y = max(z, floor),
+after the maximum over 2x2 squares if there is pooling; floor is 0 with ReLU and minus infinity
+without.
 
-Names of arguments, throughout:
+Arguments of all functions:
 
-kind      a number of the type of activations
-x, y      addresses of activations before and after; `peak` is like y
-size      numbers in x, or in what else the function runs over
-channels  of both
-kept      address of float32 (4, channels): what `fit` finds, for all others
-place     address of uint8, like y: where in its square the largest z is
-d...      address of a gradient, that is written; `grad` is given, of y
+kind      A number of the activations' type.
+x, y      Addresses of the activations before and after.
+size      Number of values of x, or of the array that the function goes through.
+channels  Number of channels of x and y.
+kept      Address of float32 (4, channels), which `fit` writes and all others read.
+peak      Address of an array like y: the x at the largest z of each square.
+place     Address of uint8, like y: where in its square the largest z is.
+grad      Address of the gradient of y.
+dx, ...   Address of the gradient of x, and so on, which the function writes.
 """
 
 from __future__ import annotations
@@ -32,11 +36,11 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic, overload
 
-ROWS = 16  # side by side
-CHUNK = 64  # groups of these that are summed in float32; chunks are in float64
-FLOAT32, BFLOAT16, UINT8 = np.float32(0), np.uint16(0), np.uint8(0)  # kinds
+LINES = 16  # lines that are added side by side
+CHUNK = 64  # groups of lines that are summed in float32; the sums of chunks are added in float64
+FLOAT32, BFLOAT16, UINT8 = np.float32(0), np.uint16(0), np.uint8(0)  # values of `kind`
 ZERO = np.float32(0)
-SCALE, SHIFT, MEAN, INVERSE = range(4)  # rows of `kept`
+SCALE, SHIFT, MEAN, INVERSE = range(4)  # indices in `kept`
 BELOW = np.uint8(4)  # the place of a z that is not above the floor; others are 2 * row + column
 
 _I16, _I32, _FLOAT = ir.IntType(16), ir.IntType(32), ir.FloatType()
@@ -46,7 +50,7 @@ def _compiled(function):
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep it in can be written
+    except RuntimeError:  # no cache folder is writable
         return njit(**options)(function)
 
 
@@ -75,7 +79,7 @@ def _rounded(context, value):
 
 @intrinsic
 def _pointer(context, address, kind):
-    """To numbers of a kind, from an integer."""
+    """A pointer to numbers of a kind, from an integer."""
     pointer = types.CPointer(kind)
 
     def code(context, build, signature, args):
@@ -86,12 +90,13 @@ def _pointer(context, address, kind):
 
 @_compiled
 def _array(address, size, kind):
-    """The numbers of a kind that lie at an address."""
+    """The array of numbers of a kind at an address."""
     return carray(_pointer(address, kind), (size,))
 
 
 @_compiled
-def _rows_of(kept, channels):
+def _constants(kept, channels):
+    """The array (4, channels) at the address `kept`."""
     return carray(_pointer(kept, FLOAT32), (4, channels))
 
 
@@ -119,7 +124,7 @@ def _written_as(value, like):
 
 @_compiled
 def _side_by_side(values, count):
-    """A number for each channel, `count` times in a row."""
+    """An array of a number for each channel, repeated `count` times."""
     channels = values.size
     tiled = np.empty(count * channels, np.float32)
     for r in range(count):
@@ -130,7 +135,7 @@ def _side_by_side(values, count):
 
 @_compiled
 def _carry(part, own, total, product):
-    """Two sums of a chunk over to those of all, in float64; the next chunk begins at zero."""
+    """Add two sums of a chunk to the sums of all chunks, in float64, and set the first to zero."""
     for k in range(part.size):
         total[k] += part[k]
         product[k] += own[k]
@@ -139,9 +144,9 @@ def _carry(part, own, total, product):
 
 @_compiled
 def _gathered(tiled, channels):
-    """The sum over rows side by side, (channels,)."""
+    """The sum over the lines that were added side by side, float64 (channels,)."""
     total = np.zeros(channels, np.float64)
-    for r in range(ROWS):
+    for r in range(LINES):
         for c in range(channels):
             total[c] += tiled[r * channels + c]
     return total
@@ -149,23 +154,23 @@ def _gathered(tiled, channels):
 
 @_compiled
 def fit(kind, x, size, channels, weight, bias, mean, variance, momentum, eps, kept):
-    """Write what normalizes each channel into `kept`, and move the running statistics.
+    """Write the constants that normalize each channel to `kept`, and update the running statistics.
 
     Args:
-        weight: address of float32 (channels,).
-        bias: likewise.
-        mean: likewise, of the running mean; changed.
-        variance: likewise.
-        momentum: of these.
-        eps: is added to the variance.
+        weight: Address of the norm's weights, float32 (channels,).
+        bias: Address of the norm's biases, float32 (channels,).
+        mean: Address of the running means, float32 (channels,); they are changed.
+        variance: Address of the running variances, float32 (channels,); they are changed.
+        momentum: Weight of the batch's statistics in the running statistics.
+        eps: Number that is added to the variance.
     """
-    xs, rows, width = _array(x, size, kind), size // channels, ROWS * channels
-    # of differences from the mean of the first rows, so that little cancels
-    pivot, first = np.zeros(channels, np.float32), min(ROWS, rows)
+    xs, rows, width = _array(x, size, kind), size // channels, LINES * channels
+    # sums of differences from the mean of the first lines: large means then cancel no digits
+    pivot, first = np.zeros(channels, np.float32), min(LINES, rows)
     for r in range(first):
         for c in range(channels):
             pivot[c] += _read(xs[r * channels + c]) / np.float32(first)
-    pivots = _side_by_side(pivot, ROWS)
+    pivots = _side_by_side(pivot, LINES)
     total, squares = np.zeros(width, np.float64), np.zeros(width, np.float64)
     part, own = np.zeros(width, np.float32), np.zeros(width, np.float32)
     for start in range(0, size, CHUNK * width):
@@ -177,13 +182,13 @@ def fit(kind, x, size, channels, weight, bias, mean, variance, momentum, eps, ke
                 own[k] += d * d
         _carry(part, own, total, squares)
     sums, products = _gathered(total, channels), _gathered(squares, channels)
-    found = _rows_of(kept, channels)
+    found = _constants(kept, channels)
     weights, biases = _array(weight, channels, FLOAT32), _array(bias, channels, FLOAT32)
     means, variances = _array(mean, channels, FLOAT32), _array(variance, channels, FLOAT32)
     for c in range(channels):
         shift = sums[c] / rows
         spread, middle = products[c] / rows - shift * shift, pivot[c] + shift
-        if spread < 0:  # by cancellation
+        if spread < 0:  # by rounding
             spread = 0.0
         inverse = 1 / np.sqrt(spread + eps)
         found[SCALE, c] = weights[c] * inverse
@@ -196,10 +201,10 @@ def fit(kind, x, size, channels, weight, bias, mean, variance, momentum, eps, ke
 
 @_compiled
 def plain(kind, x, size, channels, kept, floor, y):
-    """y, without pooling."""
-    xs, ys, found = _array(x, size, kind), _array(y, size, kind), _rows_of(kept, channels)
-    width = ROWS * channels
-    scale, shift = _side_by_side(found[SCALE], ROWS), _side_by_side(found[SHIFT], ROWS)
+    """Write y, without pooling."""
+    xs, ys, found = _array(x, size, kind), _array(y, size, kind), _constants(kept, channels)
+    width = LINES * channels
+    scale, shift = _side_by_side(found[SCALE], LINES), _side_by_side(found[SHIFT], LINES)
     for begin in range(0, size, width):
         row, out = xs[begin : begin + width], ys[begin : begin + width]
         for k in range(row.size):
@@ -209,16 +214,16 @@ def plain(kind, x, size, channels, kept, floor, y):
 
 @_compiled
 def pooled(kind, x, samples, height, width, channels, kept, floor, y, peak, place):
-    """y of each 2x2 square, its place, and the x there, `peak`; odd rests are left out."""
+    """Write y of each 2x2 square, `place` and `peak`; an odd last line or column is left out."""
     line, low, columns = width * channels, height // 2, width // 2
     count = samples * low * columns * channels
     xs = _array(x, samples * height * line, kind).reshape((samples, height, line))
     ys = _array(y, count, kind).reshape((samples, low, columns, channels))
     peaks = _array(peak, count, kind).reshape(ys.shape)
     places = _array(place, count, UINT8).reshape(ys.shape)
-    found = _rows_of(kept, channels)
+    found = _constants(kept, channels)
     scale, shift = _side_by_side(found[SCALE], width), _side_by_side(found[SHIFT], width)
-    z2 = np.empty((columns + 1, 2, channels), np.float32)  # of the higher of two rows
+    z2 = np.empty((columns + 1, 2, channels), np.float32)  # the larger z of two image lines
     x2, row2 = np.empty(z2.shape, np.float32), np.empty(z2.shape, np.uint8)
     z1, x1, row1 = z2.reshape(z2.size), x2.reshape(z2.size), row2.reshape(z2.size)
     for n in range(samples):
@@ -245,12 +250,18 @@ def pooled(kind, x, samples, height, width, channels, kept, floor, y, peak, plac
 
 @_compiled
 def _slopes(total, product, rows, kept, dweight, dbias):
-    """The gradient of x beside scale * dz is slope * x + level, each (channels,).
+    """Write the gradients of weight and bias, and find the gradient of x through the statistics.
+
+    The gradient of x is scale * dz + slope * x + level, where dz is the gradient of z.
 
     Args:
-        total: of dz, the gradient of z, over rows, (ROWS * channels,).
-        product: of dz times what x differs from its mean, likewise.
-        rows: of x.
+        total: Sums of dz over pixels, (LINES * channels,).
+        product: Sums of dz * (x - mean) over pixels, (LINES * channels,).
+        rows: Number of pixels of all samples.
+        kept: The array that `fit` has written, float32 (4, channels).
+
+    Returns:
+        slope and level, float32 (channels,) each.
     """
     channels = kept.shape[1]
     dweights, dbiases = _array(dweight, channels, FLOAT32), _array(dbias, channels, FLOAT32)
@@ -268,14 +279,14 @@ def _slopes(total, product, rows, kept, dweight, dbias):
 
 @_compiled
 def plain_back(kind, x, size, channels, kept, floor, grad, dx, dweight, dbias):
-    """The gradients of x, weight and bias from that of y, after `plain`.
+    """Write the gradients of x, weight and bias, after `plain`.
 
-    Through mean and variance, too: Ioffe and Szegedy, 1502.03167, section 3.
+    Ioffe and Szegedy, 1502.03167, section 3, with the gradients through mean and variance.
     """
     xs, grads, dxs = _array(x, size, kind), _array(grad, size, kind), _array(dx, size, kind)
-    found, width = _rows_of(kept, channels), ROWS * channels
-    scale, shift = _side_by_side(found[SCALE], ROWS), _side_by_side(found[SHIFT], ROWS)
-    mean = _side_by_side(found[MEAN], ROWS)
+    found, width = _constants(kept, channels), LINES * channels
+    scale, shift = _side_by_side(found[SCALE], LINES), _side_by_side(found[SHIFT], LINES)
+    mean = _side_by_side(found[MEAN], LINES)
     total, product = np.zeros(width, np.float64), np.zeros(width, np.float64)
     part, own = np.zeros(width, np.float32), np.zeros(width, np.float32)
     for start in range(0, size, CHUNK * width):
@@ -288,7 +299,7 @@ def plain_back(kind, x, size, channels, kept, floor, grad, dx, dweight, dbias):
                 own[k] += g * (v - mean[k])
         _carry(part, own, total, product)
     slopes, levels = _slopes(total, product, size // channels, found, dweight, dbias)
-    slope, level = _side_by_side(slopes, ROWS), _side_by_side(levels, ROWS)
+    slope, level = _side_by_side(slopes, LINES), _side_by_side(levels, LINES)
     for begin in range(0, size, width):
         row, back = xs[begin : begin + width], grads[begin : begin + width]
         out = dxs[begin : begin + width]
@@ -299,37 +310,41 @@ def plain_back(kind, x, size, channels, kept, floor, grad, dx, dweight, dbias):
 
 
 @_compiled
-def pooled_back(
-    kind, x, samples, height, width, channels, kept, grad, peak, place, dx, dweight, dbias
-):
-    """The same after `pooled`."""
-    line, low, columns = width * channels, height // 2, width // 2
-    size, count, wide = samples * height * line, samples * low * columns * channels, ROWS * channels
-    grads, peaks, places = (
-        _array(grad, count, kind),
-        _array(peak, count, kind),
-        _array(place, count, UINT8),
-    )
-    found = _rows_of(kept, channels)
-    mean = _side_by_side(found[MEAN], ROWS)
-    total, product = np.zeros(wide, np.float64), np.zeros(wide, np.float64)
-    part, own = np.zeros(wide, np.float32), np.zeros(wide, np.float32)
-    for start in range(0, count, CHUNK * wide):
-        for begin in range(start, min(start + CHUNK * wide, count), wide):
-            back, at = grads[begin : begin + wide], places[begin : begin + wide]
-            high = peaks[begin : begin + wide]
+def _pooled_sums(grads, peaks, places, mean):
+    """Sums over pixels of dz, and of dz * (x - mean), float64 (LINES * channels,) each."""
+    width, count = LINES * mean.size, grads.size
+    means = _side_by_side(mean, LINES)
+    total, product = np.zeros(width, np.float64), np.zeros(width, np.float64)
+    part, own = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    for start in range(0, count, CHUNK * width):
+        for begin in range(start, min(start + CHUNK * width, count), width):
+            back, at = grads[begin : begin + width], places[begin : begin + width]
+            high = peaks[begin : begin + width]
             for k in range(back.size):
                 g = ZERO if at[k] == BELOW else _read(back[k])
                 part[k] += g
-                own[k] += g * (_read(high[k]) - mean[k])
+                own[k] += g * (_read(high[k]) - means[k])
         _carry(part, own, total, product)
+    return total, product
+
+
+@_compiled
+def pooled_back(
+    kind, x, samples, height, width, channels, kept, grad, peak, place, dx, dweight, dbias
+):
+    """Write the gradients of x, weight and bias, after `pooled`."""
+    line, low, columns = width * channels, height // 2, width // 2
+    size, count = samples * height * line, samples * low * columns * channels
+    grads, places = _array(grad, count, kind), _array(place, count, UINT8)
+    found = _constants(kept, channels)
+    total, product = _pooled_sums(grads, _array(peak, count, kind), places, found[MEAN])
     slopes, levels = _slopes(total, product, size // channels, found, dweight, dbias)
     slope, level, scale = _side_by_side(slopes, width), _side_by_side(levels, width), found[SCALE]
     xs = _array(x, size, kind).reshape((samples, height, line))
     dxs = _array(dx, size, kind).reshape((samples, height, line))
     grads4 = grads.reshape((samples, low, columns, channels))
     places4 = places.reshape(grads4.shape)
-    above = np.zeros((columns + 1, 2, channels), np.float32)  # scale * dz of two rows
+    above = np.zeros((columns + 1, 2, channels), np.float32)  # scale * dz of two image lines
     below = np.zeros(above.shape, np.float32)
     above1, below1 = above.reshape(above.size), below.reshape(above.size)
     for n in range(samples):
