@@ -1,0 +1,1 @@
+"""A run's directory: its manifest, hops, journal and records. Needs no torch."""
