@@ -1,6 +1,6 @@
 """Expected hypervolume improvement where only the accuracy of a candidate is unknown.
 
-A module of its own: reading a run needs hypervolume, but not SciPy.
+A module of its own, since only the search needs it, and SciPy with it.
 """
 
 from __future__ import annotations
