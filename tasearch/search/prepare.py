@@ -135,7 +135,7 @@ def prepare(
         models = Models.for_study(study, data)
         inputs = _inputs(study, [*losses], data, models, where)
         _check_expected(study, inputs)
-        teacher, notices = models.teacher_words(), list[str]()
+        teacher, notices = models.describe_teacher(), list[str]()
         say(teacher)
         profiler = Profiler(
             study=study,
