@@ -21,6 +21,8 @@ from tasearch.train.state import State
 from tasearch.train.trainer import Trainer
 
 BATCH = 128
+# Widths of a teacher and a student, as a study needs them. Networks of any width are then built.
+STUDY_WIDTHS = {"plain": (10, 2), "resnet": (56, 8)}
 AGREEMENT_STEPS = 20  # of the comparison with CPU
 AGREEMENT_VALIDATION = 2_000  # validation samples of the accuracies that are compared
 
@@ -62,12 +64,15 @@ class CudaBench:
             device: Device of the models; None for that of the benchmark.
         """
         family, width = family_and_width(net)
+        teacher, student = STUDY_WIDTHS[family]
         content = {
             "data": {"source": "npz", "path": str(self.images), "layout": "chw"},
             "model": {"family": family},
             "training": {"augment": "crop4+flip", "batch_size": BATCH, "optimizer": "sgd"},
             "search": {"rungs": 1, "replicates": replicates},
-            "student": {"epochs": epochs},
+            "teacher": {"width": teacher},
+            "assistants": {"max": 0},
+            "student": {"widths": [student], "epochs": epochs},
         }
         study = parse_study(content)
         data = load_data(study)
