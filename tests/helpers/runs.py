@@ -1,33 +1,49 @@
-"""What tests look at in a finished run."""
+"""What tests read from runs, and from the Optuna studies in them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
 import tasearch
 from tasearch.runs.records import TrialRecord
 
 
 def proposed(run: tasearch.Run) -> list[TrialRecord]:
-    """The trials but those of assistants, which come along for free."""
+    """The trials without those of assistants, which cost nothing."""
     return [trial for trial in run.trials if not trial.free]
 
 
 def contents(run: tasearch.Run) -> dict[str, bytes]:
-    """Every file of a run's store, by its path within the run; none of a write that a kill cut off,
-    which the next start removes."""
+    """Every file of a run's store by its path within the run.
+
+    Temporary files, which a kill can leave behind and the next start removes, are left out.
+    """
     kinds = ("hops", "checkpoints", "targets")
     files = [p for kind in kinds for p in (run.path / kind).glob("[!.]*")]
     return {str(p.relative_to(run.path)): p.read_bytes() for p in files}
 
 
 def once_each(run: tasearch.Run) -> bool:
-    """Whether no hop was trained to its end twice."""
+    """Whether no hop was trained to its last epoch twice."""
     ends = Counter(e["hop"] for e in run.directory.events() if e["event"] == "end")
     return set(ends.values()) <= {1}
 
 
 def facts(run: tasearch.Run) -> list[Any]:
-    """All that two equal runs share."""
-    return [vars(t) for t in run.trials]
+    """All that two equal runs have in common, as it is in the files now."""
+    return [vars(trial) for trial in tasearch.Run.open(run.path).trials]
+
+
+def optunas_storage(run: tasearch.Run) -> JournalStorage:
+    """The run's journal as other programs open it, without tasearch's seals."""
+    return JournalStorage(JournalFileBackend(str(run.path / "journal.log")))
+
+
+def optunas_study(run: tasearch.Run, name: str = "tiny") -> optuna.Study:
+    """The run's study as other programs open it, without tasearch's seals."""
+    return optuna.load_study(study_name=name, storage=optunas_storage(run))

@@ -18,6 +18,12 @@ TINY: dict[str, Any] = {
     "search": {"trials": 10, "rungs": 4, "n_startup_trials": 3},
 }
 
+SMALL: dict[str, Any] = {  # sections of a study that is trained in a second, with a searched recipe
+    "teacher": {"epochs": 1},
+    "assistants": {"max": 2, "widths": [12, 8, 6], "epochs": 1},
+    "student": {"widths": [6, 4, 2], "epochs": 1, "temperature": [2.0, 4.0]},
+}
+
 LADDERS = {  # widths to try each family at
     "cnn": (9, 4, 1),
     "mlp": (9, 4, 1),

@@ -1,4 +1,4 @@
-"""Optuna's study is shared: others rename, copy, delete, add and end what is in it."""
+"""Optuna's study is shared: others rename, copy or delete it, add trials, and end some."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 import tasearch
-from benchmarks.replay import replay, restudied
+from benchmarks.replay import manifest_for, replay
 from benchmarks.table import Table
 from tasearch import RunError
 from tasearch.runs.events import Notice, TrialDone
 from tasearch.runs.sealed_journal import clean_after_kill
-from tests.helpers.runs import proposed
+from tests.helpers.runs import facts, optunas_storage, optunas_study, proposed
 from tests.helpers.studies import tiny
 
 REMEDY = (
@@ -36,25 +34,13 @@ QUICK: dict[str, Any] = {
 DIRECTIONS = ["maximize", "minimize", "minimize"]
 
 
-def storage_of(run: tasearch.Run) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(run.path / "journal.log")))
-
-
-def study_of(run: tasearch.Run, name: str = "tiny") -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=storage_of(run))
-
-
 def rename(run: tasearch.Run, old: str, new: str) -> None:
     """As optuna-dashboard does."""
-    storage = storage_of(run)
+    storage = optunas_storage(run)
     optuna.copy_study(
         from_study_name=old, from_storage=storage, to_storage=storage, to_study_name=new
     )
     optuna.delete_study(study_name=old, storage=storage)
-
-
-def facts(run: tasearch.Run) -> list[Any]:
-    return [vars(trial) for trial in tasearch.Run.open(run.path).trials]
 
 
 def refusals(run: tasearch.Run, rerun: Any) -> list[str]:
@@ -67,7 +53,7 @@ def refusals(run: tasearch.Run, rerun: Any) -> list[str]:
     return told
 
 
-def test_a_renamed_study_is_refused_and_made_again(rerun: Any) -> None:
+def test_run_refuses_a_renamed_study_and_rebuilds_it(rerun: Any) -> None:
     run = rerun(tiny(**QUICK), trials=3)
     before = facts(run)
     rename(run, "tiny", "mine")
@@ -85,31 +71,33 @@ def test_a_renamed_study_is_refused_and_made_again(rerun: Any) -> None:
     assert facts(rerun(tiny(**QUICK), trials=5)) == facts(straight)
 
 
-def test_a_second_study_in_the_journal_changes_nothing(rerun: Any) -> None:
+def test_second_study_in_the_journal_changes_nothing(rerun: Any) -> None:
     run = rerun(tiny(**QUICK), trials=3)
     before = facts(run)
-    other = optuna.create_study(study_name="other", storage=storage_of(run), directions=DIRECTIONS)
+    other = optuna.create_study(
+        study_name="other", storage=optunas_storage(run), directions=DIRECTIONS
+    )
     other.add_trial(create_trial(values=[1.0, 1.0, 1.0]))
     assert facts(run) == before
     assert facts(rerun(tiny(**QUICK), trials=3)) == before
 
 
-def test_an_older_study_in_the_journal_changes_nothing(rerun: Any) -> None:
+def test_run_names_the_other_studies_of_the_journal(rerun: Any) -> None:
     run = rerun(tiny(**QUICK), trials=3)
     before = facts(run)
     rename(run, "tiny", "mine")
     for name in ("a", "b", "c", "d", "e"):
-        optuna.create_study(study_name=name, storage=storage_of(run))
+        optuna.create_study(study_name=name, storage=optunas_storage(run))
     told = "but studies 'mine', 'a', 'b', 'c', 'd' and 1 others; what a copy"
     assert all(told in message for message in refusals(run, rerun))
     (run.path / "journal.log").unlink()
     assert facts(rerun(tiny(**QUICK), trials=3)) == before
 
 
-def test_a_deleted_study_is_refused_and_a_removed_journal_made_again(rerun: Any) -> None:
+def test_run_refuses_a_deleted_study(rerun: Any) -> None:
     run = rerun(tiny(**QUICK), trials=3)
     before = facts(run)
-    optuna.delete_study(study_name="tiny", storage=storage_of(run))
+    optuna.delete_study(study_name="tiny", storage=optunas_storage(run))
     journal = run.path / "journal.log"
     told = f"{journal}: its study 'tiny' was deleted; put it back, or {REMEDY}"
     assert refusals(run, rerun) == [told] * 2
@@ -117,20 +105,20 @@ def test_a_deleted_study_is_refused_and_a_removed_journal_made_again(rerun: Any)
     assert facts(rerun(tiny(**QUICK), trials=3)) == before
 
 
-def test_a_study_of_that_name_that_others_have_made_is_refused(rerun: Any) -> None:
+def test_run_refuses_a_study_that_others_created(rerun: Any) -> None:
     run = rerun(tiny(**QUICK), trials=3)
     rename(run, "tiny", "mine")
-    optuna.create_study(study_name="tiny", storage=storage_of(run), directions=DIRECTIONS)
+    optuna.create_study(study_name="tiny", storage=optunas_storage(run), directions=DIRECTIONS)
     journal = run.path / "journal.log"
     told = f"{journal}: tasearch has not made its study 'tiny'; beside it study 'mine'; {REMEDY}"
     assert refusals(run, rerun) == [told] * 2
 
 
 @pytest.mark.parametrize("directions", [["maximize"], ["minimize"] * 3, ["maximize"] * 2])
-def test_a_study_with_other_objectives_is_refused(rerun: Any, directions: list[str]) -> None:
+def test_run_refuses_a_study_with_other_objectives(rerun: Any, directions: list[str]) -> None:
     run = rerun(tiny(**QUICK), trials=1)
-    optuna.delete_study(study_name="tiny", storage=storage_of(run))
-    optuna.create_study(study_name="tiny", storage=storage_of(run), directions=directions)
+    optuna.delete_study(study_name="tiny", storage=optunas_storage(run))
+    optuna.create_study(study_name="tiny", storage=optunas_storage(run), directions=directions)
     told = (
         f"{run.path / 'journal.log'}: its study 'tiny' should maximize, minimize, minimize, "
         f"found {', '.join(directions)}: tasearch has not made it; {REMEDY}"
@@ -140,7 +128,7 @@ def test_a_study_with_other_objectives_is_refused(rerun: Any, directions: list[s
 
 def add_foreign(run: tasearch.Run) -> None:
     """Trials of every state, some a copy of tasearch's, some with parameters of another kind."""
-    study = study_of(run)
+    study = optunas_study(run)
     copied = study.trials[0]
     study.add_trial(copied)
     study.add_trial(create_trial(values=[1.0, 0.0, 0.0], user_attrs=dict(copied.user_attrs)))
@@ -156,7 +144,7 @@ def add_foreign(run: tasearch.Run) -> None:
     )
 
 
-def test_trials_that_others_add_are_named_and_ignored(rerun: Any) -> None:
+def test_search_reports_and_ignores_trials_of_others(rerun: Any) -> None:
     study = tiny(**QUICK)
     run = rerun(study, trials=3)
     before, front = facts(run), run.front.members
@@ -179,7 +167,7 @@ def test_trials_that_others_add_are_named_and_ignored(rerun: Any) -> None:
     ]
 
 
-def test_a_trial_that_others_have_ended_is_not_believed(rerun: Any) -> None:
+def test_search_refuses_a_trial_that_others_ended(rerun: Any) -> None:
     study = tiny(**QUICK)
     straight = rerun(study, "straight", trials=4)
     events = tasearch.steps(
@@ -193,8 +181,10 @@ def test_a_trial_that_others_have_ended_is_not_believed(rerun: Any) -> None:
             done += isinstance(event, TrialDone)
             if isinstance(event, TrialDone) and done == 1:
                 run = tasearch.Run.open(journal.parent)
-                running = (t.number for t in study_of(run).trials if t.state == TrialState.RUNNING)
-                study_of(run).tell(next(running), (1.0, 0.0, 0.0))
+                running = (
+                    t.number for t in optunas_study(run).trials if t.state == TrialState.RUNNING
+                )
+                optunas_study(run).tell(next(running), (1.0, 0.0, 0.0))
 
     with pytest.raises(RunError, match="bears no seal and changes trial"):
         ended()
@@ -202,10 +192,10 @@ def test_a_trial_that_others_have_ended_is_not_believed(rerun: Any) -> None:
     assert (journal.parent / "journal.log.damaged-1").exists()
 
 
-def test_attributes_of_trials_and_study(rerun: Any) -> None:
+def test_trials_and_study_have_their_attributes(rerun: Any) -> None:
     limit = 1000
     run = rerun(tiny(budget={"max_params": limit, "max_bytes": 100_000}), trials=8)
-    study, measured = study_of(run), run.manifest.measured
+    study, measured = optunas_study(run), run.manifest.measured
     teacher = {u.accuracy for t in run.trials for u in t.hops if u.width == 16}
     assert {study.user_attrs["teacher_accuracy"]} == teacher
     assert study.user_attrs["budget"] == {"max_params": limit, "max_bytes": 100_000}
@@ -245,15 +235,10 @@ def test_constraints_change_no_proposal(rerun: Any, sampler: str) -> None:
     bounded = tiny(**QUICK, search=free, budget={"max_params": 10**6})
     kept = rerun(bounded, "kept", trials=6)
     assert facts(kept) == facts(wide)
-    assert all(t.system_attrs["constraints"][0] < 0 for t in study_of(kept).trials)
+    assert all(t.system_attrs["constraints"][0] < 0 for t in optunas_study(kept).trials)
 
 
 # No student has two complete trials
-
-
-@pytest.fixture(scope="module")
-def digits() -> Table:
-    return Table.load(Path(__file__).parents[2] / "benchmarks/tables/digits.json.gz")
 
 
 def student_keys(trials: Any) -> Counter[str]:
@@ -264,10 +249,13 @@ def student_keys(trials: Any) -> Counter[str]:
 @pytest.mark.parametrize(
     "pruner", [{}, {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1}]
 )
-def test_no_student_is_complete_twice(digits: Table, sampler: str, pruner: dict[str, Any]) -> None:
+def test_no_student_has_two_complete_trials(
+    digits: Table, sampler: str, pruner: dict[str, Any]
+) -> None:
     """With so many running, assistants are proposed as students before they are assistants."""
     for seed in range(3):
-        manifest = restudied(digits, {"sampler": sampler, "max_concurrent": 24, **pruner}, seed, {})
+        search = {"sampler": sampler, "max_concurrent": 24, **pruner}
+        manifest = manifest_for(digits, search, seed, {})
         one, more = (replay(digits, manifest, trials=60, workers=n).trials for n in (1, 2 + seed))
         assert any(t.free for t in one)
         assert max(student_keys(one).values()) == 1
@@ -276,7 +264,7 @@ def test_no_student_is_complete_twice(digits: Table, sampler: str, pruner: dict[
 
 
 @pytest.mark.parametrize("section", [{"teacher_dropout": 0.3}, {"loss": "ce", "temperature": 8.0}])
-def test_an_assistant_is_a_student_of_the_space_whatever_its_recipe_says_in_vain(
+def test_recipe_fields_without_effect_make_no_other_student(
     rerun: Any, section: dict[str, Any]
 ) -> None:
     study = tiny(
@@ -291,7 +279,7 @@ def test_an_assistant_is_a_student_of_the_space_whatever_its_recipe_says_in_vain
 
 
 @pytest.mark.parametrize("deed", ["renamed", "deleted"])
-def test_a_study_that_goes_in_mid_run_ends_it_in_words(rerun: Any, deed: str) -> None:
+def test_search_reports_a_study_that_disappears(rerun: Any, deed: str) -> None:
     finished = rerun(tiny(**QUICK), "lender", trials=2)
     folder = finished.path.parents[1] / "again"
     events = tasearch.steps(tiny(**QUICK), runs_dir=folder, latency_from=finished.path, trials=5)
@@ -306,7 +294,7 @@ def test_a_study_that_goes_in_mid_run_ends_it_in_words(rerun: Any, deed: str) ->
                 if deed == "renamed":
                     rename(run, "tiny", "mine")
                 else:
-                    optuna.delete_study(study_name="tiny", storage=storage_of(run))
+                    optuna.delete_study(study_name="tiny", storage=optunas_storage(run))
 
     with pytest.raises(RunError) as error:
         going()
@@ -318,15 +306,15 @@ def test_a_study_that_goes_in_mid_run_ends_it_in_words(rerun: Any, deed: str) ->
     assert str(error.value) == f"{journal}: {words[deed]}"
 
 
-def test_a_study_that_was_deleted_and_made_anew_is_refused(rerun: Any) -> None:
+def test_run_refuses_a_study_deleted_and_created_again(rerun: Any) -> None:
     run = rerun(tiny(**QUICK), trials=3)
-    optuna.delete_study(study_name="tiny", storage=storage_of(run))
-    optuna.create_study(study_name="tiny", storage=storage_of(run), directions=DIRECTIONS)
+    optuna.delete_study(study_name="tiny", storage=optunas_storage(run))
+    optuna.create_study(study_name="tiny", storage=optunas_storage(run), directions=DIRECTIONS)
     told = f"{run.path}/journal.log: its study 'tiny' was deleted and made anew; {REMEDY}"
     assert refusals(run, rerun) == [told] * 2
 
 
-def test_a_live_lock_of_the_journal_is_left_alone(tmp_path: Path) -> None:
+def test_clean_after_kill_leaves_a_live_lock(tmp_path: Path) -> None:
     journal = tmp_path / "journal.log"
     journal.write_bytes(b"{}\n{}")
     lock = tmp_path / "journal.log.lock"
@@ -342,7 +330,7 @@ def test_a_live_lock_of_the_journal_is_left_alone(tmp_path: Path) -> None:
     clean_after_kill(journal)
     other.join()
     assert journal.read_bytes() == b"{}\n"
-    lock.symlink_to(journal)  # of a kill: nobody lets go
+    lock.symlink_to(journal)  # a kill left it, and no process releases it
     os.utime(lock, (1, 1), follow_symlinks=False)
     start = time.monotonic()
     clean_after_kill(journal)
