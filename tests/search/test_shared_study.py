@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from benchmarks.table import Table
 from tasearch import RunError
 from tasearch.runs.events import Notice, TrialDone
 from tasearch.runs.sealed_journal import clean_after_kill
+from tests.helpers.replay import STRICT
 from tests.helpers.runs import facts, optunas_storage, optunas_study, proposed
 from tests.helpers.studies import tiny
 
@@ -228,7 +230,10 @@ def test_trials_and_study_have_their_attributes(rerun: Any) -> None:
     assert gains
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "brute"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsga2", "gp", "brute"))],
+)
 def test_constraints_change_no_proposal(rerun: Any, sampler: str) -> None:
     free = {"sampler": sampler, "pruner": "none"}
     wide = rerun(tiny(**QUICK, search=free), "wide", trials=6)
@@ -245,15 +250,26 @@ def student_keys(trials: Any) -> Counter[str]:
     return Counter(t.hops[-1].key for t in trials if t.state == "complete")
 
 
-@pytest.mark.parametrize("sampler", ["ehvi", "random", "tpe"])
 @pytest.mark.parametrize(
-    "pruner", [{}, {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1}]
+    ("sampler", "pruner", "seeds"),
+    [
+        ("ehvi", STRICT, [0]),
+        ("random", {}, [0]),
+        pytest.param("ehvi", {}, range(3), marks=pytest.mark.slow),
+        pytest.param("ehvi", STRICT, range(1, 3), marks=pytest.mark.slow),
+        pytest.param("random", STRICT, range(3), marks=pytest.mark.slow),
+        pytest.param("tpe", {}, range(3), marks=pytest.mark.slow),
+        pytest.param("tpe", STRICT, range(3), marks=pytest.mark.slow),
+    ],
 )
 def test_no_student_has_two_complete_trials(
-    digits: Table, sampler: str, pruner: dict[str, Any]
+    digits: Table, sampler: str, pruner: dict[str, Any], seeds: Sequence[int]
 ) -> None:
-    """With so many running, assistants are proposed as students before they are assistants."""
-    for seed in range(3):
+    """With so many running trials, assistants are proposed as students before they are trained.
+
+    The number of workers changes nothing.
+    """
+    for seed in seeds:
         search = {"sampler": sampler, "max_concurrent": 24, **pruner}
         manifest = manifest_for(digits, search, seed, {})
         one, more = (replay(digits, manifest, trials=60, workers=n).trials for n in (1, 2 + seed))
@@ -263,7 +279,13 @@ def test_no_student_has_two_complete_trials(
         assert sorted(one, key=lambda t: t.number) == sorted(more, key=lambda t: t.number)
 
 
-@pytest.mark.parametrize("section", [{"teacher_dropout": 0.3}, {"loss": "ce", "temperature": 8.0}])
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"teacher_dropout": 0.3},
+        pytest.param({"loss": "ce", "temperature": 8.0}, marks=pytest.mark.slow),
+    ],
+)
 def test_recipe_fields_without_effect_make_no_other_student(
     rerun: Any, section: dict[str, Any]
 ) -> None:
