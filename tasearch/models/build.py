@@ -90,7 +90,7 @@ class Models:
             origin="+".join(origin) or None,
         )
 
-    def teacher_words(self) -> str:
+    def describe_teacher(self) -> str:
         """What is done about the teacher, in one line.
 
         Its model is built for its size alone, since this is told before anything is checked.

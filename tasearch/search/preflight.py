@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from tasearch.chains.recipe import Recipe
 from tasearch.config import plugins
@@ -60,8 +61,8 @@ def try_all(content: Content, step: Step) -> None:
         if width == teacher.width and teacher.factory is not None:
             words = f"teacher.factory: {teacher.factory!r}"
         step(words)
-        models.check([width])
-        _evaluate(models, width)
+        nets = models.check([width])
+        _evaluate(models, nets[width] if width in nets else models.build(width))
     for name, (loss, recipe, path) in losses_of(study).items():
         step(f"{path}: {name!r}, when called")
         check_loss(loss, name, recipe, data.num_classes)
@@ -141,11 +142,10 @@ def _kept(data: SharedDataset) -> SharedDataset:
     return data
 
 
-def _evaluate(models: Models, width: int) -> None:
+def _evaluate(models: Models, net: nn.Module) -> None:
     """A batch of two goes through a model as it does where latencies are measured; whatever it
     raises is told by those that need it."""
     study = models.study
     with contextlib.suppress(Exception), torch.inference_mode(), cpu_threads(study.latency.threads):
-        net = models.build(width).eval()
         for size in (2, study.latency.batch):
             net(torch.zeros(size, *models.in_shape))

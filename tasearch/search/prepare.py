@@ -196,10 +196,10 @@ def _pool(devices: list[str], study: Study, processes: Sequence[Process]) -> Poo
 def _fresh(inputs: Mapping[str, str], profiler: Profiler) -> Manifest:
     """The manifest of a run that is to be made; its space is not known yet."""
     study, data = profiler.study, profiler.data
-    profiler.models.check(study.widths)
+    checked = profiler.models.check(study.widths)
     profiler.models.check_teacher(data, profiler.device)
     modes = profiler.modes()
-    measured, words, timing = profiler.measure(modes)
+    measured, words, timing = profiler.measure(modes, checked)
     return Manifest(
         study=study,
         inputs=inputs,
@@ -221,7 +221,7 @@ def _extended(inputs: Mapping[str, str], before: Manifest, profiler: Profiler) -
     manifest = replace(before, study=study, inputs=inputs, identity="")
     if {*study.widths} <= {*before.measured}:
         return manifest
-    profiler.models.check(study.widths)
+    checked = profiler.models.check(study.widths)
     first, *rest = sorted({*study.widths, *before.measured}, reverse=True)
     modes = modes_as_text(before.modes)
     training = study.training.model_copy(update={"modes": modes | study.training.modes})
@@ -232,7 +232,7 @@ def _extended(inputs: Mapping[str, str], before: Manifest, profiler: Profiler) -
     )
     # a run that lends latencies lends modes too
     found = (wide if profiler.lender is None else profiler).modes()
-    measured, words, timing = wide.measure(found)
+    measured, words, timing = wide.measure(found, checked)
     return replace(
         manifest,
         measured=measured,

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import nn
 
 from tasearch.chains.mode import Mode, modes_from_text
 from tasearch.config.study import Study
@@ -77,16 +78,23 @@ class Profiler:
 
         return cache(lambda: pinned | found())
 
-    def measure(self, modes: Callable[[], object]) -> tuple[dict[int, Measurement], str, Timing]:
+    def measure(
+        self, modes: Callable[[], object], checked: Mapping[int, nn.Module]
+    ) -> tuple[dict[int, Measurement], str, Timing]:
         """Every width's measurement, the teacher's first, the device in words, and how it was.
 
         Models are exported while modes are found, but nothing is timed before these are there.
         Where one cannot be had in ONNX, torch is timed: for all widths, or for the teacher, which
         is never a candidate, alone.
+
+        Args:
+            modes: Waits for the modes of all widths.
+            checked: Models that `Models.check` returned, by width; others are built here.
         """
         data = self.data
+        built = {w: checked[w] if w in checked else self.models.build(w) for w in self.study.widths}
         mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
-        nets = {w: Standardized(self.models.build(w), mean, std) for w in self.study.widths}
+        nets = {width: Standardized(net, mean, std) for width, net in built.items()}
         if self.lender is not None:
             return self._lent(self.lender, nets)
         _admit_some(self.study, nets)

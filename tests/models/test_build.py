@@ -268,3 +268,27 @@ def test_a_builtin_is_no_family(name: str) -> None:
     assert str(error.value).startswith(
         f"model.family: {name!r} should take (width, *, in_shape, num_classes), takes "
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_check_builds_a_width_once_and_returns_it_as_built(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, calls = FAMILIES[family], []
+
+    def counting(width: int, **options: Any) -> nn.Module:
+        calls.append(width)
+        return build(width, **options)
+
+    teacher, *widths = LADDERS[family]
+    sections = {"teacher": {"width": teacher}, "student": {"widths": widths}}
+    made = models(model={"family": family}, assistants={"max": 0}, **sections)
+    expected = {width: made.build(width) for width in widths}
+    monkeypatch.setitem(FAMILIES, family, counting)
+    checked = models(model={"family": family}, assistants={"max": 0}, **sections).check(widths)
+    assert calls == [*checked] == widths
+    for width, net in checked.items():
+        state = expected[width].state_dict()
+        assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+        assert not net.training
+        assert all(parameter.grad is None for parameter in net.parameters())

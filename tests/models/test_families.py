@@ -49,13 +49,13 @@ def models(family: str, in_shape: tuple[int, ...] = (1, 8, 8), **section: Any) -
 
 
 @pytest.mark.parametrize(("family", "width", "params", "mmac"), SIZES)
-def test_sizes_are_those_published(family: str, width: int, params: int, mmac: float) -> None:
+def test_sizes_equal_those_published(family: str, width: int, params: int, mmac: float) -> None:
     net = built(family, width)
     assert parameters(net) == params
     assert round(forward_flops(net, CIFAR) / 2e6, 2) == mmac
 
 
-def test_more_classes_than_ten_get_the_larger_plain_form() -> None:
+def test_plain_uses_the_large_network_for_more_than_ten_classes() -> None:
     def linear(inputs: int, outputs: int) -> int:
         return (inputs + 1) * outputs
 
@@ -95,14 +95,14 @@ def test_every_family_has_a_ladder_to_test() -> None:
         ),
     ],
 )
-def test_a_width_that_is_not_there_is_refused(family: str, width: int, message: str) -> None:
+def test_build_refuses_an_unknown_width(family: str, width: int, message: str) -> None:
     with pytest.raises(ModelError) as error:
         models(family).build(width)
     assert str(error.value) == f"model.family: {family!r}: width should be {message}"
 
 
 @pytest.mark.parametrize("family", IMAGES_ONLY)
-def test_flat_features_are_refused(family: str) -> None:
+def test_build_refuses_flat_features(family: str) -> None:
     with pytest.raises(ModelError) as error:
         models(family, (64,)).build(8)
     assert str(error.value) == (
@@ -112,7 +112,9 @@ def test_flat_features_are_refused(family: str) -> None:
 
 @pytest.mark.parametrize("family", IMAGES_ONLY)
 @pytest.mark.parametrize("in_shape", [(1, 28, 28), (1, 8, 8), CIFAR, (4, 3, 50)], ids=str)
-def test_their_ladders_are_sound(family: str, in_shape: tuple[int, ...]) -> None:
+def test_check_accepts_all_widths_of_the_published_families(
+    family: str, in_shape: tuple[int, ...]
+) -> None:
     widths = PLAIN if family == "plain" else RESNET[:4]
     made = models(family, in_shape)
     made.check(widths[::-1])
@@ -121,7 +123,7 @@ def test_their_ladders_are_sound(family: str, in_shape: tuple[int, ...]) -> None
         assert logits.shape == (2, made.num_classes)
 
 
-def test_a_pooling_that_would_leave_nothing_is_left_out() -> None:
+def test_plain_omits_pooling_that_would_leave_no_pixel() -> None:
     pools = {
         side: sum(isinstance(m, nn.MaxPool2d) for m in built("plain", 8, (1, side, side)))
         for side in (1, 2, 7, 8, 28)
@@ -129,7 +131,7 @@ def test_a_pooling_that_would_leave_nothing_is_left_out() -> None:
     assert pools == {1: 0, 2: 1, 7: 2, 8: 3, 28: 4}
 
 
-def test_biases_before_batch_norms_would_learn_nothing() -> None:
+def test_biases_before_batch_norms_change_nothing() -> None:
     """So they stay zero: logits do not depend on them, and gradients with them are the same."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -152,7 +154,7 @@ def test_biases_before_batch_norms_would_learn_nothing() -> None:
 
 
 @pytest.mark.parametrize("multiplier", [0.01, 0.5, 1.0, 2.0])
-def test_a_multiplier_scales_the_channels(multiplier: float) -> None:
+def test_multiplier_scales_the_channels(multiplier: float) -> None:
     a, b, c = (max(1, round(multiplier * base)) for base in (16, 32, 64))
     convs = 9 * (3 * a + 2 * a * a + a * b + b * b + b * c + c * c) + a * b + b * c
     norms = 2 * (3 * a + 3 * b + 3 * c)  # of stem, two convolutions a block, two shortcuts
@@ -160,13 +162,13 @@ def test_a_multiplier_scales_the_channels(multiplier: float) -> None:
     assert parameters(net) == convs + norms + (c + 1) * 10
 
 
-def test_a_multiplier_is_part_of_what_identifies_the_family() -> None:
+def test_name_of_a_family_holds_its_multiplier() -> None:
     names = {m: models("resnet", multiplier=m).family for m in (1, 1.0, 0.5, 2)}
     assert names == {1: "resnet", 0.5: "resnet x0.5", 2: "resnet x2.0"}
     assert {models(name).family for name in FAMILIES} == set(FAMILIES)
 
 
-def test_a_multiplier_makes_other_keys() -> None:
+def test_multiplier_changes_keys() -> None:
     keys = []
     for multiplier in (1, 1.0, 0.5):
         made = models("resnet", multiplier=multiplier)
@@ -179,7 +181,7 @@ def test_a_multiplier_makes_other_keys() -> None:
 
 @pytest.mark.parametrize("family", IMAGES_ONLY)
 def test_models_can_be_stacked(family: str) -> None:
-    """Training steps of several models in one call say what each says alone."""
+    """Gradients of several models in one call equal those of each model alone."""
     nets = [models(family).build(8, seed).train() for seed in (1, 2)]
     x = torch.randn(5, 1, 8, 8)
 
@@ -200,7 +202,7 @@ def test_models_can_be_stacked(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", IMAGES_ONLY)
-def test_channels_last_says_the_same(family: str) -> None:
+def test_channels_last_gives_the_same_logits(family: str) -> None:
     net = built(family, 8).eval()
     x = torch.randn(3, *CIFAR)
     with torch.no_grad():
@@ -220,18 +222,20 @@ def short(family: str, teacher: int, assistant: int, student: int, **section: An
     )
 
 
-def test_a_study_of_plain_networks(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_study_of_plain_networks_completes(tmp_path: Path) -> None:
     run = tasearch.run(short("plain", 6, 4, 2), runs_dir=tmp_path)
     assert {t.state for t in run.trials} == {"complete"}
     assert {t.chain for t in run.trials if not t.free} == {(6, 2), (6, 4, 2)}
     assert {t.chain for t in run.trials if t.free} == {(6, 4)}
 
 
-def test_a_narrow_resnet_is_shipped_and_loaded(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_narrow_resnet_is_exported_and_loaded(tmp_path: Path) -> None:
     study = short("resnet", 20, 14, 8, multiplier=0.25)
     run = tasearch.run(study, runs_dir=tmp_path)
     tasearch.export(run, tmp_path / "out")
     net = tasearch.load(tmp_path / "out")
-    width = run.best().chain[-1]  # the student's, or the assistant's, who is one too
+    width = run.best().chain[-1]  # of the student, or of the assistant, which is one too
     assert parameters(net) == parameters(built("resnet", width, (1, 8, 8), multiplier=0.25))
     assert net(torch.zeros(2, 1, 8, 8)).shape == (2, 10)

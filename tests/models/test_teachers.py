@@ -130,7 +130,7 @@ def study_of(root: Path, name: str, **more: Any) -> Study:
     return tiny(**content).model_copy(update={"root": str(root)})
 
 
-@pytest.mark.parametrize(
+LOADED = pytest.mark.parametrize(
     ("name", "words", "least"),
     [
         ("trained", "teacher trained, 650 parameters: loaded, frozen, raw samples", 0.97),
@@ -138,7 +138,24 @@ def study_of(root: Path, name: str, **more: Any) -> Study:
         ("table", "teacher table, 0 parameters: loaded, frozen, raw samples", 1.0),
     ],
 )
-def test_a_factorys_network_is_taken_as_it_is(
+
+
+@LOADED
+def test_factorys_model_predicts_as_it_was_fitted(
+    root: Path, name: str, words: str, least: float
+) -> None:
+    study = study_of(root, name)
+    data = load_data(study)
+    models = Models.for_study(study, data)
+    assert models.describe_teacher() == words
+    part = data.validation
+    predicted = models.build(64)((torch.tensor(part.x) - models.mean) / models.std).argmax(1)
+    assert float((predicted.numpy() == part.y).mean()) >= least
+
+
+@pytest.mark.slow
+@LOADED
+def test_run_takes_a_factorys_model_as_it_is(
     root: Path, name: str, words: str, least: float
 ) -> None:
     """On raw samples, to the last bit; an export trains its student again from the same."""
@@ -160,7 +177,8 @@ def test_a_factorys_network_is_taken_as_it_is(
         assert hops[file.name] == file.read_bytes()
 
 
-def test_a_teacher_without_onnx_is_timed_in_torch_alone(root: Path) -> None:
+@pytest.mark.slow
+def test_teacher_without_onnx_is_timed_in_torch(root: Path) -> None:
     study = study_of(root, "table", latency={"backend": "onnx"})
     with closing(prepare(study, runs_dir=root / "runs")) as prepared:
         (notice,) = (line for line in prepared.notices if "latency is" in line)
@@ -172,7 +190,8 @@ def test_a_teacher_without_onnx_is_timed_in_torch_alone(root: Path) -> None:
     assert prepared.manifest.measured[64].params == 0
 
 
-def test_a_loaded_teacher_is_built_once_in_a_process(root: Path) -> None:
+@pytest.mark.slow
+def test_run_builds_a_loaded_teacher_once(root: Path) -> None:
     study = study_of(root, "trained")
     tasearch.run(study, runs_dir=root / "runs")
     import teachers  # type: ignore[import-not-found]
@@ -180,14 +199,14 @@ def test_a_loaded_teacher_is_built_once_in_a_process(root: Path) -> None:
     assert len(teachers.made) == 1
 
 
-def test_a_factory_that_trains_says_so(root: Path) -> None:
+def test_description_tells_that_a_factorys_model_is_trained(root: Path) -> None:
     study = study_of(root, "trained", teacher={"epochs": 2}, assistants={"max": 0})
     models = Models.for_study(study, load_data(study))
     words = "teacher trained, 650 parameters: trained here, 2 epochs, standardized samples"
-    assert models.teacher_words() == words
+    assert models.describe_teacher() == words
     plain = tiny(model={"family": "cnn"}, teacher={"width": 64, "epochs": 1})
     words = "teacher cnn 64, 76 k parameters: trained here, 1 epoch, standardized samples"
-    assert Models.for_study(plain, load_data(plain)).teacher_words() == words
+    assert Models.for_study(plain, load_data(plain)).describe_teacher() == words
 
 
 WRONG = {
@@ -202,14 +221,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_loaded_teacher_that_is_of_no_use_is_refused_first(root: Path, name: str) -> None:
+def test_run_refuses_a_loaded_teacher_without_finite_logits(root: Path, name: str) -> None:
     with pytest.raises(ModelError) as error:
         tasearch.run(study_of(root, name), runs_dir=root / "runs")
     assert str(error.value) == f"teacher.factory: 'teachers:{name}': the teacher {WRONG[name]}"
     assert not (root / "runs").exists()
 
 
-def test_a_checkpoint_whose_logits_are_not_finite_is_refused_first(root: Path) -> None:
+def test_run_refuses_a_checkpoint_without_finite_logits(root: Path) -> None:
     study = study_of(root, "trained", teacher={"checkpoint": "t.safetensors"})
     net = nn.Linear(64, 10)
     state = {"1.weight": torch.full_like(net.weight, 3e38), "1.bias": net.bias.detach()}
@@ -222,7 +241,7 @@ def test_a_checkpoint_whose_logits_are_not_finite_is_refused_first(root: Path) -
     )
 
 
-def test_a_checkpoint_that_changes_after_it_was_named_is_not_believed(root: Path) -> None:
+def test_build_refuses_a_checkpoint_that_has_changed(root: Path) -> None:
     study = study_of(root, "trained", teacher={"checkpoint": "t.safetensors"})
     file, net = root / "t.safetensors", nn.Linear(64, 10)
     save_file({"1.weight": net.weight.detach(), "1.bias": net.bias.detach()}, file)
@@ -236,7 +255,7 @@ def test_a_checkpoint_that_changes_after_it_was_named_is_not_believed(root: Path
     )
 
 
-def test_a_teacher_that_fails_when_it_is_loaded_ends_the_search(
+def test_teacher_without_finite_logits_ends_the_search(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Models, "check_teacher", lambda *args: None)
@@ -245,7 +264,7 @@ def test_a_teacher_that_fails_when_it_is_loaded_ends_the_search(
     assert str(error.value) == "hop 64: the model's outputs are not finite"
 
 
-def test_weights_of_a_teacher_are_part_of_what_it_is(root: Path) -> None:
+def test_origin_of_a_teacher_holds_the_digest_of_its_weights(root: Path) -> None:
     study = study_of(root, "trained")
     data = load_data(study)
     first = Models.for_study(study, data)
@@ -260,7 +279,7 @@ def test_weights_of_a_teacher_are_part_of_what_it_is(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("threads", "flush"), [(1, False), (1, True), (2, False)])
-def test_a_factory_makes_the_same_weights_whatever_its_process_is_set_up_for(
+def test_factory_makes_the_same_weights_with_any_settings_of_the_process(
     root: Path, threads: int, flush: bool
 ) -> None:
     """A fit of scikit-learn's has other last bits with several threads."""
@@ -272,7 +291,7 @@ def test_a_factory_makes_the_same_weights_whatever_its_process_is_set_up_for(
     assert net.net[1].bias[:2].tolist() == [1, 1]  # type: ignore[union-attr, index]
 
 
-def test_a_factory_that_makes_another_teacher_each_time_is_told_of(root: Path) -> None:
+def test_hop_of_a_random_factory_fails_with_its_reason(root: Path) -> None:
     study = study_of(root, "moody")
     with closing(prepare(study, runs_dir=root / "runs")) as prepared:
         other = Models.for_study(study, prepared.data)
@@ -293,7 +312,7 @@ def test_a_factory_that_makes_another_teacher_each_time_is_told_of(root: Path) -
     )
 
 
-def test_no_epochs_need_a_network_to_take(root: Path) -> None:
+def test_study_without_epochs_needs_a_factory_or_a_checkpoint(root: Path) -> None:
     with pytest.raises(StudyError) as error:
         parse_study({"teacher": {"epochs": 0}})
     assert str(error.value) == (
@@ -302,7 +321,7 @@ def test_no_epochs_need_a_network_to_take(root: Path) -> None:
     )
 
 
-def test_a_teacher_sees_whole_raw_samples_to_the_last_bit(root: Path) -> None:
+def test_teacher_gets_whole_raw_samples_bit_for_bit(root: Path) -> None:
     study = study_of(root, "table")
     data = load_data(study)
     models, seen = Models.for_study(study, data), []

@@ -146,7 +146,7 @@ def test_a_users_code_runs_only_where_it_is_trusted(tmp_path: Path) -> None:
     sys.modules.pop("own")
     foreign = tasearch.Run.open(run.path)
     words = (
-        "runs code of the user's: model.family = 'own:build' is "
+        "runs user code: model.family = 'own:build' is "
         f"{tmp_path / 'place' / 'own.py'}; read it, and pass trust=True (--trust) if you trust it"
     )
     with pytest.raises(ExportError) as error:

@@ -217,6 +217,8 @@ KINDS = {
             return Net(width, num_classes)
     """,
 }
+QUICK = ("dropout", "no copies")  # kinds whose runs are not slow tests
+EVERY_KIND = [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
 UNEXPORTABLE = {"branches", "hooks", "orthogonal", "volumes"}  # by torch
 SECTIONS: dict[str, Any] = {
     "teacher": {"width": 8, "epochs": 1},
@@ -250,8 +252,8 @@ def weights(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.glob("hops/*.safetensors")}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_model_of_any_kind_goes_all_the_way(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_model_of_any_kind_is_searched_exported_and_loaded(tmp_path: Path, kind: str) -> None:
     """Check, probes, a run with soft targets, an export, and back again."""
     training = {"precision": "auto"}
     study = study_of(tmp_path, kind, training=training, latency={"backend": "torch"})
@@ -271,8 +273,8 @@ def test_a_model_of_any_kind_goes_all_the_way(tmp_path: Path, kind: str) -> None
     assert found == {*FILES} - ({"student.onnx"} if kind in UNEXPORTABLE else set())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_goes_on_from_a_rung_with_the_same_bits(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_model_of_any_kind_resumes_from_a_rung_bit_for_bit(tmp_path: Path, kind: str) -> None:
     study = study_of(tmp_path, kind)
     teacher = Models.for_study(study, load_data(study)).teacher()
     student = replace(teacher, width=4, recipe=study.recipes("student").one_per_loss()[0])
@@ -293,7 +295,8 @@ def test_it_goes_on_from_a_rung_with_the_same_bits(tmp_path: Path, kind: str) ->
     assert weights(tmp_path / "straight") == weights(tmp_path / "broken")
 
 
-def test_latencies_are_torchs_where_a_model_has_no_onnx(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_model_without_onnx_is_timed_in_torch(tmp_path: Path) -> None:
     study = study_of(tmp_path, "branches", latency={"backend": "onnx"}, search={"trials": 1})
     said: list[Event] = []
     run = tasearch.run(study, runs_dir=tmp_path / "runs", on_event=said.append)
@@ -344,9 +347,7 @@ NET = """
 """
 
 
-def test_a_model_without_bf16_trains_in_fp32(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_model_without_bf16_trains_in_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "if torch.is_autocast_enabled('cpu'): raise RuntimeError('no bfloat16 here\\nat all')"
     monkeypatch.setitem(KINDS, "no bf16", NET.replace("CODE", code))
     study = study_of(tmp_path, "no bf16")
@@ -361,14 +362,13 @@ def test_a_model_without_bf16_trains_in_fp32(
     )
 
 
-def test_a_wide_model_that_fails_is_told_of(
+def test_probe_reports_a_stacked_model_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasearch.train.fast.autotuning.SMALL_MS", 1e9)
     study = study_of(tmp_path, "no copies")
     assert notices_of(study, (4,), precision="fp32") == [
-        "width 4: trained one by one, for a stacked model raised "
-        "TypeError: cannot be copied"
+        "width 4: trained one by one, for a stacked model raised TypeError: cannot be copied"
     ]
     for kind in ("dropout", "hooks", "shared buffers", "tied weights", "lstm", "weight norm"):
         assert notices_of(study_of(tmp_path, kind), (4,), precision="fp32") == []
@@ -381,7 +381,7 @@ def test_a_wide_model_that_fails_is_told_of(
         ("hooks", "the model has hooks"),
     ],
 )
-def test_steps_of_a_model_that_cannot_be_copied_are_not_recorded(
+def test_model_that_cannot_be_copied_trains_without_graphs(
     tmp_path: Path, kind: str, reason: str
 ) -> None:
     study = study_of(tmp_path, kind)
@@ -398,7 +398,7 @@ def test_steps_of_a_model_that_cannot_be_copied_are_not_recorded(
     assert said == [f"steps are launched one operation at a time, several times slower: {reason}"]
 
 
-def test_recurrent_layers_and_attention_count_as_their_products(tmp_path: Path) -> None:
+def test_flops_of_lstm_and_attention_equal_their_products(tmp_path: Path) -> None:
     models = {
         kind: Models.for_study(study, load_data(study))
         for kind in ("lstm", "transformer")
@@ -411,7 +411,7 @@ def test_recurrent_layers_and_attention_count_as_their_products(tmp_path: Path) 
     assert forward_flops(models["transformer"].build(4), (1, 8, 8)) == attention + dense
 
 
-def test_flops_that_cannot_be_counted_are_told_of() -> None:
+def test_flops_that_cannot_be_counted_are_estimated_with_a_notice() -> None:
     class Moody(torch.nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             if len(torch.utils._python_dispatch._get_current_dispatch_mode_stack()):
@@ -425,9 +425,6 @@ def test_flops_that_cannot_be_counted_are_told_of() -> None:
         "FLOPs are taken as twice the parameters, for counting them raised "
         "ValueError: not while I am counted"
     ]
-
-
-# What is refused before anything is trained
 
 
 REFUSED = {
@@ -446,7 +443,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("fault", REFUSED)
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-def test_a_model_that_is_wrong_in_one_mode_is_refused(
+def test_check_refuses_a_model_that_is_wrong_in_one_mode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, training: bool
 ) -> None:
     code, words = REFUSED[fault]
@@ -464,7 +461,7 @@ def test_a_model_that_is_wrong_in_one_mode_is_refused(
     assert words in str(error.value)
 
 
-def test_a_model_for_batches_of_several_alone_is_refused(
+def test_check_refuses_a_model_that_needs_more_than_one_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(KINDS, "squeezed", NET.replace("CODE", "if len(x) == 1: return y[0]"))
@@ -476,9 +473,7 @@ def test_a_model_for_batches_of_several_alone_is_refused(
     )
 
 
-def test_a_log_softmax_is_as_good_as_logits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_accepts_a_log_softmax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, "log softmax", NET.replace("CODE", "y = y.log_softmax(1)"))
     study = study_of(tmp_path, "log softmax")
     Models.for_study(study, load_data(study)).check(study.widths)
@@ -499,7 +494,7 @@ def test_a_log_softmax_is_as_good_as_logits(
         ),
     ],
 )
-def test_a_state_that_cannot_be_saved_is_refused(
+def test_check_refuses_a_state_that_cannot_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, message: str
 ) -> None:
     kind = "state " + "".join(filter(str.isalpha, state))[-20:]
@@ -511,7 +506,8 @@ def test_a_state_that_cannot_be_saved_is_refused(
     assert str(error.value).startswith(message)
 
 
-def test_a_model_that_overwrites_its_batch_is_as_good_as_one_that_does_not(
+@pytest.mark.slow
+def test_model_that_overwrites_its_batch_gives_the_same_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In training, in evaluation, as a teacher and when it is exported."""
@@ -569,7 +565,7 @@ def test_a_model_that_overwrites_its_batch_is_as_good_as_one_that_does_not(
         ),
     ],
 )
-def test_models_that_share_their_parameters_are_refused(
+def test_check_refuses_models_that_share_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
 ) -> None:
     monkeypatch.setitem(KINDS, "odd", code)
@@ -579,7 +575,9 @@ def test_models_that_share_their_parameters_are_refused(
     assert words in str(error.value)
 
 
-def test_a_frozen_part_may_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_accepts_a_shared_frozen_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = (
         "BASE = nn.Linear(64, 32).requires_grad_(False)\n"
         "def build(width, *, in_shape, num_classes):\n"
@@ -630,7 +628,7 @@ STATES = {  # what a constructor's last line, and forward, do to a state dict
 
 
 @pytest.mark.parametrize("kind", STATES)
-def test_a_state_that_does_not_carry_the_model_is_refused(
+def test_check_refuses_a_state_that_does_not_carry_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     begins, calls, words = STATES[kind]
