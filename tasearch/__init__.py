@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         TasearchError,
         TrainingError,
     )
-    from tasearch.exports.export import export, load
+    from tasearch.exports.export import export
+    from tasearch.exports.load import load
     from tasearch.pareto.budget import Budget
     from tasearch.pareto.candidate import Candidate
     from tasearch.pareto.front import Front
@@ -55,7 +56,7 @@ _HOMES = {
     "TrainingError": "errors",
     "enqueue": "search.enqueue",
     "export": "exports.export",
-    "load": "exports.export",
+    "load": "exports.load",
     "load_study": "config.study_file",
     "parse_study": "config.study_file",
     "run": "api",

@@ -1,1 +1,1 @@
-"""The winner, ready to ship."""
+"""Exports: the best student, ready to ship."""

@@ -23,17 +23,19 @@ from tasearch.config.study_file import load_study
 from tasearch.data import load_data, load_test
 from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError, StudyError
 from tasearch.exports import export as exporting
-from tasearch.exports.export import FILES, pinned
+from tasearch.exports import onnx_check
+from tasearch.exports.chain_file import pinned_study
+from tasearch.exports.export import FILES
 from tasearch.profiling.machine import describe_backend
-from tasearch.search.chain_space import make_space
 from tasearch.runs.trial_attributes import chain_of
+from tasearch.search.chain_space import make_space
 from tests.helpers.runs import contents, proposed
 from tests.helpers.studies import tiny
 
 
 @pytest.fixture(scope="module")
 def cnn(tmp_path_factory: pytest.TempPathFactory) -> tasearch.Run:
-    """Chains with two assistants, which differ from the student in their recipe."""
+    """A run whose assistants have another recipe than its students."""
     study = tiny(
         name="cnn",
         model={"family": "cnn"},
@@ -41,7 +43,7 @@ def cnn(tmp_path_factory: pytest.TempPathFactory) -> tasearch.Run:
         student={"temperature": [4.0, 8.0]},
         search={"trials": 8},
     )
-    return tasearch.run(study, runs_dir=tmp_path_factory.mktemp("cnn"))
+    return tasearch.run(study, runs_dir=tmp_path_factory.mktemp("cnn"), workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def folder(cnn: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_everything_is_there(cnn: tasearch.Run, folder: Path) -> None:
+def test_export_writes_every_file(cnn: tasearch.Run, folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
     metrics = json.loads((folder / "metrics.json").read_text())
     best = cnn.best()
@@ -63,9 +65,7 @@ def test_everything_is_there(cnn: tasearch.Run, folder: Path) -> None:
     assert "$" not in card
 
 
-def test_the_loaded_student_has_the_accuracy_that_was_promised(
-    cnn: tasearch.Run, folder: Path
-) -> None:
+def test_loaded_student_has_the_accuracy_in_metrics(cnn: tasearch.Run, folder: Path) -> None:
     module = tasearch.load(folder)
     assert not module.training
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -90,10 +90,8 @@ def test_onnx_runtime_agrees_with_torch(cnn: tasearch.Run, folder: Path) -> None
 
 
 @pytest.mark.parametrize("width", [16, 4])
-def test_the_chain_file_ends_in_the_same_weights(
-    cnn: tasearch.Run, tmp_path: Path, width: int
-) -> None:
-    """Of an assistant, which is the best of all, and of a student with assistants."""
+def test_chain_file_trains_the_same_weights(cnn: tasearch.Run, tmp_path: Path, width: int) -> None:
+    """The best candidate is an assistant; the best small one is a student with assistants."""
     limit = cnn.manifest.measured[width].params
     found = tasearch.export(cnn, tmp_path / "out", max_params=limit)
     assert cnn.trials[found.trial].free == (width == 16)
@@ -106,8 +104,8 @@ def test_the_chain_file_ends_in_the_same_weights(
     assert sum(name.startswith("hops/") for name in mine) == len(trial.chain)
 
 
-def test_the_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path) -> None:
-    """Assistants as students too, whose epochs, drop and other options are not a student's."""
+def test_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path) -> None:
+    """Also if an assistant is exported, whose epochs and other options are not a student's."""
     options = {"loss": ["kd", "ce"], "guidance": ["dense", "serial"]}
     run = rerun(
         tiny(
@@ -122,7 +120,7 @@ def test_the_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: 
     teacher = ModelSpec(width=16, recipe=run.manifest.study.teacher_recipe())
     for trial in trials:
         built: Any = SimpleNamespace(run=run, trial=trial)
-        (chain,) = make_space(pinned(built, tmp_path), teacher, run.manifest.measured)
+        (chain,) = make_space(pinned_study(built, tmp_path), teacher, run.manifest.measured)
         theirs = chain_of(vars(trial), teacher).hop().lineage
         mine = chain.hop().lineage
         assert [p.canonical(i) for i, p in enumerate(mine)] == [
@@ -130,7 +128,7 @@ def test_the_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: 
         ], trial.label
 
 
-def test_the_cards_snippets_run(folder: Path) -> None:
+def test_card_has_snippets_that_run(folder: Path) -> None:
     snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     assert len(snippets) == 2
     for snippet in snippets:
@@ -140,7 +138,7 @@ def test_the_cards_snippets_run(folder: Path) -> None:
         assert re.search(r"\[\d\]", done.stdout)
 
 
-def test_a_budget_chooses_what_is_shipped(finished: tasearch.Run, tmp_path: Path) -> None:
+def test_budget_chooses_the_exported_student(finished: tasearch.Run, tmp_path: Path) -> None:
     limit = finished.manifest.measured[2].params
     chosen = tasearch.export(finished, tmp_path / "small", max_params=limit)
     assert chosen.params == limit
@@ -149,9 +147,7 @@ def test_a_budget_chooses_what_is_shipped(finished: tasearch.Run, tmp_path: Path
     assert not (tmp_path / "none").exists()
 
 
-def test_an_export_replaces_an_export_and_nothing_else(
-    finished: tasearch.Run, tmp_path: Path
-) -> None:
+def test_export_replaces_an_export_and_nothing_else(finished: tasearch.Run, tmp_path: Path) -> None:
     tasearch.export(finished, tmp_path / "out")
     tasearch.export(finished, tmp_path / "out")
     (tmp_path / "out" / "thesis.tex").write_text("")
@@ -165,10 +161,10 @@ def test_an_export_replaces_an_export_and_nothing_else(
         tasearch.export(finished, tmp_path / "file")
 
 
-def test_a_student_whose_onnx_disagrees_is_not_shipped(
+def test_export_refuses_onnx_that_differs_from_torch(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faithful = exporting.to_onnx
+    faithful = onnx_check.to_onnx
 
     def careless(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
         changed = copy.deepcopy(module)
@@ -176,16 +172,16 @@ def test_a_student_whose_onnx_disagrees_is_not_shipped(
             next(changed.parameters()).add_(0.01)
         return faithful(changed, in_shape)
 
-    monkeypatch.setattr(exporting, "to_onnx", careless)
+    monkeypatch.setattr(onnx_check, "to_onnx", careless)
     with pytest.raises(ExportError, match=r"^ONNX Runtime and torch differ by .* nothing"):
         tasearch.export(finished, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_student_that_has_no_onnx_is_shipped_without(
+def test_export_omits_onnx_only_if_the_study_timed_torch(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The finished run's latencies are torch's; one that timed ONNX Runtime is refused."""
+    """The latencies of the finished run were measured in torch."""
 
     def unable(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
         raise ModelError("model: torch cannot export it")
@@ -195,22 +191,24 @@ def test_a_student_that_has_no_onnx_is_shipped_without(
     assert (out / "student.onnx").exists()
     assert "onnxruntime" in (out / "README.md").read_text()
     assert "<!--" not in (out / "README.md").read_text()
-    monkeypatch.setattr(exporting, "to_onnx", unable)
+    monkeypatch.setattr(onnx_check, "to_onnx", unable)
     tasearch.export(finished, out)
-    assert {file.name for file in out.iterdir()} == {*exporting.FILES} - {"student.onnx"}
+    assert {file.name for file in out.iterdir()} == {*FILES} - {"student.onnx"}
     card, metrics = (out / "README.md").read_text(), json.loads((out / "metrics.json").read_text())
     assert "onnx" not in card.lower()
     assert "<!--" not in card
     assert metrics["onnx_difference"] is None
     assert [*metrics["file_bytes"]] == ["student.safetensors"]
     assert tasearch.load(out)(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
-    wanted = replace(finished.manifest, device=describe_backend(LatencySection(), torch.device("cpu")))
+    wanted = replace(
+        finished.manifest, device=describe_backend(LatencySection(), torch.device("cpu"))
+    )
     monkeypatch.setattr(type(finished), "manifest", property(lambda run: wanted))
     with pytest.raises(ModelError, match="cannot export it"):
         tasearch.export(finished, tmp_path / "other")
 
 
-def test_weights_that_do_not_keep_their_promise_are_not_shipped(rerun: Any, tmp_path: Path) -> None:
+def test_export_refuses_weights_of_another_accuracy(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(), trials=3)
     best = run.best()
     wrong = tasearch.Run(run.directory)
@@ -218,12 +216,12 @@ def test_weights_that_do_not_keep_their_promise_are_not_shipped(rerun: Any, tmp_
     with pytest.raises(RunError) as error:
         tasearch.export(wrong, tmp_path / "out")
     assert str(error.value) == (
-        f"{run.path}: trial {best.trial} has 99.00% in its journal, but "
-        f"its weights have {best.accuracy:.2%} of the validation part now"
+        f"{run.path}: trial {best.trial} has an accuracy of 99.00% in the "
+        f"journal, but its weights have {best.accuracy:.2%} on the validation set now"
     )
 
 
-def test_a_student_without_a_teacher_is_not_called_distilled(rerun: Any, tmp_path: Path) -> None:
+def test_card_does_not_call_a_student_without_teacher_distilled(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(student={"loss": "ce"}), trials=3)
     tasearch.export(run, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
@@ -235,10 +233,10 @@ def test_a_student_without_a_teacher_is_not_called_distilled(rerun: Any, tmp_pat
     assert len(again.trials[0].hops) == len(list((again.path / "hops").iterdir())) == 1
 
 
-def test_a_shipped_chain_is_trained_in_the_ways_that_the_run_found(
+def test_chain_file_keeps_the_training_modes_of_the_run(
     rerun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A probe that finds otherwise today does not change the weights."""
+    """The weights stay the same even if autotuning would choose another mode now."""
     modes = dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")
     study = tiny(training={"modes": modes}, search={"trials": 6})
     run = rerun(study)
@@ -253,7 +251,7 @@ def test_a_shipped_chain_is_trained_in_the_ways_that_the_run_found(
     assert (again.path / file).read_bytes() == (run.path / file).read_bytes()
 
 
-def test_a_damaged_winner_is_named(rerun: Any, tmp_path: Path) -> None:
+def test_export_names_damaged_weights(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(), trials=3)
     file = run.path / "hops" / f"{run.trials[run.best().trial].hops[-1].key}.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
@@ -263,7 +261,7 @@ def test_a_damaged_winner_is_named(rerun: Any, tmp_path: Path) -> None:
     assert str(error.value).endswith("`tasearch run` on the same study trains it again")
 
 
-def test_a_users_family_is_shipped_and_loaded(rerun: Any, tmp_path: Path) -> None:
+def test_export_and_load_accept_an_unchanged_user_family_only(rerun: Any, tmp_path: Path) -> None:
     source = tmp_path / "nets.py"
     source.write_text(
         "from torch import nn\n"
@@ -297,7 +295,7 @@ def test_a_users_family_is_shipped_and_loaded(rerun: Any, tmp_path: Path) -> Non
     assert again.trials[0].hops[-1].accuracy is not None
 
 
-def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
+def test_load_refuses_a_folder_that_is_no_export(tmp_path: Path) -> None:
     with pytest.raises(ExportError) as error:
         tasearch.load(tmp_path)
     file = tmp_path / "student.safetensors"
@@ -310,8 +308,11 @@ def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
         tasearch.load(tmp_path)
 
 
-@pytest.mark.parametrize("files", range(len(FILES)))
-def test_an_export_that_is_cut_off_leaves_none_that_is_half_of_another(
+@pytest.mark.parametrize(
+    "files",
+    [pytest.param(n, marks=[pytest.mark.slow] if n != 2 else []) for n in range(len(FILES))],
+)
+def test_interrupted_export_leaves_no_mix_of_two(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
 ) -> None:
     class Killed(KeyboardInterrupt):
@@ -339,8 +340,8 @@ def test_an_export_that_is_cut_off_leaves_none_that_is_half_of_another(
     assert sum(p.numel() for p in loaded.parameters()) == small.params
 
 
-def test_a_width_that_is_no_students_is_not_built(finished: tasearch.Run, tmp_path: Path) -> None:
-    """A teacher's width would be its factory's, whose code nobody was asked to trust."""
+def test_load_refuses_a_width_of_no_student(finished: tasearch.Run, tmp_path: Path) -> None:
+    """A teacher's width would run its factory, which the caller has not been asked to trust."""
     out = tmp_path / "out"
     tasearch.export(finished, out)
     chain = out / "chain.toml"

@@ -87,7 +87,7 @@ def check(path: Path, file: Path, before: list[Any]) -> str:
 @pytest.fixture
 def fast_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an export builds of the data, once; the weights are still read."""
-    from tasearch.exports import export as exporting
+    from tasearch.exports import student as exporting
 
     loaded: dict[str, Any] = {}
     load = exporting.load_data

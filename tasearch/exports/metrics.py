@@ -1,0 +1,74 @@
+"""The file metrics.json: everything that is known of the exported student, for programs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from tasearch.chains.recipe import LABELS_ONLY
+from tasearch.data import load_test
+from tasearch.exports.student import ExportedStudent
+from tasearch.pareto.measurement import tied_with
+from tasearch.runs.records import training_flops
+from tasearch.train.loop import predict
+
+
+def student_metrics(
+    student: ExportedStudent, difference: float | None, contents: Mapping[str, bytes]
+) -> dict[str, Any]:
+    """Measure the student on the held-out test set, and collect all figures.
+
+    Args:
+        student: The student to export.
+        difference: Largest difference between logits of ONNX Runtime and torch; None without ONNX.
+        contents: Content of the model files by name.
+
+    Returns:
+        The content of metrics.json.
+    """
+    manifest, candidate, data = student.run.manifest, student.candidate, student.data
+    size = manifest.measured[candidate.chain[-1]]
+    test = load_test(manifest.study)
+    hits = predict(student.module, torch.tensor(test.x)).argmax(1).numpy() == test.y
+    return {
+        **asdict(candidate),
+        "label": candidate.label,
+        "accuracies": student.trial.accuracies,
+        "free": student.trial.free,  # an assistant within the budget, with the assistants' recipe
+        "study": manifest.study.name,
+        "test_accuracy": float(hits.mean()),
+        "test_samples": len(test),
+        "validation_samples": manifest.validation,
+        "direct_accuracy": _direct_accuracy(student),
+        "latency_median_ms": size.median_ms,
+        "latency_p95_ms": size.latency_p95_ms,
+        "latency_tied_with": tied_with(size.width, manifest.measured),
+        "latency_of": manifest.device,
+        "forward_flops": size.flops,
+        "training_flops": sum(
+            training_flops(use.width, use.epochs, manifest.trained_samples, manifest.measured)
+            for use in student.trial.hops
+        ),
+        "onnx_difference": difference,
+        "file_bytes": {name: len(content) for name, content in contents.items()},
+        "in_shape": data.in_shape,
+        "num_classes": data.num_classes,
+        "versions": {name: importlib.metadata.version(name) for name in ("tasearch", "torch")},
+    }
+
+
+def _direct_accuracy(student: ExportedStudent) -> float | None:
+    """Best validation accuracy of this width distilled without assistants; None if not tried."""
+    teacher, width = student.candidate.chain[0], student.candidate.chain[-1]
+    found = [
+        trial.accuracy
+        for trial in student.run.trials
+        if trial.state == "complete"
+        and trial.chain == (teacher, width)
+        and (trial.recipe or {})["student"]["loss"] != LABELS_ONLY
+    ]
+    return max((accuracy for accuracy in found if accuracy is not None), default=None)

@@ -1,0 +1,66 @@
+"""The student in ONNX, compared with the student in torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from tasearch.data import Split
+from tasearch.errors import ExportError, ModelError
+from tasearch.exports.student import ExportedStudent
+from tasearch.profiling.machine import timed_in_onnx
+from tasearch.profiling.onnx import onnx_outputs, to_onnx
+from tasearch.train.loop import predict
+
+TOLERANCE = 1e-4  # difference of logits; relative to the logit where that is larger than 1
+BATCH = 97  # samples in a batch, at most; a prime number, so that the last batch is shorter
+SINGLE = 64  # samples that are also compared one by one
+
+
+def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
+    """Export the student to ONNX, and compare its logits with torch's.
+
+    Args:
+        student: The student to export.
+
+    Returns:
+        The ONNX model and its largest difference from torch; None for both if the model cannot be
+        exported and the study timed it in torch.
+
+    Raises:
+        ExportError: If ONNX Runtime and torch do not agree.
+        ModelError: If the model cannot be exported although the study timed it in ONNX Runtime.
+    """
+    try:
+        onnx = to_onnx(student.module, student.data.in_shape)
+        difference = onnx_difference(onnx, student.module, student.data.validation)
+    except ModelError:
+        if timed_in_onnx(student.run.manifest.device):
+            raise
+        return None, None
+    if not difference <= TOLERANCE:  # true for NaN, too
+        raise ExportError(
+            f"ONNX Runtime and torch differ by {difference:.2g} on the validation set, "
+            f"more than {TOLERANCE}; nothing was written"
+        )
+    return onnx, difference
+
+
+def onnx_difference(model: bytes, module: nn.Module, part: Split) -> float:
+    """Largest difference between ONNX Runtime's logits and torch's.
+
+    Args:
+        model: Serialized ONNX model.
+        module: The same model in torch, in eval mode.
+        part: Samples to compare, in batches and one by one.
+
+    Returns:
+        The largest |a - b| / max(1, |b|) over all logits a of ONNX Runtime and b of torch, because
+        float32 has 7 digits.
+    """
+    expected = predict(module, torch.tensor(part.x)).numpy()
+    batches = [*np.array_split(part.x, len(part) // BATCH + 1), *part.x[:SINGLE, None]]
+    logits = np.concatenate(onnx_outputs(model, [x.astype(np.float32) for x in batches]))
+    expected = np.concatenate([expected, expected[:SINGLE]])
+    return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())

@@ -1,0 +1,90 @@
+"""The file student.safetensors: the weights, and what is needed to build their model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tasearch.chains.keys import canonical_json
+from tasearch.config.files import not_regular
+from tasearch.errors import ExportError, first_line
+from tasearch.exports.student import ExportedStudent
+
+NAME = "student.safetensors"
+META = "tasearch"  # key of the file's metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentWeights:
+    """Content of the file.
+
+    Args:
+        in_shape: Shape of one sample, (channels, height, width) or (features,).
+        num_classes: Number of classes.
+        width: Width of the model; any JSON value in a file that is not ours.
+        state: State dict of the model.
+        scale: The tensors "mean" and "std" of the standardization.
+    """
+
+    in_shape: tuple[int, ...]
+    num_classes: int
+    width: Any
+    state: dict[str, Tensor]
+    scale: dict[str, Tensor]
+
+
+def write_weights(student: ExportedStudent) -> bytes:
+    """The content of the file.
+
+    Args:
+        student: The student to export.
+
+    Returns:
+        Bytes in the safetensors format.
+    """
+    meta = {
+        "family": student.run.manifest.study.model.family,
+        "width": student.candidate.chain[-1],
+        "in_shape": student.data.in_shape,
+        "num_classes": student.data.num_classes,
+    }
+    state = {name: t.clone().contiguous() for name, t in student.module.state_dict().items()}
+    return save(state, metadata={META: canonical_json(meta)})
+
+
+def read_weights(file: Path) -> StudentWeights:
+    """Read the file.
+
+    Args:
+        file: Path of student.safetensors.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ExportError: If it is missing, or not the file of an export.
+    """
+    reason = not_regular(file)
+    if reason is not None:
+        raise ExportError(f"{file}: is no exported student: {reason}")
+    try:
+        with safe_open(file, framework="pt") as stored:
+            meta = json.loads(stored.metadata()[META])
+            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        return StudentWeights(
+            in_shape=tuple(meta["in_shape"]),
+            num_classes=meta["num_classes"],
+            width=meta["width"],
+            state=state,
+            scale={name: state[name] for name in ("mean", "std")},
+        )
+    except FileNotFoundError:
+        raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ExportError(f"{file}: is no exported student: {first_line(error)}") from None
