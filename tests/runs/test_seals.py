@@ -22,6 +22,7 @@ import tasearch
 from tasearch import RunError, StoreError, TasearchError
 from tasearch.cli import commands as cli
 from tasearch.config.study_file import render
+from tasearch.exports.student import rebuild_student
 from tasearch.report.info import report_info
 from tasearch.report.status import status_lines
 from tasearch.runs.directory import RunDirectory
@@ -49,7 +50,7 @@ def copy(finished: tasearch.Run, tmp_path: Path) -> Path:
 def figures(path: Path) -> list[Any]:
     """All that the reading commands say of a run, but for its place."""
     run = tasearch.Run.open(path)
-    student = tasearch.export.__wrapped__.__globals__["_build"](run, run.best()).candidate
+    student = rebuild_student(run, run.best()).candidate
     info = report_info(run)
     return [asdict(student), status_lines(run)[1:], vars(info) | {"front": info.front.members}]
 
