@@ -11,6 +11,8 @@ from typing import Any
 import tasearch
 from benchmarks import common
 from benchmarks.cuda_bench import CudaBench
+from tasearch.api import run_events
+from tasearch.config.run_options import RunOptions
 from tasearch.runs.events import SearchFinished
 from tasearch.runs.records import TrialRecord
 
@@ -29,7 +31,8 @@ def published(bench: CudaBench, name: str) -> dict[str, Any]:
     path = str((common.ROOT / bench.args.data).resolve())
     study = study.model_copy(update={"data": study.data.model_copy(update={"path": path})})
     end = time.monotonic() + 60 * bench.args.minutes
-    events = tasearch.steps(study, runs_dir=bench.args.runs, device=bench.device.type)
+    options = RunOptions(runs_dir=bench.args.runs, device=bench.device.type)
+    events = run_events(study, options)
     finished = False
     for event in events:
         finished = isinstance(event, SearchFinished)

@@ -239,9 +239,12 @@ def _facts(run: str) -> None:
 
 def _stop(study: str, runs_dir: str, latency_from: str, trials: str) -> None:
     """Run a study until enough trials are complete and a hop has saved a checkpoint."""
-    name = tasearch.load_study(study).name
-    checkpoints = Path(runs_dir) / name / "checkpoints"
-    steps = tasearch.steps(study, runs_dir=runs_dir, latency_from=latency_from)
+    from tasearch.api import run_events
+    from tasearch.config.run_options import RunOptions
+
+    loaded = tasearch.load_study(study)
+    checkpoints = Path(runs_dir) / loaded.name / "checkpoints"
+    steps = run_events(loaded, RunOptions(runs_dir=runs_dir, latency_from=latency_from))
     done = 0
     for event in steps:
         done += type(event).__name__ == "TrialDone"

@@ -17,7 +17,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasearch.api import run, steps
+    from tasearch.api import run
     from tasearch.config.study import Study
     from tasearch.config.study_file import load_study, parse_study
     from tasearch.errors import (
@@ -60,7 +60,6 @@ _HOMES = {
     "load_study": "config.study_file",
     "parse_study": "config.study_file",
     "run": "api",
-    "steps": "api",
 }
 
 __version__ = importlib.metadata.version("tasearch")
@@ -85,7 +84,6 @@ __all__ = [
     "load_study",
     "parse_study",
     "run",
-    "steps",
 ]
 
 

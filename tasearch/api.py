@@ -1,4 +1,4 @@
-"""From Python: run a study, step by step or to its end."""
+"""Run a study from Python."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import contextlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from tasearch.config.arguments import (
-    check_device,
-    check_folder,
-    check_path,
-    check_trials,
-    check_utf8,
-    check_workers,
-)
+from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import check_study
-from tasearch.errors import RunError, StudyError, quoted
+from tasearch.errors import RunError, quoted
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import Event, Notice
 from tasearch.runs.run import Run
-from tasearch.search.run_search import search
 from tasearch.search.file_watch import watched
 from tasearch.search.prepare import prepare
+from tasearch.search.run_search import search
 
 
 def run(
@@ -36,72 +29,65 @@ def run(
     retry_failed: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> Run:
-    """Run a study, or go on with it, until its trials are over.
+    """Run a study, or continue its run, until its trials are done.
+
+    The run may be stopped at any time, by Ctrl-C or by an exception from `on_event`; the same call
+    continues it, and nothing that is finished is trained again.
 
     Args:
-        study: from `load_study` or `parse_study`, or the path of a study file.
-        runs_dir: the run ends in its folder `study.name`.
-        trials: instead of the study's own number.
+        study: A study from `load_study` or `parse_study`, or the path of a study file.
+        runs_dir: The folder of all runs; the run is its subfolder `study.name`.
+        trials: Number of trials to reach in all; None for the study's own number.
         device: "auto", "cpu" or "cuda".
-        latency_from: a run whose latencies to take instead of measuring.
-        workers: processes that train, or "auto": one for each GPU, or for each core. Results do
-            not depend on it.
-        retry_failed: whether to try again all that failed; what failed for want of memory, or for
-            another fault of the machine, is tried again in any case.
-        on_event: told of everything that happens.
+        latency_from: A run whose latencies are taken instead of measuring; None to measure.
+        workers: Number of training processes, or "auto": one for each GPU, or for each core.
+            Results do not depend on it.
+        retry_failed: Whether to repeat all failed trials; those that failed because of the
+            machine, such as for lack of memory, are repeated in any case.
+        on_event: Called with each event of the search, one of the classes in
+            `tasearch.runs.events`.
 
     Returns:
-        The run, to ask for its front or its best.
+        The run, with its front and its best student.
 
     Raises:
-        TasearchError: see `tasearch.errors`.
+        TasearchError: Something is wrong with the study, its data, its models, its run or an
+            option; see `tasearch.errors`.
     """
     study = check_study(study)
     if on_event is not None and not callable(on_event):
         raise RunError(f"on_event: should be a function, found {quoted(on_event)}")
-    runs_dir = check_path(runs_dir, "runs_dir").absolute()  # user code may change the folder
-    events = steps(
-        study,
+    options = RunOptions(
         runs_dir=runs_dir,
         trials=trials,
         device=device,
         latency_from=latency_from,
         workers=workers,
         retry_failed=retry_failed,
-    )
-    with contextlib.closing(events):  # else an exception that is kept keeps the run locked
+    ).absolute()  # user code may change the current folder
+    # a kept exception would keep an open generator, and this the run's lock
+    with contextlib.closing(run_events(study, options)) as events:
         for event in events:
             if on_event is not None:
                 on_event(event)
-    return Run(RunDirectory.open(runs_dir / study.name), trusted=True)
+    return Run(RunDirectory.open(options.run_path(study)), trusted=True)
 
 
-def steps(
-    study: Study | str | Path,
-    *,
-    runs_dir: str | Path = "runs",
-    trials: int | None = None,
-    device: str = "auto",
-    latency_from: str | Path | None = None,
-    workers: int | str = 1,
-    retry_failed: bool = False,
-) -> Generator[Event, None, None]:
-    """The same as an iterator of events, which may be closed at any time and begun again."""
-    study = check_study(study)
-    if trials is not None:
-        check_trials(trials)
-    folder = check_path(runs_dir, "runs_dir") / study.name
-    check_utf8(folder, "runs_dir")
-    check_utf8(Path(study.root), "root", StudyError)
-    check_folder(folder, "runs_dir")
-    check_device(device)
-    check_workers(workers)
-    if latency_from is not None:
-        check_path(latency_from, "latency_from")
-    prepared = prepare(
-        study, runs_dir=runs_dir, device=device, latency_from=latency_from, workers=workers
-    )
-    target = study.search.trials if trials is None else trials
+def run_events(study: Study, options: RunOptions) -> Generator[Event, None, None]:
+    """Run a study, or continue its run, as an iterator of its events.
+
+    The iterator may be closed at any time; another one with the same arguments continues.
+
+    Args:
+        study: The study.
+        options: How it is run.
+
+    Raises:
+        TasearchError: Something is wrong with the study, its data, its models or its run.
+    """
+    options.check_places(study)
+    prepared = prepare(study, options)
     with contextlib.closing(prepared):
         yield from (Notice(message=notice) for notice in prepared.notices)
-        yield from watched(prepared.run, search(prepared, target, retry_failed))
+        events = search(prepared, options.trials_of(study), options.retry_failed)
+        yield from watched(prepared.run, events)

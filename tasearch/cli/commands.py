@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import atexit
 import gc
-import json
 import os
 import shlex
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from statistics import stdev
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 import tasearch
 from tasearch.chains.recipes import SEARCHED
 from tasearch.cli.console import out
 from tasearch.cli.exit_codes import INTERRUPTED, exit_code, make_streams_safe
+from tasearch.cli.option_types import (
+    AssistantOption,
+    DeviceName,
+    LatencyFrom,
+    MaxBytes,
+    MaxLatency,
+    MaxParams,
+    RetryFailed,
+    RunArgument,
+    RunsDir,
+    Seed,
+    StudentOption,
+    Trials,
+    Workers,
+)
 from tasearch.cli.run_command import run_shown
 from tasearch.cli.strict import App, invoke
 from tasearch.config.arguments import check_folder, check_page
 from tasearch.config.files import write_atomic
+from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study, name_from
 from tasearch.config.study_file import load_study, render
-from tasearch.config.values import MOST_COUNT, MOST_SEED, MOST_TRIALS
-from tasearch.errors import ExportError, NothingFits, StudyError, TrainingError
+from tasearch.errors import ExportError, StudyError, TrainingError
 from tasearch.pareto.budget import Budget
-from tasearch.pareto.candidate import Candidate
-from tasearch.pareto.measurement import latency_words
 
 if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
     from tasearch.runs.run import Run
@@ -43,23 +52,6 @@ app = App(
     help="Find the chain of teacher assistants that distils the best student for a budget.",
     epilog="Start with: tasearch init study.toml, then: tasearch run study.toml",
 )
-
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run: its folder, or its name under --runs-dir.")
-]
-RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
-MaxParams = Annotated[
-    int | None, typer.Option(min=1, max=MOST_COUNT, help="At most so many parameters.")
-]
-MaxBytes = Annotated[
-    int | None, typer.Option(min=1, max=MOST_COUNT, help="At most so many bytes of weights.")
-]
-MOST_MS = 1e9
-MaxLatency = Annotated[
-    float | None, typer.Option(min=0, max=MOST_MS, help="At most so many milliseconds a batch.")
-]
-StudentOption = Annotated[str | None, typer.Option(help="The student's, if it is searched.")]
-AssistantOption = Annotated[str | None, typer.Option(help="The assistants', if it is searched.")]
 
 
 def main() -> None:
@@ -82,27 +74,12 @@ def root(
 def run(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")],
     runs_dir: RunsDir = Path("runs"),
-    trials: Annotated[
-        int | None,
-        typer.Option(min=1, max=MOST_TRIALS, help="Go on to this number of trials in all."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=MOST_SEED, help="Instead of the study's seed.")
-    ] = None,
-    latency_from: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Take this run's latencies, do not measure.")
-    ] = None,
-    workers: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|N",
-            help="Training processes, search.max_concurrent at most; auto: one a GPU or core.",
-        ),
-    ] = "auto",
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again all that failed.")
-    ] = False,
+    trials: Trials = None,
+    device: DeviceName = "auto",
+    seed: Seed = None,
+    latency_from: LatencyFrom = None,
+    workers: Workers = "auto",
+    retry_failed: RetryFailed = False,
 ) -> None:
     """Run a study, or go on with it.
 
@@ -112,27 +89,39 @@ def run(
     study = load_study(study_file)
     if seed is not None:
         study = study.model_copy(update={"seed": seed})
-    finished, path = run_shown(
-        study,
-        trials=study.search.trials if trials is None else trials,
+    options = RunOptions(
         runs_dir=runs_dir,
+        trials=trials,
         device=device,
         latency_from=latency_from,
         workers=workers,
         retry_failed=retry_failed,
+        from_shell=True,
     )
+    finished, path = run_shown(study, options)
     if not finished:
         again = shlex.join(["tasearch", *sys.argv[1:]])
         out.print(
             f"\nStopped; nothing finished is lost. This continues:\n  {again}", soft_wrap=True
         )
         raise typer.Exit(INTERRUPTED)
-    opened = _open(str(path), runs_dir)
+    _check_any_finished(_open(str(path), runs_dir))
+    _print_next_commands(study, options.run_path(study))
+
+
+def _check_any_finished(opened: Run) -> None:
+    """Refuse a run without a single student.
+
+    Raises:
+        TrainingError: No trial was trained to its end.
+    """
     if not opened.front.candidates:
         reasons = [trial.reason for trial in opened.trials if trial.reason]
         last = (reasons or ["none"])[-1]
         raise TrainingError(f"no student was trained to the end; the last reason: {last}")
-    path = runs_dir / study.name
+
+
+def _print_next_commands(study: Study, path: Path) -> None:
     shown = shlex.quote(str(path))
     out.print(f"\nResults are in {path}. Next:", soft_wrap=True)
     for command in ("best", "report", "status"):
@@ -155,7 +144,7 @@ def enqueue(
     assistant_loss: AssistantOption = None,
     assistant_temperature: AssistantOption = None,
     assistant_alpha: AssistantOption = None,
-    assistant_edges: AssistantOption = None,
+    assistant_guidance: AssistantOption = None,
     assistant_learning_rate: AssistantOption = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
@@ -170,7 +159,7 @@ def enqueue(
         assistant_loss,
         assistant_temperature,
         assistant_alpha,
-        assistant_edges,
+        assistant_guidance,
         assistant_learning_rate,
     )
     queued = queue(
@@ -198,36 +187,10 @@ def best(
 
     Ends with 1 where nothing fits, and shows the nearest miss.
     """
-    opened = _open(run, runs_dir)
-    try:
-        found = opened.best(
-            max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms
-        )
-    except NothingFits as error:
-        if as_json and opened.front.candidates:
-            budget = Budget(
-                max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms
-            )
-            near = opened.front.nearest_miss(budget)
-            _print_json({"error": str(error), "nearest": _json(near)})
-            raise typer.Exit(1) from None
-        raise
-    if as_json:
-        _print_json(_json(found))
-        return
-    from tasearch.report.text import recipe_text
+    from tasearch.cli.best_command import show_best
 
-    free = ", an assistant within the budget" if opened.trials[found.trial].free else ""
-    out.print(Text(found.label, style="bold") + Text(f"  (trial {found.trial}{free})"))
-    accuracies = opened.trials[found.trial].accuracies
-    spread = ""
-    if accuracies:
-        spread = f", standard deviation {stdev(accuracies):.2%} over {len(accuracies)} replicates"
-    out.print(f"  accuracy  {found.accuracy:.2%} of the validation part{spread}", soft_wrap=True)
-    out.print(f"  size      {found.params:,} params, {found.bytes:,} bytes")
-    latency = latency_words(found.chain[-1], opened.manifest.measured)
-    out.print(f"  latency   {latency} ({opened.manifest.device})", soft_wrap=True)
-    out.print(f"  recipe    {recipe_text(found.recipe)}", soft_wrap=True)
+    budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+    show_best(_open(run, runs_dir), budget, as_json=as_json)
 
 
 @app.command()
@@ -315,12 +278,3 @@ def _open(run: str, runs_dir: Path) -> Run:
     from tasearch.runs.run import Run
 
     return Run.open(run, runs_dir)
-
-
-def _json(candidate: Candidate) -> dict[str, Any]:
-    return {**asdict(candidate), "label": candidate.label}
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    """In ASCII, without any character that a terminal acts on."""
-    print(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))

@@ -1,6 +1,6 @@
-"""What a study names and is not there, told before torch is imported: nothing is read or run.
+"""Checks of a study before torch is imported: no data are read, and no user code is run.
 
-A search finds all of this out by itself as well, some seconds later and in the same words.
+The preparation of a search makes the same checks, some seconds later and with the same messages.
 """
 
 from __future__ import annotations
@@ -12,42 +12,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasearch.config.arguments import (
-    check_device,
-    check_folder,
-    check_path,
-    check_utf8,
-    check_workers,
-)
 from tasearch.config.files import not_regular
+from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.errors import DataError, ModelError, StudyError
 from tasearch.runs.directory import RunDirectory
 
 
-def check_early(
-    study: Study, *, runs_dir: Path, device: str, workers: str, latency_from: str | None
-) -> None:
+def check_early(study: Study, options: RunOptions) -> None:
     """Refuse whatever can be refused without reading data and without importing models.
 
     Args:
         study: The study; its root is absolute.
-        runs_dir: The folder that runs are kept in.
-        device: What `--device` says.
-        workers: What `--workers` says.
-        latency_from: The run that `--latency-from` names.
+        options: How it is run.
 
     Raises:
-        TasearchError: whatever is wrong.
+        TasearchError: A folder, a file or a module is missing or cannot be used, or another driver
+            holds the run.
     """
-    check_device(device, "--device")
-    check_workers(workers, "--workers")
-    run = check_path(runs_dir, "--runs-dir") / study.name
-    check_utf8(run, "--runs-dir")
-    check_folder(run, "--runs-dir")
-    RunDirectory(run).check_free()
-    if latency_from is not None:
-        RunDirectory.open(latency_from, runs_dir)
+    options.check_places(study)
+    RunDirectory(options.run_path(study)).check_free()
+    if options.latency_from is not None:
+        RunDirectory.open(options.latency_from, options.runs_dir)
     _check_data(study)
     _check_checkpoint(study)
     for path, name in study.own_functions:
@@ -90,7 +76,16 @@ def _check_checkpoint(study: Study) -> None:
 
 
 def _check_module(path: str, name: str, root: str) -> None:
-    """Whether a user's module has a file, as far as can be told without importing anything."""
+    """Refuse a module of a user's that has no file, as far as this can be told without importing.
+
+    Args:
+        path: The key of the study file that names the module.
+        name: Its value, `"package.module:function"`.
+        root: The study's root.
+
+    Raises:
+        StudyError: There is no such module.
+    """
     parts = name.partition(":")[0].split(".")
     places: Sequence[str] | None = None
     for i in range(1, len(parts) + 1):
@@ -111,14 +106,18 @@ def _check_module(path: str, name: str, root: str) -> None:
 def _spec(
     module: str, root: str, places: Sequence[str] | None
 ) -> tuple[str | None, list[str] | None] | None:
-    """The file of a module, and where the modules in it are looked for if it is a package.
+    """Find a module without importing it.
 
     Args:
-        module: Its whole name.
-        root: The study's.
-        places: Where its package's modules are looked for; None where it is in no package.
+        module: The module's full name.
+        root: The study's root.
+        places: Folders of the package that the module is in; None if it is in no package.
+
+    Returns:
+        The module's file, and the folders of its own modules if it is a package; None if there is
+        no such module.
     """
-    sys.path.insert(0, root)  # the places of a package without a file depend on it when read
+    sys.path.insert(0, root)  # the folders of a package without a file are found through it
     try:
         importlib.invalidate_caches()
         if places is not None:
@@ -134,7 +133,7 @@ def _spec(
 
 
 def _makes_modules(file: str | None) -> bool:
-    """Whether a package may have modules that no file is named after."""
+    """Whether a package may have modules that have no file."""
     try:
         source = Path(file).read_text("utf-8", "replace") if file else ""
     except OSError:

@@ -8,6 +8,8 @@ from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate, preference
 
+NO_LIMIT = Budget()
+
 
 class Front:
     """The candidates that no other beats in accuracy, size and latency at once.
@@ -32,24 +34,15 @@ class Front:
     def __len__(self) -> int:
         return len(self.members)
 
-    def best(
-        self,
-        *,
-        max_params: int | None = None,
-        max_bytes: int | None = None,
-        max_latency_ms: float | None = None,
-    ) -> Candidate:
+    def best(self, budget: Budget = NO_LIMIT) -> Candidate:
         """The most accurate candidate within a budget.
 
         Args:
-            max_params: The most parameters; None for no limit.
-            max_bytes: The most bytes of weights and buffers; None for no limit.
-            max_latency_ms: The highest latency in milliseconds; None for no limit.
+            budget: The budget; none if not given.
 
         Raises:
-            NothingFits: If none is within the budget; the message names the nearest one.
+            NothingFits: No candidate is within the budget; the message names the nearest one.
         """
-        budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
         for candidate in self.candidates:
             if budget.admits(candidate):
                 return candidate

@@ -13,38 +13,28 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from tasearch.config.files import is_temporary, write_atomic, write_error
 from tasearch.errors import RunError, StoreError, first_line
 from tasearch.runs.event_log import EventLog, History
+from tasearch.runs.manifest import Manifest, MeasurementsFile, manifest_of
 from tasearch.runs.seals import read_file
-from tasearch.runs.manifest import MeasurementsFile, Manifest, manifest_of
-from tasearch.chains.recipes import SEARCHED
 from tasearch.runs.store import KINDS, Store
-from tasearch.config.files import is_temporary, write_atomic, write_error
-from tasearch.config.study import Study
 
-__all__ = ["RunDirectory", "Manifest"]
+__all__ = ["Manifest", "RunDirectory"]
 
 REMEDY = "put the file back, or remove the folder and run the study again"
 WRITTEN_AGAIN = "put the file back, or remove it: `tasearch run` on the same study writes it again"
 JOURNAL = "journal.log"
 EXTENDED = (JOURNAL, "measurements.json", "run.json")
 T = TypeVar("T")
-COMPARABLE = {  # keys that say which chains are tried, and how they are chosen: they may change
-    *("assistants.widths", "assistants.min", "assistants.max", "student.widths"),
-    *(f"{role}.{field}" for role in ("assistants", "student") for field in SEARCHED),
-    *("budget.max_params", "budget.max_bytes", "budget.max_latency_ms"),
-    *("search.sampler", "search.pruner", "search.gain_quantile", "search.noise_margin", "search.n_startup_trials"),
-    *("search.audit_fraction", "search.max_concurrent", "digest of sampler"),
-}
 OURS = {  # what the folder of a run may hold before run.json is there
     *("lock", "locks", "measurements.json", "events.jsonl", "report.html", *KINDS)
 }
@@ -231,26 +221,6 @@ class RunDirectory:
             raise write_error(file, error) from None
         return aside
 
-    def check_same(self, study: Study, inputs: Mapping[str, str]) -> Manifest:
-        """The manifest of this run, if it is of this very study, or of one whose trials can be
-        compared with this one's.
-
-        Raises:
-            RunError: naming the first thing that makes them incomparable.
-        """
-        manifest = self.read()
-        was, now = manifest.study.identity(), study.identity()
-        was |= manifest.inputs
-        now |= inputs
-        for name in now:
-            if was.get(name) != now[name] and not _comparable(name, was.get(name), now[name]):
-                raise RunError(
-                    f"{self.path}: was made by a different study: {name} was "
-                    f"{json.dumps(was.get(name))}, is {json.dumps(now[name])}; "
-                    f"give the study another name, or use another --runs-dir"
-                )
-        return manifest
-
     def log(self, event: str, **values: Any) -> None:
         """Append one line to events.jsonl; the run's lock is held."""
         self._log.append(event, values)
@@ -305,14 +275,6 @@ class RunDirectory:
                 for file in [] if linked else [*folder.iterdir()]:
                     if is_temporary(file):
                         file.unlink(missing_ok=True)
-
-
-def _comparable(name: str, was: Any, now: Any) -> bool:
-    """Whether trials of before and after a change can be compared."""
-    if name != "digest of losses":
-        return name in COMPARABLE
-    old, new = ({d.partition("#")[0]: d for d in str(digests).split()} for digests in (was, now))
-    return all(new[loss] == digest for loss, digest in old.items() if loss in new)
 
 
 def _free_name(file: Path, why: str) -> Path:

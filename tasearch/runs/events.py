@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from tasearch.runs.records import TrialRecord
 
-
 HopOutcome = Literal["complete", "stopped", "failed", "out of memory"]
 
 

@@ -1,7 +1,7 @@
-"""What a run is of: its study, what it was measured to cost, and whose run it is.
+"""What a run is of: its study, the profile of its models, and digests of its data and code.
 
-measurements.json  what each width costs to run and how it trains, frozen
-run.json           the study, the digests of its data and models, the seal of the measurements
+measurements.json  the profile: what each width costs to run and how it trains
+run.json           the study, the digests, and the seal of measurements.json
 """
 
 from __future__ import annotations
@@ -10,36 +10,59 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
-from tasearch.errors import StoreError
-from tasearch.pareto.measurement import Measurement
-from tasearch.pareto.reference import Reference
-from tasearch.pareto.measurement import Timing
-from tasearch.runs.seals import SEAL, seal_json, unseal_json
 from tasearch.config.study import Study
+from tasearch.errors import StoreError
+from tasearch.pareto.measurement import Measurement, Timing
+from tasearch.pareto.reference import Reference
+from tasearch.runs.seals import SEAL, seal_json, unseal_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a run is of.
+class Profile:
+    """What each width costs to run and how it trains, found before the search and then frozen.
 
     Args:
-        study: as its file had it; `root` is absolute.
-        inputs: what else decides results: digests of data and code, the kind of device.
-        samples: of the training part.
-        validation: samples of the validation part.
-        space: number of chains within the budget.
-        measured: by width, the teacher's first.
-        setup: what they were measured with: shapes, backend, batch, threads.
-        modes: of training, by width; frozen, for a probe may have chosen them.
-        device: that latencies were measured on, in words.
-        timing: how the machine was meanwhile.
-        identity: what run.json and the journal have in common; of the values above if not given.
+        measured: Size, FLOPs and latency by width, the teacher's first.
+        setup: What the measurements depend on besides the models: shapes, backend, batch, threads.
+        modes: Training modes by width; without the width of a loaded teacher.
+        device: The device that latencies were measured on, in words.
+        timing: What is known of the machine while it measured.
+    """
+
+    measured: Mapping[int, Measurement]
+    setup: Mapping[str, Any]
+    modes: Mapping[int, Mode]
+    device: str
+    timing: Timing = field(default_factory=Timing)
+
+    def content(self) -> dict[str, Any]:
+        """The content of measurements.json, as plain values."""
+        return {
+            "device": self.device,
+            "setup": dict(self.setup),
+            "modes": modes_as_text(self.modes),
+            "measurements": [asdict(m) for m in self.measured.values()],
+            "timing": asdict(self.timing),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Profile):
+    """What a run is of: its study, the profile of its models, and what else decides its results.
+
+    Args:
+        study: The study as its file has it, with an absolute `root`.
+        inputs: Digests of data and code, the kind of device and the trainer's version.
+        samples: Number of samples in the training set.
+        validation: Number of samples in the validation set.
+        space: Number of chains within the budget.
+        identity: Digest that run.json and the journal have in common; computed if not given.
     """
 
     study: Study
@@ -47,12 +70,18 @@ class Manifest:
     samples: int
     validation: int
     space: int
-    measured: Mapping[int, Measurement]
-    setup: Mapping[str, Any]
-    modes: Mapping[int, Mode]
-    device: str
-    timing: Timing = field(default_factory=Timing)
     identity: str = ""
+
+    @classmethod
+    def from_profile(cls, profile: Profile, **rest: Any) -> Manifest:
+        """A manifest with the values of a profile.
+
+        Args:
+            profile: The profile.
+            rest: The other fields of the manifest.
+        """
+        own = {name.name: getattr(profile, name.name) for name in fields(Profile)}
+        return cls(**own, **rest)
 
     def __post_init__(self) -> None:
         if not self.identity:
@@ -64,7 +93,7 @@ class Manifest:
 
     @property
     def candidates(self) -> dict[int, Measurement]:
-        """Of the widths within the budget but the teacher's, students' and assistants'."""
+        """Measurements of the students' and assistants' widths within the budget."""
         budget = self.study.limits()
         within = {w: self.measured[w] for w in self.study.widths[1:]}
         return {width: m for width, m in within.items() if budget.admits(m)}
@@ -76,32 +105,23 @@ class Manifest:
 
     @property
     def trained_samples(self) -> int:
-        """Samples of an epoch, over all replicates."""
+        """Number of samples in an epoch, over all replicates."""
         return self.samples * self.study.search.replicates
 
     def _identify(self) -> str:
-        """A digest of what makes two runs the same: not of their length, place or date."""
-        content = [self.study.identity(), dict(self.inputs), self._measurements()]
+        """A digest of what makes two runs the same; length, place and date are left out."""
+        content = [self.study.identity(), dict(self.inputs), self.content()]
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
-
-    def _measurements(self) -> dict[str, Any]:
-        return {
-            "device": self.device,
-            "setup": dict(self.setup),
-            "modes": modes_as_text(self.modes),
-            "measurements": [asdict(m) for m in self.measured.values()],
-            "timing": asdict(self.timing),
-        }
 
     def measurements_json(self) -> bytes:
         """The content of measurements.json."""
-        return seal_json("measurements", self._measurements())
+        return seal_json("measurements", self.content())
 
     def run_json(self, place: Path) -> bytes:
         """The content of run.json.
 
         Args:
-            place: Path of the run's directory.
+            place: The path of the run's directory.
         """
         home = home_of(place)
         try:
@@ -122,22 +142,22 @@ class Manifest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasurementsFile:
-    """What measurements.json holds; see `Manifest`."""
+class MeasurementsFile(Profile):
+    """The profile in measurements.json.
 
-    measured: dict[int, Measurement]
-    setup: dict[str, Any]
-    modes: dict[int, Mode]
-    device: str
-    timing: Timing
+    Args:
+        seal: The file's seal, which run.json repeats.
+    """
+
     seal: str
 
     @classmethod
     def from_json(cls, blob: bytes) -> MeasurementsFile:
-        """From the file's content.
+        """The profile in the bytes of a file.
 
         Raises:
-            StoreError: saying what is wrong with it.
+            StoreError: The seal is broken.
+            ValueError: A value is not one that `Profile.content` writes.
         """
         content = unseal_json("measurements", blob)
         measured = [Measurement.from_json(m) for m in content["measurements"]]
@@ -152,38 +172,29 @@ class MeasurementsFile:
 
 
 def manifest_of(blob: bytes, found: MeasurementsFile, place: Path) -> Manifest:
-    """From the content of run.json.
+    """The manifest in the bytes of run.json.
+
+    If the run's folder has been moved, the study's root is looked for in its new place too.
 
     Args:
-        blob: Content of run.json.
-        found: Content of measurements.json.
-        place: Path of the run's directory, where it lies now.
+        blob: The bytes of run.json.
+        found: The profile in measurements.json.
+        place: The path of the run's directory, where it is now.
 
     Raises:
-        StoreError: saying what is wrong with it.
+        StoreError: The seal is broken, or the two files are of different runs.
     """
     content = unseal_json("run", blob)
     if content["measurements"] != found.seal:
         raise StoreError("and measurements.json are of different runs")
     study = Study.model_validate_json(json.dumps(content["study"]))
     home, noted = home_of(place), content["place"]
-    if str(home) != noted["run"]:  # moved: together with its study, or alone
+    if str(home) != noted["run"]:  # moved, with its study or without
         moved = os.path.normpath(home / noted["root_from_run"])
         root = max(moved, study.root, key=lambda root: _files_below(root, study))
         study = study.model_copy(update={"root": root})
-    return Manifest(
-        study=study,
-        inputs=content["inputs"],
-        samples=content["samples"],
-        validation=content["validation"],
-        space=content["space"],
-        measured=found.measured,
-        setup=found.setup,
-        modes=found.modes,
-        device=found.device,
-        timing=found.timing,
-        identity=content["identity"],
-    )
+    own = {key: content[key] for key in ("inputs", "samples", "validation", "space", "identity")}
+    return Manifest.from_profile(found, study=study, **own)
 
 
 def home_of(place: Path) -> Path:
@@ -193,7 +204,7 @@ def home_of(place: Path) -> Path:
 
 
 def _files_below(root: str, study: Study) -> int:
-    """How many of the files and modules that a study names are below a folder."""
+    """The number of files and modules of a study that are found below a folder."""
     tops = {name.partition(":")[0].partition(".")[0] for _, name in study.own_functions}
     places = [Path(root, path) for path in (study.data.path, study.teacher.checkpoint) if path]
     places += [place for top in tops for place in (Path(root, f"{top}.py"), Path(root, top))]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasearch.config.arguments import check_path
 from tasearch.errors import RunError
+from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.runs.directory import Manifest, RunDirectory
@@ -94,7 +95,7 @@ class Run:
             NothingFits: No candidate is within the budget.
         """
         return self.front.best(
-            max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms
+            Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
         )
 
     @property

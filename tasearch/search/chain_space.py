@@ -14,8 +14,16 @@ from tasearch.pareto.measurement import Measurement
 from tasearch.profiling.counts import parameters, weight_bytes
 
 
-def _admit_some(study: Study, nets: Mapping[int, Standardized]) -> None:
-    """Refuse a budget that no student fits by its size, before the time for timing is spent."""
+def check_sizes(study: Study, nets: Mapping[int, Standardized]) -> None:
+    """Refuse a budget that no student fits by its size, before anything is timed.
+
+    Args:
+        study: The study.
+        nets: Its models by width.
+
+    Raises:
+        StudyError: No student fits; the message names the nearest one.
+    """
     limits = study.limits()
     budget = Budget(max_params=limits.max_params, max_bytes=limits.max_bytes)
     sizes = [
@@ -45,8 +53,13 @@ def _refuse(budget: Budget, students: list[Measurement]) -> None:
 def make_space(study: Study, teacher: ModelSpec, measured: Mapping[int, Measurement]) -> Space:
     """The chains whose student is within the budget.
 
+    Args:
+        study: The study.
+        teacher: Its teacher.
+        measured: Measurements by width.
+
     Raises:
-        StudyError: where there is none.
+        StudyError: There is no such chain.
     """
     budget = study.limits()
     students = tuple(w for w in study.student.widths if budget.admits(measured[w]))

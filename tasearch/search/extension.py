@@ -1,6 +1,6 @@
 """A run whose study has grown: another width, another temperature, another budget.
 
-What makes trials comparable stays as it was (see `tasearch.runs.directory.COMPARABLE`). Optuna's
+What makes trials comparable stays as it was (see `tasearch.runs.comparable`). Optuna's
 study is made anew, for its parameters have other values now; the trials of before enter it under
 their numbers, with what they have shown. All of it is put into a folder of its own first, which
 then takes the old files' place: whoever opens the run next ends what a kill cut off.

@@ -1,47 +1,48 @@
-"""What a study's models cost to run and how each trains fastest, found before anything is trained;
-and the chains that this leaves within the budget."""
+"""What each width of a study costs to run and how it trains fastest, found before the search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
-from tasearch.chains.mode import Mode, modes_from_text
+from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.errors import ModelError, RunError
 from tasearch.models import Models, Standardized
-from tasearch.pareto.measurement import Measurement, Timing
 from tasearch.profiling.call_limits import check_calls
 from tasearch.profiling.counts import parameters
 from tasearch.profiling.machine import describe_backend
 from tasearch.profiling.measure import measure
 from tasearch.profiling.onnx import timed_models
 from tasearch.runs.directory import RunDirectory
-from tasearch.search.chain_space import _admit_some
+from tasearch.runs.manifest import Profile
+from tasearch.search.chain_space import check_sizes
 from tasearch.train.fast.autotuning import study_modes
 from tasearch.train.workers.pool import Pool
 
-SAMPLES = 8  # of the validation part, for models that cannot be timed on random numbers
+SAMPLES = 8  # of the validation set, for models that cannot be timed on random numbers
+
+FindModes = Callable[[], dict[int, Mode]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profiler:
-    """Finds what each width of a study costs to run, and how it trains fastest.
+    """Measures the models of a study, and tries how they train fastest.
 
     Args:
-        study: whose widths.
-        models: of the study.
-        data: training and validation parts.
-        device: to train on.
-        pool: workers that try the modes, or None: this process does.
-        lender: a run whose measurements, and modes where they suit, are taken instead.
-        warn: told what a person should know.
+        study: The study.
+        models: Its models.
+        data: Its training set and its validation set.
+        device: The device to train on.
+        pool: Workers that try the modes; None if this process does.
+        lender: A run whose measurements are taken instead, and whose modes are if it trains alike.
+        warn: Called with each notice for the user.
     """
 
     study: Study
@@ -52,59 +53,105 @@ class Profiler:
     lender: RunDirectory | None
     warn: Callable[[str], None]
 
-    def modes(self) -> Callable[[], dict[int, Mode]]:
-        """Waits for the modes of all widths; a loaded teacher is not trained.
+    def profile(self) -> Profile:
+        """The profile of all widths.
 
-        A run that lends its latencies lends what its probes found too, so that both train alike.
+        Raises:
+            TasearchError: A model is wrong, or no student fits the budget by its size.
         """
-        study, pool, training = self.study, self.pool, self.study.training
+        checked = self.models.check(self.study.widths)
+        self.models.check_teacher(self.data, self.device)
+        return self._measured_in(self._start_modes(), checked)
+
+    def extend(self, before: Profile) -> Profile:
+        """The profile after a study has grown.
+
+        If a width is new, all widths are measured again, side by side; modes stay as they were.
+
+        Args:
+            before: The profile of the run so far.
+
+        Raises:
+            TasearchError: A model is wrong, or no student fits the budget by its size.
+        """
+        study = self.study
+        if {*study.widths} <= {*before.measured}:
+            return before
+        checked = self.models.check(study.widths)
+        first, *rest = sorted({*study.widths, *before.measured}, reverse=True)
+        assert first == study.teacher.width
+        training = study.training.model_copy(
+            update={"modes": modes_as_text(before.modes) | study.training.modes}
+        )
+        student = study.student.model_copy(update={"widths": tuple(rest)})
+        wide = replace(
+            self, study=study.model_copy(update={"student": student, "training": training})
+        )
+        # the modes of a lending run may not cover the widths that this run had before
+        find_modes = (wide if self.lender is None else self)._start_modes()
+        found = wide._measured_in(find_modes, checked)
+        return replace(found, setup=before.setup, modes={**found.modes, **before.modes})
+
+    def _start_modes(self) -> FindModes:
+        """Start to find the modes of all widths that are trained.
+
+        A run that lends its latencies lends its modes too, so that both train alike.
+
+        Returns:
+            A function that waits for the modes, by width.
+        """
+        study, pool = self.study, self.pool
         trained = study.widths if study.teacher_recipe() else study.widths[1:]
-        if self.lender is not None:
-            lent = self.lender.read()
-            given, theirs = lent.modes, lent.study
-            alike = theirs.training.deciding() == training.deciding()
-            alike = alike and theirs.search.replicates == study.search.replicates
-            if alike and {*trained} <= {*given}:
-                return lambda: {width: given[width] for width in trained}
-        pinned = modes_from_text(training.modes)
-        open_ = [width for width in trained if width not in pinned]
+        lent = self._lent_modes()
+        if {*trained} <= {*lent}:
+            return lambda: {width: lent[width] for width in trained}
+        pinned = modes_from_text(study.training.modes)
+        to_find = [width for width in trained if width not in pinned]
         if pool is not None:
-            pool.ask_modes(self.data, open_)
+            pool.ask_modes(self.data, to_find)
 
         def found() -> dict[int, Mode]:
             if pool is not None:
                 return pool.modes(self.warn)
-            return study_modes(self.models, open_, self.device, self.warn)
+            return study_modes(self.models, to_find, self.device, self.warn)
 
         return cache(lambda: pinned | found())
 
-    def measure(
-        self, modes: Callable[[], object], checked: Mapping[int, nn.Module]
-    ) -> tuple[dict[int, Measurement], str, Timing]:
-        """Every width's measurement, the teacher's first, the device in words, and how it was.
+    def _lent_modes(self) -> Mapping[int, Mode]:
+        """The modes of a lending run that trains alike, by width; none without such a run."""
+        if self.lender is None:
+            return {}
+        lent, study = self.lender.read(), self.study
+        alike = lent.study.training.deciding() == study.training.deciding()
+        same_replicates = lent.study.search.replicates == study.search.replicates
+        return lent.modes if alike and same_replicates else {}
 
-        Models are exported while modes are found, but nothing is timed before these are there.
-        Where one cannot be had in ONNX, torch is timed: for all widths, or for the teacher, which
-        is never a candidate, alone.
+    def _measured_in(self, find_modes: FindModes, checked: Mapping[int, nn.Module]) -> Profile:
+        """The profile of all widths.
+
+        Models are exported while modes are found, but nothing is timed before these are there. If a
+        model cannot be exported to ONNX, torch is timed: for all widths, or only for the teacher,
+        which is never a candidate.
 
         Args:
-            modes: Waits for the modes of all widths.
+            find_modes: Waits for the modes of all widths.
             checked: Models that `Models.check` returned, by width; others are built here.
         """
         data = self.data
-        built = {w: checked[w] if w in checked else self.models.build(w) for w in self.study.widths}
         mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
+        built = {w: checked[w] if w in checked else self.models.build(w) for w in self.study.widths}
         nets = {width: Standardized(net, mean, std) for width, net in built.items()}
         if self.lender is not None:
-            return self._lent(self.lender, nets)
-        _admit_some(self.study, nets)
+            lent = self._lent(self.lender, nets)
+            return replace(lent, setup=self._setup(), modes=find_modes())
+        check_sizes(self.study, nets)
         section, exported = self.study.latency, None
         check_calls(nets, data.in_shape, section, self.device)
         if section.backend == "onnx":
             exported = _exported(nets, data.in_shape, section.batch, self.warn)
             if exported is None:
                 section = section.model_copy(update={"backend": "torch"})
-        modes()
+        find_modes()
         measured, timing = measure(
             nets,
             in_shape=data.in_shape,
@@ -116,22 +163,30 @@ class Profiler:
         )
         for notice in timing.notices:
             self.warn(notice)
-        return measured, describe_backend(section, self.device), timing
+        return Profile(
+            measured=measured,
+            setup=self._setup(),
+            modes=find_modes(),
+            device=describe_backend(section, self.device),
+            timing=timing,
+        )
 
-    def setup(self) -> dict[str, Any]:
+    def _setup(self) -> dict[str, Any]:
         """What measurements depend on besides the models."""
         shape = {"in_shape": list(self.data.in_shape), "num_classes": self.data.num_classes}
         return shape | self.study.latency.model_dump()
 
-    def _lent(
-        self, lender: RunDirectory, nets: Mapping[int, Standardized]
-    ) -> tuple[dict[int, Measurement], str, Timing]:
-        """Another run's measurements, if they are of nets of these sizes, timed in the same way."""
+    def _lent(self, lender: RunDirectory, nets: Mapping[int, Standardized]) -> Profile:
+        """Another run's profile of these widths.
+
+        Raises:
+            RunError: It was measured in another way, or of models of other sizes.
+        """
         found, sizes = lender.measured(), {w: parameters(net) for w, net in nets.items()}
-        if found.setup != self.setup():
+        if found.setup != self._setup():
             raise RunError(
                 f"--latency-from {lender.path}: was measured with {found.setup}, "
-                f"this study needs {self.setup()}"
+                f"this study needs {self._setup()}"
             )
         given = found.measured
         for width, params in sizes.items():
@@ -141,7 +196,7 @@ class Profiler:
                     f"--latency-from {lender.path}: should measure width {width} with "
                     f"{params:,} params, has {has}"
                 )
-        return {width: given[width] for width in sizes}, found.device, found.timing
+        return replace(found, measured={width: given[width] for width in sizes})
 
 
 def _exported(
@@ -150,7 +205,7 @@ def _exported(
     batch: int,
     warn: Callable[[str], None],
 ) -> dict[int, bytes] | None:
-    """ONNX models of all widths, or of all but the teacher's; None where another fails too."""
+    """ONNX models by width, perhaps without the teacher's; None if another one fails."""
     try:
         return timed_models(nets, in_shape, batch)
     except ModelError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from tasearch.runs.directory import Manifest
 from tasearch.runs.events import Event, Notice, SearchFinished
@@ -76,7 +75,7 @@ def _write(prepared: Prepared) -> tuple[Manifest, str | None]:
         The manifest; and, in words, what was done about a damaged journal.
     """
     run = prepared.run
-    manifest = replace(prepared.manifest, space=prepared.space.size)
+    manifest = prepared.manifest
     repaired = set_damaged_aside(run, manifest.study.name)
     if prepared.before is not None:
         extend(run, manifest, prepared.space, excesses(manifest))

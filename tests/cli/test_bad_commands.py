@@ -197,7 +197,7 @@ def test_every_wrong_study_is_refused_without_torch(tmp_path: Path) -> None:
     before = {file.name for file in tmp_path.iterdir()}
     code = (
         "import contextlib, io, json, sys\n"
-        "from tasearch import cli, ending\n"
+        "from tasearch.cli import commands as cli, exit_codes\n"
         "from tasearch.cli.strict import invoke\n"
         "def said(arguments):\n"
         "    with contextlib.redirect_stderr(io.StringIO()) as stream:\n"

@@ -10,6 +10,7 @@ import pytest
 import tasearch
 from tasearch.cli.early_checks import check_early
 from tasearch.config.files import check_regular, not_regular, open_regular
+from tasearch.config.run_options import RunOptions
 from tasearch.config.study_file import load_study, render
 from tasearch.errors import RunError, StudyError
 from tests.helpers.studies import tiny
@@ -100,8 +101,8 @@ def test_check_early_finds_module_of_package_without_file(
     monkeypatch.syspath_prepend(tmp_path / "here")
     study = tiny(model={"family": "kept.own:build"})
     study = study.model_copy(update={"root": str(tmp_path / "study")})
-    options = {"device": "cpu", "workers": "1", "latency_from": None}
-    check_early(study, runs_dir=tmp_path / "runs", **options)
+    options = RunOptions(runs_dir=tmp_path / "runs", device="cpu")
+    check_early(study, options)
     (tmp_path / "study" / "kept" / "own.py").unlink()
     with pytest.raises(StudyError, match=r"No module named 'kept\.own'"):
-        check_early(study, runs_dir=tmp_path / "runs", **options)
+        check_early(study, options)

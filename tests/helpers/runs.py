@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 import optuna
@@ -10,6 +11,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import tasearch
+from tasearch.api import run_events
+from tasearch.config.run_options import RunOptions
+from tasearch.config.study import Study
+from tasearch.runs.events import Event
 from tasearch.runs.records import TrialRecord
 
 
@@ -47,3 +52,8 @@ def optunas_storage(run: tasearch.Run) -> JournalStorage:
 def optunas_study(run: tasearch.Run, name: str = "tiny") -> optuna.Study:
     """The run's study as other programs open it, without tasearch's seals."""
     return optuna.load_study(study_name=name, storage=optunas_storage(run))
+
+
+def events_of(study: Study, **options: Any) -> Generator[Event, None, None]:
+    """The events of a study's search, which goes on as far as they are asked for."""
+    return run_events(study, RunOptions(**options))

@@ -15,6 +15,7 @@ from torch import nn
 
 import tasearch
 from tasearch.chains.hop import Hop
+from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import load_study, parse_study
 from tasearch.data import load_data
@@ -167,7 +168,7 @@ def test_run_takes_a_factorys_model_as_it_is(
     assert {e.epochs for e in said if isinstance(e, HopStarted)} == {0, 1}
     assert {trial.state for trial in run.trials} == {"complete"}
     lines: list[str] = []
-    with closing(prepare(study, runs_dir=root / "runs", say=lines.append)) as prepared:
+    with closing(prepare(study, RunOptions(runs_dir=root / "runs"), say=lines.append)) as prepared:
         assert lines == [words] == [prepared.teacher]
     tasearch.export(run, root / "out")
     assert {file.name for file in (root / "out").iterdir()} == {*FILES}
@@ -180,7 +181,7 @@ def test_run_takes_a_factorys_model_as_it_is(
 @pytest.mark.slow
 def test_teacher_without_onnx_is_timed_in_torch(root: Path) -> None:
     study = study_of(root, "table", latency={"backend": "onnx"})
-    with closing(prepare(study, runs_dir=root / "runs")) as prepared:
+    with closing(prepare(study, RunOptions(runs_dir=root / "runs"))) as prepared:
         (notice,) = (line for line in prepared.notices if "latency is" in line)
     assert notice.startswith(
         "the teacher's latency is torch's, not ONNX Runtime's: "
@@ -293,7 +294,7 @@ def test_factory_makes_the_same_weights_with_any_settings_of_the_process(
 
 def test_hop_of_a_random_factory_fails_with_its_reason(root: Path) -> None:
     study = study_of(root, "moody")
-    with closing(prepare(study, runs_dir=root / "runs")) as prepared:
+    with closing(prepare(study, RunOptions(runs_dir=root / "runs"))) as prepared:
         other = Models.for_study(study, prepared.data)
         trainer = Trainer(
             study=study,

@@ -60,12 +60,12 @@ def test_best_returns_most_accurate_that_fits(
     budget = Budget(max_params=params, max_latency_ms=latency)
     fitting = [c for c in found if c.params <= params and c.latency_ms <= latency]
     if fitting:
-        best = Front(found).best(max_params=params, max_latency_ms=latency)
+        best = Front(found).best(Budget(max_params=params, max_latency_ms=latency))
         assert budget.admits(best)
         assert best.accuracy == max(c.accuracy for c in fitting)
     else:
         with pytest.raises(NothingFits):
-            Front(found).best(max_params=params, max_latency_ms=latency)
+            Front(found).best(Budget(max_params=params, max_latency_ms=latency))
 
 
 def test_front_keeps_shortest_chain_then_earliest_trial_of_equals() -> None:
@@ -80,7 +80,7 @@ def test_front_keeps_shortest_chain_then_earliest_trial_of_equals() -> None:
 def test_best_names_nearest_miss() -> None:
     front = Front([candidate(0.5, 8, 1.0, trial=3), candidate(0.9, 40, 1.0, trial=4)])
     with pytest.raises(NothingFits) as error:
-        front.best(max_params=5)
+        front.best(Budget(max_params=5))
     assert str(error.value) == (
         "no candidate fits max_params = 5; the nearest is trial 3, 99 → 1: "
         "8 params, 32 bytes, 1 ms, accuracy 50.00%"
@@ -93,4 +93,4 @@ def test_budget_limits_bytes_that_front_ignores() -> None:
     big = replace(candidate(0.9, 2, 1.0), bytes=100)
     small = candidate(0.8, 2, 1.0, trial=1)
     assert Front([big, small]).members == (big,)
-    assert Front([big, small]).best(max_bytes=50) == small
+    assert Front([big, small]).best(Budget(max_bytes=50)) == small

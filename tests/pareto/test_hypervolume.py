@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import HypervolumeGrid, hypervolume
@@ -58,7 +59,7 @@ def test_front_of_tied_widths_compares_accuracy_and_size() -> None:
     box = Reference.from_measurements(sizes.values(), classes=10)
     found = [candidate(a, 10 * w, 0.04) for w, a in ((8, 0.9), (4, 0.95), (2, 0.5))]
     assert [c.params for c in Front(found).members] == [20, 40]
-    assert Front(found).best(max_latency_ms=0.04).accuracy == 0.95
+    assert Front(found).best(Budget(max_latency_ms=0.04)).accuracy == 0.95
     assert 0 < hypervolume(found, box) < 1
     assert box.corner(sizes[2]) == (0.0, 0.0)
     grid = HypervolumeGrid(sizes, box)

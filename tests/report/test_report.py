@@ -24,7 +24,7 @@ from tasearch.report.status import status_lines
 from tasearch.report.text import duration
 from tasearch.runs.events import HopEnded
 from tasearch.runs.records import HopUse, TrialRecord, costs
-from tests.helpers.runs import proposed
+from tests.helpers.runs import events_of, proposed
 from tests.helpers.studies import tiny
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -195,7 +195,7 @@ def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
 
 
 def test_status_counts_hops_of_running_trials(tmp_path: Path) -> None:
-    events = tasearch.steps(tiny(), runs_dir=tmp_path)
+    events = events_of(tiny(), runs_dir=tmp_path)
     ended = 0
     while ended < 2:
         ended += isinstance(next(events), HopEnded)
@@ -232,7 +232,7 @@ def test_figures_draw_the_info(budgeted: tasearch.Run) -> None:
 
 
 def test_page_accepts_an_unfinished_run(tmp_path: Path, finished: tasearch.Run) -> None:
-    events = tasearch.steps(tiny(), runs_dir=tmp_path, latency_from=finished.path)
+    events = events_of(tiny(), runs_dir=tmp_path, latency_from=finished.path)
     for _ in range(3):
         next(events)
     events.close()

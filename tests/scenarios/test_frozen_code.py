@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 import tasearch
+from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.errors import ExportError, RunError, StudyError
 from tasearch.runs.events import HopEnded
 from tasearch.search.prepare import prepare
+from tests.helpers.runs import events_of
 from tests.helpers.studies import tiny
 
 FAMILY = """
@@ -73,7 +75,7 @@ def test_a_module_that_was_imported_before_the_run_is_part_of_it(
 def test_an_edit_in_mid_run_is_refused_and_fails_no_trial(tmp_path: Path, workers: int) -> None:
     study = own(tmp_path)
     whole = tasearch.run(study, runs_dir=tmp_path / "whole", trials=4)
-    steps = tasearch.steps(
+    steps = events_of(
         study,
         runs_dir=tmp_path / "cut",
         trials=4,
@@ -99,7 +101,7 @@ def test_an_edit_in_mid_run_is_refused_and_fails_no_trial(tmp_path: Path, worker
 
 def test_a_worker_that_starts_after_an_edit_refuses_it(tmp_path: Path) -> None:
     study = own(tmp_path)
-    prepared = prepare(study, runs_dir=tmp_path / "runs", workers=2)
+    prepared = prepare(study, RunOptions(runs_dir=tmp_path / "runs", workers=2))
     assert prepared.pool is not None
     try:
         (tmp_path / "own.py").write_text(FAMILY.replace("0.1", "0.2"))

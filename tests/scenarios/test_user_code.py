@@ -16,6 +16,7 @@ import pytest
 import tasearch
 from tasearch import StudyError, TrainingError
 from tasearch.config.guard import contained, limit_calls, timely
+from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import render
 from tasearch.runs.events import TrialStarted
@@ -332,7 +333,7 @@ def test_what_ends_a_process_is_found_before_the_search(
     sections = {**EVERYWHERE, "student": {"loss": ["kd", "own:loss"]}}
     sections["training"] = {"stall_minutes": 0.25}
     with pytest.raises(StudyError) as error:
-        prepare(own(tmp_path, sections, **code), runs_dir=tmp_path)
+        prepare(own(tmp_path, sections, **code), RunOptions(runs_dir=tmp_path))
     assert str(error.value) == message
     assert not (tmp_path / "tiny").exists()
 
@@ -354,7 +355,7 @@ def test_the_command_line_says_so_and_ends_with_2(tmp_path: Path, place: str) ->
 def test_a_machine_that_kills_a_worker_once_is_no_fault_of_the_code(tmp_path: Path) -> None:
     mark = tmp_path / "killed"
     code = f"if not os.path.exists('{mark}'): open('{mark}', 'w'), os.kill(os.getpid(), 9)"
-    prepared = prepare(own(tmp_path, EVERYWHERE | {}, build=code), runs_dir=tmp_path)
+    prepared = prepare(own(tmp_path, EVERYWHERE | {}, build=code), RunOptions(runs_dir=tmp_path))
     prepared.close()
     assert mark.exists()
 
@@ -590,7 +591,7 @@ def test_a_module_that_waits_for_its_own_worker_is_told(tmp_path: Path) -> None:
         module=lock.replace("own.lock", str(tmp_path / "own.lock")),
     )
     with pytest.raises(StudyError) as error:
-        prepare(study, runs_dir=tmp_path / "runs")
+        prepare(study, RunOptions(runs_dir=tmp_path / "runs"))
     assert str(error.value) == (
         "model.family: 'own:build': importing it made no progress for 0.1 minutes "
         "(training.stall_minutes)"

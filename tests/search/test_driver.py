@@ -11,8 +11,8 @@ import pytest
 
 import tasearch
 from tasearch import RunError, StudyError, TrainingError
-from tasearch.api import steps
 from tasearch.cli.early_checks import check_early
+from tasearch.config.run_options import RunOptions
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import (
     EpochDone,
@@ -29,7 +29,7 @@ from tasearch.runs.store import Store
 from tasearch.search.prepare import prepare
 from tasearch.search.sampler import SAMPLERS
 from tests.helpers.processes import children
-from tests.helpers.runs import contents, facts, proposed
+from tests.helpers.runs import contents, events_of, facts, proposed
 from tests.helpers.studies import tiny
 
 
@@ -270,19 +270,19 @@ def test_a_second_driver_is_refused_while_the_first_prepares(
 ) -> None:
     """Also where there is no run yet; a folder that nothing was written to goes again."""
     study, runs = tiny(), tmp_path / "deep" / "runs"
-    prepared = prepare(study, runs_dir=runs, latency_from=finished.path)
+    prepared = prepare(study, RunOptions(runs_dir=runs, latency_from=finished.path))
     try:
         with pytest.raises(RunError) as error:
             tasearch.run(study, runs_dir=runs)
         assert str(error.value) == f"{runs / 'tiny'}: another tasearch is running this study"
         with pytest.raises(RunError, match="another tasearch is running this study"):
-            check_early(study, runs_dir=runs, device="cpu", workers="1", latency_from=None)
+            check_early(study, RunOptions(runs_dir=runs, device="cpu"))
     finally:
         prepared.close()
         prepared.close()
     assert not (tmp_path / "deep").exists()
     with pytest.raises(tasearch.DataError):
-        prepare(tiny(data={"source": "npz", "path": "none.npz"}), runs_dir=runs)
+        prepare(tiny(data={"source": "npz", "path": "none.npz"}), RunOptions(runs_dir=runs))
     assert not (tmp_path / "deep").exists()
     run = tasearch.run(study, runs_dir=runs, trials=1, latency_from=finished.path)
     assert len(proposed(run)) == 1
@@ -305,7 +305,7 @@ def test_an_exception_of_a_callers_own_frees_the_run(
 
 def test_steps_that_end_at_a_notice_leave_no_worker(finished: tasearch.Run, tmp_path: Path) -> None:
     before = children()
-    events = tasearch.steps(
+    events = events_of(
         tiny(name="odd"), runs_dir=tmp_path, trials=1, workers=2, latency_from=finished.path
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -399,7 +399,7 @@ def test_a_cut_after_the_last_rung_changes_nothing(rerun: Any, rungs: int) -> No
     study = tiny(search={**keys, "trials": 8})
     straight = rerun(study, "straight")
     for _ in range(99):
-        events = tasearch.steps(
+        events = events_of(
             study, runs_dir=straight.path.parents[1] / "cut", latency_from=straight.path
         )
         for event in events:
@@ -718,7 +718,7 @@ def test_a_cut_after_any_trial_changes_nothing(rerun: Any, tmp_path: Path) -> No
     assert {t.state for t in straight.trials} == {"complete", "pruned"}
     seen: set[tuple[str, int]] = set()
     for cuts in range(99):  # noqa: B007
-        events = tasearch.steps(study, runs_dir=tmp_path / "cut", latency_from=straight.path)
+        events = events_of(study, runs_dir=tmp_path / "cut", latency_from=straight.path)
         for event in events:
             if isinstance(event, TrialStarted | TrialDone):
                 started = isinstance(event, TrialStarted)
@@ -778,7 +778,7 @@ def test_baselines_overlap_whatever_the_lookahead(rerun: Any) -> None:
     search = {"trials": 8, "max_concurrent": 1, "max_hours": 9.0}
     rerun(tiny(search=search), "bounded", on_event=bounded.append)
     assert begun_at_once(bounded) == 1
-    cut = steps(study, runs_dir=whole.path.parent.parent / "cut", latency_from=whole.path)
+    cut = events_of(study, runs_dir=whole.path.parent.parent / "cut", latency_from=whole.path)
     while not isinstance(next(cut), TrialDone):
         pass
     cut.close()

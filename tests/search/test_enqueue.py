@@ -11,7 +11,7 @@ import tasearch
 from tasearch import RunError, StudyError
 from tasearch.runs.events import TrialDone
 from tests.helpers.commands import command
-from tests.helpers.runs import optunas_study
+from tests.helpers.runs import events_of, optunas_study
 from tests.helpers.studies import SMALL, tiny
 
 
@@ -147,7 +147,7 @@ def test_enqueue_refuses_a_failed_chain(rerun: Any) -> None:
 def test_enqueue_works_while_the_search_runs(rerun: Any, tmp_path: Path) -> None:
     study = tiny(**SMALL, search={"max_concurrent": 1})
     straight = rerun(study, "straight", trials=1)
-    events = tasearch.steps(
+    events = events_of(
         study, runs_dir=tmp_path / "again", latency_from=straight.path, trials=5
     )
     queued = None

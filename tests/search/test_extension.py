@@ -15,7 +15,7 @@ from tasearch.errors import RunError
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import TrialStarted
 from tasearch.runs.records import TrialRecord
-from tests.helpers.runs import proposed
+from tests.helpers.runs import events_of, proposed
 from tests.helpers.studies import tiny
 
 SMALL: dict[str, Any] = {"student": {"widths": [6, 4]}, "assistants": {"max": 1, "widths": [8]}}
@@ -181,7 +181,7 @@ def test_the_lookahead_of_a_search_that_was_cut_off_may_change(
 
     options = {"runs_dir": tmp_path, "latency_from": finished.path, "trials": 10}
     begun = 0
-    events = tasearch.steps(study(before), **options)
+    events = events_of(study(before), **options)
     for event in events:
         begun += isinstance(event, TrialStarted)
         if begun >= 6:

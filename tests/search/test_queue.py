@@ -20,7 +20,7 @@ from tasearch.search.chain_space import make_space
 from tasearch.search.queue import complete_choices
 from tasearch.search.trials import Trials
 from tests.helpers.replay import Replay
-from tests.helpers.runs import contents, facts, optunas_study, proposed
+from tests.helpers.runs import contents, events_of, facts, optunas_study, proposed
 from tests.helpers.studies import SMALL, tiny
 
 CHAIN = {"assistants": 2, "assistant_1": 12, "assistant_2": 8, "student": 4}
@@ -241,7 +241,7 @@ def test_interruption_after_any_trial_leaves_the_queue(rerun: Any, tmp_path: Pat
     run = begun("cut")
     seen: set[tuple[str, int]] = set()
     for cuts in range(99):  # noqa: B007
-        events = tasearch.steps(
+        events = events_of(
             study, runs_dir=tmp_path / "cut", latency_from=straight.path, trials=8
         )
         for event in events:

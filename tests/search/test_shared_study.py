@@ -21,7 +21,7 @@ from tasearch import RunError
 from tasearch.runs.events import Notice, TrialDone
 from tasearch.runs.sealed_journal import clean_after_kill
 from tests.helpers.replay import STRICT
-from tests.helpers.runs import facts, optunas_storage, optunas_study, proposed
+from tests.helpers.runs import events_of, facts, optunas_storage, optunas_study, proposed
 from tests.helpers.studies import tiny
 
 REMEDY = (
@@ -172,7 +172,7 @@ def test_search_reports_and_ignores_trials_of_others(rerun: Any) -> None:
 def test_search_refuses_a_trial_that_others_ended(rerun: Any) -> None:
     study = tiny(**QUICK)
     straight = rerun(study, "straight", trials=4)
-    events = tasearch.steps(
+    events = events_of(
         study, runs_dir=straight.path.parents[1] / "again", latency_from=straight.path, trials=4
     )
     journal = straight.path.parents[1] / "again" / "tiny" / "journal.log"
@@ -304,7 +304,7 @@ def test_recipe_fields_without_effect_make_no_other_student(
 def test_search_reports_a_study_that_disappears(rerun: Any, deed: str) -> None:
     finished = rerun(tiny(**QUICK), "lender", trials=2)
     folder = finished.path.parents[1] / "again"
-    events = tasearch.steps(tiny(**QUICK), runs_dir=folder, latency_from=finished.path, trials=5)
+    events = events_of(tiny(**QUICK), runs_dir=folder, latency_from=finished.path, trials=5)
     journal = folder / "tiny" / "journal.log"
 
     def going() -> None:

@@ -14,12 +14,11 @@ import torch
 
 import tasearch
 from tasearch import RunError, StoreError
-from tasearch.api import steps
 from tasearch.config.study import Study
 from tasearch.runs.events import EpochDone, HopEnded, HopStarted, Notice
 from tasearch.train.workers.engine import worker_devices
 from tests.helpers.processes import children
-from tests.helpers.runs import contents, facts, once_each, proposed
+from tests.helpers.runs import contents, events_of, facts, once_each, proposed
 from tests.helpers.studies import tiny
 from tests.helpers.training import family
 
@@ -75,7 +74,7 @@ def test_hops_that_share_a_wide_model_change_nothing(rerun: Any) -> None:
     for name in same:
         if not name.startswith("checkpoints/"):  # other rules stop it elsewhere
             assert contents(other)[name] == contents(one)[name]
-    cut = steps(study, runs_dir=one.path.parent.parent / "cut", latency_from=one.path)
+    cut = events_of(study, runs_dir=one.path.parent.parent / "cut", latency_from=one.path)
     begun: set[str] = set()
     for event in cut:
         begun |= {event.key} if isinstance(event, HopStarted) else set()

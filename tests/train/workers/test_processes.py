@@ -12,6 +12,7 @@ import pytest
 
 from tasearch.chains.mode import Mode
 from tasearch.cli.run_command import run_shown
+from tasearch.config.run_options import RunOptions
 from tasearch.config.user_modules import UserCode
 from tasearch.data import load_data
 from tasearch.errors import DataError, RunError
@@ -98,17 +99,17 @@ def interrupt(*args: Any) -> None:
 
 
 def test_whatever_comes_none_is_left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    one = prepare(tiny(), runs_dir=tmp_path, processes=[Process(1)])
+    one = prepare(tiny(), RunOptions(runs_dir=tmp_path), processes=[Process(1)])
     assert one.pool is None
     assert not children()
     one.close()
     missing = tiny(data={"source": "npz", "path": str(tmp_path / "missing.npz")})
     with pytest.raises(DataError):
-        prepare(missing, runs_dir=tmp_path, workers=2, processes=[Process(1)])
+        prepare(missing, RunOptions(runs_dir=tmp_path, workers=2), processes=[Process(1)])
     assert not children()
-    monkeypatch.setattr("tasearch.search.prepare.load_data", interrupt)
+    monkeypatch.setattr("tasearch.search.study_parts.load_data", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        prepare(tiny(), runs_dir=tmp_path, workers=2, processes=[Process(1)])
+        prepare(tiny(), RunOptions(runs_dir=tmp_path, workers=2), processes=[Process(1)])
     assert not children()
 
 
@@ -125,9 +126,8 @@ def test_a_search_takes_up_those_that_have_begun(
 
     cores(monkeypatch, 2)
     monkeypatch.setattr(Pool, "modes", modes)
-    options: dict[str, Any] = {"device": "cpu", "latency_from": None, "workers": "2"}
-    options["retry_failed"] = False
-    finished, _ = run_shown(tiny(), trials=2, runs_dir=tmp_path, **options)
+    options = RunOptions(runs_dir=tmp_path, trials=2, device="cpu", workers=2)
+    finished, _ = run_shown(tiny(), options)
     assert finished
     assert len(begun) == 1
     assert not children()

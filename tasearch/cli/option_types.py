@@ -1,0 +1,45 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasearch.config.values import MOST_COUNT, MOST_SEED, MOST_TRIALS
+
+MOST_MS = 1e9
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run: its folder, or its name under --runs-dir.")
+]
+RunsDir = Annotated[Path, typer.Option(help="The folder of all runs.")]
+MaxParams = Annotated[int | None, typer.Option(min=1, max=MOST_COUNT, help="The most parameters.")]
+MaxBytes = Annotated[
+    int | None, typer.Option(min=1, max=MOST_COUNT, help="The most bytes of weights.")
+]
+MaxLatency = Annotated[
+    float | None, typer.Option(min=0, max=MOST_MS, help="The most milliseconds a batch.")
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(min=1, max=MOST_TRIALS, help="Go on to this number of trials in all."),
+]
+DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=MOST_SEED, help="Instead of the study's seed.")
+]
+LatencyFrom = Annotated[
+    str | None, typer.Option(metavar="RUN", help="Take this run's latencies, do not measure.")
+]
+Workers = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|N",
+        help="Training processes, search.max_concurrent at most; auto: one a GPU or core.",
+    ),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Repeat all failed trials.")]
+StudentOption = Annotated[str | None, typer.Option(help="The student's, if it is searched.")]
+AssistantOption = Annotated[str | None, typer.Option(help="The assistants', if it is searched.")]

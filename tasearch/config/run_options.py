@@ -1,0 +1,90 @@
+"""How a study is run: where, how long, on what device and by how many workers.
+
+None of these options changes the result of a hop; a study file holds what does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasearch.config.arguments import (
+    check_device,
+    check_folder,
+    check_path,
+    check_trials,
+    check_utf8,
+    check_workers,
+)
+from tasearch.config.study import Study
+from tasearch.errors import StudyError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options of `tasearch.run` and of `tasearch run`, checked when they are made.
+
+    Args:
+        runs_dir: The folder of all runs; the run is its subfolder `study.name`.
+        trials: Number of trials to reach in all; None for the study's own number.
+        device: "auto", "cpu" or "cuda".
+        latency_from: The run whose latencies are taken, by its path or by its name under
+            `runs_dir`; None to measure them.
+        workers: Number of training processes, or "auto": one for each GPU, or for each core.
+        retry_failed: Whether to repeat all failed trials; those that failed because of the
+            machine, such as for lack of memory, are repeated in any case.
+        from_shell: Whether messages name options as a shell does: `--runs-dir`, not `runs_dir`.
+
+    Raises:
+        RunError: A value is not allowed; the message names the option.
+
+    Example:
+        >>> RunOptions(device="tpu")
+        Traceback (most recent call last):
+            ...
+        tasearch.errors.RunError: device: should be "auto", "cpu" or "cuda", found 'tpu'
+    """
+
+    runs_dir: str | Path = "runs"
+    trials: int | None = None
+    device: str = "auto"
+    latency_from: str | Path | None = None
+    workers: int | str = 1
+    retry_failed: bool = False
+    from_shell: bool = False
+
+    def __post_init__(self) -> None:
+        if self.trials is not None:
+            check_trials(self.trials, self._name("trials"))
+        check_path(self.runs_dir, self._name("runs_dir"))
+        check_device(self.device, self._name("device"))
+        check_workers(self.workers, self._name("workers"))
+        if self.latency_from is not None:
+            check_path(self.latency_from, self._name("latency_from"))
+
+    def run_path(self, study: Study) -> Path:
+        """The path of the study's run, which need not exist."""
+        return Path(self.runs_dir) / study.name
+
+    def trials_of(self, study: Study) -> int:
+        """The number of trials to reach in all."""
+        return study.search.trials if self.trials is None else self.trials
+
+    def check_places(self, study: Study) -> None:
+        """Refuse a study whose run could not be written; nothing is made.
+
+        Raises:
+            RunError: The folder of the run cannot be made or written to.
+            StudyError: The study's root is not text.
+        """
+        folder, name = self.run_path(study), self._name("runs_dir")
+        check_utf8(folder, name)
+        check_utf8(Path(study.root), "root", StudyError)
+        check_folder(folder, name)
+
+    def absolute(self) -> RunOptions:
+        """The same options, which hold in whatever folder the process is later."""
+        return replace(self, runs_dir=Path(self.runs_dir).absolute())
+
+    def _name(self, option: str) -> str:
+        return f"--{option.replace('_', '-')}" if self.from_shell else option

@@ -1,0 +1,58 @@
+"""What may change in the study of a run: its old and new trials must stay comparable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tasearch.chains.recipes import SEARCHED
+from tasearch.config.study import Study
+from tasearch.errors import RunError
+from tasearch.runs.directory import RunDirectory
+from tasearch.runs.manifest import Manifest
+
+MAY_CHANGE = {  # keys that say which chains are tried, and how they are chosen
+    *("assistants.widths", "assistants.min", "assistants.max", "student.widths"),
+    *(f"{role}.{field}" for role in ("assistants", "student") for field in SEARCHED),
+    *("budget.max_params", "budget.max_bytes", "budget.max_latency_ms"),
+    *("search.sampler", "search.pruner", "search.gain_quantile", "search.noise_margin"),
+    *("search.n_startup_trials", "search.audit_fraction", "search.max_concurrent"),
+    "digest of sampler",
+}
+
+
+def check_comparable(
+    run: RunDirectory, manifest: Manifest, study: Study, inputs: Mapping[str, str]
+) -> None:
+    """Refuse a study whose trials could not be compared with those that the run has.
+
+    Args:
+        run: The directory of the run.
+        manifest: The manifest that the run has.
+        study: The study to continue with.
+        inputs: What decides that study's results besides its file.
+
+    Raises:
+        RunError: They are incomparable; the message names the first value that differs.
+    """
+    was = manifest.study.identity() | dict(manifest.inputs)
+    now = study.identity() | dict(inputs)
+    for name in now:
+        if was.get(name) != now[name] and not _may_change(name, was.get(name), now[name]):
+            raise RunError(
+                f"{run.path}: was made by a different study: {name} was "
+                f"{json.dumps(was.get(name))}, is {json.dumps(now[name])}; "
+                f"give the study another name, or use another --runs-dir"
+            )
+
+
+def _may_change(name: str, was: Any, now: Any) -> bool:
+    """Whether trials before and after a change of one value can be compared.
+
+    Losses may be added or removed, but the source of one that is kept must be the same.
+    """
+    if name != "digest of losses":
+        return name in MAY_CHANGE
+    old, new = ({d.partition("#")[0]: d for d in str(digests).split()} for digests in (was, now))
+    return all(new[loss] == digest for loss, digest in old.items() if loss in new)

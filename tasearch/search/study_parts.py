@@ -1,0 +1,117 @@
+"""What a study names: loaded, tried, and identified by digests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tasearch.config import plugins
+from tasearch.config.study import Study
+from tasearch.config.user_modules import UserCode
+from tasearch.data import Dataset, Progress, load_data
+from tasearch.errors import StudyError
+from tasearch.models import Models
+from tasearch.search.acquisition import Acquisition
+from tasearch.search.preflight import Preflight, losses_of
+from tasearch.search.sampler import MakeSampler, make_sampler
+from tasearch.train.archive import TRAINER_VERSION
+from tasearch.train.augmentation import check_augmentation
+from tasearch.train.losses import check_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyParts:
+    """The data, the models and the functions that a study names.
+
+    Args:
+        study: The study.
+        data: Its training set and its validation set.
+        models: Its models.
+        losses: Names of its losses.
+        make_sampler: Returns the function that makes the study's sampler from a seed, for an
+            acquisition function.
+    """
+
+    study: Study
+    data: Dataset
+    models: Models
+    losses: tuple[str, ...]
+    make_sampler: Callable[[Acquisition], MakeSampler]
+
+    @classmethod
+    def load(
+        cls, study: Study, preflight: Preflight, progress: Progress | None = None
+    ) -> StudyParts:
+        """Load and try the parts of a study, user code in a worker first.
+
+        Args:
+            study: The study.
+            preflight: Runs user code in a worker.
+            progress: Called with (done, total) while images are decoded.
+
+        Raises:
+            TasearchError: The data, a model or a function is wrong.
+        """
+        preflight.import_all()
+        sampler = make_sampler(study)
+        losses = losses_of(study)
+        own_source = ":" in study.data.source
+        data = preflight.load() if own_source else load_data(study, progress)
+        preflight.try_all(data)
+        for name, (loss, recipe, _) in losses.items():
+            check_loss(loss, name, recipe, data.num_classes)
+        check_augmentation(study.training.augment, data.in_shape)
+        models = Models.for_study(study, data)
+        return cls(
+            study=study, data=data, models=models, losses=tuple(losses), make_sampler=sampler
+        )
+
+    def digests(self, device: str) -> dict[str, str]:
+        """What decides a run's results besides its study file.
+
+        Args:
+            device: The kind of device that trains, "cpu" or "cuda".
+
+        Raises:
+            StudyError: The data or the code are not those of the section `[expects]`.
+        """
+        root, sampler = self.study.root, self.study.search.sampler
+        found = {
+            "digest of data": self.data.fingerprint,
+            "digest of family": self.models.family,
+            "digest of teacher": self.models.teacher().origin or "",
+            "digest of losses": " ".join(plugins.identity(name, root) for name in self.losses),
+            "digest of sampler": plugins.identity(sampler, root),
+            "device": device,
+            "version of the trainer": str(TRAINER_VERSION),
+        }
+        self._check_expected(found)
+        return found
+
+    def code(self) -> UserCode:
+        """The source of the user code that the study names, as it was imported.
+
+        Raises:
+            RunError: It has been edited since.
+        """
+        study = self.study
+        factory = study.teacher.factory or ""
+        names = [*self.losses, study.model.family, factory, study.search.sampler]
+        code = plugins.frozen(names, study.root)
+        code.check()
+        return code
+
+    def _check_expected(self, found: Mapping[str, str]) -> None:
+        """Refuse data and code other than those that an export was made from.
+
+        Raises:
+            StudyError: A digest differs; the message names the first one.
+        """
+        for name, expected in self.study.expects.model_dump().items():
+            digest = found[f"digest of {name}"]
+            if expected is not None and {*expected.split(" ")} != {*digest.split(" ")}:
+                raise StudyError(
+                    f"expects.{name}: the chain was exported from {expected!r}, found {digest!r}: "
+                    f"the weights would be others; put back what it was made of, or remove "
+                    f"[expects]"
+                )
