@@ -1,4 +1,4 @@
-"""A study whose timings are given: what becomes of ties and of a busy machine, to the end."""
+"""A study with given timings: what ties and a busy machine change, up to the export."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUSY = Rounds(medians_ms=(0.01,) * 10 + (0.0134,) * 10, spreads=(0.02,) * ROUNDS
 
 
 def given_rounds(calls: Mapping[int, Call], reference: Call) -> tuple[dict[int, Timed], Rounds]:
-    """Instead of `time_rounds`."""
+    """Replacement of `time_rounds` with known timings."""
     generator = np.random.default_rng(0)
     timed = {}
     for width in calls:
@@ -56,10 +56,11 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         patch.setattr("tasearch.profiling.measure.time_rounds", given_rounds)
         patch.setattr("tasearch.profiling.machine.OtherProcesses.used", lambda self: None)
         folder = tmp_path_factory.mktemp("busy")
-        yield Told(run=tasearch.run(tiny(), runs_dir=folder, on_event=events.append), events=events)
+        run = tasearch.run(tiny(), runs_dir=folder, on_event=events.append, workers=1)
+        yield Told(run=run, events=events)
 
 
-def test_tied_widths_have_one_latency_the_mean_of_their_medians(busy: Told) -> None:
+def test_tied_widths_share_the_mean_of_their_medians(busy: Told) -> None:
     measured = busy.run.manifest.measured
     for group in ((12, 8, 6), (4, 2), (16,)):
         (latency,) = {measured[width].latency_ms for width in group}
@@ -68,7 +69,7 @@ def test_tied_widths_have_one_latency_the_mean_of_their_medians(busy: Told) -> N
     assert measured[2].latency_ms < measured[12].latency_ms < measured[16].latency_ms
 
 
-def test_a_busy_machine_is_told_once_before_anything_is_trained(busy: Told) -> None:
+def test_run_notices_a_busy_machine_once_before_training(busy: Told) -> None:
     message = (
         "the machine was busy while latencies were measured: rounds of the reference net "
         "differed by 34%; they are less certain, 5 of 6 widths are tied"
@@ -82,7 +83,7 @@ def test_a_busy_machine_is_told_once_before_anything_is_trained(busy: Told) -> N
     assert not any("busy" in event.message for event in events if isinstance(event, Notice))
 
 
-def test_the_file_keeps_every_round(busy: Told) -> None:
+def test_measurements_file_keeps_every_round(busy: Told) -> None:
     content = json.loads((busy.run.path / "measurements.json").read_text())
     assert content["timing"]["reference"]["medians_ms"] == [*BUSY.medians_ms]
     assert content["timing"]["reference"]["spreads"] == [*BUSY.spreads]
@@ -91,7 +92,7 @@ def test_the_file_keeps_every_round(busy: Told) -> None:
         assert size["rounds"]["spreads"] == [0.03] * ROUNDS
 
 
-def test_a_tie_is_no_reason_to_leave_a_student_out(busy: Told) -> None:
+def test_front_keeps_the_best_of_tied_students(busy: Told) -> None:
     run = busy.run
     tied = {width: run.manifest.measured[width] for width in (12, 8, 6)}
     assert len({size.median_ms for size in tied.values()}) == 3
@@ -114,7 +115,7 @@ def shown(*arguments: object) -> str:
     return done.stdout
 
 
-def test_commands_say_which_widths_are_tied(busy: Told) -> None:
+def test_commands_name_tied_widths(busy: Told) -> None:
     run = busy.run
     found = run.best()
     size = run.manifest.measured[found.chain[-1]]
@@ -133,7 +134,7 @@ def test_commands_say_which_widths_are_tied(busy: Told) -> None:
     ) in page
 
 
-def test_an_export_says_which_widths_are_tied(busy: Told, tmp_path: Path) -> None:
+def test_export_names_tied_widths(busy: Told, tmp_path: Path) -> None:
     tasearch.export(busy.run, tmp_path / "winner", max_latency_ms=0.04)
     metrics = json.loads((tmp_path / "winner" / "metrics.json").read_text())
     size = busy.run.manifest.measured[metrics["chain"][-1]]
@@ -148,7 +149,7 @@ def test_an_export_says_which_widths_are_tied(busy: Told, tmp_path: Path) -> Non
     ) in card
 
 
-def test_lent_latencies_are_lent_whole_and_in_silence(busy: Told, tmp_path: Path) -> None:
+def test_run_copies_latencies_of_another_run_without_a_notice(busy: Told, tmp_path: Path) -> None:
     events: list[Event] = []
     again = tasearch.run(
         tiny(), runs_dir=tmp_path, trials=1, latency_from=busy.run.path, on_event=events.append
@@ -158,7 +159,7 @@ def test_lent_latencies_are_lent_whole_and_in_silence(busy: Told, tmp_path: Path
     assert not any("busy" in event.message for event in events if isinstance(event, Notice))
 
 
-def test_a_batch_beyond_memory_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_run_refuses_a_batch_beyond_memory_and_writes_nothing(tmp_path: Path) -> None:
     study = tiny(latency={"batch": 65_536}, model={"family": "cnn"}, teacher={"width": 1024})
     with pytest.raises(StudyError) as error:
         tasearch.run(study, runs_dir=tmp_path)

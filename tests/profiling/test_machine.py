@@ -14,14 +14,14 @@ from tasearch.profiling.machine import OtherProcesses, busy_notice, busy_signs
 QUIET = Rounds(medians_ms=(1.0,) * 19 + (5.0,), spreads=(0.02,) * 20)
 
 
-def test_one_odd_round_is_no_busy_machine() -> None:
+def test_busy_signs_ignore_a_single_odd_round() -> None:
     assert busy_signs(QUIET, (0.9, 2), threads=1) == ()
     assert busy_signs(QUIET, None, threads=1) == ()
     assert busy_signs(QUIET, (0.0, 2), threads=64) == ()
     assert busy_notice((), tied=3, widths=7) == ()
 
 
-def test_a_busy_machine_is_told_with_what_tells_it() -> None:
+def test_busy_notice_names_every_sign() -> None:
     busy = Rounds(medians_ms=(1.0,) * 10 + (1.34,) * 10, spreads=(0.3,) * 12 + (0.02,) * 8)
     signs = busy_signs(busy, (1.42, 2), threads=1)
     assert busy_notice(signs, tied=5, widths=7) == (
@@ -38,7 +38,7 @@ def stat(busy: int) -> str:
     return "\n".join(["cpu  1 1 1 1 1 1 1 1 1 1", *lines, "intr 1 2 3", ""])
 
 
-def test_the_work_of_others_is_all_work_but_our_own(
+def test_other_processes_do_all_work_but_our_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, moment = tmp_path / "stat", iter((10.0, 14.0, 14.0))
@@ -54,8 +54,8 @@ def test_the_work_of_others_is_all_work_but_our_own(
     assert others.used() == (0.75, 2)
 
 
-@pytest.mark.parametrize("text", [None, "cpu0 one 2 3", "cpu0 1 2"])
-def test_a_system_that_does_not_tell_is_not_asked(
+@pytest.mark.parametrize("text", [None, "", "cpu0 one 2 3", "cpu0 1 2", "cpu7 1 2 3 4 5 6 7 8"])
+def test_other_processes_are_unknown_where_the_system_does_not_tell(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "STAT", tmp_path / "stat")

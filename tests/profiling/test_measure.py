@@ -47,9 +47,7 @@ def shipped(family: str, width: int, in_shape: tuple[int, ...]) -> Standardized:
     ],
     ids=str,
 )
-def test_onnx_says_what_torch_says_at_any_batch_size(
-    family: str, in_shape: tuple[int, ...]
-) -> None:
+def test_onnx_equals_torch_at_any_batch_size(family: str, in_shape: tuple[int, ...]) -> None:
     module = shipped(family, LADDERS[family][-2], in_shape)
     session = onnx_session(to_onnx(module, in_shape), threads=1)
     for batch in (1, 2, 7):
@@ -59,7 +57,7 @@ def test_onnx_says_what_torch_says_at_any_batch_size(
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
-def test_measurements_of_both_backends(backend: str) -> None:
+def test_measure_supports_both_backends(backend: str) -> None:
     nets = {w: shipped("cnn", w, (1, 8, 8)) for w in (8, 2)}
     section = LatencySection(backend=backend)
     measured, timing = measure(nets, in_shape=(1, 8, 8), section=section, device=CPU)
@@ -85,7 +83,7 @@ def test_flops_count_a_multiply_add_twice() -> None:
     assert forward_flops(conv, (3, 8, 8)) == 2 * 3 * 4 * 9 * 64
 
 
-def test_the_number_of_threads_is_put_back() -> None:
+def test_measure_restores_the_number_of_threads() -> None:
     torch.set_num_threads(2)
     nets = {2: shipped("mlp", 2, (4,))}
     measure(nets, in_shape=(4,), section=LatencySection(backend="torch"), device=CPU)
@@ -94,7 +92,7 @@ def test_the_number_of_threads_is_put_back() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("batch", [1, 64])
-def test_latency_on_a_gpu_by_both_clocks(batch: int) -> None:
+def test_cuda_latency_reads_both_clocks(batch: int) -> None:
     found = cuda_latency(shipped("cnn", 8, (1, 8, 8)), (1, 8, 8), batch, torch.device("cuda"))
     assert set(found) == {"eager", "graph"}
     for times in found.values():
@@ -103,10 +101,10 @@ def test_latency_on_a_gpu_by_both_clocks(batch: int) -> None:
 
 
 class Failing(nn.Module):
-    """Raises for batches from some size on.
+    """A model that raises an error for large batches.
 
     Args:
-        most: samples that it takes.
+        most: Largest number of samples that it accepts.
     """
 
     def __init__(self, most: int) -> None:
@@ -119,7 +117,7 @@ class Failing(nn.Module):
         return x
 
 
-def test_a_model_that_fails_in_a_timed_call_is_named() -> None:
+def test_measure_names_the_model_that_fails() -> None:
     nets = {8: nn.Linear(4, 2), 4: Failing(20)}
     section = LatencySection(backend="torch", batch=21)
     with pytest.raises(ModelError) as error:
@@ -129,7 +127,7 @@ def test_a_model_that_fails_in_a_timed_call_is_named() -> None:
     )
 
 
-def test_onnx_runtime_that_fails_is_told_with_the_width() -> None:
+def test_measure_names_the_width_that_onnx_runtime_refuses() -> None:
     section = LatencySection(batch=3)
     other = timed_models({4: nn.Linear(5, 2)}, (5,), 3)
     with pytest.raises(ModelError) as error:
@@ -143,7 +141,7 @@ def test_onnx_runtime_that_fails_is_told_with_the_width() -> None:
     )
 
 
-def test_the_reference_net_is_the_same_for_both_backends_and_in_every_process() -> None:
+def test_reference_net_is_the_same_in_both_backends() -> None:
     net, model = reference_net()
     assert model == reference_net()[1]
     x = torch.randn(1, REFERENCE_WIDTH)
@@ -152,7 +150,7 @@ def test_the_reference_net_is_the_same_for_both_backends_and_in_every_process() 
     onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
 
 
-def test_inputs_are_fewer_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotated_inputs_are_fewer_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rotated_inputs((3, 4), 5).shape == (MAX_INPUTS, 5, 3, 4)
     monkeypatch.setattr("tasearch.profiling.calls.MAX_INPUTS_GB", 3 * 4 * 5 * 12 / 2**30)
     assert rotated_inputs((3, 4), 5).shape == (3, 5, 3, 4)
@@ -163,7 +161,7 @@ def linear() -> nn.Module:
     return nn.Linear(64, 10)
 
 
-def test_a_batch_whose_samples_do_not_fit_is_refused() -> None:
+def test_check_calls_refuses_samples_that_do_not_fit() -> None:
     section = LatencySection(batch=65_536)
     with pytest.raises(StudyError) as error:
         check_calls({4: nn.Identity()}, (3, 224, 224), section, CPU)
@@ -175,7 +173,7 @@ def test_a_batch_whose_samples_do_not_fit_is_refused() -> None:
 
 
 class Growing(nn.Module):
-    """An operation of 2 ** 17 floats a sample, and a large weight that does not grow with it."""
+    """A model with 2 ** 17 floats per sample in one operation, and a large weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +183,7 @@ class Growing(nn.Module):
         return (x.repeat(1, 2**15) + self.weight[:, : 2**17]).sum(1, keepdim=True)
 
 
-def test_a_batch_whose_activations_do_not_fit_is_refused() -> None:
+def test_check_calls_refuses_activations_that_do_not_fit() -> None:
     check_calls({4: Growing()}, (4,), LatencySection(batch=4096), CPU)  # of 2 ** 20 bytes each
     with pytest.raises(StudyError) as error:
         check_calls({8: nn.Linear(4, 2), 4: Growing()}, (4,), LatencySection(batch=4100), CPU)
@@ -195,7 +193,7 @@ def test_a_batch_whose_activations_do_not_fit_is_refused() -> None:
     )
 
 
-def test_a_batch_that_would_take_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_calls_refuses_a_batch_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(100))  # a second a call
     monkeypatch.setattr(
         "tasearch.profiling.call_limits.time.perf_counter", lambda: float(next(now))
@@ -207,7 +205,7 @@ def test_a_batch_that_would_take_too_long_is_refused(monkeypatch: pytest.MonkeyP
     )
 
 
-def test_a_model_that_fails_with_a_small_batch_is_named_before_a_large_one_is_tried() -> None:
+def test_check_calls_names_a_model_that_fails_with_a_small_batch() -> None:
     with pytest.raises(ModelError) as error:
         check_calls({4: Failing(15)}, (4,), LatencySection(batch=20), CPU)
     assert str(error.value) == (
@@ -220,14 +218,14 @@ class Branching(nn.Module):
         return x if x.sum() > 0 else -x
 
 
-def test_a_model_that_cannot_be_exported_says_what_to_do() -> None:
+def test_to_onnx_names_a_model_that_cannot_be_exported() -> None:
     found = r"^the model cannot be exported to ONNX: \w+: .*data-dependent"
     with pytest.raises(ModelError, match=found):
         to_onnx(Branching(), (4,))
 
 
 def operators(model: bytes, file: Path) -> list[str]:
-    """Of a model as ONNX Runtime runs it."""
+    """Operators of a model as ONNX Runtime runs it, after its optimizations."""
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(file)
     options.log_severity_level = 3  # it warns that the file is for this machine
@@ -235,8 +233,11 @@ def operators(model: bytes, file: Path) -> list[str]:
     return [node.op_type for node in onnx.load(file).graph.node]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_timed_runs_the_operators_of_what_is_shipped(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=() if f == "cnn" else pytest.mark.slow) for f in FAMILIES],
+)
+def test_timed_models_run_the_operators_of_exported_ones(family: str, tmp_path: Path) -> None:
     in_shape, batch = (3, 9, 8), 2
     nets = {width: shipped(family, width, in_shape) for width in LADDERS[family][-2:]}
     x = torch.randn(batch, *in_shape)
@@ -252,7 +253,7 @@ def test_what_is_timed_runs_the_operators_of_what_is_shipped(family: str, tmp_pa
         assert "BatchNormalization" not in found
 
 
-def test_of_models_timed_together_the_one_that_cannot_be_exported_is_named() -> None:
+def test_timed_models_name_the_one_that_cannot_be_exported() -> None:
     nets = {8: nn.Linear(4, 2), 4: Branching(), 2: nn.Linear(4, 2)}
     with pytest.raises(
         ModelError, match=r"^width 4: the model cannot be exported to ONNX: \w+: .*data-dependent"

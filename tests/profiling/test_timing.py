@@ -26,11 +26,11 @@ from tasearch.profiling.timing import (
 
 
 class Machine:
-    """A clock that only calls move on.
+    """A clock that advances during calls only.
 
     Attributes:
-        now: seconds.
-        calls: widths in the order in which they were called; 0 is the reference net.
+        now: Time in seconds.
+        calls: Widths in the order in which they were called; 0 is the reference net.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def turns(calls: list[int]) -> Iterator[int]:
     return (width for i, width in enumerate(calls) if not i or calls[i - 1] != width)
 
 
-def test_models_take_turns_and_settled_ones_take_no_further_rounds() -> None:
+def test_models_take_turns_until_they_are_settled() -> None:
     machine = Machine()
     timed, reference = machine.time({8: constant(2e-5), 4: constant(1e-5)})
     assert [*turns(machine.calls)] == [0, 8, 4] * (1 + ROUNDS)  # warm-up, then rounds
@@ -83,7 +83,7 @@ def by_round(*factors: float) -> Callable[[int], float]:
     return lambda i: 1e-5 * factors[(i - WARM_CALLS) // CALLS % len(factors)]
 
 
-def test_rounds_go_on_until_the_order_is_settled() -> None:
+def test_rounds_continue_until_the_order_is_settled() -> None:
     seconds = {8: by_round(1.12, 0.96, 1.1, 1.08, 1.04), 4: constant(1e-5)}
     timed, reference = Machine().time(seconds)
     assert ROUNDS < len(reference.medians_ms) < MOST_ROUNDS
@@ -97,7 +97,7 @@ def test_rounds_go_on_until_the_order_is_settled() -> None:
     assert tied_groups({w: x[: looks[-2]] for w, x in rounds.items()}) == [(4, 8)]
 
 
-def test_what_is_not_settled_after_the_last_round_is_tied() -> None:
+def test_models_that_never_settle_are_tied() -> None:
     seconds = {8: by_round(1.5, 0.7), 4: constant(1e-5)}
     timed, _ = Machine().time(seconds)
     rounds = {width: t.rounds.medians_ms for width, t in timed.items()}
@@ -105,7 +105,7 @@ def test_what_is_not_settled_after_the_last_round_is_tied() -> None:
     assert tied_groups(rounds) == [(4, 8)]
 
 
-def test_a_noisy_round_is_measured_again_and_the_quietest_try_is_kept() -> None:
+def test_noisy_round_is_repeated_and_the_quietest_try_kept() -> None:
     def seconds(i: int) -> float:
         attempt, place = divmod(max(0, i - WARM_CALLS), CALLS)
         quiet = attempt % REPEATS == 1  # of three tries, the second
@@ -120,7 +120,7 @@ def test_a_noisy_round_is_measured_again_and_the_quietest_try_is_kept() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.5, 3.0, 9.0])
-def test_slow_models_get_fewer_calls_and_an_end(seconds: float) -> None:
+def test_slow_models_get_fewer_calls(seconds: float) -> None:
     machine = Machine()
     timed, reference = machine.time({width: constant(seconds) for width in (8, 4, 2)})
     assert len(reference.medians_ms) >= LEAST_ROUNDS
@@ -131,7 +131,7 @@ def test_slow_models_get_fewer_calls_and_an_end(seconds: float) -> None:
     assert min(len(t.rounds.medians_ms) for t in timed.values()) >= LEAST_ROUNDS
 
 
-def test_a_call_that_takes_too_long_is_refused_after_one() -> None:
+def test_timer_refuses_a_slow_call_after_one() -> None:
     machine = Machine()
     with pytest.raises(ModelError) as error:
         machine.time({8: constant(12.34), 4: constant(1.0)})
@@ -142,7 +142,7 @@ def test_a_call_that_takes_too_long_is_refused_after_one() -> None:
     assert machine.calls.count(8) == 1
 
 
-def test_a_clock_that_sees_no_time_pass_makes_all_equal() -> None:
+def test_clock_that_stands_still_ties_all_models() -> None:
     timed, _ = Machine().time({8: constant(0.0), 4: constant(0.0)}, constant(0.0))
     rounds = {width: t.rounds.medians_ms for width, t in timed.items()}
     assert tied_groups(rounds) == [(4, 8)]
