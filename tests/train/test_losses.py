@@ -123,7 +123,7 @@ def test_without_weight_only_the_labels_count(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GUIDED)
-def test_a_pupil_that_says_what_its_teacher_says_has_learned(name: str) -> None:
+def test_distillation_is_zero_for_equal_logits(name: str) -> None:
     _, labels, targets = problem(3)
     found = LOSSES[name](targets, labels, targets, replace(TERMS, alpha=1.0))
     assert found.item() == pytest.approx(0.0, abs=1e-9)
@@ -243,7 +243,7 @@ def test_assistants_are_dropped_at_the_rate_asked_and_the_teacher_never() -> Non
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_many_pupils_at_once_are_as_many_alone(name: str) -> None:
+def test_losses_of_several_models_equal_each_alone(name: str) -> None:
     parts = [problem(seed) for seed in range(3)]
     logits, labels, targets = (torch.stack(p) for p in zip(*parts, strict=True))
     heat = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
@@ -255,7 +255,7 @@ def test_many_pupils_at_once_are_as_many_alone(name: str) -> None:
         assert torch.allclose(found[i], alone, rtol=1e-12)
 
 
-def test_many_dense_pupils_at_once_are_as_many_alone() -> None:
+def test_dense_losses_of_several_models_equal_each_alone() -> None:
     parts = [problem(seed) for seed in range(3)]
     logits, labels, first = (torch.stack(p) for p in zip(*parts, strict=True))
     targets = torch.stack([first, -first])

@@ -17,7 +17,7 @@ from tests.helpers.training import DEVICES, files, hops, image_study, steps, tra
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_hop_learns(tmp_path: Path, device: str) -> None:
+def test_trainer_learns(tmp_path: Path, device: str) -> None:
     study = tiny(teacher={"epochs": 8})
     own = trainer(tmp_path, study, device)
     (teacher,) = hops(study, 4)[:1]
@@ -33,13 +33,13 @@ def test_a_hop_learns(tmp_path: Path, device: str) -> None:
 @pytest.mark.parametrize(
     "training",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"optimizer": "sgd", "schedule": "one-cycle", "ema": 0.9, "clip": 1.0},
-        {"precision": "bf16", "augment": "flip", "ema": 0.99},
+        pytest.param({"precision": "bf16", "augment": "flip", "ema": 0.99}, marks=pytest.mark.slow),
     ],
     ids=["adamw", "sgd", "bf16"],
 )
-def test_resuming_equals_never_stopping(tmp_path: Path, training: dict[str, Any]) -> None:
+def test_resumed_training_ends_in_the_same_bits(tmp_path: Path, training: dict[str, Any]) -> None:
     """Stop after every single epoch, with a new trainer each time: the same files, bit for bit."""
     study = tiny(model={"family": "cnn"}, training=training, student={"guidance": "dense"})
     straight, broken = tmp_path / "straight", tmp_path / "broken"
@@ -57,7 +57,7 @@ def test_resuming_equals_never_stopping(tmp_path: Path, training: dict[str, Any]
     assert files(straight) == files(broken)
 
 
-def test_dropout_is_reproduced_too(tmp_path: Path) -> None:
+def test_resumed_training_repeats_dropout(tmp_path: Path) -> None:
     (tmp_path / "dropping.py").write_text(
         "from torch import nn\n"
         "def build(width, *, in_shape, num_classes):\n"
@@ -88,7 +88,7 @@ def test_the_order_of_hops_does_not_matter(tmp_path: Path) -> None:
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
-def test_pupils_of_one_width_start_alike_whatever_teaches_them(tmp_path: Path) -> None:
+def test_models_of_one_width_start_alike_under_any_teacher(tmp_path: Path) -> None:
     """Common random numbers: with no weight on the teacher, chains end in the same student."""
     study = tiny(student={"alpha": 1e-30})
     own = trainer(tmp_path, study)
@@ -101,7 +101,7 @@ def test_pupils_of_one_width_start_alike_whatever_teaches_them(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("views", ["none", "flip", "crop4+flip"])
-def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path, views: str) -> None:
+def test_stored_targets_equal_an_online_teacher(tmp_path: Path, views: str) -> None:
     """In every epoch, for each sample, on the very view that the model sees."""
     study = image_study(tmp_path, views)
     own = trainer(tmp_path, study)
@@ -122,7 +122,7 @@ def test_cached_targets_are_what_an_online_teacher_says(tmp_path: Path, views: s
                 assert torch.allclose(found.float(), online, rtol=2**-10, atol=1e-5)
 
 
-def test_targets_are_kept_checked_and_made_once(tmp_path: Path, monkeypatch: Any) -> None:
+def test_targets_are_computed_once_and_checked(tmp_path: Path, monkeypatch: Any) -> None:
     study = tiny(model={"family": "cnn"})
     lineage = hops(study, 4)
     own = trainer(tmp_path, study)
@@ -141,7 +141,7 @@ def test_targets_are_kept_checked_and_made_once(tmp_path: Path, monkeypatch: Any
     assert len(passes) == 2
 
 
-def test_targets_are_of_the_views_that_epochs_use(tmp_path: Path) -> None:
+def test_targets_are_stored_for_the_phases_of_epochs(tmp_path: Path) -> None:
     study = image_study(tmp_path, "crop4+flip")
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
@@ -151,7 +151,7 @@ def test_targets_are_of_the_views_that_epochs_use(tmp_path: Path) -> None:
     assert found == sorted(f"{key}-{phase}" for key, n in ancestors for phase in range(n))
 
 
-def test_targets_keep_to_their_room(tmp_path: Path) -> None:
+def test_targets_keep_to_their_size_on_disk(tmp_path: Path) -> None:
     study = image_study(tmp_path, "crop4+flip", training={"targets_gb": 1.1e-5})
     own = trainer(tmp_path, study)
     train_all(own, hops(study, 8, 4))
@@ -160,7 +160,7 @@ def test_targets_keep_to_their_room(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in files) <= 1.1e4
 
 
-def test_a_dense_pupil_learns_from_all_its_ancestors(tmp_path: Path) -> None:
+def test_dense_model_learns_from_all_its_ancestors(tmp_path: Path) -> None:
     study = tiny(student={"guidance": "dense", "teacher_dropout": 0.0})
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
@@ -175,7 +175,7 @@ def test_a_dense_pupil_learns_from_all_its_ancestors(tmp_path: Path) -> None:
     assert not torch.equal(ends[0][0]["0/1.weight"], ends[1][0]["0/1.weight"])
 
 
-def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
+def test_averaged_weights_are_evaluated_and_stored(tmp_path: Path) -> None:
     study = tiny(training={"ema": 0.9})
     own, teacher = trainer(tmp_path, study), hops(study, 4)[0]
     train_all(own, [teacher])
@@ -189,7 +189,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path
     assert not torch.equal(live["1.weight"], kept["1.weight"])
 
 
-def test_a_teachers_hop_is_not_changed_by_its_pupils(tmp_path: Path) -> None:
+def test_student_does_not_change_its_teachers_hop(tmp_path: Path) -> None:
     study = tiny()
     own = trainer(tmp_path, study)
     lineage = hops(study, 4)
@@ -199,7 +199,7 @@ def test_a_teachers_hop_is_not_changed_by_its_pupils(tmp_path: Path) -> None:
     assert files(tmp_path)[f"hops/{own.key(lineage[0])}.safetensors"] == before
 
 
-def test_a_loss_that_is_not_finite_names_its_hop(tmp_path: Path) -> None:
+def test_infinite_loss_names_its_hop(tmp_path: Path) -> None:
     study = tiny(teacher={"learning_rate": 1e30})
     with pytest.raises(TrainingError) as error:
         train_all(trainer(tmp_path, study), hops(study, 4)[:1])
@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_finite_names_its_hop(tmp_path: Path) -> None:
     )
 
 
-def test_outputs_that_are_not_finite_fail_the_hop_too(tmp_path: Path) -> None:
+def test_infinite_outputs_fail_the_hop(tmp_path: Path) -> None:
     """One step, so that the loss itself is never computed on the ruined weights."""
     (tmp_path / "plain.py").write_text(
         "from torch import nn\n"
@@ -225,14 +225,14 @@ def test_outputs_that_are_not_finite_fail_the_hop_too(tmp_path: Path) -> None:
         train_all(trainer(tmp_path / "run", study), hops(study, 4)[:1])
 
 
-def test_a_consumers_threads_are_its_own_between_epochs(tmp_path: Path) -> None:
+def test_trainer_leaves_the_callers_threads_between_epochs(tmp_path: Path) -> None:
     study = tiny()
     torch.set_num_threads(2)
     seen = [torch.get_num_threads() for _ in steps(trainer(tmp_path, study), hops(study, 4)[0])]
     assert seen == [2, 2, 2]
 
 
-def test_a_users_code_that_raises_in_training_fails_the_hop(tmp_path: Path) -> None:
+def test_own_code_that_raises_fails_the_hop(tmp_path: Path) -> None:
     (tmp_path / "moody.py").write_text(
         "import torch\n"
         "from torch import nn\n"
@@ -254,7 +254,7 @@ def test_a_users_code_that_raises_in_training_fails_the_hop(tmp_path: Path) -> N
     assert str(error.value) == "hop 16: ValueError: too many"
 
 
-def test_running_out_of_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_memory_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -265,7 +265,7 @@ def test_running_out_of_memory_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         train_all(own, hops(study, 4)[:1])
 
 
-def test_threads_and_seed_are_put_back(tmp_path: Path) -> None:
+def test_trainer_restores_threads_and_seed(tmp_path: Path) -> None:
     study = tiny()
     torch.set_num_threads(2)
     state = torch.random.get_rng_state()

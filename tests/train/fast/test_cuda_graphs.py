@@ -1,6 +1,6 @@
-"""Steps in memory that stays where it is, as CUDA graphs need them, against the loop's own.
+"""Steps in memory that never moves, as CUDA graphs need it, against the steps of the plain loop.
 
-On CPU they are made one by one, or recorded by an emulation; on CUDA they are recorded.
+On CPU they are launched one by one, or recorded by an emulation; on CUDA they are recorded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.helpers.emulated import EmulatedGraph
 from tests.helpers.studies import tiny
 from tests.helpers.training import DEVICES, close, hops, image_study, train_all, trainer
 
-KINDS: dict[str, dict[str, Any]] = {
+SECTIONS: dict[str, dict[str, Any]] = {
     "adamw": {},
     "sgd": {"training": {"optimizer": "sgd", "clip": 0.5, "ema": 0.9}},
     "one-cycle": {"training": {"schedule": "one-cycle"}},
@@ -40,6 +40,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "dense": {"student": {"guidance": "dense", "teacher_dropout": 0.5, "loss": "dkd"}},
     "flip": {"training": {"augment": "flip"}},
 }
+KINDS = [
+    kind if kind == "dense" else pytest.param(kind, marks=pytest.mark.slow) for kind in SECTIONS
+]
 
 
 def graphs_of(own: Trainer, said: list[str]) -> Graphs:
@@ -78,10 +81,12 @@ def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasearch.train.fast.norms._fits", lambda *args, **options: False)
 
 
-@pytest.fixture(params=["cpu", "emulated", DEVICES[1]])
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.slow), "emulated", DEVICES[1]])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """On CPU steps are made one by one, or recorded by an emulation, which sees torch's own
-    operations; on CUDA they are recorded."""
+    """A device on which steps are launched one by one, recorded by an emulation, or recorded.
+
+    The emulation sees only torch's own operations.
+    """
     if request.param != "emulated":
         return str(request.param)
     monkeypatch.setattr("tasearch.train.fast.cuda_graphs.recorded", EmulatedGraph)
@@ -90,14 +95,14 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return "cpu"
 
 
-@pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "side by side"])
+@pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "stacked"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("in_double")
-def test_they_end_where_the_loop_does(
+def test_recorded_steps_end_as_the_plain_loop(
     tmp_path: Path, kind: str, slots: int | None, device: str
 ) -> None:
-    """But for the rounding of rates, which they read from tensors."""
-    study = image_study(tmp_path, "none", search={"replicates": 3}, **KINDS[kind])
+    """Up to the rounding of learning rates, which they read from tensors."""
+    study = image_study(tmp_path, "none", search={"replicates": 3}, **SECTIONS[kind])
     own = trainer(tmp_path / "store", study, device)
     *before, student = hops(study, 8, 6, 4)
     train_all(own, before)
@@ -111,7 +116,7 @@ def test_they_end_where_the_loop_does(
     assert not said
 
 
-class Asked(TorchDispatchMode):
+class SyncDetector(TorchDispatchMode):
     """Notes what a host can only do after waiting for the device."""
 
     def __init__(self) -> None:
@@ -123,15 +128,15 @@ class Asked(TorchDispatchMode):
     ) -> object:
         name = func.overloadpacket.__name__
         masks = args[1] if name.startswith("index") and isinstance(args[1], list) else []
-        if name in ASKING or any(t is not None and t.dtype == torch.bool for t in masks):
+        if name in SYNCING or any(t is not None and t.dtype == torch.bool for t in masks):
             self.found.append(name)
         return func(*args, **(kwargs or {}))
 
 
-ASKING = {"_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "unique"}
+SYNCING = {"_local_scalar_dense", "equal", "is_nonzero", "masked_select", "nonzero", "unique"}
 
 
-def asked_by_steps(own: Trainer, hop: Hop, slots: int | None) -> list[str]:
+def syncs_of_steps(own: Trainer, hop: Hop, slots: int | None) -> list[str]:
     """What two steps of an epoch ask the device for."""
     states, jobs = begun(own, hop)
     count, stacked = slots or 1, slots is not None
@@ -141,34 +146,34 @@ def asked_by_steps(own: Trainer, hop: Hop, slots: int | None) -> list[str]:
     with cpu_threads(1):
         steps.epoch(states, job, 0)
         steps._prepare(states[0].recipe, job, 1)
-        with Asked() as asked:
+        with SyncDetector() as asked:
             steps._launch(2)
     return asked.found
 
 
-@pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "side by side"])
+@pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "stacked"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_asks_the_device_for_nothing(
+def test_step_does_not_wait_for_the_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, slots: int | None
 ) -> None:
     without_kernels(monkeypatch)
-    study = image_study(tmp_path, "crop4+flip", search={"replicates": 3}, **KINDS[kind])
+    study = image_study(tmp_path, "crop4+flip", search={"replicates": 3}, **SECTIONS[kind])
     own = trainer(tmp_path / "store", study)
     *before, student = hops(study, 8, 6, 4)
     train_all(own, before)
-    assert not asked_by_steps(own, student, slots)
+    assert not syncs_of_steps(own, student, slots)
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_no_loss_asks_the_device_for_anything(tmp_path: Path, loss: str) -> None:
+def test_losses_do_not_wait_for_the_device(tmp_path: Path, loss: str) -> None:
     study = image_study(tmp_path, "none", search={"replicates": 3}, student={"loss": loss})
     own = trainer(tmp_path / "store", study)
     *before, student = hops(study, 4)
     train_all(own, before)
-    assert not asked_by_steps(own, student, 3)
+    assert not syncs_of_steps(own, student, 3)
 
 
-def test_what_asks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_sync_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = tiny(model={"family": "cnn"})
     own = trainer(tmp_path, study)
     (teacher,) = hops(study, 4)[:1]
@@ -180,15 +185,23 @@ def test_what_asks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return net
 
     monkeypatch.setattr(Models, "build", asking)
-    assert {*asked_by_steps(own, teacher, None)} == {"_local_scalar_dense", "index", "index_put"}
+    assert {*syncs_of_steps(own, teacher, None)} == {"_local_scalar_dense", "index", "index_put"}
 
 
-@pytest.mark.parametrize("training", [{}, {"optimizer": "sgd", "ema": 0.9}], ids=["adamw", "sgd"])
-@pytest.mark.parametrize("slots", [None, 2], ids=["in turn", "side by side"])
-def test_other_teachers_recipes_and_pupils_take_the_same_seats(
+@pytest.mark.parametrize(
+    ("training", "slots"),
+    [
+        ({}, 2),
+        pytest.param({}, None, marks=pytest.mark.slow),
+        pytest.param({"optimizer": "sgd", "ema": 0.9}, 2, marks=pytest.mark.slow),
+        pytest.param({"optimizer": "sgd", "ema": 0.9}, None, marks=pytest.mark.slow),
+    ],
+    ids=["adamw, stacked", "adamw", "sgd, stacked", "sgd"],
+)
+def test_recorded_steps_serve_other_models_teachers_and_recipes(
     tmp_path: Path, training: dict[str, Any], slots: int | None, device: str
 ) -> None:
-    """Nothing stays of who was there before; also where one has done some epochs already."""
+    """Nothing is left of earlier models; also where a model has done some epochs already."""
     study = tiny(
         model={"family": "cnn"},
         training={"precision": "fp32", **training},
@@ -207,20 +220,20 @@ def test_other_teachers_recipes_and_pupils_take_the_same_seats(
         again = trained(begun(own, hop, **recipe), slots, shared)
         assert equal(again, trained(begun(own, hop, **recipe), slots, graphs_of(own, said)))
     assert len(shared._kinds) == 2  # of two losses
-    half = begun(own, narrow[-1], **other)
+    begun_before = begun(own, narrow[-1], **other)
     with cpu_threads(1):
-        next(train_models(*half, slots=slots, graphs=shared))
+        next(train_models(*begun_before, slots=slots, graphs=shared))
     shared.hand_back()
     trained(begun(own, wide[-1], temperature=2.0), slots, shared)
     assert equal(
-        trained(half, slots, shared),
+        trained(begun_before, slots, shared),
         trained(begun(own, narrow[-1], **other), slots, graphs_of(own, said)),
     )
     assert not said
 
 
 @pytest.mark.usefixtures("in_double")
-def test_a_users_own_loss_sees_each_pupils_terms(tmp_path: Path, device: str) -> None:
+def test_own_loss_gets_the_terms_of_each_model(tmp_path: Path, device: str) -> None:
     (tmp_path / "own.py").write_text(
         "import torch.nn.functional as F\n"
         "def loss(logits, labels, targets, terms):\n"
@@ -242,10 +255,10 @@ def test_a_users_own_loss_sees_each_pupils_terms(tmp_path: Path, device: str) ->
         assert close(ours, theirs, 1e-5)
 
 
-def test_no_more_kinds_are_held_than_may_be(
+def test_graphs_keep_a_limited_number_of_kinds(
     tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who leaves is brought up to date."""
+    """The models of a kind that is dropped are brought up to date."""
     monkeypatch.setattr("tasearch.train.fast.cuda_graphs.MAX_KINDS", 1)
     study = tiny(model={"family": "cnn"}, search={"replicates": 2})
     own = trainer(tmp_path, study, device)
@@ -260,7 +273,7 @@ def test_no_more_kinds_are_held_than_may_be(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_model_that_asks_the_device_is_told_of_and_ends_the_same(
+def test_model_that_syncs_is_reported_and_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = tiny(model={"family": "cnn"})
@@ -276,7 +289,7 @@ def test_a_model_that_asks_the_device_is_told_of_and_ends_the_same(
     assert equal(found, expected)
 
 
-def test_running_out_of_memory_empties_the_room_first(
+def test_short_memory_frees_other_graphs_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = tiny(model={"family": "cnn"}, search={"replicates": 2})
@@ -299,7 +312,7 @@ def test_running_out_of_memory_empties_the_room_first(
     assert len(graphs._kinds) == 1
 
 
-def test_one_step_and_a_block_of_steps_are_the_same(tmp_path: Path) -> None:
+def test_blocks_of_steps_give_the_same_batches(tmp_path: Path) -> None:
     study = image_study(tmp_path, "crop4+flip", search={"replicates": 2})
     own = trainer(tmp_path / "store", study)
     states, jobs = begun(own, hops(study, 4)[0])

@@ -75,7 +75,7 @@ def close(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float)
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("shape", [(40, 16, 10, 10), (5, 3, 7, 9), (2, 1, 2, 2), (33, 37, 4, 3)])
-def test_they_compute_what_torch_does(
+def test_fused_norms_compute_what_torch_does(
     tail: str, dtype: torch.dtype, shape: tuple[int, ...]
 ) -> None:
     net = normed(shape[1], *TAILS[tail])
@@ -129,7 +129,7 @@ def test_the_default_type_does_not_matter() -> None:
     assert close(found, learned(exact, x.double(), grad.double()), 1e-5)
 
 
-def test_features_are_rows_too() -> None:
+def test_fused_norms_take_features() -> None:
     net = nn.Sequential(nn.BatchNorm1d(5), nn.ReLU())
     exact = copy.deepcopy(net).double()
     fuse_norms(net)
@@ -141,8 +141,8 @@ def test_features_are_rows_too() -> None:
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("tail", ["relu", "pool, relu"])
-def test_a_channel_does_not_depend_on_those_beside_it(dtype: torch.dtype, tail: str) -> None:
-    """To the last bit: models that share a wide model rely on it."""
+def test_channel_does_not_depend_on_other_channels(dtype: torch.dtype, tail: str) -> None:
+    """To the last bit: models that share a stacked model rely on it."""
     few, x = normed(3, *TAILS[tail]), images(70, 3, 6, 6, dtype=dtype)
     many, others = normed(11, *TAILS[tail]), images(70, 11, 6, 6, dtype=dtype, seed=1)
     with torch.no_grad():
@@ -182,7 +182,7 @@ def test_a_large_mean_costs_no_precision() -> None:
 
 
 @pytest.mark.parametrize("tail", TAILS)
-def test_what_is_not_finite_is_passed_on(tail: str) -> None:
+def test_fused_norms_pass_on_what_is_not_finite(tail: str) -> None:
     net = normed(3, *TAILS[tail])
     fuse_norms(net)
     x = images(8, 3, 4, 4)
@@ -215,7 +215,7 @@ def test_gradients_of_gradients_are_refused() -> None:
     "change",
     ["eval", "threads", "contiguous", "double", "hook", "subclass", "no statistics", "ceil", "odd"],
 )
-def test_all_else_goes_its_ordinary_way(change: str) -> None:
+def test_other_modules_compute_as_torch_does(change: str) -> None:
     class Own(nn.BatchNorm2d):
         pass
 
@@ -245,7 +245,7 @@ def test_all_else_goes_its_ordinary_way(change: str) -> None:
     assert len(seen) == 2 * (change == "hook")
 
 
-def test_what_torch_refuses_it_refuses_still() -> None:
+def test_fused_norms_refuse_what_torch_refuses() -> None:
     net = normed(3, nn.ReLU())
     fuse_norms(net)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
@@ -256,7 +256,7 @@ def test_what_torch_refuses_it_refuses_still() -> None:
         net(torch.randn(8, 3))
 
 
-def test_no_graph_is_needed() -> None:
+def test_fused_norms_need_no_autograd_graph() -> None:
     net = normed(3, *TAILS["pool, relu"])
     other, x = copy.deepcopy(net), images(8, 3, 6, 6)
     fuse_norms(net)

@@ -1,4 +1,4 @@
-"""Models side by side as one wide model, against each of them alone."""
+"""Models stacked as one, against each of them alone."""
 
 from __future__ import annotations
 
@@ -45,10 +45,18 @@ ALL = {**SGD, "schedule": "one-cycle", "clip": 0.5, "ema": 0.9}
 
 
 @pytest.mark.usefixtures("in_double")
-@pytest.mark.parametrize("family", ["cnn", "mlp", "plain", "resnet"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "cnn",
+        "mlp",
+        pytest.param("plain", marks=pytest.mark.slow),
+        pytest.param("resnet", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("training", [SGD, {**ALL, "augment": "flip"}], ids=["sgd", "all"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_replicates_side_by_side_end_as_they_do_in_turn(
+def test_stacked_replicates_end_as_each_alone(
     tmp_path: Path, family: str, training: dict[str, Any], device: str
 ) -> None:
     """Five steps: sums in another order differ in float64's 16th digit, and ten times more each."""
@@ -77,7 +85,7 @@ def test_replicates_side_by_side_end_as_they_do_in_turn(
 
 
 @pytest.mark.usefixtures("in_double")
-def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> None:
+def test_stacked_models_may_differ_in_teacher_recipe_and_seed(tmp_path: Path) -> None:
     """Five candidates of one architecture: each ends as it does alone, from copied weights."""
     study = tiny(
         model={"family": "cnn"},
@@ -126,7 +134,7 @@ def test_other_teachers_recipes_and_seeds_train_side_by_side(tmp_path: Path) -> 
         assert state.curve == pytest.approx(same.curve, abs=0.02)
 
 
-# Hops that share a wide model
+# Hops that share a stacked model
 
 
 RECIPES = [
@@ -139,7 +147,7 @@ RECIPES = [
 ]
 
 
-def company(**sections: Any) -> Study:
+def many_recipes(**sections: Any) -> Study:
     """A study of all those recipes."""
     student = {
         "widths": [4, 3],
@@ -183,13 +191,18 @@ def outcomes(messages: Iterator[Any]) -> dict[str, HopEnded]:
 
 @pytest.mark.parametrize(
     ("family", "training"),
-    [("cnn", {}), ("cnn", {**ALL, "batch_size": 51}), ("mlp", {}), ("mlp", ALL)],
+    [
+        pytest.param("cnn", {}, marks=pytest.mark.slow),
+        pytest.param("cnn", {**ALL, "batch_size": 51}, marks=pytest.mark.slow),
+        ("mlp", {}),
+        pytest.param("mlp", ALL, marks=pytest.mark.slow),
+    ],
 )
-def test_a_hop_is_bit_for_bit_the_same_in_any_company(
+def test_shared_model_changes_no_bit_of_a_hop(
     tmp_path: Path, family: str, training: dict[str, Any]
 ) -> None:
     """Six recipes under four chains: one by one, in pairs, and all in another order."""
-    study = company(model={"family": family}, training=training)
+    study = many_recipes(model={"family": family}, training=training)
     students = student_hops(study, 3)
     ways = {
         "one by one": [[hop] for hop in students],
@@ -208,8 +221,8 @@ def test_a_hop_is_bit_for_bit_the_same_in_any_company(
     assert ends[0] == ends[1] == ends[2]
 
 
-def test_replicates_of_several_hops_share_seats(tmp_path: Path) -> None:
-    study = company(search={"replicates": 3})
+def test_replicates_of_several_hops_share_a_stacked_model(tmp_path: Path) -> None:
+    study = many_recipes(model={"family": "mlp"}, search={"replicates": 3})
     students = student_hops(study, 4)[:3]
     ends = []
     for way, groups in (("alone", [[hop] for hop in students]), ("together", [students])):
@@ -221,9 +234,9 @@ def test_replicates_of_several_hops_share_seats(tmp_path: Path) -> None:
     assert ends[0] == ends[1]
 
 
-def test_who_stops_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+def test_stopped_hop_leaves_the_others_unchanged(tmp_path: Path) -> None:
     """One stops at its second rung; it has read no more targets than alone, and goes on later."""
-    study = company()
+    study = many_recipes(model={"family": "mlp"})
     students = student_hops(study, 3)[1:4]
     own = trainer(tmp_path / "together", study, mode="fp32 x8+")
     train_ancestors(own, students)
@@ -243,7 +256,7 @@ def test_who_stops_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     assert files(tmp_path / "together") == files(tmp_path / "alone")
 
 
-def test_a_pupil_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
+def test_failing_model_leaves_the_others_unchanged(tmp_path: Path) -> None:
     """The middle one's loss is no number in its third epoch, which is no rung."""
     (tmp_path / "bad.py").write_text(
         "from torch.nn.functional import cross_entropy\n"
@@ -253,7 +266,8 @@ def test_a_pupil_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
         "    calls += 1\n"
         "    return cross_entropy(logits, labels) * (float('nan') if calls > 40 else 1)\n"
     )
-    study = company(
+    study = many_recipes(
+        model={"family": "mlp"},
         student={"loss": ["kd", "dist", "bad:loss"]},
         search={"rungs": 2},
     ).model_copy(update={"root": str(tmp_path)})
@@ -294,11 +308,11 @@ def narrow(folder: Path, error: str, **sections: Any) -> Study:
         "def build(width, *, in_shape, num_classes):\n"
         "    return Net(width, num_classes)\n"
     )
-    study = company(model={"family": "narrow:build"}, **sections)
+    study = many_recipes(model={"family": "narrow:build"}, **sections)
     return study.model_copy(update={"root": str(folder)})
 
 
-def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path) -> None:
+def test_failing_group_continues_in_two_halves(tmp_path: Path) -> None:
     study = narrow(tmp_path, "ValueError('bad')")
     students = student_hops(study, 4)[:3]
     own = trainer(tmp_path / "together", study, mode="fp32 x1+")
@@ -314,7 +328,7 @@ def test_a_group_that_fails_as_a_whole_goes_on_in_halves(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize(("mode", "tried"), [("fp32 x5", (5, 3)), ("fp32 x2+", (6, 4))])
-def test_where_memory_is_short_fewer_replicates_train_side_by_side(
+def test_short_memory_halves_the_stacked_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, tried: tuple[int, int]
 ) -> None:
     """From the last rung; where the mode is open, to the same bits."""
@@ -339,7 +353,7 @@ def test_where_memory_is_short_fewer_replicates_train_side_by_side(
 
 
 @pytest.mark.usefixtures("in_double")
-def test_a_users_own_loss_is_asked_pupil_by_pupil(tmp_path: Path) -> None:
+def test_own_loss_is_called_for_one_model_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import torch.nn.functional as F\n"
         "def loss(logits, labels, targets, terms):\n"
@@ -360,7 +374,9 @@ def test_a_users_own_loss_is_asked_pupil_by_pupil(tmp_path: Path) -> None:
     assert close(*ends, 1e-6)
 
 
-@pytest.mark.parametrize("training", [{}, ALL], ids=["adamw", "sgd"])
+@pytest.mark.parametrize(
+    "training", [pytest.param({}, marks=pytest.mark.slow), ALL], ids=["adamw", "sgd"]
+)
 def test_resuming_side_by_side_equals_never_stopping(
     tmp_path: Path, training: dict[str, Any]
 ) -> None:
@@ -449,7 +465,7 @@ def modes(tmp_path: Path, family: str, stack: str, replicates: int = 4) -> dict[
     return modes_as_text(found)
 
 
-def test_modes_are_fused_only_where_asked_and_right(
+def test_autotuning_stacks_only_models_that_stay_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model whose layers are all known, but which mixes its channels, is found out by trying."""
@@ -467,10 +483,10 @@ def test_modes_are_fused_only_where_asked_and_right(
     assert modes(tmp_path, "cnn", "auto") == {"4": "fp32", "2": "fp32"}
 
 
-def test_seats_that_change_the_last_bits_are_not_shared(
+def test_autotuning_shares_no_slots_that_change_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A layer that rounds by its place in the wide model: right, but not exact."""
+    """A layer that rounds by its place in the stacked model: right, but not exact."""
     (tmp_path / "placed.py").write_text(
         "import torch\n"
         "from torch import nn\n"
@@ -488,7 +504,7 @@ def test_seats_that_change_the_last_bits_are_not_shared(
     assert modes(tmp_path, "placed:build", "auto", replicates=3) == {"4": "fp32 x3", "2": "fp32 x3"}
 
 
-def test_the_words_of_modes() -> None:
+def test_mode_is_read_from_its_own_text() -> None:
     for text in ("fp32", "bf16", "bf16 x5", "fp32 x12+"):
         assert str(Mode.parse(text)) == text
     assert Mode.parse("bf16 x12+") == Mode(bf16=True, slots=12, shared=True)
@@ -497,7 +513,7 @@ def test_the_words_of_modes() -> None:
             Mode.parse(wrong)
 
 
-def test_what_is_frozen_stays_frozen_in_a_wide_model() -> None:
+def test_stacked_model_keeps_frozen_weights_frozen() -> None:
     net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Flatten(), nn.Linear(12, 2))
     net[0].requires_grad_(False)
     found = {name: p.requires_grad for name, p in stacked_model(net, 3).named_parameters()}
@@ -506,7 +522,7 @@ def test_what_is_frozen_stays_frozen_in_a_wide_model() -> None:
     assert not any(p.requires_grad for p in alone.parameters())
 
 
-def test_modules_that_share_weights_are_not_widened() -> None:
+def test_stacking_refuses_modules_that_share_weights() -> None:
     layer = nn.Linear(4, 4)
     with pytest.raises(CannotStack):
         stacked_model(nn.Sequential(nn.Linear(4, 4), layer, nn.ReLU(), layer), 2)
