@@ -24,7 +24,7 @@ from tasearch.runs.events import (
     TrialDone,
     TrialStarted,
 )
-from tasearch.runs.records import TrialRecord, costs
+from tasearch.runs.records import TrialRecord
 from tasearch.runs.store import Store
 from tasearch.search.prepare import prepare
 from tasearch.search.sampler import SAMPLERS
@@ -33,12 +33,12 @@ from tests.helpers.runs import contents, events_of, facts, proposed
 from tests.helpers.studies import tiny
 
 
-def test_the_direct_chains_come_first_and_are_never_pruned(finished: tasearch.Run) -> None:
+def test_search_tries_direct_chains_first_and_never_prunes_them(finished: tasearch.Run) -> None:
     assert [t.chain for t in finished.trials[:3]] == [(16, 6), (16, 4), (16, 2)]
     assert all(t.state == "complete" for t in finished.trials[:3])
 
 
-def test_labels_alone_are_a_baseline_where_they_are_searched(rerun: Any) -> None:
+def test_search_tries_labels_alone_as_a_baseline(rerun: Any) -> None:
     run = rerun(tiny(student={"loss": ["ce", "kd"]}), trials=6)
     assert [t.chain for t in run.trials] == [(16, 6), (16, 4), (16, 2)] * 2
     assert [t.recipe["student"]["loss"] for t in run.trials] == ["kd"] * 3 + ["ce"] * 3
@@ -49,13 +49,13 @@ def recipes(trial: TrialRecord) -> tuple[tuple[int, ...], str]:
     return trial.chain, json.dumps(trial.recipe, sort_keys=True)
 
 
-def test_no_chain_is_tried_twice(finished: tasearch.Run) -> None:
+def test_search_tries_no_chain_twice(finished: tasearch.Run) -> None:
     chains = [t.chain for t in proposed(finished)]
     assert len(chains) == len(set(chains)) == 10
     assert len({recipes(t) for t in finished.trials}) == len(finished.trials)
 
 
-def test_each_lineage_is_trained_once(finished: tasearch.Run) -> None:
+def test_search_trains_each_lineage_once(finished: tasearch.Run) -> None:
     trials = proposed(finished)  # a width is trained otherwise as a student than as an assistant
     ancestors = {t.chain[:end] for t in trials for end in range(1, len(t.chain))}
     students = {t.chain for t in trials if t.state == "complete"}
@@ -67,7 +67,7 @@ def test_each_lineage_is_trained_once(finished: tasearch.Run) -> None:
     assert finished.costs.hops == len(ancestors) + len(trials)
 
 
-def test_the_study_is_optunas(finished: tasearch.Run) -> None:
+def test_optuna_reads_the_study(finished: tasearch.Run) -> None:
     """Optuna opens it: three objectives, readable parameters, the same front.
 
     An assistant has other epochs than students here, so it is no chain of the space.
@@ -89,27 +89,30 @@ def test_the_study_is_optunas(finished: tasearch.Run) -> None:
     optuna.visualization.plot_pareto_front(study)
 
 
-def test_the_same_seed_and_latencies_give_the_same_run(finished: tasearch.Run, rerun: Any) -> None:
-    again = rerun(tiny())
-    assert facts(again) == facts(finished)
-    assert contents(again) == contents(finished)
-    other = rerun(tiny(seed=1), "other")
-    assert facts(other) != facts(finished)
+def test_same_seed_and_latencies_give_the_same_run(finished: tasearch.Run, rerun: Any) -> None:
+    again = rerun(tiny(), trials=6)
+    found = facts(again)
+    assert found == facts(finished)[: len(found)]
+    files = contents(finished)
+    assert {name: files[name] for name in contents(again)} == contents(again)
+    other = rerun(tiny(seed=1), "other", trials=2)
+    assert facts(other) != facts(finished)[:2]
 
 
-def test_a_finished_run_trains_nothing_and_a_longer_one_goes_on(rerun: Any) -> None:
-    short = facts(rerun(tiny(), trials=5))
+def test_finished_run_trains_nothing_and_longer_one_continues(
+    finished: tasearch.Run, rerun: Any
+) -> None:
+    short = facts(rerun(tiny(), trials=4))
     events: list[Any] = []
-    rerun(tiny(), trials=5, on_event=events.append)
-    assert events == [SearchFinished(reason="5 trials are done", done=5)]
-    longer = rerun(tiny(), trials=8)
-    straight = rerun(tiny(), "straight", trials=8)
+    rerun(tiny(), trials=4, on_event=events.append)
+    assert events == [SearchFinished(reason="4 trials are done", done=4)]
+    longer = rerun(tiny(), trials=6)
     assert facts(longer)[: len(short)] == short
-    assert len(proposed(longer)) == 8
-    assert facts(longer) == facts(straight)
+    assert len(proposed(longer)) == 6
+    assert facts(longer) == facts(finished)[: len(facts(longer))]
 
 
-def test_an_exhausted_space_ends_the_run_and_says_so(rerun: Any) -> None:
+def test_exhausted_space_ends_the_search(rerun: Any) -> None:
     events: list[Any] = []
     small = tiny(assistants={"max": 1, "widths": [8]}, student={"widths": [4, 2]})
     run = rerun(small, trials=50, on_event=events.append)
@@ -117,8 +120,14 @@ def test_an_exhausted_space_ends_the_run_and_says_so(rerun: Any) -> None:
     assert sorted(t.chain for t in proposed(run)) == [(16, 2), (16, 4), (16, 8, 2), (16, 8, 4)]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_sampler_covers_the_space_without_a_repeat(rerun: Any, sampler: str) -> None:
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "ehvi",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SAMPLERS if name != "ehvi"),
+    ],
+)
+def test_sampler_covers_the_space_without_repeats(rerun: Any, sampler: str) -> None:
     study = tiny(
         assistants={"epochs": 1},
         student={"epochs": 1, "loss": ["kd", "ce"]},
@@ -135,13 +144,13 @@ def test_every_sampler_covers_the_space_without_a_repeat(rerun: Any, sampler: st
     assert all(len(t.chain) == 2 and len(t.hops) == 1 for t in plain)
 
 
-def test_students_over_the_budget_are_never_proposed(finished: tasearch.Run, rerun: Any) -> None:
+def test_search_proposes_no_student_over_the_budget(finished: tasearch.Run, rerun: Any) -> None:
     limit = finished.manifest.measured[4].params
-    run = rerun(tiny(budget={"max_params": limit}), trials=30)
+    run = rerun(tiny(budget={"max_params": limit}), trials=6)
     assert {t.chain[-1] for t in run.trials} == {4, 2}
 
 
-def test_an_empty_feasible_space_names_the_nearest_student(
+def test_empty_space_names_the_nearest_student(
     finished: tasearch.Run, rerun: Any, tmp_path: Path
 ) -> None:
     size = finished.manifest.measured[2]
@@ -160,7 +169,7 @@ def test_an_empty_feasible_space_names_the_nearest_student(
     assert not (tmp_path / "again").exists()
 
 
-def test_no_student_with_enough_assistants(rerun: Any) -> None:
+def test_study_refuses_more_assistants_than_possible(rerun: Any) -> None:
     with pytest.raises(StudyError) as error:
         rerun(tiny(assistants={"min": 1, "max": 1, "widths": [6]}, student={"widths": [6]}))
     assert str(error.value) == (
@@ -169,10 +178,8 @@ def test_no_student_with_enough_assistants(rerun: Any) -> None:
     )
 
 
-def test_a_hop_that_fails_fails_its_trials_and_the_search_goes_on(
-    finished: tasearch.Run, rerun: Any
-) -> None:
-    study = tiny(student={"learning_rate": [0.01, 1e30]}, search={"trials": 14})
+def test_failed_hop_fails_only_its_trials(finished: tasearch.Run, rerun: Any) -> None:
+    study = tiny(student={"learning_rate": [0.01, 1e30]}, search={"trials": 7})
     events: list[Any] = []
     run = rerun(study, on_event=events.append)
     failed = [t for t in run.trials if t.state == "failed"]
@@ -184,10 +191,10 @@ def test_a_hop_that_fails_fails_its_trials_and_the_search_goes_on(
             f"hop {trial.label}: the loss became nan in epoch 1 of 4 "
             f"(loss 'kd', temperature 4, learning_rate 1e+30)"
         )
-    assert len(proposed(run)) == 14
+    assert len(proposed(run)) == 7
 
 
-def test_an_assistant_that_fails_is_trained_once_for_all_its_trials(rerun: Any) -> None:
+def test_failed_assistant_is_trained_once_for_all_trials(rerun: Any) -> None:
     study = tiny(assistants={"learning_rate": 1e30, "widths": [8], "max": 1})
     events: list[Any] = []
     run = rerun(study, on_event=events.append)
@@ -198,18 +205,19 @@ def test_an_assistant_that_fails_is_trained_once_for_all_its_trials(rerun: Any) 
     assert [e.label for e in events if isinstance(e, HopStarted)].count("16 → 8") == 1
 
 
-def test_a_teacher_that_fails_ends_the_run(rerun: Any) -> None:
+def test_failed_teacher_ends_the_search(rerun: Any) -> None:
     with pytest.raises(TrainingError, match="hop 16: the loss became nan"):
         rerun(tiny(teacher={"learning_rate": 1e30}))
 
 
-def test_a_student_without_a_teacher_may_fail_too(rerun: Any) -> None:
+def test_student_without_teacher_fails_with_a_reason(rerun: Any) -> None:
     run = rerun(tiny(student={"loss": "ce", "learning_rate": 1e30}), trials=2)
     assert [t.state for t in run.trials] == ["failed"] * 2
     assert all("the loss became nan" in str(t.reason) and not t.hops for t in run.trials)
 
 
-def test_pruning_stops_students_and_its_audit_lets_some_run_on(rerun: Any) -> None:
+@pytest.mark.slow
+def test_pruner_stops_trained_students_and_audit_lets_them_continue(rerun: Any) -> None:
     keys = {"trials": 18, "gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1}
     strict = rerun(tiny(search={**keys, "audit_fraction": 0.0}))
     pruned = [t for t in strict.trials if t.state == "pruned"]
@@ -231,7 +239,7 @@ def test_pruning_stops_students_and_its_audit_lets_some_run_on(rerun: Any) -> No
     assert all(t.audit is None and t.state == "complete" for t in free.trials)
 
 
-def test_a_run_of_another_study_is_refused(rerun: Any, tmp_path: Path) -> None:
+def test_run_refuses_another_study(rerun: Any, tmp_path: Path) -> None:
     rerun(tiny(), trials=1)
     with pytest.raises(RunError) as error:
         rerun(tiny(student={"epochs": 5}))
@@ -244,7 +252,14 @@ def test_a_run_of_another_study_is_refused(rerun: Any, tmp_path: Path) -> None:
         rerun(tiny(seed=1))
 
 
-def test_changed_data_are_another_study(tmp_path: Path, rerun: Any) -> None:
+def test_run_refuses_another_digest_of_the_data(finished: tasearch.Run) -> None:
+    inputs = {**finished.manifest.inputs, "digest of data": "0" * 8}
+    with pytest.raises(RunError, match="was made by a different study: digest of data was"):
+        finished.directory.check_same(finished.manifest.study, inputs)
+
+
+@pytest.mark.slow
+def test_run_refuses_changed_data(tmp_path: Path, rerun: Any) -> None:
     code = (
         "from sklearn.datasets import load_digits\n"
         "def data():\n"
@@ -259,13 +274,13 @@ def test_changed_data_are_another_study(tmp_path: Path, rerun: Any) -> None:
         rerun(study, trials=1)
 
 
-def test_a_second_driver_is_refused(finished: tasearch.Run) -> None:
+def test_run_refuses_a_second_driver(finished: tasearch.Run) -> None:
     with finished.directory.locked(), pytest.raises(RunError) as error:
         tasearch.run(tiny(), runs_dir=finished.path.parent, trials=99)
     assert str(error.value) == f"{finished.path}: another tasearch is running this study"
 
 
-def test_a_second_driver_is_refused_while_the_first_prepares(
+def test_run_refuses_a_second_driver_during_preparation(
     finished: tasearch.Run, tmp_path: Path
 ) -> None:
     """Also where there is no run yet; a folder that nothing was written to goes again."""
@@ -288,9 +303,7 @@ def test_a_second_driver_is_refused_while_the_first_prepares(
     assert len(proposed(run)) == 1
 
 
-def test_an_exception_of_a_callers_own_frees_the_run(
-    finished: tasearch.Run, tmp_path: Path
-) -> None:
+def test_callers_exception_releases_the_run(finished: tasearch.Run, tmp_path: Path) -> None:
     """Though the caller keeps it, as a notebook does."""
 
     def fail(event: Any) -> None:
@@ -303,7 +316,7 @@ def test_an_exception_of_a_callers_own_frees_the_run(
     assert len(proposed(tasearch.run(tiny(), **options))) == 1
 
 
-def test_steps_that_end_at_a_notice_leave_no_worker(finished: tasearch.Run, tmp_path: Path) -> None:
+def test_closed_steps_leave_no_worker(finished: tasearch.Run, tmp_path: Path) -> None:
     before = children()
     events = events_of(
         tiny(name="odd"), runs_dir=tmp_path, trials=1, workers=2, latency_from=finished.path
@@ -320,7 +333,7 @@ def test_steps_that_end_at_a_notice_leave_no_worker(finished: tasearch.Run, tmp_
     assert children() == before
 
 
-def test_what_decides_no_result_keeps_no_run_from_lending_its_modes(
+def test_run_lends_modes_despite_changes_without_effect(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def finding(*args: Any) -> Any:
@@ -339,35 +352,35 @@ def test_what_decides_no_result_keeps_no_run_from_lending_its_modes(
         )
 
 
-def test_a_study_may_move(rerun: Any, tmp_path: Path) -> None:
+def test_run_accepts_a_moved_study(rerun: Any, tmp_path: Path) -> None:
     rerun(tiny().model_copy(update={"root": "/old"}), trials=1)
     run = rerun(tiny().model_copy(update={"root": str(tmp_path)}), trials=2)
     assert run.manifest.study.root == str(tmp_path)
 
 
-def test_litter_of_a_kill_is_cleared_away_and_nothing_else(rerun: Any, tmp_path: Path) -> None:
+def test_start_removes_only_temporary_files_of_a_kill(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(), trials=1)
     name = ".tasearch-0123456789abcdef.tmp"
-    litter = [run.path / name, run.path / "hops" / name]
+    leftovers = [run.path / name, run.path / "hops" / name]
     theirs = [run.path / "hops" / ".abc.tmp", run.path / "mine" / name, tmp_path / "else" / name]
-    for file in (*litter, *theirs):
+    for file in (*leftovers, *theirs):
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(b"half")
+        file.write_bytes(b"part")
     shutil.rmtree(run.path / "targets")
     (run.path / "targets").symlink_to(tmp_path / "else")
     rerun(tiny(), trials=1)
-    assert [file.exists() for file in (*litter, *theirs)] == [False] * 2 + [True] * 3
+    assert [file.exists() for file in (*leftovers, *theirs)] == [False] * 2 + [True] * 3
 
 
-def test_damaged_hops_are_named_and_trained_again(rerun: Any) -> None:
-    run = rerun(tiny())
+def test_search_names_damaged_hops_and_trains_them_again(rerun: Any) -> None:
+    run = rerun(tiny(), trials=4)
     before = contents(run)
     files = sorted((run.path / "hops").iterdir())
     files[0].write_bytes(b"junk")
     files[1].unlink()
     files[2].write_bytes(files[2].read_bytes()[:-3])
     events: list[Any] = []
-    rerun(tiny(), trials=11, on_event=events.append)
+    rerun(tiny(), trials=5, on_event=events.append)
     told = [e.message for e in events if isinstance(e, Notice)]
     assert [str(files[0]) in m for m in told].count(True) == 1
     assert [str(files[2]) in m for m in told].count(True) == 1
@@ -375,7 +388,8 @@ def test_damaged_hops_are_named_and_trained_again(rerun: Any) -> None:
     assert {name: again[name] for name in before} == before
 
 
-def test_a_finished_run_is_mended_too(rerun: Any) -> None:
+@pytest.mark.slow
+def test_finished_run_trains_damaged_hops_again(rerun: Any) -> None:
     run = rerun(tiny())
     before = contents(run)
     for file in (run.path / "hops").iterdir():
@@ -387,8 +401,17 @@ def test_a_finished_run_is_mended_too(rerun: Any) -> None:
     assert not any(isinstance(e, TrialDone) for e in events)
 
 
-@pytest.mark.parametrize("rungs", [1, 2])
-def test_a_cut_after_the_last_rung_changes_nothing(rerun: Any, rungs: int) -> None:
+@pytest.mark.parametrize(
+    ("rungs", "trials"),
+    [
+        (2, 3),
+        pytest.param(1, 8, marks=pytest.mark.slow),
+        pytest.param(2, 8, marks=pytest.mark.slow),
+    ],
+)
+def test_interruption_after_the_last_rung_changes_nothing(
+    rerun: Any, rungs: int, trials: int
+) -> None:
     keys = {
         "rungs": rungs,
         "audit_fraction": 1.0,
@@ -396,7 +419,7 @@ def test_a_cut_after_the_last_rung_changes_nothing(rerun: Any, rungs: int) -> No
         "noise_margin": 0.0,
         "gain_quantile": 0.0,
     }
-    study = tiny(search={**keys, "trials": 8})
+    study = tiny(search={**keys, "trials": trials})
     straight = rerun(study, "straight")
     for _ in range(99):
         events = events_of(
@@ -411,13 +434,15 @@ def test_a_cut_after_the_last_rung_changes_nothing(rerun: Any, rungs: int) -> No
     assert facts(tasearch.Run.open(straight.path.parents[1] / "cut" / "tiny")) == facts(straight)
 
 
-def test_what_a_failed_student_did_not_train_is_not_saved_by_pruning(rerun: Any) -> None:
-    run = rerun(tiny(student={"learning_rate": [0.01, 1e30]}, search={"pruner": "none"}))
+def test_costs_count_no_savings_for_failed_students(rerun: Any) -> None:
+    run = rerun(
+        tiny(student={"learning_rate": [0.01, 1e30]}, search={"pruner": "none", "trials": 5})
+    )
     assert "failed" in {t.state for t in run.trials}
     assert run.costs.paid == run.costs.unpruned
 
 
-def test_a_poor_teacher_is_told(rerun: Any) -> None:
+def test_search_reports_a_poor_teacher(rerun: Any) -> None:
     events: list[Any] = []
     rerun(tiny(teacher={"epochs": 1, "learning_rate": 1e-9}), trials=1, on_event=events.append)
     (told,) = [e.message for e in events if isinstance(e, Notice)]
@@ -427,19 +452,23 @@ def test_a_poor_teacher_is_told(rerun: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("code", "message"),
     [
         ("return logits.sum(1)", "gave shape (2,)"),
-        ("return 1.0", "gave float"),
-        ("return logits.sum().detach()", "gave shape ()"),
-        ("raise KeyError('k')", "raised KeyError: 'k'"),
-        ("return terms['alpha']", "raised TypeError: 'Terms' object is not subscriptable"),
+        pytest.param("return 1.0", "gave float", marks=pytest.mark.slow),
+        pytest.param("return logits.sum().detach()", "gave shape ()", marks=pytest.mark.slow),
+        pytest.param("raise KeyError('k')", "raised KeyError: 'k'", marks=pytest.mark.slow),
+        pytest.param(
+            "return terms['alpha']",
+            "raised TypeError: 'Terms' object is not subscriptable",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
-def test_a_users_loss_is_tried_before_anything_is_written(
-    rerun: Any, tmp_path: Path, body: str, message: str
+def test_search_tests_a_users_loss_before_writing(
+    rerun: Any, tmp_path: Path, code: str, message: str
 ) -> None:
-    (tmp_path / "own.py").write_text(f"def f(logits, labels, targets, terms):\n    {body}\n")
+    (tmp_path / "own.py").write_text(f"def f(logits, labels, targets, terms):\n    {code}\n")
     study = tiny(student={"loss": "own:f"}).model_copy(update={"root": str(tmp_path)})
     with pytest.raises(StudyError) as error:
         rerun(study)
@@ -449,27 +478,32 @@ def test_a_users_loss_is_tried_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("code", "message"),
     [
         ("return 3", "'own:f' should return an Optuna sampler, returned int"),
-        ("raise OSError('no')", "'own:f' should take a seed, raised OSError: no"),
-        (
+        pytest.param(
+            "raise OSError('no')",
+            "'own:f' should take a seed, raised OSError: no",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "import optuna; return optuna.samplers.GridSampler({'x': [1]})",
             "GridSampler raised ValueError: ",
+            marks=pytest.mark.slow,
         ),
     ],
 )
-def test_a_users_sampler_that_breaks_its_contract(
-    rerun: Any, tmp_path: Path, body: str, message: str
+def test_search_refuses_a_users_invalid_sampler(
+    rerun: Any, tmp_path: Path, code: str, message: str
 ) -> None:
-    (tmp_path / "own.py").write_text(f"def f(seed):\n    {body}\n")
+    (tmp_path / "own.py").write_text(f"def f(seed):\n    {code}\n")
     study = tiny(search={"sampler": "own:f"}).model_copy(update={"root": str(tmp_path)})
     with pytest.raises(StudyError) as error:
         rerun(study)
     assert str(error.value).startswith(f"search.sampler: {message}")
 
 
-def test_a_journal_that_is_removed_is_made_again_from_the_hops(rerun: Any) -> None:
+def test_search_rebuilds_a_removed_journal_from_stored_hops(rerun: Any) -> None:
     run = rerun(tiny(), trials=4)
     before, files = facts(run), contents(run)
     (run.path / "journal.log").unlink()
@@ -480,7 +514,7 @@ def test_a_journal_that_is_removed_is_made_again_from_the_hops(rerun: Any) -> No
     assert not any(isinstance(event, HopStarted) for event in events)
 
 
-def test_no_trial_is_left_waiting(rerun: Any) -> None:
+def test_search_leaves_no_trial_waiting(rerun: Any) -> None:
     """Baselines enter the journal one by one, so that none beyond the trials asked for stays."""
     study = tiny(student={"loss": ["kd", "ce", "dist"]})
     run = rerun(study, trials=2)
@@ -494,7 +528,7 @@ def test_no_trial_is_left_waiting(rerun: Any) -> None:
     assert events[-1].reason == "4 trials are done, more than the 3 asked for"
 
 
-def test_latencies_of_another_run_must_fit(finished: tasearch.Run, rerun: Any) -> None:
+def test_search_refuses_latencies_of_other_models(finished: tasearch.Run, rerun: Any) -> None:
     with pytest.raises(RunError) as error:
         rerun(tiny(student={"widths": [5]}))
     assert str(error.value).startswith(
@@ -505,7 +539,7 @@ def test_latencies_of_another_run_must_fit(finished: tasearch.Run, rerun: Any) -
         rerun(tiny(model={"family": "cnn"}))
 
 
-def test_latencies_are_of_the_same_shapes_and_backend(finished: tasearch.Run, rerun: Any) -> None:
+def test_search_refuses_latencies_of_another_setup(finished: tasearch.Run, rerun: Any) -> None:
     with pytest.raises(RunError) as error:
         rerun(tiny(latency={"batch": 7}))
     setup = "{'in_shape': [1, 8, 8], 'num_classes': 10, 'backend': 'torch', 'batch': %d, "
@@ -516,13 +550,13 @@ def test_latencies_are_of_the_same_shapes_and_backend(finished: tasearch.Run, re
     )
 
 
-def test_a_run_may_take_some_of_anothers_latencies_again_and_again(rerun: Any) -> None:
+def test_search_accepts_latencies_of_a_larger_run(rerun: Any) -> None:
     study = tiny(assistants={"widths": [8]}, student={"widths": [4, 2]})
     rerun(study, trials=1)
     assert len(rerun(study, trials=2).trials) == 2
 
 
-def test_runs_keep_their_own_latencies(finished: tasearch.Run, rerun: Any, tmp_path: Path) -> None:
+def test_run_keeps_its_own_latencies(finished: tasearch.Run, rerun: Any, tmp_path: Path) -> None:
     rerun(tiny(), trials=1)
     measured = dict(finished.manifest.measured)
     measured[16] = replace(measured[16], latency_ms=measured[16].latency_ms * 2)
@@ -531,7 +565,7 @@ def test_runs_keep_their_own_latencies(finished: tasearch.Run, rerun: Any, tmp_p
         tasearch.run(tiny(), trials=1, runs_dir=tmp_path / "again", latency_from=tmp_path)
 
 
-def test_a_run_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RunError) as error:
         tasearch.Run.open("nothing", tmp_path)
     assert str(error.value) == (
@@ -540,14 +574,15 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.json", "measurements.json"])
-def test_a_damaged_run_is_told(rerun: Any, name: str) -> None:
+def test_damaged_run_is_reported(rerun: Any, name: str) -> None:
     run = rerun(tiny(), trials=1)
     (run.path / name).write_text('{"study": {')
     with pytest.raises(RunError, match=rf"{name}: is no JSON: "):
         RunDirectory(run.path).read()
 
 
-def test_a_users_sampler_and_loss(tmp_path: Path, rerun: Any) -> None:
+@pytest.mark.slow
+def test_search_uses_a_users_sampler_and_loss(tmp_path: Path, rerun: Any) -> None:
     (tmp_path / "own.py").write_text(
         "import optuna\n"
         "import torch.nn.functional as F\n"
@@ -562,22 +597,20 @@ def test_a_users_sampler_and_loss(tmp_path: Path, rerun: Any) -> None:
     assert run.trials[0].recipe["student"]["loss"] == "own:matching"
 
 
-def test_an_unknown_sampler_is_refused_before_anything_is_written(
-    tmp_path: Path, rerun: Any
-) -> None:
+def test_study_refuses_an_unknown_sampler(tmp_path: Path, rerun: Any) -> None:
     with pytest.raises(StudyError) as error:
         rerun(tiny(search={"sampler": "tpa"}))
     assert str(error.value) == "study: search.sampler: unknown name 'tpa'; did you mean 'tpe'?"
     assert not (tmp_path / "again").exists()
 
 
-def test_cuda_without_a_device_is_refused(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_refuses_cuda_without_a_device(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(RunError, match="--device cuda: torch finds no CUDA device"):
         rerun(tiny(), device="cuda")
 
 
-def test_events_tell_the_whole_story(rerun: Any) -> None:
+def test_events_report_every_trial_and_hop(rerun: Any) -> None:
     events: list[Any] = []
     run = rerun(tiny(), trials=6, on_event=events.append)
     done = [e for e in events if isinstance(e, TrialDone)]
@@ -597,155 +630,8 @@ def test_events_tell_the_whole_story(rerun: Any) -> None:
     )
 
 
-# Assistants as students
-
-
-ALIKE: dict[str, Any] = {  # an assistant is trained as a student is, so its chain is in the space
-    "assistants": {"widths": [12, 8, 6], "epochs": 4},
-    "student": {"widths": [8, 6, 4, 2]},
-}
-STRICT = {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1, "audit_fraction": 0.0}
-
-
-def claims(run: tasearch.Run) -> dict[str, tuple[int, int]]:
-    """Of each assistant's hop: index of the proposal that asked for it first, and its width."""
-    found: dict[str, tuple[int, int]] = {}
-    for index, trial in enumerate(proposed(run)):
-        for use in trial.hops[:-1]:
-            if use.width != run.manifest.study.teacher.width:
-                found.setdefault(use.key, (index, use.width))
-    return found
-
-
-@pytest.mark.parametrize("sections", [{}, ALIKE, {**ALIKE, "search": STRICT}])
-@pytest.mark.parametrize("max_concurrent", [1, 8])
-def test_each_assistant_is_a_student_for_free(
-    rerun: Any, sections: dict[str, Any], max_concurrent: int
-) -> None:
-    search = {**sections.get("search", {}), "trials": 30, "max_concurrent": max_concurrent}
-    run = rerun(tiny(**{**sections, "search": search}))
-    store, trials = Store(run.path), run.trials
-    free = [t for t in trials if t.free]
-    assert free
-    own = {t.hops[-1].key: t for t in free}
-    assert len(own) == len(free)
-    index = {t.number: i for i, t in enumerate(proposed(run))}
-    students = {t.hops[-1].key: t for t in proposed(run)}
-    for key, (claim, width) in claims(run).items():
-        student = students.get(key)
-        if key not in own:
-            assert student is not None
-            assert student.state == "complete"
-            continue
-        if student is not None and student.state == "complete":  # not over when it was claimed
-            assert index[student.number] > claim - max_concurrent
-        trial = own[key]
-        assert trial.chain[-1] == width
-        before = next(t for t in reversed(trials[: trial.number]) if not t.free)
-        assert before.number == [*index][claim]
-        assert trial.chain == before.chain[: len(trial.chain)]
-        assert trial.hops == before.hops[: len(trial.hops)]
-        assert trial.recipe is not None
-        assert before.recipe is not None
-        assert trial.recipe["student"]["epochs"] == before.recipe["assistants"]["epochs"]
-        assert trial.audit is None
-        if trial.state == "pruned":  # with its chain, which cannot matter
-            assert before.state == "pruned"
-            assert trial.reason == before.reason
-            assert trial.hops[-1].trained < trial.hops[-1].epochs
-            continue
-        record = store.record("hops", key)
-        assert record is not None
-        assert trial.state == "complete"
-        assert (trial.accuracy, trial.curve) == (record.curve[-1], record.curve)
-    assert {*own} <= {*claims(run)}
-    assert sections.get("search") or {t.state for t in free} == {"complete"}
-
-
-def test_a_free_trial_costs_nothing(finished: tasearch.Run) -> None:
-    manifest = finished.manifest
-    without = costs(proposed(finished), manifest.trained_samples, manifest.measured)
-    assert any(t.free for t in finished.trials)
-    assert finished.costs == without
-
-
-def test_a_chain_that_was_a_free_trial_is_not_proposed_again(rerun: Any, tmp_path: Path) -> None:
-    """The first proposal after the direct chains has two assistants; the others are random."""
-    (tmp_path / "own.py").write_text(
-        "import optuna\n"
-        "class Sampler(optuna.samplers.RandomSampler):\n"
-        "    def sample_relative(self, study, trial, search_space):\n"
-        "        return {'assistants': 2, 'assistant_1': 12, 'assistant_2': 8, 'student': 2}\n"
-        "def sampler(seed):\n"
-        "    return Sampler(seed=seed)\n"
-    )
-    study = tiny(**ALIKE, search={"sampler": "own:sampler", "pruner": "none", "max_concurrent": 1})
-    events: list[Any] = []
-    run = rerun(study.model_copy(update={"root": str(tmp_path)}), trials=50, on_event=events.append)
-    assert [(t.chain, t.free) for t in run.trials[4:7]] == [
-        ((16, 12, 8, 2), False),
-        ((16, 12), True),
-        ((16, 12, 8), True),
-    ]
-    within = [t.chain for t in run.trials if t.chain != (16, 12)]
-    assert len(within) == len(set(within)) == run.manifest.space == 20
-    done = len(proposed(run))
-    assert done < 20
-    assert events[-1] == SearchFinished(reason="all 20 chains have been tried", done=done)
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(run.path / "journal.log"))
-    )
-    trials = optuna.load_study(study_name="tiny", storage=storage).trials
-    assert trials[5].params == {}
-    assert trials[6].params == {"assistants": 1, "assistant_1": 12, "assistant_2": 0, "student": 8}
-
-
-def test_assistants_over_the_budget_are_no_students(finished: tasearch.Run, rerun: Any) -> None:
-    limit = finished.manifest.measured[8].params
-    run = rerun(tiny(budget={"max_params": limit}), trials=18)
-    assert {width for _, width in claims(run).values()} == {12, 8, 6}
-    assert {t.chain[-1] for t in run.trials if t.free} == {8, 6}
-    assert {t.hops[-1].key for t in run.trials if t.free} == {
-        key for key, (_, width) in claims(run).items() if width <= 8
-    }
-
-
-def test_a_cut_after_any_trial_changes_nothing(rerun: Any, tmp_path: Path) -> None:
-    """In one run, again and again: after each start and each end of a trial."""
-    study = tiny(**ALIKE, search={**STRICT, "trials": 12, "max_concurrent": 3})
-    straight = rerun(study, "straight")
-    assert any(t.free for t in straight.trials)
-    assert {t.state for t in straight.trials} == {"complete", "pruned"}
-    seen: set[tuple[str, int]] = set()
-    for cuts in range(99):  # noqa: B007
-        events = events_of(study, runs_dir=tmp_path / "cut", latency_from=straight.path)
-        for event in events:
-            if isinstance(event, TrialStarted | TrialDone):
-                started = isinstance(event, TrialStarted)
-                moment = type(event).__name__, event.number if started else event.record.number
-                if moment not in seen:
-                    seen.add(moment)
-                    break
-        else:
-            break
-        events.close()
-    assert cuts == len(straight.trials) + 12
-    cut = tasearch.Run.open(tmp_path / "cut" / "tiny")
-    assert facts(cut) == facts(straight)
-    assert contents(cut) == contents(straight)
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_free_trials_are_the_same_whoever_trains(rerun: Any, sampler: str) -> None:
-    search = {**STRICT, "trials": 12, "max_concurrent": 3, "sampler": sampler}
-    study = tiny(**ALIKE, search=search)
-    one, three = rerun(study, "one"), rerun(study, "three", workers=3)
-    assert any(t.free for t in one.trials)
-    assert facts(one) == facts(three)
-    assert contents(one) == contents(three)
-
-
-def test_the_longest_way_is_begun_first(rerun: Any) -> None:
+@pytest.mark.slow
+def test_scheduler_begins_the_longest_chain_first(rerun: Any) -> None:
     """All is running from the start, and students have nothing after them."""
     events: list[Any] = []
     study = tiny(
@@ -768,7 +654,8 @@ def begun_at_once(events: list[Any]) -> int:
     return sum(isinstance(e, TrialStarted) for e in events[:first])
 
 
-def test_baselines_overlap_whatever_the_lookahead(rerun: Any) -> None:
+@pytest.mark.slow
+def test_baselines_of_a_trained_search_overlap(rerun: Any) -> None:
     """A search cut off among them goes on to the same end."""
     study = tiny(search={"trials": 8, "max_concurrent": 1}, student={"loss": ["ce", "kd"]})
     events: list[Any] = []

@@ -1,4 +1,4 @@
-"""Files of a run that vanish while it is searched: one message, and nothing is made anew."""
+"""Files of a run that disappear while it is searched: one message, and nothing is written anew."""
 
 from __future__ import annotations
 
@@ -40,9 +40,17 @@ def replace_journal(run: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "act", [remove_all, move, remove("run.json"), remove("journal.log"), replace_journal]
+    "act",
+    [
+        move,
+        replace_journal,
+        *(
+            pytest.param(act, marks=pytest.mark.slow)
+            for act in (remove_all, remove("run.json"), remove("journal.log"))
+        ),
+    ],
 )
-def test_what_vanishes_is_told(
+def test_search_reports_a_file_that_disappears(
     finished: tasearch.Run, tmp_path: Path, act: Callable[[Path], str]
 ) -> None:
     run, names = tmp_path / "runs" / "tiny", []
@@ -61,8 +69,8 @@ def test_what_vanishes_is_told(
     )
 
 
-def test_hops_that_vanish_are_told(finished: tasearch.Run, tmp_path: Path) -> None:
-    """Of the hops that the search itself has made, the first that is missing is named."""
+def test_search_reports_its_hops_that_disappear(finished: tasearch.Run, tmp_path: Path) -> None:
+    """The message names the first missing one of the hops that the search itself has trained."""
     run, keys = tmp_path / "runs" / "tiny", []
 
     def on_event(event: Event) -> None:
@@ -80,9 +88,7 @@ def test_hops_that_vanish_are_told(finished: tasearch.Run, tmp_path: Path) -> No
     )
 
 
-def test_hops_of_earlier_searches_that_vanish_are_told(
-    finished: tasearch.Run, tmp_path: Path
-) -> None:
+def test_search_reports_earlier_hops_that_disappear(finished: tasearch.Run, tmp_path: Path) -> None:
     options = {"runs_dir": tmp_path / "runs", "latency_from": finished.path}
     run = tasearch.run(tiny(), trials=4, **options)
     gone: list[Path] = []

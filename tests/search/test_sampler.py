@@ -1,4 +1,4 @@
-"""What an inner sampler proposes becomes chains that were never tried."""
+"""What an inner sampler proposes becomes a chain that has never been tried."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIXED = {"assistants": 1, "assistant_1": 12, "student": 4}
 
 
 class Fixed(optuna.samplers.RandomSampler):
-    """Proposes one chain for ever."""
+    """Proposes the same chain again and again."""
 
     asked = 0
 
@@ -27,7 +27,7 @@ class Fixed(optuna.samplers.RandomSampler):
         return dict(FIXED)
 
 
-def test_a_sampler_that_repeats_itself_is_not_asked_on_and_the_nearest_is_taken() -> None:
+def test_repeating_sampler_yields_the_nearest_new_chain() -> None:
     alone = Recipes(base=KD, options={name: (getattr(KD, name),) for name in SEARCHED})
     space = Space(
         teacher=ModelSpec(width=16, recipe=CE),

@@ -1,0 +1,46 @@
+"""Which hops are trained next."""
+
+from __future__ import annotations
+
+import optuna
+
+from benchmarks.replay import TableArchive, TableEngine, make_driver, manifest_for
+from benchmarks.table import Table
+from tasearch.pareto.skyline import Watch
+from tasearch.runs.events import HopStarted
+from tasearch.runs.journal import DIRECTIONS
+from tasearch.search.running_trials import RunningTrial
+from tasearch.search.scheduler import begin_ready
+
+
+def test_scheduler_begins_the_longest_chain_first(digits: Table) -> None:
+    manifest = manifest_for(digits, {}, 0, {})
+    archive = TableArchive(digits, manifest.study.search.rungs)
+    driver = make_driver(
+        manifest,
+        archive,
+        TableEngine(archive, 1),
+        lambda sampler: optuna.create_study(directions=DIRECTIONS, sampler=sampler),
+        1,
+    )
+    direct = driver.space.baselines()[0]
+    longest = next(c for c in driver.space if len(c.assistants) == driver.space.max_assistants)
+    watch = Watch(thresholds=(), audited=False)
+    trials = [
+        RunningTrial(
+            trial=number,
+            proposal=number,
+            free=False,
+            watched_hops=tuple((hop, watch) for hop in chain.hops()),
+        )
+        for number, chain in enumerate((direct, longest))
+    ]
+    begun: list[str] = []
+    while True:
+        begin_ready(driver.hops, trials, [])
+        if not driver.hops.busy:
+            break
+        begun += [e.label for e in driver.hops.wait() if isinstance(e, HopStarted)]
+    wanted = [hop.label for hop in longest.hops()]
+    assert begun[:-2] == wanted[:-1]
+    assert {*begun[-2:]} == {wanted[-1], direct.hop().label}
