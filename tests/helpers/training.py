@@ -1,4 +1,4 @@
-"""Hops trained by a trainer of their own."""
+"""Trainers for tests, and the hops that they train."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def close(a: dict[str, Tensor], b: dict[str, Tensor], tolerance: float = 1e-4) -
     )
 
 
-def family(folder: Path, body: str, **sections: Any) -> Study:
-    """A study whose models run `body` at every training step, with `self.width` at hand."""
+def family(folder: Path, code: str, **sections: Any) -> Study:
+    """A study whose models run `code` at every training step, with `self.width` at hand."""
     (folder / "own.py").write_text(
         "import os, sys, torch\n"
         "from torch import nn\n"
@@ -113,7 +113,7 @@ def family(folder: Path, body: str, **sections: Any) -> Study:
         "        self.one, self.two = nn.Linear(64, width), nn.Linear(width, classes)\n"
         "    def forward(self, x):\n"
         "        if self.training and len(x) > 2:\n"
-        f"            {body}\n"
+        f"            {code}\n"
         "        return self.two(torch.relu(self.one(x.flatten(1))))\n"
         "def build(width, *, in_shape, num_classes):\n"
         "    return Net(width, num_classes)\n"
