@@ -1,4 +1,4 @@
-"""The command line. Errors become messages here, and nowhere else."""
+"""The commands of the command line."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ app = App(
 
 
 def main() -> None:
-    """Run the command line; see `tasearch.cli.exit_codes` for the codes that it ends with."""
-    atexit.register(gc.freeze)  # else the end looks through all that was imported, for a second
+    """Run the command line; `tasearch.cli.exit_codes` lists its exit codes."""
+    atexit.register(gc.freeze)  # garbage collection at exit would take a second
     make_streams_safe()
     sys.exit(exit_code(lambda: invoke(app, sys.argv[1:])))
 
@@ -81,10 +81,10 @@ def run(
     workers: Workers = "auto",
     retry_failed: RetryFailed = False,
 ) -> None:
-    """Run a study, or go on with it.
+    """Run a study, or continue its run.
 
-    Everything ends in RUNS_DIR/<name of the study>. Stop it at any time; the same command goes on
-    from there, and what is finished is never trained twice.
+    Everything is written to RUNS_DIR/<name of the study>. Stop it at any time; the same command
+    continues, and nothing that is finished is trained twice.
     """
     study = load_study(study_file)
     if seed is not None:
@@ -148,9 +148,9 @@ def enqueue(
     assistant_learning_rate: AssistantOption = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Name a chain that the run tries next, after what it has begun.
+    """Queue a chain, which the run tries next, after the trials that it has begun.
 
-    It counts as a trial: where all that were asked for are done, run with more --trials.
+    It counts as a trial: if all trials are done, run with a higher --trials.
     """
     from tasearch.search.enqueue import enqueue as queue
 
@@ -185,7 +185,7 @@ def best(
 ) -> None:
     """Show the most accurate student within a budget.
 
-    Ends with 1 where nothing fits, and shows the nearest miss.
+    Ends with 1 if nothing fits, and shows the nearest miss.
     """
     from tasearch.cli.best_command import show_best
 

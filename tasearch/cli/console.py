@@ -1,4 +1,4 @@
-"""The two consoles that all words for people go through; what they print is safe on a terminal."""
+"""The two consoles for all text that people read; what they print is safe on a terminal."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tasearch.errors import printable
 
 
 class SafeConsole(Console):
-    """A console that shows control characters as escapes, wherever in an output they stand."""
+    """A console that shows control characters as escapes, in every part of the output."""
 
     @property
     def size(self) -> ConsoleDimensions:
-        """As rich's; some terminals say that they have no columns."""
+        """The size in characters; 80 columns if the terminal reports none."""
         width, height = super().size
         return ConsoleDimensions(width if width > 0 else 80, height)
 
@@ -26,20 +26,20 @@ class SafeConsole(Console):
         self._width, self._height = size
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As rich's; strings are made printable before rich drops what it takes for codes."""
+        """Print as rich does; strings are escaped before rich removes what it takes for codes."""
         super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """As rich's; every segment but rich's own codes is made printable."""
+        """Render as rich does; all segments but rich's own codes are escaped."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else printable(text), style, control)
 
     def on_broken_pipe(self) -> NoReturn:
-        """Tell the caller, which ends in its own way; rich would exit with 1."""
+        """Raise an error for `exit_codes`; rich would exit with 1."""
         self.quiet = True
-        raise BrokenPipeError(errno.EPIPE, "nobody reads the output any more")
+        raise BrokenPipeError(errno.EPIPE, "the output is closed")
 
 
 out = SafeConsole(highlight=False, markup=False)

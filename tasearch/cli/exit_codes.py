@@ -1,4 +1,4 @@
-"""How a command ends: every error becomes one message and an exit code here, and nowhere else."""
+"""Exit codes: the only place where errors become messages."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from tasearch.errors import TasearchError, first_line, printable, raised, short
 
 INTERRUPTED = 130
 NO_READER = 141  # as a shell shows a process that ended by SIGPIPE
-UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h: a fault of ours
+UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h: a bug in tasearch
 DEBUG = "TASEARCH_DEBUG"
 
 
 def exit_code(command: Callable[[], int]) -> int:
-    """Run a command, and say in one message what went wrong.
+    """Run a command, and print one message if it fails.
 
     Args:
-        command: Returns an exit code.
+        command: The command, which returns an exit code.
 
     Returns:
-        The code to end with: 0; 1 where nothing fits or training failed; 2 for wrong input, and
-        whatever else a user or the system can cause; 70 for a fault of tasearch; 130 after Ctrl-C;
-        141 where nobody reads the output any more.
+        The code to end with: 0; 1 if nothing fits or training failed; 2 for wrong input and other
+        errors that a user or the system can cause; 70 for a bug in tasearch; 130 after Ctrl-C; 141
+        if the reader of the output has closed it.
     """
     try:
         return _code(command)
-    except OSError as error:  # of an output: nobody reads it, or it is full and stderr as well
+    except OSError as error:  # from an output that is closed, or full (and stderr as well)
         return NO_READER if isinstance(error, BrokenPipeError) else 2
     finally:
         _drop_what_is_refused()
@@ -56,14 +56,14 @@ def _code(command: Callable[[], int]) -> int:
     except TasearchError as error:
         return _say(str(error), error.exit_code, error)
     except UsageError as error:
-        message = _usage(error)  # none where the help was shown in its place
+        message = _usage(error)  # empty if the help was shown instead
         return _say(message, 2, error) if message else 2
-    except OSError as error:  # what the system refuses: no room, no rights, a name too long
+    except OSError as error:  # from the system: disk full, no permission, a name too long
         return _say(system_error(error), 2, error)
     except MemoryError as error:
         return _say("there is not enough memory for this", 2, error)
-    except SystemExit as error:  # no command of ours raises it
-        if isinstance(error.__context__, BrokenPipeError):  # of the help, which typer prints
+    except SystemExit as error:  # only user code raises it
+        if isinstance(error.__context__, BrokenPipeError):  # from the help, which typer prints
             return NO_READER
         return _say(f"code that the study file names called sys.exit({error.code!r})", 2, error)
     except BaseException as error:
@@ -73,7 +73,7 @@ def _code(command: Callable[[], int]) -> int:
 
 
 def system_error(error: OSError) -> str:
-    """What the system refused, in words; whether it was to read or to write is not known."""
+    """The message for an error of the system, which may be one of reading or of writing."""
     file = error.filename if error.filename is not None else "the system"
     if isinstance(file, bytes):
         file = os.fsdecode(file)
@@ -83,7 +83,7 @@ def system_error(error: OSError) -> str:
 
 
 def make_streams_safe() -> None:
-    """Have letters that a console does not know shown as question marks."""
+    """Print letters that the console's encoding lacks as question marks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -97,7 +97,7 @@ def _say(message: str, code: int, error: BaseException) -> int:
 
 
 def _usage(error: Any) -> str:
-    """What a usage error says, and which help tells more."""
+    """The message of a usage error, with the command whose help says more."""
     context = getattr(error, "ctx", None)
     message = short(error.format_message(), 400)
     if context is None or not message:
@@ -106,7 +106,7 @@ def _usage(error: Any) -> str:
 
 
 def _drop_what_is_refused() -> None:
-    """Write what an output does not take to nowhere, else Python complains of it at the end."""
+    """Discard what an output does not accept, or Python would report it at its exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

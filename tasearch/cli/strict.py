@@ -1,6 +1,6 @@
-"""What all commands share: an option is given once, and no argument is empty.
+"""Rules of all commands: an option is given once, and no argument is empty.
 
-The parser is typer's own copy of click; what is private of it is used here and nowhere else.
+The parser is typer's own copy of click; its private parts are used only here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 class StrictCommand(TyperCommand):
-    """A command whose options are given once; click takes the last of several in silence."""
+    """A command that refuses an option given twice; click would silently take the last one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
@@ -34,7 +34,7 @@ class StrictCommand(TyperCommand):
         except typer.BadParameter as error:
             found = values.get(getattr(error.param, "name", None) or "")
             if found is None:
-                raise  # one that is missing
+                raise  # a missing argument
             rule = error.message.removeprefix("Input ").partition(", unable")[0].rstrip(".")
             message = f"{_name(error.param)}: {rule}, found {quoted(found)}"
             raise UsageError(message, ctx=ctx) from None
@@ -48,14 +48,14 @@ def _name(parameter: Any) -> str:
 
 
 class App(typer.Typer):
-    """A command line of strict commands."""
+    """A command line whose commands are strict."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[..., Any]:
         return super().command(name, **{"cls": StrictCommand, **options})
 
 
 def invoke(app: typer.Typer, arguments: list[str]) -> int:
-    """Run a command line; whatever it raises is raised, which typer would print.
+    """Run a command line; exceptions are raised, not printed.
 
     Args:
         app: The command line.
@@ -65,7 +65,7 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
         The exit code that a command asked for.
 
     Raises:
-        UsageError: where arguments are wrong; its `format_message()` says how.
+        UsageError: An argument is wrong; `format_message()` says how.
     """
     command = get_command(app)
     try:

@@ -1,12 +1,12 @@
-"""A run directory: what is in it, who may write, and whose study it is.
+"""A run directory: its files, and the lock that lets one driver write.
 
-run.json           the study, the digests of its data and models, the trials asked for
-measurements.json  what each width costs to run and how it trains, frozen
+run.json           the study, and digests of its data and code
+measurements.json  the profile: what each width costs to run and how it trains
 journal.log        Optuna's study
 events.jsonl       every hop's start and end, with seconds
 lock               held by the driver
-hops/ checkpoints/ targets/   the store
 locks/             held by workers
+hops/ checkpoints/ targets/   the store
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from tasearch.config.files import is_temporary, write_atomic, write_error
 from tasearch.errors import RunError, StoreError, first_line
 from tasearch.runs.event_log import EventLog, History
+from tasearch.runs.folder_check import JOURNAL, check_folder_is_run
 from tasearch.runs.manifest import Manifest, MeasurementsFile, manifest_of
 from tasearch.runs.seals import read_file
 from tasearch.runs.store import KINDS, Store
@@ -32,16 +33,16 @@ __all__ = ["Manifest", "RunDirectory"]
 
 REMEDY = "put the file back, or remove the folder and run the study again"
 WRITTEN_AGAIN = "put the file back, or remove it: `tasearch run` on the same study writes it again"
-JOURNAL = "journal.log"
 EXTENDED = (JOURNAL, "measurements.json", "run.json")
 T = TypeVar("T")
-OURS = {  # what the folder of a run may hold before run.json is there
-    *("lock", "locks", "measurements.json", "events.jsonl", "report.html", *KINDS)
-}
 
 
 class RunDirectory:
-    """One run directory, which need not exist yet."""
+    """One run directory, which need not exist yet.
+
+    Args:
+        path: The path of the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,8 +53,12 @@ class RunDirectory:
     def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> RunDirectory:
         """An existing run, by its path or by its name under `runs_dir`.
 
+        Args:
+            run: The run's path or name.
+            runs_dir: The folder of all runs.
+
         Raises:
-            RunError: where there is none.
+            RunError: There is no such run, or its run.json is missing.
         """
         places = [cls(Path(run)), cls(Path(runs_dir) / run)]
         for found in places:
@@ -67,16 +72,17 @@ class RunDirectory:
 
     @property
     def exists(self) -> bool:
-        """Whether it is a run, sound or not."""
+        """Whether there is a run.json, sound or damaged."""
         return os.path.lexists(self.path / "run.json")
 
     @property
     def journal(self) -> Path:
+        """The path of Optuna's study."""
         return self.path / JOURNAL
 
     @property
     def busy(self) -> bool:
-        """Whether a driver holds the run."""
+        """Whether a driver is searching the run."""
         if not (self.path / "lock").exists():
             return False
         lock = FileLock(self.path / "lock")
@@ -88,26 +94,32 @@ class RunDirectory:
         return False
 
     def store(self, warn: Callable[[str], None] | None = None) -> Store:
-        """The hops of the run; damaged ones are refused where nobody is to be warned."""
+        """The store of the run.
+
+        Args:
+            warn: Called with a message for each damaged file; if None, these raise.
+        """
         return Store(self.path, strict=True) if warn is None else Store(self.path, warn)
 
     def check_free(self) -> None:
-        """Tell early what `locked` would tell.
+        """Check that `locked` would succeed.
 
         Raises:
-            RunError: where another driver holds the run, or the folder holds something else.
+            RunError: Another driver holds the run, or the folder holds something else.
         """
-        self._check_place()
+        check_folder_is_run(self.path)
         if self.path.exists():
             with self.locked():
                 pass
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the run before there is anything to write; a folder that stays empty goes again.
+        """Hold the run before there is anything to write.
+
+        Folders that this makes are removed again if nothing is written into them.
 
         Raises:
-            RunError: where another driver holds it, or the folder holds something else.
+            RunError: Another driver holds the run, or the folder holds something else.
         """
         new = [place for place in (self.path, *self.path.parents) if not place.exists()]
         held = False
@@ -117,19 +129,22 @@ class RunDirectory:
                 yield
         finally:
             if held and new and [file.name for file in self.path.glob("*")] == ["lock"]:
-                with contextlib.suppress(OSError):  # somebody else has put something there
+                with contextlib.suppress(OSError):  # another process has written a file there
                     (self.path / "lock").unlink()
                     for folder in new:
                         folder.rmdir()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for one driver, and tidy it; the system lets go when the process ends.
+        """Hold the run for one driver, and remove what a killed one left half-written.
+
+        The operating system releases the lock when the process ends.
 
         Raises:
-            RunError: where another driver holds it.
+            RunError: Another driver holds the run, or the folder holds something else.
+            StoreError: The folder cannot be written to.
         """
-        self._check_place()
+        check_folder_is_run(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -149,22 +164,22 @@ class RunDirectory:
 
     @property
     def extension(self) -> Path:
-        """The folder of what is to take the place of the run's files, where the study has grown."""
+        """The folder of the files that replace the run's when its study has grown."""
         return self.path / ".tasearch-extension"
 
     @property
     def half_extended(self) -> bool:
-        """Whether the run's files are to be replaced, and a kill cut that off."""
+        """Whether a replacement of the run's files was interrupted."""
         return (self.extension / "run.json").exists()
 
     def take_extension(self) -> None:
-        """End an extension, also one that a kill cut off; the run's lock is held."""
+        """Move the files of an extension into place; the caller holds the run's lock."""
         if not self.half_extended:
             return
         try:
             if (self.extension / JOURNAL).exists() and self.journal.exists():
                 self.journal.rename(_free_name(self.journal, "extended"))
-            for name in EXTENDED:  # run.json last: without it, nothing is left to do
+            for name in EXTENDED:  # run.json last: it marks an unfinished extension
                 if (self.extension / name).exists():
                     (self.extension / name).replace(self.path / name)
             shutil.rmtree(self.extension)
@@ -172,20 +187,20 @@ class RunDirectory:
             raise write_error(self.extension, error) from None
 
     def write(self, manifest: Manifest, place: Path | None = None) -> None:
-        """Freeze the measurements, then the study; `run.json` last, for it makes the run.
+        """Write measurements.json, then run.json, which makes the folder a run.
 
         Args:
-            manifest: What the run is of.
-            place: The run's directory, where the files are to lie; this one if not given.
+            manifest: The run's manifest.
+            place: The folder that the files will be moved to; this one if not given.
         """
         write_atomic(self.path / "measurements.json", manifest.measurements_json())
         write_atomic(self.path / "run.json", manifest.run_json(place or self.path))
 
     def read(self) -> Manifest:
-        """What `write` wrote.
+        """The manifest that `write` wrote.
 
         Raises:
-            RunError: where it is damaged.
+            RunError: A file is missing or damaged.
         """
         if self.half_extended:
             raise RunError(
@@ -198,21 +213,24 @@ class RunDirectory:
         )
 
     def measured(self) -> MeasurementsFile:
-        """The frozen measurements.
+        """The profile that `write` wrote.
 
         Raises:
-            RunError: where they are damaged.
+            RunError: The file is missing or damaged.
         """
         return self._load("measurements.json", REMEDY, MeasurementsFile.from_json)
 
     def set_aside(self, file: Path) -> Path:
-        """Rename a damaged file, so that another can be made.
+        """Rename a damaged file, so that another one can be written.
+
+        Args:
+            file: The path of the file.
 
         Returns:
-            Where it is now.
+            Its new path.
 
         Raises:
-            StoreError: where it cannot be renamed.
+            StoreError: The file cannot be renamed.
         """
         aside = _free_name(file, "damaged")
         try:
@@ -222,19 +240,19 @@ class RunDirectory:
         return aside
 
     def log(self, event: str, **values: Any) -> None:
-        """Append one line to events.jsonl; the run's lock is held."""
+        """Append one line to events.jsonl; the caller holds the run's lock."""
         self._log.append(event, values)
 
     def history(self) -> History:
-        """What events.jsonl tells."""
+        """The content of events.jsonl, and what is damaged in it."""
         return self._log.read()
 
     def events(self) -> list[dict[str, Any]]:
-        """The sound lines of events.jsonl."""
+        """The lines of events.jsonl that are not damaged."""
         return self.history().events
 
     def _load(self, name: str, remedy: str, make: Callable[[bytes], T]) -> T:
-        """A value of a file's content, whatever is wrong with it told in one message."""
+        """A value made from a file's bytes; every error becomes one message with a remedy."""
         file = self.path / name
         try:
             return make(read_file(file))
@@ -246,38 +264,17 @@ class RunDirectory:
             words = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
             raise RunError(f"{file}: cannot be read: {words}; {remedy}") from None
 
-    def _check_place(self) -> None:
-        """Refuse a folder that is no run's, and what is no folder.
-
-        Raises:
-            RunError: where there is one.
-        """
-        another = "give the study another name, or use another --runs-dir"
-        if self.exists or not os.path.lexists(self.path):
-            return
-        if not self.path.is_dir():
-            raise RunError(f"{self.path}: should be a folder, and is none; {another}")
-        try:
-            found = sorted(self.path.iterdir())
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be read: {error.strerror}") from None
-        if self.journal in found:
-            return
-        for path in found:
-            if path.name not in OURS and not is_temporary(path):
-                raise RunError(f"{self.path}: is no run, and holds {path.name!r}; {another}")
-
     def _tidy(self) -> None:
-        """Delete what writes left that a kill cut off; nothing else, and nothing elsewhere."""
+        """Delete the temporary files of interrupted writes, and no others."""
         for folder in (self.path, *(self.path / kind for kind in KINDS)):
             linked = folder != self.path and folder.is_symlink()
-            with contextlib.suppress(OSError):  # there is nothing to tidy, or no right to
+            with contextlib.suppress(OSError):  # there is no such folder, or no permission
                 for file in [] if linked else [*folder.iterdir()]:
                     if is_temporary(file):
                         file.unlink(missing_ok=True)
 
 
 def _free_name(file: Path, why: str) -> Path:
-    """A name beside a file's that nothing has."""
+    """An unused path in the same folder, such as `journal.log.damaged-1`."""
     names = (file.with_name(f"{file.name}.{why}-{n}") for n in itertools.count(1))
     return next(name for name in names if not os.path.lexists(name))

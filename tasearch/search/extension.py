@@ -1,9 +1,9 @@
-"""A run whose study has grown: another width, another temperature, another budget.
+"""Extends a run whose study has grown: another width, another temperature, another budget.
 
-What makes trials comparable stays as it was (see `tasearch.runs.comparable`). Optuna's
-study is made anew, for its parameters have other values now; the trials of before enter it under
-their numbers, with what they have shown. All of it is put into a folder of its own first, which
-then takes the old files' place: whoever opens the run next ends what a kill cut off.
+Only changes that keep trials comparable come here (see `tasearch.runs.comparable`). The parameters
+of Optuna's study have other choices now, so a new study is made, and all earlier trials are added
+to it under their numbers. The new files are written to a folder of their own, which then replaces
+the old ones. If that is interrupted, the next driver of the run completes it.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ def extend(
     space: Space,
     constraints: Mapping[int, Sequence[float]],
 ) -> None:
-    """Make a run that of a study that has grown; its lock is held.
+    """Extend a run; the caller holds its lock.
 
     Args:
         run: The run's directory.
-        manifest: What the run is of from now on.
-        space: The chains within the budget from now on.
-        constraints: How far a student of each width is above the limits of the budget.
+        manifest: The run's new manifest.
+        space: The chains within the new budget.
+        constraints: How far a student of each width exceeds the limits of the budget.
 
     Raises:
-        RunError: Where the journal is damaged.
-        StoreError: Where there is no room.
+        RunError: The journal is damaged.
+        StoreError: The disk is full.
     """
     name = manifest.study.name
     old = read_study(run, name)
     stage = RunDirectory(run.path / ".tasearch-extension.new")
     try:
-        if os.path.lexists(stage.path):  # of one that a kill cut off
+        if os.path.lexists(stage.path):  # of an interrupted extension
             shutil.rmtree(stage.path)
         stage.path.mkdir()
         stage.write(manifest, run.path)
         if old is not None:
             study = open_study(stage, name, RandomSampler(), manifest.identity)
             _enter(old, study, manifest, space, constraints)
-        run.log("extended")  # what is known of the old journal's length is over
-        if os.path.lexists(run.extension):  # without run.json: of one that was taken
+        run.log("extended")  # the number of lines of the old journal means nothing any more
+        if os.path.lexists(run.extension):  # without run.json: of a completed extension
             shutil.rmtree(run.extension)
         stage.path.rename(run.extension)
     except OSError as error:
@@ -72,7 +72,7 @@ def _enter(
     space: Space,
     constraints: Mapping[int, Sequence[float]],
 ) -> None:
-    """The trials and the attributes of a study enter another one."""
+    """Copy the trials and the attributes of one study to another."""
     for key, value in old.user_attrs.items():
         if key not in (IDENTITY, VERSION):
             new.set_user_attr(key, value)
@@ -97,7 +97,7 @@ def _enter(
 
 
 def _values(trial: FrozenTrial, manifest: Manifest) -> list[float] | None:
-    """Accuracy, parameters and latency, the last as it is measured now."""
+    """Accuracy, parameters and latency; the latency of the latest measurement."""
     if trial.state != TrialState.COMPLETE:
         return None
     if not is_own(trial):

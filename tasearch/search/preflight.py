@@ -1,7 +1,7 @@
-"""A user's code is run in a worker first: whatever it does there, the search lives to tell it.
+"""Runs user code in a worker first: a crash or a hang there becomes a message of the search.
 
-Each function is called in a worker by `Pool.call`, with a study among its content and a function
-that it tells what it is about to do.
+`Pool.call` runs the first four functions below in a worker. Each is called with plain values, among
+them the study as JSON, and with a function that it calls before each step, with the step in words.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Step = Callable[[str], None]
 
 
 def import_all(content: Content, step: Step) -> None:
-    """Import every function of the user's, and have the sampler made."""
+    """Import all user code, and make a user's own sampler."""
     study = _study(content)
     for path, name in study.own_functions:
         step(f"{path}: {name!r}, when imported")
@@ -46,7 +46,7 @@ def import_all(content: Content, step: Step) -> None:
 
 
 def load(content: Content, step: Step) -> str:
-    """Load the data set from a user's source; the path of its `SharedDataset`."""
+    """Load the data set from a user's source, and return the path of its `SharedDataset`."""
     study = _study(content)
     step(f"data.source: {study.data.source!r}, when called")
     return _kept(SharedDataset(load_data(study))).path
@@ -79,21 +79,30 @@ def propose(content: Content, step: Step) -> None:
 
 
 class Preflight:
-    """Has a worker run a study's own functions before this process does.
+    """Runs the user code of a study in a worker, before this process runs it.
 
     Args:
-        study: with functions of the user's, or without any: then nothing is done.
-        pool: of workers; there is one where there are such functions.
+        study: The study; if it names no user code, nothing is done.
+        pool: The workers; None only if the study names no user code.
     """
 
     def __init__(self, study: Study, pool: Pool | None) -> None:
         self._study, self._pool = study, pool if study.own_functions else None
 
     def import_all(self) -> None:
+        """Import all user code.
+
+        Raises:
+            StudyError: It cannot be imported.
+        """
         self._call(import_all)
 
     def load(self) -> Dataset:
-        """The data set, whose source is the user's."""
+        """Load the data set from a user's source.
+
+        Raises:
+            TasearchError: The source is wrong.
+        """
         assert self._pool is not None
         path = self._call(load)
         try:
@@ -103,16 +112,26 @@ class Preflight:
             raise StudyError(f"{where}: its process ended after it had returned") from None
 
     def try_all(self, data: Dataset) -> None:
+        """Build and call the model of each width, and call each loss.
+
+        Raises:
+            TasearchError: A model or a loss is wrong.
+        """
         if self._pool is not None:
             self._call(try_all, data=self._pool.share_data(data))
 
     def propose(self, data: Dataset, measured: Mapping[int, Measurement]) -> None:
+        """Ask a user's sampler for a chain.
+
+        Raises:
+            StudyError: The sampler is wrong.
+        """
         if self._pool is not None and ":" in self._study.search.sampler:
             listed = [asdict(m) for m in measured.values()]
             self._call(propose, data=self._pool.share_data(data), measured=listed)
 
     def _call(self, function: Callable[[Content, Step], Any], **content: Any) -> Any:
-        """What the function says in a worker."""
+        """The result of a function in a worker; None without user code."""
         if self._pool is None:
             return None
         name = f"{function.__module__}:{function.__name__}"
@@ -120,7 +139,7 @@ class Preflight:
 
 
 def losses_of(study: Study) -> dict[str, tuple[Loss, Recipe, str]]:
-    """Every loss of the study by name, with a recipe to try it with, and where it is named."""
+    """Each loss of a study by its name, with a recipe that uses it and the key that names it."""
     found = {}
     roles: tuple[Literal["assistants", "student"], ...] = ("assistants", "student")
     for role in roles:
@@ -138,13 +157,15 @@ def _study(content: Content) -> Study:
 
 @cache
 def _kept(data: SharedDataset) -> SharedDataset:
-    """The same, which stays as long as this process."""
+    """The same data; the cache keeps its files until this process ends."""
     return data
 
 
 def _evaluate(models: Models, net: nn.Module) -> None:
-    """A batch of two goes through a model as it does where latencies are measured; whatever it
-    raises is told by those that need it."""
+    """Call a model as its latency is measured, so that a crash happens in this worker.
+
+    Exceptions are ignored here; the measurement reports them.
+    """
     study = models.study
     with contextlib.suppress(Exception), torch.inference_mode(), cpu_threads(study.latency.threads):
         for size in (2, study.latency.batch):

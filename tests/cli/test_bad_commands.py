@@ -100,13 +100,13 @@ USAGE = [  # arguments, and what is said
 
 
 @pytest.mark.parametrize(("arguments", "message"), USAGE)
-def test_each_wrong_argument_has_one_message(
+def test_parser_refuses_each_wrong_argument_in_one_line(
     said: Said, arguments: list[str], message: str
 ) -> None:
     assert said(*arguments) == (2, f"error: {message}\n")
 
 
-def test_every_wrong_study_is_refused_without_torch(tmp_path: Path) -> None:
+def test_run_refuses_each_wrong_study_without_torch(tmp_path: Path) -> None:
     """In one process, so that what one command imports would be seen after it."""
     (tmp_path / "a file").write_text("")
     (tmp_path / "package").mkdir()
@@ -197,7 +197,8 @@ def test_every_wrong_study_is_refused_without_torch(tmp_path: Path) -> None:
     before = {file.name for file in tmp_path.iterdir()}
     code = (
         "import contextlib, io, json, sys\n"
-        "from tasearch.cli import commands as cli, exit_codes\n"
+        "from tasearch.cli import commands as cli\n"
+        "from tasearch.cli import exit_codes\n"
         "from tasearch.cli.strict import invoke\n"
         "def said(arguments):\n"
         "    with contextlib.redirect_stderr(io.StringIO()) as stream:\n"
@@ -222,7 +223,7 @@ def test_every_wrong_study_is_refused_without_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["best", "status", "report", "export"])
-def test_what_is_no_run_is_refused(said: Said, tmp_path: Path, command: str) -> None:
+def test_commands_refuse_what_is_no_run(said: Said, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").write_text("")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
@@ -241,7 +242,7 @@ def test_what_is_no_run_is_refused(said: Said, tmp_path: Path, command: str) -> 
     assert said(command, "a\0b", *out) == (2, "error: run: should have no NUL, found 'a\\x00b'\n")
 
 
-def test_a_report_is_written_over_no_other_file(
+def test_report_overwrites_no_other_file(
     said: Said, finished: tasearch.Run, tmp_path: Path
 ) -> None:
     (tmp_path / "x.html").mkdir()
@@ -265,7 +266,9 @@ def test_a_report_is_written_over_no_other_file(
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_an_export_needs_a_folder(said: Said, finished: tasearch.Run, tmp_path: Path) -> None:
+def test_export_refuses_a_path_that_is_no_folder(
+    said: Said, finished: tasearch.Run, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
         assert said("export", finished.path, "--out", out) == (
@@ -274,7 +277,7 @@ def test_an_export_needs_a_folder(said: Said, finished: tasearch.Run, tmp_path: 
         )
 
 
-def test_init_refuses_what_is_there_and_what_cannot_be(said: Said, tmp_path: Path) -> None:
+def test_init_refuses_existing_and_impossible_files(said: Said, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("nowhere")
@@ -342,14 +345,14 @@ def broken(error: BaseException) -> Callable[[], int]:
         (DataError(f"x{ESCAPES}"), 2, f"error: x{SHOWN}\n"),
     ],
 )
-def test_every_exception_ends_in_one_message(
+def test_exit_code_prints_one_message_for_each_exception(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
 ) -> None:
     assert exit_codes.exit_code(broken(error)) == code
     assert capsys.readouterr().err == message
 
 
-def test_a_traceback_is_shown_on_request(
+def test_exit_code_prints_a_traceback_on_request(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(exit_codes.DEBUG, "1")
@@ -359,7 +362,7 @@ def test_a_traceback_is_shown_on_request(
     assert last == "error: unforeseen, please report it: ZeroDivisionError: x"
 
 
-def test_nothing_printed_acts_on_a_terminal() -> None:
+def test_console_escapes_control_characters() -> None:
     table = Table(title=ESCAPES)
     table.add_column(ESCAPES, no_wrap=True)
     table.add_row(Text(ESCAPES, style="bold"))
@@ -375,13 +378,13 @@ def test_nothing_printed_acts_on_a_terminal() -> None:
         assert shown.startswith(SHOWN)
 
 
-def test_printable_text_is_left_as_it_is() -> None:
+def test_printable_keeps_plain_text() -> None:
     assert printable("16 → 8, 64 %\n\tü") == "16 → 8, 64 %\n\tü"
     assert printable(ESCAPES) == SHOWN
     assert printable("\udcff") == "\\udcff"
 
 
-def test_escapes_of_a_users_exception_are_shown(said: Said, tmp_path: Path) -> None:
+def test_run_escapes_control_characters_of_user_exceptions(said: Said, tmp_path: Path) -> None:
     (tmp_path / "own_escapes.py").write_text(f"def data():\n    raise ValueError({ESCAPES!r})\n")
     file = tmp_path / "s.toml"
     file.write_text(render(tiny(data={"source": "own_escapes:data"})))
@@ -403,7 +406,7 @@ def shell(line: str, **environment: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_an_output_that_nobody_reads_ends_quietly(finished: tasearch.Run) -> None:
+def test_commands_end_quietly_if_their_output_is_closed(finished: tasearch.Run) -> None:
     assert shell(f"tasearch status {finished.path} | true") in [(0, ""), (141, "")]
     assert shell("tasearch best --help | true") in [(0, ""), (141, "")]
     assert shell("tasearch --version >&-") == (0, "")
@@ -412,7 +415,7 @@ def test_an_output_that_nobody_reads_ends_quietly(finished: tasearch.Run) -> Non
     assert shell("tasearch best nothing 2>&-") == (2, "")
 
 
-def test_poor_terminals_are_served(finished: tasearch.Run) -> None:
+def test_commands_work_on_poor_terminals(finished: tasearch.Run) -> None:
     poor = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "10"}
     for command in ("--help", f"best {finished.path}", f"status {finished.path}"):
         assert shell(f"tasearch {command}", **poor) == (0, "")

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in processes of its own."""
+"""The command line, run in processes of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def study_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_help_and_version() -> None:
+def test_help_lists_all_commands() -> None:
     assert call("--version") == f"tasearch {tasearch.__version__}\n"
     text = call("--help")
     for command in ("run", "best", "report", "export", "status", "init"):
@@ -51,7 +51,7 @@ def test_init_writes_a_study_that_loads_and_refuses_to_overwrite(tmp_path: Path)
     assert call("init", file, code=2) == f"error: {file}: exists already\n"
 
 
-def test_a_run_in_a_pipe_is_plain_lines(finished: tasearch.Run, study_file: Path) -> None:
+def test_run_prints_plain_lines_into_a_pipe(finished: tasearch.Run, study_file: Path) -> None:
     folder = study_file.parent
     options = ("--runs-dir", folder / "runs", "--latency-from", finished.path)
     text = call("run", study_file, *options, "--trials", 5)
@@ -72,7 +72,7 @@ def test_a_run_in_a_pipe_is_plain_lines(finished: tasearch.Run, study_file: Path
     assert "was made by a different study: seed was 0, is 3" in other
 
 
-def test_a_run_without_one_finished_student_fails(finished: tasearch.Run, study_file: Path) -> None:
+def test_run_fails_without_a_finished_student(finished: tasearch.Run, study_file: Path) -> None:
     wild = {"learning_rate": 1e30}  # of assistants too, which are students as well
     study_file.write_text(render(tiny(assistants=wild, student=wild)))
     options = ("--runs-dir", study_file.parent / "runs", "--latency-from", finished.path)
@@ -80,7 +80,7 @@ def test_a_run_without_one_finished_student_fails(finished: tasearch.Run, study_
     assert "error: no student was trained to the end; the last reason: hop 16 → " in message
 
 
-def test_a_console_without_arrows_is_served(finished: tasearch.Run) -> None:
+def test_best_prints_on_an_ascii_console(finished: tasearch.Run) -> None:
     done = subprocess.run(
         [*TASEARCH, "best", str(finished.path)],
         capture_output=True,
@@ -90,13 +90,13 @@ def test_a_console_without_arrows_is_served(finished: tasearch.Run) -> None:
     assert b"16 ? " in done.stdout
 
 
-def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
+def test_init_prints_brackets_in_names(tmp_path: Path) -> None:
     file = tmp_path / "a[b].toml"
     assert f"wrote {file}; run it with" in call("init", file)
     assert call("init", file, code=2) == f"error: {file}: exists already\n"
 
 
-def test_a_limit_of_nothing_is_refused(finished: tasearch.Run) -> None:
+def test_best_refuses_a_limit_of_zero(finished: tasearch.Run) -> None:
     text = call("best", finished.path, "--max-latency-ms", 0, code=2)
     assert text == "error: max_latency_ms: should be above 0, found 0.0\n"
 
@@ -115,7 +115,7 @@ def test_best_finds_a_run_by_path_and_by_name(finished: tasearch.Run) -> None:
     assert found.keys() >= needed
 
 
-def test_nothing_fits_ends_with_1_and_the_nearest_miss(finished: tasearch.Run) -> None:
+def test_best_ends_with_1_and_the_nearest_miss_if_nothing_fits(finished: tasearch.Run) -> None:
     text = call("best", finished.path, "--max-params", 3, code=1)
     assert text.startswith("error: no candidate fits max_params = 3; the nearest is trial ")
     done = subprocess.run(
@@ -127,7 +127,8 @@ def test_nothing_fits_ends_with_1_and_the_nearest_miss(finished: tasearch.Run) -
     assert json.loads(done.stdout)["nearest"]["chain"][-1] == 2
 
 
-def test_report_export_and_status(finished: tasearch.Run, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_report_export_and_status_show_a_run(finished: tasearch.Run, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert f"wrote {page}" in call("report", finished.path, "--out", page)
     assert page.stat().st_size > 1_000_000  # plotly is inside
@@ -136,7 +137,7 @@ def test_report_export_and_status(finished: tasearch.Run, tmp_path: Path) -> Non
     assert "hops" in call("status", finished.path)
 
 
-def test_wrong_input_ends_with_2_and_writes_nothing(tmp_path: Path) -> None:
+def test_run_ends_with_2_on_wrong_input_and_writes_nothing(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("[student]\nwidhts = [1]\n")
     message = call("run", bad, cwd=tmp_path, code=2)
@@ -162,8 +163,15 @@ def start(study_file: Path, finished: tasearch.Run, **options: Any) -> subproces
         signal.signal(signal.SIGHUP, hang_up)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
+def test_signal_ends_a_run_and_shows_how_to_continue(
     finished: tasearch.Run, study_file: Path, number: signal.Signals
 ) -> None:
     process = start(study_file, finished, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -179,7 +187,7 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(
     assert "8 interrupted" in call("status", study_file.parent / "runs" / "slow")
 
 
-def test_an_interrupt_while_preparing_ends_at_once(tmp_path: Path) -> None:
+def test_signal_ends_a_preparation_at_once(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)\n"
     )
@@ -190,7 +198,8 @@ def test_an_interrupt_while_preparing_ends_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_users_exit_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_run_reports_an_exit_of_user_code(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("import sys\ndef data():\n    sys.exit(0)\n")
     (tmp_path / "s.toml").write_text(render(tiny(data={"source": "own:data"})))
     text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=2)
@@ -198,8 +207,8 @@ def test_a_users_exit_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_interrupt_among_imports_waits_for_them() -> None:
-    """What is half imported would fail in words of its own."""
+def test_stop_waits_for_imports() -> None:
+    """Imports that are cut off would fail later with messages of their own."""
     reached = []
 
     def importing(stop: Stop) -> None:
@@ -212,14 +221,15 @@ def test_an_interrupt_among_imports_waits_for_them() -> None:
     assert reached
 
 
-def test_a_finished_search_is_all_of_its_trials() -> None:
+def test_live_view_counts_all_trials_at_the_end() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     with LiveView(console, Words({}, []), []) as view:
         view.show(SearchFinished(reason="8 trials are done", done=8))
     assert "8/8" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_terminal_shows_the_front_and_the_hop(finished: tasearch.Run, study_file: Path) -> None:
+@pytest.mark.slow
+def test_terminal_shows_the_front_and_the_hop(finished: tasearch.Run, study_file: Path) -> None:
     screen, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
     command = [*TASEARCH, "run", str(study_file), "--runs-dir", str(study_file.parent / "runs")]
@@ -243,7 +253,8 @@ def test_a_terminal_shows_the_front_and_the_hop(finished: tasearch.Run, study_fi
         assert words in shown
 
 
-def test_a_second_driver_is_refused(finished: tasearch.Run, study_file: Path) -> None:
+@pytest.mark.slow
+def test_run_refuses_a_second_driver(finished: tasearch.Run, study_file: Path) -> None:
     process = start(study_file, finished, stdout=subprocess.DEVNULL)
     try:
         events = study_file.parent / "runs" / "slow" / "events.jsonl"
@@ -259,9 +270,8 @@ def test_a_second_driver_is_refused(finished: tasearch.Run, study_file: Path) ->
         process.wait()
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(
-    finished: tasearch.Run, study_file: Path
-) -> None:
+@pytest.mark.slow
+def test_run_survives_a_full_disk(finished: tasearch.Run, study_file: Path) -> None:
     """A limit on the size of files makes the system refuse to write, as a full disk does."""
     folder = study_file.parent
     options = ["--runs-dir", str(folder / "runs"), "--latency-from", str(finished.path)]
@@ -282,7 +292,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     assert [t.accuracy for t in run.trials] == [t.accuracy for t in finished.trials]
 
 
-def test_a_full_disk_in_the_journal_is_one_line(
+def test_run_reports_a_full_disk_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*arguments: object) -> int:
