@@ -1,7 +1,7 @@
 """One damaged file anywhere in a run, then every command: no traceback, no changed figure.
 
-`TASEARCH_FUZZ_EXAMPLES=200 pytest tests/test_fuzz_runs.py` tries more than the suite does, and
-`python -m benchmarks.fuzz` stores what it tried.
+`TASEARCH_FUZZ_EXAMPLES=200 pytest -m slow tests/runs/test_fuzz_runs.py` tries more than the suite
+does, and `python -m benchmarks.fuzz` stores what it tried.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from tasearch.config.study_file import render
 from tests.helpers.studies import tiny
 
 EXAMPLES = int(os.environ.get("TASEARCH_FUZZ_EXAMPLES", "10"))
-EXPORTED = 6  # one case in so many is exported too
-SUBPROCESSES = 2  # cases that are tried in interpreters of their own
+EXPORTED = 6  # one in so many cases is exported as well
+SUBPROCESSES = 2  # cases that are tried in separate interpreters
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="commands are forked")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="commands are forked"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +71,8 @@ def test_damage_is_refused_or_changes_no_figure(damaged: DamageTest, data: st.Da
     assert not faults, f"{file}: {what}, seed {seed}: {shown}"
 
 
-def test_an_interpreter_of_its_own_says_the_same(damaged: DamageTest, tmp_path: Path) -> None:
-    """What is forked ends as what a user starts: code and words."""
+def test_separate_interpreter_says_the_same(damaged: DamageTest, tmp_path: Path) -> None:
+    """A forked command ends as one that a user starts: with the same exit code and message."""
     chosen = random.Random(0)
     for file, kind, seed in [
         ("journal.log", "flip a bit", 1),
@@ -85,8 +88,8 @@ def test_an_interpreter_of_its_own_says_the_same(damaged: DamageTest, tmp_path: 
             assert forked.err.splitlines()[-1:] == started.err.splitlines()[-1:]
 
 
-def test_the_undamaged_run_passes(damaged: DamageTest) -> None:
-    """Else damage would be found where there is none."""
+def test_undamaged_run_passes(damaged: DamageTest) -> None:
+    """Otherwise damage would be reported where there is none."""
     work = damaged.copy(damaged.home.parent)
     report = work / damaged.run / "report.html"
     what, ends, faults = damaged.check(

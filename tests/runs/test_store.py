@@ -1,3 +1,5 @@
+"""The store: hops on disk."""
+
 from __future__ import annotations
 
 import errno
@@ -36,7 +38,7 @@ def file_of(store: Store) -> Path:
     return store.path / "hops" / "k.safetensors"
 
 
-def test_what_is_saved_is_loaded(store: Store) -> None:
+def test_store_loads_what_was_saved(store: Store) -> None:
     loaded = store.load("hops", "k")
     assert loaded is not None
     tensors, record = loaded
@@ -51,14 +53,14 @@ def test_what_is_saved_is_loaded(store: Store) -> None:
     assert store.load("hops", "other") is None
 
 
-def test_files_are_plain_safetensors_and_equal_for_equal_content(store: Store) -> None:
+def test_store_writes_equal_safetensors_for_equal_content(store: Store) -> None:
     assert torch.equal(safetensors.torch.load_file(file_of(store))["w"], TENSORS["w"])
     before = file_of(store).read_bytes()
     store.save("hops", "k", dict(reversed(TENSORS.items())), RECORD)
     assert file_of(store).read_bytes() == before
 
 
-def test_every_flipped_byte_and_every_cut_is_found(store: Store) -> None:
+def test_store_detects_every_flipped_byte_and_every_cut(store: Store) -> None:
     whole = file_of(store).read_bytes()
     for place in range(len(whole)):
         damaged = bytearray(whole)
@@ -69,7 +71,7 @@ def test_every_flipped_byte_and_every_cut_is_found(store: Store) -> None:
             unseal_tensors(whole[:place], "hops/k")
 
 
-def test_a_damaged_file_is_named_and_counts_as_absent(tmp_path: Path, store: Store) -> None:
+def test_store_names_a_damaged_file_which_counts_as_absent(tmp_path: Path, store: Store) -> None:
     told: list[str] = []
     watched = Store(tmp_path, told.append)
     file = file_of(store)
@@ -80,7 +82,7 @@ def test_a_damaged_file_is_named_and_counts_as_absent(tmp_path: Path, store: Sto
     ]
 
 
-def test_tensors_that_share_memory_are_kept(store: Store) -> None:
+def test_store_keeps_tensors_that_share_memory(store: Store) -> None:
     weight = torch.ones(2, 2)
     store.save("hops", "tied", {"a": weight, "b": weight.t()}, RECORD)
     loaded = store.load("hops", "tied")
@@ -88,9 +90,7 @@ def test_tensors_that_share_memory_are_kept(store: Store) -> None:
     assert torch.equal(loaded[0]["b"], weight)
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_leaves_only_the_old_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     before = file_of(store).read_bytes()
 
     def full(handle: int) -> None:
@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     assert [p.name for p in (store.path / "hops").iterdir()] == ["k.safetensors"]
 
 
-def test_files_have_the_rights_that_the_umask_gives(tmp_path: Path) -> None:
+def test_written_files_have_the_permissions_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_atomic(tmp_path / "x", b"")
@@ -116,13 +116,13 @@ def test_files_have_the_rights_that_the_umask_gives(tmp_path: Path) -> None:
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_write_reports_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written: "):
         write_atomic(tmp_path / "file" / "x", b"")
 
 
-def test_sealing_keeps_the_tensors_aligned() -> None:
+def test_seal_keeps_tensors_aligned() -> None:
     for size in range(1, 9):
         blob = seal_tensors(safetensors.torch.save({"w": torch.ones(size)}), {"n": "x" * size}, "k")
         assert int.from_bytes(blob[:8], "little") % 8 == 0
