@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,60 @@ def test_rooms_import_only_their_own_dependencies(file: Path) -> None:
 def test_every_module_has_its_room() -> None:
     assert {room(file) for file in MODULES} == set(LEVEL)
     assert len(LEVEL.keys() - {"__init__", "__main__"}) <= 16
+
+
+# Modules and functions that may be longer, each with its reason
+LONG_MODULES = {
+    "tasearch.train.fast.kernels": "numba's cache on disk notices changes of one file only",
+}
+LONG_FUNCTIONS: dict[str, str] = {}
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    lines = (node.end_lineno or 0) - node.lineno + 1
+    if ast.get_docstring(node) is None:
+        return lines
+    docstring = node.body[0]
+    return lines - ((docstring.end_lineno or 0) - docstring.lineno + 1)
+
+
+def test_modules_have_at_most_300_lines() -> None:
+    lines = {name: len(file.read_text("utf-8").splitlines()) for name, file in NAMES.items()}
+    long = {name for name, count in lines.items() if count > 300}
+    assert long == LONG_MODULES.keys()
+
+
+def test_functions_have_at_most_40_lines() -> None:
+    long = {
+        f"{name}.{node.name}"
+        for name, file in NAMES.items()
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and length(node) > 40
+    }
+    assert long == LONG_FUNCTIONS.keys()
+
+
+# Words of an earlier, private language; each has a term of the field in its place
+OLD_WORDS = re.compile(
+    r"\b(abreast|bloomers?|catalogue|company|companions?|culprit|desks?|essence|handover|heir"
+    r"|judge|laps?|ledger|lessons?|litter|neighbours?|nobody|obituary|pupils?|scout|seats?|stairs|testif(y|ies))\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_old_words_occur_nowhere(file: Path) -> None:
+    text = file.read_text("utf-8").replace('derived_seed("catalogue"', "")
+    assert [found.group() for found in OLD_WORDS.finditer(text)] == []
+
+
+def test_arguments_are_described_by_noun_phrases() -> None:
+    for name, file in NAMES.items():
+        for argument, text in re.findall(
+            r"^ {8,12}(\w+): (of|likewise|whose|see above)\b", file.read_text("utf-8"), re.M
+        ):
+            raise AssertionError(f"{name}: {argument}: {text} ...")
 
 
 def test_reading_a_run_imports_no_torch(finished: tasearch.Run) -> None:

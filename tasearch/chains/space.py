@@ -137,7 +137,8 @@ class Space:
         """
         if self.min_assistants:
             return []
-        kinds = {recipe.distilled: recipe for recipe in reversed(self.student_recipes.one_per_loss())}
+        recipes = reversed(self.student_recipes.one_per_loss())
+        kinds = {recipe.distilled: recipe for recipe in recipes}
         return [
             Chain(models=(self.teacher, ModelSpec(width=width, recipe=kinds[distilled])))
             for distilled in sorted(kinds, reverse=True)

@@ -46,7 +46,7 @@ class Clock:
         self._done += not record.free
 
     def left(self, trials: int) -> str:
-        """Words for the time that so many trials will take."""
+        """The estimated time for so many trials, in words."""
         if not self._done:
             return "unknown"
         return duration((time.monotonic() - self._begun) / self._done * trials)
@@ -56,8 +56,8 @@ class Words:
     """Trials in words.
 
     Args:
-        measured: by width.
-        searched: (role, field) of what differs between recipes, and so is worth telling.
+        measured: Measurement of each width.
+        searched: (role, field) of the recipe fields that are searched, and so are shown.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Words:
         self.measured, self.searched = measured, searched
 
     def recipe(self, recipe: Mapping[str, Any]) -> str:
-        """What is searched of a trial's recipes, in short."""
+        """The searched fields of a trial's recipes, in short."""
         found = []
         for role, field in self.searched:
             if recipe[role] and _counts(field, recipe[role]):
@@ -75,7 +75,7 @@ class Words:
         return ", ".join(found)
 
     def hop(self, event: HopStarted) -> str:
-        """A hop with what is searched of its model's recipe."""
+        """A hop with the searched fields of its recipe."""
         own = event.recipe
         if own is None:
             return event.label
@@ -84,8 +84,10 @@ class Words:
         return f"{event.label}  {words}" if words else event.label
 
     def trial(self, record: TrialRecord) -> str:
-        """One finished trial in one line, what matters most first; an assistant that is a
-        candidate by itself is "free"."""
+        """One finished trial in one line, the most important first.
+
+        An assistant that is a candidate by itself is called "free".
+        """
         state = "free" if record.free and record.state == "complete" else record.state
         parts = [f"{state:<8}"]
         if record.accuracy is not None:
@@ -101,7 +103,7 @@ class Words:
 
 
 def _counts(field: str, recipe: Mapping[str, Any]) -> bool:
-    """Whether a field means anything to a model of this recipe."""
+    """Whether a field affects a model with this recipe."""
     return field not in ONLY_DISTILLED or recipe["loss"] != LABELS_ONLY
 
 

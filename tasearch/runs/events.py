@@ -89,7 +89,7 @@ class HopEnded:
     Args:
         key: The hop's key.
         label: The hop's lineage in words.
-        outcome: How it ended: trained to its last epoch, stopped at a rung, failed, or out of memory.
+        outcome: Trained to its last epoch, stopped at a rung, failed, or out of memory.
         epoch: Number of epochs done.
         seconds: Training time on one worker; the sum over workers that shared its replicates.
         reason: Why it failed; empty otherwise.

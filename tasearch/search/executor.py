@@ -28,39 +28,39 @@ class Archive(Protocol):
     """What has been trained: a `HopArchive`, or a table of results.
 
     Attributes:
-        replicates: numbers of the repetitions of each hop.
+        replicates: Numbers of the replicates of each hop.
     """
 
     @property
     def replicates(self) -> Sequence[int]: ...
 
     def key(self, hop: Hop) -> str:
-        """Names a hop."""
+        """The hop's key."""
 
     def finished(self, hop: Hop) -> bool:
-        """Whether a hop is stored and whole."""
+        """Whether the hop is stored and its file is sound."""
 
     def saved(self, hop: Hop) -> HopRecord | None:
-        """What is stored of a hop, finished or not."""
+        """The stored record of the hop, finished or not; None if there is none."""
 
     def stacking_key(self, hop: Hop) -> Hashable:
-        """What hops have in common that may train together; None for one that may not."""
+        """A value that hops share which may be stacked; None if the hop may not be."""
 
 
 class HopExecutor:
-    """Hops, and the engine that trains them.
+    """The hops of a run, and the engine that trains them.
 
     Args:
-        archive: of what is stored.
-        make_engine: called once there is something to train.
-        teacher: of all chains.
-        chance: accuracy of guessing.
-        log: told of each start and end.
-        warnings: from the archive, not yet told.
-        check: Called before a training begins; raises where the user's code is not what it was.
+        archive: Keys and records of the stored hops.
+        make_engine: Returns the engine; called when there is something to train.
+        teacher: The teacher of all chains.
+        chance: Accuracy of guessing, 0..1.
+        log: Called with each start and end of a hop, for the event log.
+        warnings: Warnings of the archive that have not been reported; the archive appends to it.
+        check: Called before a training begins; raises if the user's code has changed.
 
     Attributes:
-        failed: hop to reason: not tried again.
+        failed: Reason of each hop that failed, by key; these are not tried again.
     """
 
     def __init__(
@@ -81,28 +81,30 @@ class HopExecutor:
         self._engine: Engine | None = None
         self._keys: dict[Hop, str] = {}
         self._training: dict[str, Hop] = {}
-        self._begun: dict[str, float] = {}  # when, of those in training
-        self._whole: set[str] = set()  # verified on disk
-        self._records: dict[str, HopRecord] = {}  # of these
+        self._begun: dict[str, float] = {}  # start of each training, in seconds
+        self._whole: set[str] = set()  # keys of finished hops, verified on disk
+        self._records: dict[str, HopRecord] = {}  # of the finished hops
         self.failed: dict[str, str] = {}
-        self._full: dict[str, str] = {}  # likewise, for want of memory, while this process lives
+        self._full: dict[str, str] = {}  # reasons of hops that ran out of memory in this process
 
     @property
     def busy(self) -> bool:
+        """Whether a hop is in training."""
         return bool(self._training)
 
     @property
     def free(self) -> int:
-        """Hops that could be begun now."""
+        """The number of groups of hops that could start now."""
         return self._made_engine().free
 
     def key(self, hop: Hop) -> str:
+        """The hop's key."""
         if hop not in self._keys:
             self._keys[hop] = self._archive.key(hop)
         return self._keys[hop]
 
     def saved(self, hop: Hop) -> HopRecord | None:
-        """What is stored of a hop, finished or not."""
+        """The stored record of the hop, finished or not; None if there is none."""
         key = self.key(hop)
         found = self._records.get(key)
         if found is None:
@@ -112,31 +114,36 @@ class HopExecutor:
         return found
 
     def has(self, hop: Hop) -> bool:
-        """Whether a hop is finished and whole."""
+        """Whether the hop is finished and its file is sound."""
         key = self.key(hop)
         if key not in self._whole and key not in self._training and self._archive.finished(hop):
             self._whole.add(key)
         return key in self._whole
 
     def can_begin(self, hop: Hop) -> bool:
-        """Whether a hop's ancestors are there, and it is not in training yet."""
+        """Whether the hop's ancestors are finished, and it is not in training."""
         ready = hop.ancestor is None or self.has(hop.ancestor)
         return ready and self.key(hop) not in self._training
 
     def reason(self, hop: Hop) -> str | None:
-        """Why a hop cannot be had."""
+        """Why the hop cannot be trained; None if it can."""
         key = self.key(hop)
         return self.failed.get(key) or self._full.get(key)
 
     def hopeless(self, hop: Hop) -> bool:
-        """Whether a hop, or one that it needs, cannot be had."""
+        """Whether the hop, or one of its ancestors, cannot be trained."""
         ancestor = hop.ancestor
         if self.reason(hop) is not None:
             return True
         return ancestor is not None and not self.has(ancestor) and self.hopeless(ancestor)
 
     def use(self, hop: Hop, saved: HopRecord | None) -> HopUse:
-        """A hop as a trial used it that left it with this record."""
+        """The hop as a trial used it.
+
+        Args:
+            hop: The hop.
+            saved: The hop's record when the trial ended; None if it was not begun.
+        """
         epochs = hop.model.recipe.epochs if hop.model.recipe else 0
         trained = saved.epoch if saved else 0
         return HopUse(
@@ -148,8 +155,12 @@ class HopExecutor:
         )
 
     def group(self, hops: Sequence[Hop], most: int) -> list[Hop]:
-        """The first of hops that can begin, and those that may train as one wide model with it, as
-        long as it has slots."""
+        """The first hop, and those of the others that may be stacked with it, as far as slots go.
+
+        Args:
+            hops: Hops that can begin, at least one.
+            most: Largest number of hops in the group.
+        """
         first, *others = hops
         room = min(most, SLOTS // len(self._archive.replicates))
         shared = self._archive.stacking_key(first) if room > 1 else None
@@ -159,7 +170,7 @@ class HopExecutor:
         return [first, *islice(fitting, room - 1)]
 
     def begin(self, tasks: Mapping[Hop, Thresholds]) -> None:
-        """Have the hops of a group trained, with their thresholds; something is free."""
+        """Train the hops of a group, with the pruner's thresholds; `free` must be above 0."""
         self._check()
         found = [
             Task(key=self.key(hop), hop=hop, thresholds=thresholds)
@@ -169,7 +180,7 @@ class HopExecutor:
         self._made_engine().submit(found)
 
     def wait(self) -> Iterator[Event]:
-        """What happens until some hop is not in training any more, or somebody is free."""
+        """The events until a hop has ended, or the engine has more room than before."""
         engine, ended = self._made_engine(), False
         free = engine.free
         while not ended and engine.free <= free:
@@ -186,7 +197,7 @@ class HopExecutor:
                     yield event
 
     def notices(self) -> Iterator[Event]:
-        """What a person should know and was not told yet."""
+        """Warnings that have not been reported yet, each once."""
         while self._warnings:
             message = self._warnings.pop(0)
             if message not in self._warned:
@@ -194,11 +205,11 @@ class HopExecutor:
                 yield Notice(message=message)
 
     def tell(self, message: str) -> None:
-        """Have a person told, once."""
+        """Report a warning, once."""
         self._warnings.append(message)
 
     def close(self) -> None:
-        """End the engine, and note the hops that it leaves unfinished."""
+        """Stop the engine, and log the hops that it leaves unfinished."""
         if self._engine is not None:
             self._engine.close()
         for key, begun in self._begun.items():
@@ -207,7 +218,7 @@ class HopExecutor:
         self._begun.clear()
 
     def _made_engine(self) -> Engine:
-        """The engine, made when there is something to train."""
+        """The engine, which is made when it is first needed."""
         if self._engine is None:
             self._engine = self._make_engine()
         return self._engine

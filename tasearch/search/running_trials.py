@@ -18,15 +18,15 @@ from tasearch.search.executor import HopExecutor
 
 @dataclass(frozen=True, kw_only=True)
 class RunningTrial:
-    """A trial that was asked for and is not over.
+    """A trial that has started and has not ended.
 
     Args:
-        trial: Optuna's id.
-        proposal: its number among proposals; a free trial has that of the chain it is part of.
-        free: whether it is an assistant of a chain that was proposed.
-        watched_hops: The hops that it needs, in order, each with its pruning thresholds; it has
-            none where the hop is needed whole.
-        direct: number of the trial that distils the same student directly, if it was begun before.
+        trial: Optuna's id of the trial.
+        proposal: Number of the proposal; a free trial has the number of the chain it is part of.
+        free: Whether its student is an assistant of a chain that was proposed.
+        watched_hops: The hops that it needs, ancestors first, each with its pruning thresholds;
+            without thresholds where the hop must be trained to its end.
+        direct: Number of the trial that distils the same student directly, if it started before.
     """
 
     trial: int
@@ -37,7 +37,7 @@ class RunningTrial:
 
     @property
     def student(self) -> Hop:
-        """The hop that it is about."""
+        """The hop of its student."""
         return self.watched_hops[-1][0]
 
 
@@ -46,9 +46,9 @@ class TrialResult:
     """How a trial has ended.
 
     Args:
-        state: complete, pruned or failed.
-        accuracy: of a complete one.
-        attrs: what its record says besides.
+        state: Complete, pruned or failed.
+        accuracy: Validation accuracy of a complete trial, 0..1; None otherwise.
+        attrs: User attributes to store with the trial.
     """
 
     state: TrialState
@@ -61,8 +61,13 @@ def trial_result(
 ) -> TrialResult | None:
     """How a trial has ended; None while it has not.
 
+    Args:
+        running_trial: The trial.
+        hops: The hops of the run.
+        teacher: The teacher of all chains.
+
     Raises:
-        TrainingError: where the teacher cannot be had, without whom no chain can do.
+        TrainingError: The teacher cannot be trained or loaded; no chain can do without it.
     """
     used: list[tuple[Hop, HopRecord | None]] = []
     audit = None
@@ -105,7 +110,7 @@ def trial_result(
 def _details(
     used: Sequence[tuple[Hop, HopRecord | None]], hops: HopExecutor, running_trial: RunningTrial
 ) -> dict[str, Any]:
-    """The hops as a trial used them, and its student's curve as far as it was trained."""
+    """Attributes: the hops as the trial used them, and its student's curve so far."""
     attrs: dict[str, Any] = {"hops": [asdict(hops.use(hop, saved)) for hop, saved in used]}
     hop, saved = used[-1] if used else (None, None)
     if hop == running_trial.student and saved is not None:
