@@ -10,9 +10,9 @@ from tasearch.runs.journal import open_study, set_damaged_aside
 from tasearch.runs.sealed_journal import count_lines
 from tasearch.search.annotations import excesses
 from tasearch.search.driver import Driver
-from tasearch.search.executor import trained_hops
 from tasearch.search.extension import extend
 from tasearch.search.prepare import Prepared
+from tasearch.search.trained_hops import trained_hops
 
 
 def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Iterator[Event]:

@@ -147,9 +147,7 @@ def test_enqueue_refuses_a_failed_chain(rerun: Any) -> None:
 def test_enqueue_works_while_the_search_runs(rerun: Any, tmp_path: Path) -> None:
     study = tiny(**SMALL, search={"max_concurrent": 1})
     straight = rerun(study, "straight", trials=1)
-    events = events_of(
-        study, runs_dir=tmp_path / "again", latency_from=straight.path, trials=5
-    )
+    events = events_of(study, runs_dir=tmp_path / "again", latency_from=straight.path, trials=5)
     queued = None
     for event in events:
         if isinstance(event, TrialDone) and queued is None:

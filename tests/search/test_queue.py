@@ -241,9 +241,7 @@ def test_interruption_after_any_trial_leaves_the_queue(rerun: Any, tmp_path: Pat
     run = begun("cut")
     seen: set[tuple[str, int]] = set()
     for cuts in range(99):  # noqa: B007
-        events = events_of(
-            study, runs_dir=tmp_path / "cut", latency_from=straight.path, trials=8
-        )
+        events = events_of(study, runs_dir=tmp_path / "cut", latency_from=straight.path, trials=8)
         for event in events:
             if isinstance(event, TrialStarted | TrialDone):
                 begins = isinstance(event, TrialStarted)
