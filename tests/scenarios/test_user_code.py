@@ -1,4 +1,4 @@
-"""Whatever a user's code does, the search lives, or says in one message why it cannot be."""
+"""Whatever user code does, the search continues, or one message says why it cannot."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ EVERYWHERE: dict[str, Any] = {
 
 
 def own(folder: Path, sections: dict[str, Any], **code: str) -> Study:
-    """A study whose module runs a statement at each of some places."""
+    """A study with a module of its own, which executes given statements at some places."""
     (folder / "own.py").write_text(NET.format(**dict.fromkeys(PLACES, "pass") | code))
     student = {"widths": [6, 4, 2], **sections.get("student", {})}
     modes = dict.fromkeys(map(str, (16, *student["widths"])), "fp32")
@@ -94,14 +94,14 @@ def own(folder: Path, sections: dict[str, Any], **code: str) -> Study:
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_left_over() -> Iterator[None]:
+def no_process_is_left_over() -> Iterator[None]:
     before = children()
     yield
     assert children() == before
 
 
 def runaways(folder: Path) -> list[str]:
-    """Processes that have a folder among their arguments, environment or open files."""
+    """Command lines of the processes that have a folder in their environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -127,8 +127,9 @@ def own_pipes():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("deed", "reason"),
+    ("action", "reason"),
     [
         ("os._exit(0)", "its worker ended with code 0, 3 times"),
         ("ctypes.string_at(0)", "its worker was killed by signal 11 (segmentation fault), 3 times"),
@@ -144,11 +145,9 @@ def own_pipes():
         ),
     ],
 )
-def test_a_hop_whose_worker_dies_fails_and_the_search_goes_on(
-    tmp_path: Path, deed: str, reason: str
-) -> None:
-    body = f"if self.training and self.width == 4 and len(x) > 2: {deed}"
-    study = own(tmp_path, {"model": {"family": "own:build"}}, forward=body, module=PIPES)
+def test_hop_fails_whose_worker_dies_three_times(tmp_path: Path, action: str, reason: str) -> None:
+    code = f"if self.training and self.width == 4 and len(x) > 2: {action}"
+    study = own(tmp_path, {"model": {"family": "own:build"}}, forward=code, module=PIPES)
     run = rerun_of(tmp_path, study, trials=3)
     states = {t.chain[-1]: (t.state, t.reason) for t in run.trials}
     assert states == {
@@ -164,9 +163,9 @@ def rerun_of(folder: Path, study: Study, **options: Any) -> tasearch.Run:
     return tasearch.run(study, runs_dir=folder / "runs", **options)
 
 
-def test_what_is_raised_fails_the_hop_and_ends_no_worker(tmp_path: Path) -> None:
-    """In one process, a deed for each width: it writes its number down."""
-    deeds = {
+def test_exception_fails_the_hop_and_ends_no_worker(tmp_path: Path) -> None:
+    """One worker trains all widths, each with another exception; it writes its number down."""
+    actions = {
         12: ("sys.exit(3)", "SystemExit: 3"),
         10: ("sys.exit()", "SystemExit"),
         8: ("raise Odd('my own')", "Odd: my own"),
@@ -174,21 +173,22 @@ def test_what_is_raised_fails_the_hop_and_ends_no_worker(tmp_path: Path) -> None
         4: ("raise KeyboardInterrupt('not a key')", "KeyboardInterrupt: not a key"),
     }
     code = "\n        ".join(
-        f"if self.training and self.width == {width} and len(x) > 2: {deed}"
-        for width, (deed, _) in deeds.items()
+        f"if self.training and self.width == {width} and len(x) > 2: {action}"
+        for width, (action, _) in actions.items()
     )
     mark = f"open(f'{tmp_path}/worker-{{os.getpid()}}', 'w').close()\n        "
-    sections = {"model": {"family": "own:build"}, "student": {"widths": [*deeds, 2]}}
-    sections["training"] = {"modes": dict.fromkeys(map(str, (16, *deeds, 2)), "fp32")}
+    sections = {"model": {"family": "own:build"}, "student": {"widths": [*actions, 2]}}
+    sections["training"] = {"modes": dict.fromkeys(map(str, (16, *actions, 2)), "fp32")}
     study = own(tmp_path, sections, forward="if len(x) > 2 and self.training: " + mark + code)
     run = rerun_of(tmp_path, study, trials=6)
     assert {t.chain[-1]: t.reason for t in run.trials} == {
-        width: f"hop 16 → {width}: {reason}" for width, (_, reason) in deeds.items()
+        width: f"hop 16 → {width}: {reason}" for width, (_, reason) in actions.items()
     } | {2: None}
     assert len([*tmp_path.glob("worker-*")]) == 1
 
 
-def test_a_teacher_that_cannot_be_trained_ends_the_search(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_untrainable_teacher_ends_the_search(tmp_path: Path) -> None:
     study = own(
         tmp_path,
         {"model": {"family": "own:build"}},
@@ -198,12 +198,15 @@ def test_a_teacher_that_cannot_be_trained_ends_the_search(tmp_path: Path) -> Non
     text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=1)
     assert text.splitlines()[-1] == "error: hop 16: its worker ended with code 0, 3 times"
     with pytest.raises(TrainingError, match="hop 16: its worker ended with code 0, 3 times"):
-        rerun_of(tmp_path, study)  # it is not recorded of any trial
+        rerun_of(tmp_path, study)  # no trial records it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_only_the_guilty_one_of_a_wide_model_fails(tmp_path: Path, workers: int) -> None:
-    """Its group go on alone, and so does a hop that was the first of the group."""
+def test_stacked_model_fails_only_the_hop_that_kills_its_worker(
+    tmp_path: Path, workers: int
+) -> None:
+    """The others of its group are trained alone, also if it was not the first of the group."""
     student = {"widths": [4], "loss": ["kd", "own:loss", "ce", "dist"]}
     sections = {"student": student, "training": {"modes": {"4": "fp32 x8+"}}}
     study = own(tmp_path, sections, loss="if len(logits) > 2: os._exit(0)")
@@ -214,11 +217,12 @@ def test_only_the_guilty_one_of_a_wide_model_fails(tmp_path: Path, workers: int)
     assert found == fine | {"own:loss": bad}
 
 
-def test_a_part_of_a_hop_that_dies_is_the_hop(tmp_path: Path) -> None:
-    """Of three replicates, shared out to two workers."""
-    body = "if self.training and self.width == 4 and len(x) > 2: os._exit(7)"
+@pytest.mark.slow
+def test_hop_fails_when_one_of_its_replicates_kills_a_worker(tmp_path: Path) -> None:
+    """Three replicates are divided among two workers."""
+    code = "if self.training and self.width == 4 and len(x) > 2: os._exit(7)"
     sections = {"model": {"family": "own:build"}, "search": {"replicates": 3, "pruner": "none"}}
-    study = own(tmp_path, sections, forward=body)
+    study = own(tmp_path, sections, forward=code)
     run = rerun_of(tmp_path, study, trials=3, workers=2)
     assert {t.chain[-1]: (t.state, t.reason) for t in run.trials} == {
         6: ("complete", None),
@@ -227,9 +231,10 @@ def test_a_part_of_a_hop_that_dies_is_the_hop(tmp_path: Path) -> None:
     }
 
 
-def test_deaths_that_pass_change_nothing(tmp_path: Path) -> None:
-    """A module that dies twice of each hop, then no more, ends in the bits of one that does not."""
-    body = (
+@pytest.mark.slow
+def test_worker_deaths_that_stop_change_nothing(tmp_path: Path) -> None:
+    """A module that dies twice for each hop gives the same bits as one that never does."""
+    code = (
         f"mark = f'{tmp_path}/{{self.width}}-'\n"
         "        if self.training and len(x) > 2:\n"
         "            self.count = getattr(self, 'count', 0) + 1\n"
@@ -238,7 +243,7 @@ def test_deaths_that_pass_change_nothing(tmp_path: Path) -> None:
         "                    open(f'{mark}{n}', 'w').close()\n"
         "                    os._exit(0)"
     )
-    study = own(tmp_path, {"model": {"family": "own:build"}}, forward=body)
+    study = own(tmp_path, {"model": {"family": "own:build"}}, forward=code)
     mortal = rerun_of(tmp_path / "a", study, trials=3)
     assert len([*tmp_path.glob("*-[01]")]) == 8
     straight = rerun_of(tmp_path / "b", study, trials=3, latency_from=mortal.path)
@@ -251,6 +256,7 @@ def test_deaths_that_pass_change_nothing(tmp_path: Path) -> None:
 # Stuck
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hang",
     [
@@ -260,11 +266,11 @@ def test_deaths_that_pass_change_nothing(tmp_path: Path) -> None:
         "sum(itertools.repeat(0))",  # in C, without letting go of the interpreter
     ],
 )
-def test_a_hop_that_is_stuck_fails(tmp_path: Path, hang: str) -> None:
-    body = f"if self.training and self.width == 4 and len(x) > 2: {hang}"
+def test_hop_fails_that_makes_no_progress(tmp_path: Path, hang: str) -> None:
+    code = f"if self.training and self.width == 4 and len(x) > 2: {hang}"
     sections: dict[str, Any] = {"model": {"family": "own:build"}}
     sections["training"] = {"stall_minutes": 0.25}
-    run = rerun_of(tmp_path, own(tmp_path, sections, forward=body), trials=3)
+    run = rerun_of(tmp_path, own(tmp_path, sections, forward=code), trials=3)
     words = "its worker made no progress for 0.25 minutes (training.stall_minutes)"
     assert {t.chain[-1]: (t.state, t.reason) for t in run.trials} == {
         6: ("complete", None),
@@ -273,7 +279,7 @@ def test_a_hop_that_is_stuck_fails(tmp_path: Path, hang: str) -> None:
     }
 
 
-def test_the_limit_may_be_changed_within_a_run() -> None:
+def test_stall_minutes_may_change_within_a_run() -> None:
     one, other = tiny(training={"stall_minutes": 1.0}), tiny(training={"stall_minutes": 2.5})
     assert one.identity() == other.identity()
 
@@ -288,46 +294,55 @@ def test_the_limit_may_be_changed_within_a_run() -> None:
             {"module": "os._exit(0)"},
             "search.sampler: 'own:sampler', when imported: its process ended with code 0",
         ),
-        (
+        pytest.param(
             {"module": "raise Odd('at import')"},
             "search.sampler: 'own:sampler': importing it raised Odd: at import",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             {"sampler": "ctypes.string_at(0)"},
             "search.sampler: 'own:sampler', when called: its process was killed by signal 11 "
             "(segmentation fault)",
+            marks=pytest.mark.slow,
         ),
         (
             {"data": "os._exit(0)"},
             "data.source: 'own:data', when called: its process ended with code 0",
         ),
-        (
+        pytest.param(
             {"build": "if width == 4: os._exit(1)"},
             "model.family: 'own:build' at width 4: its process ended with code 1",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             {"forward": "if not self.training: os.abort()"},
             "model.family: 'own:build' at width 16: its process was killed by signal 6 (aborted)",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             {"build": "width == 2 and threading.Event().wait()"},
             "model.family: 'own:build' at width 2: its process made no progress for 0.25 minutes "
             "(training.stall_minutes)",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             {"loss": "sys.exit()"},
             "student.loss: 'own:loss', when called: raised SystemExit",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             {"proposal": "ctypes.string_at(0)"},
             "search.sampler: 'own:sampler', when asked for a chain: its process was killed by "
             "signal 11 (segmentation fault)",
+            marks=pytest.mark.slow,
         ),
-        ({"proposal": "os._exit(0)"}, "search.sampler called os._exit(0)"),
+        pytest.param(
+            {"proposal": "os._exit(0)"}, "search.sampler called os._exit(0)", marks=pytest.mark.slow
+        ),
     ],
     ids=str,
 )
-def test_what_ends_a_process_is_found_before_the_search(
+def test_preparation_detects_code_that_ends_its_process(
     tmp_path: Path, code: dict[str, str], message: str
 ) -> None:
     sections = {**EVERYWHERE, "student": {"loss": ["kd", "own:loss"]}}
@@ -338,8 +353,9 @@ def test_what_ends_a_process_is_found_before_the_search(
     assert not (tmp_path / "tiny").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["module", "build", "sampler"])
-def test_the_command_line_says_so_and_ends_with_2(tmp_path: Path, place: str) -> None:
+def test_command_reports_code_that_ends_its_process(tmp_path: Path, place: str) -> None:
     study = own(tmp_path, EVERYWHERE | {}, **{place: "os._exit(0)"})
     (tmp_path / "s.toml").write_text(render(study))
     text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=2)
@@ -352,7 +368,8 @@ def test_the_command_line_says_so_and_ends_with_2(tmp_path: Path, place: str) ->
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_machine_that_kills_a_worker_once_is_no_fault_of_the_code(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_preparation_repeats_a_call_whose_worker_was_killed_once(tmp_path: Path) -> None:
     mark = tmp_path / "killed"
     code = f"if not os.path.exists('{mark}'): open('{mark}', 'w'), os.kill(os.getpid(), 9)"
     prepared = prepare(own(tmp_path, EVERYWHERE | {}, build=code), RunOptions(runs_dir=tmp_path))
@@ -360,8 +377,9 @@ def test_a_machine_that_kills_a_worker_once_is_no_fault_of_the_code(tmp_path: Pa
     assert mark.exists()
 
 
-def test_a_sampler_that_ends_the_process_later_is_told(tmp_path: Path) -> None:
-    """It runs in the process of the search: here, but when it is tried."""
+@pytest.mark.slow
+def test_search_reports_a_sampler_that_ends_the_process_later(tmp_path: Path) -> None:
+    """It runs in the process of the search, after a worker has tested it."""
     later = "sys.argv[0].endswith('worker.py') or args[1].number and os._exit(0)"
     sections: dict[str, Any] = {"search": {"sampler": "own:sampler", "max_concurrent": 1}}
     sections["assistants"] = {"max": 1, "widths": [12]}
@@ -373,22 +391,22 @@ def test_a_sampler_that_ends_the_process_later_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "message"),
+    ("action", "message"),
     [
         (lambda: os._exit(0), "mine called os._exit(0)"),
         (lambda: sys.exit("so there"), "mine called sys.exit('so there')"),
         (lambda: (_ for _ in ()).throw(GeneratorExit), "mine raised GeneratorExit"),
     ],
 )
-def test_what_ends_this_process_is_told(deed: Any, message: str) -> None:
+def test_contained_reports_code_that_ends_this_process(action: Any, message: str) -> None:
     real = os._exit
     with pytest.raises(StudyError) as error, contained("mine"):
-        next(iter(deed())) if "Generator" in message else deed()
+        next(iter(action())) if "Generator" in message else action()
     assert str(error.value) == message
     assert os._exit is real
 
 
-def test_a_process_that_is_forked_within_may_end() -> None:
+def test_contained_lets_a_forked_process_end() -> None:
     with contained():
         child = os.fork()
         if not child:
@@ -406,17 +424,18 @@ def test_a_process_that_is_forked_within_may_end() -> None:
         (-signal.SIGTERM, "was killed by signal 15 (terminated)", False),
     ],
 )
-def test_a_death_in_words(code: int, words: str, is_own: bool) -> None:
+def test_death_is_described_in_words(code: int, words: str, is_own: bool) -> None:
     assert Death.from_exit_code(code) == Death(words=words, own=is_own)
 
 
 # Surroundings
 
 
-def test_a_worker_begins_where_the_search_did(
+@pytest.mark.slow
+def test_worker_starts_with_the_surroundings_of_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However the module changes folder, path and environment; the replaced one is as the first."""
+    """A replaced worker does so too, whatever the module did to folder, path and environment."""
     (tmp_path / "beside.txt").write_text("here")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend("relative")
@@ -432,8 +451,8 @@ def test_a_worker_begins_where_the_search_did(
         "os.environ.pop('HOME', None); os.environ['PYTHONPATH'] = '/nowhere'\n"
     )
     dies = f"self.training and len(x) > 2 and not os.path.exists('{tmp_path}/died')"
-    body = f"if {dies}: open('{tmp_path}/died', 'w').close(); os._exit(1)"
-    study = own(tmp_path, {"model": {"family": "own:build"}}, forward=body, module=module)
+    code = f"if {dies}: open('{tmp_path}/died', 'w').close(); os._exit(1)"
+    study = own(tmp_path, {"model": {"family": "own:build"}}, forward=code, module=module)
     study = study.model_copy(update={"root": str(tmp_path / "code")})
     (tmp_path / "code").mkdir()
     (tmp_path / "own.py").rename(tmp_path / "code" / "own.py")
@@ -442,7 +461,7 @@ def test_a_worker_begins_where_the_search_did(
     assert (tmp_path / "died").exists()
 
 
-def test_what_it_prints_or_reads_disturbs_nobody(tmp_path: Path) -> None:
+def test_user_code_may_print_and_read(tmp_path: Path) -> None:
     module = (
         "os.write(1, b'[\"HopEnded\", {}]\\n'); print('x' * 100000)\n"
         "assert sys.stdin.read() == ''; sys.stdin.close(); os.close(0); os.close(1)\n"
@@ -457,15 +476,15 @@ def test_what_it_prints_or_reads_disturbs_nobody(tmp_path: Path) -> None:
     assert [t.state for t in run.trials] == ["complete"] * 2
 
 
-def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
-    """A child of a worker, that holds all that it could inherit."""
-    body = (
+def test_processes_of_user_code_end_with_its_worker(tmp_path: Path) -> None:
+    """Such as a child of a worker, which holds all files that it could inherit."""
+    code = (
         "if self.training and self.width == 4 and len(x) > 2:\n"
         "            child = os.fork() or time.sleep(600)\n"
         f"            open(f'{tmp_path}/child-{{child}}', 'w').close()\n"
         "            os._exit(0)"
     )
-    study = own(tmp_path, {"model": {"family": "own:build"}}, forward=body)
+    study = own(tmp_path, {"model": {"family": "own:build"}}, forward=code)
     run = rerun_of(tmp_path, study, trials=2)
     assert {t.chain[-1]: t.reason for t in run.trials} == {
         6: None,
@@ -477,7 +496,7 @@ def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether it runs; one that nobody has waited for does not."""
+    """Whether a process runs; an ended one whose parent has not waited for it does not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -494,11 +513,12 @@ def start(folder: Path, study: Study) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env={**os.environ, "MARK": str(folder)}, **pipes)
 
 
-def test_ctrl_c_twice_ends_a_search_whose_worker_is_stuck(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_second_ctrl_c_ends_a_search_whose_worker_hangs(tmp_path: Path) -> None:
     mark = tmp_path / "stuck"
     hang = f"open('{mark}', 'w').close(); sum(itertools.repeat(0))"
-    body = f"if self.training and self.width == 4 and len(x) > 2: {hang}"
-    process = start(tmp_path, own(tmp_path, {"model": {"family": "own:build"}}, forward=body))
+    code = f"if self.training and self.width == 4 and len(x) > 2: {hang}"
+    process = start(tmp_path, own(tmp_path, {"model": {"family": "own:build"}}, forward=code))
     wait_for(mark.exists)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
@@ -523,13 +543,14 @@ if not sys.argv[0].endswith('worker.py'):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wait", "codes"), [("time.sleep(0.1)", {130}), ("sum(itertools.repeat(0))", {-2})]
 )
-def test_ctrl_c_ends_what_catches_it_while_preparing(
+def test_ctrl_c_ends_preparation_that_catches_it(
     tmp_path: Path, wait: str, codes: set[int]
 ) -> None:
-    """In the process of the search; in C for ever, the system itself ends it."""
+    """In the process of the search; if it hangs in C, the system itself ends it."""
     mark, caught = tmp_path / "stuck", tmp_path / "caught"
     module = SWALLOWS.format(mark=str(mark), caught=str(caught), wait=wait)
     process = start(tmp_path, own(tmp_path, {"model": {"family": "own:build"}}, module=module))
@@ -545,13 +566,12 @@ def test_ctrl_c_ends_what_catches_it_while_preparing(
     wait_for(lambda: not runaways(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hang", ["sum(itertools.repeat(0))", "os.kill(os.getpid(), 19)"])
-def test_a_worker_that_is_stuck_ends_with_a_search_that_is_killed(
-    tmp_path: Path, hang: str
-) -> None:
+def test_hanging_worker_ends_with_a_killed_search(tmp_path: Path, hang: str) -> None:
     mark = tmp_path / "stuck"
-    body = f"if self.training and len(x) > 2: open('{mark}', 'w').close(); {hang}"
-    process = start(tmp_path, own(tmp_path, {"model": {"family": "own:build"}}, forward=body))
+    code = f"if self.training and len(x) > 2: open('{mark}', 'w').close(); {hang}"
+    process = start(tmp_path, own(tmp_path, {"model": {"family": "own:build"}}, forward=code))
     wait_for(mark.exists)
     assert len(runaways(tmp_path)) > 1
     process.kill()
@@ -562,15 +582,16 @@ def test_a_worker_that_is_stuck_ends_with_a_search_that_is_killed(
 # In this process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [0, 4])
-def test_a_sampler_that_hangs_ends_the_search_in_words(
+def test_search_reports_a_sampler_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: int
 ) -> None:
-    """After a worker has tried it, in the process of the search."""
-    body = f"SEEN.append(1); len(SEEN) > {late} and os.environ.get('HANG') and time.sleep(600)"
+    """In the process of the search, after a worker has tested it."""
+    code = f"SEEN.append(1); len(SEEN) > {late} and os.environ.get('HANG') and time.sleep(600)"
     sections = {"search": {"sampler": "own:sampler"}, "training": {"stall_minutes": 0.05}}
     sections["assistants"] = {"max": 1, "widths": [12, 8], "epochs": 1}
-    study = own(tmp_path, sections, proposal=body, module="SEEN = []")
+    study = own(tmp_path, sections, proposal=code, module="SEEN = []")
 
     def hang(event: object) -> None:
         if isinstance(event, TrialStarted):
@@ -583,7 +604,8 @@ def test_a_sampler_that_hangs_ends_the_search_in_words(
     )
 
 
-def test_a_module_that_waits_for_its_own_worker_is_told(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_preparation_reports_a_module_that_waits_for_its_worker(tmp_path: Path) -> None:
     lock = "import fcntl; LOCK = open('own.lock', 'w'); fcntl.flock(LOCK, fcntl.LOCK_EX)"
     study = own(
         tmp_path,
@@ -616,19 +638,23 @@ def test_time_limits_leave_no_timer_behind() -> None:
         limit_calls(None)
 
 
-@pytest.mark.parametrize("said", ["return self.nothing", "raise SystemExit(3)"])
-def test_an_exception_that_cannot_say_what_it_is_fails_its_trial(tmp_path: Path, said: str) -> None:
+@pytest.mark.parametrize(
+    "said",
+    ["return self.nothing", pytest.param("raise SystemExit(3)", marks=pytest.mark.slow)],
+)
+def test_exception_without_words_fails_its_trial(tmp_path: Path, said: str) -> None:
     module = f"class Mute(Exception):\n    def __str__(self):\n        {said}\n"
-    body = "if logits.requires_grad and len(logits) > 9: raise Mute()"
+    code = "if logits.requires_grad and len(logits) > 9: raise Mute()"
     sections = {"student": {"loss": ["kd", "own:loss"]}}
-    run = rerun_of(tmp_path, own(tmp_path, sections, loss=body, module=module), trials=6)
+    run = rerun_of(tmp_path, own(tmp_path, sections, loss=code, module=module), trials=6)
     failed = [t for t in run.trials if t.state == "failed"]
     assert failed
     assert all(t.reason.endswith(": Mute") for t in failed), failed
     assert any(t.state == "complete" for t in run.trials)
 
 
-def test_a_worker_that_never_begins_is_replaced(
+@pytest.mark.slow
+def test_pool_reports_a_worker_that_never_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "START_S", 1.0)
@@ -646,7 +672,7 @@ def test_a_worker_that_never_begins_is_replaced(
         pool.close()
 
 
-def test_a_dead_worker_leaves_no_open_file(tmp_path: Path) -> None:
+def test_dead_worker_leaves_no_open_file(tmp_path: Path) -> None:
     def files() -> int:
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 

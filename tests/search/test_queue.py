@@ -257,9 +257,9 @@ def test_interruption_after_any_trial_leaves_the_queue(rerun: Any, tmp_path: Pat
     assert contents(run) == contents(straight)
 
 
-@pytest.mark.parametrize("deed", [TrialState.FAIL, TrialState.RUNNING, TrialState.COMPLETE])
+@pytest.mark.parametrize("action", [TrialState.FAIL, TrialState.RUNNING, TrialState.COMPLETE])
 def test_others_may_take_a_queued_trial_at_the_same_moment(
-    digits: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: TrialState
+    digits: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: TrialState
 ) -> None:
     longer, played = Replay(digits, tmp_path / "longer"), Replay(digits, tmp_path / "run")
     longer.go(12, {})
@@ -274,18 +274,18 @@ def test_others_may_take_a_queued_trial_at_the_same_moment(
 
     def meanwhile(self: Trials, trial_id: int, choices: Any) -> None:
         monkeypatch.setattr(Trials, "_set_parameters", was)
-        if deed != TrialState.FAIL:
+        if action != TrialState.FAIL:
             was(self, trial_id, choices)  # they come after the first line of ours
         there = played.optunas_study()
-        values = (1.0, 1.0, 1.0) if deed == TrialState.COMPLETE else None
-        StudyStorage(there).set_state(id_of(there.trials[number]), deed, values)
-        if deed == TrialState.FAIL:
+        values = (1.0, 1.0, 1.0) if action == TrialState.COMPLETE else None
+        StudyStorage(there).set_state(id_of(there.trials[number]), action, values)
+        if action == TrialState.FAIL:
             was(self, trial_id, choices)
 
     monkeypatch.setattr(Trials, "_set_parameters", meanwhile)
     played.go(8, {})
     trials = played.trials()
-    if deed == TrialState.RUNNING:  # the search starts it all the same
+    if action == TrialState.RUNNING:  # the search starts it all the same
         assert trials[number].state == "complete"
     else:
         assert trials[number].state == "foreign"

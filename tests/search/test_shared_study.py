@@ -300,8 +300,8 @@ def test_recipe_fields_without_effect_make_no_other_student(
     assert max(student_keys(run.trials).values()) == 1
 
 
-@pytest.mark.parametrize("deed", ["renamed", "deleted"])
-def test_search_reports_a_study_that_disappears(rerun: Any, deed: str) -> None:
+@pytest.mark.parametrize("action", ["renamed", "deleted"])
+def test_search_reports_a_study_that_disappears(rerun: Any, action: str) -> None:
     finished = rerun(tiny(**QUICK), "lender", trials=2)
     folder = finished.path.parents[1] / "again"
     events = events_of(tiny(**QUICK), runs_dir=folder, latency_from=finished.path, trials=5)
@@ -313,7 +313,7 @@ def test_search_reports_a_study_that_disappears(rerun: Any, deed: str) -> None:
             done += isinstance(event, TrialDone)
             if isinstance(event, TrialDone) and done == 2:
                 run = tasearch.Run.open(folder / "tiny")
-                if deed == "renamed":
+                if action == "renamed":
                     rename(run, "tiny", "mine")
                 else:
                     optuna.delete_study(study_name="tiny", storage=optunas_storage(run))
@@ -325,7 +325,7 @@ def test_search_reports_a_study_that_disappears(rerun: Any, deed: str) -> None:
         f"not believed; {REMEDY}",
         "deleted": f"its study 'tiny' was deleted; put it back, or {REMEDY}",
     }
-    assert str(error.value) == f"{journal}: {words[deed]}"
+    assert str(error.value) == f"{journal}: {words[action]}"
 
 
 def test_run_refuses_a_study_deleted_and_created_again(rerun: Any) -> None:
