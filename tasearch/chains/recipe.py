@@ -53,8 +53,8 @@ class Recipe:
     @property
     def words(self) -> str:
         """The hyperparameters on which success depends most, for messages."""
-        heat = f"temperature {self.temperature:g}, " if self.distilled else ""
-        return f"loss {self.loss!r}, {heat}learning_rate {self.learning_rate:g}"
+        shown = f"temperature {self.temperature:g}, " if self.distilled else ""
+        return f"loss {self.loss!r}, {shown}learning_rate {self.learning_rate:g}"
 
     @property
     def distilled(self) -> bool:

@@ -17,7 +17,7 @@ from tasearch.train.fast.probe import SLOTS
 from tasearch.train.tasks import Task
 from tasearch.train.workers.engine import Engine
 
-HARDLY = 1.5  # times chance
+BARELY = 1.5  # times the accuracy of guessing
 
 
 class Archive(Protocol):
@@ -81,7 +81,9 @@ class HopExecutor:
         self._whole: set[str] = set()  # keys of finished hops, verified on disk
         self._records: dict[str, HopRecord] = {}  # of the finished hops
         self.failed: dict[str, str] = {}
-        self._full: dict[str, str] = {}  # reasons of hops that ran out of memory in this process
+        self._out_of_memory: dict[
+            str, str
+        ] = {}  # reasons of hops that ran out of memory in this process
 
     @property
     def busy(self) -> bool:
@@ -124,7 +126,7 @@ class HopExecutor:
     def reason(self, hop: Hop) -> str | None:
         """Why the hop cannot be trained; None if it can."""
         key = self.key(hop)
-        return self.failed.get(key) or self._full.get(key)
+        return self.failed.get(key) or self._out_of_memory.get(key)
 
     def hopeless(self, hop: Hop) -> bool:
         """Whether the hop, or one of its ancestors, cannot be trained."""
@@ -235,7 +237,7 @@ class HopExecutor:
         if outcome == "failed":
             self.failed[key] = event.reason
         elif outcome == "out of memory":
-            self._full[key] = event.reason
+            self._out_of_memory[key] = event.reason
         teacher = self._is_teacher(hop)
         if outcome != "complete":
             yield replace(event, teacher=teacher)
@@ -245,7 +247,7 @@ class HopExecutor:
         assert done is not None, f"hop {hop.label} has ended and is not stored"
         accuracy = done.curve[-1]
         yield replace(event, accuracy=accuracy, teacher=teacher)
-        if teacher and accuracy < HARDLY * self._chance:
+        if teacher and accuracy < BARELY * self._chance:
             yield Notice(
                 message=f"the teacher is right in {accuracy:.2%} of the validation part, "
                 f"hardly better than chance; if it was loaded, see teacher.inputs"

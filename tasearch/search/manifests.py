@@ -54,8 +54,8 @@ def find_manifest(
     check_comparable(run, before, study, inputs)
     if before.study.identity() != study.identity() or before.inputs != inputs:
         return replace(_make(profiler.extend(before), inputs, profiler), before=before)
-    if profiler.lender is not None:
-        _check_lender(run, before, profiler.lender)
+    if profiler.latency_source is not None:
+        _check_latency_source(run, before, profiler.latency_source)
     space = make_space(study, profiler.models.teacher(), before.measured)
     return FoundManifest(manifest=replace(before, study=study, space=space.size), space=space)
 
@@ -75,13 +75,15 @@ def _make(profile: Profile, inputs: Mapping[str, str], profiler: Profiler) -> Fo
     return FoundManifest(manifest=manifest, space=space)
 
 
-def _check_lender(run: RunDirectory, manifest: Manifest, lender: RunDirectory) -> None:
+def _check_latency_source(
+    run: RunDirectory, manifest: Manifest, latency_source: RunDirectory
+) -> None:
     """Refuse other measurements than those that a run has.
 
     Raises:
         RunError: They differ.
     """
-    lent = lender.measured().measured
+    lent = latency_source.measured().measured
     if {width: lent.get(width) for width in manifest.measured} != manifest.measured:
         raise RunError(f"{run.path}: has measurements of its own, frozen when it was made")
 

@@ -100,7 +100,7 @@ def prepare(
     with contained(), contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
-        lender = _lender(options)
+        latency_source = _latency_source(options)
         held = undo.enter_context(contextlib.ExitStack())
         held.enter_context(run.claimed())
         devices = undo.enter_context(contextlib.closing(take_devices(study, options, processes)))
@@ -109,7 +109,9 @@ def prepare(
         inputs = parts.digests(devices.device.type)
         teacher, notices = parts.models.describe_teacher(), list[str]()
         say(teacher)
-        found = find_manifest(run, inputs, _profiler(parts, devices, lender, notices.append))
+        found = find_manifest(
+            run, inputs, _profiler(parts, devices, latency_source, notices.append)
+        )
         _check_sampler(parts, preflight, found)
         prepared = Prepared(
             run=run,
@@ -126,7 +128,7 @@ def prepare(
     return prepared
 
 
-def _lender(options: RunOptions) -> RunDirectory | None:
+def _latency_source(options: RunOptions) -> RunDirectory | None:
     """The run that lends its measurements, if there is one."""
     if options.latency_from is None:
         return None
@@ -134,7 +136,10 @@ def _lender(options: RunOptions) -> RunDirectory | None:
 
 
 def _profiler(
-    parts: StudyParts, devices: Devices, lender: RunDirectory | None, warn: Callable[[str], None]
+    parts: StudyParts,
+    devices: Devices,
+    latency_source: RunDirectory | None,
+    warn: Callable[[str], None],
 ) -> Profiler:
     return Profiler(
         study=parts.study,
@@ -142,7 +147,7 @@ def _profiler(
         data=parts.data,
         device=devices.device,
         pool=devices.pool,
-        lender=lender,
+        latency_source=latency_source,
         warn=warn,
     )
 

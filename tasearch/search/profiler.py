@@ -41,7 +41,8 @@ class Profiler:
         data: Its training set and its validation set.
         device: The device to train on.
         pool: Workers that try the modes; None if this process does.
-        lender: A run whose measurements are taken instead, and whose modes are if it trains alike.
+        latency_source: A run whose measurements are used instead of new ones, and whose modes if
+            its models train alike; None to measure.
         warn: Called with each notice for the user.
     """
 
@@ -50,7 +51,7 @@ class Profiler:
     data: Dataset
     device: torch.device
     pool: Pool | None
-    lender: RunDirectory | None
+    latency_source: RunDirectory | None
     warn: Callable[[str], None]
 
     def profile(self) -> Profile:
@@ -88,7 +89,7 @@ class Profiler:
             self, study=study.model_copy(update={"student": student, "training": training})
         )
         # the modes of a lending run may not cover the widths that this run had before
-        find_modes = (wide if self.lender is None else self)._start_modes()
+        find_modes = (wide if self.latency_source is None else self)._start_modes()
         found = wide._measured_in(find_modes, checked)
         return replace(found, setup=before.setup, modes={**found.modes, **before.modes})
 
@@ -119,9 +120,9 @@ class Profiler:
 
     def _lent_modes(self) -> Mapping[int, Mode]:
         """The modes of a lending run that trains alike, by width; none without such a run."""
-        if self.lender is None:
+        if self.latency_source is None:
             return {}
-        lent, study = self.lender.read(), self.study
+        lent, study = self.latency_source.read(), self.study
         alike = lent.study.training.deciding() == study.training.deciding()
         same_replicates = lent.study.search.replicates == study.search.replicates
         return lent.modes if alike and same_replicates else {}
@@ -141,8 +142,8 @@ class Profiler:
         mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
         built = {w: checked[w] if w in checked else self.models.build(w) for w in self.study.widths}
         nets = {width: Standardized(net, mean, std) for width, net in built.items()}
-        if self.lender is not None:
-            lent = self._lent(self.lender, nets)
+        if self.latency_source is not None:
+            lent = self._lent(self.latency_source, nets)
             return replace(lent, setup=self._setup(), modes=find_modes())
         check_sizes(self.study, nets)
         section, exported = self.study.latency, None
@@ -176,16 +177,16 @@ class Profiler:
         shape = {"in_shape": list(self.data.in_shape), "num_classes": self.data.num_classes}
         return shape | self.study.latency.model_dump()
 
-    def _lent(self, lender: RunDirectory, nets: Mapping[int, Standardized]) -> Profile:
+    def _lent(self, latency_source: RunDirectory, nets: Mapping[int, Standardized]) -> Profile:
         """Another run's profile of these widths.
 
         Raises:
             RunError: It was measured in another way, or of models of other sizes.
         """
-        found, sizes = lender.measured(), {w: parameters(net) for w, net in nets.items()}
+        found, sizes = latency_source.measured(), {w: parameters(net) for w, net in nets.items()}
         if found.setup != self._setup():
             raise RunError(
-                f"--latency-from {lender.path}: was measured with {found.setup}, "
+                f"--latency-from {latency_source.path}: was measured with {found.setup}, "
                 f"this study needs {self._setup()}"
             )
         given = found.measured
@@ -193,7 +194,7 @@ class Profiler:
             if width not in given or given[width].params != params:
                 has = f"{given[width].params:,} params" if width in given else "no measurement"
                 raise RunError(
-                    f"--latency-from {lender.path}: should measure width {width} with "
+                    f"--latency-from {latency_source.path}: should measure width {width} with "
                     f"{params:,} params, has {has}"
                 )
         return replace(found, measured={width: given[width] for width in sizes})

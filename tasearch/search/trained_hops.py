@@ -32,7 +32,7 @@ def trained_hops(prepared: Prepared) -> HopExecutor:
             return InProcessEngine(_make_trainer(prepared, store))
         pool = prepared.pool or Pool(devices, study)
         path, code = prepared.run.path, prepared.code
-        pool.set_up(prepared.data, path, manifest.modes, archive.apart, code)
+        pool.set_up(prepared.data, path, manifest.modes, archive.separable, code)
         return pool
 
     return HopExecutor(

@@ -89,7 +89,7 @@ class HopArchive:
         epoch = checkpoint.epoch if checkpoint else 0
         return hop.model.width, replace(recipe, **own), epoch  # type: ignore[arg-type]
 
-    def apart(self, hop: Hop) -> Sequence[int]:
+    def separable(self, hop: Hop) -> Sequence[int]:
         """Numbers of the replicates that several workers may divide among themselves.
 
         There are none for a loaded teacher, and none where the replicates are a stacked model.
@@ -117,7 +117,7 @@ class HopArchive:
         curves = (curve[: len(least.epochs)] for record in records for curve in record.curves)
         return replace(least, curves=tuple(curves))
 
-    def is_own(self, hop: Hop) -> bool:
+    def uses_user_code(self, hop: Hop) -> bool:
         """Whether a user's own code takes part in the training of a hop."""
         recipe = hop.model.recipe
         own = ":" in self.setting.family or (hop.model.origin and self.study.teacher.factory)
@@ -149,7 +149,7 @@ class HopArchive:
     def checkpoints(self, hop: Hop) -> dict[str, Sequence[int]]:
         """Names of an unfinished hop's checkpoints, with the numbers of the replicates in each."""
         key = self.key(hop)
-        if self.apart(hop):
+        if self.separable(hop):
             return {f"{key}-{i}": (i,) for i in self.replicates}
         return {key: self.replicates}
 

@@ -34,7 +34,7 @@ class TrainingJob:
         rungs: Number of evaluations, evenly spaced over the epochs.
         bf16: Whether forward passes run under bfloat16 autocast.
         width: Width of the model.
-        noise: Numbers from which, together with the width, seeds are derived.
+        seed_parts: Numbers from which, together with the width, seeds are derived.
     """
 
     views: AugmentedData
@@ -45,11 +45,11 @@ class TrainingJob:
     rungs: int
     bf16: bool
     width: int
-    noise: tuple[int, ...]
+    seed_parts: tuple[int, ...]
 
     def seed(self, purpose: str, epoch: int) -> int:
         """The seed for one kind of random numbers in an epoch."""
-        return derived_seed(purpose, *self.noise, self.width, epoch)
+        return derived_seed(purpose, *self.seed_parts, self.width, epoch)
 
 
 @dataclass(frozen=True, kw_only=True)

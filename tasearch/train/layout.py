@@ -69,7 +69,7 @@ def evaluation_batch(device: torch.device) -> int:
     return ON_CPU if device.type == "cpu" else ON_CUDA
 
 
-def arranged(x: Tensor, layout: torch.memory_format) -> Tensor:
+def to_format(x: Tensor, layout: torch.memory_format) -> Tensor:
     """A batch in a memory format.
 
     With one channel torch takes all formats for equal; the strides are set here even then.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tasearch.errors import TrainingError
 from tasearch.runs import heartbeat
 from tasearch.train.batches import Batch, EpochPlan, TrainingJob
-from tasearch.train.layout import arranged, evaluation_batch, input_format
+from tasearch.train.layout import evaluation_batch, input_format, to_format
 from tasearch.train.losses import Loss, Terms, training_loss
 from tasearch.train.optimizer import clip, set_rates
 from tasearch.train.schedules import SCHEDULES
@@ -45,7 +45,7 @@ def train(state: State, job: TrainingJob) -> Iterator[EpochResult]:
 
     Closing the iterator between two values loses nothing: a state that is restored from a
     checkpoint continues bit for bit on CPU. The order of samples and the noise within the model
-    depend on the job's noise and the epoch alone.
+    depend on the job's seeds and the epoch alone.
 
     Args:
         state: The model, changed in place.
@@ -57,8 +57,8 @@ def train(state: State, job: TrainingJob) -> Iterator[EpochResult]:
         with seeded(job.seed("noise", epoch), device):
             loss = _train_epoch(state, job, epoch)
         state.epoch = epoch + 1
-        graded = state.epoch in rungs and math.isfinite(loss)
-        yield epoch_result(state, loss, _result_accuracy(state, job) if graded else None)
+        at_rung = state.epoch in rungs and math.isfinite(loss)
+        yield epoch_result(state, loss, _result_accuracy(state, job) if at_rung else None)
 
 
 def _train_epoch(state: State, job: TrainingJob, epoch: int) -> float:
@@ -93,7 +93,7 @@ def train_step(
         The loss before the step, ().
     """
     with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=bf16):
-        logits = state.net(arranged(batch.x, layout))
+        logits = state.net(to_format(batch.x, layout))
     value = training_loss(loss, logits.float(), batch.labels, batch.targets, terms, batch.kept)
     state.flat.zero_grad()
     value.backward()  # type: ignore[no-untyped-call]

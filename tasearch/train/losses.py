@@ -25,7 +25,7 @@ from torch import Tensor
 from tasearch.chains.recipe import LABELS_ONLY, Recipe
 from tasearch.errors import StudyError, raised
 
-WARMUP = 20 / 240  # fraction of all epochs over which DKD's weight rises, as in its paper
+DKD_WARMUP = 20 / 240  # fraction of all epochs over which DKD's weight rises, as in its paper
 NON_TARGET = 8.0  # DKD's beta; its alpha is 1
 EPSILON = 1e-7  # avoids a division by zero where all logits of a sample are equal
 
@@ -82,8 +82,8 @@ def dist(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -
     DIST (Huang et al., 2205.10536), equations 8 to 10, with beta = gamma = 1 within alpha.
     """
     assert targets is not None
-    t, heat = terms.temperature, _each(terms.temperature)
-    ours, theirs = F.softmax(logits / heat, dim=-1), F.softmax(targets / heat, dim=-1)
+    t, temperature = terms.temperature, _each(terms.temperature)
+    ours, theirs = F.softmax(logits / temperature, dim=-1), F.softmax(targets / temperature, dim=-1)
     between_classes = 1 - _pearson(ours, theirs, dim=-1).mean(dim=-1)
     within_classes = 1 - _pearson(ours, theirs, dim=-2).mean(dim=-1)
     return _mixed(logits, labels, t * t * (between_classes + within_classes), terms)
@@ -96,9 +96,12 @@ def dkd(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) ->
     with all other classes, NCKD the other classes with one another.
     """
     assert targets is not None
-    t, heat = terms.temperature, _each(terms.temperature)
+    t, temperature = terms.temperature, _each(terms.temperature)
     target = labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)
-    ours, theirs = F.log_softmax(logits / heat, dim=-1), F.log_softmax(targets / heat, dim=-1)
+    ours, theirs = (
+        F.log_softmax(logits / temperature, dim=-1),
+        F.log_softmax(targets / temperature, dim=-1),
+    )
     our_rest, their_rest = (
         p.masked_fill(target, -torch.inf).logsumexp(dim=-1, keepdim=True) for p in (ours, theirs)
     )
@@ -131,7 +134,7 @@ def ramp(epoch: int, epochs: int) -> float:
     >>> [ramp(epoch, 36) for epoch in (0, 1, 2, 35)]
     [0.3333333333333333, 0.6666666666666666, 1.0, 1.0]
     """
-    return min(1.0, (epoch + 1) / max(1.0, WARMUP * epochs))
+    return min(1.0, (epoch + 1) / max(1.0, DKD_WARMUP * epochs))
 
 
 def training_loss(
@@ -235,8 +238,11 @@ def _mixed(logits: Tensor, labels: Tensor, distillation: Tensor, terms: Terms) -
 
 def _divergence(logits: Tensor, targets: Tensor, t: float | Tensor) -> Tensor:
     """T² KL(targets || logits) at temperature T, the mean over samples."""
-    heat = _each(t)
-    ours, theirs = F.log_softmax(logits / heat, dim=-1), F.log_softmax(targets / heat, dim=-1)
+    temperature = _each(t)
+    ours, theirs = (
+        F.log_softmax(logits / temperature, dim=-1),
+        F.log_softmax(targets / temperature, dim=-1),
+    )
     divergence: Tensor = (theirs.exp() * (theirs - ours)).sum(dim=-1).mean(dim=-1)
     return t * t * divergence
 

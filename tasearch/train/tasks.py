@@ -12,7 +12,7 @@ from tasearch.models.numerics import cpu_threads
 from tasearch.pareto.skyline import Thresholds
 from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopOutcome, HopStarted
 from tasearch.train.batches import TrainingJob
-from tasearch.train.fast.memory import is_short
+from tasearch.train.fast.memory import is_out_of_memory
 from tasearch.train.loop import EpochResult, least_epoch
 from tasearch.train.state import State
 from tasearch.train.trainer import Trainer
@@ -70,10 +70,10 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[HopEvent]:
         except BaseException as error:  # such as sys.exit() of a user's code
             left = [member for member in members if not member.over]
             if not isinstance(error, Exception) and not any(
-                trainer.is_own(m.task.hop) for m in left
+                trainer.uses_user_code(m.task.hop) for m in left
             ):
                 raise
-            again = _halved(trainer, left, error)
+            again = _halve(trainer, left, error)
             if len(left) == 1 and not again:
                 yield _failed(trainer, left[0], error)
                 return
@@ -188,11 +188,11 @@ def _after(trainer: Trainer, member: _Member, results: list[EpochResult]) -> Ite
         yield member.ended("stopped")
 
 
-def _halved(trainer: Trainer, members: Sequence[_Member], error: BaseException) -> bool:
+def _halve(trainer: Trainer, members: Sequence[_Member], error: BaseException) -> bool:
     """Whether a group that failed may be tried again in less memory."""
     hop, models = members[0].task.hop, sum(len(member.states) for member in members)
     mode, width = trainer.mode(hop), hop.model.width
-    return is_short(error) and trainer.memory.halved(hop.label, width, mode, models)
+    return is_out_of_memory(error) and trainer.memory.halve(hop.label, width, mode, models)
 
 
 def _failed(trainer: Trainer, member: _Member, error: BaseException) -> HopEnded:

@@ -24,7 +24,7 @@ from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
 from tasearch.train.batches import TrainingJob
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.cuda_graphs import Graphs
-from tasearch.train.fast.memory import Memory, is_short
+from tasearch.train.fast.memory import Memory, is_out_of_memory
 from tasearch.train.fast.norms import fuse_norms
 from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
@@ -114,7 +114,7 @@ class Trainer(HopArchive):
                 rungs=self.study.search.rungs,
                 bf16=self.mode(hop).bf16,
                 width=hop.model.width,
-                noise=(self.study.seed, i),
+                seed_parts=(self.study.seed, i),
             )
             for i in part or self.replicates
         ]
@@ -176,9 +176,9 @@ class Trainer(HopArchive):
         """
         if isinstance(error, TrainingError):
             return TrainingError(f"hop {hop.label}: {error}")
-        if is_short(error):
+        if is_out_of_memory(error):
             return OutOfMemoryError(f"hop {hop.label}: out of memory on {self.device}")
-        if isinstance(error, TasearchError) or not self.is_own(hop):
+        if isinstance(error, TasearchError) or not self.uses_user_code(hop):
             raise error
         return TrainingError(f"hop {hop.label}: {raised(error)}")
 

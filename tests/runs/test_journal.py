@@ -15,7 +15,7 @@ from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import HopStarted
 from tasearch.runs.journal import REMEDY
 from tests.helpers.damage import EDITED, GAP, ORDER, resumed, told
-from tests.helpers.runs import contents, facts, optunas_study
+from tests.helpers.runs import contents, facts, optunas_storage, optunas_study
 
 
 @pytest.mark.parametrize("name", ["journal.log", "events.jsonl"])
@@ -120,8 +120,9 @@ def test_optunas_own_backend_reads_the_journal(copy: Path, finished: tasearch.Ru
 def test_others_may_write_what_no_result_depends_on(copy: Path, finished: tasearch.Run) -> None:
     study = optunas_study(tasearch.Run.open(copy))
     study.set_user_attr("note", "looks good")
-    study._storage.set_study_system_attr(study._study_id, "dashboard:note:0", "text")
-    optuna.create_study(storage=study._storage, study_name="mine").optimize(lambda t: 1.0, 2)
+    storage = optunas_storage(tasearch.Run.open(copy))
+    storage.set_study_system_attr(0, "dashboard:note:0", "text")
+    optuna.create_study(storage=storage, study_name="mine").optimize(lambda t: 1.0, 2)
     assert facts(tasearch.Run.open(copy)) == facts(finished)
     journal = copy / "journal.log"
     run, _ = resumed(copy, trials=11)  # the lines of others are covered by what follows

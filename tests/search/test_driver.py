@@ -13,6 +13,7 @@ import tasearch
 from tasearch import RunError, StudyError, TrainingError
 from tasearch.cli.early_checks import check_early
 from tasearch.config.run_options import RunOptions
+from tasearch.runs.comparable import check_comparable
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import (
     EpochDone,
@@ -255,7 +256,7 @@ def test_run_refuses_another_study(rerun: Any, tmp_path: Path) -> None:
 def test_run_refuses_another_digest_of_the_data(finished: tasearch.Run) -> None:
     inputs = {**finished.manifest.inputs, "digest of data": "0" * 8}
     with pytest.raises(RunError, match="was made by a different study: digest of data was"):
-        finished.directory.check_same(finished.manifest.study, inputs)
+        check_comparable(finished.directory, finished.manifest, finished.manifest.study, inputs)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tasearch.train.layout import arranged, image_format, keep_format
+from tasearch.train.layout import image_format, keep_format, to_format
 
 CPU = torch.device("cpu")
 
@@ -29,13 +29,13 @@ def test_strided_pointwise_kernels_of_few_channels_keep_out_of_channels_last(
 def test_a_grey_batch_is_told_apart_by_its_strides() -> None:
     x = torch.arange(2 * 8 * 8.0).view(2, 8, 8, 1).movedim(-1, 1)
     assert x.stride() == (64, 1, 8, 1)
-    found = arranged(x, torch.contiguous_format)
+    found = to_format(x, torch.contiguous_format)
     assert found.stride() == (64, 64, 8, 1)
     assert torch.equal(found, x)
     colour = torch.randn(2, 3, 8, 8)
-    last = arranged(colour, torch.channels_last)
+    last = to_format(colour, torch.channels_last)
     assert last.stride() == (192, 1, 24, 3)
-    assert torch.equal(arranged(last, torch.contiguous_format), colour)
+    assert torch.equal(to_format(last, torch.contiguous_format), colour)
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])

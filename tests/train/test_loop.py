@@ -76,7 +76,7 @@ def problem(seed: int, **changes: Any) -> tuple[State, TrainingJob]:
         rungs=3,
         bf16=False,
         width=16,
-        noise=(0, seed),
+        seed_parts=(0, seed),
     )
     return State(model(seed), own), job
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tasearch.train.fast.norms import fuse_norms
 from tasearch.train.fast.stacked_batches import StackedBatch, StackedPlan
 from tasearch.train.fast.stacking import stacked_model, tensor_pairs
-from tasearch.train.layout import arranged, image_format
+from tasearch.train.layout import image_format, to_format
 from tasearch.train.optimizer import Flat, clip
 from tasearch.train.state import State
 
@@ -69,7 +69,7 @@ class Group:
         """
         live, largest = self.live, self.states[0].recipe.clip
         with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=bf16):
-            logits = self.by_model(live.net(arranged(batch.x, layout)))
+            logits = self.by_model(live.net(to_format(batch.x, layout)))
         losses = plan.losses(logits.float(), batch, step)
         live.flat.zero_grad()
         losses.sum().backward()  # type: ignore[no-untyped-call]

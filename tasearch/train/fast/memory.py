@@ -13,7 +13,7 @@ from tasearch.models.numerics import rounded_up
 ON_CPU = "can't allocate memory"  # part of torch's message
 
 
-def is_short(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is exhausted."""
     return isinstance(error, torch.OutOfMemoryError) or ON_CPU in message(error)
 
@@ -35,7 +35,7 @@ class Memory:
         """Largest number of slots for models of a width; None where none has failed."""
         return self._most.get(width)
 
-    def halved(self, label: str, width: int, mode: Mode, models: int) -> bool:
+    def halve(self, label: str, width: int, mode: Mode, models: int) -> bool:
         """Whether a hop can continue with half as many models at once; if so, that is noted.
 
         In a shared mode a model is the same bit for bit in any multiple of the mode's slots, and

@@ -16,7 +16,7 @@ from tasearch.runs import heartbeat
 from tasearch.train.cuda import recorded
 from tasearch.train.fast.group import Group
 from tasearch.train.fast.norms import fuse_norms
-from tasearch.train.layout import arranged, input_format
+from tasearch.train.layout import input_format, to_format
 from tasearch.train.losses import Terms, cross_entropy
 from tasearch.train.state import State, pack
 
@@ -140,7 +140,7 @@ class Probe:
 
     def _inputs(self, seeds: list[int], size: int) -> Tensor:
         x = torch.cat([self._noise(seed)[:size] for seed in seeds], dim=1)
-        return arranged(x, self._layout)
+        return to_format(x, self._layout)
 
     def _step(self, group: Group, x: Tensor, bf16: bool) -> Tensor:
         """Make one step; the logits before it, ([models,] batch, classes)."""

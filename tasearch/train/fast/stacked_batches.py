@@ -189,9 +189,9 @@ class StackedPlan:
     ) -> None:
         self._size, self.steps = batch_size(recipes[0], jobs[0])
         phase = jobs[0].views.phase(epoch)
-        # models of equal noise see equal samples, which are gathered once
-        sources = {job.noise: job for job in jobs}
-        self._source_of = [[*sources].index(job.noise) for job in jobs]
+        # models with the same seeds see equal samples, which are gathered once
+        sources = {job.seed_parts: job for job in jobs}
+        self._source_of = [[*sources].index(job.seed_parts) for job in jobs]
         self._views = [job.views for job in sources.values()]
         self._view_numbers = [views.numbers(phase) for views in self._views]
         count = self.steps * self._size

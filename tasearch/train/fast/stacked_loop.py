@@ -75,11 +75,11 @@ def train_models(
         losses = [loss for chunk in chunks for loss in chunk.train_epoch(epoch)][: len(states)]
         for state in states:
             state.epoch = max(epoch + 1, state.epoch)
-        graded = epoch + 1 in rungs
-        if graded or not all(loss is None or math.isfinite(loss) for loss in losses):
+        at_rung = epoch + 1 in rungs
+        if at_rung or not all(loss is None or math.isfinite(loss) for loss in losses):
             for holder in (graphs,) if graphs else chunks:
                 holder.hand_back()
-        yield _epoch_results(states, jobs, losses, epoch + 1, graded=graded)
+        yield _epoch_results(states, jobs, losses, epoch + 1, at_rung=at_rung)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,12 +173,12 @@ def _epoch_results(
     losses: Sequence[float | None],
     epoch: int,
     *,
-    graded: bool,
+    at_rung: bool,
 ) -> list[EpochResult]:
     """The results of an epoch; models are evaluated if it is a rung."""
     accuracies: list[float | None] = [None] * len(states)
     whole = [i for i, loss in enumerate(losses) if loss is not None and math.isfinite(loss)]
-    if graded and whole:
+    if at_rung and whole:
         found = []
         for i in whole:
             with states[i].result() as net:

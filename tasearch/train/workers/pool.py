@@ -138,7 +138,7 @@ class Pool:
         data: Dataset,
         run: Path,
         modes: Mapping[int, Mode],
-        apart: Callable[[Hop], Sequence[int]],
+        separable: Callable[[Hop], Sequence[int]],
         code: UserCode,
     ) -> None:
         """Tell all workers what to train for.
@@ -147,7 +147,7 @@ class Pool:
             data: The data set of the study.
             run: Folder of the store.
             modes: Mode of training of each width.
-            apart: Returns the replicates of a hop that several workers may share.
+            separable: Returns the replicates of a hop that several workers may share.
             code: The user's source code, which each worker has to find unchanged.
         """
         setup = self._known(data) | {
@@ -155,7 +155,7 @@ class Pool:
             "modes": modes_as_text(modes),
             "code": {str(file): digest for file, digest in code.digests.items()},
         }
-        self._apart = apart
+        self._separable = separable
         self._supervisor.set_up(setup)
 
     @property
@@ -170,7 +170,7 @@ class Pool:
         """
         idle = self._supervisor.idle
         first = tasks[0]
-        numbers = () if len(tasks) > 1 or any(first.thresholds) else self._apart(first.hop)
+        numbers = () if len(tasks) > 1 or any(first.thresholds) else self._separable(first.hop)
         count = min(len(idle), len(numbers))
         if count < 2:
             idle[0].give(tasks)

@@ -27,7 +27,7 @@ def test_groups_are_halved_as_far_as_their_mode_lets(
     memory = Memory(said.append)
     found = []
     assert memory.most(4) is None
-    while memory.halved("16 → 4", 4, Mode.parse(mode), models):
+    while memory.halve("16 → 4", 4, Mode.parse(mode), models):
         found.append(memory.most(4))
     assert found == expected
     assert len(said) == len(expected)

@@ -119,10 +119,10 @@ def test_who_is_ahead_waits_and_is_graded_as_before(tmp_path: Path) -> None:
 def test_a_wide_model_and_a_loaded_teacher_have_no_parts(tmp_path: Path) -> None:
     teacher, student = hops(study(), 4)
     alone = trainer(tmp_path, study())
-    assert [*alone.apart(teacher)] == [*alone.apart(student)] == [0, 1, 2]
+    assert [*alone.separable(teacher)] == [*alone.separable(student)] == [0, 1, 2]
     wide = trainer(tmp_path, study(), mode="fp32 x3")
-    assert not wide.apart(teacher)
-    assert not alone.apart(Hop(lineage=(ModelSpec(width=16, recipe=None, origin="a file"),)))
+    assert not wide.separable(teacher)
+    assert not alone.separable(Hop(lineage=(ModelSpec(width=16, recipe=None, origin="a file"),)))
 
 
 # What parts tell
