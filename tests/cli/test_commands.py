@@ -72,6 +72,7 @@ def test_run_prints_plain_lines_into_a_pipe(finished: tasearch.Run, study_file: 
     assert "was made by a different study: seed was 0, is 3" in other
 
 
+@pytest.mark.slow
 def test_run_fails_without_a_finished_student(finished: tasearch.Run, study_file: Path) -> None:
     wild = {"learning_rate": 1e30}  # of assistants too, which are students as well
     study_file.write_text(render(tiny(assistants=wild, student=wild)))

@@ -126,6 +126,7 @@ def test_parse_study_takes_or_refuses_any_values(data: st.DataObject) -> None:
     assert again.identity() == study.identity()
 
 
+@pytest.mark.slow
 @settings(parent=quick, max_examples=30)
 @given(data=st.data())
 def test_command_line_ends_with_exit_code_and_one_message(data: st.DataObject) -> None:
@@ -161,5 +162,5 @@ def test_command_line_ends_with_exit_code_and_one_message(data: st.DataObject) -
 NOT_BEGUN = 0
 
 
-def _not_begun(study: Study, **options: Any) -> None:
+def _not_begun(study: Study, options: Any) -> None:
     raise cli.typer.Exit(NOT_BEGUN)

@@ -261,6 +261,7 @@ def test_export_names_damaged_weights(rerun: Any, tmp_path: Path) -> None:
     assert str(error.value).endswith("`tasearch run` on the same study trains it again")
 
 
+@pytest.mark.slow
 def test_export_and_load_accept_an_unchanged_user_family_only(rerun: Any, tmp_path: Path) -> None:
     source = tmp_path / "nets.py"
     source.write_text(

@@ -110,6 +110,7 @@ def test_build_refuses_flat_features(family: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", IMAGES_ONLY)
 @pytest.mark.parametrize("in_shape", [(1, 28, 28), (1, 8, 8), CIFAR, (4, 3, 50)], ids=str)
 def test_check_accepts_all_widths_of_the_published_families(

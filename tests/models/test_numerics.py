@@ -31,6 +31,7 @@ def faults(setting: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_a_gpu_computes_float32_in_full_and_the_same_when_asked(deterministic: bool) -> None:
     code = (
@@ -50,6 +51,7 @@ def test_a_gpu_computes_float32_in_full_and_the_same_when_asked(deterministic: b
     assert done.stdout.split() == [*found, ":4096:8" if deterministic else "None"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
 def test_freed_memory_is_used_again() -> None:
     assert faults("pass") > TURNS / 2 * PAGES  # else there is nothing to do

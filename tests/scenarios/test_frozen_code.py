@@ -46,6 +46,7 @@ def changed(file: Path) -> str:
     )
 
 
+@pytest.mark.slow
 def test_a_module_that_was_imported_before_the_run_is_part_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_module_that_was_imported_before_the_run_is_part_of_it(
     assert len(again.trials) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_edit_in_mid_run_is_refused_and_fails_no_trial(tmp_path: Path, workers: int) -> None:
     study = own(tmp_path)
@@ -115,6 +117,7 @@ def test_a_worker_that_starts_after_an_edit_refuses_it(tmp_path: Path) -> None:
         prepared.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["at import", "in training"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_change_of_folder_moves_no_run(
@@ -141,6 +144,7 @@ def test_a_change_of_folder_moves_no_run(
     assert [*away.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_a_users_code_runs_only_where_it_is_trusted(tmp_path: Path) -> None:
     study = own(tmp_path / "place")
     run = tasearch.run(study, runs_dir=tmp_path / "runs", trials=1)
@@ -166,6 +170,7 @@ def test_a_users_code_runs_only_where_it_is_trusted(tmp_path: Path) -> None:
     assert tasearch.load(tmp_path / "out", trust=True) is not None
 
 
+@pytest.mark.slow
 def test_a_users_data_are_not_needed_to_load_and_need_trust_to_export(
     tmp_path: Path, rerun: Any
 ) -> None:

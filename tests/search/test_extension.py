@@ -52,6 +52,7 @@ def test_a_grown_study_goes_on_from_what_is_there(rerun: Any) -> None:
     assert not run.directory.extension.exists()
 
 
+@pytest.mark.slow
 def test_a_study_grows_in_the_same_way_wherever_it_is_cut_off(
     rerun: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def workers_change_nothing(rerun: Any, study: Study, one: tasearch.Run) -> None:
         assert once_each(several)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicates", [1, 3])
 def test_the_number_of_workers_changes_nothing(rerun: Any, replicates: int) -> None:
     """Pruned, audited and complete trials, shared prefixes, dense guidance: bit for bit."""
@@ -55,6 +56,7 @@ def test_the_number_of_workers_changes_nothing(rerun: Any, replicates: int) -> N
 SHARED = {"16": "fp32", **dict.fromkeys(("12", "8", "6", "4", "2"), "fp32 x8+")}
 
 
+@pytest.mark.slow
 def test_hops_that_share_a_wide_model_change_nothing(rerun: Any) -> None:
     """Bit for bit: one after another, side by side as they happen to be ready, and resumed."""
     losses = {"loss": ["kd", "ce", "dist"], "guidance": ["serial", "dense"]}
@@ -99,6 +101,7 @@ def most_at_once(events: list[Any]) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_a_group_that_kills_its_workers_is_taken_apart(tmp_path: Path) -> None:
     """Only the hop that is to blame fails: here a loss of its own."""
     (tmp_path / "deadly.py").write_text(
@@ -142,6 +145,7 @@ def test_hops_are_trained_at_the_same_time(tmp_path: Path) -> None:
     assert [(t.state, t.reason) for t in run.trials] == [("complete", None)] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicates", [1, 3])
 def test_a_worker_that_is_killed_is_replaced(rerun: Any, replicates: int) -> None:
     study = tiny(search={**STUDY, "replicates": replicates}, training=APART)
@@ -166,6 +170,7 @@ def test_a_worker_that_is_killed_is_replaced(rerun: Any, replicates: int) -> Non
     assert not children()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicates", [1, 2])
 def test_a_hop_that_kills_its_workers_fails_and_the_search_goes_on(
     tmp_path: Path, replicates: int
@@ -179,6 +184,7 @@ def test_a_hop_that_kills_its_workers_fails_and_the_search_goes_on(
     assert reason == "hop 16 → 4: its worker ended with code 3, 3 times"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_out_of_memory_fails_the_hop_and_the_search_goes_on(tmp_path: Path, workers: int) -> None:
     full = "if self.width == 4: raise torch.OutOfMemoryError('CUDA out of memory')"
@@ -191,6 +197,7 @@ def test_out_of_memory_fails_the_hop_and_the_search_goes_on(tmp_path: Path, work
     assert all(t.state == "complete" for t in run.trials if t not in failed)
 
 
+@pytest.mark.slow
 def test_what_a_users_code_prints_disturbs_nobody(tmp_path: Path) -> None:
     study = family(tmp_path, "print('[\"HopEnded\", {}]', flush=True)")
     run = tasearch.run(study, runs_dir=tmp_path, workers=2, trials=3)
@@ -204,6 +211,7 @@ def test_a_bug_in_a_worker_is_a_traceback_here(rerun: Any, monkeypatch: pytest.M
     assert not children()
 
 
+@pytest.mark.slow
 def test_workers_have_the_data_from_here(rerun: Any, tmp_path: Path) -> None:
     """A source is asked once, for it may be slow, or give other data from call to call."""
     (tmp_path / "moody.py").write_text(
@@ -263,6 +271,7 @@ def test_all_threads_of_a_worker_flush_denormals() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_several_threads_train_in_a_worker(rerun: Any) -> None:
     """As many workers as there are, the result is the same, denormals and all."""
     study = tiny(training={"threads": 2, "stack": "never"})  # else each run probes anew

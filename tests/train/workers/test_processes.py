@@ -98,6 +98,7 @@ def interrupt(*args: Any) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_whatever_comes_none_is_left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     one = prepare(tiny(), RunOptions(runs_dir=tmp_path), processes=[Process(1)])
     assert one.pool is None
@@ -113,6 +114,7 @@ def test_whatever_comes_none_is_left_over(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not children()
 
 
+@pytest.mark.slow
 def test_a_search_takes_up_those_that_have_begun(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

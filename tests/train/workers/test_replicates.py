@@ -183,6 +183,7 @@ def test_merger_ends_with_the_share_that_was_trained_least(
 # In a pool
 
 
+@pytest.mark.slow
 def test_the_replicates_of_a_teacher_are_shared_out(tmp_path: Path) -> None:
     """Each worker that trains a model of its width leaves its mark."""
     (tmp_path / "marks").mkdir()
@@ -197,6 +198,7 @@ def test_the_replicates_of_a_teacher_are_shared_out(tmp_path: Path) -> None:
     assert contents(two) == contents(one)
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_is_the_hop_that_fails(tmp_path: Path) -> None:
     """One replicate's loss is no number after two rungs, another's never: with two workers the
     trials end as with one."""
