@@ -140,7 +140,7 @@ def test_old_words_occur_nowhere(file: Path) -> None:
     assert [found.group() for found in OLD_WORDS.finditer(text)] == []
 
 
-def test_arguments_are_described_by_noun_phrases() -> None:
+def test_noun_phrases_describe_arguments() -> None:
     for name, file in NAMES.items():
         for argument, text in re.findall(
             r"^ {8,12}(\w+): (of|likewise|whose|see above)\b", file.read_text("utf-8"), re.M
@@ -164,7 +164,7 @@ def test_reading_a_run_imports_no_torch(finished: tasearch.Run) -> None:
     subprocess.run([sys.executable, "-c", f"RUN = {str(finished.path)!r}\n{code}"], check=True)
 
 
-def test_public_names_are_there() -> None:
+def test_package_has_its_public_names() -> None:
     assert sorted(tasearch.__all__) == sorted(tasearch._HOMES)
     for name in tasearch.__all__:
         assert getattr(tasearch, name) is not None

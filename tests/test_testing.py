@@ -23,17 +23,17 @@ COUNT = iter(range(1000))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_families_pass(family: str) -> None:
+def test_check_accepts_families(family: str) -> None:
     shape = (3, 32, 32) if family in IMAGES_ONLY else (1, 8, 8)
     testing.check_family(FAMILIES[family], widths=LADDERS[family][1:], in_shape=shape)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_losses_pass(loss: str) -> None:
+def test_check_accepts_losses(loss: str) -> None:
     testing.check_loss_function(LOSSES[loss])
 
 
-def test_source_passes() -> None:
+def test_check_accepts_source() -> None:
     def load() -> Mapping[str, Any]:
         digits = load_digits()
         return {"x_train": digits.images, "y_train": digits.target}
@@ -42,7 +42,7 @@ def test_source_passes() -> None:
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS.keys() - {"ehvi"}))
-def test_samplers_pass(sampler: str) -> None:
+def test_check_accepts_samplers(sampler: str) -> None:
     testing.check_sampler(SAMPLERS[sampler](None), trials=6)  # type: ignore[arg-type]
 
 
@@ -81,7 +81,7 @@ BROKEN_FAMILIES: dict[str, tuple[Callable[..., nn.Module], type[Exception], str]
 
 
 @pytest.mark.parametrize("case", BROKEN_FAMILIES)
-def test_family_that_breaks_a_rule_is_refused(case: str) -> None:
+def test_check_refuses_family_that_breaks_a_rule(case: str) -> None:
     build, error, words = BROKEN_FAMILIES[case]
     with pytest.raises(error, match=words):
         testing.check_family(build, widths=(4, 8))
@@ -116,13 +116,13 @@ BROKEN_LOSSES: dict[str, tuple[Any, type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN_LOSSES)
-def test_loss_that_breaks_a_rule_is_refused(case: str) -> None:
+def test_check_refuses_loss_that_breaks_a_rule(case: str) -> None:
     loss, error, words = BROKEN_LOSSES[case]
     with pytest.raises(error, match=words):
         testing.check_loss_function(loss)
 
 
-def test_source_that_breaks_a_rule_is_refused() -> None:
+def test_check_refuses_source_that_breaks_a_rule() -> None:
     with pytest.raises(AssertionError, match="same arrays each time"):
         testing.check_source(
             lambda: {"x_train": np.full((6, 2), next(COUNT)), "y_train": np.arange(6) % 2}
@@ -131,7 +131,7 @@ def test_source_that_breaks_a_rule_is_refused() -> None:
         testing.check_source(lambda: {"x_train": np.eye(6)})
 
 
-def test_sampler_that_breaks_a_rule_is_refused() -> None:
+def test_check_refuses_sampler_that_breaks_a_rule() -> None:
     with pytest.raises(AssertionError, match="seed and the trials alone"):
         testing.check_sampler(lambda seed: optuna.samplers.RandomSampler(seed=next(COUNT)))
 

@@ -23,7 +23,7 @@ def test_digest_ignores_comments_and_layout() -> None:
     assert digest_of(b"# -*- coding: latin-1 -*-\nx = '\xe4'\n") == digest_of("x = 'ä'".encode())
 
 
-def test_imports_are_found_with_their_packages() -> None:
+def test_parser_finds_imports_with_their_packages() -> None:
     source = b"import a.b as c, d\nfrom .near import x\nfrom .. import up\n__import__('e')\n"
     found = imported_by(source, "pkg.sub.mod", is_package=False)
     assert found == {"a", "a.b", "d", "e", "pkg", "pkg.sub", "pkg.sub.near"} | {
@@ -32,7 +32,7 @@ def test_imports_are_found_with_their_packages() -> None:
     }
 
 
-def test_dynamic_imports_are_those_without_constant_name() -> None:
+def test_dynamic_imports_have_no_constant_name() -> None:
     for source in ("import_module('a')", "importlib.import_module('a', 'b')", "net.eval()"):
         assert not is_dynamic(source.encode()), source
     for source in (

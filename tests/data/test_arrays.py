@@ -40,7 +40,7 @@ def any_study(
     return study_of(tmp_path, request.param)
 
 
-def test_every_source_keeps_the_contract(any_study: Study) -> None:
+def test_every_source_keeps_contract(any_study: Study) -> None:
     data, test = load_data(any_study), load_test(any_study)
     parts = (data.train, data.validation, test)
     for part in parts:
@@ -55,7 +55,7 @@ def test_every_source_keeps_the_contract(any_study: Study) -> None:
     assert load_data(any_study).fingerprint == data.fingerprint
 
 
-def test_parts_do_not_overlap_and_are_stratified() -> None:
+def test_split_makes_disjoint_stratified_parts() -> None:
     study = parse_study({})
     data, test = load_data(study), load_test(study)
     seen = [row.tobytes() for part in (data.train, data.validation, test) for row in part.x]
@@ -65,7 +65,7 @@ def test_parts_do_not_overlap_and_are_stratified() -> None:
     assert np.ptp(shares, axis=0).max() < 0.01
 
 
-def test_the_test_part_does_not_depend_on_the_validation_share() -> None:
+def test_test_part_ignores_validation_share() -> None:
     a = load_test(parse_study({"data": {"validation": 0.1}}))
     b = load_test(parse_study({"data": {"validation": 0.3}}))
     c = load_test(parse_study({"data": {"split_seed": 1}}))
@@ -73,7 +73,7 @@ def test_the_test_part_does_not_depend_on_the_validation_share() -> None:
     assert not np.array_equal(a.x, c.x)
 
 
-def test_parts_that_are_given_stay_as_they_are(tmp_path: Path) -> None:
+def test_split_keeps_given_parts(tmp_path: Path) -> None:
     given = sound()
     val, test = sound(8), sound(12)
     given |= {"x_val": val["x_train"], "y_val": val["y_train"]}
@@ -96,7 +96,7 @@ def test_parts_that_are_given_stay_as_they_are(tmp_path: Path) -> None:
         ((7, 6, 5), "hwc", (5, 7, 6)),
     ],
 )
-def test_images_end_with_channels_first(
+def test_source_puts_channels_first(
     tmp_path: Path, shape: tuple[int, ...], layout: str, in_shape: tuple[int, ...]
 ) -> None:
     np.savez(tmp_path / "d.npz", **sound(40, shape))
@@ -104,7 +104,7 @@ def test_images_end_with_channels_first(
     assert data.in_shape == in_shape
 
 
-def test_a_feature_that_never_changes_is_left_alone(tmp_path: Path) -> None:
+def test_standardization_leaves_constant_feature_unscaled(tmp_path: Path) -> None:
     arrays = sound(40, (3,))
     arrays["x_train"][:, 1] = 7.0
     data = load_data(npz(tmp_path, **arrays))
@@ -183,14 +183,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_arrays_are_named(tmp_path: Path, case: str) -> None:
+def test_source_refuses_bad_arrays(tmp_path: Path, case: str) -> None:
     arrays, message = BAD[case]
     with pytest.raises(DataError) as error:
         load_data(npz(tmp_path, **arrays))
     assert str(error.value) == f"d.npz: {message}"
 
 
-def test_rare_classes_cannot_be_split(tmp_path: Path) -> None:
+def test_split_refuses_rare_classes(tmp_path: Path) -> None:
     y = Y.copy()
     y[y == 3] = 2
     y[0] = 3
@@ -207,14 +207,14 @@ def test_rare_classes_cannot_be_split(tmp_path: Path) -> None:
     assert str(error.value) == ("data.validation + data.test: should be below 1, found 0.5 + 0.6")
 
 
-def test_shares_of_parts_that_are_given_do_not_count(tmp_path: Path) -> None:
+def test_split_ignores_shares_of_given_parts(tmp_path: Path) -> None:
     arrays = GOOD | {"x_val": X, "y_val": Y, "x_test": X, "y_test": Y}
     np.savez(tmp_path / "d.npz", **arrays)
     study = study_of(tmp_path, "npz", path="d.npz", validation=0.9, test=0.3)
     assert len(load_data(study).train) == 40
 
 
-def test_broken_files(tmp_path: Path) -> None:
+def test_source_refuses_broken_files(tmp_path: Path) -> None:
     study = study_of(tmp_path, "npz", path="d.npz")
     file = tmp_path / "d.npz"
     with pytest.raises(DataError) as error:
@@ -247,7 +247,7 @@ def _flipped(content: bytearray) -> bytes:
     return bytes(flipped)
 
 
-def test_a_users_function_that_breaks_its_contract(tmp_path: Path) -> None:
+def test_source_refuses_user_function_that_breaks_contract(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "def boom():\n    raise ValueError('no disk')\ndef text():\n    return 'x'\nnothing = 3\n"
         "def ragged():\n    return {'x_train': [[1], [1, 2]], 'y_train': [0, 1]}\n"

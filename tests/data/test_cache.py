@@ -46,7 +46,7 @@ def whole(arrays: dict[str, np.ndarray]) -> bool:
     )
 
 
-def test_every_flipped_byte_is_found_and_made_again(folder: Path) -> None:
+def test_cache_detects_every_flipped_byte_and_makes_entry_again(folder: Path) -> None:
     make = Maker()
     assert whole(cached("key", make))
     assert make.times == 1
@@ -67,7 +67,7 @@ def test_every_flipped_byte_is_found_and_made_again(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [SEAL, "x_train.npy"])
-def test_what_stands_in_an_entrys_place_is_replaced(folder: Path, name: str) -> None:
+def test_cache_replaces_whatever_blocks_an_entry(folder: Path, name: str) -> None:
     make = Maker()
     cached("key", make)
     (folder / "key" / name).unlink()
@@ -83,14 +83,14 @@ def test_what_stands_in_an_entrys_place_is_replaced(folder: Path, name: str) -> 
     assert make.times == 4
 
 
-def test_an_entry_that_is_deleted_while_it_is_mapped_stays_whole(folder: Path) -> None:
+def test_mapped_entry_survives_deletion(folder: Path) -> None:
     arrays = cached("key", Maker())
     shutil.rmtree(folder)
     assert whole(arrays)
     assert whole(cached("key", Maker()))
 
 
-def test_another_process_may_be_quicker(folder: Path) -> None:
+def test_cache_accepts_entry_that_another_process_finished_first(folder: Path) -> None:
     def make(temporary: Path) -> None:
         Maker()(temporary)
         if not (folder / "key").exists():  # here the other one comes to its end
@@ -100,7 +100,7 @@ def test_another_process_may_be_quicker(folder: Path) -> None:
     assert [p.name for p in folder.iterdir()] == ["key"]
 
 
-def test_a_relative_folder_stays_where_it_was_when_user_code_goes_elsewhere(tmp_path: Path) -> None:
+def test_relative_cache_folder_ignores_changes_of_working_folder(tmp_path: Path) -> None:
     code = (
         "import os, pathlib\n"
         "from tasearch.data import cache\n"
@@ -125,9 +125,7 @@ def test_a_relative_folder_stays_where_it_was_when_user_code_goes_elsewhere(tmp_
         assert ended.stdout == f"{where / expected}\n"
 
 
-def test_a_folder_that_cannot_be_written_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_message_names_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
     for place in ("file", "file/below"):
         monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / place))
@@ -145,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     )
 
 
-def test_no_room_is_told_and_nothing_is_left(folder: Path) -> None:
+def test_cache_reports_full_disk_and_leaves_no_file(folder: Path) -> None:
     def large(temporary: Path) -> None:
         np.save(temporary / "x_train.npy", np.zeros(2**20, dtype=np.uint8))
 
@@ -161,9 +159,7 @@ def test_no_room_is_told_and_nothing_is_left(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_an_entry_that_cannot_be_read_is_named(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_message_names_unreadable_entry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Permissions do not stop root, who may run this, so the read itself is refused here."""
     cached("key", Maker())
 
@@ -178,7 +174,7 @@ def test_an_entry_that_cannot_be_read_is_named(
     )
 
 
-def test_no_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_reports_missing_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TASEARCH_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
@@ -191,7 +187,7 @@ def test_no_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(error.value) == f"decoded images cannot be kept: no home folder; {ADVICE}"
 
 
-def test_what_a_kill_has_left_of_an_entry_is_removed(folder: Path) -> None:
+def test_cache_removes_remains_of_killed_process(folder: Path) -> None:
     cached("key", Maker())
     left, mine, ours = (folder / f".tasearch-{c * 16}.tmp" for c in "abc")
     for one in (left, ours):

@@ -76,7 +76,7 @@ def arrays_of_any_kind(draw: st.DrawFn) -> dict[Any, Any]:
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.filterwarnings("ignore:Casting complex values")
-def test_random_arrays_keep_the_contract_or_give_one_message(examples: int) -> None:
+def test_random_arrays_keep_contract_or_give_one_message(examples: int) -> None:
     kept = refused = 0
 
     @settings(max_examples=examples, **LIMITS)
@@ -159,7 +159,7 @@ def npz_file(compressed: bool) -> bytes:
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("compressed", [False, True])
-def test_damaged_npz_gives_the_same_or_one_message(
+def test_damaged_npz_gives_same_data_or_one_message(
     compressed: bool, examples: int, tmp_path: Path
 ) -> None:
     file, sound = tmp_path / "d.npz", npz_file(compressed)
@@ -184,7 +184,7 @@ def test_damaged_npz_gives_the_same_or_one_message(
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("compression", ["none", "snappy"])
-def test_damaged_parquet_file_gives_the_same_or_one_message(
+def test_damaged_parquet_file_gives_same_data_or_one_message(
     compression: str, examples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its pages bear checksums and its images too; its footer has none, but must fit them."""
@@ -231,7 +231,7 @@ def checkpoint_file(form: str, net: nn.Module) -> bytes:
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("form", ["torch", "torch before 1.6", "safetensors"])
-def test_damaged_checkpoint_gives_the_same_or_one_message(
+def test_damaged_checkpoint_gives_same_weights_or_one_message(
     form: str, examples: int, tmp_path: Path
 ) -> None:
     net, file = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), tmp_path / "t"

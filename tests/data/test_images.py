@@ -40,7 +40,7 @@ def colour() -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_orientation_of_exif_is_applied(kind: str, orientation: int) -> None:
+def test_decoder_applies_exif_orientation(kind: str, orientation: int) -> None:
     upright = np.zeros((16, 24, 3), dtype=np.uint8)
     upright[:8, :8] = 250  # one corner tells all eight apart
     upright[:8, 16:] = 120
@@ -57,7 +57,7 @@ def test_the_orientation_of_exif_is_applied(kind: str, orientation: int) -> None
     assert np.abs(pixels.astype(int) - upright).max() <= (8 if kind == "JPEG" else 0)
 
 
-def test_exif_that_cannot_be_read_or_means_nothing_counts_as_none() -> None:
+def test_decoder_ignores_unreadable_and_meaningless_exif() -> None:
     pixels = colour()
     odd = Image.Exif()
     odd[0x0112] = 99
@@ -66,7 +66,7 @@ def test_exif_that_cannot_be_read_or_means_nothing_counts_as_none() -> None:
             assert np.array_equal(decoded(encoded(Image.fromarray(pixels), exif=exif)), pixels)
 
 
-def test_transparency_is_laid_over_the_background() -> None:
+def test_decoder_blends_transparency_with_background() -> None:
     """The share of the background is that of alpha, in every mode that has one."""
     pixels, alpha = colour(), RNG.integers(0, 256, (6, 5), dtype=np.uint8)
     alpha[0, :3] = 0, 128, 255
@@ -109,14 +109,14 @@ def _palette_alpha(palette: Image.Image, alpha: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize(("bits", "packed"), [(2, b"\x1b"), (4, b"\x01\x23")])
-def test_a_transparent_grey_of_few_bits_is_the_grey_that_is_meant(bits: int, packed: bytes) -> None:
+def test_decoder_scales_transparent_grey_of_few_bits(bits: int, packed: bytes) -> None:
     scale = 255 // (2**bits - 1)
     blob = png(bits, 0, 4, [packed], struct.pack(">H", 3))
     assert decoded(blob, "white").tolist() == [[0, scale, 2 * scale, 255]]
     assert decoded(blob, "black").tolist() == [[0, scale, 2 * scale, 0]]
 
 
-def test_a_picture_that_is_lost_on_the_background_is_refused() -> None:
+def test_decoder_refuses_picture_invisible_on_background() -> None:
     alpha = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
     for ink, background, other in ((255, "white", "black"), (0, "black", "white")):
         blob = encoded(Image.fromarray(np.dstack([np.full_like(alpha, ink), alpha]), "LA"))
@@ -131,7 +131,7 @@ def test_a_picture_that_is_lost_on_the_background_is_refused() -> None:
     assert not decoded(blank).any()  # it never showed anything
 
 
-def test_every_mode_has_its_rule() -> None:
+def test_decoder_converts_every_mode() -> None:
     pixels = colour()
     image = Image.fromarray(pixels)
     bits = pixels[..., 0] > 127
@@ -147,7 +147,7 @@ def test_every_mode_has_its_rule() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_the_first_of_several_pictures_is_taken(kind: str) -> None:
+def test_decoder_takes_first_of_several_pictures(kind: str) -> None:
     frames = [Image.new("RGB", (4, 4), c) for c in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
     options |= {"lossless": True} if kind == "WEBP" else {}
@@ -188,7 +188,7 @@ REFUSED: dict[str, tuple[bytes | None, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_named(case: str) -> None:
+def test_decoder_names_reason_of_refusal(case: str) -> None:
     blob, words = REFUSED[case]
     with strictly(), pytest.raises(DataError) as error:
         decoded(blob)

@@ -49,7 +49,7 @@ def patched(folder: Path, offset: int, value: bytes) -> Study:
     return study_of(folder, "npz", path="d.npz")
 
 
-def test_headers_are_held_against_what_is_there(tmp_path: Path) -> None:
+def test_npz_reader_compares_headers_with_content(tmp_path: Path) -> None:
     """Nothing is allocated for a shape that the file does not hold."""
     start = f"{tmp_path / 'd.npz'}: is no readable .npz file: 'x_train' "
     for shape, wanted in (
@@ -76,7 +76,7 @@ def test_headers_are_held_against_what_is_there(tmp_path: Path) -> None:
     )
 
 
-def test_members_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_npz_reader_names_unreadable_members(tmp_path: Path) -> None:
     start = f"{tmp_path / 'd.npz'}: is no readable .npz file: 'x_train' "
     assert said(patched(tmp_path, 6, b"\x01\x00")) == f"{start}is encrypted"
     assert said(patched(tmp_path, 8, b"\x61\x00")) == (
@@ -91,7 +91,7 @@ def test_members_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert said(archive(tmp_path, twice)) == f"{start}is there twice"
 
 
-def test_a_list_of_members_that_is_cut_is_found(tmp_path: Path) -> None:
+def test_npz_reader_detects_cut_list_of_members(tmp_path: Path) -> None:
     """Without its validation part, a part of the training part would be taken for it."""
     study = npz(tmp_path, **GOOD, x_val=X, y_val=Y)
     content = bytearray((tmp_path / "d.npz").read_bytes())
@@ -107,7 +107,7 @@ def test_a_list_of_members_that_is_cut_is_found(tmp_path: Path) -> None:
     )
 
 
-def test_every_compression_of_zip_is_read(tmp_path: Path) -> None:
+def test_npz_reader_reads_every_compression_of_zip(tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", **GOOD)
     with zipfile.ZipFile(tmp_path / "plain.npz") as plain:
         members = {name: plain.read(name) for name in plain.namelist()}
@@ -118,7 +118,7 @@ def test_every_compression_of_zip_is_read(tmp_path: Path) -> None:
         )
 
 
-def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+def test_npz_reader_never_waits_for_fifo(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     for path, words in (
@@ -166,12 +166,12 @@ LABELS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", LABELS)
-def test_odd_labels_are_named(tmp_path: Path, case: str) -> None:
+def test_npz_reader_refuses_odd_labels(tmp_path: Path, case: str) -> None:
     labels, words = LABELS[case]
     assert said(npz(tmp_path, x_train=X, y_train=labels)) == f"d.npz: {words}"
 
 
-def test_labels_beyond_int64_in_another_part_are_named(tmp_path: Path) -> None:
+def test_npz_reader_refuses_labels_beyond_int64_in_another_part(tmp_path: Path) -> None:
     study = npz(tmp_path, **GOOD, x_val=X, y_val=np.full(40, 2**64 - 1, dtype=np.uint64))
     assert said(study) == (
         "d.npz: y_val[0]: labels should be 0 .. 3 as in y_train, found 18446744073709551615"
@@ -179,7 +179,7 @@ def test_labels_beyond_int64_in_another_part_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["u1", "i2", ">i4", "u8"])
-def test_labels_of_every_integer_type_are_taken(tmp_path: Path, kind: str) -> None:
+def test_npz_reader_accepts_labels_of_every_integer_type(tmp_path: Path, kind: str) -> None:
     data = load_data(npz(tmp_path, x_train=X, y_train=Y.astype(kind)))
     assert data.fingerprint == load_data(npz(tmp_path, **GOOD)).fingerprint
 
@@ -201,7 +201,7 @@ SAMPLES: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", SAMPLES)
-def test_odd_samples_are_named(tmp_path: Path, case: str) -> None:
+def test_npz_reader_refuses_odd_samples(tmp_path: Path, case: str) -> None:
     x, words = SAMPLES[case]
     between = "" if words.startswith("[") else ": "
     assert said(npz(tmp_path, x_train=x, y_train=Y)) == f"d.npz: x_train{between}{words}"
@@ -261,7 +261,7 @@ RETURNS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", RETURNS)
-def test_whatever_a_users_source_does_is_one_message(tmp_path: Path, case: str) -> None:
+def test_odd_user_source_gives_one_message(tmp_path: Path, case: str) -> None:
     body, words = RETURNS[case]
     (tmp_path / "odd.py").write_text(
         "import sys, numpy as np, torch\nfrom collections.abc import Mapping\n"
@@ -271,7 +271,7 @@ def test_whatever_a_users_source_does_is_one_message(tmp_path: Path, case: str) 
     assert said(study_of(tmp_path, "odd:function")) == f"data.source: 'odd:function'{words}"
 
 
-def test_what_numpy_makes_arrays_is_taken_from_a_users_source(tmp_path: Path) -> None:
+def test_user_source_may_return_anything_numpy_converts(tmp_path: Path) -> None:
     (tmp_path / "fair.py").write_text(
         "import numpy as np, torch\n"
         "X = np.arange(120, dtype=np.float32).reshape(40, 3)\nY = np.arange(40) % 2\n"
@@ -288,13 +288,13 @@ def test_what_numpy_makes_arrays_is_taken_from_a_users_source(tmp_path: Path) ->
         assert data.fingerprint == wanted, name
 
 
-def test_ctrl_c_in_a_users_source_is_ctrl_c(tmp_path: Path) -> None:
+def test_ctrl_c_interrupts_user_source(tmp_path: Path) -> None:
     (tmp_path / "stopped.py").write_text("def function():\n    raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
         load_data(study_of(tmp_path, "stopped:function"))
 
 
-def test_data_that_do_not_fit_into_memory_are_told(tmp_path: Path) -> None:
+def test_source_reports_data_beyond_memory(tmp_path: Path) -> None:
     (tmp_path / "large.py").write_text(
         "import numpy as np\ndef function():\n    return {'x_train': np.zeros((10**9, 10**9))}\n"
     )

@@ -29,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_pixels_come_out_as_they_went_in(tmp_path: Path) -> None:
+def test_parquet_source_returns_pixels_as_written(tmp_path: Path) -> None:
     x, y = pictures(60, 9, 7, 3), [i % 3 for i in range(60)]
     test = pictures(10, 9, 7, 3)
     write(tmp_path / "d" / "train-00000-of-00002.parquet", [*map(encoded, x[:40])], y[:40], "img")
@@ -45,7 +45,7 @@ def test_pixels_come_out_as_they_went_in(tmp_path: Path) -> None:
     assert np.array_equal(load_test(study(tmp_path / "d")).x, test.transpose(0, 3, 1, 2))
 
 
-def test_one_file_is_split_and_grey_images_have_one_channel(tmp_path: Path) -> None:
+def test_source_splits_one_file_and_gives_grey_images_one_channel(tmp_path: Path) -> None:
     x = pictures(50, 8, 8)
     write(tmp_path / "all.parquet", [*map(encoded, x)], [i % 2 for i in range(50)])
     data = load_data(study(tmp_path / "all.parquet"))
@@ -54,7 +54,7 @@ def test_one_file_is_split_and_grey_images_have_one_channel(tmp_path: Path) -> N
     assert len(data.validation) == 10
 
 
-def test_images_are_decoded_once(tmp_path: Path, cache: Path) -> None:
+def test_source_decodes_images_once(tmp_path: Path, cache: Path) -> None:
     x, y = pictures(50, 8, 8), [i % 2 for i in range(50)]
     write(tmp_path / "all.parquet", [*map(encoded, x)], y)
     seen: list[tuple[int, int]] = []
@@ -72,7 +72,7 @@ def test_images_are_decoded_once(tmp_path: Path, cache: Path) -> None:
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_limit_takes_a_stratified_part_of_the_training_images_alone(tmp_path: Path) -> None:
+def test_limit_takes_stratified_part_of_training_images_alone(tmp_path: Path) -> None:
     x, y = pictures(200, 8, 8), [i % 4 for i in range(200)]
     write(tmp_path / "all.parquet", [*map(encoded, x)], y)
     whole, some, same = (
@@ -86,7 +86,7 @@ def test_a_limit_takes_a_stratified_part_of_the_training_images_alone(tmp_path: 
     assert all(row.tobytes() in rows for row in some.train.x)
 
 
-def test_moments_of_bytes_are_exact() -> None:
+def test_moments_of_bytes_equal_exact_ones() -> None:
     x = pictures(700, 3, 5, 4)
     mean, std = moments(x)
     assert np.allclose(mean, x.mean(axis=(0, 2, 3), keepdims=True)[0], rtol=1e-12)
@@ -111,7 +111,7 @@ DEEP = encoded(np.full((8, 8), 40_000, dtype=np.uint16))
         ([], pa.array([], pa.int64()), "has no rows"),
     ],
 )
-def test_a_broken_image_or_label_is_named(
+def test_message_names_row_of_broken_image_or_label(
     tmp_path: Path, cache: Path, images: list[Any], labels: Any, message: str
 ) -> None:
     write(tmp_path / "all.parquet", images, labels)
@@ -122,7 +122,7 @@ def test_a_broken_image_or_label_is_named(
     assert not list(cache.glob("*/*"))
 
 
-def test_a_folder_or_file_that_is_none_is_named(tmp_path: Path) -> None:
+def test_source_refuses_missing_and_unreadable_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such data file or folder"):
         load_data(study(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
@@ -136,7 +136,7 @@ def test_a_folder_or_file_that_is_none_is_named(tmp_path: Path) -> None:
         load_data(study(tmp_path / "bad.parquet"))
 
 
-def test_columns_are_found_or_asked_for(tmp_path: Path) -> None:
+def test_source_finds_columns_or_asks_for_them(tmp_path: Path) -> None:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     images = pa.array([GREY] * 40, kind)
     table = pa.table({"front": images, "back": images, "kind": [i % 2 for i in range(40)]})
@@ -152,9 +152,7 @@ def test_columns_are_found_or_asked_for(tmp_path: Path) -> None:
     assert len(load_data(study(tmp_path / "all.parquet", image="back", label="kind")).train) == 24
 
 
-def test_a_cache_that_cannot_be_written_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_message_names_unwritable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "all.parquet", [GREY] * 40, [i % 2 for i in range(40)])
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "file"))
@@ -162,7 +160,7 @@ def test_a_cache_that_cannot_be_written_is_named(
         load_data(study(tmp_path / "all.parquet"))
 
 
-def test_all_images_of_the_training_part_decide_the_mode_in_any_order(tmp_path: Path) -> None:
+def test_training_images_decide_mode_in_any_order(tmp_path: Path) -> None:
     grey, colour = pictures(40, 8, 8), pictures(1, 8, 8, 3)
     as_colour = np.repeat(grey[:, None], 3, axis=1)
     for place in (0, 17, 40):
@@ -178,7 +176,7 @@ def test_all_images_of_the_training_part_decide_the_mode_in_any_order(tmp_path: 
         assert np.array_equal(arrays["x_test"], as_colour)
 
 
-def test_pieces_that_are_grey_are_widened_once_one_is_in_colour(
+def test_colour_image_widens_grey_pieces_before_and_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some are written before, some after; a batch of rows is several pieces here."""
@@ -191,13 +189,13 @@ def test_pieces_that_are_grey_are_widened_once_one_is_in_colour(
     assert np.array_equal(arrays["x_train"], np.repeat(grey[:, None], 3, axis=1))
 
 
-def test_room_is_looked_for_before_a_disk_is_filled(tmp_path: Path) -> None:
+def test_pixel_file_checks_free_room_before_writing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"64,000,000,000,000,000 bytes are needed, [0-9,]+ are free"):
         decoding.PixelFile(tmp_path / "x.npy", (10**15, 1, 8, 8))
     assert not list(tmp_path.iterdir())
 
 
-def test_colour_beside_a_grey_training_part_is_refused(tmp_path: Path, cache: Path) -> None:
+def test_source_refuses_colour_beside_grey_training_part(tmp_path: Path, cache: Path) -> None:
     labels = [0, 1]
     for part, kind in itertools.product(("validation", "test"), ("PNG", "JPEG")):
         folder = tmp_path / f"{part}{kind}"
@@ -212,7 +210,7 @@ def test_colour_beside_a_grey_training_part_is_refused(tmp_path: Path, cache: Pa
     assert not list(cache.iterdir())
 
 
-def test_a_photograph_is_turned_before_sizes_are_compared(tmp_path: Path) -> None:
+def test_source_turns_photographs_before_comparing_sizes(tmp_path: Path) -> None:
     upright = pictures(1, 6, 9)[0]
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -224,7 +222,7 @@ def test_a_photograph_is_turned_before_sizes_are_compared(tmp_path: Path) -> Non
     assert (x == upright).all()
 
 
-def test_the_background_is_the_studys(tmp_path: Path) -> None:
+def test_source_uses_background_of_study(tmp_path: Path) -> None:
     clear = encoded(np.dstack([pictures(1, 8, 8, 3)[0], np.tile([0, 255], (8, 4)).astype("u1")]))
     write(tmp_path / "all.parquet", [clear] * 40, [0, 1] * 20)
     for background, value in (("black", 0), ("white", 255), ("black", 0)):
@@ -245,7 +243,7 @@ def test_the_background_is_the_studys(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_column_of_binary_holds_encoded_images(tmp_path: Path, kind: Any) -> None:
+def test_source_reads_encoded_images_from_any_binary_column(tmp_path: Path, kind: Any) -> None:
     x = pictures(40, 8, 8, 3)
     blobs = [encoded(image)["bytes"] for image in x]
     if pa.types.is_struct(kind):
@@ -259,7 +257,7 @@ def test_a_column_of_binary_holds_encoded_images(tmp_path: Path, kind: Any) -> N
     assert np.array_equal(arrays["x_train"], x.transpose(0, 3, 1, 2))
 
 
-def test_a_struct_comes_before_other_binary_columns(tmp_path: Path) -> None:
+def test_source_prefers_struct_to_other_binary_columns(tmp_path: Path) -> None:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     sums = pa.array([b"not an image"] * 40)
     columns = {"sum": sums, "img": pa.array([GREY] * 40, kind), "label": [0, 1] * 20}
@@ -287,7 +285,7 @@ ODD: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_odd_columns_of_images_are_named(tmp_path: Path, case: str) -> None:
+def test_source_refuses_odd_columns_of_images(tmp_path: Path, case: str) -> None:
     images, words = ODD[case]
     pq.write_table(table(images, [0, 1]), tmp_path / "all.parquet")
     with pytest.raises(DataError) as error:
@@ -320,7 +318,7 @@ LABELS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", LABELS)
-def test_odd_labels_are_named(tmp_path: Path, case: str) -> None:
+def test_source_refuses_odd_labels(tmp_path: Path, case: str) -> None:
     labels, words = LABELS[case]
     write(tmp_path / "all.parquet", [GREY, GREY], labels)
     with pytest.raises(DataError) as error:
@@ -329,7 +327,7 @@ def test_odd_labels_are_named(tmp_path: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.uint64(), "dictionary"], ids=str)
-def test_labels_of_every_integer_type_are_taken(tmp_path: Path, kind: Any) -> None:
+def test_source_accepts_labels_of_every_integer_type(tmp_path: Path, kind: Any) -> None:
     y = [i % 2 for i in range(40)]
     labels = pa.array(y).dictionary_encode() if kind == "dictionary" else pa.array(y, kind)
     write(tmp_path / "all.parquet", [GREY] * 40, labels)
@@ -338,7 +336,7 @@ def test_labels_of_every_integer_type_are_taken(tmp_path: Path, kind: Any) -> No
     assert arrays["y_train"].dtype == np.int64
 
 
-def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+def test_source_refuses_doubled_column(tmp_path: Path) -> None:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     arrays = [pa.array([GREY] * 2, kind), pa.array([0, 1]), pa.array([1, 0])]
     twice = pa.Table.from_arrays(arrays, names=["image", "label", "label"])
@@ -350,7 +348,7 @@ def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+def test_source_never_waits_for_fifo(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.parquet")
     (tmp_path / "d").mkdir()
     os.mkfifo(tmp_path / "d" / "train.parquet")
@@ -382,7 +380,7 @@ def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_believed(tmp_path: Path, cache: Path) -> None:
+def test_source_refuses_file_changed_while_reading(tmp_path: Path, cache: Path) -> None:
     """The key of the cache is the digest of what was there before."""
     file = tmp_path / "all.parquet"
     y = [i % 2 for i in range(40)]
@@ -407,7 +405,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_believed(tmp_path: Path, ca
 
 
 @pytest.mark.slow
-def test_study_of_images_runs_and_ships(tmp_path: Path) -> None:
+def test_study_of_images_exports_its_best_student(tmp_path: Path) -> None:
     x, y = pictures(80, 16, 16, 3), [i % 4 for i in range(80)]
     for part in ("train", "val", "test"):
         write(tmp_path / "d" / f"{part}.parquet", [encoded(p, "JPEG") for p in x], y)
@@ -428,7 +426,7 @@ def tasearch_input(x: np.ndarray) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason="no CIFAR-10 beside the checkout")
-def test_cifar10_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_decodes_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parquet.load(study(REAL / "cifar10").data, str(REAL))["x_train"].shape == (
         50_000,
         3,

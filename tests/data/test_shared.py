@@ -13,7 +13,7 @@ from tasearch.errors import DataError
 from tests.helpers.studies import tiny
 
 
-def test_shared_dataset_is_read_bit_for_bit() -> None:
+def test_read_shared_returns_dataset_bit_for_bit() -> None:
     data = load_data(tiny())
     given = SharedDataset(data)
     taken = read_shared(given.path)

@@ -44,7 +44,7 @@ def test_every_family_builds_its_widths_for_any_shape(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_weights_come_from_the_seed_alone(family: str) -> None:
+def test_weights_depend_on_seed_alone(family: str) -> None:
     teacher, *rest = LADDERS[family]
     ladder = {"teacher": {"width": teacher}, "student": {"widths": rest}}
     made = models(model={"family": family}, assistants={"max": 0}, **ladder)
@@ -101,27 +101,27 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_users_family_is_checked_along_the_ladder(root: Path) -> None:
+def test_check_accepts_user_family_along_ladder(root: Path) -> None:
     made = models(root, model={"family": "users:good"})
     made.check([8, 4, 2])
     assert made.family.startswith("users:good#")
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_family_that_breaks_its_contract_is_named(root: Path, name: str) -> None:
+def test_check_refuses_family_that_breaks_contract(root: Path, name: str) -> None:
     with pytest.raises(ModelError) as error:
         models(root, model={"family": f"users:{name}"}).check([8, 4])
     assert str(error.value) == f"model.family: {BROKEN[name]}"
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_a_model_that_cannot_learn_is_named(root: Path, name: str) -> None:
+def test_check_refuses_model_that_cannot_learn(root: Path, name: str) -> None:
     with pytest.raises(ModelError) as error:
         models(root, model={"family": f"users:{name}"}).check([8, 4])
     assert str(error.value) == UNFIT[name]
 
 
-def test_a_model_that_fails_on_the_data_is_named(root: Path) -> None:
+def test_check_refuses_model_that_fails_on_data(root: Path) -> None:
     with pytest.raises(
         ModelError,
         match=r"^the model of width 8 failed on a batch of shape \(2, 1, 8, 8\): RuntimeError: ",
@@ -129,7 +129,7 @@ def test_a_model_that_fails_on_the_data_is_named(root: Path) -> None:
         models(root, model={"family": "users:forward"}).check([8, 4])
 
 
-def test_an_edited_family_is_another_family(root: Path) -> None:
+def test_edit_of_code_changes_identity_of_family(root: Path) -> None:
     before = models(root, model={"family": "users:good"}).family
     (root / "users.py").write_text(USERS + "# edited\n")
     plugins.new_run()
@@ -139,7 +139,7 @@ def test_an_edited_family_is_another_family(root: Path) -> None:
     assert models(root, model={"family": "users:good"}).family != before
 
 
-def test_a_helper_of_a_family_counts_too_and_may_be_imported_late(tmp_path: Path) -> None:
+def test_identity_of_family_covers_helpers_and_late_imports(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text(
         "from torch import nn\ndef last(w, c): return nn.Linear(w, c)\n"
     )
@@ -164,7 +164,7 @@ def test_a_helper_of_a_family_counts_too_and_may_be_imported_late(tmp_path: Path
     assert again.build(8)[-1].bias is None  # the edited code is what is built
 
 
-def test_callable_objects_will_do(tmp_path: Path) -> None:
+def test_family_may_be_callable_object(tmp_path: Path) -> None:
     (tmp_path / "partly.py").write_text(
         "import functools\nfrom tasearch.models import mlp\nbuild = functools.partial(mlp.build)\n"
     )
@@ -174,7 +174,7 @@ def test_callable_objects_will_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".wrapped.pt"])
-def test_a_teacher_from_a_factory_and_a_checkpoint(root: Path, suffix: str) -> None:
+def test_build_makes_teacher_from_factory_and_checkpoint(root: Path, suffix: str) -> None:
     section = {"width": 64, "factory": "users:teacher", "checkpoint": f"t{suffix}"}
     made = models(root, model={"family": "users:good"}, teacher=section)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 200), nn.ReLU(), nn.Linear(200, 10))
@@ -199,7 +199,7 @@ def test_a_teacher_from_a_factory_and_a_checkpoint(root: Path, suffix: str) -> N
     made.check([64, 8, 4])
 
 
-def test_a_teacher_that_is_too_small_is_named(root: Path) -> None:
+def test_check_refuses_teacher_too_small(root: Path) -> None:
     section = {"width": 64, "factory": "users:teacher"}
     made = models(root, model={"family": "mlp"}, teacher=section)
     with pytest.raises(ModelError) as error:
@@ -210,7 +210,7 @@ def test_a_teacher_that_is_too_small_is_named(root: Path) -> None:
     )
 
 
-def test_checkpoints_that_do_not_fit_are_told_apart(root: Path) -> None:
+def test_messages_tell_apart_misfits_of_checkpoint(root: Path) -> None:
     own: dict[str, Any] = {"model": {"family": "users:good"}}
     teacher = {"width": 64, "checkpoint": "t.safetensors"}
     made = models(root, **own, teacher=teacher)
@@ -253,7 +253,7 @@ class Evil:
         return (print, ("this must never run",))
 
 
-def test_nothing_is_unpickled(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_unpickles_no_object(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"1.weight": Evil()}, root / "t.pt")
     made = models(root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.pt"})
     with pytest.raises(ModelError, match="holds more than tensors; save the model's state_dict"):
@@ -262,7 +262,7 @@ def test_nothing_is_unpickled(root: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("name", ["builtins:dict", "builtins:print"])
-def test_a_builtin_is_no_family(name: str) -> None:
+def test_build_refuses_builtin_as_family(name: str) -> None:
     with pytest.raises(ModelError) as error:
         models(model={"family": name}).build(8)
     assert str(error.value).startswith(

@@ -56,7 +56,7 @@ def equal(a: nn.Module, b: nn.Module) -> bool:
 
 @pytest.mark.parametrize("form", ["safetensors", "torch", "torch before 1.6", "without checksums"])
 @pytest.mark.parametrize("name", ["t.safetensors", "t.pt", "t"])
-def test_what_is_in_a_file_counts_and_not_its_name(tmp_path: Path, form: str, name: str) -> None:
+def test_content_decides_format_of_checkpoint(tmp_path: Path, form: str, name: str) -> None:
     net, other, file = Net(), Net(), tmp_path / name
     assert not equal(net, other)
     if form == "safetensors":
@@ -86,13 +86,13 @@ NO_VALUES: dict[str, tuple[Callable[[], Tensor], str]] = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", NO_VALUES)
-def test_tensors_of_another_kind_are_named(tmp_path: Path, case: str) -> None:
+def test_checkpoint_refuses_tensors_of_another_kind(tmp_path: Path, case: str) -> None:
     value, words = NO_VALUES[case]
     file = saved(tmp_path, state(**{"a.weight": value()}))
     assert said(file) == f"{MISFIT}of another kind: a.weight is {words}"
 
 
-def test_tensors_of_another_shape_or_name_are_named(tmp_path: Path) -> None:
+def test_checkpoint_refuses_tensors_of_another_shape_or_name(tmp_path: Path) -> None:
     file = saved(tmp_path, state(**{"a.bias": torch.tensor(1.0)}))
     assert said(file) == f"{MISFIT}mis-shaped: a.bias is (), should be (4,)"
     counter = state(**{"norm.num_batches_tracked": torch.tensor(3.0)})
@@ -105,7 +105,7 @@ def test_tensors_of_another_shape_or_name_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
-def test_floats_become_the_models(tmp_path: Path, kind: torch.dtype) -> None:
+def test_checkpoint_converts_floats_to_type_of_model(tmp_path: Path, kind: torch.dtype) -> None:
     net, other = Net(), Net()
     content = {
         k: v.to(kind) if v.is_floating_point() else v.int() for k, v in net.state_dict().items()
@@ -116,7 +116,7 @@ def test_floats_become_the_models(tmp_path: Path, kind: torch.dtype) -> None:
         assert torch.equal(value, content[name].to(value.dtype))
 
 
-def test_values_that_the_model_cannot_hold_are_named(tmp_path: Path) -> None:
+def test_checkpoint_refuses_values_beyond_type_of_model(tmp_path: Path) -> None:
     huge = torch.full((4, 3), 1e300, dtype=torch.float64)
     large = "has weights that are too large for the model's "
     assert said(saved(tmp_path, state(**{"a.weight": huge}))) == f"{large}float32: a.weight"
@@ -149,7 +149,7 @@ class Tied(nn.Module):
         self.head.weight = self.embed.weight
 
 
-def test_tied_weights_may_stand_in_a_file_once(tmp_path: Path) -> None:
+def test_checkpoint_may_hold_tied_weights_once(tmp_path: Path) -> None:
     net, other = Tied(), Tied()
     save_model(net, str(tmp_path / "t.safetensors"))  # which leaves one of them out
     load_checkpoint(other, tmp_path / "t.safetensors")
@@ -164,7 +164,7 @@ def test_tied_weights_may_stand_in_a_file_once(tmp_path: Path) -> None:
     )
 
 
-def test_names_behind_a_prefix_come_with_their_remedy(tmp_path: Path) -> None:
+def test_message_has_remedy_for_prefixed_names(tmp_path: Path) -> None:
     wrapped = {f"module.net.{name}": value for name, value in Net().state_dict().items()}
     assert said(saved(tmp_path, wrapped)) == (
         f"{MISFIT}missing: a.bias, a.weight, norm.bias, ...; unknown: module.net.a.bias, "
@@ -208,7 +208,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("case", OTHERS)
-def test_other_files_are_named(tmp_path: Path, case: str, suffix: str) -> None:
+def test_checkpoint_refuses_other_files(tmp_path: Path, case: str, suffix: str) -> None:
     content, words = OTHERS[case]
     (tmp_path / f"t{suffix}").write_bytes(content)
     found = said(tmp_path / f"t{suffix}")
@@ -220,7 +220,7 @@ def test_other_files_are_named(tmp_path: Path, case: str, suffix: str) -> None:
     assert found == words
 
 
-def test_a_header_of_safetensors_is_held_against_the_file(tmp_path: Path) -> None:
+def test_checkpoint_compares_safetensors_header_with_file(tmp_path: Path) -> None:
     file = tmp_path / "t.safetensors"
     save_file(Net().state_dict(), file)
     sound = file.read_bytes()
@@ -235,7 +235,7 @@ def test_a_header_of_safetensors_is_held_against_the_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_archives_of_another_kind_are_named(tmp_path: Path) -> None:
+def test_message_names_kind_of_other_archive(tmp_path: Path) -> None:
     file = tmp_path / "t.pt"
     with torch.jit.optimized_execution(False):
         torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(file))
@@ -248,7 +248,7 @@ def test_archives_of_another_kind_are_named(tmp_path: Path) -> None:
         assert said(file) == f"is no readable checkpoint: it is {kind}; {WANTED}"
 
 
-def test_a_flipped_byte_in_an_archive_is_found(tmp_path: Path) -> None:
+def test_checkpoint_detects_flipped_byte_in_archive(tmp_path: Path) -> None:
     """Torch itself loads it."""
     weight = torch.arange(12.0).reshape(4, 3)
     file = saved(tmp_path, state(**{"a.weight": weight}))
@@ -263,7 +263,7 @@ def test_a_flipped_byte_in_an_archive_is_found(tmp_path: Path) -> None:
     assert said(file) == "is no readable checkpoint: its archive is damaged or cut off"
 
 
-def test_a_bit_that_makes_a_tensor_a_folder_changes_nothing(tmp_path: Path) -> None:
+def test_folder_bit_of_tensor_changes_no_weight(tmp_path: Path) -> None:
     """Torch itself then gives weights that were never initialized."""
     net, other = Net(), Net()
     file = saved(tmp_path, net.state_dict())
@@ -288,7 +288,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("form", ["torch", "torch before 1.6", "pickle"])
-def test_no_code_of_a_file_is_run(tmp_path: Path, form: str) -> None:
+def test_checkpoint_runs_no_code_of_file(tmp_path: Path, form: str) -> None:
     for content in ({"a.weight": Evil()}, Net(), Evil()):
         if form == "pickle":
             (tmp_path / "t.pt").write_bytes(pickle.dumps(content))
@@ -300,7 +300,7 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, form: str) -> None:
     assert not ran
 
 
-def test_a_content_that_is_no_state_dict_is_named(tmp_path: Path) -> None:
+def test_checkpoint_refuses_content_without_state_dict(tmp_path: Path) -> None:
     wrong = "should hold a state dict of tensors, holds "
     for content, words in (
         (torch.zeros(3), "one tensor"),
@@ -312,7 +312,7 @@ def test_a_content_that_is_no_state_dict_is_named(tmp_path: Path) -> None:
         assert said(saved(tmp_path, content)) == f"{wrong}{words}; {WANTED}"
 
 
-def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+def test_checkpoint_never_waits_for_fifo(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     for name, words in (
@@ -330,14 +330,14 @@ def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
             act(tmp_path / "a\0b")
 
 
-def test_a_file_that_changes_between_its_digest_and_its_use_is_not_believed(tmp_path: Path) -> None:
+def test_checkpoint_refuses_file_changed_after_its_digest(tmp_path: Path) -> None:
     file = saved(tmp_path, state())
     digest = file_digest(file)
     saved(tmp_path, state())
     assert said(file, digest=digest) == "changed since it was first read; start again"
 
 
-def test_a_model_that_loads_in_its_own_way_may_fail(tmp_path: Path) -> None:
+def test_message_names_failure_of_own_load_state_dict(tmp_path: Path) -> None:
     class Own(Net):
         def load_state_dict(self, given: dict[str, Tensor], *args: Any, **options: Any) -> Any:
             raise ZeroDivisionError("of the user's")

@@ -49,7 +49,7 @@ def models(family: str, in_shape: tuple[int, ...] = (1, 8, 8), **section: Any) -
 
 
 @pytest.mark.parametrize(("family", "width", "params", "mmac"), SIZES)
-def test_sizes_equal_those_published(family: str, width: int, params: int, mmac: float) -> None:
+def test_families_have_published_sizes(family: str, width: int, params: int, mmac: float) -> None:
     net = built(family, width)
     assert parameters(net) == params
     assert round(forward_flops(net, CIFAR) / 2e6, 2) == mmac
@@ -181,7 +181,7 @@ def test_multiplier_changes_keys() -> None:
 
 
 @pytest.mark.parametrize("family", IMAGES_ONLY)
-def test_models_can_be_stacked(family: str) -> None:
+def test_stacked_gradients_equal_those_of_each_model(family: str) -> None:
     """Gradients of several models in one call equal those of each model alone."""
     nets = [models(family).build(8, seed).train() for seed in (1, 2)]
     x = torch.randn(5, 1, 8, 8)
@@ -232,7 +232,7 @@ def test_study_of_plain_networks_completes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_narrow_resnet_is_exported_and_loaded(tmp_path: Path) -> None:
+def test_export_keeps_multiplier_of_narrow_resnet(tmp_path: Path) -> None:
     study = short("resnet", 20, 14, 8, multiplier=0.25)
     run = tasearch.run(study, runs_dir=tmp_path)
     tasearch.export(run, tmp_path / "out")

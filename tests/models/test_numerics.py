@@ -33,7 +33,7 @@ def faults(setting: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_a_gpu_computes_float32_in_full_and_the_same_when_asked(deterministic: bool) -> None:
+def test_set_up_cuda_selects_full_float32_and_determinism_on_request(deterministic: bool) -> None:
     code = (
         "import os, torch\n"
         "from tasearch.train.cuda import set_up_cuda\n"
@@ -53,6 +53,6 @@ def test_a_gpu_computes_float32_in_full_and_the_same_when_asked(deterministic: b
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
-def test_freed_memory_is_used_again() -> None:
+def test_process_reuses_freed_memory() -> None:
     assert faults("pass") > TURNS / 2 * PAGES  # else there is nothing to do
     assert faults("numerics.keep_freed_memory()") < PAGES

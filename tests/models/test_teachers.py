@@ -142,7 +142,7 @@ LOADED = pytest.mark.parametrize(
 
 
 @LOADED
-def test_factorys_model_predicts_as_it_was_fitted(
+def test_factorys_model_keeps_its_predictions(
     root: Path, name: str, words: str, least: float
 ) -> None:
     study = study_of(root, name)
@@ -156,7 +156,7 @@ def test_factorys_model_predicts_as_it_was_fitted(
 
 @pytest.mark.slow
 @LOADED
-def test_run_takes_a_factorys_model_as_it_is(
+def test_run_takes_a_factorys_model_unchanged(
     root: Path, name: str, words: str, least: float
 ) -> None:
     """On raw samples, to the last bit; an export trains its student again from the same."""
@@ -179,7 +179,7 @@ def test_run_takes_a_factorys_model_as_it_is(
 
 
 @pytest.mark.slow
-def test_teacher_without_onnx_is_timed_in_torch(root: Path) -> None:
+def test_run_times_teacher_without_onnx_in_torch(root: Path) -> None:
     study = study_of(root, "table", latency={"backend": "onnx"})
     with closing(prepare(study, RunOptions(runs_dir=root / "runs"))) as prepared:
         (notice,) = (line for line in prepared.notices if "latency is" in line)

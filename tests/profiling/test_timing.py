@@ -97,7 +97,7 @@ def test_rounds_continue_until_the_order_is_settled() -> None:
     assert tied_groups({w: x[: looks[-2]] for w, x in rounds.items()}) == [(4, 8)]
 
 
-def test_models_that_never_settle_are_tied() -> None:
+def test_rounds_that_never_settle_tie_models() -> None:
     seconds = {8: by_round(1.5, 0.7), 4: constant(1e-5)}
     timed, _ = Machine().time(seconds)
     rounds = {width: t.rounds.medians_ms for width, t in timed.items()}
@@ -105,7 +105,7 @@ def test_models_that_never_settle_are_tied() -> None:
     assert tied_groups(rounds) == [(4, 8)]
 
 
-def test_noisy_round_is_repeated_and_the_quietest_try_kept() -> None:
+def test_timer_repeats_noisy_round_and_keeps_the_quietest_try() -> None:
     def seconds(i: int) -> float:
         attempt, place = divmod(max(0, i - WARM_CALLS), CALLS)
         quiet = attempt % REPEATS == 1  # of three tries, the second

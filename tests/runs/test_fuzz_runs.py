@@ -60,7 +60,9 @@ def damaged(
     report_multiple_bugs=False,
 )
 @given(data=st.data())
-def test_damage_is_refused_or_changes_no_figure(damaged: DamageTest, data: st.DataObject) -> None:
+def test_readers_refuse_damage_that_changes_a_figure(
+    damaged: DamageTest, data: st.DataObject
+) -> None:
     groups = damaged.file_groups()
     file = data.draw(st.sampled_from(sorted(groups)).flatmap(lambda g: st.sampled_from(groups[g])))
     kind = data.draw(st.sampled_from(KINDS))
@@ -71,7 +73,7 @@ def test_damage_is_refused_or_changes_no_figure(damaged: DamageTest, data: st.Da
     assert not faults, f"{file}: {what}, seed {seed}: {shown}"
 
 
-def test_separate_interpreter_says_the_same(damaged: DamageTest, tmp_path: Path) -> None:
+def test_separate_interpreter_gives_same_answers(damaged: DamageTest, tmp_path: Path) -> None:
     """A forked command ends as one that a user starts: with the same exit code and message."""
     chosen = random.Random(0)
     for file, kind, seed in [

@@ -117,7 +117,9 @@ def test_optunas_own_backend_reads_the_journal(copy: Path, finished: tasearch.Ru
     assert [t.number for t in study.trials] == [t.number for t in finished.trials]
 
 
-def test_others_may_write_what_no_result_depends_on(copy: Path, finished: tasearch.Run) -> None:
+def test_reader_accepts_foreign_lines_without_effect_on_results(
+    copy: Path, finished: tasearch.Run
+) -> None:
     study = optunas_study(tasearch.Run.open(copy))
     study.set_user_attr("note", "looks good")
     storage = optunas_storage(tasearch.Run.open(copy))

@@ -47,7 +47,7 @@ def changed(file: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_module_that_was_imported_before_the_run_is_part_of_it(
+def test_run_freezes_module_imported_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The normal order of a notebook; the command line then exports and continues such a run."""
@@ -74,7 +74,7 @@ def test_a_module_that_was_imported_before_the_run_is_part_of_it(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_edit_in_mid_run_is_refused_and_fails_no_trial(tmp_path: Path, workers: int) -> None:
+def test_run_refuses_edit_in_mid_run_and_fails_no_trial(tmp_path: Path, workers: int) -> None:
     study = own(tmp_path)
     whole = tasearch.run(study, runs_dir=tmp_path / "whole", trials=4)
     steps = events_of(
@@ -101,7 +101,7 @@ def test_an_edit_in_mid_run_is_refused_and_fails_no_trial(tmp_path: Path, worker
     assert again.trials == whole.trials
 
 
-def test_a_worker_that_starts_after_an_edit_refuses_it(tmp_path: Path) -> None:
+def test_late_worker_refuses_edited_code(tmp_path: Path) -> None:
     study = own(tmp_path)
     prepared = prepare(study, RunOptions(runs_dir=tmp_path / "runs", workers=2))
     assert prepared.pool is not None
@@ -120,7 +120,7 @@ def test_a_worker_that_starts_after_an_edit_refuses_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["at import", "in training"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_change_of_folder_moves_no_run(
+def test_change_of_folder_moves_no_run(
     tmp_path: Path, when: str, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away, home = tmp_path / "away", tmp_path / "home"
@@ -145,7 +145,7 @@ def test_a_change_of_folder_moves_no_run(
 
 
 @pytest.mark.slow
-def test_a_users_code_runs_only_where_it_is_trusted(tmp_path: Path) -> None:
+def test_user_code_needs_trust_to_run(tmp_path: Path) -> None:
     study = own(tmp_path / "place")
     run = tasearch.run(study, runs_dir=tmp_path / "runs", trials=1)
     tasearch.export(run, tmp_path / "out")  # of a run that was made here just now
@@ -171,9 +171,7 @@ def test_a_users_code_runs_only_where_it_is_trusted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_users_data_are_not_needed_to_load_and_need_trust_to_export(
-    tmp_path: Path, rerun: Any
-) -> None:
+def test_user_data_need_trust_for_export_and_none_for_load(tmp_path: Path, rerun: Any) -> None:
     (tmp_path / "mine.py").write_text(
         "from sklearn.datasets import load_digits\n"
         "def data():\n"
@@ -190,7 +188,7 @@ def test_a_users_data_are_not_needed_to_load_and_need_trust_to_export(
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)"])
-def test_code_that_ends_the_process_ends_no_export_unheard(
+def test_load_and_export_report_code_that_ends_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     study = own(tmp_path / "place")

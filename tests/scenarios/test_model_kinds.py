@@ -253,7 +253,7 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_model_of_any_kind_is_searched_exported_and_loaded(tmp_path: Path, kind: str) -> None:
+def test_search_and_export_support_model_of_any_kind(tmp_path: Path, kind: str) -> None:
     """Check, probes, a run with soft targets, an export, and back again."""
     training = {"precision": "auto"}
     study = study_of(tmp_path, kind, training=training, latency={"backend": "torch"})
@@ -296,7 +296,7 @@ def test_model_of_any_kind_resumes_from_a_rung_bit_for_bit(tmp_path: Path, kind:
 
 
 @pytest.mark.slow
-def test_model_without_onnx_is_timed_in_torch(tmp_path: Path) -> None:
+def test_run_times_model_without_onnx_in_torch(tmp_path: Path) -> None:
     study = study_of(tmp_path, "branches", latency={"backend": "onnx"}, search={"trials": 1})
     said: list[Event] = []
     run = tasearch.run(study, runs_dir=tmp_path / "runs", on_event=said.append)
@@ -411,7 +411,7 @@ def test_flops_of_lstm_and_attention_equal_their_products(tmp_path: Path) -> Non
     assert forward_flops(models["transformer"].build(4), (1, 8, 8)) == attention + dense
 
 
-def test_flops_that_cannot_be_counted_are_estimated_with_a_notice() -> None:
+def test_forward_flops_estimates_uncountable_flops_with_a_notice() -> None:
     class Moody(torch.nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             if len(torch.utils._python_dispatch._get_current_dispatch_mode_stack()):
@@ -443,7 +443,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("fault", REFUSED)
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-def test_check_refuses_a_model_that_is_wrong_in_one_mode(
+def test_check_refuses_a_model_wrong_in_one_mode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, training: bool
 ) -> None:
     code, words = REFUSED[fault]

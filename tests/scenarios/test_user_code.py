@@ -145,7 +145,7 @@ def own_pipes():
         ),
     ],
 )
-def test_hop_fails_whose_worker_dies_three_times(tmp_path: Path, action: str, reason: str) -> None:
+def test_three_deaths_of_its_worker_fail_a_hop(tmp_path: Path, action: str, reason: str) -> None:
     code = f"if self.training and self.width == 4 and len(x) > 2: {action}"
     study = own(tmp_path, {"model": {"family": "own:build"}}, forward=code, module=PIPES)
     run = rerun_of(tmp_path, study, trials=3)
@@ -218,7 +218,7 @@ def test_stacked_model_fails_only_the_hop_that_kills_its_worker(
 
 
 @pytest.mark.slow
-def test_hop_fails_when_one_of_its_replicates_kills_a_worker(tmp_path: Path) -> None:
+def test_replicate_that_kills_workers_fails_its_hop(tmp_path: Path) -> None:
     """Three replicates are divided among two workers."""
     code = "if self.training and self.width == 4 and len(x) > 2: os._exit(7)"
     sections = {"model": {"family": "own:build"}, "search": {"replicates": 3, "pruner": "none"}}
@@ -266,7 +266,7 @@ def test_worker_deaths_that_stop_change_nothing(tmp_path: Path) -> None:
         "sum(itertools.repeat(0))",  # in C, without letting go of the interpreter
     ],
 )
-def test_hop_fails_that_makes_no_progress(tmp_path: Path, hang: str) -> None:
+def test_stall_fails_its_hop(tmp_path: Path, hang: str) -> None:
     code = f"if self.training and self.width == 4 and len(x) > 2: {hang}"
     sections: dict[str, Any] = {"model": {"family": "own:build"}}
     sections["training"] = {"stall_minutes": 0.25}
@@ -424,7 +424,7 @@ def test_contained_lets_a_forked_process_end() -> None:
         (-signal.SIGTERM, "was killed by signal 15 (terminated)", False),
     ],
 )
-def test_death_is_described_in_words(code: int, words: str, is_own: bool) -> None:
+def test_message_describes_death_in_words(code: int, words: str, is_own: bool) -> None:
     assert Death.from_exit_code(code) == Death(words=words, own=is_own)
 
 

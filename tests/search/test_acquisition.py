@@ -97,7 +97,7 @@ def test_acquisition_proposes_every_chain_once(played: Played) -> None:
     assert len(proposed) + len(played.space.baselines()) == played.space.size
 
 
-def test_cost_of_a_chain_is_what_is_paid_for_it(played: Played) -> None:
+def test_cost_of_a_chain_equals_its_payment(played: Played) -> None:
     played.start()
     for _ in range(6):
         before, prospect = played.acquisition.paid, played.acquisition.best()
@@ -132,7 +132,7 @@ def test_hops_of_running_trials_cost_nothing_more(played: Played) -> None:
     assert costs[[*left].index(index)] == pytest.approx(only)
 
 
-def test_acquisition_is_the_same_however_it_caught_up(played: Played) -> None:
+def test_acquisition_ignores_the_way_it_caught_up(played: Played) -> None:
     played.start()
     for _ in range(4):
         prospect = played.acquisition.best()

@@ -195,7 +195,7 @@ def test_failed_hop_fails_only_its_trials(finished: tasearch.Run, rerun: Any) ->
     assert len(proposed(run)) == 7
 
 
-def test_failed_assistant_is_trained_once_for_all_trials(rerun: Any) -> None:
+def test_search_trains_failed_assistant_once_for_all_trials(rerun: Any) -> None:
     study = tiny(assistants={"learning_rate": 1e30, "widths": [8], "max": 1})
     events: list[Any] = []
     run = rerun(study, on_event=events.append)
@@ -566,7 +566,7 @@ def test_run_keeps_its_own_latencies(finished: tasearch.Run, rerun: Any, tmp_pat
         tasearch.run(tiny(), trials=1, runs_dir=tmp_path / "again", latency_from=tmp_path)
 
 
-def test_missing_run_is_reported(tmp_path: Path) -> None:
+def test_open_reports_missing_run(tmp_path: Path) -> None:
     with pytest.raises(RunError) as error:
         tasearch.Run.open("nothing", tmp_path)
     assert str(error.value) == (
@@ -575,7 +575,7 @@ def test_missing_run_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.json", "measurements.json"])
-def test_damaged_run_is_reported(rerun: Any, name: str) -> None:
+def test_read_reports_damaged_run(rerun: Any, name: str) -> None:
     run = rerun(tiny(), trials=1)
     (run.path / name).write_text('{"study": {')
     with pytest.raises(RunError, match=rf"{name}: is no JSON: "):

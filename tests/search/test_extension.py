@@ -35,7 +35,7 @@ def trained(run: tasearch.Run) -> Counter[str]:
     return Counter(e["hop"] for e in run.directory.events() if e["event"] == "end")
 
 
-def test_a_grown_study_goes_on_from_what_is_there(rerun: Any) -> None:
+def test_grown_study_continues_its_run(rerun: Any) -> None:
     before = rerun(tiny(**SMALL), trials=3)
     old, chains = shown(before.trials), before.manifest.space
     run = rerun(tiny(**GROWN), trials=7)
@@ -53,7 +53,7 @@ def test_a_grown_study_goes_on_from_what_is_there(rerun: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_grows_in_the_same_way_wherever_it_is_cut_off(
+def test_interruption_anywhere_changes_no_extension(
     rerun: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = rerun(tiny(**SMALL), "whole", trials=3)
@@ -83,7 +83,7 @@ def test_a_study_grows_in_the_same_way_wherever_it_is_cut_off(
         assert run.manifest.measured == whole.manifest.measured
 
 
-def test_a_run_whose_extension_was_cut_off_says_so(rerun: Any) -> None:
+def test_reader_reports_interrupted_extension(rerun: Any) -> None:
     run = rerun(tiny(**SMALL), trials=2)
     run.directory.extension.mkdir()
     assert RunDirectory(run.path).read() == run.manifest  # it holds nothing
@@ -98,7 +98,7 @@ def test_a_run_whose_extension_was_cut_off_says_so(rerun: Any) -> None:
     assert RunDirectory(run.path).read() == run.manifest
 
 
-def test_a_tighter_budget_leaves_students_out_of_the_front(rerun: Any) -> None:
+def test_tighter_budget_removes_students_from_front(rerun: Any) -> None:
     before = rerun(tiny(**SMALL), trials=4)
     small = min(c.params for c in before.front.candidates)
     run = rerun(tiny(**SMALL, budget={"max_params": small}), trials=5)
@@ -108,7 +108,7 @@ def test_a_tighter_budget_leaves_students_out_of_the_front(rerun: Any) -> None:
     assert {c.params for c in wide.front.candidates} > {small}
 
 
-def test_a_width_may_go_and_come_again(rerun: Any) -> None:
+def test_study_may_drop_and_restore_width(rerun: Any) -> None:
     first = rerun(tiny(**GROWN), trials=8)
     less = rerun(tiny(**SMALL), trials=9)
     assert shown(less.trials)[: len(first.trials)] == shown(first.trials)
@@ -130,7 +130,7 @@ INCOMPARABLE: list[tuple[str, Study]] = [
 ]
 
 
-def test_what_makes_trials_incomparable_is_refused(rerun: Any, tmp_path: Path) -> None:
+def test_run_refuses_changes_that_make_trials_incomparable(rerun: Any, tmp_path: Path) -> None:
     rerun(tiny(**SMALL), trials=2)
     for words, study in INCOMPARABLE:
         with pytest.raises(RunError) as error:
@@ -150,7 +150,7 @@ LADDER: dict[str, Any] = {
 
 @pytest.mark.parametrize("max_concurrent", [1, 8])
 @pytest.mark.parametrize("low", [0, 2])
-def test_a_budget_may_grow_and_shrink_with_any_lookahead(
+def test_budget_may_grow_and_shrink_with_any_lookahead(
     rerun: Any, max_concurrent: int, low: int
 ) -> None:
     ladder = {**LADDER, "assistants": {**LADDER["assistants"], "min": low}}
@@ -174,7 +174,7 @@ def test_a_budget_may_grow_and_shrink_with_any_lookahead(
 
 
 @pytest.mark.parametrize(("before", "after"), [(8, 1), (1, 8), (4, 2)])
-def test_the_lookahead_of_a_search_that_was_cut_off_may_change(
+def test_lookahead_may_change_after_interruption(
     finished: tasearch.Run, tmp_path: Path, before: int, after: int
 ) -> None:
     def study(max_concurrent: int) -> Study:
@@ -194,7 +194,7 @@ def test_the_lookahead_of_a_search_that_was_cut_off_may_change(
     assert {t.state for t in run.trials} <= {"complete", "pruned"}
 
 
-def test_folders_of_others_in_a_run_stay(rerun: Any) -> None:
+def test_run_keeps_foreign_folders(rerun: Any) -> None:
     run = rerun(tiny(**SMALL), trials=2)
     for name in ("extension", "extension.new"):
         (run.path / name).mkdir()

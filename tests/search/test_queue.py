@@ -95,7 +95,7 @@ def test_queued_chain_waits_for_more_trials(rerun: Any) -> None:
         ({}, {"student": 6, "assistants": 0, "student_temperature": 4.0}),
     ],
 )
-def test_missing_parameters_are_completed(
+def test_complete_choices_adds_missing_parameters(
     space: Space, given: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
     choices = complete_choices(space, given, tried(space))
@@ -126,7 +126,7 @@ NAMES = "assistants, assistant_1, assistant_2, student, student_temperature"
         ({"\x1b[2J": 4}, f'"\\u001b[2J" is no parameter of this study, which has {NAMES}'),
     ],
 )
-def test_parameters_outside_the_space_are_refused(
+def test_complete_choices_refuses_parameters_outside_the_space(
     space: Space, given: dict[str, Any], reason: str
 ) -> None:
     assert complete_choices(space, given, {}) == reason
@@ -258,7 +258,7 @@ def test_interruption_after_any_trial_leaves_the_queue(rerun: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("action", [TrialState.FAIL, TrialState.RUNNING, TrialState.COMPLETE])
-def test_others_may_take_a_queued_trial_at_the_same_moment(
+def test_search_survives_queued_trial_taken_at_the_same_moment(
     digits: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: TrialState
 ) -> None:
     longer, played = Replay(digits, tmp_path / "longer"), Replay(digits, tmp_path / "run")

@@ -28,7 +28,7 @@ def by_hand(image: Tensor, number: int, pad: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("name", "count"), [("none", 1), ("flip", 2), ("crop4+flip", 162)])
-def test_every_view_comes_once_before_any_comes_twice(name: str, count: int) -> None:
+def test_samples_show_every_view_once_before_any_twice(name: str, count: int) -> None:
     views = AugmentedData(images(), *NONE, AUGMENTATIONS[name], seed=1)
     assert AUGMENTATIONS[name].count == count
     seen = torch.stack([views.numbers(phase) for phase in range(count)])
@@ -38,7 +38,7 @@ def test_every_view_comes_once_before_any_comes_twice(name: str, count: int) -> 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("name", [*AUGMENTATIONS])
-def test_a_batch_is_what_its_numbers_say(name: str, dtype: torch.dtype) -> None:
+def test_batch_shows_views_of_its_numbers(name: str, dtype: torch.dtype) -> None:
     x, pad = images(dtype=dtype), AUGMENTATIONS[name].pad
     mean, std = torch.tensor([90.0, 100, 110])[:, None, None], torch.full((3, 1, 1), 50.0)
     views = AugmentedData(x, mean, std, AUGMENTATIONS[name], seed=3)
@@ -53,7 +53,7 @@ def test_a_batch_is_what_its_numbers_say(name: str, dtype: torch.dtype) -> None:
             assert torch.allclose(batch[row], expected, atol=1e-5)
 
 
-def test_the_view_of_nothing_done_is_the_image() -> None:
+def test_view_without_change_equals_image() -> None:
     views = AugmentedData(images(), *NONE, AUGMENTATIONS["crop4+flip"], seed=0)
     middle = 2 * (4 * 9 + 4)
     found = [
@@ -63,7 +63,7 @@ def test_the_view_of_nothing_done_is_the_image() -> None:
     assert torch.equal(shown[0], images()[0].float())
 
 
-def test_views_depend_on_the_seed_alone() -> None:
+def test_views_depend_on_seed_alone() -> None:
     a, b, c = (
         AugmentedData(images(50), *NONE, AUGMENTATIONS["crop4+flip"], seed=s) for s in (1, 1, 2)
     )
@@ -71,14 +71,14 @@ def test_views_depend_on_the_seed_alone() -> None:
     assert not torch.equal(a.numbers(7), c.numbers(7))
 
 
-def test_samples_go_through_their_views_in_orders_of_their_own() -> None:
+def test_samples_have_their_own_orders_of_views() -> None:
     views = AugmentedData(images(200), *NONE, AUGMENTATIONS["crop4+flip"], seed=1)
     steps = (views.numbers(1) - views.numbers(0)) % 162
     assert len(set(steps.tolist())) > 20
     assert len(set(views.numbers(0).tolist())) > 50
 
 
-def test_features_have_no_views_but_themselves() -> None:
+def test_features_have_one_view() -> None:
     x = torch.randn(5, 7)
     views = AugmentedData(x, x.mean(0), x.std(0), AUGMENTATIONS["none"], seed=0)
     expected = (x - x.mean(0)) / x.std(0)
@@ -87,7 +87,7 @@ def test_features_have_no_views_but_themselves() -> None:
         check_augmentation("flip", (7,))
 
 
-def test_small_images_are_flipped_but_not_shifted() -> None:
+def test_augmentation_flips_small_images_and_refuses_to_shift_them() -> None:
     check_augmentation("flip", (1, 8, 8))
     check_augmentation("crop4+flip", (1, 28, 28))
     with pytest.raises(StudyError, match="needs images of 16 pixels a side, found 8x8"):

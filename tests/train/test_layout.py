@@ -19,14 +19,14 @@ CPU = torch.device("cpu")
         (nn.Conv2d(16, 8, 1, stride=2), torch.channels_last),
     ],
 )
-def test_strided_pointwise_kernels_of_few_channels_keep_out_of_channels_last(
+def test_strided_pointwise_kernels_of_few_channels_avoid_channels_last(
     conv: nn.Module, expected: torch.memory_format
 ) -> None:
     assert image_format(nn.Sequential(nn.Identity(), conv), CPU) == expected
     assert image_format(conv, torch.device("cuda")) == torch.channels_last
 
 
-def test_a_grey_batch_is_told_apart_by_its_strides() -> None:
+def test_to_format_sets_strides_of_grey_batch() -> None:
     x = torch.arange(2 * 8 * 8.0).view(2, 8, 8, 1).movedim(-1, 1)
     assert x.stride() == (64, 1, 8, 1)
     found = to_format(x, torch.contiguous_format)
@@ -40,7 +40,7 @@ def test_a_grey_batch_is_told_apart_by_its_strides() -> None:
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("side", [4, 1])
-def test_gradients_keep_the_format_of_images_through_what_flattens_them(
+def test_gradients_keep_format_of_images_through_flattening(
     layout: torch.memory_format, side: int
 ) -> None:
     seen: list[torch.Tensor] = []

@@ -125,7 +125,7 @@ def test_models_in_turn_end_as_each_alone() -> None:
         assert all(torch.equal(t, pack(same)[name]) for name, t in pack(state).items())
 
 
-def test_an_epoch_shows_each_sample_once_and_leaves_the_rest_for_another() -> None:
+def test_epoch_shows_each_sample_once_and_leaves_rest_for_another() -> None:
     state, job = problem(0, batch_size=64)
     size = state.recipe.batch_size
     plans = [EpochPlan(state.recipe, job, epoch) for epoch in (0, 1)]

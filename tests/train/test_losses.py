@@ -96,7 +96,7 @@ def by_hand(name: str, logits: Tensor, labels: Tensor, targets: Tensor, terms: T
     st.integers(0, 1000), st.floats(0.5, 20), st.floats(0, 1), st.floats(0, 1), st.integers(3, 12)
 )
 @settings(max_examples=40)
-def test_a_loss_is_what_its_paper_says(
+def test_loss_equals_formula_of_its_paper(
     name: str, seed: int, t: float, alpha: float, warm: float, classes: int
 ) -> None:
     terms = Terms(temperature=t, alpha=alpha, ramp=warm)
@@ -106,7 +106,7 @@ def test_a_loss_is_what_its_paper_says(
 
 
 @pytest.mark.parametrize("name", [*LOSSES])
-def test_gradients_are_those_of_the_loss(name: str) -> None:
+def test_gradients_equal_differences_of_loss(name: str) -> None:
     logits, labels, targets = problem(1)
     inputs = (logits.requires_grad_(),)
     assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, labels, targets, TERMS), inputs)
@@ -116,14 +116,14 @@ def test_gradients_are_those_of_the_loss(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GUIDED)
-def test_without_weight_only_the_labels_count(name: str) -> None:
+def test_loss_without_weight_equals_cross_entropy(name: str) -> None:
     logits, labels, targets = problem(2)
     found = LOSSES[name](logits, labels, targets, replace(TERMS, alpha=0.0))
     assert torch.allclose(found, F.cross_entropy(logits, labels))
 
 
 @pytest.mark.parametrize("name", GUIDED)
-def test_distillation_is_zero_for_equal_logits(name: str) -> None:
+def test_distillation_vanishes_for_equal_logits(name: str) -> None:
     _, labels, targets = problem(3)
     found = LOSSES[name](targets, labels, targets, replace(TERMS, alpha=1.0))
     assert found.item() == pytest.approx(0.0, abs=1e-9)
@@ -147,7 +147,7 @@ def test_hot_dist_correlates_the_logits_of_each_sample() -> None:
     assert hot.item() == pytest.approx(2 - np.mean(rows) - np.mean(columns), rel=1e-3)
 
 
-def test_hot_dkd_in_closed_form() -> None:
+def test_hot_dkd_has_closed_form() -> None:
     """KL of the target against the rest, and of the rest, to second order in 1/T."""
     logits, labels, targets = problem(6)
     t = 1e4
@@ -161,7 +161,7 @@ def test_hot_dkd_in_closed_form() -> None:
     assert hot == pytest.approx(total / len(labels), rel=1e-3)
 
 
-def test_standardised_logits_have_no_scale() -> None:
+def test_kd_std_ignores_scale_of_logits() -> None:
     logits, labels, targets = problem(7)
     terms = Terms(temperature=2.0, alpha=1.0)
     once = LOSSES["kd-std"](logits, labels, targets, terms)
@@ -171,7 +171,7 @@ def test_standardised_logits_have_no_scale() -> None:
     assert torch.allclose(hot, (a - b).square().sum(1).mean() / (2 * 6), rtol=1e-3)
 
 
-def test_a_loss_warms_up_from_the_labels() -> None:
+def test_loss_warms_up_from_labels() -> None:
     logits, labels, targets = problem(8)
     cold = LOSSES["dkd"](logits, labels, targets, replace(TERMS, ramp=0.0))
     assert torch.allclose(cold, (1 - TERMS.alpha) * F.cross_entropy(logits, labels))
@@ -180,7 +180,7 @@ def test_a_loss_warms_up_from_the_labels() -> None:
     assert ramp(0, 5) == 1.0
 
 
-def test_kd_does_not_depend_on_the_number_of_classes_or_samples() -> None:
+def test_kd_ignores_numbers_of_classes_and_samples() -> None:
     """The default mean of KLDivLoss divides by the classes too, and distillation vanishes."""
     logits, targets = torch.randn(4, 6), torch.randn(4, 6)
     labels, terms = torch.zeros(4, dtype=torch.int64), Terms(temperature=4.0, alpha=1.0)
@@ -195,7 +195,7 @@ def test_kd_does_not_depend_on_the_number_of_classes_or_samples() -> None:
 
 
 @pytest.mark.parametrize("name", GUIDED)
-def test_extreme_logits_and_a_batch_of_one_stay_finite(name: str) -> None:
+def test_loss_of_extreme_logits_and_of_one_sample_stays_finite(name: str) -> None:
     for scale, batch in ((1.0, 1), (300.0, 4), (0.0, 4)):
         logits = (torch.randn(batch, 5) * scale).requires_grad_()
         labels = torch.zeros(batch, dtype=torch.int64)
@@ -215,7 +215,7 @@ def test_cross_entropy_needs_no_targets() -> None:
 
 
 @pytest.mark.parametrize("name", GUIDED)
-def test_dense_edges_are_the_mean_over_the_ancestors_that_are_kept(name: str) -> None:
+def test_dense_loss_equals_mean_over_kept_ancestors(name: str) -> None:
     logits, labels, first = problem(10)
     targets = torch.stack([first, first.flip(0), -first])
     each = [LOSSES[name](logits, labels, target, TERMS) for target in targets]
@@ -225,7 +225,7 @@ def test_dense_edges_are_the_mean_over_the_ancestors_that_are_kept(name: str) ->
         assert found.item() == pytest.approx(torch.stack(chosen).mean().item())
 
 
-def test_the_gradient_of_dense_edges() -> None:
+def test_gradient_of_dense_loss_equals_its_differences() -> None:
     logits, labels, first = problem(11)
     targets, kept = torch.stack([first, -first]), torch.ones(2, dtype=torch.float64)
     assert torch.autograd.gradcheck(
@@ -234,7 +234,7 @@ def test_the_gradient_of_dense_edges() -> None:
     )
 
 
-def test_assistants_are_dropped_at_the_rate_asked_and_the_teacher_never() -> None:
+def test_dropping_spares_teacher_and_keeps_rate_of_assistants() -> None:
     kept = kept_ancestors(3, 4000, 0.25, torch.Generator().manual_seed(0))
     assert kept[:, 0].eq(1).all()
     assert kept[:, 1:].mean(0).tolist() == pytest.approx([0.75, 0.75], abs=0.03)
@@ -270,7 +270,7 @@ def test_dense_losses_of_several_models_equal_each_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["kd-std", "dist", "dkd"])
-def test_losses_that_degenerate_for_two_classes_are_refused(name: str) -> None:
+def test_check_refuses_losses_that_degenerate_for_two_classes(name: str) -> None:
     with pytest.raises(StudyError, match=f"loss '{name}' should have more than two classes"):
         check_loss(LOSSES[name], name, replace(KD, loss=name), 2)
     check_loss(LOSSES[name], name, replace(KD, loss=name), 3)

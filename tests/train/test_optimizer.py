@@ -40,7 +40,7 @@ def usual(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=["adamw", "nesterov", "plain sgd"])
 @pytest.mark.parametrize("largest", [None, 0.5])
-def test_flat_parameters_train_as_single_ones(recipe: Recipe, largest: float | None) -> None:
+def test_flat_parameters_train_like_single_ones(recipe: Recipe, largest: float | None) -> None:
     a, b = net(), net()
     flat = Flat(a)
     ours, theirs = OPTIMIZERS[recipe.optimizer](flat, recipe), usual(b, recipe)
@@ -70,7 +70,7 @@ def test_flattening_keeps_values_names_and_memory_formats() -> None:
         assert p.stride() == q.stride()
 
 
-def test_frozen_parameters_stay() -> None:
+def test_optimizer_keeps_frozen_parameters() -> None:
     model = net()
     model[0].weight.requires_grad_(False)
     before = model[0].weight.clone()
@@ -82,7 +82,7 @@ def test_frozen_parameters_stay() -> None:
     assert torch.equal(model[0].weight, before)
 
 
-def test_norms_and_biases_do_not_decay() -> None:
+def test_optimizer_decays_no_norms_and_biases() -> None:
     model = net()
     flat = Flat(model)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -93,7 +93,7 @@ def test_norms_and_biases_do_not_decay() -> None:
         assert torch.allclose(p, kept * before[name], rtol=1e-6), name
 
 
-def test_cosine_rises_to_its_peak_and_falls_to_nothing() -> None:
+def test_cosine_reaches_its_peak_and_falls_to_zero() -> None:
     recipe = replace(KD, learning_rate=0.5, warmup=0.1)
     rates = [SCHEDULES["cosine"](step, 100, recipe)[0] for step in range(100)]
     assert max(rates) == pytest.approx(0.5)
@@ -104,7 +104,7 @@ def test_cosine_rises_to_its_peak_and_falls_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_one_cycle_is_torchs(optimizer: str) -> None:
+def test_one_cycle_equals_torchs(optimizer: str) -> None:
     recipe = replace(FLAT, optimizer=optimizer, schedule="one-cycle", warmup=0.3)
     ours, theirs = OPTIMIZERS[optimizer](Flat(net()), recipe), usual(net(), recipe)
     torchs = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.1, total_steps=40, pct_start=0.3)
@@ -118,7 +118,7 @@ def test_one_cycle_is_torchs(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=["adamw", "nesterov", "plain sgd"])
-def test_rates_in_tensors_are_as_numbers(recipe: Recipe) -> None:
+def test_rates_in_tensors_equal_rates_in_numbers(recipe: Recipe) -> None:
     """As recorded steps have them, which the kernels cannot read a momentum from."""
     models = net().double(), net().double()
     pairs = [(flat, OPTIMIZERS[recipe.optimizer](flat, recipe)) for flat in map(Flat, models)]
@@ -138,7 +138,7 @@ def test_rates_in_tensors_are_as_numbers(recipe: Recipe) -> None:
     assert not torch.allclose(next(models[0].parameters()), start, atol=1e-2)
 
 
-def test_an_average_follows_the_weights_and_swaps_with_them() -> None:
+def test_average_follows_weights_and_swaps_with_them() -> None:
     model = net()
     flat = Flat(model)
     average = Average(flat, 0.5)
@@ -156,7 +156,7 @@ def test_an_average_follows_the_weights_and_swaps_with_them() -> None:
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), live, strict=True))
 
 
-def test_tied_weights_stay_tied() -> None:
+def test_flattening_keeps_weights_tied() -> None:
     one, two = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
     two.weight = one.weight
     model = nn.Sequential(one, two)

@@ -34,19 +34,19 @@ def signed(word: int) -> int:
     return word - 2**64 if word >> 63 else word
 
 
-def test_the_reference_is_splitmix64() -> None:
+def test_reference_equals_published_splitmix64() -> None:
     assert numbers(1234567, len(PUBLISHED)) == PUBLISHED
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("seed", [0, 1234567, 2**63 - 1])
-def test_places_lie_in_the_order_of_their_hashes(device: str, seed: int) -> None:
+def test_shuffle_sorts_places_by_their_hashes(device: str, seed: int) -> None:
     hashes = [signed(word) for word in numbers(seed, 1000)]
     expected = sorted(range(1000), key=hashes.__getitem__)
     assert shuffled(1000, seed, torch.device(device)).tolist() == expected
 
 
-def test_every_place_comes_once_and_everywhere() -> None:
+def test_shuffle_puts_every_place_once_and_everywhere() -> None:
     orders = [shuffled(10, seed, torch.device("cpu")).tolist() for seed in range(4000)]
     assert all(sorted(order) == [*range(10)] for order in orders)
     for place in range(10):
@@ -57,5 +57,5 @@ def test_every_place_comes_once_and_everywhere() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_few_places(count: int) -> None:
+def test_shuffle_permutes_few_places(count: int) -> None:
     assert sorted(shuffled(count, 5, torch.device("cpu")).tolist()) == [*range(count)]

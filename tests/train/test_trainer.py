@@ -17,7 +17,7 @@ from tests.helpers.training import DEVICES, files, hops, image_study, steps, tra
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_trainer_learns(tmp_path: Path, device: str) -> None:
+def test_trainer_lowers_the_loss(tmp_path: Path, device: str) -> None:
     study = tiny(teacher={"epochs": 8})
     own = trainer(tmp_path, study, device)
     (teacher,) = hops(study, 4)[:1]
@@ -78,7 +78,7 @@ def test_resumed_training_repeats_dropout(tmp_path: Path) -> None:
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
-def test_the_order_of_hops_does_not_matter(tmp_path: Path) -> None:
+def test_order_of_hops_changes_no_result(tmp_path: Path) -> None:
     study = tiny()
     chains = [hops(study, 12, 6), hops(study, 8, 6), hops(study, 6)]
     wanted = list(dict.fromkeys(hop for chain in chains for hop in chain))
@@ -122,7 +122,7 @@ def test_stored_targets_equal_an_online_teacher(tmp_path: Path, views: str) -> N
                 assert torch.allclose(found.float(), online, rtol=2**-10, atol=1e-5)
 
 
-def test_targets_are_computed_once_and_checked(tmp_path: Path, monkeypatch: Any) -> None:
+def test_trainer_computes_targets_once_and_checks_them(tmp_path: Path, monkeypatch: Any) -> None:
     study = tiny(model={"family": "cnn"})
     lineage = hops(study, 4)
     own = trainer(tmp_path, study)
@@ -141,7 +141,7 @@ def test_targets_are_computed_once_and_checked(tmp_path: Path, monkeypatch: Any)
     assert len(passes) == 2
 
 
-def test_targets_are_stored_for_the_phases_of_epochs(tmp_path: Path) -> None:
+def test_trainer_stores_targets_for_the_phases_of_epochs(tmp_path: Path) -> None:
     study = image_study(tmp_path, "crop4+flip")
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
@@ -175,7 +175,7 @@ def test_dense_model_learns_from_all_its_ancestors(tmp_path: Path) -> None:
     assert not torch.equal(ends[0][0]["0/1.weight"], ends[1][0]["0/1.weight"])
 
 
-def test_averaged_weights_are_evaluated_and_stored(tmp_path: Path) -> None:
+def test_trainer_evaluates_and_stores_averaged_weights(tmp_path: Path) -> None:
     study = tiny(training={"ema": 0.9})
     own, teacher = trainer(tmp_path, study), hops(study, 4)[0]
     train_all(own, [teacher])
@@ -254,7 +254,7 @@ def test_own_code_that_raises_fails_the_hop(tmp_path: Path) -> None:
     assert str(error.value) == "hop 16: ValueError: too many"
 
 
-def test_short_memory_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trainer_reports_short_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -173,7 +173,7 @@ def test_losses_do_not_wait_for_the_device(tmp_path: Path, loss: str) -> None:
     assert not syncs_of_steps(own, student, 3)
 
 
-def test_host_sync_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sync_detector_finds_host_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = tiny(model={"family": "cnn"})
     own = trainer(tmp_path, study)
     (teacher,) = hops(study, 4)[:1]
@@ -273,7 +273,7 @@ def test_graphs_keep_a_limited_number_of_kinds(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_model_that_syncs_is_reported_and_ends_the_same(
+def test_graphs_report_model_that_syncs_and_change_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = tiny(model={"family": "cnn"})

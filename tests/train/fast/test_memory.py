@@ -20,7 +20,7 @@ from tasearch.train.fast.memory import Memory
         ("fp32", 5, []),
     ],
 )
-def test_groups_are_halved_as_far_as_their_mode_lets(
+def test_memory_halves_groups_as_far_as_their_mode_allows(
     mode: str, models: int, expected: list[int]
 ) -> None:
     said: list[str] = []

@@ -93,7 +93,7 @@ def test_fused_norms_compute_what_torch_does(
 
 
 @pytest.mark.parametrize("tail", TAILS)
-def test_norm_and_tail_are_one_operation(tail: str) -> None:
+def test_norm_and_tail_make_one_operation(tail: str) -> None:
     net = normed(4, *TAILS[tail])
     names = [*net.state_dict()]
     fuse_norms(net)
@@ -106,7 +106,7 @@ def test_norm_and_tail_are_one_operation(tail: str) -> None:
         ]
 
 
-def test_a_module_may_stand_in_a_sequence_twice() -> None:
+def test_fused_norms_support_module_twice_in_sequence() -> None:
     act, norm = nn.ReLU(), nn.BatchNorm2d(3)
     net = nn.Sequential(norm, act, nn.Conv2d(3, 3, 1, bias=False), norm, act)
     exact = copy.deepcopy(net).double()
@@ -116,7 +116,7 @@ def test_a_module_may_stand_in_a_sequence_twice() -> None:
     assert operations(net(x.requires_grad_())).count("_NormalizedBackward") == 2
 
 
-def test_the_default_type_does_not_matter() -> None:
+def test_fused_norms_ignore_default_type() -> None:
     net = normed(3, *TAILS["pool, relu"])
     exact = copy.deepcopy(net).double()
     fuse_norms(net)
@@ -141,7 +141,7 @@ def test_fused_norms_take_features() -> None:
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("tail", ["relu", "pool, relu"])
-def test_channel_does_not_depend_on_other_channels(dtype: torch.dtype, tail: str) -> None:
+def test_channel_ignores_other_channels(dtype: torch.dtype, tail: str) -> None:
     """To the last bit: models that share a stacked model rely on it."""
     few, x = normed(3, *TAILS[tail]), images(70, 3, 6, 6, dtype=dtype)
     many, others = normed(11, *TAILS[tail]), images(70, 11, 6, 6, dtype=dtype, seed=1)
@@ -159,7 +159,7 @@ def test_channel_does_not_depend_on_other_channels(dtype: torch.dtype, tail: str
             assert torch.equal(own, wide[:, 5:8] if own.ndim == 4 else wide[5:8])
 
 
-def test_bfloat16_is_rounded_as_torch_rounds() -> None:
+def test_fused_norms_round_bfloat16_like_torch() -> None:
     """Of numbers half-way between two as well: an identity in disguise."""
     bits = np.arange(2**12, dtype=np.uint32) * 2**13 + 0x3F800000  # from 1 to 16, with ties
     x = torch.from_numpy(bits.view(np.float32)).view(-1, 1, 1, 1)
@@ -172,7 +172,7 @@ def test_bfloat16_is_rounded_as_torch_rounds() -> None:
     assert torch.equal(y, (x.bfloat16().float() * scale + shift).bfloat16())
 
 
-def test_a_large_mean_costs_no_precision() -> None:
+def test_large_mean_costs_no_precision() -> None:
     norm, x = nn.BatchNorm2d(2), images(64, 2, 8, 8) + 1000
     exact = copy.deepcopy(norm).double()
     fuse_norms(norm)
@@ -182,7 +182,7 @@ def test_a_large_mean_costs_no_precision() -> None:
 
 
 @pytest.mark.parametrize("tail", TAILS)
-def test_fused_norms_pass_on_what_is_not_finite(tail: str) -> None:
+def test_fused_norms_pass_on_nan(tail: str) -> None:
     net = normed(3, *TAILS[tail])
     fuse_norms(net)
     x = images(8, 3, 4, 4)
@@ -192,7 +192,7 @@ def test_fused_norms_pass_on_what_is_not_finite(tail: str) -> None:
     assert y[:, [0, 2]].isfinite().all()
 
 
-def test_frozen_weights_stay_without_a_gradient() -> None:
+def test_frozen_weights_get_no_gradient() -> None:
     net = normed(3, nn.ReLU())
     net[0].requires_grad_(False)
     fuse_norms(net)
@@ -202,7 +202,7 @@ def test_frozen_weights_stay_without_a_gradient() -> None:
     assert x.grad is not None
 
 
-def test_gradients_of_gradients_are_refused() -> None:
+def test_fused_norms_refuse_gradients_of_gradients() -> None:
     net = normed(3, nn.ReLU())
     fuse_norms(net)
     x = images(8, 3, 4, 4).requires_grad_()

@@ -353,7 +353,7 @@ def test_short_memory_halves_the_stacked_model(
 
 
 @pytest.mark.usefixtures("in_double")
-def test_own_loss_is_called_for_one_model_at_a_time(tmp_path: Path) -> None:
+def test_stacking_calls_own_loss_for_one_model_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import torch.nn.functional as F\n"
         "def loss(logits, labels, targets, terms):\n"
@@ -394,7 +394,7 @@ def test_resuming_side_by_side_equals_never_stopping(
     assert files(tmp_path / "straight") == files(tmp_path / "broken")
 
 
-def test_what_a_group_hands_back_is_what_it_took(tmp_path: Path) -> None:
+def test_group_hands_back_states_unchanged(tmp_path: Path) -> None:
     study = tiny(model={"family": "cnn"}, training={"ema": 0.9})
     recipe = study.recipes("student").one_per_loss()[0]
     states = []
@@ -425,7 +425,7 @@ def test_what_a_group_hands_back_is_what_it_took(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "layer", [nn.Dropout(0.5), nn.LayerNorm(4), nn.Conv2d(4, 4, 1, padding_mode="reflect")]
 )
-def test_a_layer_of_unknown_width_is_refused(layer: nn.Module) -> None:
+def test_stacking_refuses_layer_of_unknown_width(layer: nn.Module) -> None:
     with pytest.raises(CannotStack):
         stacked_model(nn.Sequential(nn.Conv2d(4, 4, 1), layer), 2)
 
@@ -504,7 +504,7 @@ def test_autotuning_shares_no_slots_that_change_bits(
     assert modes(tmp_path, "placed:build", "auto", replicates=3) == {"4": "fp32 x3", "2": "fp32 x3"}
 
 
-def test_mode_is_read_from_its_own_text() -> None:
+def test_mode_parses_its_own_text() -> None:
     for text in ("fp32", "bf16", "bf16 x5", "fp32 x12+"):
         assert str(Mode.parse(text)) == text
     assert Mode.parse("bf16 x12+") == Mode(bf16=True, slots=12, shared=True)

@@ -43,7 +43,7 @@ def workers_change_nothing(rerun: Any, study: Study, one: tasearch.Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("replicates", [1, 3])
-def test_the_number_of_workers_changes_nothing(rerun: Any, replicates: int) -> None:
+def test_number_of_workers_changes_nothing(rerun: Any, replicates: int) -> None:
     """Pruned, audited and complete trials, shared prefixes, dense guidance: bit for bit."""
     search, student = {**STUDY, "replicates": replicates}, {"guidance": ["serial", "dense"]}
     study = tiny(search=search, student={**student, "loss": ["kd", "ce"]}, training=APART)
@@ -102,7 +102,7 @@ def most_at_once(events: list[Any]) -> int:
 
 
 @pytest.mark.slow
-def test_a_group_that_kills_its_workers_is_taken_apart(tmp_path: Path) -> None:
+def test_engine_takes_apart_group_that_kills_workers(tmp_path: Path) -> None:
     """Only the hop that is to blame fails: here a loss of its own."""
     (tmp_path / "deadly.py").write_text(
         "import os, sys\n"
@@ -123,7 +123,7 @@ def test_a_group_that_kills_its_workers_is_taken_apart(tmp_path: Path) -> None:
     }
 
 
-def test_hops_are_trained_at_the_same_time(tmp_path: Path) -> None:
+def test_workers_train_hops_at_the_same_time(tmp_path: Path) -> None:
     """A loss that waits for the other worker is computed."""
     (tmp_path / "meeting.py").write_text(
         "import os, pathlib, sys, time\n"
@@ -147,7 +147,7 @@ def test_hops_are_trained_at_the_same_time(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("replicates", [1, 3])
-def test_a_worker_that_is_killed_is_replaced(rerun: Any, replicates: int) -> None:
+def test_engine_replaces_killed_worker(rerun: Any, replicates: int) -> None:
     study = tiny(search={**STUDY, "replicates": replicates}, training=APART)
     straight = rerun(study, "straight")
     kills = 0
@@ -172,9 +172,7 @@ def test_a_worker_that_is_killed_is_replaced(rerun: Any, replicates: int) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("replicates", [1, 2])
-def test_a_hop_that_kills_its_workers_fails_and_the_search_goes_on(
-    tmp_path: Path, replicates: int
-) -> None:
+def test_search_continues_after_hop_that_kills_its_workers(tmp_path: Path, replicates: int) -> None:
     deadly = "self.width == 4 and 'worker' in sys.argv[0] and os._exit(3)"
     study = family(tmp_path, deadly, search={"replicates": replicates}, training=APART)
     run = tasearch.run(study, runs_dir=tmp_path, workers=2, trials=4)
@@ -186,7 +184,7 @@ def test_a_hop_that_kills_its_workers_fails_and_the_search_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_out_of_memory_fails_the_hop_and_the_search_goes_on(tmp_path: Path, workers: int) -> None:
+def test_search_continues_after_hop_without_memory(tmp_path: Path, workers: int) -> None:
     full = "if self.width == 4: raise torch.OutOfMemoryError('CUDA out of memory')"
     study = family(tmp_path, full)
     run = tasearch.run(study, runs_dir=tmp_path, workers=workers, trials=4)
@@ -198,13 +196,15 @@ def test_out_of_memory_fails_the_hop_and_the_search_goes_on(tmp_path: Path, work
 
 
 @pytest.mark.slow
-def test_what_a_users_code_prints_disturbs_nobody(tmp_path: Path) -> None:
+def test_output_of_user_code_disturbs_no_worker(tmp_path: Path) -> None:
     study = family(tmp_path, "print('[\"HopEnded\", {}]', flush=True)")
     run = tasearch.run(study, runs_dir=tmp_path, workers=2, trials=3)
     assert [t.state for t in run.trials] == ["complete"] * 3
 
 
-def test_a_bug_in_a_worker_is_a_traceback_here(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_raises_traceback_of_bug_in_worker(
+    rerun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tasearch.train.workers.pool.Pool._known", lambda *a: {"study": {}})
     with pytest.raises(RuntimeError, match=r"(?s)in a worker:.*KeyError"):
         rerun(tiny(), workers=2, trials=1)
@@ -212,7 +212,7 @@ def test_a_bug_in_a_worker_is_a_traceback_here(rerun: Any, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_workers_have_the_data_from_here(rerun: Any, tmp_path: Path) -> None:
+def test_workers_get_data_from_driver(rerun: Any, tmp_path: Path) -> None:
     """A source is asked once, for it may be slow, or give other data from call to call."""
     (tmp_path / "moody.py").write_text(
         "import os, pathlib\n"
@@ -231,14 +231,14 @@ def test_workers_have_the_data_from_here(rerun: Any, tmp_path: Path) -> None:
     assert contents(one) == contents(two)
 
 
-def test_a_disk_that_is_full_ends_the_run(tmp_path: Path) -> None:
+def test_full_disk_of_worker_ends_the_run(tmp_path: Path) -> None:
     study = family(tmp_path, "os.replace = full if 'worker' in sys.argv[0] else os.replace")
     with pytest.raises(StoreError, match="no room left on the disk; what is finished is kept"):
         tasearch.run(study, runs_dir=tmp_path, workers=2, trials=2)
     assert not children()
 
 
-def test_workers_are_one_a_core_or_as_many_as_asked() -> None:
+def test_worker_devices_give_one_worker_a_core_or_the_number_asked() -> None:
     cpu, cores = torch.device("cpu"), len(os.sched_getaffinity(0))
     assert worker_devices("auto", cpu, 1) == ["cpu"] * cores
     assert worker_devices("auto", cpu, 10_000) == ["cpu"]
@@ -251,7 +251,7 @@ def test_workers_are_one_a_core_or_as_many_as_asked() -> None:
         )
 
 
-def test_several_gpus_have_a_worker_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_devices_give_each_gpu_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     cuda = torch.device("cuda")
     assert worker_devices("auto", cuda, 1) == ["cuda:0", "cuda:1"]
@@ -272,7 +272,7 @@ def test_all_threads_of_a_worker_flush_denormals() -> None:
 
 
 @pytest.mark.slow
-def test_several_threads_train_in_a_worker(rerun: Any) -> None:
+def test_worker_trains_with_several_threads(rerun: Any) -> None:
     """As many workers as there are, the result is the same, denormals and all."""
     study = tiny(training={"threads": 2, "stack": "never"})  # else each run probes anew
     one, two = rerun(study, "one", trials=3), rerun(study, "two", trials=3, workers=2)

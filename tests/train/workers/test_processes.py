@@ -32,7 +32,7 @@ def early(workers: str, *, device: str = "cpu", threads: int = 1, most: int = 8)
     return len(early_processes(workers, device, threads, most))
 
 
-def test_they_need_no_torch() -> None:
+def test_processes_need_no_torch() -> None:
     code = (
         "import sys, tasearch.cli.run_command, tasearch.train.workers.processes\n"
         "assert 'torch' not in sys.modules"
@@ -40,7 +40,7 @@ def test_they_need_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_as_many_begin_as_have_room_beside_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_fill_cores_beside_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "Process", lambda threads: object())
     cores(monkeypatch, 8)
     assert early("3") == 3
@@ -53,7 +53,7 @@ def test_as_many_begin_as_have_room_beside_the_driver(monkeypatch: pytest.Monkey
     assert early("3") == 1
 
 
-def test_none_begins_where_one_worker_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_worker_needs_no_early_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "Process", lambda threads: object())
     cores(monkeypatch, 2)
     assert early("1") == early("auto", threads=2) == early("auto", most=1) == 0
@@ -62,7 +62,7 @@ def test_none_begins_where_one_worker_will_do(monkeypatch: pytest.MonkeyPatch) -
             early(wrong)
 
 
-def test_a_gpu_has_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_each_gpu_gets_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert processes._gpus(tmp_path) == 0
     for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm", "nvme0"):
@@ -80,7 +80,7 @@ def test_a_gpu_has_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert early("auto", device="cuda") == 2
 
 
-def test_a_pool_takes_those_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_takes_only_needed_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     cores(monkeypatch, 3)  # room for two beside the driver
     started = [Process(1) for _ in range(3)]
     study, code = tiny(), UserCode(digests={})
@@ -99,7 +99,9 @@ def interrupt(*args: Any) -> None:
 
 
 @pytest.mark.slow
-def test_whatever_comes_none_is_left_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_preparation_leaves_no_process_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     one = prepare(tiny(), RunOptions(runs_dir=tmp_path), processes=[Process(1)])
     assert one.pool is None
     assert not children()
@@ -115,9 +117,7 @@ def test_whatever_comes_none_is_left_over(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 @pytest.mark.slow
-def test_a_search_takes_up_those_that_have_begun(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_search_uses_early_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The run of a command line has them from the start to the end."""
     begun: list[int] = []
     wait = Pool.modes

@@ -55,7 +55,7 @@ def begin(own: Trainer, hop: Hop, part: tuple[int, ...] = (), *, rungs: int = 9)
     ],
     ids=str,
 )
-def test_parts_in_any_order_are_the_whole(
+def test_parts_in_any_order_equal_the_whole(
     tmp_path: Path, way: list[tuple[tuple[int, ...], int]]
 ) -> None:
     teacher, student = hops(study(), 4)
@@ -69,7 +69,7 @@ def test_parts_in_any_order_are_the_whole(
     assert files(tmp_path / "straight") == files(tmp_path / "p")
 
 
-def test_a_death_before_all_are_put_together_costs_nothing(
+def test_death_before_merge_changes_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, straight = (trainer(tmp_path / name, study()) for name in ("own", "straight"))
@@ -88,7 +88,7 @@ def test_a_death_before_all_are_put_together_costs_nothing(
         own.store.drop("hops", own.key(teacher))
 
 
-def test_what_is_saved_is_what_all_replicates_have(tmp_path: Path) -> None:
+def test_saved_record_holds_rungs_of_all_replicates(tmp_path: Path) -> None:
     own, other = (trainer(tmp_path / name, study()) for name in ("own", "other"))
     (teacher, _) = hops(study(), 4)
     begin(own, teacher, A, rungs=2)
@@ -101,7 +101,7 @@ def test_what_is_saved_is_what_all_replicates_have(tmp_path: Path) -> None:
     assert own.saved(teacher) == other.saved(teacher)
 
 
-def test_who_is_ahead_waits_and_is_graded_as_before(tmp_path: Path) -> None:
+def test_advanced_replicate_waits_and_keeps_its_grades(tmp_path: Path) -> None:
     own, straight = (trainer(tmp_path / name, study()) for name in ("own", "straight"))
     (teacher, _) = hops(study(), 4)
     begin(own, teacher, A, rungs=3)
@@ -116,7 +116,7 @@ def test_who_is_ahead_waits_and_is_graded_as_before(tmp_path: Path) -> None:
             assert message.accuracy == same.accuracy
 
 
-def test_a_wide_model_and_a_loaded_teacher_have_no_parts(tmp_path: Path) -> None:
+def test_wide_model_and_loaded_teacher_have_no_parts(tmp_path: Path) -> None:
     teacher, student = hops(study(), 4)
     alone = trainer(tmp_path, study())
     assert [*alone.separable(teacher)] == [*alone.separable(student)] == [0, 1, 2]
@@ -184,7 +184,7 @@ def test_merger_ends_with_the_share_that_was_trained_least(
 
 
 @pytest.mark.slow
-def test_the_replicates_of_a_teacher_are_shared_out(tmp_path: Path) -> None:
+def test_workers_share_replicates_of_teacher(tmp_path: Path) -> None:
     """Each worker that trains a model of its width leaves its mark."""
     (tmp_path / "marks").mkdir()
     mark = f"self.width == 16 and open(f'{tmp_path}/marks/{{os.getpid()}}', 'w').close()"
@@ -199,7 +199,7 @@ def test_the_replicates_of_a_teacher_are_shared_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_part_that_fails_is_the_hop_that_fails(tmp_path: Path) -> None:
+def test_failing_part_fails_its_hop(tmp_path: Path) -> None:
     """One replicate's loss is no number after two rungs, another's never: with two workers the
     trials end as with one."""
     body = (
