@@ -100,7 +100,7 @@ def prepare(
     with contained(), contextlib.ExitStack() as undo:
         for process in processes:
             undo.callback(process.end)
-        latency_source = _latency_source(options)
+        source = _latency_source(options)
         held = undo.enter_context(contextlib.ExitStack())
         held.enter_context(run.claimed())
         devices = undo.enter_context(contextlib.closing(take_devices(study, options, processes)))
@@ -109,9 +109,7 @@ def prepare(
         inputs = parts.digests(devices.device.type)
         teacher, notices = parts.models.describe_teacher(), list[str]()
         say(teacher)
-        found = find_manifest(
-            run, inputs, _profiler(parts, devices, latency_source, notices.append)
-        )
+        found = find_manifest(run, inputs, _profiler(parts, devices, source, notices.append))
         _check_sampler(parts, preflight, found)
         prepared = Prepared(
             run=run,
