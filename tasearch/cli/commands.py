@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,7 +59,9 @@ def main() -> None:
     """Run the command line; `tasearch.cli.exit_codes` lists its exit codes."""
     atexit.register(gc.freeze)  # garbage collection at exit would take a second
     make_streams_safe()
-    sys.exit(exit_code(lambda: invoke(app, sys.argv[1:])))
+    code = exit_code(lambda: invoke(app, sys.argv[1:]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C during Python's own exit prints traces
+    sys.exit(code)
 
 
 @app.callback(invoke_without_command=True)
