@@ -304,3 +304,15 @@ def test_run_reports_a_full_disk_in_one_line(
         cli.main()
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("error: journal.log: no room left on the disk")
+
+
+def test_interrupt_during_exit_prints_no_traceback() -> None:
+    code = (
+        "import atexit, os, signal, sys\n"
+        "from tasearch.cli.commands import main\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "sys.argv = ['tasearch', '--version']\n"
+        "main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
