@@ -22,6 +22,7 @@ from tests.helpers.studies import IMAGES_ONLY, LADDERS
 COUNT = iter(range(1000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_check_accepts_families(family: str) -> None:
     shape = (3, 32, 32) if family in IMAGES_ONLY else (1, 8, 8)

@@ -384,6 +384,7 @@ def test_printable_keeps_plain_text() -> None:
     assert printable("\udcff") == "\\udcff"
 
 
+@pytest.mark.slow
 def test_run_escapes_control_characters_of_user_exceptions(said: Said, tmp_path: Path) -> None:
     (tmp_path / "own_escapes.py").write_text(f"def data():\n    raise ValueError({ESCAPES!r})\n")
     file = tmp_path / "s.toml"
@@ -406,6 +407,7 @@ def shell(line: str, **environment: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 def test_commands_end_quietly_if_their_output_is_closed(finished: tasearch.Run) -> None:
     assert shell(f"tasearch status {finished.path} | true") in [(0, ""), (141, "")]
     assert shell("tasearch best --help | true") in [(0, ""), (141, "")]
@@ -415,6 +417,7 @@ def test_commands_end_quietly_if_their_output_is_closed(finished: tasearch.Run) 
     assert shell("tasearch best nothing 2>&-") == (2, "")
 
 
+@pytest.mark.slow
 def test_commands_work_on_poor_terminals(finished: tasearch.Run) -> None:
     poor = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "10"}
     for command in ("--help", f"best {finished.path}", f"status {finished.path}"):

@@ -188,6 +188,7 @@ def test_signal_ends_a_run_and_shows_how_to_continue(
     assert "8 interrupted" in call("status", study_file.parent / "runs" / "slow")
 
 
+@pytest.mark.slow
 def test_signal_ends_a_preparation_at_once(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)\n"

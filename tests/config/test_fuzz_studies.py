@@ -105,6 +105,7 @@ def test_load_study_reads_or_refuses_changed_lines(data: st.DataObject) -> None:
     read("\n".join(lines).encode())
 
 
+@pytest.mark.slow
 @quick
 @given(st.data())
 def test_parse_study_takes_or_refuses_any_values(data: st.DataObject) -> None:

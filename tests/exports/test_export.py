@@ -89,6 +89,7 @@ def test_onnx_runtime_agrees_with_torch(cnn: tasearch.Run, folder: Path) -> None
         assert np.abs(logits - expected[:batch]).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [16, 4])
 def test_chain_file_trains_the_same_weights(cnn: tasearch.Run, tmp_path: Path, width: int) -> None:
     """The best candidate is an assistant; the best small one is a student with assistants."""
@@ -104,6 +105,7 @@ def test_chain_file_trains_the_same_weights(cnn: tasearch.Run, tmp_path: Path, w
     assert sum(name.startswith("hops/") for name in mine) == len(trial.chain)
 
 
+@pytest.mark.slow
 def test_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path) -> None:
     """Also if an assistant is exported, whose epochs and other options are not a student's."""
     options = {"loss": ["kd", "ce"], "guidance": ["dense", "serial"]}
@@ -128,6 +130,7 @@ def test_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path
         ], trial.label
 
 
+@pytest.mark.slow
 def test_card_has_snippets_that_run(folder: Path) -> None:
     snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     assert len(snippets) == 2
@@ -147,6 +150,7 @@ def test_budget_chooses_the_exported_student(finished: tasearch.Run, tmp_path: P
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_export_replaces_an_export_and_nothing_else(finished: tasearch.Run, tmp_path: Path) -> None:
     tasearch.export(finished, tmp_path / "out")
     tasearch.export(finished, tmp_path / "out")
@@ -178,6 +182,7 @@ def test_export_refuses_onnx_that_differs_from_torch(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_export_omits_onnx_only_if_the_study_timed_torch(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +238,7 @@ def test_card_does_not_call_a_student_without_teacher_distilled(rerun: Any, tmp_
     assert len(again.trials[0].hops) == len(list((again.path / "hops").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_chain_file_keeps_the_training_modes_of_the_run(
     rerun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

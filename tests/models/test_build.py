@@ -23,6 +23,7 @@ def models(root: Path = Path(), in_shape: tuple[int, ...] = (1, 8, 8), **section
     return Models(study=study, in_shape=in_shape, num_classes=10, mean=mean, std=std)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("in_shape", SHAPES, ids=str)
 @pytest.mark.parametrize("num_classes", [2, 10])

@@ -221,6 +221,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_run_refuses_a_loaded_teacher_without_finite_logits(root: Path, name: str) -> None:
     with pytest.raises(ModelError) as error:
@@ -256,6 +257,7 @@ def test_build_refuses_a_checkpoint_that_has_changed(root: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_teacher_without_finite_logits_ends_the_search(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +294,7 @@ def test_factory_makes_the_same_weights_with_any_settings_of_the_process(
     assert net.net[1].bias[:2].tolist() == [1, 1]  # type: ignore[union-attr, index]
 
 
+@pytest.mark.slow
 def test_hop_of_a_random_factory_fails_with_its_reason(root: Path) -> None:
     study = study_of(root, "moody")
     with closing(prepare(study, RunOptions(runs_dir=root / "runs"))) as prepared:

@@ -159,6 +159,7 @@ def test_run_copies_latencies_of_another_run_without_a_notice(busy: Told, tmp_pa
     assert not any("busy" in event.message for event in events if isinstance(event, Notice))
 
 
+@pytest.mark.slow
 def test_run_refuses_a_batch_beyond_memory_and_writes_nothing(tmp_path: Path) -> None:
     study = tiny(latency={"batch": 65_536}, model={"family": "cnn"}, teacher={"width": 1024})
     with pytest.raises(StudyError) as error:

@@ -37,6 +37,7 @@ def shipped(family: str, width: int, in_shape: tuple[int, ...]) -> Standardized:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "in_shape"),
     [
@@ -253,6 +254,7 @@ def test_timed_models_run_the_operators_of_exported_ones(family: str, tmp_path: 
         assert "BatchNormalization" not in found
 
 
+@pytest.mark.slow
 def test_timed_models_name_the_one_that_cannot_be_exported() -> None:
     nets = {8: nn.Linear(4, 2), 4: Branching(), 2: nn.Linear(4, 2)}
     with pytest.raises(

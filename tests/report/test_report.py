@@ -129,6 +129,7 @@ def test_costs_count_each_hop_once(finished: tasearch.Run) -> None:
     assert (found.hops, found.uses) == (3, 4)
 
 
+@pytest.mark.slow
 def test_costs_count_every_replicate(rerun: Any) -> None:
     one, two = (rerun(tiny(search={"replicates": n}), f"{n}", trials=3) for n in (1, 2))
     assert two.costs.paid == 2 * one.costs.paid

@@ -187,6 +187,7 @@ def test_user_data_need_trust_for_export_and_none_for_load(tmp_path: Path, rerun
     assert 'tasearch.load(".")\n' in (tmp_path / "out/README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)"])
 def test_load_and_export_report_code_that_ends_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str

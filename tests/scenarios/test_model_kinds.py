@@ -252,6 +252,7 @@ def weights(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.glob("hops/*.safetensors")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_search_and_export_support_model_of_any_kind(tmp_path: Path, kind: str) -> None:
     """Check, probes, a run with soft targets, an export, and back again."""

@@ -461,6 +461,7 @@ def test_worker_starts_with_the_surroundings_of_the_search(
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.slow
 def test_user_code_may_print_and_read(tmp_path: Path) -> None:
     module = (
         "os.write(1, b'[\"HopEnded\", {}]\\n'); print('x' * 100000)\n"
@@ -476,6 +477,7 @@ def test_user_code_may_print_and_read(tmp_path: Path) -> None:
     assert [t.state for t in run.trials] == ["complete"] * 2
 
 
+@pytest.mark.slow
 def test_processes_of_user_code_end_with_its_worker(tmp_path: Path) -> None:
     """Such as a child of a worker, which holds all files that it could inherit."""
     code = (

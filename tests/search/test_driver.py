@@ -68,6 +68,7 @@ def test_search_trains_each_lineage_once(finished: tasearch.Run) -> None:
     assert finished.costs.hops == len(ancestors) + len(trials)
 
 
+@pytest.mark.slow
 def test_optuna_reads_the_study(finished: tasearch.Run) -> None:
     """Optuna opens it: three objectives, readable parameters, the same front.
 
@@ -317,6 +318,7 @@ def test_callers_exception_releases_the_run(finished: tasearch.Run, tmp_path: Pa
     assert len(proposed(tasearch.run(tiny(), **options))) == 1
 
 
+@pytest.mark.slow
 def test_closed_steps_leave_no_worker(finished: tasearch.Run, tmp_path: Path) -> None:
     before = children()
     events = events_of(
@@ -504,6 +506,7 @@ def test_search_refuses_a_users_invalid_sampler(
     assert str(error.value).startswith(f"search.sampler: {message}")
 
 
+@pytest.mark.slow
 def test_search_rebuilds_a_removed_journal_from_stored_hops(rerun: Any) -> None:
     run = rerun(tiny(), trials=4)
     before, files = facts(run), contents(run)

@@ -148,6 +148,7 @@ LADDER: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_concurrent", [1, 8])
 @pytest.mark.parametrize("low", [0, 2])
 def test_budget_may_grow_and_shrink_with_any_lookahead(
@@ -173,6 +174,7 @@ def test_budget_may_grow_and_shrink_with_any_lookahead(
     assert rerun(study, "budgets", trials=12).trials == run.trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(8, 1), (1, 8), (4, 2)])
 def test_lookahead_may_change_after_interruption(
     finished: tasearch.Run, tmp_path: Path, before: int, after: int

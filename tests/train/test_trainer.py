@@ -100,6 +100,7 @@ def test_models_of_one_width_start_alike_under_any_teacher(tmp_path: Path) -> No
     assert all(torch.equal(ends[0][0][name], ends[1][0][name]) for name in ends[0][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", ["none", "flip", "crop4+flip"])
 def test_stored_targets_equal_an_online_teacher(tmp_path: Path, views: str) -> None:
     """In every epoch, for each sample, on the very view that the model sees."""

@@ -95,6 +95,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return "cpu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "stacked"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("in_double")
@@ -151,6 +152,7 @@ def syncs_of_steps(own: Trainer, hop: Hop, slots: int | None) -> list[str]:
     return asked.found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [None, 3], ids=["in turn", "stacked"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_step_does_not_wait_for_the_device(

@@ -84,6 +84,7 @@ def test_stacked_replicates_end_as_each_alone(
     assert record.curve == pytest.approx(other.curve, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_double")
 def test_stacked_models_may_differ_in_teacher_recipe_and_seed(tmp_path: Path) -> None:
     """Five candidates of one architecture: each ends as it does alone, from copied weights."""
@@ -221,6 +222,7 @@ def test_shared_model_changes_no_bit_of_a_hop(
     assert ends[0] == ends[1] == ends[2]
 
 
+@pytest.mark.slow
 def test_replicates_of_several_hops_share_a_stacked_model(tmp_path: Path) -> None:
     study = many_recipes(model={"family": "mlp"}, search={"replicates": 3})
     students = student_hops(study, 4)[:3]
@@ -234,6 +236,7 @@ def test_replicates_of_several_hops_share_a_stacked_model(tmp_path: Path) -> Non
     assert ends[0] == ends[1]
 
 
+@pytest.mark.slow
 def test_stopped_hop_leaves_the_others_unchanged(tmp_path: Path) -> None:
     """One stops at its second rung; it has read no more targets than alone, and goes on later."""
     study = many_recipes(model={"family": "mlp"})
@@ -256,6 +259,7 @@ def test_stopped_hop_leaves_the_others_unchanged(tmp_path: Path) -> None:
     assert files(tmp_path / "together") == files(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_failing_model_leaves_the_others_unchanged(tmp_path: Path) -> None:
     """The middle one's loss is no number in its third epoch, which is no rung."""
     (tmp_path / "bad.py").write_text(

@@ -202,6 +202,7 @@ def test_output_of_user_code_disturbs_no_worker(tmp_path: Path) -> None:
     assert [t.state for t in run.trials] == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_engine_raises_traceback_of_bug_in_worker(
     rerun: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +232,7 @@ def test_workers_get_data_from_driver(rerun: Any, tmp_path: Path) -> None:
     assert contents(one) == contents(two)
 
 
+@pytest.mark.slow
 def test_full_disk_of_worker_ends_the_run(tmp_path: Path) -> None:
     study = family(tmp_path, "os.replace = full if 'worker' in sys.argv[0] else os.replace")
     with pytest.raises(StoreError, match="no room left on the disk; what is finished is kept"):
@@ -258,6 +260,7 @@ def test_worker_devices_give_each_gpu_a_worker(monkeypatch: pytest.MonkeyPatch) 
     assert worker_devices("3", cuda, 1) == ["cuda:0", "cuda:1", "cuda:0"]
 
 
+@pytest.mark.slow
 def test_all_threads_of_a_worker_flush_denormals() -> None:
     code = (
         "import torch\n"

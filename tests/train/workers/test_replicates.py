@@ -41,6 +41,7 @@ def begin(own: Trainer, hop: Hop, part: tuple[int, ...] = (), *, rungs: int = 9)
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [
