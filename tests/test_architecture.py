@@ -148,6 +148,7 @@ def test_noun_phrases_describe_arguments() -> None:
             raise AssertionError(f"{name}: {argument}: {text} ...")
 
 
+@pytest.mark.slow
 def test_reading_a_run_imports_no_torch(finished: tasearch.Run) -> None:
     code = (
         "import sys\n"

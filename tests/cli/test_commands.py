@@ -51,6 +51,7 @@ def test_init_writes_a_study_that_loads_and_refuses_to_overwrite(tmp_path: Path)
     assert call("init", file, code=2) == f"error: {file}: exists already\n"
 
 
+@pytest.mark.slow
 def test_run_prints_plain_lines_into_a_pipe(finished: tasearch.Run, study_file: Path) -> None:
     folder = study_file.parent
     options = ("--runs-dir", folder / "runs", "--latency-from", finished.path)
@@ -102,6 +103,7 @@ def test_best_refuses_a_limit_of_zero(finished: tasearch.Run) -> None:
     assert text == "error: max_latency_ms: should be above 0, found 0.0\n"
 
 
+@pytest.mark.slow
 def test_best_finds_a_run_by_path_and_by_name(finished: tasearch.Run) -> None:
     best = finished.best()
     text = call("best", finished.path)
@@ -116,6 +118,7 @@ def test_best_finds_a_run_by_path_and_by_name(finished: tasearch.Run) -> None:
     assert found.keys() >= needed
 
 
+@pytest.mark.slow
 def test_best_ends_with_1_and_the_nearest_miss_if_nothing_fits(finished: tasearch.Run) -> None:
     text = call("best", finished.path, "--max-params", 3, code=1)
     assert text.startswith("error: no candidate fits max_params = 3; the nearest is trial ")
@@ -138,6 +141,7 @@ def test_report_export_and_status_show_a_run(finished: tasearch.Run, tmp_path: P
     assert "hops" in call("status", finished.path)
 
 
+@pytest.mark.slow
 def test_run_ends_with_2_on_wrong_input_and_writes_nothing(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("[student]\nwidhts = [1]\n")

@@ -141,6 +141,7 @@ def test_card_has_snippets_that_run(folder: Path) -> None:
         assert re.search(r"\[\d\]", done.stdout)
 
 
+@pytest.mark.slow
 def test_budget_chooses_the_exported_student(finished: tasearch.Run, tmp_path: Path) -> None:
     limit = finished.manifest.measured[2].params
     chosen = tasearch.export(finished, tmp_path / "small", max_params=limit)
@@ -165,6 +166,7 @@ def test_export_replaces_an_export_and_nothing_else(finished: tasearch.Run, tmp_
         tasearch.export(finished, tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_export_refuses_onnx_that_differs_from_torch(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +228,7 @@ def test_export_refuses_weights_of_another_accuracy(rerun: Any, tmp_path: Path) 
     )
 
 
+@pytest.mark.slow
 def test_card_does_not_call_a_student_without_teacher_distilled(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(student={"loss": "ce"}), trials=3)
     tasearch.export(run, tmp_path / "out")
@@ -347,6 +350,7 @@ def test_interrupted_export_leaves_no_mix_of_two(
     assert sum(p.numel() for p in loaded.parameters()) == small.params
 
 
+@pytest.mark.slow
 def test_load_refuses_a_width_of_no_student(finished: tasearch.Run, tmp_path: Path) -> None:
     """A teacher's width would run its factory, which the caller has not been asked to trust."""
     out = tmp_path / "out"

@@ -134,6 +134,7 @@ def test_commands_name_tied_widths(busy: Told) -> None:
     ) in page
 
 
+@pytest.mark.slow
 def test_export_names_tied_widths(busy: Told, tmp_path: Path) -> None:
     tasearch.export(busy.run, tmp_path / "winner", max_latency_ms=0.04)
     metrics = json.loads((tmp_path / "winner" / "metrics.json").read_text())

@@ -57,6 +57,7 @@ def test_onnx_equals_torch_at_any_batch_size(family: str, in_shape: tuple[int, .
         assert np.abs(logits - module(x).detach().numpy()).max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_measure_supports_both_backends(backend: str) -> None:
     nets = {w: shipped("cnn", w, (1, 8, 8)) for w in (8, 2)}

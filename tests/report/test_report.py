@@ -379,6 +379,7 @@ def test_page_picks_what_the_command_picks_for_every_budget(
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1400])
 def test_page_fits_its_window(browser: Any, page: Path, width: int) -> None:
     """Neither the page nor a figure is wider than the room that it has, on a phone too."""

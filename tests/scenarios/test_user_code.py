@@ -622,6 +622,7 @@ def test_preparation_reports_a_module_that_waits_for_its_worker(tmp_path: Path) 
     )
 
 
+@pytest.mark.slow
 def test_time_limits_leave_no_timer_behind() -> None:
     limit_calls(0.01)
     try:

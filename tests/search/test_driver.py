@@ -305,6 +305,7 @@ def test_run_refuses_a_second_driver_during_preparation(
     assert len(proposed(run)) == 1
 
 
+@pytest.mark.slow
 def test_callers_exception_releases_the_run(finished: tasearch.Run, tmp_path: Path) -> None:
     """Though the caller keeps it, as a notebook does."""
 
@@ -336,6 +337,7 @@ def test_closed_steps_leave_no_worker(finished: tasearch.Run, tmp_path: Path) ->
     assert children() == before
 
 
+@pytest.mark.slow
 def test_run_lends_modes_despite_changes_without_effect(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +377,7 @@ def test_start_removes_only_temporary_files_of_a_kill(rerun: Any, tmp_path: Path
     assert [file.exists() for file in (*leftovers, *theirs)] == [False] * 2 + [True] * 3
 
 
+@pytest.mark.slow
 def test_search_names_damaged_hops_and_trains_them_again(rerun: Any) -> None:
     run = rerun(tiny(), trials=4)
     before = contents(run)
@@ -518,6 +521,7 @@ def test_search_rebuilds_a_removed_journal_from_stored_hops(rerun: Any) -> None:
     assert not any(isinstance(event, HopStarted) for event in events)
 
 
+@pytest.mark.slow
 def test_search_leaves_no_trial_waiting(rerun: Any) -> None:
     """Baselines enter the journal one by one, so that none beyond the trials asked for stays."""
     study = tiny(student={"loss": ["kd", "ce", "dist"]})

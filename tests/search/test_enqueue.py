@@ -157,6 +157,7 @@ def test_enqueue_works_while_the_search_runs(rerun: Any, tmp_path: Path) -> None
     assert (trial.chain, trial.state) == ((16, 12, 8, 2), "complete")
 
 
+@pytest.mark.slow
 def test_enqueue_removes_an_unfinished_line(rerun: Any) -> None:
     study = tiny(**SMALL)
     run = rerun(study, trials=3)

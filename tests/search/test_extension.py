@@ -108,6 +108,7 @@ def test_tighter_budget_removes_students_from_front(rerun: Any) -> None:
     assert {c.params for c in wide.front.candidates} > {small}
 
 
+@pytest.mark.slow
 def test_study_may_drop_and_restore_width(rerun: Any) -> None:
     first = rerun(tiny(**GROWN), trials=8)
     less = rerun(tiny(**SMALL), trials=9)

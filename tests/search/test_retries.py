@@ -38,6 +38,7 @@ def hops(digits: Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
     return assistant, student
 
 
+@pytest.mark.slow
 def test_search_repeats_failed_trials_on_request(
     digits: Table, hops: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -300,6 +300,7 @@ def test_recipe_fields_without_effect_make_no_other_student(
     assert max(student_keys(run.trials).values()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["renamed", "deleted"])
 def test_search_reports_a_study_that_disappears(rerun: Any, action: str) -> None:
     finished = rerun(tiny(**QUICK), "lender", trials=2)

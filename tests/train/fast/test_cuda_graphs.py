@@ -166,6 +166,7 @@ def test_step_does_not_wait_for_the_device(
     assert not syncs_of_steps(own, student, slots)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_losses_do_not_wait_for_the_device(tmp_path: Path, loss: str) -> None:
     study = image_study(tmp_path, "none", search={"replicates": 3}, student={"loss": loss})
@@ -234,6 +235,7 @@ def test_recorded_steps_serve_other_models_teachers_and_recipes(
     assert not said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_double")
 def test_own_loss_gets_the_terms_of_each_model(tmp_path: Path, device: str) -> None:
     (tmp_path / "own.py").write_text(
@@ -257,6 +259,7 @@ def test_own_loss_gets_the_terms_of_each_model(tmp_path: Path, device: str) -> N
         assert close(ours, theirs, 1e-5)
 
 
+@pytest.mark.slow
 def test_graphs_keep_a_limited_number_of_kinds(
     tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +294,7 @@ def test_graphs_report_model_that_syncs_and_change_no_result(
     assert equal(found, expected)
 
 
+@pytest.mark.slow
 def test_short_memory_frees_other_graphs_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

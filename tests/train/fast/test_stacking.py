@@ -356,6 +356,7 @@ def test_short_memory_halves_the_stacked_model(
     assert close(*(end[0] for end in ends), 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_double")
 def test_stacking_calls_own_loss_for_one_model_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
@@ -469,6 +470,7 @@ def modes(tmp_path: Path, family: str, stack: str, replicates: int = 4) -> dict[
     return modes_as_text(found)
 
 
+@pytest.mark.slow
 def test_autotuning_stacks_only_models_that_stay_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
