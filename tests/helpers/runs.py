@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import optuna
@@ -14,7 +14,7 @@ import tasearch
 from tasearch.api import run_events
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
-from tasearch.runs.events import Event
+from tasearch.runs.events import Event, TrialDone, TrialStarted
 from tasearch.runs.records import TrialRecord
 
 
@@ -57,3 +57,28 @@ def optunas_study(run: tasearch.Run, name: str = "tiny") -> optuna.Study:
 def events_of(study: Study, **options: Any) -> Generator[Event, None, None]:
     """The events of a study's search, which goes on as far as they are asked for."""
     return run_events(study, RunOptions(**options))
+
+
+def interrupt_everywhere(begin: Callable[[], Generator[Event, None, None]]) -> int:
+    """Begin a search again and again, and stop it after each start and each end of a trial.
+
+    Args:
+        begin: Begins the search, or continues it.
+
+    Returns:
+        The number of interruptions, after which the search has come to its end.
+    """
+    seen: set[tuple[str, int]] = set()
+    for cuts in range(99):
+        events = begin()
+        for event in events:
+            if isinstance(event, TrialStarted | TrialDone):
+                started = isinstance(event, TrialStarted)
+                moment = type(event).__name__, event.number if started else event.record.number
+                if moment not in seen:
+                    seen.add(moment)
+                    break
+        else:
+            return cuts
+        events.close()
+    raise AssertionError("the search comes to no end")

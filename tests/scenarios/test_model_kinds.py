@@ -16,7 +16,6 @@ import torch
 import tasearch
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop
-from tasearch.chains.mode import Mode
 from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import ModelError, StudyError
@@ -24,13 +23,12 @@ from tasearch.exports.export import FILES
 from tasearch.models import Models
 from tasearch.profiling.counts import forward_flops, parameters
 from tasearch.runs.events import EpochDone, Event, HopEnded, Notice
-from tasearch.runs.store import Store
 from tasearch.train.fast.autotuning import choose_modes
 from tasearch.train.fast.cuda_graphs import Graphs
 from tasearch.train.tasks import train_hop
-from tasearch.train.trainer import Trainer
 from tests.helpers.runs import proposed
 from tests.helpers.studies import tiny
+from tests.helpers.training import trainer
 
 HEAD = """
 import torch
@@ -236,18 +234,6 @@ def study_of(folder: Path, kind: str, **sections: Any) -> Study:
     return tiny(**content).model_copy(update={"root": str(folder)})
 
 
-def trainer_of(study: Study, folder: Path, mode: str = "fp32") -> Trainer:
-    data = load_data(study)
-    return Trainer(
-        study=study,
-        models=Models.for_study(study, data),
-        data=data,
-        store=Store(folder),
-        device=torch.device("cpu"),
-        modes=dict.fromkeys(study.widths, Mode.parse(mode)),
-    )
-
-
 def weights(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.glob("hops/*.safetensors")}
 
@@ -283,7 +269,7 @@ def test_model_of_any_kind_resumes_from_a_rung_bit_for_bit(tmp_path: Path, kind:
     for name in ("straight", "broken"):
         for hop in lineage:
             for _ in range(3):
-                own = trainer_of(study, tmp_path / name)
+                own = trainer(tmp_path / name, study, mode="fp32")
                 if own.finished(hop):
                     break
                 messages = train_hop(own, hop)
@@ -389,7 +375,7 @@ def test_model_that_cannot_be_copied_trains_without_graphs(
     teacher = Hop(lineage=(Models.for_study(study, load_data(study)).teacher(),))
     ends, said = [], list[str]()
     for name in ("loop", "graphs"):
-        own = trainer_of(study, tmp_path / name)
+        own = trainer(tmp_path / name, study, mode="fp32")
         if name == "graphs":
             own.graphs = Graphs(torch.device("cpu"), said.append)
         for message in train_hop(own, teacher):

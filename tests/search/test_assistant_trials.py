@@ -12,13 +12,13 @@ import tasearch
 from benchmarks.replay import manifest_for
 from benchmarks.replay import replay as replay_table
 from benchmarks.table import Table
-from tasearch.runs.events import SearchFinished, TrialDone, TrialStarted
+from tasearch.runs.events import SearchFinished
 from tasearch.runs.records import costs
 from tasearch.runs.store import Store
 from tasearch.search.sampler import SAMPLERS
 from tests.helpers import replay
 from tests.helpers.replay import Replay
-from tests.helpers.runs import contents, events_of, facts, proposed
+from tests.helpers.runs import contents, events_of, facts, interrupt_everywhere, proposed
 from tests.helpers.studies import tiny
 
 ALIKE: dict[str, Any] = {  # an assistant is trained as a student is, so its chain is in the space
@@ -150,19 +150,9 @@ def test_interruption_of_a_trained_search_changes_nothing(rerun: Any, tmp_path: 
     straight = rerun(study, "straight")
     assert any(t.free for t in straight.trials)
     assert {t.state for t in straight.trials} == {"complete", "pruned"}
-    seen: set[tuple[str, int]] = set()
-    for cuts in range(99):  # noqa: B007
-        events = events_of(study, runs_dir=tmp_path / "cut", latency_from=straight.path)
-        for event in events:
-            if isinstance(event, TrialStarted | TrialDone):
-                started = isinstance(event, TrialStarted)
-                moment = type(event).__name__, event.number if started else event.record.number
-                if moment not in seen:
-                    seen.add(moment)
-                    break
-        else:
-            break
-        events.close()
+    cuts = interrupt_everywhere(
+        lambda: events_of(study, runs_dir=tmp_path / "cut", latency_from=straight.path)
+    )
     assert cuts == len(straight.trials) + 12
     cut = tasearch.Run.open(tmp_path / "cut" / "tiny")
     assert facts(cut) == facts(straight)
@@ -187,19 +177,7 @@ def test_interruption_after_any_trial_changes_nothing(digits: Table, tmp_path: P
     )
     straight.go(14)
     assert any(t.free for t in straight.trials())
-    seen: set[tuple[str, int]] = set()
-    for cuts in range(99):  # noqa: B007
-        events, _ = cut.steps(14)
-        for event in events:
-            if isinstance(event, TrialStarted | TrialDone):
-                started = isinstance(event, TrialStarted)
-                moment = type(event).__name__, event.number if started else event.record.number
-                if moment not in seen:
-                    seen.add(moment)
-                    break
-        else:
-            break
-        events.close()  # type: ignore[attr-defined]
+    cuts = interrupt_everywhere(lambda: cut.steps(14)[0])
     assert cuts == len(straight.trials()) + 14
     assert cut.everything() == straight.everything()
 

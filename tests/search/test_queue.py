@@ -14,13 +14,20 @@ from benchmarks.table import Table
 from tasearch.chains.hop import ModelSpec
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.space import Space
-from tasearch.runs.events import Notice, SearchFinished, TrialDone, TrialStarted
+from tasearch.runs.events import Notice, SearchFinished, TrialStarted
 from tasearch.runs.optuna_adapter import StudyStorage, id_of
 from tasearch.search.chain_space import make_space
 from tasearch.search.queue import complete_choices
 from tasearch.search.trials import Trials
 from tests.helpers.replay import Replay
-from tests.helpers.runs import contents, events_of, facts, optunas_study, proposed
+from tests.helpers.runs import (
+    contents,
+    events_of,
+    facts,
+    interrupt_everywhere,
+    optunas_study,
+    proposed,
+)
 from tests.helpers.studies import SMALL, tiny
 
 CHAIN = {"assistants": 2, "assistant_1": 12, "assistant_2": 8, "student": 4}
@@ -239,19 +246,9 @@ def test_interruption_after_any_trial_leaves_the_queue(rerun: Any, tmp_path: Pat
     begun("again")
     straight = rerun(study, trials=8)
     run = begun("cut")
-    seen: set[tuple[str, int]] = set()
-    for cuts in range(99):  # noqa: B007
-        events = events_of(study, runs_dir=tmp_path / "cut", latency_from=straight.path, trials=8)
-        for event in events:
-            if isinstance(event, TrialStarted | TrialDone):
-                begins = isinstance(event, TrialStarted)
-                moment = type(event).__name__, event.number if begins else event.record.number
-                if moment not in seen:
-                    seen.add(moment)
-                    break
-        else:
-            break
-        events.close()
+    cuts = interrupt_everywhere(
+        lambda: events_of(study, runs_dir=tmp_path / "cut", latency_from=straight.path, trials=8)
+    )
     assert cuts > 8
     assert facts(run) == facts(straight)
     assert contents(run) == contents(straight)
