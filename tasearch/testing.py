@@ -30,9 +30,10 @@ from tasearch.config.study import Study
 from tasearch.data.arrays import check
 from tasearch.data.returned import returned_arrays
 from tasearch.models.contract import check_model
+from tasearch.profiling.counts import parameters
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.parameters import distributions
-from tasearch.search.sampler import ChainSampler, try_sampler
+from tasearch.search.sampler import ChainSampler, check_made, try_sampler
 from tasearch.train.losses import Loss, Terms, check_loss
 
 __all__ = ["check_family", "check_loss_function", "check_sampler", "check_source"]
@@ -82,7 +83,7 @@ def check_family(
             )
             apart = a.numel() == 0 or a.data_ptr() != b.data_ptr()
             assert apart, f"width {width}: two models share the memory of {name}"
-        sizes.append(sum(p.numel() for p in net.parameters()))
+        sizes.append(parameters(net))
         check_model(copy.deepcopy(net), f"width {width}", in_shape, num_classes)
     assert len(sizes) > 1, f"at least two widths are needed, found {widths}"
     growing = all(a < b for a, b in itertools.pairwise(sizes))
@@ -163,15 +164,16 @@ def check_sampler(make: Callable[[int], BaseSampler], *, trials: int = 12) -> No
 
     Args:
         make: The function that `search.sampler` names.
-        trials: Number of proposals, at most the 36 chains of the small space.
+        trials: Number of proposals, at most the 32 chains of the small space.
 
     Raises:
-        StudyError: The sampler raises.
+        StudyError: The function makes no sampler, or the sampler raises.
         AssertionError: A proposal is none or depends on more than the seed and the trials.
 
     Example:
         >>> check_sampler(lambda seed: optuna.samplers.RandomSampler(seed=seed), trials=3)
     """
+    check_made(make, "the sampler's function")
     try_sampler(_space(), make)
     first, second = (_proposals(make, trials) for _ in range(2))
     assert first == second, "proposals should depend on the seed and the trials alone"

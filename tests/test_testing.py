@@ -136,6 +136,11 @@ def test_check_refuses_sampler_that_breaks_a_rule() -> None:
     with pytest.raises(AssertionError, match="seed and the trials alone"):
         testing.check_sampler(lambda seed: optuna.samplers.RandomSampler(seed=next(COUNT)))
 
+    with pytest.raises(StudyError, match="should return an Optuna sampler, returned int"):
+        testing.check_sampler(lambda seed: 3)  # type: ignore[arg-type, return-value]
+    with pytest.raises(StudyError, match="should take a seed, raised TypeError"):
+        testing.check_sampler(lambda: None)  # type: ignore[arg-type]
+
     class Broken(optuna.samplers.RandomSampler):
         def sample_relative(self, *args: Any) -> dict[str, Any]:
             raise ValueError("broken")

@@ -74,7 +74,6 @@ def propose(content: Content, step: Step) -> None:
     step(f"search.sampler: {study.search.sampler!r}, when asked for a chain")
     measured = {m["width"]: Measurement.from_json(m) for m in content["measured"]}
     space = make_space(study, Models.for_study(study, data).teacher(), measured)
-    make_sampler(study)  # refuses what makes no sampler
     make = plugins.resolve(study.search.sampler, {}, path="search.sampler", root=study.root)
     try_sampler(space, make)
 

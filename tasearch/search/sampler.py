@@ -101,18 +101,26 @@ def make_sampler(study: Study) -> Callable[[Acquisition], MakeSampler]:
     if name in SAMPLERS:
         return SAMPLERS[name]
     make = plugins.resolve(name, SAMPLERS, path="search.sampler", root=study.root)
+    check_made(make, f"search.sampler: {name!r}")
+    return lambda acquisition: make
+
+
+def check_made(make: MakeSampler, where: str) -> None:
+    """Call a user's function once, and check what it returns.
+
+    Args:
+        make: The function.
+        where: What it is called in messages.
+
+    Raises:
+        StudyError: It does not take a seed, or does not return an Optuna sampler.
+    """
     try:
         made = make(0)
     except Exception as error:  # a user's function may raise anything
-        raise StudyError(
-            f"search.sampler: {name!r} should take a seed, raised {raised(error)}"
-        ) from error
+        raise StudyError(f"{where} should take a seed, raised {raised(error)}") from error
     if not isinstance(made, BaseSampler):
-        raise StudyError(
-            f"search.sampler: {name!r} should return an Optuna sampler, "
-            f"returned {type(made).__name__}"
-        )
-    return lambda acquisition: make
+        raise StudyError(f"{where} should return an Optuna sampler, returned {type(made).__name__}")
 
 
 def try_sampler(space: Space, make: MakeSampler) -> None:
