@@ -62,7 +62,10 @@ class HopCosts:
                 self.found.add(hop.canonical_lineage)
         grown = self._grown(hops) if epochs is None else self._front
         if grown.members != self._front.members:
-            self._front, self.volume = grown, hypervolume(grown.members, self._manifest.reference)
+            self._front, self.volume = (
+                grown,
+                hypervolume(grown.members, self._manifest.reference_box),
+            )
         step = Step(
             paid=self._paid,
             unshared=self._unshared,
@@ -80,7 +83,7 @@ class HopCosts:
         )
         if not cost:
             return 0.0
-        grown = hypervolume(self._grown(hops).members, self._manifest.reference)
+        grown = hypervolume(self._grown(hops).members, self._manifest.reference_box)
         return (grown - self.volume) / cost
 
     def _hops(self, chain: Chain) -> list[Hop]:

@@ -108,7 +108,7 @@ class TableEngine:
         self.clock = 0.0
 
     @property
-    def free(self) -> int:
+    def free_workers(self) -> int:
         """Number of idle workers."""
         return self._workers - len(self._busy)
 
@@ -266,7 +266,7 @@ def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -
         bill.add(record)
         grown = Front([*front.members, *candidates([record], manifest.measured)])
         if grown.members != front.members:
-            front, volume = grown, hypervolume(grown.members, manifest.reference)
+            front, volume = grown, hypervolume(grown.members, manifest.reference_box)
         step = Step(
             paid=bill.paid,
             unshared=bill.unshared,

@@ -183,7 +183,7 @@ class Table:
 
     def best_volume(self, manifest: Manifest) -> float:
         """Hypervolume of the true front."""
-        return hypervolume(self.front(manifest).members, manifest.reference)
+        return hypervolume(self.front(manifest).members, manifest.reference_box)
 
     def front(self, manifest: Manifest) -> Front:
         """The front of every student within the budget; assistants within it are students too."""

@@ -22,7 +22,7 @@ def expected_improvement(grid: HypervolumeGrid, numbers: Array, mean: Array, sd:
 
     Args:
         grid: The candidates that are known.
-        numbers: The key in the grid's `costs` of each candidate's size and latency, (n,).
+        numbers: The key in the grid's `points` of each candidate's size and latency, (n,).
         mean: The means of their accuracies, (n,).
         sd: The standard deviations of their accuracies, (n,), above 0.
 

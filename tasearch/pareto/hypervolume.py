@@ -10,7 +10,7 @@ import numpy as np
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.measurement import Measurement
-from tasearch.pareto.reference import Reference
+from tasearch.pareto.reference_box import ReferenceBox
 
 Array = np.ndarray[Any, Any]
 
@@ -18,22 +18,22 @@ Array = np.ndarray[Any, Any]
 class HypervolumeGrid:
     """The best accuracy that is available at each size and latency, on a grid.
 
-    The sizes and latencies that candidates may have divide the plane of the two costs into cells.
-    The cell (i, j) reaches from the i-th size to the next one and from the j-th latency to the
-    next one; the last cells end with the box. Each cell holds the height of the best candidate
+    The sizes and latencies that candidates may have divide their plane into cells. The
+    cell (i, j) reaches from the i-th size to the next one and from the j-th latency to the next
+    one; the last cells end with the box. Each cell holds the height of the best candidate
     that is no larger and no slower, so the hypervolume is the sum of areas times heights. Adding a
     candidate takes O(cells).
 
     Args:
-        costs: What has each size and latency that a candidate may have, by a number of its own
+        points: What has each size and latency that a candidate may have, by a number of its own
             (such as its width). All lie within the box.
         reference: The box in which hypervolume is measured.
     """
 
     def __init__(
-        self, costs: Mapping[int, Measurement] | Mapping[int, Candidate], reference: Reference
+        self, points: Mapping[int, Measurement] | Mapping[int, Candidate], reference: ReferenceBox
     ) -> None:
-        corners = {number: reference.corner(item) for number, item in costs.items()}
+        corners = {number: reference.corner(item) for number, item in points.items()}
         sizes, latencies = (sorted({c[axis] for c in corners.values()}) for axis in (0, 1))
         self.reference = reference
         self._corner = {n: (sizes.index(s), latencies.index(t)) for n, (s, t) in corners.items()}
@@ -49,7 +49,7 @@ class HypervolumeGrid:
         """Take in a candidate.
 
         Args:
-            number: The key in `costs` of its size and latency.
+            number: The key in `points` of its size and latency.
             accuracy: Its accuracy, in 0..1.
         """
         i, j = self._corner[number]
@@ -60,7 +60,7 @@ class HypervolumeGrid:
         """The region in which a candidate counts, divided by what is available there already.
 
         Args:
-            number: The key in `costs` of its size and latency.
+            number: The key in `points` of its size and latency.
 
         Returns:
             The distinct heights of the region's cells, ascending, (levels,); and the area of the
@@ -71,7 +71,7 @@ class HypervolumeGrid:
         return heights, np.bincount(cell.ravel(), weights=self._area[i:, j:].ravel())
 
 
-def hypervolume(candidates: Iterable[Candidate], reference: Reference) -> float:
+def hypervolume(candidates: Iterable[Candidate], reference: ReferenceBox) -> float:
     """Fraction of the box that some candidates dominate.
 
     Args:
@@ -81,7 +81,7 @@ def hypervolume(candidates: Iterable[Candidate], reference: Reference) -> float:
     Example:
         One student of accuracy 0.9 in the middle of both axes dominates a quarter of the plane:
 
-        >>> box = Reference(accuracy=0.0, params=(1, 100), latency_ms=(1, 100))
+        >>> box = ReferenceBox(accuracy=0.0, params=(1, 100), latency_ms=(1, 100))
         >>> student = Candidate(
         ...     trial=0, chain=(8, 2), recipe={}, accuracy=0.9, params=10, bytes=40, latency_ms=10
         ... )

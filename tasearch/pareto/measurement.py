@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounds:
+class TimingRounds:
     """Timings of one model, round by round.
 
     Args:
@@ -21,13 +21,13 @@ class Rounds:
     spreads: tuple[float, ...] = ()
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Rounds:
+    def from_json(cls, values: Mapping[str, Any]) -> TimingRounds:
         """The value whose fields these are, as read from JSON."""
         return cls(**{name: tuple(map(float, listed)) for name, listed in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class TimingConditions:
     """The state of the machine while latencies were measured.
 
     Args:
@@ -36,14 +36,14 @@ class Timing:
         notices: Messages to the user about disturbances.
     """
 
-    reference: Rounds = Rounds()
+    reference: TimingRounds = TimingRounds()
     notices: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Timing:
+    def from_json(cls, values: Mapping[str, Any]) -> TimingConditions:
         """The value whose fields these are, as read from JSON."""
         notices = tuple(map(str, values["notices"]))
-        return cls(reference=Rounds.from_json(values["reference"]), notices=notices)
+        return cls(reference=TimingRounds.from_json(values["reference"]), notices=notices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +67,12 @@ class Measurement:
     flops: int
     latency_ms: float
     latency_p95_ms: float
-    rounds: Rounds = field(default_factory=Rounds)
+    rounds: TimingRounds = field(default_factory=TimingRounds)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Measurement:
         """The value whose fields these are, as read from JSON."""
-        return cls(**{**values, "rounds": Rounds.from_json(values.get("rounds", {}))})
+        return cls(**{**values, "rounds": TimingRounds.from_json(values.get("rounds", {}))})
 
     @property
     def median_ms(self) -> float:

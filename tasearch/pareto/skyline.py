@@ -100,7 +100,7 @@ def lowest(wanted: Sequence[Thresholds]) -> Thresholds:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Skyline:
+class PruningRule:
     """The settings of the rule.
 
     Args:
@@ -125,7 +125,7 @@ class StudentHistory:
         rule: The settings of the rule.
     """
 
-    def __init__(self, rule: Skyline) -> None:
+    def __init__(self, rule: PruningRule) -> None:
         self._rule = rule
         # By number of rungs: for each rung, the sorted gains from there to the end.
         self._gains: dict[int, list[list[float]]] = {}
@@ -210,7 +210,7 @@ def _final_variance(student: FinishedStudent) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class PruningDecision:
     """Where and why the rule stops a student.
 
     A trial keeps it if its student was trained on all the same, to audit the rule.
@@ -227,7 +227,7 @@ class Audit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
+class StoppingCriterion:
     """The rule, applied to one student.
 
     Args:
@@ -243,7 +243,7 @@ class Watch:
         """The thresholds at which training must stop; empty if the student is audited."""
         return () if self.audited else self.thresholds
 
-    def stop(self, curve: Sequence[float]) -> Audit | None:
+    def decision(self, curve: Sequence[float]) -> PruningDecision | None:
         """The first rung at which the rule stops the student, or would if it were not audited.
 
         Args:
@@ -254,10 +254,12 @@ class Watch:
         """
         for rung, (threshold, accuracy) in enumerate(zip(self.thresholds, curve, strict=False)):
             if threshold is not None and threshold.stops(accuracy):
-                return Audit(rung=rung, reach=threshold.reach(accuracy), skyline=threshold.skyline)
+                return PruningDecision(
+                    rung=rung, reach=threshold.reach(accuracy), skyline=threshold.skyline
+                )
         return None
 
 
-def reason(stop: Audit) -> str:
+def reason(decision: PruningDecision) -> str:
     """Why a student was stopped, as a message."""
-    return f"could reach {stop.reach:.2%} at most, below the skyline of {stop.skyline:.2%}"
+    return f"could reach {decision.reach:.2%} at most, below the skyline of {decision.skyline:.2%}"

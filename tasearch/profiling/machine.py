@@ -17,7 +17,7 @@ import onnxruntime
 import torch
 
 from tasearch.config.sections import LatencySection
-from tasearch.pareto.measurement import Rounds
+from tasearch.pareto.measurement import TimingRounds
 from tasearch.profiling.timing import SPREAD
 
 MOVED = 0.1  # relative difference between the reference net's rounds on a quiet machine, at most
@@ -74,7 +74,7 @@ class OtherProcesses:
 
 
 def busy_signs(
-    reference: Rounds, others: tuple[float, int] | None, threads: int
+    reference: TimingRounds, others: tuple[float, int] | None, threads: int
 ) -> tuple[str, ...]:
     """Signs that the machine was busy, in words.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tasearch.config.sections import LatencySection
 from tasearch.models.numerics import cpu_threads
-from tasearch.pareto.measurement import Measurement, Timing, tied_with
+from tasearch.pareto.measurement import Measurement, TimingConditions, tied_with
 from tasearch.profiling.calls import rotated_inputs, timed_call, usable_inputs
 from tasearch.profiling.counts import forward_flops, parameters, weight_bytes
 from tasearch.profiling.machine import OtherProcesses, busy_notice, busy_signs
@@ -23,7 +23,7 @@ from tasearch.profiling.onnx import timed_models
 from tasearch.profiling.reference import WIDTH as REFERENCE_WIDTH
 from tasearch.profiling.reference import reference_net
 from tasearch.profiling.ties import tied_latencies
-from tasearch.profiling.timing import Call, Timed, time_rounds
+from tasearch.profiling.timing import Call, ModelTimings, time_rounds
 
 
 def measure(
@@ -35,7 +35,7 @@ def measure(
     models: Mapping[int, bytes] | None = None,
     warn: Callable[[str], None] = lambda text: None,
     samples: Tensor | None = None,
-) -> tuple[dict[int, Measurement], Timing]:
+) -> tuple[dict[int, Measurement], TimingConditions]:
     """Measure models side by side.
 
     Args:
@@ -78,13 +78,15 @@ def measure(
     signs = busy_signs(rounds, others.used(), section.threads)
     measured = _measurements(nets, in_shape, timed, warn_of, examples)
     tied = sum(bool(tied_with(width, measured)) for width in measured)
-    return measured, Timing(reference=rounds, notices=busy_notice(signs, tied, len(measured)))
+    return measured, TimingConditions(
+        reference=rounds, notices=busy_notice(signs, tied, len(measured))
+    )
 
 
 def _measurements(
     nets: Mapping[int, nn.Module],
     in_shape: tuple[int, ...],
-    timed: Mapping[int, Timed],
+    timed: Mapping[int, ModelTimings],
     warn_of: Mapping[int, Callable[[str], None]],
     examples: Mapping[int, Tensor],
 ) -> dict[int, Measurement]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasearch.errors import ModelError
-from tasearch.pareto.measurement import Rounds
+from tasearch.pareto.measurement import TimingRounds
 from tasearch.profiling.ties import settled
 
 ROUNDS = 20  # before the first test of the order
@@ -36,7 +36,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed:
+class ModelTimings:
     """Timings of one model.
 
     Args:
@@ -44,13 +44,13 @@ class Timed:
         p95_ms: 95th percentile of all timings, in milliseconds.
     """
 
-    rounds: Rounds
+    rounds: TimingRounds
     p95_ms: float
 
 
 def time_rounds(
     calls: Mapping[int, Call], reference: Call, clock: Clock = time.perf_counter
-) -> tuple[dict[int, Timed], Rounds]:
+) -> tuple[dict[int, ModelTimings], TimingRounds]:
     """Time calls, and those of the reference net, in common rounds.
 
     Args:
@@ -147,7 +147,9 @@ class _Timer:
         self._spreads.append(float(f"{spread:.2g}"))
         self._times.append(times)
 
-    def timed(self) -> Timed:
+    def timed(self) -> ModelTimings:
         """All rounds so far."""
-        rounds = Rounds(medians_ms=tuple(self.medians), spreads=tuple(self._spreads))
-        return Timed(rounds=rounds, p95_ms=float(np.percentile(np.concatenate(self._times), 95)))
+        rounds = TimingRounds(medians_ms=tuple(self.medians), spreads=tuple(self._spreads))
+        return ModelTimings(
+            rounds=rounds, p95_ms=float(np.percentile(np.concatenate(self._times), 95))
+        )

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from tasearch.report.chains_figure import chains_figure
 from tasearch.report.info import Curve, Info, Step
 from tasearch.report.points import Point
-from tasearch.report.style import COLOURS, INK, set_accuracy_axis, set_cost_axis, style
+from tasearch.report.style import COLOURS, INK, set_accuracy_axis, set_size_axis, style
 
 SYMBOLS = {
     "front": "circle",
@@ -54,12 +54,12 @@ def figures(info: Info) -> dict[str, go.Figure]:
     }
 
 
-def front_figure(points: tuple[Point, ...], cost: str) -> go.Figure:
-    """Draw accuracy against a cost.
+def front_figure(points: tuple[Point, ...], axis: str) -> go.Figure:
+    """Draw accuracy against size or latency.
 
     Args:
         points: Marks of the plot.
-        cost: Attribute of a point, "params" or "latency_ms".
+        axis: Attribute of a point, "params" or "latency_ms".
 
     Returns:
         The figure; its last trace is empty, and the page moves it to the student that it picks.
@@ -68,8 +68,8 @@ def front_figure(points: tuple[Point, ...], cost: str) -> go.Figure:
     for kind in DRAWN:
         chosen = [p for p in points if p.kind == kind]
         if chosen:
-            _add_points(figure, kind, chosen, cost)
-    _add_staircase(figure, points, cost)
+            _add_points(figure, kind, chosen, axis)
+    _add_staircase(figure, points, axis)
     figure.add_scatter(
         x=[],
         y=[],
@@ -79,8 +79,8 @@ def front_figure(points: tuple[Point, ...], cost: str) -> go.Figure:
         hoverinfo="skip",
         marker={"symbol": "circle-open", "size": 24, "color": INK, "line": {"width": 2.5}},
     )
-    style(figure, "parameters" if cost == "params" else "latency, ms", "accuracy")
-    set_cost_axis(figure, [getattr(p, cost) for p in points])
+    style(figure, "parameters" if axis == "params" else "latency, ms", "accuracy")
+    set_size_axis(figure, [getattr(p, axis) for p in points])
     set_accuracy_axis(figure, [p.accuracy for p in points])
     return figure
 
@@ -131,7 +131,7 @@ def progress_figure(progress: tuple[Step, ...]) -> go.Figure:
     """
     figure = go.Figure()
     figure.add_scatter(
-        x=[step.cost for step in progress],
+        x=[step.flops for step in progress],
         y=[step.hypervolume for step in progress],
         mode="lines+markers",
         marker={"size": 4},
@@ -146,9 +146,9 @@ def progress_figure(progress: tuple[Step, ...]) -> go.Figure:
     return figure
 
 
-def _add_points(figure: go.Figure, kind: str, points: list[Point], cost: str) -> None:
+def _add_points(figure: go.Figure, kind: str, points: list[Point], axis: str) -> None:
     figure.add_scatter(
-        x=[getattr(p, cost) for p in points],
+        x=[getattr(p, axis) for p in points],
         y=[p.accuracy for p in points],
         name=NAMES[kind],
         mode="markers",
@@ -167,11 +167,11 @@ def _add_points(figure: go.Figure, kind: str, points: list[Point], cost: str) ->
     )
 
 
-def _add_staircase(figure: go.Figure, points: tuple[Point, ...], cost: str) -> None:
-    """Add the best accuracy of the front at or below each cost."""
+def _add_staircase(figure: go.Figure, points: tuple[Point, ...], axis: str) -> None:
+    """Add the best accuracy of the front at or below each size or latency."""
     best, steps = 0.0, []
     for cheap, accuracy in sorted(
-        (getattr(p, cost), p.accuracy) for p in points if p.kind == "front"
+        (getattr(p, axis), p.accuracy) for p in points if p.kind == "front"
     ):
         if accuracy > best:
             best = accuracy

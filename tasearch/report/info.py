@@ -41,12 +41,12 @@ class Step:
 
     Args:
         trial: Number of the trial.
-        cost: Training FLOPs of the study so far.
+        flops: Training FLOPs of the study so far.
         hypervolume: Hypervolume of the front, 0 to 1.
     """
 
     trial: int
-    cost: float
+    flops: float
     hypervolume: float
 
 
@@ -151,7 +151,7 @@ def _curves(trials: list[TrialRecord], kinds: dict[int, str]) -> list[Curve]:
 
 
 def _progress(trials: list[TrialRecord], manifest: Manifest) -> list[Step]:
-    measured, reference = manifest.measured, manifest.reference
+    measured, reference = manifest.measured, manifest.reference_box
     steps: list[Step] = []
     members: tuple[Candidate, ...] = ()
     volume = 0.0
@@ -163,7 +163,7 @@ def _progress(trials: list[TrialRecord], manifest: Manifest) -> list[Step]:
         grown = Front([*members, *candidates([trial], measured)]).members
         if grown != members:
             members, volume = grown, hypervolume(grown, reference)
-        steps.append(Step(trial=trial.number, cost=bill.paid, hypervolume=volume))
+        steps.append(Step(trial=trial.number, flops=bill.paid, hypervolume=volume))
     return steps
 
 

@@ -57,15 +57,15 @@ def style(
     return figure
 
 
-def set_cost_axis(figure: go.Figure, costs: list[float]) -> None:
-    """Make the x axis logarithmic if the costs span enough.
+def set_size_axis(figure: go.Figure, values: list[float]) -> None:
+    """Make the x axis logarithmic if the values span enough.
 
     Args:
         figure: Figure to change.
-        costs: All values on the x axis.
+        values: All values on the x axis.
     """
-    if costs and min(costs) > 0 and max(costs) > LOG_FROM * min(costs):
-        wide = max(costs) > ONE_TICK_FROM * min(costs)
+    if values and min(values) > 0 and max(values) > LOG_FROM * min(values):
+        wide = max(values) > ONE_TICK_FROM * min(values)
         figure.update_xaxes(type="log", dtick=1 if wide else "D2", tickformat="~s")
 
 

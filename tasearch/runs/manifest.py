@@ -18,8 +18,8 @@ from tasearch.chains.keys import canonical_json
 from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
 from tasearch.config.study import Study
 from tasearch.errors import StoreError
-from tasearch.pareto.measurement import Measurement, Timing
-from tasearch.pareto.reference import Reference
+from tasearch.pareto.measurement import Measurement, TimingConditions
+from tasearch.pareto.reference_box import ReferenceBox
 from tasearch.runs.seals import SEAL, seal_json, unseal_json
 
 
@@ -39,7 +39,7 @@ class Profile:
     setup: Mapping[str, Any]
     modes: Mapping[int, Mode]
     device: str
-    timing: Timing = field(default_factory=Timing)
+    timing: TimingConditions = field(default_factory=TimingConditions)
 
     def content(self) -> dict[str, Any]:
         """The content of measurements.json, as plain values."""
@@ -99,9 +99,9 @@ class Manifest(Profile):
         return {width: m for width, m in within.items() if budget.admits(m)}
 
     @property
-    def reference(self) -> Reference:
+    def reference_box(self) -> ReferenceBox:
         """The box that this run's hypervolume is measured in."""
-        return Reference.from_measurements(self.candidates.values(), classes=self.classes)
+        return ReferenceBox.from_measurements(self.candidates.values(), classes=self.classes)
 
     @property
     def trained_samples(self) -> int:
@@ -166,7 +166,7 @@ class MeasurementsFile(Profile):
             setup=dict(content["setup"]),
             modes=modes_from_text(content["modes"]),
             device=str(content["device"]),
-            timing=Timing.from_json(content["timing"]),
+            timing=TimingConditions.from_json(content["timing"]),
             seal=content[SEAL],
         )
 

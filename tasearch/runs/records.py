@@ -10,7 +10,7 @@ from typing import Any
 from tasearch.chains.chain import label
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import Measurement
-from tasearch.pareto.skyline import Audit
+from tasearch.pareto.skyline import PruningDecision
 
 TRAINING_PASSES = 3  # an optimizer step costs one forward pass, and twice that for backward
 
@@ -70,7 +70,7 @@ class TrialRecord:
     hops: tuple[HopUse, ...] = ()
     accuracies: tuple[float, ...] = ()
     reason: str | None = None
-    audit: Audit | None = None
+    audit: PruningDecision | None = None
     free: bool = False
     cause: str | None = None
     retry_of: int | None = None

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tasearch.chains.chain import Chain, label
 from tasearch.chains.hop import ModelSpec
 from tasearch.chains.recipe import Recipe
-from tasearch.pareto.skyline import Audit
+from tasearch.pareto.skyline import PruningDecision
 from tasearch.runs.records import HopUse, TrialRecord
 
 OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -121,7 +121,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         hops=tuple(HopUse(**use) for use in attrs.get("hops") or ()),
         accuracies=tuple(attrs.get("accuracies") or ()),
         reason=attrs.get("reason"),
-        audit=Audit(**audit) if audit else None,
+        audit=PruningDecision(**audit) if audit else None,
         free=bool(attrs.get("free")),
         cause=attrs.get("cause"),
         retry_of=attrs.get("retry_of"),

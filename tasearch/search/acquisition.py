@@ -56,7 +56,7 @@ class Acquisition:
 
     def __init__(self, manifest: Manifest, space: Space) -> None:
         self._space, self._seed = space, manifest.study.seed
-        self._sizes, self._reference = manifest.candidates, manifest.reference
+        self._sizes, self._reference = manifest.candidates, manifest.reference_box
         self._encoder = ChainEncoder(space, manifest.measured, [*self._sizes])
         self._baselines = len(space.baselines())
         self._hop_costs = HopCosts(manifest, space.teacher)

@@ -15,7 +15,7 @@ from tasearch.chains.chain import Chain, label
 from tasearch.chains.hop import Hop
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.space import Space
-from tasearch.pareto.skyline import Thresholds, Watch
+from tasearch.pareto.skyline import StoppingCriterion, Thresholds
 from tasearch.runs.directory import Manifest
 from tasearch.runs.events import Event, HopReused, SearchFinished, TrialStarted
 from tasearch.runs.optuna_adapter import id_of
@@ -237,15 +237,15 @@ class Driver:
             self.ended.find_lost(trial, hops)
             return
         audited = self.pruner.audits(self.proposals.number)
-        watches = (
-            Watch(thresholds=thresholds.get(self.hops.key(hop), ()), audited=audited)
+        criteria = (
+            StoppingCriterion(thresholds=thresholds.get(self.hops.key(hop), ()), audited=audited)
             for hop in hops
         )
         self.ended.running[trial.number] = RunningTrial(
             trial=id_of(trial),
             proposal=self.proposals.number,
             free=free,
-            watched_hops=tuple(zip(hops, watches, strict=True)),
+            criteria=tuple(zip(hops, criteria, strict=True)),
             direct=direct,
         )
 

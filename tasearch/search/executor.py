@@ -91,9 +91,9 @@ class HopExecutor:
         return bool(self._training)
 
     @property
-    def free(self) -> int:
+    def free_workers(self) -> int:
         """The number of groups of hops that could start now."""
-        return self._made_engine().free
+        return self._made_engine().free_workers
 
     def key(self, hop: Hop) -> str:
         """The hop's key."""
@@ -168,7 +168,7 @@ class HopExecutor:
         return [first, *islice(fitting, room - 1)]
 
     def begin(self, tasks: Mapping[Hop, Thresholds]) -> None:
-        """Train the hops of a group, with the pruner's thresholds; `free` must be above 0."""
+        """Train the hops of a group, with the pruner's thresholds; a worker must be free."""
         self._check()
         found = [
             Task(key=self.key(hop), hop=hop, thresholds=thresholds)
@@ -180,8 +180,8 @@ class HopExecutor:
     def wait(self) -> Iterator[Event]:
         """The events until a hop has ended, or the engine has more room than before."""
         engine, ended = self._made_engine(), False
-        free = engine.free
-        while not ended and engine.free <= free:
+        free = engine.free_workers
+        while not ended and engine.free_workers <= free:
             for event in engine.events():
                 if isinstance(event, Notice):
                     self._warnings.append(event.message)

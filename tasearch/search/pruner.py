@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.keys import derived_seed
-from tasearch.pareto.skyline import FinishedStudent, Skyline, StudentHistory, Thresholds
+from tasearch.pareto.skyline import FinishedStudent, PruningRule, StudentHistory, Thresholds
 from tasearch.runs.directory import Manifest
 from tasearch.train.loop import rung_epochs
 
@@ -26,7 +26,7 @@ class SkylinePruner:
             name: getattr(self._search, name)
             for name in ("gain_quantile", "noise_margin", "n_startup_trials")
         }
-        self._history = StudentHistory(Skyline(**rule))
+        self._history = StudentHistory(PruningRule(**rule))
         self._counted: set[str] = set()  # keys of students; two trials may have the same student
 
     def learn(self, trial: FrozenTrial) -> str | None:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.errors import TrainingError
-from tasearch.pareto.skyline import Watch, reason
+from tasearch.pareto.skyline import StoppingCriterion, reason
 from tasearch.runs.store import HopRecord
 from tasearch.runs.trial_attributes import CODE, MACHINE
 from tasearch.search.executor import HopExecutor
@@ -24,7 +24,7 @@ class RunningTrial:
         trial: Optuna's id of the trial.
         proposal: Number of the proposal; a free trial has the number of the chain it is part of.
         free: Whether its student is an assistant of a chain that was proposed.
-        watched_hops: The hops that it needs, ancestors first, each with its pruning thresholds;
+        criteria: The hops that it needs, ancestors first, each with its pruning thresholds;
             without thresholds where the hop must be trained to its end.
         direct: Number of the trial that distils the same student directly, if it started before.
     """
@@ -32,13 +32,13 @@ class RunningTrial:
     trial: int
     proposal: int
     free: bool
-    watched_hops: tuple[tuple[Hop, Watch], ...]
+    criteria: tuple[tuple[Hop, StoppingCriterion], ...]
     direct: int | None = None
 
     @property
     def student(self) -> Hop:
         """The hop of its student."""
-        return self.watched_hops[-1][0]
+        return self.criteria[-1][0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,9 @@ def trial_result(
     """
     used: list[tuple[Hop, HopRecord | None]] = []
     audit = None
-    for hop, watch in running_trial.watched_hops:
+    for hop, criterion in running_trial.criteria:
         there = hops.has(hop)
-        saved = hops.saved(hop) if there or any(watch.thresholds) else None
+        saved = hops.saved(hop) if there or any(criterion.thresholds) else None
         why = None if there else hops.reason(hop)
         if why is not None:
             if hop.lineage == (teacher,):
@@ -88,11 +88,11 @@ def trial_result(
                 accuracy=None,
                 attrs=attrs | _details(used, hops, running_trial),
             )
-        stop = watch.stop(saved.curve) if saved is not None else None
-        if saved is not None and stop is not None and not watch.audited:
-            rest = [(other, None) for other, _ in running_trial.watched_hops[len(used) + 1 :]]
-            used += [(hop, saved.until(stop.rung)), *rest]
-            words = reason(stop)
+        decision = criterion.decision(saved.curve) if saved is not None else None
+        if saved is not None and decision is not None and not criterion.audited:
+            rest = [(other, None) for other, _ in running_trial.criteria[len(used) + 1 :]]
+            used += [(hop, saved.until(decision.rung)), *rest]
+            words = reason(decision)
             if hop != running_trial.student or running_trial.free:
                 words = f"behind {hop.label} a student {words}"
             attrs = {"reason": words} | _details(used, hops, running_trial)
@@ -100,7 +100,7 @@ def trial_result(
         if not there:
             return None
         used.append((hop, saved))
-        audit = audit or stop
+        audit = audit or decision
     assert saved is not None
     attrs = {"audit": asdict(audit)} if audit and not running_trial.free else {}
     attrs |= _details(used, hops, running_trial)

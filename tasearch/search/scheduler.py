@@ -28,9 +28,9 @@ def begin_ready(
     found = [entry for entry in _next_hops(hops, running_trials, lost) if hops.can_begin(entry[0])]
     found.sort(key=lambda entry: -entry[2])  # among equals, earlier trials come first
     ready = {hops.key(hop): (hop, thresholds) for hop, thresholds, _ in found}
-    while ready and hops.free:
+    while ready and hops.free_workers:
         waiting = [hop for hop, _ in ready.values()]
-        group = hops.group(waiting, math.ceil(len(ready) / hops.free))
+        group = hops.group(waiting, math.ceil(len(ready) / hops.free_workers))
         hops.begin(dict(ready.pop(hops.key(hop)) for hop in group))
 
 
@@ -47,12 +47,12 @@ def _next_hops(
     for hop in lost:
         wanted[hops.key(hop)] = hop, [()], [0]
     for trial in running_trials:
-        missing = [(hop, watch) for hop, watch in trial.watched_hops if not hops.has(hop)]
+        missing = [(hop, criterion) for hop, criterion in trial.criteria if not hops.has(hop)]
         if not missing:
             continue
-        hop, watch = missing[0]
+        hop, criterion = missing[0]
         _, thresholds, epochs = wanted.setdefault(hops.key(hop), (hop, [], []))
-        thresholds.append(watch.binding)
+        thresholds.append(criterion.binding)
         recipes = [hop.model.recipe for hop, _ in missing]
         epochs.append(sum(recipe.epochs for recipe in recipes if recipe))
     for hop, thresholds, epochs in wanted.values():

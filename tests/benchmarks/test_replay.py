@@ -66,7 +66,7 @@ def test_replay_equals_real_run(made: Table, rerun: Any, search: dict[str, Any])
     assert facts(found.trials) == facts(run.trials)
     assert found.steps[-1].paid == pytest.approx(run.costs.paid)
     assert found.steps[-1].unshared == pytest.approx(run.costs.unshared)
-    whole = hypervolume(run.front.members, run.manifest.reference)
+    whole = hypervolume(run.front.members, run.manifest.reference_box)
     assert found.steps[-1].volume == pytest.approx(whole)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasearch.pareto.measurement import Measurement, Rounds
+from tasearch.pareto.measurement import Measurement, TimingRounds
 
 
 def measurement(width: int, latency_ms: float, medians_ms: tuple[float, ...] = ()) -> Measurement:
@@ -14,5 +14,5 @@ def measurement(width: int, latency_ms: float, medians_ms: tuple[float, ...] = (
         flops=1,
         latency_ms=latency_ms,
         latency_p95_ms=9.0,
-        rounds=Rounds(medians_ms=medians_ms, spreads=(0.1,) * len(medians_ms)),
+        rounds=TimingRounds(medians_ms=medians_ms, spreads=(0.1,) * len(medians_ms)),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasearch.pareto.skyline import FinishedStudent, Skyline, StudentHistory, Thresholds
+from tasearch.pareto.skyline import FinishedStudent, PruningRule, StudentHistory, Thresholds
 
-RULE = Skyline(gain_quantile=1.0, noise_margin=0.0, n_startup_trials=2)
+RULE = PruningRule(gain_quantile=1.0, noise_margin=0.0, n_startup_trials=2)
 
 
 def finished(
@@ -20,7 +20,7 @@ SLOW = finished(0.1, 0.5, 0.6)
 QUICK = finished(0.7, 0.8, 0.8)
 
 
-def history(rule: Skyline, among: list[FinishedStudent]) -> StudentHistory:
+def history(rule: PruningRule, among: list[FinishedStudent]) -> StudentHistory:
     """The history of some students."""
     found = StudentHistory(rule)
     for student in among:
@@ -29,7 +29,7 @@ def history(rule: Skyline, among: list[FinishedStudent]) -> StudentHistory:
 
 
 def thresholds(
-    rule: Skyline,
+    rule: PruningRule,
     among: list[FinishedStudent],
     *,
     rungs: int = 3,

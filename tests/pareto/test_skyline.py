@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasearch.pareto.skyline import ROUNDING, FinishedStudent, Skyline, Threshold, Watch
+from tasearch.pareto.skyline import (
+    ROUNDING,
+    FinishedStudent,
+    PruningRule,
+    StoppingCriterion,
+    Threshold,
+)
 from tests.helpers.students import QUICK, RULE, SLOW, finished, history, thresholds
 
 
@@ -30,12 +36,12 @@ def test_gains_count_from_same_rung() -> None:
 
 def test_quantile_and_margin_move_bound() -> None:
     low = thresholds(
-        Skyline(gain_quantile=0.5, noise_margin=0.0, n_startup_trials=2), [SLOW, QUICK]
+        PruningRule(gain_quantile=0.5, noise_margin=0.0, n_startup_trials=2), [SLOW, QUICK]
     )[0]
     assert low is not None
     assert low.reach(0.25) == 0.25 + (0.8 - 0.7)
     kind = thresholds(
-        Skyline(gain_quantile=1.0, noise_margin=2.0, n_startup_trials=2), [SLOW, QUICK]
+        PruningRule(gain_quantile=1.0, noise_margin=2.0, n_startup_trials=2), [SLOW, QUICK]
     )[0]
     assert kind is not None
     assert kind.margin == 2 * history(RULE, [SLOW, QUICK]).noise > 0.05
@@ -48,7 +54,7 @@ def test_quantile_selects_from_smallest_to_largest_gain() -> None:
         for q in (0.0, 0.5, 0.51, 1.0)
         if (
             threshold := thresholds(
-                Skyline(gain_quantile=q, noise_margin=0.0, n_startup_trials=1), [SLOW, QUICK]
+                PruningRule(gain_quantile=q, noise_margin=0.0, n_startup_trials=1), [SLOW, QUICK]
             )[0]
         )
     ]
@@ -56,12 +62,12 @@ def test_quantile_selects_from_smallest_to_largest_gain() -> None:
 
 
 def test_rule_stops_nothing_without_history_or_smaller_rival() -> None:
-    strict = Skyline(gain_quantile=1.0, noise_margin=0.0, n_startup_trials=3)
+    strict = PruningRule(gain_quantile=1.0, noise_margin=0.0, n_startup_trials=3)
     assert thresholds(strict, [SLOW, QUICK]) == (None, None)
     assert thresholds(strict, [SLOW, QUICK, finished(0.1, 0.2)]) == (None, None)  # of other rungs
     assert (
         thresholds(RULE, [])
-        == thresholds(Skyline(gain_quantile=0.0, noise_margin=0.0, n_startup_trials=1), [])
+        == thresholds(PruningRule(gain_quantile=0.0, noise_margin=0.0, n_startup_trials=1), [])
         == (None,) * 2
     )
     bigger = [finished(0.7, 0.8, 0.8, params=11), finished(0.7, 0.8, 0.8, latency_ms=1.1)]
@@ -89,7 +95,10 @@ several = st.lists(students(), max_size=9)
 
 
 rules = st.builds(
-    Skyline, gain_quantile=shares, noise_margin=st.floats(0, 4), n_startup_trials=st.integers(1, 4)
+    PruningRule,
+    gain_quantile=shares,
+    noise_margin=st.floats(0, 4),
+    n_startup_trials=st.integers(1, 4),
 )
 
 
@@ -107,7 +116,7 @@ def noise_of(among: list[FinishedStudent]) -> float:
 
 @given(rules, several, st.integers(1, 4))
 def test_thresholds_follow_their_definition(
-    rule: Skyline, among: list[FinishedStudent], rungs: int
+    rule: PruningRule, among: list[FinishedStudent], rungs: int
 ) -> None:
     ends = [f.curve[-1] for f in among if f.params <= 10 and f.latency_ms <= 1.0]
     alike = [f for f in among if len(f.curve) == rungs]
@@ -131,7 +140,7 @@ def test_thresholds_follow_their_definition(
 
 @given(rules, several, st.randoms(use_true_random=False))
 def test_thresholds_ignore_order_of_students(
-    rule: Skyline, among: list[FinishedStudent], rng: random.Random
+    rule: PruningRule, among: list[FinishedStudent], rng: random.Random
 ) -> None:
     other = rng.sample(among, len(among))
     for rungs in (1, 2, 3, 4):
@@ -147,15 +156,23 @@ def test_thresholds_ignore_order_of_students(
 
 @given(rules, several, shares, st.floats(0, 4), st.lists(shares, min_size=4, max_size=4))
 def test_larger_quantile_or_margin_never_stops_more(
-    rule: Skyline, among: list[FinishedStudent], quantile: float, margin: float, curve: list[float]
+    rule: PruningRule,
+    among: list[FinishedStudent],
+    quantile: float,
+    margin: float,
+    curve: list[float],
 ) -> None:
-    kinder = Skyline(
+    kinder = PruningRule(
         gain_quantile=max(rule.gain_quantile, quantile),
         noise_margin=max(rule.noise_margin, margin),
         n_startup_trials=rule.n_startup_trials,
     )
-    strict = Watch(thresholds=thresholds(rule, among, rungs=4), audited=False).stop(curve)
-    kind = Watch(thresholds=thresholds(kinder, among, rungs=4), audited=False).stop(curve)
+    strict = StoppingCriterion(thresholds=thresholds(rule, among, rungs=4), audited=False).decision(
+        curve
+    )
+    kind = StoppingCriterion(thresholds=thresholds(kinder, among, rungs=4), audited=False).decision(
+        curve
+    )
     assert kind is None or (strict is not None and strict.rung <= kind.rung)
 
 
@@ -175,7 +192,7 @@ def test_rule_keeps_student_that_could_repeat_best_gain(
 
 
 def test_rule_keeps_student_that_could_tie_with_skyline() -> None:
-    rule = Skyline(gain_quantile=1.0, noise_margin=1.0, n_startup_trials=1)
+    rule = PruningRule(gain_quantile=1.0, noise_margin=1.0, n_startup_trials=1)
     below = 0
     for start in range(90):
         for gain in range(1, 10):

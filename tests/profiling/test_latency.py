@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 import tasearch
 from tasearch.cli.commands import app
 from tasearch.errors import StudyError
-from tasearch.pareto.measurement import Rounds
-from tasearch.profiling.timing import Call, Timed
+from tasearch.pareto.measurement import TimingRounds
+from tasearch.profiling.timing import Call, ModelTimings
 from tasearch.report.info import report_info
 from tasearch.report.page import render_page
 from tasearch.runs.events import Event, Notice, TrialStarted
@@ -25,18 +25,20 @@ from tests.helpers.studies import tiny
 
 TRUTH = {16: 0.06, 12: 0.0443, 8: 0.0441, 6: 0.0445, 4: 0.0302, 2: 0.03}  # milliseconds
 NOISE, ROUNDS = 0.03, 20
-BUSY = Rounds(medians_ms=(0.01,) * 10 + (0.0134,) * 10, spreads=(0.02,) * ROUNDS)
+BUSY = TimingRounds(medians_ms=(0.01,) * 10 + (0.0134,) * 10, spreads=(0.02,) * ROUNDS)
 
 
-def given_rounds(calls: Mapping[int, Call], reference: Call) -> tuple[dict[int, Timed], Rounds]:
+def given_rounds(
+    calls: Mapping[int, Call], reference: Call
+) -> tuple[dict[int, ModelTimings], TimingRounds]:
     """Replacement of `time_rounds` with known timings."""
     generator = np.random.default_rng(0)
     timed = {}
     for width in calls:
         noise = np.exp(NOISE * generator.standard_normal(ROUNDS))
         medians = tuple(float(f"{TRUTH[width] * x:.5g}") for x in noise)
-        rounds = Rounds(medians_ms=medians, spreads=(0.03,) * ROUNDS)
-        timed[width] = Timed(rounds=rounds, p95_ms=max(medians))
+        rounds = TimingRounds(medians_ms=medians, spreads=(0.03,) * ROUNDS)
+        timed[width] = ModelTimings(rounds=rounds, p95_ms=max(medians))
     return timed, BUSY
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tasearch.pareto.measurement import Rounds
+from tasearch.pareto.measurement import TimingRounds
 from tasearch.profiling import machine
 from tasearch.profiling.machine import OtherProcesses, busy_notice, busy_signs
 
-QUIET = Rounds(medians_ms=(1.0,) * 19 + (5.0,), spreads=(0.02,) * 20)
+QUIET = TimingRounds(medians_ms=(1.0,) * 19 + (5.0,), spreads=(0.02,) * 20)
 
 
 def test_busy_signs_ignore_a_single_odd_round() -> None:
@@ -22,7 +22,7 @@ def test_busy_signs_ignore_a_single_odd_round() -> None:
 
 
 def test_busy_notice_names_every_sign() -> None:
-    busy = Rounds(medians_ms=(1.0,) * 10 + (1.34,) * 10, spreads=(0.3,) * 12 + (0.02,) * 8)
+    busy = TimingRounds(medians_ms=(1.0,) * 10 + (1.34,) * 10, spreads=(0.3,) * 12 + (0.02,) * 8)
     signs = busy_signs(busy, (1.42, 2), threads=1)
     assert busy_notice(signs, tied=5, widths=7) == (
         "the machine was busy while latencies were measured: "

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from tasearch.errors import ModelError
-from tasearch.pareto.measurement import Rounds
+from tasearch.pareto.measurement import TimingRounds
 from tasearch.profiling import timing
 from tasearch.profiling.ties import tied_groups
 from tasearch.profiling.timing import (
@@ -20,7 +20,7 @@ from tasearch.profiling.timing import (
     ROUNDS,
     SPREAD,
     WARM_CALLS,
-    Timed,
+    ModelTimings,
     time_rounds,
 )
 
@@ -54,7 +54,7 @@ class Machine:
         self,
         seconds: Mapping[int, Callable[[int], float]],
         reference: Callable[[int], float] = lambda i: 1e-5,
-    ) -> tuple[dict[int, Timed], Rounds]:
+    ) -> tuple[dict[int, ModelTimings], TimingRounds]:
         calls = {width: self.call(width, taken) for width, taken in seconds.items()}
         return time_rounds(calls, self.call(0, reference), self.clock)
 
@@ -73,9 +73,9 @@ def test_models_take_turns_until_they_are_settled() -> None:
     timed, reference = machine.time({8: constant(2e-5), 4: constant(1e-5)})
     assert [*turns(machine.calls)] == [0, 8, 4] * (1 + ROUNDS)  # warm-up, then rounds
     assert machine.calls.count(8) == WARM_CALLS + ROUNDS * CALLS
-    assert timed[8].rounds == Rounds(medians_ms=(0.02,) * ROUNDS, spreads=(0.0,) * ROUNDS)
+    assert timed[8].rounds == TimingRounds(medians_ms=(0.02,) * ROUNDS, spreads=(0.0,) * ROUNDS)
     assert timed[4].p95_ms == pytest.approx(0.01)
-    assert reference == Rounds(medians_ms=(0.01,) * ROUNDS, spreads=(0.0,) * ROUNDS)
+    assert reference == TimingRounds(medians_ms=(0.01,) * ROUNDS, spreads=(0.0,) * ROUNDS)
 
 
 def by_round(*factors: float) -> Callable[[int], float]:

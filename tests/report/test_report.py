@@ -15,7 +15,7 @@ import tasearch
 from tasearch.chains.hop import arrows
 from tasearch.cli.commands import app
 from tasearch.pareto.hypervolume import hypervolume
-from tasearch.pareto.skyline import Audit
+from tasearch.pareto.skyline import PruningDecision
 from tasearch.report.audit import AuditCount, audit_count
 from tasearch.report.figures import curves_figure, figures
 from tasearch.report.info import Curve, report_info
@@ -89,14 +89,14 @@ def test_info_shortens_curves_of_pruned_students_only(budgeted: tasearch.Run) ->
 def test_progress_rises_to_the_hypervolume_of_the_front(budgeted: tasearch.Run) -> None:
     info = report_info(budgeted)
     volumes = [step.hypervolume for step in info.progress]
-    paid = [step.cost for step in info.progress]
+    paid = [step.flops for step in info.progress]
     assert volumes == sorted(volumes)
     assert paid == sorted(paid)
     assert len(volumes) == len(budgeted.trials)
     free = [t.number for t in budgeted.trials if t.free]
     assert free
     assert all(paid[number] == paid[number - 1] for number in free)
-    whole = hypervolume(budgeted.front.members, budgeted.manifest.reference)
+    whole = hypervolume(budgeted.front.members, budgeted.manifest.reference_box)
     assert volumes[-1] == pytest.approx(whole)
     assert paid[-1] == info.costs.paid
 
@@ -145,7 +145,7 @@ def test_loaded_teacher_costs_no_training(finished: tasearch.Run) -> None:
 
 
 def test_audit_count_counts_students_that_reached_the_skyline() -> None:
-    audit = Audit(rung=0, reach=0.5, skyline=0.8)
+    audit = PruningDecision(rung=0, reach=0.5, skyline=0.8)
     trials = [
         TrialRecord(number=0, state="complete", accuracy=0.9, audit=audit),
         TrialRecord(number=1, state="complete", accuracy=0.7, audit=audit),

@@ -6,7 +6,7 @@ import optuna
 
 from benchmarks.replay import TableArchive, TableEngine, make_driver, manifest_for
 from benchmarks.table import Table
-from tasearch.pareto.skyline import Watch
+from tasearch.pareto.skyline import StoppingCriterion
 from tasearch.runs.events import HopStarted
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.running_trials import RunningTrial
@@ -25,13 +25,13 @@ def test_scheduler_begins_the_longest_chain_first(digits: Table) -> None:
     )
     direct = driver.space.baselines()[0]
     longest = next(c for c in driver.space if len(c.assistants) == driver.space.max_assistants)
-    watch = Watch(thresholds=(), audited=False)
+    criterion = StoppingCriterion(thresholds=(), audited=False)
     trials = [
         RunningTrial(
             trial=number,
             proposal=number,
             free=False,
-            watched_hops=tuple((hop, watch) for hop in chain.hops()),
+            criteria=tuple((hop, criterion) for hop in chain.hops()),
         )
         for number, chain in enumerate((direct, longest))
     ]

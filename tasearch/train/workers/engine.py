@@ -20,11 +20,11 @@ class Engine(Protocol):
     """Trains hops."""
 
     @property
-    def free(self) -> int:
+    def free_workers(self) -> int:
         """The number of groups of tasks that could start now."""
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        """Begin one task, or several that train together; `free` must be above 0."""
+        """Begin one task, or several that train together; `free_workers` must be above 0."""
 
     def events(self) -> Iterator[HopEvent]:
         """Wait for the next events; the last event of a task is `HopEnded`.
@@ -53,7 +53,7 @@ class InProcessEngine:
         self._left = 0  # tasks
 
     @property
-    def free(self) -> int:
+    def free_workers(self) -> int:
         return int(self._steps is None)
 
     def submit(self, tasks: Sequence[Task]) -> None:

@@ -159,7 +159,7 @@ class Pool:
         self._supervisor.set_up(setup)
 
     @property
-    def free(self) -> int:
+    def free_workers(self) -> int:
         return len(self._supervisor.idle)
 
     def submit(self, tasks: Sequence[Task]) -> None:

@@ -89,7 +89,7 @@ def test_pool_takes_only_needed_processes(monkeypatch: pytest.MonkeyPatch) -> No
     assert ended.death().words == "was killed by signal 9 (killed)"
     assert len(children()) == len(taken)
     pool.set_up(load_data(study), Path("run"), {}, lambda hop: (), code)  # the others begin
-    assert pool.free == len(children()) == 4
+    assert pool.free_workers == len(children()) == 4
     pool.close()
     assert not children()
 

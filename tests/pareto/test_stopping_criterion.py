@@ -5,35 +5,44 @@ from dataclasses import replace
 
 import pytest
 
-from tasearch.pareto.skyline import Audit, FinishedStudent, Threshold, Watch, lowest, reason
+from tasearch.pareto.skyline import (
+    FinishedStudent,
+    PruningDecision,
+    StoppingCriterion,
+    Threshold,
+    lowest,
+    reason,
+)
 from tests.helpers.students import QUICK, RULE, SLOW, finished, history, thresholds
 
 
-def test_watch_stops_at_first_failed_rung_and_says_why() -> None:
-    watch = Watch(thresholds=thresholds(RULE, [SLOW, QUICK]), audited=False)
-    assert watch.binding == watch.thresholds
-    assert watch.stop([]) is None
-    assert watch.stop([0.35]) is None
-    stop = watch.stop([0.25])
-    assert stop == Audit(rung=0, reach=0.75, skyline=0.8)
-    assert watch.stop([0.25, 0.3, 0.9]) == stop
+def test_criterion_stops_at_first_failed_rung_and_says_why() -> None:
+    criterion = StoppingCriterion(thresholds=thresholds(RULE, [SLOW, QUICK]), audited=False)
+    assert criterion.binding == criterion.thresholds
+    assert criterion.decision([]) is None
+    assert criterion.decision([0.35]) is None
+    stop = criterion.decision([0.25])
+    assert stop == PruningDecision(rung=0, reach=0.75, skyline=0.8)
+    assert criterion.decision([0.25, 0.3, 0.9]) == stop
     assert reason(stop) == "could reach 75.00% at most, below the skyline of 80.00%"
-    later = watch.stop([0.35, 0.6])
+    later = criterion.decision([0.35, 0.6])
     assert later is not None
     assert later.rung == 1
 
 
-def test_watch_reports_audited_student_once_without_stopping() -> None:
-    watch = Watch(thresholds=thresholds(RULE, [SLOW, QUICK]), audited=True)
-    assert watch.binding == ()
+def test_criterion_reports_audited_student_once_without_stopping() -> None:
+    criterion = StoppingCriterion(thresholds=thresholds(RULE, [SLOW, QUICK]), audited=True)
+    assert criterion.binding == ()
     for end in (1, 2, 3):
-        assert watch.stop([0.25, 0.3, 0.9][:end]) == Audit(rung=0, reach=0.75, skyline=0.8)
+        assert criterion.decision([0.25, 0.3, 0.9][:end]) == PruningDecision(
+            rung=0, reach=0.75, skyline=0.8
+        )
 
 
-def test_watch_without_thresholds_never_stops() -> None:
+def test_criterion_without_thresholds_never_stops() -> None:
     for unknown, audited in itertools.product(((), (None, None)), (False, True)):
-        watch = Watch(thresholds=unknown, audited=audited)
-        assert watch.stop([0.0, 0.0, 0.0]) is None
+        criterion = StoppingCriterion(thresholds=unknown, audited=audited)
+        assert criterion.decision([0.0, 0.0, 0.0]) is None
 
 
 ONE = replace(RULE, n_startup_trials=1)
@@ -51,10 +60,12 @@ def test_thresholds_of_assistant_add_largest_lead() -> None:
         assert threshold is not None
         assert threshold.skyline == 0.8
         assert threshold.gain == pytest.approx(gain + lead)
-    watch = Watch(thresholds=found, audited=False)
-    assert watch.stop([0.2]) == Audit(rung=0, reach=pytest.approx(0.75), skyline=0.8)
-    assert watch.stop([0.3, 0.7, 0.76]) is None
-    last = watch.stop([0.3, 0.7, 0.74])
+    criterion = StoppingCriterion(thresholds=found, audited=False)
+    assert criterion.decision([0.2]) == PruningDecision(
+        rung=0, reach=pytest.approx(0.75), skyline=0.8
+    )
+    assert criterion.decision([0.3, 0.7, 0.76]) is None
+    last = criterion.decision([0.3, 0.7, 0.74])
     assert last is not None
     assert last.rung == 2
 

@@ -1,4 +1,4 @@
-"""The box in which hypervolume is measured: one axis for accuracy, two for the costs."""
+"""The box in which hypervolume is measured: one axis for accuracy, two for size and latency."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import Measurement
 
-BEYOND = 1.1  # the axes of costs end at the largest cost times this
+BEYOND = 1.1  # the axes of size and latency end at the largest value times this
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class ReferenceBox:
     """The box in which hypervolume is measured.
 
-    The axes of the costs are logarithmic, as in the plots: halving a cost counts as much among
-    large models as among small ones.
+    The axes of size and latency are logarithmic, as in the plots: halving a size counts as much
+    among large models as among small ones.
 
     Args:
         accuracy: The accuracy at which its axis begins, in 0..1; the axis ends at 1.
@@ -30,14 +30,14 @@ class Reference:
     latency_ms: tuple[float, float]
 
     @classmethod
-    def from_measurements(cls, measured: Iterable[Measurement], *, classes: int) -> Reference:
+    def from_measurements(cls, measured: Iterable[Measurement], *, classes: int) -> ReferenceBox:
         """The box in which every candidate of a study counts.
 
-        Accuracy begins at that of guessing. Each cost begins at the lowest that was measured and
-        ends a tenth beyond the highest.
+        Accuracy begins at that of guessing. Size and latency begin at the lowest that was measured
+        and end a tenth beyond the highest.
 
         Args:
-            measured: The costs of every width that a candidate may have.
+            measured: Size and latency of every width that a candidate may have.
             classes: The number of classes in the data.
         """
         listed = [*measured]
@@ -58,6 +58,6 @@ class Reference:
 
 
 def _position(value: float, axis: tuple[float, float]) -> float:
-    """Where a cost lies on a logarithmic axis; a cost below its beginning counts as 0."""
+    """Where a value lies on a logarithmic axis; a value below its beginning counts as 0."""
     low, high = axis
     return max(0.0, math.log(value / low) / math.log(high / low))
