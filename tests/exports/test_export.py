@@ -318,10 +318,8 @@ def test_load_refuses_a_folder_that_is_no_export(tmp_path: Path) -> None:
         tasearch.load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "files",
-    [pytest.param(n, marks=[pytest.mark.slow] if n != 2 else []) for n in range(len(FILES))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("files", range(len(FILES)))
 def test_interrupted_export_leaves_no_mix_of_two(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
 ) -> None:

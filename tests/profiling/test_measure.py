@@ -235,10 +235,8 @@ def operators(model: bytes, file: Path) -> list[str]:
     return [node.op_type for node in onnx.load(file).graph.node]
 
 
-@pytest.mark.parametrize(
-    "family",
-    [pytest.param(f, marks=() if f == "cnn" else pytest.mark.slow) for f in FAMILIES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
 def test_timed_models_run_the_operators_of_exported_ones(family: str, tmp_path: Path) -> None:
     in_shape, batch = (3, 9, 8), 2
     nets = {width: shipped(family, width, in_shape) for width in LADDERS[family][-2:]}

@@ -101,6 +101,7 @@ def test_run_refuses_edit_in_mid_run_and_fails_no_trial(tmp_path: Path, workers:
     assert again.trials == whole.trials
 
 
+@pytest.mark.slow
 def test_late_worker_refuses_edited_code(tmp_path: Path) -> None:
     study = own(tmp_path)
     prepared = prepare(study, RunOptions(runs_dir=tmp_path / "runs", workers=2))

@@ -163,6 +163,7 @@ def rerun_of(folder: Path, study: Study, **options: Any) -> tasearch.Run:
     return tasearch.run(study, runs_dir=folder / "runs", **options)
 
 
+@pytest.mark.slow
 def test_exception_fails_the_hop_and_ends_no_worker(tmp_path: Path) -> None:
     """One worker trains all widths, each with another exception; it writes its number down."""
     actions = {
@@ -641,9 +642,10 @@ def test_time_limits_leave_no_timer_behind() -> None:
         limit_calls(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "said",
-    ["return self.nothing", pytest.param("raise SystemExit(3)", marks=pytest.mark.slow)],
+    ["return self.nothing", "raise SystemExit(3)"],
 )
 def test_exception_without_words_fails_its_trial(tmp_path: Path, said: str) -> None:
     module = f"class Mute(Exception):\n    def __str__(self):\n        {said}\n"
@@ -675,6 +677,7 @@ def test_pool_reports_a_worker_that_never_starts(
         pool.close()
 
 
+@pytest.mark.slow
 def test_dead_worker_leaves_no_open_file(tmp_path: Path) -> None:
     def files() -> int:
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208

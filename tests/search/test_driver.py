@@ -457,17 +457,17 @@ def test_search_reports_a_poor_teacher(rerun: Any) -> None:
     assert f"{done.accuracy:.2%}" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         ("return logits.sum(1)", "gave shape (2,)"),
-        pytest.param("return 1.0", "gave float", marks=pytest.mark.slow),
-        pytest.param("return logits.sum().detach()", "gave shape ()", marks=pytest.mark.slow),
-        pytest.param("raise KeyError('k')", "raised KeyError: 'k'", marks=pytest.mark.slow),
-        pytest.param(
+        ("return 1.0", "gave float"),
+        ("return logits.sum().detach()", "gave shape ()"),
+        ("raise KeyError('k')", "raised KeyError: 'k'"),
+        (
             "return terms['alpha']",
             "raised TypeError: 'Terms' object is not subscriptable",
-            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -483,19 +483,15 @@ def test_search_tests_a_users_loss_before_writing(
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         ("return 3", "'own:f' should return an Optuna sampler, returned int"),
-        pytest.param(
-            "raise OSError('no')",
-            "'own:f' should take a seed, raised OSError: no",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
+        ("raise OSError('no')", "'own:f' should take a seed, raised OSError: no"),
+        (
             "import optuna; return optuna.samplers.GridSampler({'x': [1]})",
             "GridSampler raised ValueError: ",
-            marks=pytest.mark.slow,
         ),
     ],
 )

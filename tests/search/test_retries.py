@@ -114,7 +114,8 @@ def test_search_repeats_failures_of_the_machine_by_itself(
     assert {f"{t.chain[-1]}" for t in over if len(t.chain) == 2} == {student[5:].split("r")[0]}
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 12])
 def test_kill_at_any_line_changes_neither_retries_nor_queue(
     digits: Table,
     hops: tuple[str, str],

@@ -191,13 +191,14 @@ def test_sync_detector_finds_host_syncs(tmp_path: Path, monkeypatch: pytest.Monk
     assert {*syncs_of_steps(own, teacher, None)} == {"_local_scalar_dense", "index", "index_put"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("training", "slots"),
     [
         ({}, 2),
-        pytest.param({}, None, marks=pytest.mark.slow),
-        pytest.param({"optimizer": "sgd", "ema": 0.9}, 2, marks=pytest.mark.slow),
-        pytest.param({"optimizer": "sgd", "ema": 0.9}, None, marks=pytest.mark.slow),
+        ({}, None),
+        ({"optimizer": "sgd", "ema": 0.9}, 2),
+        ({"optimizer": "sgd", "ema": 0.9}, None),
     ],
     ids=["adamw, stacked", "adamw", "sgd, stacked", "sgd"],
 )

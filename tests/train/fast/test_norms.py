@@ -74,7 +74,15 @@ def close(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float)
 
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("shape", [(40, 16, 10, 10), (5, 3, 7, 9), (2, 1, 2, 2), (33, 37, 4, 3)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((40, 16, 10, 10), marks=pytest.mark.slow),
+        (5, 3, 7, 9),
+        (2, 1, 2, 2),
+        (33, 37, 4, 3),
+    ],
+)
 def test_fused_norms_compute_what_torch_does(
     tail: str, dtype: torch.dtype, shape: tuple[int, ...]
 ) -> None:

@@ -190,14 +190,10 @@ def outcomes(messages: Iterator[Any]) -> dict[str, HopEnded]:
     return {m.key: m for m in messages if isinstance(m, HopEnded)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "training"),
-    [
-        pytest.param("cnn", {}, marks=pytest.mark.slow),
-        pytest.param("cnn", {**ALL, "batch_size": 51}, marks=pytest.mark.slow),
-        ("mlp", {}),
-        pytest.param("mlp", ALL, marks=pytest.mark.slow),
-    ],
+    [("cnn", {}), ("cnn", {**ALL, "batch_size": 51}), ("mlp", {}), ("mlp", ALL)],
 )
 def test_shared_model_changes_no_bit_of_a_hop(
     tmp_path: Path, family: str, training: dict[str, Any]

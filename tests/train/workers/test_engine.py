@@ -123,6 +123,7 @@ def test_engine_takes_apart_group_that_kills_workers(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_workers_train_hops_at_the_same_time(tmp_path: Path) -> None:
     """A loss that waits for the other worker is computed."""
     (tmp_path / "meeting.py").write_text(
