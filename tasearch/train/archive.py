@@ -16,7 +16,7 @@ from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.runs.store import HopRecord, Store
 
-TRAINER_VERSION = 8  # raise it with every change that alters weights
+TRAINER_VERSION = 9  # raise it with every change that alters weights
 
 
 class HopArchive:

@@ -13,7 +13,6 @@ from tasearch.chains.keys import derived_seed
 from tasearch.chains.recipe import Recipe
 from tasearch.train.augmentation import AugmentedData
 from tasearch.train.losses import Loss, Terms, kept_ancestors, ramp
-from tasearch.train.shuffle import shuffled
 
 BLOCK_BYTES = 8 * 2**20  # of samples that are gathered by one call
 
@@ -120,8 +119,12 @@ def batch_size(recipe: Recipe, job: TrainingJob) -> tuple[int, int]:
 
 
 def epoch_order(job: TrainingJob, epoch: int) -> Tensor:
-    """The order in which an epoch goes through the training set: int64 (samples,)."""
-    return shuffled(len(job.views), job.seed("order", epoch), job.y.device)
+    """The order in which an epoch goes through the training set: int64 (samples,).
+
+    It is drawn on CPU, so that it is the same on every device.
+    """
+    generator = torch.Generator().manual_seed(job.seed("order", epoch))
+    return torch.randperm(len(job.views), generator=generator).to(job.y.device)
 
 
 def epoch_terms(recipe: Recipe, epoch: int) -> Terms:
