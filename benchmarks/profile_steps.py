@@ -98,7 +98,7 @@ def run_case(name: str, file: Path) -> dict[str, Any]:
     if mode.slots is None:
         with cpu_threads(THREADS, flush_denormals=True):
             net, shape = pair.build(student, data), (batch, *data.in_shape)
-            result["floor"] = floor(net, shape, mode.bf16, operator_calls)
+            result["floor"] = lower_bound(net, shape, mode.bf16, operator_calls)
     return result
 
 
@@ -170,7 +170,9 @@ def shares(events: list[FunctionEvent], seconds: float, steps: int) -> dict[str,
     }
 
 
-def floor(net: nn.Module, shape: tuple[int, ...], bf16: bool, count: float) -> dict[str, float]:
+def lower_bound(
+    net: nn.Module, shape: tuple[int, ...], bf16: bool, count: float
+) -> dict[str, float]:
     """The lower bound of a step's time, and its parts.
 
     Args:
