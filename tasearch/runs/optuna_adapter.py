@@ -133,6 +133,8 @@ class StudyView(optuna.Study):
         trials: All trials of the search, in its order.
         seen: Number of the first of these trials that are shown.
         asked: The trial that the sampler is asked for.
+        names: The parameters that the sampler chooses, in the order in which it does; trials are
+            shown without the others, which have one value each.
         cache: Trials as a sampler sees them, by number; it is filled while views are made.
 
     Attributes:
@@ -146,11 +148,12 @@ class StudyView(optuna.Study):
         trials: Sequence[FrozenTrial],
         seen: int,
         asked: FrozenTrial,
+        names: Sequence[str],
         cache: dict[int, FrozenTrial],
     ) -> None:
         super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
         self.all_trials, self.seen = trials, seen
-        visible = [_unconstrained(trial, cache) for trial in trials[:seen] if trial.params]
+        visible = [_shown(trial, names, cache) for trial in trials[:seen] if trial.params]
         self._storage: Any = _StorageView(study._storage, visible, asked)
         self._asked = asked.number
 
@@ -159,11 +162,18 @@ class StudyView(optuna.Study):
         return [trial for trial in trials if trial.number != self._asked]
 
 
-def _unconstrained(trial: FrozenTrial, cache: dict[int, FrozenTrial]) -> FrozenTrial:
-    """A trial without its constraints: all trials keep them, so no sampler needs to model them."""
+def _shown(trial: FrozenTrial, names: Sequence[str], cache: dict[int, FrozenTrial]) -> FrozenTrial:
+    """A trial without its constraints, with the parameters that a sampler chooses.
+
+    All trials keep the constraints, so no sampler needs to model them. Brute force needs the
+    parameters in one order in all trials.
+    """
     if trial.number not in cache:
         found = copy.copy(trial)
         found.system_attrs = {k: v for k, v in trial.system_attrs.items() if k != "constraints"}
+        own = [name for name in names if name in trial.params]
+        found.params = {name: trial.params[name] for name in own}
+        found.distributions = {name: trial.distributions[name] for name in own}
         cache[trial.number] = found
     return cache[trial.number]
 

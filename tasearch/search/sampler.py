@@ -202,7 +202,7 @@ class ChainSampler(BaseSampler):
     ) -> dict[str, Any]:
         trials = self._trials()
         seed = derived_seed("proposal", self._seed, len(trials)) % 2**32
-        study = StudyView(study, trials, self._seen, trial, self._cache)
+        study = StudyView(study, trials, self._seen, trial, [*search_space], self._cache)
         with contained("search.sampler"), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             inner = self._make(seed)
