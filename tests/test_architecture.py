@@ -29,6 +29,7 @@ ROOMS = [  # each imports only from those before it
     "search",
     "testing",
     "exports",
+    "confirm",
     "api",
     "cli",
     "__init__",

@@ -15,7 +15,9 @@ from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import latency_words
+from tasearch.report.evidence import evidence
 from tasearch.report.text import recipe_text
+from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
 
 
@@ -31,15 +33,15 @@ def show_best(run: Run, budget: Budget, *, as_json: bool) -> None:
         NothingFits: No student is within the budget.
     """
     try:
-        best = run.front.best(budget)
+        best = run.shipped(run.front.best(budget))
     except NothingFits as error:
         if not as_json or not run.front.candidates:
             raise
         near = run.front.nearest_miss(budget)
-        _print_json({"error": str(error), "nearest": _as_json(near)})
+        _print_json({"error": str(error), "nearest": _as_json(run, near)})
         raise typer.Exit(1) from None
     if as_json:
-        _print_json(_as_json(best))
+        _print_json(_as_json(run, best))
     else:
         _print_best(run, best)
 
@@ -56,10 +58,30 @@ def _print_best(run: Run, best: Candidate) -> None:
     latency = latency_words(best.chain[-1], measured)
     out.print(f"  latency   {latency} ({run.manifest.device})", soft_wrap=True)
     out.print(f"  recipe    {recipe_text(best.recipe)}", soft_wrap=True)
+    for line in evidence(run, best):
+        out.print(f"  {line}", soft_wrap=True)
 
 
-def _as_json(candidate: Candidate) -> dict[str, Any]:
-    return {**asdict(candidate), "label": candidate.label}
+def _as_json(run: Run, candidate: Candidate) -> dict[str, Any]:
+    found = run.confirmation_of(candidate)
+    arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
+    confirmed = None
+    if found is not None and arm is not None:
+        own = found.of_width(candidate.chain[-1])
+        confirmed = {
+            "accuracy": arm.accuracy,
+            "test_accuracy": arm.test_accuracy,
+            "seeds": len(arm.accuracies),
+            "verdicts": {c.question: asdict(c.verdict) for c in own},
+        }
+    lead = lead_over_direct(run, candidate)
+    unconfirmed = None if lead is None else asdict(lead)
+    return {
+        **asdict(candidate),
+        "label": candidate.label,
+        "confirmed": confirmed,
+        "lead_over_direct": unconfirmed,
+    }
 
 
 def _print_json(value: dict[str, Any]) -> None:

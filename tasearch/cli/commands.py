@@ -16,7 +16,7 @@ import typer
 import tasearch
 from tasearch.chains.recipes import SEARCHED
 from tasearch.cli.console import out
-from tasearch.cli.exit_codes import INTERRUPTED, exit_code, make_streams_safe
+from tasearch.cli.exit_codes import exit_code, make_streams_safe
 from tasearch.cli.option_types import (
     AssistantOption,
     DeviceName,
@@ -30,16 +30,22 @@ from tasearch.cli.option_types import (
     Seed,
     StudentOption,
     Trials,
+    Trust,
     Workers,
 )
-from tasearch.cli.run_command import run_shown
+from tasearch.cli.run_command import (
+    check_any_finished,
+    end_stopped,
+    print_next_commands,
+    run_shown,
+)
 from tasearch.cli.strict import App, invoke
 from tasearch.config.arguments import check_folder, check_page
 from tasearch.config.files import write_atomic
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study, name_from
 from tasearch.config.study_file import load_study, render
-from tasearch.errors import ExportError, StudyError, TrainingError
+from tasearch.errors import ExportError, RunError, StudyError
 from tasearch.pareto.budget import Budget
 
 if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
@@ -103,34 +109,15 @@ def run(
     )
     finished, path = run_shown(study, options)
     if not finished:
-        again = shlex.join(["tasearch", *sys.argv[1:]])
-        out.print(
-            f"\nStopped; nothing finished is lost. This continues:\n  {again}", soft_wrap=True
-        )
-        raise typer.Exit(INTERRUPTED)
-    _check_any_finished(_open(str(path), runs_dir))
-    _print_next_commands(study, options.run_path(study))
+        end_stopped()
+    opened = _open(str(path), runs_dir)
+    check_any_finished(opened)
+    if study.confirm.after_run:
+        from tasearch.cli.confirm_command import confirm_after_run
 
-
-def _check_any_finished(opened: Run) -> None:
-    """Refuse a run without a single student.
-
-    Raises:
-        TrainingError: No trial was trained to its end.
-    """
-    if not opened.front.candidates:
-        reasons = [trial.reason for trial in opened.trials if trial.reason]
-        last = (reasons or ["none"])[-1]
-        raise TrainingError(f"no student was trained to the end; the last reason: {last}")
-
-
-def _print_next_commands(study: Study, path: Path) -> None:
-    shown = shlex.quote(str(path))
-    out.print(f"\nResults are in {path}. Next:", soft_wrap=True)
-    for command in ("best", "report", "status"):
-        out.print(f"  tasearch {command} {shown}", soft_wrap=True)
-    own = ":" in study.model.family + study.data.source
-    out.print(f"  tasearch export {shown} --out winner{' --trust' * own}", soft_wrap=True)
+        if not confirm_after_run(opened, options):
+            end_stopped()
+    print_next_commands(study, options.run_path(study))
 
 
 @app.command()
@@ -197,6 +184,36 @@ def best(
 
 
 @app.command()
+def confirm(
+    run: RunArgument,
+    max_params: MaxParams = None,
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    front: Annotated[bool, typer.Option("--front", help="Every student of the front.")] = False,
+    device: DeviceName = "auto",
+    workers: Workers = "auto",
+    trust: Trust = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Tell whether assistants help, on fresh seeds, for the best student within a budget.
+
+    Chains with assistants and without are trained again in pairs, the teacher fixed. Stop it at
+    any time; the same command continues.
+    """
+    from tasearch.cli.confirm_command import confirm_shown
+
+    opened = _open(run, runs_dir)
+    limits = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+    if front and limits != Budget():
+        raise RunError("--front: goes without a budget")
+    options = RunOptions(
+        runs_dir=opened.path.absolute().parent, device=device, workers=workers, from_shell=True
+    )
+    if not confirm_shown(opened, options, None if front else limits, trust=trust):
+        end_stopped()
+
+
+@app.command()
 def report(
     run: RunArgument,
     out_file: Annotated[
@@ -225,9 +242,7 @@ def export(
     max_params: MaxParams = None,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run a family or data source of the user's own.")
-    ] = False,
+    trust: Trust = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Write the best student within a budget, ready to ship.

@@ -41,5 +41,6 @@ Workers = Annotated[
     ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Repeat all failed trials.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run functions of the user's own.")]
 StudentOption = Annotated[str | None, typer.Option(help="The student's, if it is searched.")]
 AssistantOption = Annotated[str | None, typer.Option(help="The assistants', if it is searched.")]

@@ -191,6 +191,20 @@ class LatencySection(Section):
     threads: Threads = key(1, "CPU threads of a timed call")
 
 
+class ConfirmSection(Section):
+    """How `tasearch confirm` compares chains again, on seeds that the search never used."""
+
+    after_run: bool = key(
+        False, "whether `tasearch run` ends with a confirmation, for the budget of the study"
+    )
+    margin: Annotated[float, Field(gt=0, le=100)] = key(
+        1.0, "largest difference in accuracy that makes no difference, in percentage points"
+    )
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = key(
+        0.05, 'probability that a confirmation holds any false "helps" or "hurts"'
+    )
+
+
 class ExpectsSection(Section):
     """What an export was made from, written by `export`. A run is refused if anything differs."""
 

@@ -15,6 +15,7 @@ from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
     AssistantsSection,
     BudgetSection,
+    ConfirmSection,
     DataSection,
     Distilled,
     ExpectsSection,
@@ -85,6 +86,7 @@ class Study(Section):
     budget: BudgetSection = BudgetSection()
     latency: LatencySection = LatencySection()
     search: SearchSection = SearchSection()
+    confirm: ConfirmSection = ConfirmSection()
     expects: ExpectsSection = ExpectsSection()
 
     def conflicts(self) -> list[tuple[str, str]]:
@@ -268,11 +270,12 @@ class Study(Section):
     def identity(self) -> dict[str, Any]:
         """Every value that makes it another study if it changes, by path.
 
-        Left out are the limits of the search, the root, and limits of time and of disk space.
+        Left out are the limits of the search, the root, what follows the search, and limits of time
+        and of disk space.
         """
         limits = {"trials", "max_hours", "max_flops", "min_improvement"}
         values = self.model_dump(
-            mode="json", exclude={"root": True, "search": limits, "expects": True}
+            mode="json", exclude={"root": True, "search": limits, "confirm": True, "expects": True}
         )
         values["training"] = self.training.deciding()
         flat: dict[str, Any] = {}

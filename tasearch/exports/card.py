@@ -39,7 +39,8 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
         test_samples=f"{metrics['test_samples']:,}",
         accuracy=_accuracy(student),
         samples=f"{metrics['validation_samples']:,}",
-        direct=_direct(student, metrics["direct_accuracy"]),
+        reads=_times(metrics["test_reads"]),
+        evidence=_evidence(metrics["evidence"]),
         params=f"{candidate.params:,}",
         bytes=f"{candidate.bytes:,}",
         latency=latency_words(candidate.chain[-1], student.run.manifest.measured),
@@ -71,12 +72,16 @@ def _accuracy(student: ExportedStudent) -> str:
     return f"{accuracies[0]:.2%} (mean of {len(accuracies)} replicates: {mean})"
 
 
-def _direct(student: ExportedStudent, accuracy: float | None) -> str:
-    """Validation accuracy of the same student distilled directly from the teacher."""
-    if accuracy is None:
-        return "not tried"
-    this = len(student.candidate.chain) == 2 and not _labels_only(student)
-    return f"{accuracy:.2%}" + " (this one)" * this
+def _times(reads: int) -> str:
+    """How often the test set of the run was read."""
+    return "read once" if reads == 1 else f"read {reads} times on this run"
+
+
+def _evidence(lines: list[str]) -> str:
+    """What is known beyond the search, as a list."""
+    if not lines:
+        return "Not confirmed on fresh seeds; its chain has no assistants."
+    return "\n".join(f"- {' '.join(line.split())}" for line in lines)
 
 
 def _load_line(student: ExportedStudent) -> str:

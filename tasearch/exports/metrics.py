@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from tasearch.chains.recipe import LABELS_ONLY
 from tasearch.data import load_test
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import tied_with
+from tasearch.report.evidence import evidence
 from tasearch.runs.records import training_flops
+from tasearch.runs.test_reads import log_read_of_test
 from tasearch.train.loop import predict
 
 
@@ -32,6 +33,7 @@ def student_metrics(
     """
     manifest, candidate, data = student.run.manifest, student.candidate, student.data
     size = manifest.measured[candidate.chain[-1]]
+    reads = log_read_of_test(student.run.path, "export", [candidate.label])
     test = load_test(manifest.study)
     hits = predict(student.module, torch.tensor(test.x)).argmax(1).numpy() == test.y
     return {
@@ -42,8 +44,9 @@ def student_metrics(
         "study": manifest.study.name,
         "test_accuracy": float(hits.mean()),
         "test_samples": len(test),
+        "test_reads": reads,  # of all commands on this run, this one included
         "validation_samples": manifest.validation,
-        "direct_accuracy": _direct_accuracy(student),
+        "evidence": evidence(student.run, candidate),
         "latency_median_ms": size.median_ms,
         "latency_p95_ms": size.latency_p95_ms,
         "latency_tied_with": tied_with(size.width, manifest.measured),
@@ -59,16 +62,3 @@ def student_metrics(
         "num_classes": data.num_classes,
         "versions": {name: importlib.metadata.version(name) for name in ("tasearch", "torch")},
     }
-
-
-def _direct_accuracy(student: ExportedStudent) -> float | None:
-    """Best validation accuracy of this width distilled without assistants; None if not tried."""
-    teacher, width = student.candidate.chain[0], student.candidate.chain[-1]
-    found = [
-        trial.accuracy
-        for trial in student.run.trials
-        if trial.state == "complete"
-        and trial.chain == (teacher, width)
-        and (trial.recipe or {})["student"]["loss"] != LABELS_ONLY
-    ]
-    return max((accuracy for accuracy in found if accuracy is not None), default=None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasearch.runs.records import TrialRecord
+from tasearch.runs.verdicts import Confirmation
 
 HopOutcome = Literal["complete", "stopped", "failed", "out of memory"]
 
@@ -146,8 +147,38 @@ class SearchFinished:
     done: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class LookDone:
+    """A confirmation has trained the pairs of one more look.
+
+    Args:
+        confirmation: What it compares, and what is known so far.
+    """
+
+    confirmation: Confirmation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmationFinished:
+    """A confirmation is over.
+
+    Args:
+        confirmation: Its verdicts.
+    """
+
+    confirmation: Confirmation
+
+
 HopEvent = HopStarted | EpochDone | HopEnded | Notice
-Event = HopEvent | TrialStarted | HopReused | TrialDone | SearchFinished
+Event = (
+    HopEvent
+    | TrialStarted
+    | HopReused
+    | TrialDone
+    | SearchFinished
+    | LookDone
+    | ConfirmationFinished
+)
 
 _HOP_EVENTS: dict[str, type[HopEvent]] = {
     kind.__name__: kind for kind in (HopStarted, EpochDone, HopEnded, Notice)

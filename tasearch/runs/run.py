@@ -13,6 +13,7 @@ from tasearch.pareto.front import Front
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_trials
 from tasearch.runs.records import Costs, TrialRecord, candidates, costs
+from tasearch.runs.verdicts import Confirmation, read_confirmations, shipped
 
 
 class Run:
@@ -84,7 +85,11 @@ class Run:
         max_bytes: int | None = None,
         max_latency_ms: float | None = None,
     ) -> Candidate:
-        """The most accurate candidate on the front within a budget.
+        """The student to ship within a budget.
+
+        That is the most accurate candidate on the front. If it was confirmed, and no verdict says
+        that its assistants help, it is the same student without them; and it is the one without a
+        teacher if no verdict says that distillation helps.
 
         Args:
             max_params: Largest number of parameters.
@@ -94,9 +99,33 @@ class Run:
         Raises:
             NothingFits: No candidate is within the budget.
         """
-        return self.front.best(
-            Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-        )
+        budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+        return self.shipped(self.front.best(budget))
+
+    @cached_property
+    def confirmations(self) -> list[Confirmation]:
+        """What `tasearch confirm` has found, the oldest first.
+
+        Raises:
+            RunError: The file of the verdicts is damaged.
+        """
+        return read_confirmations(self.path)
+
+    def confirmation_of(self, candidate: Candidate) -> Confirmation | None:
+        """The newest finished confirmation that a candidate takes part in; None if none is."""
+        for found in reversed(self.confirmations):
+            if found.finished and found.arm(candidate.chain, candidate.recipe) is not None:
+                return found
+        return None
+
+    def shipped(self, candidate: Candidate) -> Candidate:
+        """The candidate to ship in place of another one, by the verdicts; else that one."""
+        found = self.confirmation_of(candidate)
+        if found is None:
+            return candidate
+        arm = shipped(found.of_width(candidate.chain[-1]))
+        same = (c for c in self.front.candidates if arm.is_chain(c.chain, c.recipe))
+        return next(same, candidate)
 
     @property
     def costs(self) -> Costs:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tasearch.config.study import Study
+from tasearch.models import Models
 from tasearch.runs.store import Store
 from tasearch.search.executor import HopExecutor
 from tasearch.search.prepare import Prepared
@@ -13,43 +19,94 @@ from tasearch.train.workers.pool import Pool
 
 def trained_hops(prepared: Prepared) -> HopExecutor:
     """Hops of a run whose lock is held, trained in this process or by workers."""
-    study, manifest = prepared.manifest.study, prepared.manifest
+    run = prepared.run
+    return executor_for(prepared, prepared.manifest.study, prepared.models, run.path, log=run.log)
+
+
+def executor_for(
+    prepared: Prepared,
+    study: Study,
+    models: Models,
+    folder: Path,
+    *,
+    pool: Pool | None = None,
+    log: Callable[..., None] = lambda event, **values: None,
+) -> HopExecutor:
+    """Hops of a study on a run's data, trained in this process or by workers.
+
+    Args:
+        prepared: The run.
+        study: The run's study, or one that differs in its seed, its replicates and its teacher.
+        models: The models of this study.
+        folder: Folder of the store.
+        pool: The workers; if None, those of the run, or new ones where they are needed.
+        log: Called with each start and end of a hop.
+    """
     warnings: list[str] = []
-    store = prepared.run.store(warnings.append)
-    archive = HopArchive(
-        study=study,
-        data=prepared.data.fingerprint,
-        family=prepared.models.family,
-        device=prepared.device.type,
-        modes=manifest.modes,
-        store=store,
-    )
+    store = Store(folder, warnings.append)
+    archive = _archive(prepared, study, models, store)
 
     def make_engine() -> Engine:
-        devices, threads = prepared.workers, study.training.threads
-        alone = devices == ["cuda:0"] or (devices == ["cpu"] and threads == 1)
-        if alone and not study.own_functions:  # else whatever they do ends a worker only
-            return InProcessEngine(_make_trainer(prepared, store))
-        pool = prepared.pool or Pool(devices, study)
-        path, code = prepared.run.path, prepared.code
-        pool.set_up(prepared.data, path, manifest.modes, archive.separable, code)
-        return pool
+        if pool is None and trains_alone(prepared):
+            return InProcessEngine(_make_trainer(prepared, study, models, store))
+        workers = pool or prepared.pool or Pool(prepared.workers, study)
+        modes, code = prepared.manifest.modes, prepared.code
+        workers.set_up(study, prepared.data, folder, modes, archive.separable, code)
+        return workers
 
     return HopExecutor(
         archive=archive,
         make_engine=make_engine,
-        teacher=prepared.models.teacher(),
+        teacher=models.teacher(),
         chance=1 / prepared.data.num_classes,
-        log=prepared.run.log,
+        log=log,
         warnings=warnings,
         check=prepared.code.check,
     )
 
 
-def _make_trainer(prepared: Prepared, store: Store) -> Trainer:
+def stored_hops(prepared: Prepared) -> HopArchive:
+    """The hops that a run has stored."""
+    store = prepared.run.store(lambda message: None)
+    return _archive(prepared, prepared.manifest.study, prepared.models, store)
+
+
+def trains_alone(prepared: Prepared) -> bool:
+    """Whether hops are trained in this process, and no worker is needed."""
+    study, devices = prepared.manifest.study, prepared.workers
+    alone = devices == ["cuda:0"] or (devices == ["cpu"] and study.training.threads == 1)
+    return alone and not study.own_functions  # else whatever they do ends a worker only
+
+
+@contextlib.contextmanager
+def shared_pool(prepared: Prepared) -> Iterator[Pool | None]:
+    """Workers for several studies on a run's data; None where this process trains.
+
+    Those of the run stay as they are; new ones end with the context.
+    """
+    if trains_alone(prepared) or prepared.pool is not None:
+        yield prepared.pool
+        return
+    pool = Pool(prepared.workers, prepared.manifest.study)
+    with contextlib.closing(pool):
+        yield pool
+
+
+def _archive(prepared: Prepared, study: Study, models: Models, store: Store) -> HopArchive:
+    return HopArchive(
+        study=study,
+        data=prepared.data.fingerprint,
+        family=models.family,
+        device=prepared.device.type,
+        modes=prepared.manifest.modes,
+        store=store,
+    )
+
+
+def _make_trainer(prepared: Prepared, study: Study, models: Models, store: Store) -> Trainer:
     return Trainer(
-        study=prepared.manifest.study,
-        models=prepared.models,
+        study=study,
+        models=models,
         data=prepared.data,
         store=store,
         device=prepared.device,

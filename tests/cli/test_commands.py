@@ -20,6 +20,7 @@ from rich.console import Console
 
 import tasearch
 from tasearch.cli import commands as cli
+from tasearch.cli.exit_codes import INTERRUPTED
 from tasearch.cli.progress import LiveView, Words
 from tasearch.cli.run_command import Stop
 from tasearch.config.study_file import load_study, render
@@ -184,7 +185,7 @@ def test_signal_ends_a_run_and_shows_how_to_continue(
     wait_for(lambda: partial.exists() and any(partial.glob("*.safetensors")))
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == cli.INTERRUPTED, out + err
+    assert process.returncode == INTERRUPTED, out + err
     assert "stopping after this epoch" in err
     assert "Traceback" not in err
     assert f"This continues:\n  tasearch run {study_file}" in out
@@ -199,7 +200,7 @@ def test_signal_ends_a_preparation_at_once(tmp_path: Path) -> None:
     )
     study = tiny(model={"family": "own:build"})
     (tmp_path / "s.toml").write_text(render(study))
-    text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=cli.INTERRUPTED)
+    text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=INTERRUPTED)
     assert text == "stopped while preparing\n"
     assert not (tmp_path / "runs").exists()
 

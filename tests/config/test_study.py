@@ -17,8 +17,8 @@ MISTAKES = {
     "[student]\nwidhts = [3]": "student.widhts: unknown key; did you mean 'widths'?",
     "[studnet]\n": "studnet: unknown key; did you mean 'student'?",
     "zzz = 1": (
-        "zzz: unknown key; known: assistants, budget, data, expects, latency, model, name, root, "
-        "search, seed, student, teacher, training"
+        "zzz: unknown key; known: assistants, budget, confirm, data, expects, latency, model, "
+        "name, root, search, seed, student, teacher, training"
     ),
     '[student]\nwidths = [3, "a"]': 'student.widths[1]: should be a valid integer, found "a"',
     "[student]\nwidths = [3, 4]": "student.widths: should be strictly decreasing, found [3, 4]",

@@ -135,15 +135,17 @@ class Pool:
 
     def set_up(
         self,
+        study: Study,
         data: Dataset,
         run: Path,
         modes: Mapping[int, Mode],
         separable: Callable[[Hop], Sequence[int]],
         code: UserCode,
     ) -> None:
-        """Tell all workers what to train for.
+        """Tell all workers what to train for from now on; they have no tasks.
 
         Args:
+            study: The study.
             data: The data set of the study.
             run: Folder of the store.
             modes: Mode of training of each width.
@@ -151,6 +153,7 @@ class Pool:
             code: The user's source code, which each worker has to find unchanged.
         """
         setup = self._known(data) | {
+            "study": study.model_dump_json(),
             "run": str(run.resolve()),
             "modes": modes_as_text(modes),
             "code": {str(file): digest for file, digest in code.digests.items()},

@@ -88,7 +88,7 @@ def test_pool_takes_only_needed_processes(monkeypatch: pytest.MonkeyPatch) -> No
     taken, ended = started[:2], started[2]
     assert ended.death().words == "was killed by signal 9 (killed)"
     assert len(children()) == len(taken)
-    pool.set_up(load_data(study), Path("run"), {}, lambda hop: (), code)  # the others begin
+    pool.set_up(study, load_data(study), Path("run"), {}, lambda hop: (), code)  # the others begin
     assert pool.free_workers == len(children()) == 4
     pool.close()
     assert not children()

@@ -1,0 +1,103 @@
+"""A confirmation, from its plan to its verdicts."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from tasearch.confirm.fresh import Block
+from tasearch.confirm.statistics import assess
+from tasearch.data import load_test
+from tasearch.runs.events import ConfirmationFinished, Event, LookDone
+from tasearch.runs.test_reads import log_read_of_test
+from tasearch.runs.verdicts import (
+    Arm,
+    Comparison,
+    Confirmation,
+    LookPlan,
+    read_confirmations,
+    write_confirmations,
+)
+from tasearch.search.prepare import Prepared
+from tasearch.search.trained_hops import shared_pool
+
+
+def confirm(
+    prepared: Prepared, comparisons: Sequence[Comparison], plan: LookPlan
+) -> Iterator[Event]:
+    """Compare chains on fresh seeds, look by look, until all comparisons are settled.
+
+    The plan is written before the first seed is trained. The iterator may be closed between any two
+    events; the same call goes on, for every trained hop is stored. A confirmation that is finished
+    is not made again.
+
+    Args:
+        prepared: The run, prepared.
+        comparisons: What to compare, as `planned_comparisons` returns it.
+        plan: The looks.
+
+    Raises:
+        RunError: Another driver holds the run, or its teacher is not trained.
+        StoreError: A file cannot be written.
+    """
+    run = prepared.run
+    with contextlib.closing(prepared), run.locked(), shared_pool(prepared) as pool:
+        others = read_confirmations(run.path)
+        asked = Confirmation(plan=plan, comparisons=tuple(comparisons))
+        known = next((c for c in others if c.same_plan(asked) and c.finished), None)
+        if known is not None:
+            yield ConfirmationFinished(confirmation=known)
+            return
+        others = [c for c in others if not c.same_plan(asked)]
+        write_confirmations(run.path, [*others, asked])
+        blocks: list[Block] = []
+        found = asked
+        for number, pairs in enumerate(plan.blocks):
+            if all(c.verdict.settled for c in found.comparisons):
+                break
+            block = Block(prepared=prepared, number=number, pairs=pairs, pool=pool)
+            blocks.append(block)
+            open_ones = [c for c in found.comparisons if not c.verdict.settled]
+            yield from block.train([arm for c in open_ones for arm in (c.first, c.second)])
+            found = _after_look(found, block, least_step=1 / prepared.manifest.validation)
+            write_confirmations(run.path, [*others, found])
+            yield LookDone(confirmation=found)
+        labels = [arm.label for c in found.comparisons for arm in (c.first, c.second)]
+        log_read_of_test(run.path, "confirm", [*dict.fromkeys(labels)])
+        found = _tested(found, blocks)
+        write_confirmations(run.path, [*others, found])
+        yield ConfirmationFinished(confirmation=found)
+
+
+def _after_look(found: Confirmation, block: Block, *, least_step: float) -> Confirmation:
+    """The confirmation with the results of a block."""
+    grown = [c if c.verdict.settled else _grown(c, block) for c in found.comparisons]
+    assessed = assess([c.differences for c in grown], found.plan, least_step=least_step)
+    own = (replace(c, verdict=j) for c, j in zip(grown, assessed, strict=True))
+    return replace(found, comparisons=tuple(own))
+
+
+def _grown(found: Comparison, block: Block) -> Comparison:
+    """A comparison with the pairs of a block."""
+    faults = (*found.faults, *block.faults(found.first), *block.faults(found.second))
+    return replace(
+        found,
+        first=block.result(found.first),
+        second=block.result(found.second),
+        faults=tuple(dict.fromkeys(faults)),
+    )
+
+
+def _tested(found: Confirmation, blocks: Sequence[Block]) -> Confirmation:
+    """The finished confirmation, with accuracies on the test set, which is read here and once."""
+    test = load_test(blocks[0].prepared.manifest.study)
+
+    def tested(arm: Arm) -> Arm:
+        own = (b for b in blocks if len(arm.accuracies) >= found.plan.pairs[b.number])
+        accuracies = (block.test_accuracies(arm, test) for block in own)
+        return replace(arm, test=tuple(itertools.chain(*accuracies)))
+
+    own = (replace(c, first=tested(c.first), second=tested(c.second)) for c in found.comparisons)
+    return replace(found, comparisons=tuple(own), finished=True)

@@ -1,0 +1,157 @@
+"""Training on fresh seeds: the same study with other seeds, and the run's own teacher, fixed.
+
+The replicates of a confirmation come in blocks, one for each look. A block is a study like the
+run's, whose seed and number of replicates are its own, and whose teacher is loaded. So its hops are
+trained, shared, stored and continued after a kill as those of the search; they are kept in
+confirm/, apart from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from tasearch.chains.chain import Chain
+from tasearch.chains.hop import Hop
+from tasearch.chains.keys import derived_seed
+from tasearch.config.files import write_atomic
+from tasearch.config.study import Study
+from tasearch.config.values import MOST_SEED
+from tasearch.data import Split
+from tasearch.errors import RunError
+from tasearch.models import Models, Standardized
+from tasearch.runs.events import Event
+from tasearch.runs.records import training_flops
+from tasearch.runs.store import Store, replicate
+from tasearch.runs.trial_attributes import chain_of
+from tasearch.runs.verdicts import Arm
+from tasearch.search.executor import HopExecutor
+from tasearch.search.prepare import Prepared
+from tasearch.search.scheduler import begin_ready
+from tasearch.search.trained_hops import executor_for, stored_hops
+from tasearch.train.loop import predict
+from tasearch.train.workers.pool import Pool
+
+FOLDER = "confirm"
+TEACHER = "teacher.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The fresh replicates that one look adds.
+
+    Args:
+        prepared: The run, prepared.
+        number: Number of the block, from 0.
+        pairs: Number of its replicates.
+        pool: Workers that train; None to train in this process.
+    """
+
+    prepared: Prepared
+    number: int
+    pairs: int
+    pool: Pool | None
+
+    @cached_property
+    def study(self) -> Study:
+        """The run's study with the block's seed and number of replicates, and a fixed teacher."""
+        own = self.prepared.manifest.study
+        seed = derived_seed("confirm", own.seed, self.number) % (MOST_SEED + 1)
+        search = own.search.model_copy(update={"replicates": self.pairs})
+        changes = {"seed": seed, "search": search}
+        if not own.teacher.loaded:
+            fixed = {"checkpoint": str(fixed_teacher(self.prepared)), "inputs": "standardized"}
+            changes["teacher"] = own.teacher.model_copy(update=fixed)
+        return own.model_copy(update=changes)
+
+    @cached_property
+    def models(self) -> Models:
+        """The models of the block's study."""
+        return Models.for_study(self.study, self.prepared.data)
+
+    @cached_property
+    def hops(self) -> HopExecutor:
+        """The hops of the block, and the engine that trains them."""
+        folder = self.prepared.run.path / FOLDER
+        return executor_for(self.prepared, self.study, self.models, folder, pool=self.pool)
+
+    def chain(self, arm: Arm) -> Chain:
+        """The chain of an arm, behind the block's teacher."""
+        return chain_of({"chain": arm.chain, "recipe": arm.recipe}, self.models.teacher())
+
+    def train(self, arms: Sequence[Arm]) -> Iterator[Event]:
+        """Train all models of some chains that are not stored yet."""
+        needed = list(dict.fromkeys(hop for arm in arms for hop in self.chain(arm).hops()))
+        while True:
+            missing = [h for h in needed if not self.hops.has(h) and not self.hops.hopeless(h)]
+            begin_ready(self.hops, (), missing)
+            if not self.hops.busy:
+                return
+            yield from self.hops.wait()
+
+    def result(self, arm: Arm) -> Arm:
+        """An arm with what it has reached in this block, after what it reached before."""
+        hops = [*self.chain(arm).hops()]
+        saved = self.hops.saved(hops[-1]) if self.hops.has(hops[-1]) else None
+        found = saved.accuracies if saved is not None else (None,) * self.pairs
+        return replace(
+            arm, accuracies=arm.accuracies + found, flops=arm.flops + sum(map(self._flops, hops))
+        )
+
+    def faults(self, arm: Arm) -> list[str]:
+        """Why an arm has reached nothing in this block; empty if it was trained."""
+        reasons = map(self.hops.reason, self.chain(arm).hops())
+        return [reason for reason in reasons if reason is not None]
+
+    def test_accuracies(self, arm: Arm, test: Split) -> tuple[float | None, ...]:
+        """An arm's accuracies on the held-out test set, 0..1, replicate by replicate."""
+        hop, data = self.chain(arm).hop(), self.prepared.data
+        saved = self._store.load("hops", self.hops.key(hop)) if self.hops.has(hop) else None
+        if saved is None:
+            return (None,) * self.pairs
+        mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
+        x, found = torch.tensor(test.x), []
+        for i in range(self.pairs):
+            net = self.models.build(hop.model.width)
+            net.load_state_dict(replicate(saved[0], i))
+            right = predict(Standardized(net, mean, std), x).argmax(1).numpy() == test.y
+            found.append(float(right.mean()))
+        return tuple(found)
+
+    @property
+    def _store(self) -> Store:
+        return Store(self.prepared.run.path / FOLDER, strict=True)
+
+    def _flops(self, hop: Hop) -> float:
+        recipe, manifest = hop.model.recipe, self.prepared.manifest
+        if recipe is None:
+            return 0.0
+        samples = manifest.samples * self.pairs
+        return training_flops(hop.model.width, recipe.epochs, samples, manifest.measured)
+
+
+def fixed_teacher(prepared: Prepared) -> Path:
+    """The path of the weights of the run's teacher, of its first replicate; written if needed.
+
+    Raises:
+        RunError: The run has not trained its teacher.
+    """
+    from safetensors.torch import save
+
+    file = prepared.run.path.resolve() / FOLDER / TEACHER
+    archive = stored_hops(prepared)
+    key = archive.key(Hop(lineage=(prepared.models.teacher(),)))
+    saved = archive.store.load("hops", key)
+    if saved is None:
+        raise RunError(
+            f"{prepared.run.path}: the teacher is not trained yet, or its file is "
+            f"damaged; `tasearch run` on the same study trains it"
+        )
+    blob = save({name: t.contiguous() for name, t in replicate(saved[0], 0).items()})
+    if not file.is_file() or file.read_bytes() != blob:
+        write_atomic(file, blob)
+    return file

@@ -1,0 +1,54 @@
+"""A confirmation of a run, from its options to its events."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from tasearch.config.run_options import RunOptions
+from tasearch.confirm.confirm import confirm
+from tasearch.confirm.plan import planned_comparisons
+from tasearch.errors import NothingFits, RunError
+from tasearch.exports.trust import check_trust
+from tasearch.pareto.budget import Budget
+from tasearch.runs.events import Event, Notice
+from tasearch.runs.run import Run
+from tasearch.runs.verdicts import LookPlan
+from tasearch.search.prepare import prepare
+
+
+def confirm_events(
+    run: Run, options: RunOptions, budget: Budget | None, *, trust: bool = False
+) -> Generator[Event, None, None]:
+    """Confirm students of a run; its verdicts are in the last event.
+
+    Args:
+        run: The run.
+        options: The device and the workers.
+        budget: The budget whose best student is confirmed; None for every student width of the
+            front.
+        trust: Whether user code that the run's study names may run.
+
+    Raises:
+        NothingFits: No student is within the budget, or there is nothing to compare.
+        RunError: The run's folder was renamed, or its data or code have changed.
+        ExportError: User code is not trusted.
+    """
+    study = run.manifest.study
+    if run.path.resolve().name != study.name:
+        raise RunError(f"{run.path}: should have the name of its study, {study.name!r}")
+    names = dict(study.own_functions)
+    check_trust(names, study, trust=trust or run.trusted, what=f"{run.path}: confirming it")
+    chosen = run.front.members if budget is None else [run.front.best(budget)]
+    widths = [*dict.fromkeys(candidate.chain[-1] for candidate in chosen)]
+    prepared = prepare(study, options)
+    comparisons = planned_comparisons(run, prepared.space, widths)
+    if not comparisons:
+        prepared.close()
+        listed = ", ".join(map(str, widths)) or "any width"
+        raise NothingFits(
+            f"{run.path}: nothing to compare: no chain with assistants that ends in {listed} was "
+            f"trained to its end"
+        )
+    plan = LookPlan(alpha=study.confirm.alpha, margin=study.confirm.margin / 100)
+    yield from (Notice(message=notice) for notice in prepared.notices)
+    yield from confirm(prepared, comparisons, plan)

@@ -1,0 +1,152 @@
+"""The statistics of a verdict: paired differences, looked at several times. Pure.
+
+Each comparison has pairs of accuracies on common seeds; d is the difference of a pair. The looks,
+after so many pairs each, are fixed before the first pair is trained, and so is the share w of the
+error rate alpha that each look may spend (the shares sum to 1, so that by Bonferroni's inequality
+all looks together spend at most alpha).
+
+    m       mean of the n differences at a look
+    s       their standard deviation, at least one sample of the validation set
+    p       two-sided p value of a paired t test of m, divided by w
+    low, high   m -+ t(n - 1, 1 - alpha w / 2) s / sqrt(n)
+
+A comparison is settled at a look if Holm's correction over all comparisons of the command rejects
+its p (Holm, Scandinavian Journal of Statistics 6, 1979): the assistants help, or hurt. It is also
+settled if the plain 95 % interval lies within the margin, from the second look on: then there is no
+difference beyond the margin (two one-sided tests; Schuirmann, 1987). After the last look it cannot
+be told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy import stats
+
+from tasearch.runs.verdicts import Answer, LookPlan, Verdict
+
+POWER_80 = 7.85  # (1.960 + 0.842)**2: of a two-sided test at 5 % that finds 80 % of effects
+
+
+def assess(
+    differences: Sequence[Sequence[float | None]], plan: LookPlan, *, least_step: float
+) -> list[Verdict]:
+    """Assess all comparisons of a command, by the looks that have been reached.
+
+    A comparison that was settled at a look stays as it was assessed there. An open one is assessed
+    at the last look for which it has all its pairs.
+
+    Args:
+        differences: For each comparison the difference of each pair, in order; None where one of
+            the two trainings failed. A settled comparison need not have more.
+        plan: The looks.
+        least_step: Difference that one sample of the validation set makes.
+
+    Returns:
+        A verdict for each comparison.
+    """
+    found = [Verdict() for _ in differences]
+    ps = [1.0 for _ in differences]
+    for number, (pairs, share) in enumerate(zip(plan.pairs, plan.shares, strict=True)):
+        looks = {
+            i: _Look.at(own[:pairs], share * plan.alpha, least_step)
+            for i, own in enumerate(differences)
+            if not found[i].settled and len(own) >= pairs
+        }
+        for i, look in looks.items():
+            ps[i] = min(1.0, look.p / share)
+        corrected = holm(ps)
+        for i, look in looks.items():
+            last = number == len(plan.pairs) - 1
+            found[i] = look.assessed(corrected[i], plan, first=number == 0, last=last)
+    return found
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p values, corrected for their number by Holm's method.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    corrected = [0.0] * len(ps)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[i]))
+        corrected[i] = largest
+    return corrected
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """One comparison at one look, before the corrections.
+
+    Args:
+        pairs: The number of pairs that count.
+        mean: Mean difference.
+        spread: Standard deviation of a difference.
+        p: p value of a paired t test.
+        half_width: Half the width of the interval at this look.
+        plain: Half the width of the plain 95 % interval.
+    """
+
+    pairs: int
+    mean: float
+    spread: float
+    p: float
+    half_width: float
+    plain: float
+
+    @classmethod
+    def at(cls, differences: Sequence[float | None], alpha: float, least_step: float) -> _Look:
+        """A look at some pairs.
+
+        Args:
+            differences: The difference of each pair; None for a pair that does not count.
+            alpha: Error rate that the look may spend.
+            least_step: Smallest standard deviation that is believed.
+        """
+        known = [d for d in differences if d is not None]
+        n = len(known)
+        if n < 2:
+            return cls(pairs=n, mean=0.0, spread=0.0, p=1.0, half_width=0.0, plain=0.0)
+        mean, spread = fmean(known), max(stdev(known), least_step)
+        error = spread / math.sqrt(n)
+        return cls(
+            pairs=n,
+            mean=mean,
+            spread=spread,
+            p=float(2 * stats.t.sf(abs(mean) / error, n - 1)),
+            half_width=float(stats.t.isf(alpha / 2, n - 1)) * error,
+            plain=float(stats.t.isf(0.025, n - 1)) * error,
+        )
+
+    def assessed(self, p: float, plan: LookPlan, *, first: bool, last: bool) -> Verdict:
+        """The verdict at this look.
+
+        Args:
+            p: p value, corrected for the looks and for the other comparisons.
+            plan: The looks.
+            first: Whether it is the first look, which is too early for "no difference".
+            last: Whether it is the last look.
+        """
+        if self.pairs < 2:
+            return Verdict(pairs=self.pairs, settled=last)
+        answer: Answer = "cannot tell"
+        if p <= plan.alpha:
+            answer = "helps" if self.mean > 0 else "hurts"
+        elif not first and abs(self.mean) + self.plain <= plan.margin:
+            answer = "no difference"
+        return Verdict(
+            answer=answer,
+            settled=last or answer != "cannot tell",
+            difference=self.mean,
+            low=self.mean - self.half_width,
+            high=self.mean + self.half_width,
+            p=p,
+            pairs=self.pairs,
+            needed=max(2, math.ceil(POWER_80 * (self.spread / plan.margin) ** 2)),
+        )

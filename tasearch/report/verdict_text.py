@@ -1,0 +1,69 @@
+"""Verdicts in words: one of four fixed sentences for each question."""
+
+from __future__ import annotations
+
+from tasearch.runs.verdicts import Comparison, LookPlan
+
+SENTENCES = {
+    "assistants": {
+        "helps": "assistants help",
+        "hurts": "assistants hurt",
+        "no difference": "assistants make no difference beyond {margin}",
+        "cannot tell": "it cannot be told whether assistants help",
+    },
+    "distillation": {
+        "helps": "distillation helps",
+        "hurts": "distillation hurts",
+        "no difference": "distillation makes no difference beyond {margin}",
+        "cannot tell": "it cannot be told whether distillation helps",
+    },
+}
+
+
+def verdict_text(comparison: Comparison, plan: LookPlan, comparisons: int) -> str:
+    """A verdict in one line.
+
+    Args:
+        comparison: The comparison.
+        plan: Its looks.
+        comparisons: Number of comparisons in the command.
+
+    Example:
+        >>> from tasearch.runs.verdicts import Arm, Verdict
+        >>> arm = Arm(chain=(64, 8, 4), recipe={})
+        >>> found = Verdict(answer="helps", settled=True, pairs=8, difference=0.013, low=0.004,
+        ...     high=0.022, p=0.008, needed=10)
+        >>> own = Comparison(question="assistants", first=arm, second=arm, verdict=found)
+        >>> for part in verdict_text(own, LookPlan(), 3).split("; "):
+        ...     print(part)
+        assistants help: +1.3 points (95 % interval +0.4 to +2.2
+        8 fresh seeds in common, same recipe, this teacher
+        p = 0.008, corrected for 3 comparisons and 3 looks)
+    """
+    found = comparison.verdict
+    answer = SENTENCES[comparison.question][found.answer].format(margin=margin_text(plan))
+    if found.difference is None or found.low is None or found.high is None:
+        return f"{answer}: no two fresh seeds were trained"
+    same = "same recipe, " if comparison.question == "assistants" else ""
+    corrected = f"{len(plan.pairs)} looks"
+    if comparisons > 1:
+        corrected = f"{comparisons} comparisons and {corrected}"
+    words = (
+        f"{answer}: {points(found.difference)} points (95 % interval {points(found.low)} to "
+        f"{points(found.high)}; {found.pairs} fresh seeds in common, {same}this teacher; "
+        f"p = {found.p:.2g}, corrected for {corrected})"
+    )
+    if found.answer == "cannot tell" and found.needed is not None:
+        words += f"; about {found.needed} seeds would find {margin_text(plan)}"
+    return words
+
+
+def margin_text(plan: LookPlan) -> str:
+    """The margin in words, such as `1 point`."""
+    size = f"{100 * plan.margin:.3g}"
+    return f"{size} point{'s' * (size != '1')}"
+
+
+def points(difference: float) -> str:
+    """A difference in accuracy in points, with its sign: `+1.3`."""
+    return f"{100 * difference:+.1f}"

@@ -1,0 +1,87 @@
+"""Leads of chains with assistants in a search, counted in samples, before any verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasearch.pareto.candidate import Candidate
+from tasearch.runs.records import TrialRecord
+from tasearch.runs.run import Run
+
+NO_INFLUENCE = ("guidance", "teacher_dropout")  # fields of a recipe, with one teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """How far a student with assistants is ahead of the same student distilled directly.
+
+    Args:
+        samples: Samples of the validation set that it has right in addition, mean over replicates.
+        validation: Samples in the validation set.
+        chains: Finished chains with assistants that end in this student, of which it is the best.
+        seeds: Replicates of each chain.
+        direct: Number of the direct trial, which has the same recipe.
+    """
+
+    samples: float
+    validation: int
+    chains: int
+    seeds: int
+    direct: int
+
+    @property
+    def words(self) -> str:
+        """Such as `lead over direct: 1 of 359 samples, best of 6 chains, one seed: not ...`."""
+        seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        chains = f"best of {self.chains} chains" if self.chains > 1 else "one chain"
+        return (
+            f"lead over direct: {self.samples:.4g} of {self.validation} samples, "
+            f"{chains}, {seeds}: "
+            f"not confirmed"
+        )
+
+
+def lead_over_direct(run: Run, candidate: Candidate) -> Lead | None:
+    """A candidate's lead over direct distillation with the same recipe.
+
+    Args:
+        run: The run.
+        candidate: A finished student.
+
+    Returns:
+        The lead, which may be negative; None for a student without assistants, and where the direct
+        chain was not trained to its end.
+    """
+    if len(candidate.chain) < 3:
+        return None
+    direct = _direct(run, candidate)
+    if direct is None or direct.accuracy is None:
+        return None
+    validation, width = run.manifest.validation, candidate.chain[-1]
+    rivals = [c for c in run.front.candidates if len(c.chain) > 2 and c.chain[-1] == width]
+    return Lead(
+        samples=round((candidate.accuracy - direct.accuracy) * validation, 6),
+        validation=validation,
+        chains=len(rivals),
+        seeds=run.manifest.study.search.replicates,
+        direct=direct.number,
+    )
+
+
+def _direct(run: Run, candidate: Candidate) -> TrialRecord | None:
+    """The finished trial that distils the same student directly with the same recipe."""
+    wanted = _with_one_teacher(candidate.recipe["student"])
+    for trial in run.trials:
+        direct = trial.state == "complete" and trial.chain == (
+            candidate.chain[0],
+            candidate.chain[-1],
+        )
+        if direct and _with_one_teacher((trial.recipe or {})["student"]) == wanted:
+            return trial
+    return None
+
+
+def _with_one_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if name not in NO_INFLUENCE}

@@ -1,0 +1,259 @@
+"""Verdicts: chains compared again on fresh seeds, and whether their assistants help.
+
+confirm/verdicts.json  every `tasearch confirm` of the run, its plan first and then its results
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from tasearch.chains.chain import label
+from tasearch.config.files import write_atomic
+from tasearch.errors import RunError, StoreError, first_line
+from tasearch.runs.seals import read_file, seal_json, unseal_json
+
+FILE = Path("confirm", "verdicts.json")
+REMEDY = "remove it: `tasearch confirm` on the same run makes it again"
+
+Answer = Literal["helps", "hurts", "no difference", "cannot tell"]
+Question = Literal["assistants", "distillation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookPlan:
+    """When the pairs of a comparison are looked at, and how much each look may spend.
+
+    Args:
+        pairs: The number of pairs at each look, rising, at least 2.
+        shares: The share of alpha that each look may spend; they sum to 1.
+        alpha: Probability of any false "helps" or "hurts" in all comparisons of a command.
+        margin: Largest difference in accuracy that makes no difference: 0.01 is one point.
+    """
+
+    pairs: tuple[int, ...] = (4, 8, 16)
+    shares: tuple[float, ...] = (0.1, 0.3, 0.6)
+    alpha: float = 0.05
+    margin: float = 0.01
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The number of pairs that each look adds."""
+        return tuple(b - a for a, b in zip((0, *self.pairs), self.pairs, strict=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What is known of one comparison.
+
+    Args:
+        answer: What the first chain does to the accuracy; "cannot tell" as long as it is open.
+        settled: Whether no further look is needed.
+        pairs: The number of pairs that count.
+        difference: Mean difference in accuracy, first less second; None without a pair.
+        low: Lower end of its interval; None with fewer than two pairs.
+        high: Upper end of its interval; None with fewer than two pairs.
+        p: p value, corrected for the looks and for the other comparisons of the command.
+        needed: The number of pairs with which a difference as large as the margin would be found
+            in 80 % of cases; None with fewer than two pairs.
+    """
+
+    answer: Answer = "cannot tell"
+    settled: bool = False
+    pairs: int = 0
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float = 1.0
+    needed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One of the two chains of a comparison, with what it reached on the fresh seeds.
+
+    Args:
+        chain: Widths, the teacher's first.
+        recipe: The recipes of the chain, as `Candidate.recipe` has them.
+        accuracies: Validation accuracy on each fresh seed, 0..1; None where training failed.
+        test: Accuracy on the held-out test set on each fresh seed; empty until the verdict.
+        flops: Training FLOPs of its models beyond the teacher, on all of these seeds.
+    """
+
+    chain: tuple[int, ...]
+    recipe: Mapping[str, Any]
+    accuracies: tuple[float | None, ...] = ()
+    test: tuple[float | None, ...] = ()
+    flops: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """The chain in one line, such as `64 → 24 → 6`."""
+        return label(self.chain, self.recipe)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Mean validation accuracy on the fresh seeds; None where none was trained."""
+        known = [a for a in self.accuracies if a is not None]
+        return fmean(known) if known else None
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Mean accuracy on the test set; None before the verdict."""
+        known = [a for a in self.test if a is not None]
+        return fmean(known) if known else None
+
+    def is_chain(self, chain: Sequence[int], recipe: Mapping[str, Any]) -> bool:
+        """Whether it is this chain with these recipes."""
+        return self.chain == tuple(chain) and dict(self.recipe) == dict(recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two chains that end in a student of the same width, on the same fresh seeds.
+
+    Args:
+        question: "assistants": a chain with assistants against direct distillation with the same
+            recipe. "distillation": a distilled student against one that learns from labels alone.
+        first: The chain with assistants, or with a teacher.
+        second: The shorter chain.
+        verdict: What is known so far.
+        faults: Why seeds are missing, each once.
+    """
+
+    question: Question
+    first: Arm
+    second: Arm
+    verdict: Verdict = Verdict()
+    faults: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """The width of the student."""
+        return self.first.chain[-1]
+
+    @property
+    def differences(self) -> tuple[float | None, ...]:
+        """First less second, seed by seed; None where one of the two failed."""
+        pairs = zip(self.first.accuracies, self.second.accuracies, strict=True)
+        return tuple(None if a is None or b is None else a - b for a, b in pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """One `tasearch confirm`: what it compares, and what came of it.
+
+    Args:
+        plan: The looks, fixed before the first fresh seed was trained.
+        comparisons: The comparisons, corrected for their number.
+        finished: Whether every comparison is settled and the test set was read.
+    """
+
+    plan: LookPlan
+    comparisons: tuple[Comparison, ...]
+    finished: bool = False
+
+    def of_width(self, width: int) -> list[Comparison]:
+        """The comparisons of a student width."""
+        return [c for c in self.comparisons if c.width == width]
+
+    def arm(self, chain: Sequence[int], recipe: Mapping[str, Any]) -> Arm | None:
+        """What a chain has reached; None if it takes no part."""
+        arms = (arm for c in self.comparisons for arm in (c.first, c.second))
+        return next((arm for arm in arms if arm.is_chain(chain, recipe)), None)
+
+    def same_plan(self, other: Confirmation) -> bool:
+        """Whether another one compares the same chains in the same way."""
+        return self.plan == other.plan and self._chains() == other._chains()
+
+    def _chains(self) -> list[Any]:
+        return [
+            (c.question, *((a.chain, a.recipe) for a in (c.first, c.second)))
+            for c in self.comparisons
+        ]
+
+
+def read_confirmations(run: Path) -> list[Confirmation]:
+    """The confirmations of a run, the oldest first; none where nothing was confirmed.
+
+    Args:
+        run: Path of the run's folder.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    file = run / FILE
+    try:
+        content = unseal_json("verdicts", read_file(file))
+        return [_confirmation(found) for found in content["confirmations"]]
+    except FileNotFoundError:
+        return []
+    except StoreError as error:
+        raise RunError(f"{file}: {error}; {REMEDY}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{file}: cannot be read: {first_line(error)}; {REMEDY}") from None
+
+
+def write_confirmations(run: Path, confirmations: Sequence[Confirmation]) -> None:
+    """Write the confirmations of a run, completely or not at all.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    content = {"confirmations": [asdict(found) for found in confirmations]}
+    write_atomic(run / FILE, seal_json("verdicts", content))
+
+
+def shipped(comparisons: Sequence[Comparison]) -> Arm:
+    """The chain to ship: the shortest one that no verdict says is worse.
+
+    Without distillation unless that helps, without assistants unless they help.
+
+    Args:
+        comparisons: The finished comparisons of one student width, at least one.
+    """
+    by_question = {comparison.question: comparison for comparison in comparisons}
+    distillation = by_question.get("distillation")
+    if distillation is not None and distillation.verdict.answer != "helps":
+        return distillation.second
+    assistants = by_question.get("assistants")
+    if assistants is not None and assistants.verdict.answer == "helps":
+        return assistants.first
+    if distillation is not None and len(distillation.first.chain) == 2:
+        return distillation.first
+    found = assistants or distillation
+    assert found is not None
+    return found.second if found is assistants else found.first
+
+
+def _confirmation(content: Mapping[str, Any]) -> Confirmation:
+    plan = content["plan"]
+    return Confirmation(
+        plan=LookPlan(
+            pairs=tuple(plan["pairs"]),
+            shares=tuple(plan["shares"]),
+            alpha=plan["alpha"],
+            margin=plan["margin"],
+        ),
+        comparisons=tuple(map(_comparison, content["comparisons"])),
+        finished=content["finished"],
+    )
+
+
+def _comparison(content: Mapping[str, Any]) -> Comparison:
+    first, second = (_arm(content[name]) for name in ("first", "second"))
+    return Comparison(
+        question=content["question"],
+        first=first,
+        second=second,
+        verdict=Verdict(**content["verdict"]),
+        faults=tuple(content["faults"]),
+    )
+
+
+def _arm(content: Mapping[str, Any]) -> Arm:
+    listed = {name: tuple(content[name]) for name in ("chain", "accuracies", "test")}
+    return Arm(**{**content, **listed})

@@ -1,0 +1,232 @@
+"""Confirmations of a small run, from the plan to the verdicts."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasearch
+from tasearch.chains.hop import Hop
+from tasearch.chains.recipe import LABELS_ONLY
+from tasearch.config.run_options import RunOptions
+from tasearch.confirm import confirm as confirming
+from tasearch.confirm.start import confirm_events
+from tasearch.data import load_test
+from tasearch.errors import NothingFits, RunError, TrainingError
+from tasearch.pareto.budget import Budget
+from tasearch.runs.events import ConfirmationFinished, Event, HopStarted, LookDone
+from tasearch.runs.store import Store
+from tasearch.runs.test_reads import reads_of_test
+from tasearch.runs.verdicts import FILE, Confirmation
+from tasearch.train.trainer import Trainer
+from tests.helpers.studies import tiny
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tasearch.Run:
+    """A run with chains of both kinds, and labels alone, at two student widths."""
+    study = tiny(
+        name="confirmed",
+        student={"widths": [6, 4], "loss": ["kd", "ce"], "epochs": 2},
+        search={"trials": 12, "pruner": "none"},
+    )
+    return tasearch.run(study, runs_dir=tmp_path_factory.mktemp("searched"))
+
+
+@pytest.fixture
+def run(searched: tasearch.Run, tmp_path: Path) -> tasearch.Run:
+    """A copy of it, to be written to."""
+    shutil.copytree(searched.path, tmp_path / "runs/confirmed")
+    return tasearch.Run.open(tmp_path / "runs/confirmed")
+
+
+def events(run: tasearch.Run, budget: Budget | None = None, workers: int = 1) -> list[Event]:
+    options = RunOptions(runs_dir=run.path.parent, workers=workers)
+    return [*confirm_events(run, options, budget)]
+
+
+def small(run: tasearch.Run) -> Budget:
+    """The budget of the larger student, so that no assistant is the best student."""
+    return Budget(max_params=run.manifest.measured[6].params)
+
+
+def hop_files(run: tasearch.Run) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (run.path / "confirm/hops").iterdir()}
+
+
+def confirmation(told: list[Event]) -> Confirmation:
+    assert isinstance(told[-1], ConfirmationFinished)
+    return told[-1].confirmation
+
+
+@pytest.mark.slow
+def test_front_is_compared_at_equal_recipes_on_common_seeds(run: tasearch.Run) -> None:
+    told = events(run)
+    found = confirmation(told)
+    assert (
+        {6, 4} <= {c.width for c in found.comparisons} <= {c.chain[-1] for c in run.front.members}
+    )
+    for c in found.comparisons:
+        assert c.verdict.settled
+        assert len(c.first.accuracies) == len(c.second.accuracies) in found.plan.pairs
+        assert len(c.first.test) == len(c.second.test) == len(c.first.accuracies)
+        assert c.first.chain[0] == c.second.chain[0] == 16
+        own, other = c.first.recipe["student"], c.second.recipe["student"]
+        if c.question == "assistants":
+            assert len(c.first.chain) > len(c.second.chain) == 2
+            assert own == other
+            best = max(
+                t.accuracy or 0.0
+                for t in run.trials
+                if t.chain[1:]
+                and len(t.chain) > 2
+                and t.chain[-1] == c.width
+                and t.state == "complete"
+            )
+            assert any(
+                t.accuracy == best and c.first.is_chain(t.chain, t.recipe or {}) for t in run.trials
+            )
+        else:
+            assert other["loss"] == LABELS_ONLY != own["loss"]
+    looks = [event for event in told if isinstance(event, LookDone)]
+    assert looks[-1].confirmation.comparisons[0].verdict == found.comparisons[0].verdict
+    assert tasearch.Run.open(run.path).confirmations == [found]
+
+
+@pytest.mark.slow
+def test_seeds_are_fresh_and_the_teacher_is_the_runs(run: tasearch.Run) -> None:
+    found = confirmation(events(run, small(run)))
+    width = found.comparisons[0].width
+    fresh = Store(run.path / "confirm")
+    keys = fresh.finished()
+    assert not {*keys} & {*run.directory.store().finished()}
+    records = [fresh.record("hops", key) for key in keys]
+    teachers = [r for r in records if r is not None and r.widths == (16,)]
+    searched = next(t for t in run.trials if t.hops[0].width == 16).hops[0].accuracy
+    assert teachers
+    for record in teachers:  # loaded in each block, and evaluated
+        assert {*record.accuracies} == {searched}
+        assert record.recipes == (None,)
+    students = [r for r in records if r is not None and r.widths[-1] == width]
+    accuracies = [a for r in students for a in r.accuracies]
+    assert len({*accuracies}) > len(found.plan.pairs)  # seeds differ
+
+
+def test_finished_confirmation_is_not_made_again(run: tasearch.Run) -> None:
+    first = events(run, small(run))
+    again = events(run, small(run))
+    assert again == [first[-1]]
+    assert [read.by for read in reads_of_test(run.path)] == ["confirm"]
+
+
+@pytest.mark.slow
+def test_interruption_at_any_event_changes_nothing(run: tasearch.Run, tmp_path: Path) -> None:
+    whole = confirmation(events(run, small(run)))
+    hops = hop_files(run)
+    shutil.rmtree(run.path / "confirm")
+    options = RunOptions(runs_dir=run.path.parent)
+    told = list[Event]()
+    stops = -1
+    while not told or not isinstance(told[-1], ConfirmationFinished):
+        with contextlib.closing(confirm_events(run, options, small(run))) as going:
+            told = [*itertools.islice(going, 9)]
+        stops += 1
+    assert stops > 2
+    assert confirmation(told) == whole
+    assert hop_files(run) == hops
+
+
+@pytest.mark.slow
+def test_workers_change_no_verdict(run: tasearch.Run) -> None:
+    one = confirmation(events(run))
+    shutil.rmtree(run.path / "confirm")
+    assert confirmation(events(run, workers=2)) == one
+
+
+@pytest.mark.slow
+def test_test_part_is_read_once_and_after_the_last_look(
+    run: tasearch.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = list[int]()
+    told = list[Event]()
+
+    def counted(study: tasearch.Study) -> object:
+        reads.append(len(told))
+        return load_test(study)
+
+    monkeypatch.setattr(confirming, "load_test", counted)
+    options = RunOptions(runs_dir=run.path.parent)
+    for event in confirm_events(run, options, small(run)):
+        told.append(event)
+    assert reads == [len(told) - 1]
+    assert isinstance(told[-2], LookDone)
+
+
+@pytest.mark.slow
+def test_failed_training_drops_its_pairs_and_says_why(
+    run: tasearch.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, width = Trainer.begin, run.front.best(small(run)).chain[-1]
+    blocks = list[int]()
+
+    def failing(own: Trainer, hop: Hop, part: Any = ()) -> Any:
+        blocks.append(own.study.seed)
+        if hop.model.width == width and own.study.seed == blocks[0]:
+            raise TrainingError("no luck")
+        return begin(own, hop, part)
+
+    monkeypatch.setattr(Trainer, "begin", failing)
+    found = confirmation(events(run, small(run)))
+    for c in found.comparisons:
+        assert c.first.accuracies[:4] == c.first.test[:4] == (None,) * 4
+        assert None not in c.first.accuracies[4:]
+        assert c.verdict.pairs == len(c.first.accuracies) - 4
+        assert c.faults
+        assert all("no luck" in fault for fault in c.faults)
+
+
+def test_nothing_to_compare_is_refused(rerun: Any) -> None:
+    run = rerun(tiny(name="direct", assistants={"max": 0}, search={"trials": 2}), "direct")
+    with pytest.raises(NothingFits, match="nothing to compare"):
+        events(run, Budget())
+    assert not (run.path / FILE).exists()
+
+
+@pytest.mark.slow
+def test_best_ships_what_the_verdicts_say(run: tasearch.Run) -> None:
+    found = confirmation(events(run))
+    opened = tasearch.Run.open(run.path)
+    for member in run.front.members:
+        ship = opened.shipped(member)
+        of = opened.confirmation_of(member)
+        if of is None:
+            assert ship == member
+            continue
+        assert of == found
+        helps = {c.question: c.verdict.answer == "helps" for c in found.of_width(member.chain[-1])}
+        if not helps.get("distillation", True):
+            assert ship.recipe["student"]["loss"] == LABELS_ONLY
+        elif not helps.get("assistants", True):
+            assert len(ship.chain) == 2
+
+
+def test_renamed_folder_is_refused(run: tasearch.Run) -> None:
+    moved = run.path.rename(run.path.parent / "other")
+    with pytest.raises(RunError, match="should have the name of its study, 'confirmed'"):
+        events(tasearch.Run.open(moved), Budget())
+
+
+def test_plan_is_written_before_the_first_seed(run: tasearch.Run) -> None:
+    options = RunOptions(runs_dir=run.path.parent)
+    with contextlib.closing(confirm_events(run, options, small(run))) as going:
+        first = next(event for event in going if isinstance(event, HopStarted))
+        assert first.epoch == 0
+        (planned,) = tasearch.Run.open(run.path).confirmations
+    assert not planned.finished
+    assert all(replace(c, verdict=c.verdict).first.accuracies == () for c in planned.comparisons)

@@ -1,0 +1,125 @@
+"""The verdict of paired differences, by its laws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tasearch.confirm.statistics import assess, holm
+from tasearch.runs.verdicts import LookPlan, Verdict
+
+PLAN = LookPlan()
+STEP = 1 / 359
+
+values = st.integers(-40, 40).map(lambda hits: hits * STEP)
+differences = st.lists(st.none() | values, min_size=16, max_size=16)
+
+
+def one(found: list[float | None], plan: LookPlan = PLAN) -> Verdict:
+    (verdict,) = assess([found], plan, least_step=STEP)
+    return verdict
+
+
+def test_nothing_is_known_before_the_first_look() -> None:
+    assert one([0.1, 0.1, 0.1]) == Verdict()
+
+
+def test_large_steady_difference_is_settled_at_the_first_look() -> None:
+    up = one([0.05, 0.051, 0.052, 0.049])
+    assert (up.answer, up.settled, up.pairs) == ("helps", True, 4)
+    down = one([-0.05, -0.051, -0.052, -0.049])
+    assert (down.answer, down.settled) == ("hurts", True)
+
+
+def test_equal_chains_make_no_difference_from_the_second_look_on() -> None:
+    same: list[float | None] = [0.0] * 8
+    assert not one(same[:4]).settled
+    found = one(same)
+    assert (found.answer, found.settled, found.pairs) == ("no difference", True, 8)
+
+
+def test_noise_cannot_be_told_after_the_last_look() -> None:
+    noisy: list[float | None] = [0.05, -0.04, 0.03, -0.05] * 4
+    assert not one(noisy[:8]).settled
+    found = one(noisy)
+    assert (found.answer, found.settled, found.pairs) == ("cannot tell", True, 16)
+    sd = float(np.std(noisy, ddof=1))  # type: ignore[arg-type]
+    assert found.needed == pytest.approx(7.85 * (sd / PLAN.margin) ** 2, abs=1)
+
+
+@given(differences)
+def test_first_look_is_a_paired_t_test_at_its_share(found: list[float | None]) -> None:
+    known = [d for d in found[:4] if d is not None]
+    assessed = one(found[:4])
+    assert assessed.pairs == len(known)
+    if len(known) < 2:
+        assert assessed.difference is None
+        return
+    if np.std(known, ddof=1) < STEP:
+        return  # a smaller deviation than one sample's is not believed
+    p = stats.ttest_1samp(known, 0).pvalue / PLAN.shares[0]
+    assert assessed.p == pytest.approx(min(1.0, p), rel=1e-6)
+    low, high = stats.t.interval(
+        1 - PLAN.alpha * PLAN.shares[0], len(known) - 1, np.mean(known), stats.sem(known)
+    )
+    assert (assessed.low, assessed.high) == (pytest.approx(low), pytest.approx(high))
+
+
+@given(st.lists(differences, min_size=1, max_size=4))
+def test_mirrored_differences_have_mirrored_verdicts(found: list[list[float | None]]) -> None:
+    mirrored = [[None if d is None else -d for d in own] for own in found]
+    opposite = {"helps": "hurts", "hurts": "helps"}
+    for a, b in zip(*(assess(f, PLAN, least_step=STEP) for f in (found, mirrored)), strict=True):
+        assert opposite.get(a.answer, a.answer) == b.answer
+        assert (a.p, a.pairs, a.needed, a.settled) == (b.p, b.pairs, b.needed, b.settled)
+        if a.low is not None and b.high is not None:
+            assert a.low == pytest.approx(-b.high)
+
+
+@given(st.lists(differences, min_size=1, max_size=4))
+def test_claim_leaves_zero_out_of_its_interval(found: list[list[float | None]]) -> None:
+    for assessed in assess(found, PLAN, least_step=STEP):
+        assert assessed.settled
+        if assessed.answer in ("helps", "hurts"):
+            assert assessed.low is not None
+            assert assessed.high is not None
+            assert assessed.low > 0 or assessed.high < 0
+            assert assessed.p <= PLAN.alpha
+
+
+@given(st.lists(differences, min_size=2, max_size=4), st.sampled_from(PLAN.pairs))
+def test_more_pairs_never_change_what_is_settled(
+    found: list[list[float | None]], pairs: int
+) -> None:
+    early = assess([own[:pairs] for own in found], PLAN, least_step=STEP)
+    late = assess(found, PLAN, least_step=STEP)
+    for a, b in zip(early, late, strict=True):
+        assert a == b or not a.settled
+
+
+@given(st.lists(differences, min_size=2, max_size=4))
+def test_more_comparisons_never_settle_more(found: list[list[float | None]]) -> None:
+    together = assess([own[:4] for own in found], PLAN, least_step=STEP)
+    for own, assessed in zip(found, together, strict=True):
+        assert one(own[:4]).settled or not assessed.settled
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_corrects_as_its_definition_says(ps: list[float]) -> None:
+    corrected = holm(ps)
+    for p, own in zip(ps, corrected, strict=True):
+        smaller = [q for q in ps if q <= p]
+        expected = max((len(ps) - sum(r < q for r in ps)) * q for q in smaller)
+        assert own == pytest.approx(min(1.0, expected))
+
+
+def test_a_failed_pair_counts_for_nothing() -> None:
+    kept: list[float | None] = [0.05, 0.051, None, 0.052, None, 0.049]
+    plan = replace(PLAN, pairs=(6, 8, 16))
+    assert one(kept, plan).pairs == 4
+    assert one([None, None, 0.1, None]) == Verdict(pairs=1)

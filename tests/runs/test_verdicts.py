@@ -1,0 +1,108 @@
+"""The file of verdicts, and what verdicts say to ship."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasearch.errors import RunError
+from tasearch.runs.verdicts import (
+    FILE,
+    Answer,
+    Arm,
+    Comparison,
+    Confirmation,
+    LookPlan,
+    Question,
+    Verdict,
+    read_confirmations,
+    shipped,
+    write_confirmations,
+)
+
+
+def arm(*chain: int, loss: str = "kd") -> Arm:
+    recipe: dict[str, Any] = {"assistants": None, "student": {"loss": loss}}
+    return Arm(chain=chain, recipe=recipe, accuracies=(0.9, None, 0.8), test=(0.7,), flops=2.0)
+
+
+HELPED, DIRECT, ALONE = arm(64, 16, 4), arm(64, 4), arm(64, 4, loss="ce")
+
+
+def comparison(question: Question, first: Arm, second: Arm, answer: Answer) -> Comparison:
+    assessed = Verdict(
+        answer=answer, settled=True, pairs=2, difference=0.1, low=0.0, high=0.2, p=0.5, needed=9
+    )
+    return Comparison(question=question, first=first, second=second, verdict=assessed)
+
+
+def found() -> Confirmation:
+    first = comparison("assistants", HELPED, DIRECT, "helps")
+    open_one = Comparison(question="distillation", first=HELPED, second=ALONE, faults=("no",))
+    return Confirmation(plan=LookPlan(alpha=0.1), comparisons=(first, open_one), finished=True)
+
+
+def test_confirmations_survive_their_file(tmp_path: Path) -> None:
+    assert read_confirmations(tmp_path) == []
+    both = [found(), replace(found(), finished=False)]
+    write_confirmations(tmp_path, both)
+    assert read_confirmations(tmp_path) == both
+
+
+def test_every_flipped_byte_is_named(tmp_path: Path) -> None:
+    write_confirmations(tmp_path, [found()])
+    file = tmp_path / FILE
+    blob = file.read_bytes()
+    places = range(0, len(blob), 7)
+    assert all(damaged(file, blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :]) for at in places)
+
+
+def damaged(file: Path, blob: bytes) -> bool:
+    """Whether the content is refused by the file's name, or means the same."""
+    file.write_bytes(blob)
+    try:
+        return read_confirmations(file.parents[1]) == [found()]
+    except RunError as error:
+        return str(error).startswith(f"{file}: ")
+
+
+def test_means_leave_failed_seeds_out() -> None:
+    assert HELPED.accuracy == pytest.approx(0.85)
+    assert Arm(chain=(8, 4), recipe={}).accuracy is None
+    pair = Comparison(
+        question="assistants",
+        first=replace(HELPED, accuracies=(0.9, None, 0.8)),
+        second=replace(DIRECT, accuracies=(0.8, 0.7, None)),
+    )
+    assert pair.differences == (pytest.approx(0.1), None, None)
+
+
+@pytest.mark.parametrize("answer", ["hurts", "no difference", "cannot tell"])
+def test_shorter_chain_is_shipped_unless_the_longer_one_helps(answer: Answer) -> None:
+    helps = comparison("assistants", HELPED, DIRECT, "helps")
+    not_so = comparison("assistants", HELPED, DIRECT, answer)
+    assert shipped([helps]) == HELPED
+    assert shipped([not_so]) == DIRECT
+    distilled = comparison("distillation", HELPED, ALONE, "helps")
+    assert shipped([helps, distilled]) == HELPED
+    assert shipped([not_so, distilled]) == DIRECT
+    assert shipped([helps, comparison("distillation", HELPED, ALONE, answer)]) == ALONE
+    other = arm(64, 4, loss="dist")  # the best distilled student has another recipe
+    assert shipped([not_so, comparison("distillation", other, ALONE, "helps")]) == other
+
+
+def test_plan_is_the_same_whatever_came_of_it() -> None:
+    begun = replace(
+        found(),
+        comparisons=tuple(
+            replace(c, first=replace(c.first, accuracies=()), verdict=Verdict())
+            for c in found().comparisons
+        ),
+        finished=False,
+    )
+    assert found().same_plan(begun)
+    assert not found().same_plan(replace(begun, plan=LookPlan()))
+    assert not found().same_plan(replace(begun, comparisons=begun.comparisons[:1]))
