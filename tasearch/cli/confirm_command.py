@@ -72,12 +72,15 @@ def _show(run: Run, events: Iterator[Event], stop: Stop, begin: Callable[[], Non
 
 def _print_look(found: Confirmation) -> None:
     pairs = max(len(c.first.accuracies) for c in found.comparisons)
-    parts = [
-        f"{c.question} {points(c.verdict.difference)}"
-        for c in found.comparisons
-        if c.verdict.difference is not None
-    ]
-    _print(f"after {pairs} fresh seeds, in points: {', '.join(parts)}")
+    shown = []
+    for width in dict.fromkeys(c.width for c in found.comparisons):
+        parts = [
+            f"{c.question} {points(c.verdict.difference)}"
+            for c in found.of_width(width)
+            if c.verdict.difference is not None
+        ]
+        shown.append(f"{width}: {', '.join(parts)}")
+    _print(f"after {pairs} fresh seeds, in points, by width: {'; '.join(shown)}")
 
 
 def print_verdicts(run: Run, found: Confirmation) -> None:

@@ -9,6 +9,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.report.audit import AuditCount, audit_count
+from tasearch.report.evidence import evidence
 from tasearch.report.points import Point, other_points, student_points
 from tasearch.report.text import ties_text
 from tasearch.runs.directory import Manifest
@@ -68,6 +69,21 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The student to ship.
+
+    Args:
+        student: The student.
+        times_fewer: How many times as many parameters the teacher has.
+        evidence: What is known of it beyond the search, a line each.
+    """
+
+    student: Candidate
+    times_fewer: float
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Info:
     """Contents of a whole report.
 
@@ -86,6 +102,8 @@ class Info:
         chains: Models of each chain on the front, by number of trial, teacher first.
         costs: Training costs of the study.
         audit: Result of the audit of pruning.
+        answer: What to ship within the study's budget, and what is known of it; None where no
+            student is finished.
     """
 
     name: str
@@ -102,6 +120,7 @@ class Info:
     chains: dict[int, tuple[Link, ...]]
     costs: Costs
     audit: AuditCount
+    answer: Answer | None
 
 
 def report_info(run: Run) -> Info:
@@ -133,6 +152,16 @@ def report_info(run: Run) -> Info:
         chains={c.trial: _links(c, run) for c in front.members},
         costs=run.costs,
         audit=audit_count(trials),
+        answer=_answer(run) if front.candidates else None,
+    )
+
+
+def _answer(run: Run) -> Answer:
+    student, measured = run.best(), run.manifest.measured
+    return Answer(
+        student=student,
+        times_fewer=measured[run.manifest.study.teacher.width].params / student.params,
+        evidence=tuple(evidence(run, student)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from html import escape as escape_html
 from importlib.resources import files
@@ -17,6 +18,8 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.report.figures import figures
 from tasearch.report.info import Info
 from tasearch.report.text import flops_text, recipe_text
+
+TITLES = re.compile(r"^(confirmed|test|verdict) +")
 
 
 def render_page(info: Info) -> str:
@@ -33,6 +36,7 @@ def render_page(info: Info) -> str:
     return template.substitute(
         title=escape(info.name),
         summary=_summary(info),
+        answer=_answer(info),
         cards="".join(_card(*card) for card in _cards(info)),
         rows="".join(map(_row, info.front.members)),
         device=escape(_measured(info)),
@@ -55,6 +59,22 @@ def _summary(info: Info) -> str:
         f"{done} of {info.space:,} chains{limits} were tried; "
         f"{len(info.front)} students are on the front."
     )
+
+
+def _answer(info: Info) -> str:
+    """What to ship, in HTML that needs no script."""
+    if info.answer is None:
+        return "<p>No student is finished yet: <code>tasearch run</code> goes on.</p>"
+    student, fewer = info.answer.student, info.answer.times_fewer
+    size = f"{student.params:,} parameters, {fewer:.3g} times fewer than the teacher"
+    shown = (
+        f"<p><b>Ship {escape(student.label)}</b>: {student.accuracy:.1%} of the validation part in "
+        f"the search, {size}.</p>"
+    )
+    lines = [TITLES.sub(r"\1: ", line) for line in info.answer.evidence]
+    if not any(line.startswith("verdict:") for line in lines):
+        lines.append("not confirmed on fresh seeds: `tasearch confirm` does that")
+    return shown + "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def _cards(info: Info) -> list[tuple[str, str, str]]:

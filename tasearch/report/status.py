@@ -6,6 +6,7 @@ from collections import Counter
 
 from tasearch.report.audit import audit_count
 from tasearch.report.text import duration
+from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.event_log import History
 from tasearch.runs.records import states
 from tasearch.runs.run import Run
@@ -42,7 +43,21 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("time", _time(run, history, over, whole=not damage)),
         ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
     ]
+    lines += [("verdict", words) for words in _verdicts(run)]
     return [*lines, ("damage", f"{damage}{left_out}")] if damage else lines
+
+
+def _verdicts(run: Run) -> list[str]:
+    """The verdicts of the newest confirmation, or that it is not over."""
+    if not run.confirmations:
+        return []
+    found = run.confirmations[-1]
+    if not found.finished:
+        return ["not settled yet: `tasearch confirm` goes on"]
+    return [
+        f"student {c.width}: {verdict_text(c, found.plan, len(found.comparisons))}"
+        for c in found.comparisons
+    ]
 
 
 def teacher_accuracy(run: Run) -> float | None:
