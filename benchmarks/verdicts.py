@@ -23,7 +23,7 @@ from benchmarks import common
 from benchmarks.search_methods import BUDGETS, load
 from benchmarks.table import Table
 from tasearch.chains.chain import Chain
-from tasearch.confirm.statistics import assess
+from tasearch.confirmation.statistics import assess
 from tasearch.runs.verdicts import LookPlan, Verdict
 
 EFFECTS = (0.0, 0.5, 1.0, 1.5)  # in standard deviations of one accuracy

@@ -4,6 +4,7 @@
     run = tasearch.run(study)                  # or tasearch.Run.open("runs/digits")
     print(run.front.members)
     best = run.best(max_params=1_000)
+    tasearch.confirm(run, max_params=1_000)    # do its assistants help?
     tasearch.export(run, "winner", max_params=1_000)
     model = tasearch.load("winner")
 
@@ -17,7 +18,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasearch.api import run
+    from tasearch.api import confirm, run
     from tasearch.config.study import Study
     from tasearch.config.study_file import load_study, parse_study
     from tasearch.errors import (
@@ -54,6 +55,7 @@ _HOMES = {
     "StudyError": "errors",
     "TasearchError": "errors",
     "TrainingError": "errors",
+    "confirm": "api",
     "enqueue": "search.enqueue",
     "export": "exports.export",
     "load": "exports.load",
@@ -78,6 +80,7 @@ __all__ = [
     "StudyError",
     "TasearchError",
     "TrainingError",
+    "confirm",
     "enqueue",
     "export",
     "load",

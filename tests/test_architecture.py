@@ -29,7 +29,7 @@ ROOMS = [  # each imports only from those before it
     "search",
     "testing",
     "exports",
-    "confirm",
+    "confirmation",
     "api",
     "cli",
     "__init__",

@@ -32,7 +32,7 @@ def confirm_shown(run: Run, options: RunOptions, budget: Budget | None, *, trust
     """
     with Stop() as stop, err.status("preparing: data, models, workers") as status:
         with stop.later():
-            from tasearch.confirm.start import confirm_events
+            from tasearch.confirmation.start import confirm_events
 
         events = confirm_events(run, options, budget, trust=trust)
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from tasearch.config.run_options import RunOptions
-from tasearch.confirm.confirm import confirm
-from tasearch.confirm.plan import planned_comparisons
+from tasearch.confirmation.confirm import confirm
+from tasearch.confirmation.plan import planned_comparisons
 from tasearch.errors import NothingFits, RunError
 from tasearch.exports.trust import check_trust
 from tasearch.pareto.budget import Budget

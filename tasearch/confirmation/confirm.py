@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tasearch.confirm.fresh import Block
-from tasearch.confirm.statistics import assess
+from tasearch.confirmation.fresh import Block
+from tasearch.confirmation.statistics import assess
 from tasearch.data import load_test
 from tasearch.runs.events import ConfirmationFinished, Event, LookDone
 from tasearch.runs.test_reads import log_read_of_test

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasearch.confirm.statistics import assess, holm
+from tasearch.confirmation.statistics import assess, holm
 from tasearch.runs.verdicts import LookPlan, Verdict
 
 PLAN = LookPlan()

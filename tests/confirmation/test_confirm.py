@@ -15,8 +15,8 @@ import tasearch
 from tasearch.chains.hop import Hop
 from tasearch.chains.recipe import LABELS_ONLY
 from tasearch.config.run_options import RunOptions
-from tasearch.confirm import confirm as confirming
-from tasearch.confirm.start import confirm_events
+from tasearch.confirmation import confirm as confirming
+from tasearch.confirmation.start import confirm_events
 from tasearch.data import load_test
 from tasearch.errors import NothingFits, RunError, TrainingError
 from tasearch.pareto.budget import Budget
@@ -230,3 +230,15 @@ def test_plan_is_written_before_the_first_seed(run: tasearch.Run) -> None:
         (planned,) = tasearch.Run.open(run.path).confirmations
     assert not planned.finished
     assert all(replace(c, verdict=c.verdict).first.accuracies == () for c in planned.comparisons)
+
+
+def test_python_function_returns_the_same_verdicts(run: tasearch.Run) -> None:
+    told = list[Event]()
+    limit = run.manifest.measured[6].params
+    found = tasearch.confirm(run.path, max_params=limit, on_event=told.append)
+    assert confirmation(told) == found
+    assert tasearch.confirm(run, max_params=limit) == found
+    with pytest.raises(RunError, match="front: goes without a budget"):
+        tasearch.confirm(run, front=True, max_params=limit)
+    with pytest.raises(RunError, match="on_event: should be a function"):
+        tasearch.confirm(run, on_event=3)  # type: ignore[arg-type]
