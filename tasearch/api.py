@@ -10,7 +10,7 @@ from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import check_study
 from tasearch.confirmation.start import confirm_events
-from tasearch.errors import RunError, quoted
+from tasearch.errors import NothingFits, RunError, quoted
 from tasearch.pareto.budget import Budget
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import ConfirmationFinished, Event, Notice
@@ -73,7 +73,11 @@ def run(
         for event in events:
             if on_event is not None:
                 on_event(event)
-    return Run(RunDirectory.open(options.run_path(study)), trusted=True)
+    found = Run(RunDirectory.open(options.run_path(study)), trusted=True)
+    if study.confirm.after_run:
+        with contextlib.suppress(NothingFits):  # there is nothing to compare
+            confirm(found, device=device, workers=workers, on_event=on_event)
+    return found
 
 
 def run_events(study: Study, options: RunOptions) -> Generator[Event, None, None]:

@@ -33,7 +33,7 @@ def show_best(run: Run, budget: Budget, *, as_json: bool) -> None:
         NothingFits: No student is within the budget.
     """
     try:
-        best = run.shipped(run.front.best(budget))
+        best = run.best_within(budget)
     except NothingFits as error:
         if not as_json or not run.front.candidates:
             raise

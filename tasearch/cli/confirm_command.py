@@ -80,7 +80,7 @@ def _print_look(found: Confirmation) -> None:
             if c.verdict.difference is not None
         ]
         shown.append(f"{width}: {', '.join(parts)}")
-    _print(f"after {pairs} fresh seeds, in points, by width: {'; '.join(shown)}")
+    _print(f"after {pairs} fresh seeds at most, in points, by width: {'; '.join(shown)}")
 
 
 def print_verdicts(run: Run, found: Confirmation) -> None:
@@ -100,7 +100,9 @@ def print_verdicts(run: Run, found: Confirmation) -> None:
 def _print_shipped(run: Run, comparisons: list[Comparison]) -> None:
     ship = shipped(comparisons)
     trial = next((t for t in run.trials if ship.is_chain(t.chain, t.recipe or {})), None)
-    where = f"trial {trial.number}" if trial is not None else "which the search has not tried"
+    where = "not tried by the search, so `best` and `export` keep to what it has"
+    if trial is not None:
+        where = f"trial {trial.number}"
     _print(f"  ship {ship.label} ({where})")
     if ship.accuracy is not None and ship.test_accuracy is not None:
         searched = ""

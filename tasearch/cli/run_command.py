@@ -84,7 +84,7 @@ def print_next_commands(study: Study, path: Path) -> None:
     """Print what can be done with a finished run."""
     shown = shlex.quote(str(path))
     out.print(f"\nResults are in {path}. Next:", soft_wrap=True)
-    for command in ("best", "report", "status"):
+    for command in ("best", "confirm", "report", "status"):
         out.print(f"  tasearch {command} {shown}", soft_wrap=True)
     own = ":" in study.model.family + study.data.source
     out.print(f"  tasearch export {shown} --out winner{' --trust' * own}", soft_wrap=True)

@@ -48,6 +48,7 @@ def confirm(
         asked = Confirmation(plan=plan, comparisons=tuple(comparisons))
         known = next((c for c in others if c.same_plan(asked) and c.finished), None)
         if known is not None:
+            write_confirmations(run.path, [*(c for c in others if c is not known), known])
             yield ConfirmationFinished(confirmation=known)
             return
         others = [c for c in others if not c.same_plan(asked)]

@@ -35,7 +35,9 @@ def confirm_events(
     """
     study = run.manifest.study
     if run.path.resolve().name != study.name:
-        raise RunError(f"{run.path}: should have the name of its study, {study.name!r}")
+        raise RunError(
+            f"{run.path}: should have the name of its study, {study.name!r}: rename the folder back"
+        )
     names = dict(study.own_functions)
     check_trust(names, study, trust=trust or run.trusted, what=f"{run.path}: confirming it")
     chosen = run.front.members if budget is None else [run.front.best(budget)]
@@ -46,9 +48,22 @@ def confirm_events(
         prepared.close()
         listed = ", ".join(map(str, widths)) or "any width"
         raise NothingFits(
-            f"{run.path}: nothing to compare: no chain with assistants that ends in {listed} was "
-            f"trained to its end"
+            f"{run.path}: nothing to compare: {_no_assistants(run, listed)}; name another budget, "
+            f"or confirm the whole front (--front)"
         )
     plan = LookPlan(alpha=study.confirm.alpha, margin=study.confirm.margin / 100)
     yield from (Notice(message=notice) for notice in prepared.notices)
+    with_assistants = {c.width for c in comparisons if c.question == "assistants"}
+    without = [str(width) for width in widths if width not in with_assistants]
+    if without:
+        yield Notice(
+            message=f"assistants are not compared: {_no_assistants(run, ', '.join(without))}"
+        )
     yield from confirm(prepared, comparisons, plan)
+
+
+def _no_assistants(run: Run, widths: str) -> str:
+    """Why chains with assistants cannot be compared."""
+    if not run.manifest.study.assistants.max:
+        return "the study has no assistants"
+    return f"no chain with assistants that ends in width {widths} was trained to its end"

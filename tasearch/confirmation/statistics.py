@@ -12,9 +12,9 @@ all looks together spend at most alpha).
 
 A comparison is settled at a look if Holm's correction over all comparisons of the command rejects
 its p (Holm, Scandinavian Journal of Statistics 6, 1979): the assistants help, or hurt. It is also
-settled if the plain 95 % interval lies within the margin, from the second look on: then there is no
-difference beyond the margin (two one-sided tests; Schuirmann, 1987). After the last look it cannot
-be told.
+settled if its interval lies within the margin, from the second look on: then there is no difference
+beyond the margin (as in two one-sided tests; Schuirmann, 1987). After the last look it cannot be
+told.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scipy import stats
 
 from tasearch.runs.verdicts import Answer, LookPlan, Verdict
 
-POWER_80 = 7.85  # (1.960 + 0.842)**2: of a two-sided test at 5 % that finds 80 % of effects
+POWER = 0.8  # of the number of pairs that is told to find a difference as large as the margin
 
 
 def assess(
@@ -61,7 +61,9 @@ def assess(
         corrected = holm(ps)
         for i, look in looks.items():
             last = number == len(plan.pairs) - 1
-            found[i] = look.assessed(corrected[i], plan, first=number == 0, last=last)
+            found[i] = look.assessed(
+                corrected[i], plan, len(differences), first=number == 0, last=last
+            )
     return found
 
 
@@ -90,7 +92,6 @@ class _Look:
         spread: Standard deviation of a difference.
         p: p value of a paired t test.
         half_width: Half the width of the interval at this look.
-        plain: Half the width of the plain 95 % interval.
     """
 
     pairs: int
@@ -98,7 +99,6 @@ class _Look:
     spread: float
     p: float
     half_width: float
-    plain: float
 
     @classmethod
     def at(cls, differences: Sequence[float | None], alpha: float, least_step: float) -> _Look:
@@ -112,7 +112,7 @@ class _Look:
         known = [d for d in differences if d is not None]
         n = len(known)
         if n < 2:
-            return cls(pairs=n, mean=0.0, spread=0.0, p=1.0, half_width=0.0, plain=0.0)
+            return cls(pairs=n, mean=0.0, spread=0.0, p=1.0, half_width=0.0)
         mean, spread = fmean(known), max(stdev(known), least_step)
         error = spread / math.sqrt(n)
         return cls(
@@ -121,15 +121,17 @@ class _Look:
             spread=spread,
             p=float(2 * stats.t.sf(abs(mean) / error, n - 1)),
             half_width=float(stats.t.isf(alpha / 2, n - 1)) * error,
-            plain=float(stats.t.isf(0.025, n - 1)) * error,
         )
 
-    def assessed(self, p: float, plan: LookPlan, *, first: bool, last: bool) -> Verdict:
+    def assessed(
+        self, p: float, plan: LookPlan, comparisons: int, *, first: bool, last: bool
+    ) -> Verdict:
         """The verdict at this look.
 
         Args:
             p: p value, corrected for the looks and for the other comparisons.
             plan: The looks.
+            comparisons: The number of comparisons of the command.
             first: Whether it is the first look, which is too early for "no difference".
             last: Whether it is the last look.
         """
@@ -138,7 +140,7 @@ class _Look:
         answer: Answer = "cannot tell"
         if p <= plan.alpha:
             answer = "helps" if self.mean > 0 else "hurts"
-        elif not first and abs(self.mean) + self.plain <= plan.margin:
+        elif not first and abs(self.mean) + self.half_width <= plan.margin:
             answer = "no difference"
         return Verdict(
             answer=answer,
@@ -148,5 +150,14 @@ class _Look:
             high=self.mean + self.half_width,
             p=p,
             pairs=self.pairs,
-            needed=max(2, math.ceil(POWER_80 * (self.spread / plan.margin) ** 2)),
+            needed=self._needed(plan, comparisons),
         )
+
+    def _needed(self, plan: LookPlan, comparisons: int) -> int:
+        """The number of pairs that find a difference as large as the margin, by the normal law.
+
+        The error rate is that of the last look, divided by the number of comparisons.
+        """
+        alpha = plan.alpha * plan.shares[-1] / comparisons
+        distance = float(stats.norm.isf(alpha / 2) + stats.norm.ppf(POWER))
+        return max(2, math.ceil((distance * self.spread / plan.margin) ** 2))

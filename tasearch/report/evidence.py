@@ -6,6 +6,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
+from tasearch.runs.verdicts import shipped
 
 
 def evidence(run: Run, candidate: Candidate) -> list[str]:
@@ -34,4 +35,7 @@ def evidence(run: Run, candidate: Candidate) -> list[str]:
     for comparison in found.of_width(candidate.chain[-1]):
         words = verdict_text(comparison, found.plan, len(found.comparisons))
         lines.append(f"verdict   {words}")
+    ship = shipped(found.of_width(candidate.chain[-1]))
+    if not ship.is_chain(candidate.chain, candidate.recipe):
+        lines.append(f"not tried {ship.label}: the verdict ships it, the search has not tried it")
     return lines

@@ -102,6 +102,8 @@ class Info:
         chains: Models of each chain on the front, by number of trial, teacher first.
         costs: Training costs of the study.
         audit: Result of the audit of pruning.
+        candidates: The students that may be picked for a budget, the best first; of a confirmed
+            width, what the verdicts say to ship.
         answer: What to ship within the study's budget, and what is known of it; None where no
             student is finished.
     """
@@ -120,6 +122,7 @@ class Info:
     chains: dict[int, tuple[Link, ...]]
     costs: Costs
     audit: AuditCount
+    candidates: tuple[Candidate, ...]
     answer: Answer | None
 
 
@@ -152,8 +155,18 @@ def report_info(run: Run) -> Info:
         chains={c.trial: _links(c, run) for c in front.members},
         costs=run.costs,
         audit=audit_count(trials),
+        candidates=_candidates(run),
         answer=_answer(run) if front.candidates else None,
     )
+
+
+def _candidates(run: Run) -> tuple[Candidate, ...]:
+    """The students that `Run.best` may choose, one of each width, the best first."""
+    by_width: dict[int, Candidate] = {}
+    for candidate in run.front.candidates:
+        by_width.setdefault(candidate.chain[-1], candidate)
+    shipped = map(run.shipped, by_width.values())
+    return tuple(sorted(shipped, key=run.known_accuracy, reverse=True))
 
 
 def _answer(run: Run) -> Answer:

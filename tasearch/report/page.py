@@ -41,7 +41,7 @@ def render_page(info: Info) -> str:
         rows="".join(map(_row, info.front.members)),
         device=escape(_measured(info)),
         plots=_script_json(plots),
-        candidates=_script_json([_candidate(c) for c in info.front.candidates]),
+        candidates=_script_json([_candidate(c) for c in info.candidates]),
         plotly=plotly.offline.get_plotlyjs(),
     )
 

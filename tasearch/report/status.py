@@ -48,16 +48,18 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
 
 
 def _verdicts(run: Run) -> list[str]:
-    """The verdicts of the newest confirmation, or that it is not over."""
-    if not run.confirmations:
-        return []
-    found = run.confirmations[-1]
-    if not found.finished:
-        return ["not settled yet: `tasearch confirm` goes on"]
-    return [
-        f"student {c.width}: {verdict_text(c, found.plan, len(found.comparisons))}"
-        for c in found.comparisons
+    """The newest verdicts of each student width, and whether a confirmation is not over."""
+    newest = {
+        c.width: found for found in run.confirmations if found.finished for c in found.comparisons
+    }
+    words = [
+        f"student {width}: {verdict_text(c, found.plan, len(found.comparisons))}"
+        for width, found in sorted(newest.items())
+        for c in found.of_width(width)
     ]
+    if any(not found.finished for found in run.confirmations):
+        words.append("not settled yet: the same `tasearch confirm` command goes on")
+    return words
 
 
 def teacher_accuracy(run: Run) -> float | None:

@@ -36,7 +36,7 @@ def verdict_text(comparison: Comparison, plan: LookPlan, comparisons: int) -> st
         >>> own = Comparison(question="assistants", first=arm, second=arm, verdict=found)
         >>> for part in verdict_text(own, LookPlan(), 3).split("; "):
         ...     print(part)
-        assistants help: +1.3 points (95 % interval +0.4 to +2.2
+        assistants help: +1.3 points (95 % interval of this one alone +0.4 to +2.2
         8 fresh seeds in common, same recipe, this teacher
         p = 0.008, corrected for 3 comparisons and 3 looks)
     """
@@ -48,13 +48,15 @@ def verdict_text(comparison: Comparison, plan: LookPlan, comparisons: int) -> st
     corrected = f"{len(plan.pairs)} looks"
     if comparisons > 1:
         corrected = f"{comparisons} comparisons and {corrected}"
+    alone = " of this one alone" if comparisons > 1 else ""
     words = (
-        f"{answer}: {points(found.difference)} points (95 % interval {points(found.low)} to "
+        f"{answer}: {points(found.difference)} points (95 % interval{alone} {points(found.low)} to "
         f"{points(found.high)}; {found.pairs} fresh seeds in common, {same}this teacher; "
         f"p = {found.p:.2g}, corrected for {corrected})"
     )
-    if found.answer == "cannot tell" and found.needed is not None:
-        words += f"; about {found.needed} seeds would find {margin_text(plan)}"
+    more = found.needed is not None and found.needed > found.pairs
+    if found.answer == "cannot tell" and more:
+        words += f"; about {found.needed} seeds would find a difference of {margin_text(plan)}"
     return words
 
 

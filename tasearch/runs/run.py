@@ -87,9 +87,10 @@ class Run:
     ) -> Candidate:
         """The student to ship within a budget.
 
-        That is the most accurate candidate on the front. If it was confirmed, and no verdict says
-        that its assistants help, it is the same student without them; and it is the one without a
-        teacher if no verdict says that distillation helps.
+        That is the most accurate candidate. Of each student width it is the best chain of the
+        search; if that was confirmed, and no verdict says that its assistants help, the same
+        student without them, and without a teacher if no verdict says that distillation helps.
+        Accuracies on fresh seeds count in place of those of the search.
 
         Args:
             max_params: Largest number of parameters.
@@ -100,7 +101,26 @@ class Run:
             NothingFits: No candidate is within the budget.
         """
         budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-        return self.shipped(self.front.best(budget))
+        return self.best_within(budget)
+
+    def best_within(self, budget: Budget) -> Candidate:
+        """The student to ship within a budget, see `best`.
+
+        Raises:
+            NothingFits: No candidate is within the budget.
+        """
+        first = self.front.best(budget)
+        by_width = {first.chain[-1]: first}
+        for candidate in self.front.candidates:  # the best first
+            if budget.admits(candidate):
+                by_width.setdefault(candidate.chain[-1], candidate)
+        return max(map(self.shipped, by_width.values()), key=self.known_accuracy)
+
+    def known_accuracy(self, candidate: Candidate) -> float:
+        """A candidate's accuracy on fresh seeds if it was confirmed, else in the search."""
+        found = self.confirmation_of(candidate)
+        arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
+        return candidate.accuracy if arm is None or arm.accuracy is None else arm.accuracy
 
     @cached_property
     def confirmations(self) -> list[Confirmation]:

@@ -49,7 +49,8 @@ def test_noise_cannot_be_told_after_the_last_look() -> None:
     found = one(noisy)
     assert (found.answer, found.settled, found.pairs) == ("cannot tell", True, 16)
     sd = float(np.std(noisy, ddof=1))  # type: ignore[arg-type]
-    assert found.needed == pytest.approx(7.85 * (sd / PLAN.margin) ** 2, abs=1)
+    distance = stats.norm.ppf(1 - PLAN.alpha * PLAN.shares[-1] / 2) + stats.norm.ppf(0.8)
+    assert found.needed == pytest.approx((distance * sd / PLAN.margin) ** 2, abs=1)
 
 
 @given(differences)
