@@ -40,7 +40,7 @@ def test_confirm_prints_its_looks_and_what_to_ship(run: tasearch.Run) -> None:
     before = call("best", run.path)
     text = call("confirm", run.path, "--workers", 1)
     (found,) = tasearch.Run.open(run.path).confirmations
-    assert text.count("fresh seeds, in points, by width: ") in (1, 2, 3)
+    assert text.count("fresh seeds at most, in points, by width: ") in (1, 2, 3)
     width = found.comparisons[0].width
     assert f"student of width {width}\n" in text
     assert text.count("  ship ") == 1
