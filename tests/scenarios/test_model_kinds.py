@@ -210,7 +210,7 @@ KINDS = {
                 self.norm, self.net = nn.BatchNorm2d(1), plain(width, classes)
             def forward(self, x):
                 x = self.norm(x)
-                return self.net(x if x.sum() > 0 else -x)
+                return self.net(x if x.amax() > 0 else -x)
         def build(width, *, in_shape, num_classes):
             return Net(width, num_classes)
     """,
