@@ -32,6 +32,8 @@ from tasearch.search.chain_space import make_space
 from tests.helpers.runs import contents, proposed
 from tests.helpers.studies import tiny
 
+pytestmark = pytest.mark.slow  # a run of convolutions, and exports to ONNX
+
 
 @pytest.fixture(scope="module")
 def cnn(tmp_path_factory: pytest.TempPathFactory) -> tasearch.Run:
@@ -89,7 +91,6 @@ def test_onnx_runtime_agrees_with_torch(cnn: tasearch.Run, folder: Path) -> None
         assert np.abs(logits - expected[:batch]).max() < 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [16, 4])
 def test_chain_file_trains_the_same_weights(cnn: tasearch.Run, tmp_path: Path, width: int) -> None:
     """The best candidate is an assistant; the best small one is a student with assistants."""
@@ -105,7 +106,6 @@ def test_chain_file_trains_the_same_weights(cnn: tasearch.Run, tmp_path: Path, w
     assert sum(name.startswith("hops/") for name in mine) == len(trial.chain)
 
 
-@pytest.mark.slow
 def test_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path) -> None:
     """Also if an assistant is exported, whose epochs and other options are not a student's."""
     options = {"loss": ["kd", "ce"], "guidance": ["dense", "serial"]}
@@ -130,7 +130,6 @@ def test_chain_file_of_any_trial_has_that_chain_alone(rerun: Any, tmp_path: Path
         ], trial.label
 
 
-@pytest.mark.slow
 def test_card_has_snippets_that_run(folder: Path) -> None:
     snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     assert len(snippets) == 2
@@ -141,7 +140,6 @@ def test_card_has_snippets_that_run(folder: Path) -> None:
         assert re.search(r"\[\d\]", done.stdout)
 
 
-@pytest.mark.slow
 def test_budget_chooses_the_exported_student(finished: tasearch.Run, tmp_path: Path) -> None:
     limit = finished.manifest.measured[2].params
     chosen = tasearch.export(finished, tmp_path / "small", max_params=limit)
@@ -151,7 +149,6 @@ def test_budget_chooses_the_exported_student(finished: tasearch.Run, tmp_path: P
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.slow
 def test_export_replaces_an_export_and_nothing_else(finished: tasearch.Run, tmp_path: Path) -> None:
     tasearch.export(finished, tmp_path / "out")
     tasearch.export(finished, tmp_path / "out")
@@ -166,7 +163,6 @@ def test_export_replaces_an_export_and_nothing_else(finished: tasearch.Run, tmp_
         tasearch.export(finished, tmp_path / "file")
 
 
-@pytest.mark.slow
 def test_export_refuses_onnx_that_differs_from_torch(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +180,6 @@ def test_export_refuses_onnx_that_differs_from_torch(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_export_omits_onnx_only_if_the_study_timed_torch(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +223,6 @@ def test_export_refuses_weights_of_another_accuracy(rerun: Any, tmp_path: Path) 
     )
 
 
-@pytest.mark.slow
 def test_card_does_not_call_a_student_without_teacher_distilled(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(student={"loss": "ce"}), trials=3)
     tasearch.export(run, tmp_path / "out")
@@ -241,7 +235,6 @@ def test_card_does_not_call_a_student_without_teacher_distilled(rerun: Any, tmp_
     assert len(again.trials[0].hops) == len(list((again.path / "hops").iterdir())) == 1
 
 
-@pytest.mark.slow
 def test_chain_file_keeps_the_training_modes_of_the_run(
     rerun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +263,6 @@ def test_export_names_damaged_weights(rerun: Any, tmp_path: Path) -> None:
     assert str(error.value).endswith("`tasearch run` on the same study trains it again")
 
 
-@pytest.mark.slow
 def test_export_and_load_accept_an_unchanged_user_family_only(rerun: Any, tmp_path: Path) -> None:
     source = tmp_path / "nets.py"
     source.write_text(
@@ -318,7 +310,6 @@ def test_load_refuses_a_folder_that_is_no_export(tmp_path: Path) -> None:
         tasearch.load(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("files", range(len(FILES)))
 def test_interrupted_export_leaves_no_mix_of_two(
     finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
@@ -348,7 +339,6 @@ def test_interrupted_export_leaves_no_mix_of_two(
     assert sum(p.numel() for p in loaded.parameters()) == small.params
 
 
-@pytest.mark.slow
 def test_load_refuses_a_width_of_no_student(finished: tasearch.Run, tmp_path: Path) -> None:
     """A teacher's width would run its factory, which the caller has not been asked to trust."""
     out = tmp_path / "out"

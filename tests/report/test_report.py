@@ -305,6 +305,7 @@ def wait_until(driver: Any, condition: Callable[[Any], bool], what: object) -> N
     WebDriverWait(driver, 30).until(condition, str(what))
 
 
+@pytest.mark.slow
 def test_page_draws_every_figure_without_a_console_error(
     browser: Any, budgeted: tasearch.Run
 ) -> None:
@@ -362,6 +363,7 @@ def check_pick(browser: Any, run: tasearch.Run, budget: dict[str, float]) -> str
     return expected
 
 
+@pytest.mark.slow
 def test_page_picks_what_the_command_picks(browser: Any, budgeted: tasearch.Run) -> None:
     small = budgeted.manifest.measured[4].params
     chosen: tuple[dict[str, float], ...] = ({}, {"max_params": small}, {"max_params": 1})
