@@ -155,18 +155,9 @@ def report_info(run: Run) -> Info:
         chains={c.trial: _links(c, run) for c in front.members},
         costs=run.costs,
         audit=audit_count(trials),
-        candidates=_candidates(run),
+        candidates=run.choices,
         answer=_answer(run) if front.candidates else None,
     )
-
-
-def _candidates(run: Run) -> tuple[Candidate, ...]:
-    """The students that `Run.best` may choose, one of each width, the best first."""
-    by_width: dict[int, Candidate] = {}
-    for candidate in run.front.candidates:
-        by_width.setdefault(candidate.chain[-1], candidate)
-    shipped = map(run.shipped, by_width.values())
-    return tuple(sorted(shipped, key=run.known_accuracy, reverse=True))
 
 
 def _answer(run: Run) -> Answer:

@@ -109,12 +109,21 @@ class Run:
         Raises:
             NothingFits: No candidate is within the budget.
         """
-        first = self.front.best(budget)
-        by_width = {first.chain[-1]: first}
+        self.front.best(budget)  # the error, if nothing fits
+        return next(c for c in self.choices if budget.admits(c))
+
+    @cached_property
+    def choices(self) -> tuple[Candidate, ...]:
+        """What to ship of each student width, the most accurate first.
+
+        Size and latency depend on the width alone, so a budget admits all chains of a width or
+        none.
+        """
+        by_width: dict[int, Candidate] = {}
         for candidate in self.front.candidates:  # the best first
-            if budget.admits(candidate):
-                by_width.setdefault(candidate.chain[-1], candidate)
-        return max(map(self.shipped, by_width.values()), key=self.known_accuracy)
+            by_width.setdefault(candidate.chain[-1], candidate)
+        shipped = map(self.shipped, by_width.values())
+        return tuple(sorted(shipped, key=self.known_accuracy, reverse=True))
 
     def known_accuracy(self, candidate: Candidate) -> float:
         """A candidate's accuracy on fresh seeds if it was confirmed, else in the search."""
