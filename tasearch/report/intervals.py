@@ -1,0 +1,59 @@
+"""Intervals of accuracies, and whether two accuracies can be told apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+Interval = tuple[float, float]
+
+
+def accuracy_interval(accuracies: Sequence[float], samples: int) -> Interval:
+    """The 95 % interval of an accuracy.
+
+    For one replicate it is Wilson's score interval (Wilson, JASA 22, 1927): it holds for other
+    samples, and for these weights. For several replicates, which share the samples, the standard
+    error of their mean is added in quadrature: it then holds for other seeds as well.
+
+    Args:
+        accuracies: Accuracy of each replicate, 0..1, at least one.
+        samples: Number of samples on which each of them was measured.
+
+    Returns:
+        Lower and upper end, 0..1.
+
+    Example:
+        >>> low, high = accuracy_interval([0.98], 359)
+        >>> print(f"{low:.3f} to {high:.3f}")
+        0.960 to 0.990
+    """
+    mean, z = fmean(accuracies), float(stats.norm.isf((1 - CONFIDENCE) / 2))
+    shrink = 1 + z * z / samples
+    centre = (mean + z * z / (2 * samples)) / shrink
+    half = z / shrink * math.sqrt(mean * (1 - mean) / samples + (z / (2 * samples)) ** 2)
+    count = len(accuracies)
+    if count > 1:
+        t = float(stats.t.isf((1 - CONFIDENCE) / 2, count - 1))
+        half = math.hypot(half, t * stdev(accuracies) / math.sqrt(count))
+    return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+
+
+def apart(better: float, of_better: Interval, worse: float, of_worse: Interval) -> bool:
+    """Whether the 95 % interval of a difference of two accuracies is above 0.
+
+    The interval is made of those of the two accuracies (method 10 of Newcombe, Statistics in
+    Medicine 17, 1998). Two students that got the same samples right are more alike than that
+    says, so a difference that is told apart is one.
+
+    Args:
+        better: The higher accuracy, 0..1.
+        of_better: Its interval.
+        worse: The lower accuracy.
+        of_worse: Its interval.
+    """
+    return better - worse > math.hypot(better - of_better[0], of_worse[1] - worse)
