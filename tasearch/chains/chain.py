@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tasearch.chains.hop import Hop, ModelSpec, arrows
 from tasearch.chains.recipe import LABELS_ONLY
@@ -74,6 +74,26 @@ class Chain:
             yield Hop(lineage=lineage[:end])
 
 
+Teaching = Literal["no teacher", "direct", "assistants"]
+
+
+def teaching(chain: Sequence[int], recipe: Mapping[str, Any] | None) -> Teaching:
+    """What a student learns from: labels alone, the teacher directly, or assistants.
+
+    Args:
+        chain: The widths, the teacher's first.
+        recipe: The recipes as `Candidate.recipe` has them; None if they are not known.
+
+    Example:
+        >>> teaching((64, 24, 6), None)
+        'assistants'
+    """
+    student = (recipe or {}).get("student") or {}
+    if student.get("loss") == LABELS_ONLY:
+        return "no teacher"
+    return "assistants" if len(chain) > 2 else "direct"
+
+
 def label(chain: tuple[int, ...], recipe: Mapping[str, Any] | None) -> str:
     """A chain in one line: its widths, or only the student's if it learns without a teacher.
 
@@ -85,7 +105,6 @@ def label(chain: tuple[int, ...], recipe: Mapping[str, Any] | None) -> str:
         >>> label((64, 24, 6), None)
         '64 → 24 → 6'
     """
-    student = (recipe or {}).get("student") or {}
-    if student.get("loss") == LABELS_ONLY:
+    if teaching(chain, recipe) == "no teacher":
         return f"{chain[-1]} (no teacher)"
     return arrows(chain)

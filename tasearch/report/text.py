@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from tasearch.chains.recipe import LABELS_ONLY
+from tasearch.chains.recipes import ONLY_DISTILLED
 from tasearch.pareto.measurement import Measurement
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")  # of the SI, a factor of 1,000 each
+SHORT = {"temperature": "T", "learning_rate": "lr"}
 
 
 def recipe_text(recipe: Mapping[str, Mapping[str, object] | None]) -> str:
@@ -33,6 +36,39 @@ def _one_recipe(values: Mapping[str, object]) -> str:
         text += f", T {values['temperature']:g}, alpha {values['alpha']:g}"
     epochs = values["epochs"]
     return f"{text}, lr {values['learning_rate']:g}, {epochs} epoch{'s' * (epochs != 1)}"
+
+
+def searched_text(recipes: Sequence[Mapping[str, Mapping[str, object] | None]]) -> list[str]:
+    """The fields in which recipes differ, in words, for each of them.
+
+    Args:
+        recipes: Values by role, "student" and "assistants", of each trial.
+
+    Returns:
+        Texts such as "loss kd, assistants' T 4"; empty where nothing differs.
+    """
+    values: dict[tuple[str, str], set[object]] = {}
+    for recipe in recipes:
+        for role, fields in recipe.items():
+            for name, value in (fields or {}).items():
+                values.setdefault((role, name), set()).add(value)
+    differing = [place for place, found in values.items() if len(found) > 1]
+    return [_searched(recipe, differing) for recipe in recipes]
+
+
+def _searched(
+    recipe: Mapping[str, Mapping[str, object] | None], differing: Sequence[tuple[str, str]]
+) -> str:
+    words = []
+    for role, name in differing:
+        fields = recipe.get(role) or {}
+        without_teacher = fields.get("loss") == LABELS_ONLY and name in ONLY_DISTILLED
+        if name in fields and not without_teacher:
+            whose = "assistants' " if role == "assistants" else ""
+            value = fields[name]
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            words.append(f"{whose}{SHORT.get(name, name)} {shown}")
+    return ", ".join(words)
 
 
 def ties_text(measured: Mapping[int, Measurement]) -> str:
@@ -96,3 +132,14 @@ def flops_text(flops: float) -> str:
 def percent(accuracy: float | None) -> str:
     """An accuracy of 0 to 1 in percent; "unknown" for None."""
     return "unknown" if accuracy is None else f"{accuracy:.2%}"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """An interval of accuracies in words.
+
+    Example:
+        >>> interval_text((0.9702, 0.9911))
+        '95 % interval 97.0 to 99.1'
+    """
+    low, high = interval
+    return f"95 % interval {100 * low:.1f} to {100 * high:.1f}"

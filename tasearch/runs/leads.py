@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from tasearch.chains.chain import teaching
+from tasearch.chains.keys import canonical_json
 from tasearch.pareto.candidate import Candidate
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
@@ -54,9 +55,9 @@ def lead_over_direct(run: Run, candidate: Candidate) -> Lead | None:
         The lead, which may be negative; None for a student without assistants, and where the direct
         chain was not trained to its end.
     """
-    if len(candidate.chain) < 3:
+    if teaching(candidate.chain, candidate.recipe) != "assistants":
         return None
-    direct = _direct(run, candidate)
+    direct = direct_trials(run.trials).get(same_student(candidate))
     if direct is None or direct.accuracy is None:
         return None
     validation, width = run.manifest.validation, candidate.chain[-1]
@@ -70,18 +71,17 @@ def lead_over_direct(run: Run, candidate: Candidate) -> Lead | None:
     )
 
 
-def _direct(run: Run, candidate: Candidate) -> TrialRecord | None:
-    """The finished trial that distils the same student directly with the same recipe."""
-    wanted = _with_one_teacher(candidate.recipe["student"])
-    for trial in run.trials:
-        direct = trial.state == "complete" and trial.chain == (
-            candidate.chain[0],
-            candidate.chain[-1],
-        )
-        if direct and _with_one_teacher((trial.recipe or {})["student"]) == wanted:
-            return trial
-    return None
+def direct_trials(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+    """The finished trials that distil a student directly, by what `same_student` gives."""
+    found: dict[str, TrialRecord] = {}
+    for trial in trials:
+        if trial.state == "complete" and teaching(trial.chain, trial.recipe) == "direct":
+            found.setdefault(same_student(trial), trial)
+    return found
 
 
-def _with_one_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in recipe.items() if name not in NO_INFLUENCE}
+def same_student(of: Candidate | TrialRecord) -> str:
+    """A text that two chains share if their students have the same width and the same recipe."""
+    student = (of.recipe or {})["student"]
+    fields = {name: value for name, value in student.items() if name not in NO_INFLUENCE}
+    return canonical_json([of.chain[-1], fields])

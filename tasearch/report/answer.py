@@ -1,0 +1,125 @@
+"""The answer of a run: what to ship, and what is known of it, as plain values."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasearch.report.gains import question_words
+from tasearch.report.rows import Row
+from tasearch.report.text import duration, flops_text, interval_text
+from tasearch.runs.run import Run
+from tasearch.runs.verdicts import shipped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What to ship, and what is known of it.
+
+    Args:
+        row: The student to ship.
+        accuracy: Its accuracy, where it comes from, and its interval.
+        size: Its size, and how many times smaller it is than the teacher.
+        assistants: Whether assistants help at its width.
+        distillation: Whether distillation helps at its width.
+        cost: What it cost to train, and to find.
+        notes: What else should be known before it is shipped.
+        command: The command that exports it.
+        export_any: The same for any student, with TRIAL for the number of its trial.
+    """
+
+    row: Row
+    accuracy: str
+    size: str
+    assistants: str
+    distillation: str
+    cost: str
+    notes: tuple[str, ...]
+    command: str
+    export_any: str
+
+
+def answer_of(run: Run, rows: Sequence[Row]) -> Answer | None:
+    """The answer within the study's budget; None where no student is finished.
+
+    Args:
+        run: A run, finished or not.
+        rows: Its rows.
+    """
+    if not run.front.candidates:
+        return None
+    best = run.best()
+    row = next(row for row in rows if row.trial == best.trial)
+    return Answer(
+        row=row,
+        accuracy=accuracy_words(run, row),
+        size=_size(run, row),
+        assistants=question_words(run, row.width, "assistants", rows),
+        distillation=question_words(run, row.width, "distillation", rows),
+        cost=_cost(run, row),
+        notes=tuple(_notes(run, row, rows)),
+        command=export_command(run, row.trial),
+        export_any=export_command(run, "TRIAL"),
+    )
+
+
+def accuracy_words(run: Run, row: Row) -> str:
+    """A finished student's accuracy with its interval, of fresh seeds if there are any."""
+    assert row.accuracy is not None and row.interval is not None
+    samples, replicates = run.manifest.validation, len(row.replicates)
+    if row.confirmed is None:
+        seeds = f"mean of {replicates} seeds" if replicates else "one seed"
+        return (
+            f"{row.accuracy:.1%} of {samples:,} validation samples "
+            f"({interval_text(row.interval)}; {seeds}, chosen by the search, not confirmed)"
+        )
+    found = row.confirmed
+    gone = 100 * (row.accuracy - found.accuracy)
+    words = (
+        f"{found.accuracy:.1%} of {samples:,} validation samples ({interval_text(found.interval)}; "
+        f"mean of {found.seeds} fresh seeds; the search said {row.accuracy:.1%}, "
+        f"{abs(gone):.1f} points {'more' if gone >= 0 else 'less'})"
+    )
+    return words if found.test is None else f"{words}; {found.test:.1%} of the test part"
+
+
+def _size(run: Run, row: Row) -> str:
+    teacher = run.manifest.measured[run.manifest.study.teacher.width]
+    return (
+        f"{row.params:,} parameters, {teacher.params / row.params:.3g} times fewer than the teacher"
+    )
+
+
+def _cost(run: Run, row: Row) -> str:
+    paid, history = run.costs.paid, run.directory.history()
+    return (
+        f"{flops_text(row.flops)} to train its models beyond the teacher; {flops_text(paid)} and "
+        f"{duration(history.seconds)} for the whole search, the teacher included"
+    )
+
+
+def _notes(run: Run, row: Row, rows: Sequence[Row]) -> list[str]:
+    notes = []
+    smaller = next((other for other in rows if other.trial == row.smaller), None)
+    if smaller is not None:
+        assert smaller.accuracy is not None
+        times = row.params / smaller.params
+        notes.append(
+            f"a smaller student cannot be told apart from it in the search: {smaller.label}, "
+            f"{smaller.accuracy:.1%}, {times:.3g} times fewer parameters (trial {smaller.trial})"
+        )
+    candidate = next(c for c in run.front.candidates if c.trial == row.trial)
+    found = run.confirmation_of(candidate)
+    if found is not None:
+        ship = shipped(found.of_width(row.width))
+        if not ship.is_chain(candidate.chain, candidate.recipe):
+            notes.append(f"the verdict would ship {ship.label}, which the search has not tried")
+    return notes
+
+
+def export_command(run: Run, trial: int | str) -> str:
+    """The command that exports the student of a trial."""
+    study = run.manifest.study
+    own = " --trust" if ":" in study.model.family + study.data.source else ""
+    return f"tasearch export {shlex.quote(str(run.path))} --trial {trial} --out winner{own}"

@@ -1,0 +1,280 @@
+"""The figure of the front: error or accuracy against size or latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log10
+from typing import Literal, get_args
+
+import plotly.graph_objects as go
+
+from tasearch.report.rows import Row
+from tasearch.report.style import LIGHT, SYMBOLS, Theme, percent_axis, size_axis, style
+
+X = Literal["params", "bytes", "latency_ms"]
+Y = Literal["error", "accuracy"]
+TITLES: Mapping[str, str] = {
+    "params": "parameters",
+    "bytes": "bytes",
+    "latency_ms": "latency of a batch, ms",
+    "error": "error on the validation part",
+    "accuracy": "accuracy on the validation part",
+}
+ERROR_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+HEIGHT = 520
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontView:
+    """What the figure shows.
+
+    Args:
+        rows: The run's rows.
+        samples: Number of samples in the validation set.
+        teacher: The teacher in words.
+        teacher_accuracy: Its accuracy on the validation set, 0 to 1; None if it is not known.
+    """
+
+    rows: tuple[Row, ...]
+    samples: int
+    teacher: str
+    teacher_accuracy: float | None
+
+    @property
+    def finished(self) -> list[Row]:
+        """The students that were trained to their end."""
+        return [row for row in self.rows if row.finished]
+
+    def height(self, accuracy: float, y: Y) -> float:
+        """Where an accuracy is on the y axis; no error is less than that of half a sample."""
+        return accuracy if y == "accuracy" else max(1 - accuracy, 0.5 / self.samples)
+
+
+def front_figure(
+    view: FrontView, x: X = "params", y: Y = "error", theme: Theme = LIGHT
+) -> go.Figure:
+    """Draw the error or the accuracy of all finished students against their size or latency.
+
+    Args:
+        view: What is shown.
+        x: "params", "bytes" or "latency_ms".
+        y: "error", on a logarithmic axis, or "accuracy".
+        theme: The colours.
+
+    Returns:
+        The figure. The customdata of a mark is the number of its trial; the last trace is empty,
+        for the mark of a student that is picked.
+    """
+    figure = go.Figure()
+    stopped = [row for row in view.rows if row.state == "pruned" and row.accuracy is not None]
+    _add_teacher(figure, view, x, y, theme)
+    if stopped:
+        name = f"{len(stopped)} stopped early"
+        _add_marks(figure, view, stopped, (x, y), name, _open("x-thin", theme.stopped))
+        figure.data[-1].visible = "legendonly"
+    for teaching in SYMBOLS:
+        members = [r for r in view.finished if r.teaching == teaching and r.front]
+        if members:
+            _add_members(figure, view, members, (x, y), teaching, theme)
+    for teaching in SYMBOLS:
+        others = [r for r in view.finished if r.teaching == teaching and not r.front]
+        if others:
+            mark = _open(SYMBOLS[teaching], theme.of(teaching))
+            _add_marks(figure, view, others, (x, y), teaching, mark)
+            figure.data[-1].showlegend = all(t.name != teaching for t in figure.data[:-1])
+    _add_confirmed(figure, view, x, y, theme)
+    _add_targets(figure, view, x, y)
+    figure.add_scatter(
+        x=[],
+        y=[],
+        name="picked",
+        mode="markers",
+        showlegend=False,
+        hoverinfo="skip",
+        marker={"symbol": "circle-open", "size": 26, "color": theme.ink, "line": {"width": 2.5}},
+    )
+    style(figure, theme, TITLES[x], TITLES[y], height=HEIGHT)
+    axes = front_axes(view)
+    figure.update_xaxes(**axes[x])
+    figure.update_yaxes(**axes[y])
+    return figure
+
+
+def front_axes(view: FrontView) -> dict[str, dict[str, object]]:
+    """Layout of each axis that the figure may have, by its name."""
+    found: dict[str, dict[str, object]] = {}
+    for x in get_args(X):
+        found[x] = {**size_axis([getattr(row, x) for row in view.finished]), **_title(x)}
+    shown = [row.accuracy for row in view.finished if row.accuracy is not None]
+    ends = [end for row in view.finished if row.front and row.interval for end in row.interval]
+    if view.teacher_accuracy is not None:
+        shown.append(view.teacher_accuracy)
+    found["accuracy"] = {**percent_axis([*shown, *ends]), **_title("accuracy")}
+    errors = [view.height(accuracy, "error") for accuracy in (*shown, *ends)] or [0.01, 1.0]
+    pad = 0.06 * (log10(max(errors)) - log10(min(errors))) or 0.1
+    found["error"] = {
+        "type": "log",
+        "range": [log10(min(errors)) - pad, log10(max(errors)) + pad],
+        "tickvals": list(ERROR_TICKS),
+        "ticktext": [f"{100 * tick:g}%" for tick in ERROR_TICKS],
+        "tickformat": None,
+        "dtick": None,
+        **_title("error"),
+    }
+    return found
+
+
+def _title(name: str) -> dict[str, object]:
+    return {"title": {"text": TITLES[name], "standoff": 10}}
+
+
+def _open(symbol: str, colour: str) -> dict[str, object]:
+    """The mark of a student that is no member of the front."""
+    return {
+        "symbol": f"{symbol}-open",
+        "size": 8,
+        "color": colour,
+        "opacity": 0.75,
+        "line": {"width": 1.4},
+    }
+
+
+def _add_marks(
+    figure: go.Figure,
+    view: FrontView,
+    rows: Sequence[Row],
+    axes: tuple[X, Y],
+    name: str,
+    marker: Mapping[str, object],
+) -> None:
+    x, y = axes
+    figure.add_scatter(
+        x=[getattr(row, x) for row in rows],
+        y=[view.height(row.accuracy or 0.0, y) for row in rows],
+        name=name,
+        legendgroup=name,
+        mode="markers",
+        marker=dict(marker),
+        customdata=[row.trial for row in rows],
+        meta={"trials": [row.trial for row in rows]},
+        text=[hover_text(row) for row in rows],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _add_members(
+    figure: go.Figure,
+    view: FrontView,
+    rows: Sequence[Row],
+    axes: tuple[X, Y],
+    teaching: str,
+    theme: Theme,
+) -> None:
+    """Add members of the front: filled, with the student's width and an interval."""
+    x, y = axes
+    colour = theme.of(teaching)
+    heights = [view.height(row.accuracy or 0.0, y) for row in rows]
+    ends = [sorted(view.height(end, y) for end in row.interval or (0.0, 0.0)) for row in rows]
+    figure.add_scatter(
+        x=[getattr(row, x) for row in rows],
+        y=heights,
+        name=teaching,
+        legendgroup=teaching,
+        mode="markers+text",
+        marker={
+            "symbol": SYMBOLS[teaching],
+            "size": 13,
+            "color": colour,
+            "line": {"width": 1.5, "color": theme.paper},
+        },
+        zorder=1,
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [high - at for at, (_, high) in zip(heights, ends, strict=True)],
+            "arrayminus": [at - low for at, (low, _) in zip(heights, ends, strict=True)],
+            "color": colour,
+            "thickness": 1.2,
+            "width": 4,
+        },
+        textposition="middle right",
+        texttemplate=[f"  <b>{row.width}</b>" for row in rows],
+        textfont={"color": theme.ink, "size": 13},
+        customdata=[row.trial for row in rows],
+        meta={"trials": [row.trial for row in rows]},
+        text=[hover_text(row) for row in rows],
+        hovertemplate="%{text}<extra></extra>",
+        cliponaxis=False,
+    )
+
+
+def _add_confirmed(figure: go.Figure, view: FrontView, x: X, y: Y, theme: Theme) -> None:
+    """Add the means on fresh seeds of the members of the front that were confirmed."""
+    rows = [row for row in view.finished if row.front and row.confirmed is not None]
+    if not rows:
+        return
+    figure.add_scatter(
+        x=[getattr(row, x) for row in rows],
+        y=[view.height(row.confirmed.accuracy, y) for row in rows if row.confirmed],
+        name="mean on fresh seeds",
+        mode="markers",
+        marker={
+            "symbol": "line-ew-open",
+            "size": 17,
+            "color": theme.ink,
+            "line": {"width": 2.5},
+        },
+        meta={"trials": [row.trial for row in rows], "fresh": True},
+        hoverinfo="skip",
+    )
+
+
+def _add_targets(figure: go.Figure, view: FrontView, x: X, y: Y) -> None:
+    """Add small invisible marks at the members of the front.
+
+    Where marks overlap, plotly gives the smallest one to the mouse, and members are large.
+    """
+    members = [row for row in view.finished if row.front]
+    _add_marks(figure, view, members, (x, y), "targets", {"size": 6, "color": "rgba(0, 0, 0, 0)"})
+    figure.data[-1].showlegend = False
+
+
+def _add_teacher(figure: go.Figure, view: FrontView, x: X, y: Y, theme: Theme) -> None:
+    if view.teacher_accuracy is None or not view.finished:
+        return
+    places = size_axis([getattr(row, x) for row in view.finished])
+    ends = places["range"]
+    assert isinstance(ends, list)
+    at = view.height(view.teacher_accuracy, y)
+    figure.add_scatter(
+        x=[10**end if places["type"] == "log" else end for end in ends],
+        y=[at, at],
+        name="teacher",
+        meta=[view.teacher_accuracy] * 2,
+        mode="lines+text",
+        line={"color": theme.soft, "width": 1.3, "dash": "dash"},
+        text=[f" {view.teacher}: {view.teacher_accuracy:.1%}", ""],
+        textposition="top right" if y == "error" else "bottom right",
+        textfont={"color": theme.soft, "size": 12},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def hover_text(row: Row) -> str:
+    """What a mark says of its student, as HTML that plotly knows."""
+    assert row.accuracy is not None
+    lines = [f"<b>{row.label}</b> (trial {row.trial})", f"accuracy {row.accuracy:.1%}"]
+    if row.interval is not None and row.finished:
+        lines[-1] += f" ({100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f})"
+    if row.confirmed is not None:
+        lines.append(f"{row.confirmed.accuracy:.1%} on {row.confirmed.seeds} fresh seeds")
+    lines.append(f"{row.params:,} params, {row.latency_ms:.4g} ms")
+    if row.over_direct is not None:
+        lines.append(f"{100 * row.over_direct:+.1f} points over direct, same recipe")
+    if row.state == "pruned":
+        lines.append(f"stopped after {row.epochs[-1]} epochs")
+    if row.searched:
+        lines.append(row.searched)
+    return "<br>".join(lines)

@@ -1,0 +1,144 @@
+"""The details at the end of the page, closed at first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasearch.report.figures import cost_figure, curves_figure, importance_figure, progress_figure
+from tasearch.report.glossary import GLOSSARY
+from tasearch.report.html import escape, figure, list_of, table
+from tasearch.report.info import Info
+from tasearch.report.search_cost import HopNode
+from tasearch.report.text import flops_text
+
+
+def details_html(info: Info) -> str:
+    """All details, each in an element that opens."""
+    parts = [
+        ("Learning curves", _curves(info)),
+        ("What the search cost", _cost(info)),
+        ("The tree of hops", _tree(info)),
+        ("Which choices mattered", _importance(info)),
+        ("Latency", _latency(info)),
+        ("Reads of the test part", _reads(info)),
+        ("Study file, digests", _study(info)),
+        ("Glossary", _glossary()),
+    ]
+    return "".join(
+        f"<details><summary><h3>{escape(name)}</h3></summary>{inner}</details>"
+        for name, inner in parts
+        if inner
+    )
+
+
+def _curves(info: Info) -> str:
+    if not any(row.curve for row in info.rows):
+        return ""
+    height = curves_figure(info.rows).layout.height
+    return figure("curves", height, "Validation accuracy over epochs, by kind of student")
+
+
+def _cost(info: Info) -> str:
+    costs, beyond, audit = info.costs, info.beyond, info.audit
+    if not costs.paid:
+        return ""
+    shared = beyond.unshared / beyond.paid if beyond.paid else 1.0
+    saved = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
+    lines = [
+        f"{flops_text(costs.paid)} in all: {costs.hops} hops trained, {costs.uses - costs.hops} "
+        f"times reused.",
+        f"Sharing hops made it {shared:.1f} times cheaper. The teacher is not counted: any search "
+        f"trains it once.",
+        f"Stopping students early saved {saved:.1%}. Of {audit.audited} students that were trained "
+        f"on to check the rule, {audit.wrong} would have been stopped wrongly."
+        + (f" ({audit.words})" if audit.audited else ""),
+    ]
+    bar = figure("cost", cost_figure(info.spent).layout.height, "Training cost by kind of model")
+    height = progress_figure(info.progress).layout.height
+    words = "Hypervolume of the front against training cost"
+    return bar + list_of(lines) + figure("progress", height, words)
+
+
+def _tree(info: Info) -> str:
+    if not info.tree:
+        return ""
+    inner = "".join(map(_node, info.tree))
+    return (
+        "<p>Each model learns from the one above it; how many trials needed it stands beside it. "
+        f'</p><ul class="tree">{inner}</ul>'
+    )
+
+
+def _node(node: HopNode) -> str:
+    accuracy = "stopped" if node.accuracy is None else f"{node.accuracy:.1%}"
+    used = f", used {node.uses} times" if node.uses > 1 else ""
+    below = "".join(map(_node, node.below))
+    return (
+        f"<li><b>{node.width}</b> {accuracy}{used}"
+        + (f"<ul>{below}</ul>" if below else "")
+        + "</li>"
+    )
+
+
+def _importance(info: Info) -> str:
+    if not info.importance:
+        return "<p>Too few finished trials, or no difference between them, to tell.</p>"
+    height = importance_figure(info.importance).layout.height
+    words = "Share of the variance of accuracy by parameter"
+    return (
+        "<p>Shares of the variance of accuracy among students of equal width (fANOVA). With one "
+        "seed a chain, most of that variance is noise.</p>" + figure("importance", height, words)
+    )
+
+
+def _latency(info: Info) -> str:
+    head = (
+        ("width", "n"),
+        ("parameters", "n"),
+        ("bytes", "n"),
+        ("latency that counts, ms", "n"),
+        ("own median", "n"),
+        ("95th percentile", "n"),
+        ("rounds from", "n"),
+        ("to", "n"),
+        ("trains in", ""),
+    )
+    rows = [
+        (
+            size.width,
+            f"{size.params:,}",
+            f"{size.bytes:,}",
+            f"{size.latency_ms:.4g}",
+            f"{size.median_ms:.4g}",
+            f"{size.latency_p95_ms:.4g}",
+            f"{min(size.rounds.medians_ms, default=size.latency_ms):.4g}",
+            f"{max(size.rounds.medians_ms, default=size.latency_ms):.4g}",
+            info.modes.get(size.width, "not trained here"),
+        )
+        for size in info.measured
+    ]
+    return (
+        "<p>Measured before anything was trained, in rounds in turn. Widths whose timings cannot "
+        "be told apart are tied: they count with the mean of their medians.</p>"
+        + table(head, rows, "Latency of each width")
+    )
+
+
+def _reads(info: Info) -> str:
+    if not info.reads:
+        return "<p>The held-out test set was not read yet.</p>"
+    return list_of(f"{read.when}, {read.by}: {', '.join(read.chains)}" for read in info.reads)
+
+
+def _study(info: Info) -> str:
+    rows = sorted(info.digests.items())
+    digests = table((("what", ""), ("value", "")), rows, "What the results depend on")
+    return f'<pre tabindex="0">{escape(info.study)}</pre>{digests}'
+
+
+def _glossary() -> str:
+    def items() -> Iterator[str]:
+        for word, meaning in GLOSSARY.items():
+            yield f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>"
+
+    return f"<dl>{''.join(items())}</dl>"

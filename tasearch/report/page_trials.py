@@ -1,0 +1,83 @@
+"""The table of all trials."""
+
+from __future__ import annotations
+
+from tasearch.report.html import escape, points
+from tasearch.report.info import Info
+from tasearch.report.rows import Row
+
+COLUMNS = (  # name, class
+    ("trial", "n"),
+    ("chain", ""),
+    ("learns from", ""),
+    ("accuracy", "n"),
+    ("95 % interval", "n"),
+    ("parameters", "n"),
+    ("latency, ms", "n"),
+    ("over direct, points", "n"),
+    ("searched", ""),
+    ("state", ""),
+)
+LEARNS_FROM = {"no teacher": "labels", "direct": "teacher", "assistants": "assistants"}
+
+
+def trials_html(info: Info) -> str:
+    """All trials as a table that can be sorted and filtered."""
+    if not info.rows:
+        return "<p>No trial has begun yet.</p>"
+    head = "".join(
+        f'<th scope="col" class="{style}" aria-sort="none">'
+        f'<button type="button" data-column="{i}">{escape(name)}</button></th>'
+        for i, (name, style) in enumerate(COLUMNS)
+        if _shown(name, info)
+    )
+    states = dict.fromkeys(row.state for row in info.rows)
+    options = "".join(f"<option>{escape(state)}</option>" for state in states)
+    kinds = "".join(f"<option>{escape(kind)}</option>" for kind in LEARNS_FROM.values())
+    body = "".join(_row(row, info) for row in info.rows)
+    return (
+        '<form class="filter" onsubmit="return false">'
+        '<label>find<input id="find" type="search" placeholder="such as 64 → 12"></label>'
+        f'<label>state<select id="of-state"><option value="">all</option>{options}</select></label>'
+        f'<label>learns from<select id="of-kind"><option value="">all</option>{kinds}</select>'
+        '</label><span id="count" role="status"></span></form>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of all trials">'
+        '<table id="trials"><caption class="hidden">All trials</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _shown(name: str, info: Info) -> bool:
+    return name != "searched" or any(row.searched for row in info.rows)
+
+
+def _row(row: Row, info: Info) -> str:
+    known = row.accuracy is not None
+    low, high = row.interval or (0.0, 0.0)
+    state = "front" if row.front else row.state
+    words = f"{state}: {row.reason}" if row.reason else state
+    cells = (
+        (str(row.trial), row.trial),
+        (row.label, row.label),
+        (LEARNS_FROM[row.teaching], LEARNS_FROM[row.teaching]),
+        (f"{row.accuracy:.1%}" if known else "", row.accuracy if known else -1),
+        (f"{100 * low:.1f} to {100 * high:.1f}" if row.finished else "", low if known else -1),
+        (f"{row.params:,}", row.params),
+        (f"{row.latency_ms:.4g}", row.latency_ms),
+        (points(row.over_direct), -9 if row.over_direct is None else row.over_direct),
+        (row.searched, row.searched),
+        (words, words),
+    )
+    inner = "".join(
+        f'<td class="{style}" data-value="{escape(value)}">{_cell(name, text, row)}</td>'
+        for (name, style), (text, value) in zip(COLUMNS, cells, strict=True)
+        if _shown(name, info)
+    )
+    kind = LEARNS_FROM[row.teaching]
+    return f'<tr data-trial="{row.trial}" data-state="{row.state}" data-kind="{kind}">{inner}</tr>'
+
+
+def _cell(name: str, text: str, row: Row) -> str:
+    if name == "trial" and row.finished:
+        return f'<button type="button" class="choose" data-trial="{row.trial}">{text}</button>'
+    return escape(text)

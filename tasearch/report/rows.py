@@ -1,0 +1,261 @@
+"""The rows of a report: one for each trial, with all that is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tasearch.chains.chain import Teaching, teaching
+from tasearch.pareto.candidate import Candidate
+from tasearch.report.intervals import Interval, accuracy_interval, apart
+from tasearch.report.text import recipe_text, searched_text
+from tasearch.runs.leads import direct_trials, same_student
+from tasearch.runs.records import TrialRecord, training_flops
+from tasearch.runs.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """One model of a chain.
+
+    Args:
+        role: "teacher", "assistant" or "student".
+        width: Width of the model.
+        params: Number of parameters.
+        accuracy: Accuracy on the validation set, 0 to 1; None if the model is not trained.
+    """
+
+    role: str
+    width: int
+    params: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """What a chain has reached on fresh seeds.
+
+    Args:
+        accuracy: Mean accuracy on the validation set, 0 to 1.
+        interval: Its 95 % interval.
+        test: Mean accuracy on the held-out test set.
+        seeds: Number of seeds.
+    """
+
+    accuracy: float
+    interval: Interval
+    test: float | None
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One trial.
+
+    Args:
+        trial: Number of the trial.
+        state: State of the trial, as in `TrialRecord`.
+        teaching: What the student learns from.
+        label: The chain.
+        models: The models of the chain, the teacher first; without assistants and teacher that
+            have no influence on the student.
+        accuracy: Accuracy on the validation set, 0 to 1, mean over replicates; of a pruned student
+            at its last rung; None before the first one.
+        interval: Its 95 % interval.
+        replicates: Accuracy of each replicate.
+        params: Number of parameters of the student.
+        bytes: Bytes of its weights and buffers.
+        latency_ms: Latency of one batch in milliseconds.
+        latency_p95_ms: The 95th percentile of the timings.
+        recipe: The recipe in words.
+        searched: The fields of the recipe that differ between trials, in words.
+        reason: Why the trial failed or was pruned.
+        free: Whether the student is an assistant of another trial's chain.
+        within: Whether the student is within the budget.
+        front: Whether it is a member of the front.
+        smaller: Number of the trial of the smallest member of the front from which this student
+            cannot be told apart, and which is smaller; None if there is none.
+        over_direct: Accuracy less that of direct distillation with the same recipe; None without
+            assistants, or where that was not trained.
+        over_labels: Accuracy less that of the best student of this width without a teacher.
+        confirmed: What the chain has reached on fresh seeds; None if it was not confirmed.
+        flops: Training FLOPs of its models beyond the teacher, all replicates.
+        epochs: Epochs after which the accuracy was measured.
+        curve: Accuracy after each of these epochs.
+    """
+
+    trial: int
+    state: str
+    teaching: Teaching
+    label: str
+    models: tuple[Link, ...]
+    accuracy: float | None
+    interval: Interval | None
+    replicates: tuple[float, ...]
+    params: int
+    bytes: int
+    latency_ms: float
+    latency_p95_ms: float
+    recipe: str
+    searched: str
+    reason: str
+    free: bool
+    within: bool
+    front: bool
+    smaller: int | None = None
+    over_direct: float | None = None
+    over_labels: float | None = None
+    confirmed: Confirmed | None = None
+    flops: float
+    epochs: tuple[int, ...]
+    curve: tuple[float, ...]
+
+    @property
+    def width(self) -> int:
+        """The width of the student."""
+        return self.models[-1].width
+
+    @property
+    def finished(self) -> bool:
+        """Whether the student was trained to its end and is within the budget."""
+        return self.state == "complete" and self.accuracy is not None and self.within
+
+
+def rows_of(run: Run) -> tuple[Row, ...]:
+    """A row for each trial whose chain is known, in their order.
+
+    Args:
+        run: A run, finished or not.
+    """
+    trials = [trial for trial in run.trials if trial.chain and trial.recipe]
+    members = {candidate.trial for candidate in run.front.members}
+    searched = searched_text([trial.recipe or {} for trial in trials])
+    rows = [
+        _row(run, trial, words, front=trial.number in members)
+        for trial, words in zip(trials, searched, strict=True)
+    ]
+    rows = _with_leads(rows, trials)
+    rows = _with_smaller(rows)
+    return tuple(_with_confirmation(run, rows)) if run.confirmations else tuple(rows)
+
+
+def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
+    manifest = run.manifest
+    size = manifest.measured[trial.chain[-1]]
+    interval = None
+    if trial.accuracy is not None:
+        own = trial.accuracies or (trial.accuracy,)
+        interval = accuracy_interval(own, manifest.validation)
+    return Row(
+        trial=trial.number,
+        state=trial.state,
+        teaching=teaching(trial.chain, trial.recipe),
+        label=trial.label,
+        models=_links(run, trial),
+        accuracy=trial.accuracy,
+        interval=interval,
+        replicates=trial.accuracies,
+        params=size.params,
+        bytes=size.bytes,
+        latency_ms=size.latency_ms,
+        latency_p95_ms=size.latency_p95_ms,
+        recipe=recipe_text(dict(trial.recipe or {})),
+        searched=searched,
+        reason=trial.reason or "",
+        free=trial.free,
+        within=manifest.study.limits().admits(size),
+        front=front,
+        flops=sum(
+            training_flops(use.width, use.epochs, manifest.trained_samples, manifest.measured)
+            for use in trial.hops
+            if use.width != manifest.study.teacher.width
+        ),
+        epochs=trial.epochs,
+        curve=trial.curve,
+    )
+
+
+def _links(run: Run, trial: TrialRecord) -> tuple[Link, ...]:
+    """The models that a trial's student learns from, and the student."""
+    measured, teacher = run.manifest.measured, run.manifest.study.teacher.width
+    known = {use.width: use.accuracy for use in trial.hops if use.trained == use.epochs}
+    widths = [use.width for use in trial.hops] or list(trial.chain)
+    roles = {teacher: "teacher", trial.chain[-1]: "student"}
+    return tuple(
+        Link(
+            role=roles.get(width, "assistant"),
+            width=width,
+            params=measured[width].params,
+            accuracy=known.get(width),
+        )
+        for width in widths
+    )
+
+
+def _with_leads(rows: Sequence[Row], trials: Sequence[TrialRecord]) -> list[Row]:
+    """The rows with what each student is ahead of the one without assistants, or a teacher."""
+    direct = direct_trials(trials)
+    alone = _best_by_width(row for row in rows if row.teaching == "no teacher")
+    found = []
+    for row, trial in zip(rows, trials, strict=True):
+        if row.finished and row.accuracy is not None:
+            plain = direct.get(same_student(trial)) if row.teaching == "assistants" else None
+            labels = alone.get(row.width) if row.teaching != "no teacher" else None
+            row = replace(
+                row,
+                over_direct=_difference(row.accuracy, plain.accuracy if plain else None),
+                over_labels=_difference(row.accuracy, labels.accuracy if labels else None),
+            )
+        found.append(row)
+    return found
+
+
+def _difference(accuracy: float, other: float | None) -> float | None:
+    return None if other is None else accuracy - other
+
+
+def _best_by_width(rows: Iterable[Row]) -> dict[int, Row]:
+    """The most accurate finished row of each width, the earliest of equal ones."""
+    finished = [row for row in rows if row.finished]
+    ranked = sorted(finished, key=lambda row: (-(row.accuracy or 0.0), row.trial))
+    return {row.width: row for row in reversed(ranked)}
+
+
+def _with_smaller(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the smallest member of the front that is as good, as far as can be told."""
+    members = sorted((row for row in rows if row.front), key=lambda row: row.params)
+    return [replace(row, smaller=_smaller(row, members)) if row.finished else row for row in rows]
+
+
+def _smaller(row: Row, members: Sequence[Row]) -> int | None:
+    for other in members:
+        if other.params >= row.params:
+            return None
+        assert row.accuracy is not None and row.interval is not None
+        assert other.accuracy is not None and other.interval is not None
+        if not apart(row.accuracy, row.interval, other.accuracy, other.interval):
+            return other.trial
+    return None
+
+
+def _with_confirmation(run: Run, rows: Sequence[Row]) -> list[Row]:
+    """The rows with what was reached on fresh seeds."""
+    by_trial = {candidate.trial: candidate for candidate in run.front.candidates}
+    return [
+        replace(row, confirmed=_confirmed(run, by_trial[row.trial])) if row.finished else row
+        for row in rows
+    ]
+
+
+def _confirmed(run: Run, candidate: Candidate) -> Confirmed | None:
+    found = run.confirmation_of(candidate)
+    arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
+    if arm is None or arm.accuracy is None:
+        return None
+    known = [accuracy for accuracy in arm.accuracies if accuracy is not None]
+    return Confirmed(
+        accuracy=arm.accuracy,
+        interval=accuracy_interval(known, run.manifest.validation),
+        test=arm.test_accuracy,
+        seeds=len(known),
+    )
