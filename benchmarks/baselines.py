@@ -17,6 +17,7 @@ from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.config.sections import BudgetSection
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
+from tasearch.runs.accuracies import mean_accuracy
 from tasearch.runs.directory import Manifest
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.parameters import distributions
@@ -170,7 +171,7 @@ def mo_asha(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCost
         curves = table[student].curves
         stopped = None
         for epoch in asha_rungs(recipe.epochs):
-            accuracy = sum(curve[epoch - 1] for curve in curves) / len(curves)
+            accuracy = mean_accuracy(curve[epoch - 1] for curve in curves)
             rung = seen.setdefault(epoch, [])
             rung.append((-accuracy, size.params, size.latency_ms))
             if not promoted(rung):

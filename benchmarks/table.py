@@ -38,6 +38,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.pareto.measurement import Measurement
+from tasearch.runs.accuracies import mean_accuracy
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.records import training_flops
 from tasearch.search.chain_space import make_space
@@ -163,8 +164,7 @@ class Table:
 
     def end(self, hop: Hop) -> float:
         """A model's accuracy after its last epoch, the mean over the replicates."""
-        curves = self[hop].curves
-        return sum(curve[-1] for curve in curves) / len(curves)
+        return mean_accuracy(curve[-1] for curve in self[hop].curves)
 
     def candidate(self, hop: Hop, manifest: Manifest) -> Candidate | None:
         """A hop's model as a student; None where it is over the budget."""

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from tasearch.chains.mode import Mode
 from tasearch.config.files import write_atomic, write_error
 from tasearch.errors import StoreError
 from tasearch.runs import heartbeat
+from tasearch.runs.accuracies import mean_accuracy
 from tasearch.runs.seals import read_file, seal_tensors, unseal_tensors
 
 if TYPE_CHECKING:
@@ -57,10 +59,10 @@ class HopRecord:
     epochs: tuple[int, ...]
     curves: tuple[tuple[float, ...], ...]
 
-    @property
+    @cached_property
     def curve(self) -> tuple[float, ...]:
         """Validation accuracy at each rung, mean over the replicates."""
-        return tuple(sum(rung) / len(rung) for rung in zip(*self.curves, strict=True))
+        return tuple(map(mean_accuracy, zip(*self.curves, strict=True)))
 
     def until(self, rung: int) -> HopRecord:
         """The record as it was at a rung.

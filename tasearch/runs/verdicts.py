@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal
 
 from tasearch.chains.chain import label
 from tasearch.config.files import write_atomic
 from tasearch.errors import RunError, StoreError, first_line
+from tasearch.runs.accuracies import mean_of_known
 from tasearch.runs.seals import read_file, seal_json, unseal_json
 
 FILE = Path("confirm", "verdicts.json")
@@ -97,14 +97,12 @@ class Arm:
     @property
     def accuracy(self) -> float | None:
         """Mean validation accuracy on the fresh seeds; None where none was trained."""
-        known = [a for a in self.accuracies if a is not None]
-        return fmean(known) if known else None
+        return mean_of_known(self.accuracies)
 
     @property
     def test_accuracy(self) -> float | None:
         """Mean accuracy on the test set; None before the verdict."""
-        known = [a for a in self.test if a is not None]
-        return fmean(known) if known else None
+        return mean_of_known(self.test)
 
     def is_chain(self, chain: Sequence[int], recipe: Mapping[str, Any]) -> bool:
         """Whether it is this chain with these recipes."""

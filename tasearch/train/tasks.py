@@ -10,13 +10,14 @@ from tasearch.chains.hop import Hop
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.models.numerics import cpu_threads
 from tasearch.pareto.skyline import Thresholds
+from tasearch.runs.accuracies import mean_of_known
 from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopOutcome, HopStarted
 from tasearch.train.batches import TrainingJob
 from tasearch.train.fast.memory import is_out_of_memory
 from tasearch.train.loop import EpochResult, least_epoch
 from tasearch.train.state import State
 from tasearch.train.trainer import Trainer
-from tasearch.train.workers.replicates import Numbers, average, average_known
+from tasearch.train.workers.replicates import Numbers, average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ class _Member:
             epoch=self.epoch,
             epochs=self.states[0].recipe.epochs,
             loss=average(result.loss for result in results if result.loss is not None),
-            accuracy=average_known(result.accuracy for result in results),
+            accuracy=mean_of_known(result.accuracy for result in results),
         )
 
     def stops(self, accuracy: float | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from tasearch.runs.accuracies import mean_of_known
 from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopStarted
 
 Numbers = tuple[int, ...]  # numbers of replicates
@@ -14,12 +15,6 @@ def average(values: Iterable[float]) -> float:
     """The mean; exact for a single value."""
     listed = [*values]
     return sum(listed) / len(listed)
-
-
-def average_known(values: Iterable[float | None]) -> float | None:
-    """The mean of the values that are not None; None where there is none."""
-    known = [value for value in values if value is not None]
-    return average(known) if known else None
 
 
 class ReplicateMerger:
@@ -70,7 +65,7 @@ class ReplicateMerger:
         return replace(
             each[0],
             loss=average(event.loss for event in each),
-            accuracy=average_known(event.accuracy for event in each),
+            accuracy=mean_of_known(event.accuracy for event in each),
         )
 
     def _end(self) -> HopEnded:
