@@ -13,6 +13,8 @@ from tasearch.chains.hop import ModelSpec
 from tasearch.chains.recipe import Recipe
 from tasearch.chains.recipes import Choice, Choices, Recipes
 
+MOST_BASELINES = 24  # a study of 40 trials, the default, should not spend them all on baselines
+
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
@@ -130,20 +132,24 @@ class Space:
         return choices if self.chain(choices) == chain else None
 
     def baselines(self) -> list[Chain]:
-        """The chains without assistants, for every student, widest first.
+        """The chains without assistants that a search tries first, each once.
 
-        Direct distillation comes first, then training on the labels alone if the study tries it.
-        Each has the first recipe of its kind.
+        Direct distillation with the first recipe of each loss comes first, for every student, the
+        widest first. Training on the labels alone follows, if the study tries it. These are always
+        in the list. The other recipes follow, those with a teacher first, as long as the list has
+        no more than `MOST_BASELINES` chains.
         """
         if self.min_assistants:
             return []
-        recipes = reversed(self.student_recipes.one_per_loss())
-        kinds = {recipe.distilled: recipe for recipe in recipes}
-        return [
-            Chain(models=(self.teacher, ModelSpec(width=width, recipe=kinds[distilled])))
-            for distilled in sorted(kinds, reverse=True)
+        first = self.student_recipes.one_per_loss()
+        rest = [r for r in self.student_recipes.distinct(one_teacher=True) if r not in first]
+        rest.sort(key=lambda recipe: not recipe.distilled)
+        chains = [
+            Chain(models=(self.teacher, ModelSpec(width=width, recipe=recipe)))
+            for recipe in (*first, *rest)
             for width in self.student_widths
         ]
+        return chains[: max(MOST_BASELINES, len(first) * len(self.student_widths))]
 
     def __iter__(self) -> Iterator[Chain]:
         """Every chain of the space, once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from optuna import Study as OptunaStudy
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.chains.chain import Chain, label
 from tasearch.chains.hop import Hop
@@ -185,6 +185,7 @@ class Driver:
             key = self.annotations.failed_hop(trial)
             self.assistants.reopen(trial.user_attrs["retry_since"], key)
         baseline = self.proposals.is_baseline(self.space.member(chain))
+        baseline &= trial.state != TrialState.PRUNED  # in a run begun with fewer baselines
         whole = baseline or self.hops.key(student) in self.assistants.needed
         prunable = ancestors if whole else [*ancestors, student]
         if all(known.state in OVER for known in (trial, *free)):

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tasearch.chains.hop import ModelSpec
-from tasearch.chains.recipes import Choices, Recipes
-from tasearch.chains.space import Space
+from tasearch.chains.recipes import Choice, Choices, Recipes
+from tasearch.chains.space import MOST_BASELINES, Space
 from tests.helpers.recipes import CE, KD
 
 widths = st.lists(st.integers(1, 30), min_size=1, max_size=5, unique=True).map(
     lambda values: tuple(sorted(values, reverse=True))
 )
-losses = st.sampled_from([("kd",), ("ce",), ("kd", "ce"), ("ce", "kd")])
+losses = st.sampled_from([("kd",), ("ce",), ("kd", "ce"), ("ce", "kd"), ("kd", "ce", "dist")])
 
 
 @st.composite
@@ -69,16 +69,61 @@ def test_any_choices_stand_for_chain_of_space_or_none(space: Space, data: st.Dat
 
 
 @given(spaces())
-@settings(max_examples=30)
-def test_baselines_are_students_without_assistants(space: Space) -> None:
+def test_baselines_are_all_chains_without_assistants_or_24_of_them(space: Space) -> None:
     baselines = space.baselines()
-    if space.min_assistants:
-        assert baselines == []
-        return
-    losses = sorted(space.student_recipes.options["loss"], reverse=True)  # "kd" before "ce"
-    expected = [(loss, (31, width)) for loss in losses for width in space.student_widths]
-    assert [(c.student.recipe.loss, c.widths) for c in baselines] == expected
-    assert set(baselines) <= set(space)
+    every = {chain for chain in space if not chain.assistants}
+    assert len(set(baselines)) == len(baselines) == min(len(every), MOST_BASELINES)
+    assert set(baselines) <= every
+
+
+@given(spaces())
+def test_baselines_begin_with_one_recipe_of_each_loss(space: Space) -> None:
+    assume(not space.min_assistants)
+    options = space.student_recipes.options
+    losses = sorted(options["loss"], key=lambda loss: loss == "ce")  # labels alone come last
+    expected = [
+        (loss, options["temperature"][0], options["learning_rate"][0], (31, width))
+        for loss in losses
+        for width in space.student_widths
+    ]
+    first = space.baselines()[: len(expected)]
+    assert [
+        (r.loss, r.temperature, r.learning_rate, c.widths) for c in first if (r := c.student.recipe)
+    ] == expected
+
+
+@given(spaces())
+def test_baselines_continue_recipe_by_recipe_with_widest_student_first(space: Space) -> None:
+    baselines = space.baselines()
+    count = len(space.student_widths)
+    for place, chain in enumerate(baselines):
+        assert chain.student.width == space.student_widths[place % count]
+        assert chain.student.recipe == baselines[place - place % count].student.recipe
+    rest = baselines[count * len(space.student_recipes.options["loss"]) :]
+    teaching = [chain.student.distilled for chain in rest]
+    assert teaching == sorted(teaching, reverse=True)
+
+
+def test_baselines_include_one_recipe_of_each_loss_beyond_24() -> None:
+    options: dict[str, tuple[Choice, ...]] = {
+        "loss": ("ce", "kd", "dist"),
+        "temperature": (4.0, 2.0),
+        "alpha": (0.9,),
+        "guidance": ("serial",),
+        "learning_rate": (0.1, 0.01),
+    }
+    recipes = Recipes(base=KD, options=options)
+    space = Space(
+        teacher=ModelSpec(width=31, recipe=CE),
+        assistant_widths=(),
+        student_widths=tuple(range(20, 0, -1)),
+        min_assistants=0,
+        max_assistants=0,
+        assistant_recipes=recipes,
+        student_recipes=recipes,
+    )
+    found = [chain.student.recipe.loss for chain in space.baselines() if chain.student.recipe]
+    assert found == ["kd"] * 20 + ["dist"] * 20 + ["ce"] * 20
 
 
 def test_choices_drop_assistants_no_wider_than_student() -> None:

@@ -175,10 +175,11 @@ def test_interruption_after_any_trial_changes_nothing(digits: Table, tmp_path: P
     straight, cut = (
         Replay(digits, tmp_path / name, **STRICT, sampler="random") for name in ("straight", "cut")
     )
-    straight.go(14)
+    trials = len(digits.space(straight.manifest).baselines()) + 7
+    straight.go(trials)
     assert any(t.free for t in straight.trials())
-    cuts = interrupt_everywhere(lambda: cut.steps(14)[0])
-    assert cuts == len(straight.trials()) + 14
+    cuts = interrupt_everywhere(lambda: cut.steps(trials)[0])
+    assert cuts == len(straight.trials()) + trials
     assert cut.everything() == straight.everything()
 
 
@@ -188,7 +189,8 @@ def test_assistant_over_the_budget_of_a_table_becomes_no_trial(digits: Table) ->
     sizes = sorted(free.measured[width].params for width in free.study.assistants.widths)
     limit = sizes[len(sizes) // 2]
     manifest = manifest_for(digits, search, 0, {"max_params": limit})
-    trials = replay_table(digits, manifest, trials=30).trials
+    baselines = len(digits.space(manifest).baselines())
+    trials = replay_table(digits, manifest, trials=baselines + 25).trials
     assistants = {width for t in trials for width in t.chain[1:-1]}
     assert max(manifest.measured[width].params for width in assistants) > limit
     widths = {t.chain[-1] for t in trials if t.free}

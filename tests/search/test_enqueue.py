@@ -12,21 +12,21 @@ from tasearch import RunError, StudyError
 from tasearch.runs.events import TrialDone
 from tests.helpers.commands import command
 from tests.helpers.runs import events_of, optunas_study
-from tests.helpers.studies import SMALL, tiny
+from tests.helpers.studies import BASELINES, SMALL, tiny
 
 
 def test_enqueue_names_a_chain_by_its_widths(rerun: Any) -> None:
     study = tiny(**SMALL)
-    run = rerun(study, trials=3)
+    run = rerun(study, trials=BASELINES)
     first = tasearch.enqueue(run, "16-12-8-4", student={"temperature": 4.0})
-    assert (first.number, first.label) == (3, "16 → 12 → 8 → 4")
+    assert (first.number, first.label) == (BASELINES, "16 → 12 → 8 → 4")
     assert first.recipe == "student_temperature 4.0"
     for chain in ("12→8→2", (8, 4), [16, 6, 2]):
         assert tasearch.enqueue(run.path, chain).number > first.number
-    run = rerun(study, trials=7)
-    found = [t.chain for t in run.trials[3:7]]
+    run = rerun(study, trials=BASELINES + 4)
+    found = [t.chain for t in run.trials[BASELINES : BASELINES + 4]]
     assert found == [(16, 12, 8, 4), (16, 12, 8, 2), (16, 8, 4), (16, 6, 2)]
-    assert run.trials[3].recipe["student"]["temperature"] == 4.0
+    assert run.trials[BASELINES].recipe["student"]["temperature"] == 4.0
 
 
 WRONG = 'chain: should be widths joined by "-", such as 16-8-4, found '
@@ -147,7 +147,9 @@ def test_enqueue_refuses_a_failed_chain(rerun: Any) -> None:
 def test_enqueue_works_while_the_search_runs(rerun: Any, tmp_path: Path) -> None:
     study = tiny(**SMALL, search={"max_concurrent": 1})
     straight = rerun(study, "straight", trials=1)
-    events = events_of(study, runs_dir=tmp_path / "again", latency_from=straight.path, trials=5)
+    events = events_of(
+        study, runs_dir=tmp_path / "again", latency_from=straight.path, trials=BASELINES + 2
+    )
     queued = None
     for event in events:
         if isinstance(event, TrialDone) and queued is None:
@@ -160,11 +162,11 @@ def test_enqueue_works_while_the_search_runs(rerun: Any, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_enqueue_removes_an_unfinished_line(rerun: Any) -> None:
     study = tiny(**SMALL)
-    run = rerun(study, trials=3)
+    run = rerun(study, trials=BASELINES)
     with (run.path / "journal.log").open("ab") as journal:
         journal.write(b'{"op_code":')
     queued = tasearch.enqueue(run, "12-4")
-    assert rerun(study, trials=4).trials[queued.number].state == "complete"
+    assert rerun(study, trials=BASELINES + 1).trials[queued.number].state == "complete"
 
 
 def test_command_enqueues_a_chain(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from benchmarks.table import Table
+from tasearch.chains.space import Space
 from tasearch.runs.events import Event, TrialDone, TrialStarted
-from tests.helpers.replay import Replay
+from tasearch.runs.trial_attributes import chain_of
+from tests.helpers.replay import STRICT, Replay
+from tests.helpers.runs import interrupt_everywhere
 
 
 def begun_at_once(events: Iterable[Event]) -> int:
@@ -46,3 +50,37 @@ def test_max_concurrent_limits_overlapping_proposals(
         elif isinstance(event, TrialDone):
             running -= not event.record.free
     assert running == 0
+
+
+@pytest.mark.slow
+def test_continued_run_tries_the_baselines_that_an_earlier_version_lacked(
+    digits: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some were proposed by the sampler, and one of these was pruned, a later assistant."""
+    played = Replay(digits, tmp_path / "run", **STRICT, audit_fraction=0.0, sampler="random")
+    space, pruned = digits.space(played.manifest), "64r0-12r1"
+    baselines = space.baselines()
+    with monkeypatch.context() as patched:
+        patched.setattr(Space, "baselines", lambda space: baselines[7:14])
+        events, _ = played.steps(60)
+        direct = next(
+            chain_of(asdict(event.record), space.teacher)
+            for event in events
+            if isinstance(event, TrialDone) and event.record.hops[-1].key == pruned
+        )
+        del events  # as a kill would end it
+    before = played.trials()
+    assert direct in baselines
+    assert {"pruned", "running"} <= {trial.state for trial in before}
+    longer = {**space.choices(direct), "assistants": 1, "assistant_1": 12, "student": 2}
+    played.optunas_study().enqueue_trial(longer)
+    cut = played.copy(tmp_path / "cut")
+    tried = [chain_of(asdict(trial), space.teacher) for trial in before]
+    missing = [chain for chain in baselines if chain not in tried]
+    trials = sum(not trial.free for trial in before) + len(missing) + 3
+    played.go(trials)
+    _, *later = played.trials()[len(before) :]  # without the queued chain
+    assert [chain_of(asdict(t), space.teacher) for t in later[: len(missing)]] == missing
+    assert any(t.free and t.hops[-1].key == pruned for t in later)
+    interrupt_everywhere(lambda: cut.steps(trials)[0])
+    assert cut.everything() == played.everything()

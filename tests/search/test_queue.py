@@ -28,7 +28,7 @@ from tests.helpers.runs import (
     optunas_study,
     proposed,
 )
-from tests.helpers.studies import SMALL, tiny
+from tests.helpers.studies import BASELINES, SMALL, tiny
 
 CHAIN = {"assistants": 2, "assistant_1": 12, "assistant_2": 8, "student": 4}
 HOT = {**CHAIN, "student_temperature": 4.0}
@@ -44,8 +44,8 @@ def space(finished: tasearch.Run) -> Space:
 
 def tried(space: Space) -> dict[str, int]:
     """The choices of the first three trials of a search, with their numbers."""
-    baselines = [space.choices(chain) for chain in space.baselines()]
-    return {canonical_json(choices): number for number, choices in enumerate(baselines)}
+    first = [space.choices(chain) for chain in space.baselines()[:3]]
+    return {canonical_json(choices): number for number, choices in enumerate(first)}
 
 
 def queue(run: tasearch.Run, *params: dict[str, Any], **attrs: Any) -> list[int]:
@@ -57,18 +57,18 @@ def queue(run: tasearch.Run, *params: dict[str, Any], **attrs: Any) -> list[int]
 
 def test_search_tries_a_queued_chain_first(rerun: Any) -> None:
     study = tiny(**SMALL)
-    run = rerun(study, trials=4)
+    run = rerun(study, trials=BASELINES + 1)
     (number,) = queue(run, HOT)
     assert tasearch.Run.open(run.path).trials[number].state == "waiting"
     events: list[Any] = []
-    run = rerun(study, trials=6, on_event=events.append)
+    run = rerun(study, trials=BASELINES + 3, on_event=events.append)
     trial = run.trials[number]
     assert (trial.state, trial.chain) == ("complete", (16, 12, 8, 4))
     assert trial.recipe["student"]["temperature"] == 4.0
     started = [e.number for e in events if isinstance(e, TrialStarted)]
     assert started[0] == number
     assert len(started) == 2
-    assert events[-1] == SearchFinished(reason="6 trials are done", done=6)
+    assert events[-1] == SearchFinished(reason="9 trials are done", done=9)
     assert [t.number for t in run.trials] == [*range(len(run.trials))]
     found = optunas_study(run).trials[number]
     assert found.state == TrialState.COMPLETE
@@ -78,12 +78,12 @@ def test_search_tries_a_queued_chain_first(rerun: Any) -> None:
 
 def test_queued_chain_waits_for_more_trials(rerun: Any) -> None:
     study = tiny(**SMALL)
-    run = rerun(study, trials=3)
+    run = rerun(study, trials=BASELINES)
     (number,) = queue(run, HOT)
     events: list[Any] = []
-    run = rerun(study, trials=3, on_event=events.append)
-    reason = "3 trials are done; 1 queued, for which more trials must be asked for"
-    assert events == [SearchFinished(reason=reason, done=3)]
+    run = rerun(study, trials=BASELINES, on_event=events.append)
+    reason = "6 trials are done; 1 queued, for which more trials must be asked for"
+    assert events == [SearchFinished(reason=reason, done=6)]
     assert run.trials[number].state == "waiting"
 
 
@@ -141,7 +141,7 @@ def test_complete_choices_refuses_parameters_outside_the_space(
 
 def test_search_completes_and_refuses_queued_trials(rerun: Any) -> None:
     study = tiny(**SMALL)
-    run = rerun(study, trials=3)
+    run = rerun(study, trials=BASELINES)
     missing, outside, known = queue(
         run,
         {"student": 2, "assistants": 2},
@@ -149,7 +149,7 @@ def test_search_completes_and_refuses_queued_trials(rerun: Any) -> None:
         {"assistants": 0, "student": 4, "student_temperature": 2.0},
     )
     events: list[Any] = []
-    run = rerun(study, trials=4, on_event=events.append)
+    run = rerun(study, trials=BASELINES + 1, on_event=events.append)
     assert run.trials[missing].state in ("complete", "pruned")
     params = optunas_study(run).trials[missing].params
     assert params == {**CHAIN, "student": 2, "student_temperature": 2.0}
@@ -163,10 +163,10 @@ def test_search_completes_and_refuses_queued_trials(rerun: Any) -> None:
         found = optunas_study(run).trials[number]
         assert (found.state, found.user_attrs["reason"]) == (TrialState.FAIL, reason)
         assert (run.trials[number].state, run.trials[number].reason) == ("refused", reason)
-    assert len([t for t in proposed(run) if t.chain]) == 4
+    assert len([t for t in proposed(run) if t.chain]) == BASELINES + 1
     again: list[Any] = []
-    rerun(study, trials=4, on_event=again.append)
-    assert again == [SearchFinished(reason="4 trials are done", done=4)]
+    rerun(study, trials=BASELINES + 1, on_event=again.append)
+    assert again == [SearchFinished(reason="7 trials are done", done=7)]
 
 
 def test_search_refuses_a_queued_chain_without_assistants(rerun: Any) -> None:
@@ -182,9 +182,9 @@ def test_search_refuses_a_queued_chain_without_assistants(rerun: Any) -> None:
 
 def test_search_tries_a_chain_once_that_is_queued_twice(rerun: Any) -> None:
     study = tiny(**SMALL)
-    run = rerun(study, trials=3)
+    run = rerun(study, trials=BASELINES)
     first, second = queue(run, HOT, HOT)
-    run = rerun(study, trials=5)
+    run = rerun(study, trials=BASELINES + 2)
     assert run.trials[first].state == "complete"
     assert run.trials[second].reason == f"tried already as trial {first}"
 
@@ -192,7 +192,7 @@ def test_search_tries_a_chain_once_that_is_queued_twice(rerun: Any) -> None:
 def test_search_survives_odd_queued_trials(rerun: Any) -> None:
     """Copies of tasearch's attributes, none at all, other kinds of parameters."""
     study = tiny(**SMALL)
-    run = rerun(study, trials=5)
+    run = rerun(study, trials=BASELINES + 2)
     shared, before = optunas_study(run), len(run.trials)
     shared.enqueue_trial(HOT, user_attrs=shared.trials[0].user_attrs)
     stale = {"free": True, "retry_of": 0, "retry_since": 1, "refused": 1, "proposal": before + 1}
@@ -204,13 +204,13 @@ def test_search_survives_odd_queued_trials(rerun: Any) -> None:
     )
     shared.add_trial(create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": [1, 2]}))
     shared.add_trial(create_trial(state=TrialState.WAITING))
-    run = rerun(study, trials=9)
+    run = rerun(study, trials=BASELINES + 6)
     found = run.trials[before : before + 5]
     assert [t.chain for t in found[:2]] == [(16, 12, 8, 4), (16, 12, 8, 2)]
     assert [t.state for t in found] == ["complete", "complete", "complete", "refused", "complete"]
     assert not any(t.free or t.retry_of for t in found)
     assert found[3].reason == "should name parameters, found [1, 2]"
-    assert len([t for t in proposed(run) if t.chain]) == 9
+    assert len([t for t in proposed(run) if t.chain]) == BASELINES + 6
 
 
 @pytest.mark.slow
@@ -226,12 +226,12 @@ def test_workers_do_not_change_a_search_with_a_queue(rerun: Any, sampler: str) -
     study = tiny(**SMALL, search=search)
     found = []
     for workers in (1, 2):
-        run = rerun(study, f"{workers}", trials=4)
+        run = rerun(study, f"{workers}", trials=BASELINES + 1)
         queue(run, HOT, {"student": 5}, {**HOT, "student": 2}, HOT, {"assistants": 1})
-        run = rerun(study, f"{workers}", trials=10, workers=workers)
+        run = rerun(study, f"{workers}", trials=BASELINES + 7, workers=workers)
         found.append((facts(run), contents(run)))
     assert found[0] == found[1]
-    assert len([t for t in proposed(run) if t.chain]) == 10
+    assert len([t for t in proposed(run) if t.chain]) == BASELINES + 7
 
 
 @pytest.mark.slow
@@ -239,15 +239,17 @@ def test_interruption_after_any_trial_leaves_the_queue(rerun: Any, tmp_path: Pat
     study = tiny(**SMALL, search={"max_concurrent": 3})
 
     def begun(folder: str) -> tasearch.Run:
-        run = rerun(study, folder, trials=4)
+        run = rerun(study, folder, trials=BASELINES + 1)
         queue(run, HOT, {"student": 5}, {**HOT, "student": 2}, HOT, {"assistants": 1})
         return run
 
     begun("again")
-    straight = rerun(study, trials=8)
+    straight = rerun(study, trials=BASELINES + 5)
     run = begun("cut")
     cuts = interrupt_everywhere(
-        lambda: events_of(study, runs_dir=tmp_path / "cut", latency_from=straight.path, trials=8)
+        lambda: events_of(
+            study, runs_dir=tmp_path / "cut", latency_from=straight.path, trials=BASELINES + 5
+        )
     )
     assert cuts > 8
     assert facts(run) == facts(straight)
@@ -259,8 +261,9 @@ def test_search_survives_queued_trial_taken_at_the_same_moment(
     digits: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: TrialState
 ) -> None:
     longer, played = Replay(digits, tmp_path / "longer"), Replay(digits, tmp_path / "run")
-    longer.go(12, {})
-    played.go(4, {})
+    baselines = len(digits.space(played.manifest).baselines())
+    longer.go(baselines + 5, {})
+    played.go(baselines - 3, {})
     study = played.optunas_study()
     tried = [t.params for t in study.trials]
     new = [t.params for t in longer.optunas_study().trials if t.params and t.params not in tried][
@@ -280,10 +283,10 @@ def test_search_survives_queued_trial_taken_at_the_same_moment(
             was(self, trial_id, choices)
 
     monkeypatch.setattr(Trials, "_set_parameters", meanwhile)
-    played.go(8, {})
+    played.go(baselines + 1, {})
     trials = played.trials()
     if action == TrialState.RUNNING:  # the search starts it all the same
         assert trials[number].state == "complete"
     else:
         assert trials[number].state == "foreign"
-    assert sum(t.state in ("complete", "pruned") and not t.free for t in trials) == 8
+    assert sum(t.state in ("complete", "pruned") and not t.free for t in trials) == baselines + 1

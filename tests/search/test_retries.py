@@ -19,6 +19,8 @@ from tests.helpers.replay import Replay
 from tests.helpers.runs import optunas_study
 from tests.helpers.studies import SMALL, tiny
 
+TRIALS = 47  # of a search on the table: 24 baselines, and chains that share assistants
+
 
 class Killed(BaseException):
     """Stands for the end of the process: no handler in tasearch catches it."""
@@ -28,7 +30,7 @@ class Killed(BaseException):
 def hops(digits: Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Keys of an assistant that several chains share, and of a baseline's student."""
     played = Replay(digits, tmp_path_factory.mktemp("whole") / "run")
-    played.go(30, {})
+    played.go(TRIALS, {})
     trials = played.proposed()
     students = {t.hops[-1].key for t in trials}
     shared = Counter(use.key for t in trials for use in t.hops[1:-1] if use.key not in students)
@@ -44,20 +46,22 @@ def test_search_repeats_failed_trials_on_request(
 ) -> None:
     assistant, student = hops
     played = Replay(digits, tmp_path / "run")
-    _, ended = played.go(30, {assistant: "failed", student: "failed"})
+    _, ended = played.go(TRIALS, {assistant: "failed", student: "failed"})
     assert ended[assistant] == ended[student] == 1
     before = played.trials()
     failed = [t for t in before if t.state == "failed"]
     assert {t.cause for t in failed} == {"code"}
     assert len(failed) > 3
     assert any(t.free for t in failed)
-    events, ended = played.go(30, {})
+    events, ended = played.go(TRIALS, {})
     assert not ended
     count = sum(not t.free for t in failed)
-    assert events == [SearchFinished(reason=f"30 trials are done; {count} failed", done=30)]
-    events, ended = played.go(30, {}, retry=True)
+    assert events == [
+        SearchFinished(reason=f"{TRIALS} trials are done; {count} failed", done=TRIALS)
+    ]
+    events, ended = played.go(TRIALS, {}, retry=True)
     assert ended[assistant] == ended[student] == 1
-    assert events[-1] == SearchFinished(reason="30 trials are done", done=30)
+    assert events[-1] == SearchFinished(reason=f"{TRIALS} trials are done", done=TRIALS)
     trials = played.trials()
     assert trials[: len(before)] == before
     assert states(before)["failed"] == states(trials)["retried"] == count
@@ -70,12 +74,12 @@ def test_search_repeats_failed_trials_on_request(
     (free,) = [t for t in trials[len(before) :] if t.free]
     assert (free.state, free.hops[-1].key) == ("complete", assistant)
     assert max(Counter(t.hops[-1].key for t in trials if t.state == "complete").values()) == 1
-    assert not played.go(30, {}, retry=True)[1]
+    assert not played.go(TRIALS, {}, retry=True)[1]
     assert played.trials() == trials
-    more, _ = played.go(33, {})
-    assert more[-1].done == 33
+    more, _ = played.go(TRIALS + 3, {})
+    assert more[-1].done == TRIALS + 3
     chains = [(t.chain, str(t.recipe)) for t in played.proposed() if not t.retry_of]
-    assert len({*chains}) == len(chains) == 33
+    assert len({*chains}) == len(chains) == TRIALS + 3
 
 
 def test_search_repeats_a_repeated_failure_only_on_request(
@@ -83,12 +87,12 @@ def test_search_repeats_a_repeated_failure_only_on_request(
 ) -> None:
     assistant, _ = hops
     played = Replay(digits, tmp_path / "run")
-    played.go(30, {assistant: "failed"})
+    played.go(TRIALS, {assistant: "failed"})
     count = sum(t.state == "failed" and not t.free for t in played.trials())
     for times in (1, 2):
-        events, ended = played.go(30, {assistant: "failed"}, retry=True)
+        events, ended = played.go(TRIALS, {assistant: "failed"}, retry=True)
         assert ended == {assistant: 1}
-        assert events[-1].reason == f"30 trials are done; {count} failed"
+        assert events[-1].reason == f"{TRIALS} trials are done; {count} failed"
         again = [t for t in played.trials() if t.retry_of is not None]
         assert len(again) == times * count
         assert len({t.retry_of for t in again}) == len(again)
@@ -100,12 +104,12 @@ def test_search_repeats_failures_of_the_machine_by_itself(
     assistant, student = hops
     played = Replay(digits, tmp_path / "run")
     faults = {assistant: "out of memory", student: "failed"}
-    played.go(30, faults)
+    played.go(TRIALS, faults)
     failed = [t for t in played.proposed() if t.state == "failed"]
     assert {t.cause for t in failed} == {"machine", "code"}
-    _, ended = played.go(30, faults)
+    _, ended = played.go(TRIALS, faults)
     assert ended == {assistant: 1}
-    _, ended = played.go(30, {})
+    _, ended = played.go(TRIALS, {})
     assert ended[assistant] == 1
     assert ended[student] == 0
     by_number = {t.number: t for t in played.trials()}
@@ -128,7 +132,7 @@ def test_kill_at_any_line_changes_neither_retries_nor_queue(
     before, after = {assistant: "failed", student: "out of memory"}, {student: "failed"}
 
     first = Replay(digits, tmp_path / "first")
-    first.go(30, before)
+    first.go(TRIALS, before)
     study = first.optunas_study()
     free = next(t.params for t in study.trials if t.user_attrs.get("free"))
     for given in ({}, {"assistants": 1}, free, {"assistants": 77}):
@@ -146,22 +150,22 @@ def test_kill_at_any_line_changes_neither_retries_nor_queue(
 
     straight = first.copy(tmp_path / "straight")
     monkeypatch.setattr(SealedJournal, "append_logs", appending)
-    straight.go(33, after, retry=True)
+    straight.go(TRIALS + 3, after, retry=True)
     total, expected = lines, straight.everything()
     assert total > 30
     assert any(t.retry_of is not None and t.state == "failed" for t in straight.trials())
     fatal = -1
     wide = first.copy(tmp_path / "wide")
-    wide.go(33, after, workers=3, retry=True)
+    wide.go(TRIALS + 3, after, workers=3, retry=True)
     assert wide.everything() == expected
     for number in range(total // (2 * kills), total + 1, total // kills):
         fatal = -1
         played = first.copy(tmp_path / f"killed-{number}")
         lines, fatal = 0, number
         with pytest.raises(Killed):
-            played.go(33, after, workers=1 + number % 3, retry=True)
+            played.go(TRIALS + 3, after, workers=1 + number % 3, retry=True)
         fatal = -1
-        played.go(33, after, workers=1 + number % 2, retry=True)
+        played.go(TRIALS + 3, after, workers=1 + number % 2, retry=True)
         assert played.everything() == expected, number
 
 
