@@ -93,9 +93,10 @@ def _size(run: Run, row: Row) -> str:
 
 def _cost(run: Run, row: Row) -> str:
     paid, history = run.costs.paid, run.directory.history()
+    time = f"{'at least ' if history.damage else ''}{duration(history.seconds)}"
     return (
         f"{flops_text(row.flops)} to train its models beyond the teacher; {flops_text(paid)} and "
-        f"{duration(history.seconds)} for the whole search, the teacher included"
+        f"{time} for the whole search, the teacher included"
     )
 
 

@@ -116,7 +116,7 @@ def progress_figure(progress: Sequence[Step], theme: Theme = LIGHT) -> go.Figure
 
 
 def importance_figure(importance: Mapping[str, float], theme: Theme = LIGHT) -> go.Figure:
-    """Draw how much of the variance of accuracy each parameter of the search accounts for.
+    """Draw how much each parameter of the search sets the best students apart.
 
     Args:
         importance: Shares by parameter, 0 to 1.
@@ -135,7 +135,7 @@ def importance_figure(importance: Mapping[str, float], theme: Theme = LIGHT) -> 
         hoverinfo="skip",
         showlegend=False,
     )
-    style(figure, theme, "share of the variance of accuracy", "", height=90 + 38 * len(names))
+    style(figure, theme, "share", "", height=90 + 38 * len(names))
     figure.update_xaxes(range=[0, 1.1], tickformat=".0%", dtick=0.25)
     figure.update_yaxes(ticks="", showgrid=False)
     return figure

@@ -172,41 +172,35 @@ def _add_members(
     theme: Theme,
 ) -> None:
     """Add members of the front: filled, with the student's width and an interval."""
-    x, y = axes
     colour = theme.of(teaching)
-    heights = [view.height(row.accuracy or 0.0, y) for row in rows]
-    ends = [sorted(view.height(end, y) for end in row.interval or (0.0, 0.0)) for row in rows]
-    figure.add_scatter(
-        x=[getattr(row, x) for row in rows],
-        y=heights,
-        name=teaching,
-        legendgroup=teaching,
+    mark = {
+        "symbol": SYMBOLS[teaching],
+        "size": 13,
+        "color": colour,
+        "line": {"width": 1.5, "color": theme.paper},
+    }
+    _add_marks(figure, view, rows, axes, teaching, mark)
+    figure.data[-1].update(
         mode="markers+text",
-        marker={
-            "symbol": SYMBOLS[teaching],
-            "size": 13,
-            "color": colour,
-            "line": {"width": 1.5, "color": theme.paper},
-        },
         zorder=1,
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [high - at for at, (_, high) in zip(heights, ends, strict=True)],
-            "arrayminus": [at - low for at, (low, _) in zip(heights, ends, strict=True)],
-            "color": colour,
-            "thickness": 1.2,
-            "width": 4,
-        },
+        error_y={**_error_bars(view, rows, axes[1]), "color": colour, "thickness": 1.2, "width": 4},
         textposition="middle right",
         texttemplate=[f"  <b>{row.width}</b>" for row in rows],
         textfont={"color": theme.ink, "size": 13},
-        customdata=[row.trial for row in rows],
-        meta={"trials": [row.trial for row in rows]},
-        text=[hover_text(row) for row in rows],
-        hovertemplate="%{text}<extra></extra>",
         cliponaxis=False,
     )
+
+
+def _error_bars(view: FrontView, rows: Sequence[Row], y: Y) -> dict[str, object]:
+    """The intervals of accuracies, as distances from them."""
+    heights = [view.height(row.accuracy or 0.0, y) for row in rows]
+    ends = [sorted(view.height(end, y) for end in row.interval or (0.0, 0.0)) for row in rows]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - at for at, (_, high) in zip(heights, ends, strict=True)],
+        "arrayminus": [at - low for at, (low, _) in zip(heights, ends, strict=True)],
+    }
 
 
 def _add_confirmed(figure: go.Figure, view: FrontView, x: X, y: Y, theme: Theme) -> None:

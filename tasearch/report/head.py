@@ -82,7 +82,9 @@ def _warnings(run: Run, over: int) -> list[str]:
         count = sum(reasons.values())
         listed = "; ".join(f"{number} because {reason}" for reason, number in reasons.items())
         warnings.append(f"{count} trial{'s' * (count != 1)} failed: {listed}.")
-    if not history.finished:
+    if history.damage:
+        warnings.append(f"{history.damage}: how far the run is, and its date, may be wrong.")
+    elif not history.finished:
         asked = f" of {history.target}" if history.target is not None else ""
         warnings.append(
             f"The run is not over: {over}{asked} trials are done. The same run command goes on."

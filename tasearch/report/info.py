@@ -12,7 +12,6 @@ from tasearch.report.audit import AuditCount, audit_count
 from tasearch.report.front_figure import FrontView
 from tasearch.report.gains import Gain, gains_of
 from tasearch.report.head import Head, head_of
-from tasearch.report.importance import importance_of
 from tasearch.report.rows import Row, rows_of
 from tasearch.report.search_cost import (
     HopNode,
@@ -24,6 +23,8 @@ from tasearch.report.search_cost import (
     spent_of,
 )
 from tasearch.report.status import teacher_accuracy
+from tasearch.report.text import ties_text
+from tasearch.runs.importance import importance_of
 from tasearch.runs.records import Costs
 from tasearch.runs.run import Run
 from tasearch.runs.test_reads import ReadOfTest, reads_of_test
@@ -44,12 +45,13 @@ class Info:
         gains: What assistants do to the student of each width.
         teacher: Size and latency of the teacher.
         measured: Size and latency of each width.
+        ties: Widths that count as equally fast, in words.
         modes: How the models of each width train, in words.
         costs: Training costs of the search.
         beyond: The same without the teacher.
         spent: Training FLOPs by kind of model.
         progress: The front after each trial.
-        importance: Shares of the variance of accuracy by parameter.
+        importance: How much each parameter sets the best students apart, shares by name.
         tree: All hops.
         audit: Result of the audit of pruning.
         reads: Reads of the held-out test set so far.
@@ -66,6 +68,7 @@ class Info:
     gains: tuple[Gain, ...]
     teacher: Measurement
     measured: tuple[Measurement, ...]
+    ties: str
     modes: Mapping[int, str]
     costs: Costs
     beyond: Costs
@@ -105,6 +108,7 @@ def report_info(run: Run) -> Info:
         gains=gains_of(run, rows),
         teacher=manifest.measured[teacher],
         measured=tuple(manifest.measured.values()),
+        ties=ties_text(manifest.measured),
         modes={width: str(mode) for width, mode in manifest.modes.items()},
         costs=run.costs,
         beyond=costs_beyond_teacher(run),

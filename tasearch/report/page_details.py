@@ -84,10 +84,11 @@ def _importance(info: Info) -> str:
     if not info.importance:
         return "<p>Too few finished trials, or no difference between them, to tell.</p>"
     height = importance_figure(info.importance).layout.height
-    words = "Share of the variance of accuracy by parameter"
+    words = "How much each parameter sets the best students apart"
     return (
-        "<p>Shares of the variance of accuracy among students of equal width (fANOVA). With one "
-        "seed a chain, most of that variance is noise.</p>" + figure("importance", height, words)
+        "<p>How much each parameter sets the best quarter of the students of a width apart from "
+        "the others (PED-ANOVA). With one seed a chain, much of that is noise.</p>"
+        + figure("importance", height, words)
     )
 
 
@@ -119,8 +120,8 @@ def _latency(info: Info) -> str:
     ]
     return (
         "<p>Measured before anything was trained, in rounds in turn. Widths whose timings cannot "
-        "be told apart are tied: they count with the mean of their medians.</p>"
-        + table(head, rows, "Latency of each width")
+        "be told apart are tied: they count with the mean of their medians. "
+        f"{escape(info.ties)}</p>" + table(head, rows, "Latency of each width")
     )
 
 

@@ -130,10 +130,10 @@ def test_commands_name_tied_widths(busy: Told) -> None:
     page = render_page(report_info(run))
     fast, slow = run.manifest.measured[2].latency_ms, run.manifest.measured[12].latency_ms
     assert (
-        f"<p>{run.manifest.device}. Widths 4 and 2 are tied, at {fast:.4g} ms. "
-        f"Widths 12, 8 and 6 are tied, at {slow:.4g} ms. "
-        f"Notice: {run.manifest.timing.notices[0]}.</p>"
+        f"Widths 4 and 2 are tied, at {fast:.4g} ms. Widths 12, 8 and 6 are tied, at {slow:.4g} ms."
     ) in page
+    notice = run.manifest.timing.notices[0]
+    assert f"<li>{notice[:1].upper()}{notice[1:]}.</li>" in page
 
 
 @pytest.mark.slow

@@ -13,12 +13,12 @@ from tasearch.pareto.hypervolume import hypervolume
 from tasearch.report.answer import accuracy_words, answer_of
 from tasearch.report.gains import gains_of, question_words
 from tasearch.report.head import failures, head_of
-from tasearch.report.importance import importance_of
 from tasearch.report.info import report_info
 from tasearch.report.intervals import apart
 from tasearch.report.rows import rows_of
 from tasearch.report.search_cost import costs_beyond_teacher, hop_tree, spent_of
 from tasearch.report.text import searched_text
+from tasearch.runs.importance import importance_of
 from tasearch.runs.records import TrialRecord
 from tests.helpers.runs import events_of
 from tests.helpers.studies import tiny

@@ -28,11 +28,14 @@ AGAIN = "`tasearch run` on the same study writes it again"
 
 
 def figures(path: Path) -> list[Any]:
-    """All that the reading commands say about a run, except for its place."""
+    """All that the reading commands say about a run, except for its place; last its log."""
     run = tasearch.Run.open(path)
     student = rebuild_student(run, run.best()).candidate
-    info = report_info(run)
-    return [asdict(student), status_lines(run)[1:], vars(info) | {"front": info.front.members}]
+    info = vars(report_info(run)) | {"run": ""}
+    answer = dict(vars(info.pop("answer")))
+    logged = [info.pop("head"), answer.pop("cost")]  # what events.jsonl has a part in
+    del answer["command"], answer["export_any"]  # they have the path of the run
+    return [asdict(student), status_lines(run)[1:], [info, answer], logged]
 
 
 def check(path: Path, file: Path, before: list[Any]) -> str:
@@ -56,6 +59,7 @@ def check(path: Path, file: Path, before: list[Any]) -> str:
         return ""
     lines = dict(now[1])
     told = lines.pop("damage", "")
+    assert told.removesuffix("; it is left out") in str(now[3])
     assert not told or lines["time"].startswith("at least ")
     assert told.startswith(str(file)) or now == before
     assert [now[0], now[2]] == [before[0], before[2]]
@@ -174,7 +178,7 @@ def test_search_trains_swapped_hops_again(copy: Path, rerun: Any) -> None:
     first.write_bytes(two)
     second.write_bytes(one)
     with pytest.raises(StoreError) as error:
-        report_info(tasearch.Run.open(copy))
+        tasearch.Run.open(copy).directory.store().record("hops", first.stem)
     assert str(error.value) in {
         f"{file}: is damaged: holds what belongs in hops/{other.name}; `tasearch run` on the same "
         f"study makes it again"

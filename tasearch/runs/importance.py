@@ -1,4 +1,4 @@
-"""How much each parameter of a search accounts for, by fANOVA (Hutter et al., ICML 2014)."""
+"""Which parameters of a search mattered, by PED-ANOVA (Watanabe et al., IJCAI 2023)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tasearch.chains.chain import teaching
 from tasearch.runs.records import TrialRecord
 
 LEAST = 10  # finished trials: with fewer, a share says nothing
+BEST = 0.25  # the share of trials that the others are compared with
 NONE = "none"  # the value of a parameter that a trial does not have
 
 
-def importance_of(trials: Sequence[TrialRecord], *, seed: int = 0) -> dict[str, float]:
-    """Shares of the variance of accuracy among students of the same width, by parameter.
+def importance_of(trials: Sequence[TrialRecord]) -> dict[str, float]:
+    """How much each parameter sets the best quarter of the students of a width apart.
 
     Args:
         trials: The run's trials; the finished ones count.
-        seed: Seed of the forest.
 
     Returns:
         Shares of 0 to 1 that sum to 1; empty with too few trials, or if none differ.
@@ -38,7 +38,7 @@ def importance_of(trials: Sequence[TrialRecord], *, seed: int = 0) -> dict[str, 
         )
         for name in searched
     }
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed))
+    study = optuna.create_study(direction="maximize")
     study.add_trials(
         optuna.create_trial(
             params={name: own.get(name, NONE) for name in searched},
@@ -47,7 +47,7 @@ def importance_of(trials: Sequence[TrialRecord], *, seed: int = 0) -> dict[str, 
         )
         for own, gain in zip(values, gains, strict=True)
     )
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {name: float(share) for name, share in shares.items()}
 
