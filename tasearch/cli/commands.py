@@ -33,12 +33,7 @@ from tasearch.cli.option_types import (
     Trust,
     Workers,
 )
-from tasearch.cli.run_command import (
-    check_any_finished,
-    end_stopped,
-    print_next_commands,
-    run_shown,
-)
+from tasearch.cli.run_command import end_stopped, run_shown
 from tasearch.cli.strict import App, invoke
 from tasearch.config.arguments import check_folder, check_page
 from tasearch.config.files import write_atomic
@@ -110,6 +105,8 @@ def run(
     finished, path = run_shown(study, options)
     if not finished:
         end_stopped()
+    from tasearch.cli.summary import check_any_finished, print_summary
+
     opened = _open(str(path), runs_dir)
     check_any_finished(opened)
     if study.confirm.after_run:
@@ -117,7 +114,8 @@ def run(
 
         if not confirm_after_run(opened, options):
             end_stopped()
-    print_next_commands(study, options.run_path(study))
+        opened = _open(str(path), runs_dir)
+    print_summary(opened, options.run_path(study))
 
 
 @app.command()

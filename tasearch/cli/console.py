@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 from tasearch.errors import printable
 
@@ -44,3 +46,24 @@ class SafeConsole(Console):
 
 out = SafeConsole(highlight=False, markup=False)
 err = SafeConsole(stderr=True, highlight=False, markup=False)
+
+
+def print_named(rows: Iterable[tuple[str, str]], *, width: int = 10) -> None:
+    """Print values with their names, which are aligned.
+
+    A terminal breaks a long value within its column; elsewhere each row is one line.
+
+    Args:
+        rows: Pairs of a name and its value.
+        width: Characters of the column of names.
+    """
+    if not out.is_terminal:
+        for name, value in rows:
+            out.print(f"{name:<{width}} {value}", soft_wrap=True)
+        return
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=width, style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(printable(value)))
+    out.print(table)

@@ -20,11 +20,10 @@ from tasearch.cli.exit_codes import INTERRUPTED
 from tasearch.cli.stop import Stop
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
-from tasearch.errors import TasearchError, TrainingError
+from tasearch.errors import TasearchError
 from tasearch.train.workers.processes import Process, early_processes
 
 if TYPE_CHECKING:
-    from tasearch.runs.run import Run
     from tasearch.search.prepare import Prepared
 
 
@@ -66,28 +65,6 @@ def end_stopped() -> NoReturn:
     again = shlex.join(["tasearch", *sys.argv[1:]])
     out.print(f"\nStopped; nothing finished is lost. This continues:\n  {again}", soft_wrap=True)
     raise typer.Exit(INTERRUPTED)
-
-
-def check_any_finished(opened: Run) -> None:
-    """Refuse a run without a single student.
-
-    Raises:
-        TrainingError: No trial was trained to its end.
-    """
-    if not opened.front.candidates:
-        reasons = [trial.reason for trial in opened.trials if trial.reason]
-        last = (reasons or ["none"])[-1]
-        raise TrainingError(f"no student was trained to the end; the last reason: {last}")
-
-
-def print_next_commands(study: Study, path: Path) -> None:
-    """Print what can be done with a finished run."""
-    shown = shlex.quote(str(path))
-    out.print(f"\nResults are in {path}. Next:", soft_wrap=True)
-    for command in ("best", "confirm", "report", "status"):
-        out.print(f"  tasearch {command} {shown}", soft_wrap=True)
-    own = ":" in study.model.family + study.data.source
-    out.print(f"  tasearch export {shown} --out winner{' --trust' * own}", soft_wrap=True)
 
 
 def _prepare(

@@ -80,6 +80,11 @@ def direct_trials(trials: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     return found
 
 
+def direct_trial(trials: Iterable[TrialRecord], candidate: Candidate) -> TrialRecord | None:
+    """The finished trial that distils a candidate's student directly with the same recipe."""
+    return direct_trials(trials).get(same_student(candidate))
+
+
 def same_student(of: Candidate | TrialRecord) -> str:
     """A text that two chains share if their students have the same width and the same recipe."""
     student = (of.recipe or {})["student"]

@@ -80,7 +80,7 @@ def test_run_ends_with_a_confirmation_if_the_study_asks_for_it(
     options = ("--runs-dir", tmp_path / "runs", "--latency-from", finished.path)
     text = call("run", file, *options)
     assert text.index("finished: ") < text.index("confirming on fresh seeds")
-    assert text.index("  ship ") < text.index("Results are in")
+    assert text.index("  ship ") < text.index("Export it:")
     (found,) = tasearch.Run.open(tmp_path / "runs/tiny").confirmations
     assert found.plan.margin == 0.5
     assert {c.verdict.answer for c in found.comparisons} <= {"helps", "hurts", "no difference"}

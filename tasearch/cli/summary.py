@@ -1,0 +1,59 @@
+"""What a run has found, as its last lines: what to ship, whether assistants help, what it cost."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from tasearch.cli.console import out, print_named
+from tasearch.errors import TrainingError
+from tasearch.report.outcomes import outcome_text
+from tasearch.report.student_text import accuracy_text, help_text, size_text
+from tasearch.report.text import duration, flops_text
+from tasearch.runs.run import Run
+
+OTHERS = ("best", "confirm", "report", "status")
+
+
+def check_any_finished(run: Run) -> None:
+    """Refuse a run in which no chain that was asked for has a student.
+
+    Raises:
+        TrainingError: No trial was trained to its end, apart from assistants of others.
+    """
+    if not any(t.state == "complete" and not t.free for t in run.trials):
+        reasons = [trial.reason for trial in run.trials if trial.reason]
+        last = (reasons or ["none"])[-1]
+        raise TrainingError(
+            f"no chain that was asked for was trained to the end; the last reason: {last}"
+        )
+
+
+def print_summary(run: Run, path: Path) -> None:
+    """Print what a finished run has found, and the command that goes on.
+
+    Args:
+        run: A run with at least one finished student.
+        path: The path of its folder, as the user knows it.
+    """
+    best = run.best()
+    out.print()
+    print_named(
+        [
+            ("ship", f"{best.label}: {accuracy_text(run, best)}, {size_text(run, best)}"),
+            ("assistants", help_text(run, best)),
+            ("cost", _cost(run)),
+        ]
+    )
+    shown = shlex.quote(str(path))
+    study = run.manifest.study
+    trust = " --trust" * (":" in study.model.family + study.data.source)
+    out.print(f"\nExport it:\n  tasearch export {shown} --out winner{trust}", soft_wrap=True)
+    out.print(f"Other commands for this run: {', '.join(OTHERS)}", soft_wrap=True)
+
+
+def _cost(run: Run) -> str:
+    seconds = run.directory.history().seconds
+    count = sum(t.state in ("complete", "pruned", "failed") and not t.free for t in run.trials)
+    trials = f"{count} trial{'s' * (count != 1)} in {duration(seconds)}"
+    return f"{trials}, {flops_text(run.costs.paid)}; {outcome_text(run.trials)}"

@@ -1,0 +1,91 @@
+"""A student in words: its accuracy with the interval, its size, and whether assistants help it."""
+
+from __future__ import annotations
+
+from tasearch.pareto.candidate import Candidate
+from tasearch.report.intervals import Interval, accuracy_interval
+from tasearch.report.verdict_text import SENTENCES, margin_text, points
+from tasearch.runs.leads import lead_over_direct
+from tasearch.runs.run import Run
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation
+
+
+def confirmed_arm(run: Run, candidate: Candidate) -> Arm | None:
+    """What a candidate has reached on fresh seeds; None if it was not confirmed."""
+    found = run.confirmation_of(candidate)
+    arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
+    return None if arm is None or arm.accuracy is None else arm
+
+
+def known_interval(run: Run, candidate: Candidate) -> Interval:
+    """The 95 % interval of a candidate's accuracy, on fresh seeds if it was confirmed."""
+    arm = confirmed_arm(run, candidate)
+    if arm is None:
+        return searched_interval(run, candidate)
+    known = [accuracy for accuracy in arm.accuracies if accuracy is not None]
+    return accuracy_interval(known, run.manifest.validation)
+
+
+def searched_interval(run: Run, candidate: Candidate) -> Interval:
+    """The 95 % interval of a candidate's accuracy in the search."""
+    found = run.trials[candidate.trial].accuracies or (candidate.accuracy,)
+    return accuracy_interval(found, run.manifest.validation)
+
+
+def interval_text(found: Interval) -> str:
+    """An interval of accuracies in words.
+
+    Example:
+        >>> interval_text((0.96, 0.9901))
+        '95 % interval 96.0 to 99.0 %'
+    """
+    return f"95 % interval {100 * found[0]:.1f} to {100 * found[1]:.1f} %"
+
+
+def accuracy_text(run: Run, candidate: Candidate) -> str:
+    """The accuracy that is known best, with its interval."""
+    arm = confirmed_arm(run, candidate)
+    seeds = "" if arm is None else f" on {len(arm.accuracies)} fresh seeds"
+    words = interval_text(known_interval(run, candidate))
+    return f"{run.known_accuracy(candidate):.2%}{seeds} ({words})"
+
+
+def size_text(run: Run, candidate: Candidate) -> str:
+    """The size, compared with the teacher's."""
+    teacher = run.manifest.measured[candidate.chain[0]]
+    times = teacher.params / candidate.params
+    return f"{candidate.params:,} params, {times:.3g} times smaller than the teacher"
+
+
+def help_text(run: Run, best: Candidate) -> str:
+    """Whether assistants help students of the best one's width: a verdict, or an open lead.
+
+    Args:
+        run: The run.
+        best: The student to ship.
+    """
+    found, width = run.confirmation_of(best), best.chain[-1]
+    for comparison in [] if found is None else found.of_width(width):
+        if comparison.question == "assistants" and found is not None:
+            return short_verdict(comparison, found)
+    if not run.manifest.study.assistants.max:
+        return "the study has none"
+    own = (c for c in run.front.candidates if len(c.chain) > 2 and c.chain[-1] == width)
+    rival = next(own, None)
+    if rival is None:
+        return f"no chain with assistants that ends in width {width} was trained to its end"
+    lead = lead_over_direct(run, rival)
+    return "no direct chain with the same recipe yet" if lead is None else lead.words
+
+
+def short_verdict(comparison: Comparison, found: Confirmation) -> str:
+    """A verdict in a few words: `assistants help: +1.3 points (+0.4 to +2.2), 8 fresh seeds`."""
+    verdict = comparison.verdict
+    sentence = SENTENCES[comparison.question][verdict.answer]
+    answer = sentence.format(margin=margin_text(found.plan))
+    if verdict.difference is None or verdict.low is None or verdict.high is None:
+        return answer
+    return (
+        f"{answer}: {points(verdict.difference)} points ({points(verdict.low)} to "
+        f"{points(verdict.high)}), {verdict.pairs} fresh seeds"
+    )

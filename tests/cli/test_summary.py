@@ -1,0 +1,41 @@
+"""The last lines of `tasearch run`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tasearch
+from tasearch.cli.summary import check_any_finished, print_summary
+from tasearch.errors import TrainingError
+from tasearch.runs.run import Run
+
+
+def test_summary_tells_the_answer_in_three_lines_and_one_command(
+    finished: tasearch.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_summary(finished, Path("runs/tiny"))
+    text = capsys.readouterr().out
+    best = finished.best()
+    _, ship, assistants, cost, _, title, command, others = text.splitlines()
+    assert ship.startswith(f"ship       {best.label}: {best.accuracy:.2%} (95 % interval ")
+    teacher = finished.manifest.measured[16].params
+    assert f"{teacher / best.params:.3g} times smaller than the teacher" in ship
+    assert assistants.startswith("assistants ")
+    assert cost.startswith("cost       10 trials in ")
+    assert (title, command) == ("Export it:", "  tasearch export runs/tiny --out winner")
+    assert others == "Other commands for this run: best, confirm, report, status"
+
+
+def test_free_students_alone_do_not_count_as_finished(finished: tasearch.Run) -> None:
+    run = Run(finished.directory)
+    check_any_finished(run)
+    run.trials = [
+        t if t.free else replace(t, state="failed", reason="hop 16 → 2: out of memory")
+        for t in finished.trials
+    ]
+    assert any(t.state == "complete" for t in run.trials)
+    with pytest.raises(TrainingError, match="the last reason: hop 16 → 2: out of memory"):
+        check_any_finished(run)
