@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from tasearch.chains.recipes import SEARCHED
-from tasearch.chains.space import Space
 from tasearch.cli.console import err, out
 from tasearch.cli.early_checks import check_early
 from tasearch.cli.exit_codes import INTERRUPTED
+from tasearch.cli.preparation import Preparation
 from tasearch.cli.stop import Stop
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.errors import TasearchError
+from tasearch.runs.records import TrialRecord
 from tasearch.train.workers.processes import Process, early_processes
 
 if TYPE_CHECKING:
+    from tasearch.cli.search_state import SearchState
     from tasearch.search.prepare import Prepared
 
 
@@ -50,7 +51,10 @@ def run_shown(study: Study, options: RunOptions) -> tuple[bool, Path]:
             study.search.max_concurrent,
             least=int(bool(study.own_functions)),
         )
-        prepared = _prepare(study, options, processes, stop)
+        try:
+            prepared = _prepare(study, options, processes, stop)
+        except KeyboardInterrupt:
+            return False, options.run_path(study)
         stop.training = True
         with contextlib.closing(prepared):
             return _search(prepared, options, stop), prepared.run.path
@@ -70,28 +74,26 @@ def end_stopped() -> NoReturn:
 def _prepare(
     study: Study, options: RunOptions, processes: Sequence[Process], stop: Stop
 ) -> Prepared:
-    """Prepare a search, with a line that shows how far the images are decoded."""
-    words = f"preparing {study.name}: data, models, latencies"
-    if not err.is_terminal:
-        out.print(words, soft_wrap=True)
-    with err.status(words) as status, _kept_from_garbage_collection():
+    """Prepare a search, and show its steps."""
+    title = f"preparing {study.name}"
+    with err.status(title) as status, _kept_from_garbage_collection():
+        shown = Preparation(title, status)
+        shown.step("imports")
         with stop.later():
             from tasearch.models.numerics import keep_freed_memory
             from tasearch.search.prepare import prepare
 
         keep_freed_memory()
-
-        def show(done: int, total: int) -> None:
-            left = "" if done == total else f"; decoded {done:,} of {total:,} images"
-            status.update(words + left)
-
-        return prepare(
+        prepared = prepare(
             study,
             options,
             processes=processes,
-            progress=show,
-            say=lambda line: out.print(line, soft_wrap=True),
+            progress=shown.decoded,
+            say=shown.say,
+            step=shown.step,
         )
+        shown.end()
+        return prepared
 
 
 @contextlib.contextmanager
@@ -111,21 +113,18 @@ def _kept_from_garbage_collection() -> Iterator[None]:
 
 def _search(prepared: Prepared, options: RunOptions, stop: Stop) -> bool:
     """Show a search to its end; False if it was stopped before."""
-    from tasearch.cli.progress import LiveView, Plain, Words
-    from tasearch.runs.journal import read_trials
+    from tasearch.cli.live_view import LiveView
+    from tasearch.cli.plain_view import PlainView
     from tasearch.search.file_watch import watched
     from tasearch.search.run_search import search
 
-    manifest, trials = prepared.manifest, options.trials_of(prepared.manifest.study)
+    trials = options.trials_of(prepared.manifest.study)
     _print_beginning(prepared, trials)
-    words = Words(manifest.measured, _distinguishing(prepared.space, manifest.study))
-    earlier = []
-    with contextlib.suppress(TasearchError):  # the search reports what is wrong, or repairs it
-        earlier = read_trials(prepared.run)
-    view = LiveView(out, words, earlier) if out.is_terminal else Plain(out, words)
+    state = _state(prepared)
+    view = LiveView(out, state) if out.is_terminal else PlainView(out, state)
     events = watched(prepared.run, search(prepared, trials, options.retry_failed))
     try:
-        with view:
+        with view if isinstance(view, LiveView) else contextlib.nullcontext():
             for event in events:
                 view.show(event)
                 if stop.asked:
@@ -135,6 +134,29 @@ def _search(prepared: Prepared, options: RunOptions, stop: Stop) -> bool:
     finally:
         events.close()
     return True
+
+
+def _state(prepared: Prepared) -> SearchState:
+    """What the views show of the search, with the trials and the hops of earlier searches."""
+    from tasearch.cli.search_state import SearchState
+    from tasearch.cli.words import Words
+    from tasearch.report.progress import Progress
+    from tasearch.report.status import teacher_accuracy
+    from tasearch.runs.run import Run
+
+    manifest, run = prepared.manifest, Run(prepared.run)
+    earlier, teacher = list[TrialRecord](), False
+    with contextlib.suppress(TasearchError):  # the search reports what is wrong, or repairs it
+        earlier, teacher = run.trials, teacher_accuracy(run) is not None
+    progress = Progress(
+        manifest,
+        earlier,
+        teacher=teacher,
+        workers=len(prepared.workers),
+        spent=prepared.run.history().seconds,
+    )
+    words = Words.of_study(manifest.study, manifest.measured)
+    return SearchState(words, progress, manifest.space, earlier)
 
 
 def _print_beginning(prepared: Prepared, trials: int) -> None:
@@ -147,16 +169,3 @@ def _print_beginning(prepared: Prepared, trials: int) -> None:
         f"latency: {prepared.manifest.device}",
         soft_wrap=True,
     )
-
-
-def _distinguishing(space: Space, study: Study) -> list[tuple[str, str]]:
-    """Roles and fields of recipes that differ between trials."""
-    roles = ("assistants", space.assistant_recipes), ("student", space.student_recipes)
-    found = [(role, field) for role, recipes in roles for field in recipes.searched]
-    if study.assistants.max:  # an assistant is a trial too, with the fields of its own section
-        both = study.assistants, study.student
-        differing = [
-            f for f in ("epochs", *SEARCHED) if len({str(getattr(r, f)) for r in both}) > 1
-        ]
-        found += [("student", f) for f in differing if ("student", f) not in found]
-    return found

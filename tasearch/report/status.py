@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from tasearch.report.audit import audit_count
+from tasearch.report.progress import logged_time_left
 from tasearch.report.text import duration
+from tasearch.report.time_left import range_text
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.event_log import History
 from tasearch.runs.records import states
@@ -106,7 +109,7 @@ def _hops(run: Run, history: History) -> str:
 
 
 def _time(run: Run, history: History, over: int, *, whole: bool) -> str:
-    """`18 s of training, about 12 s left`; "at least" where the event log has lost lines."""
+    """`18 s of training, 10 to 20 s left`; "at least" where the event log has lost lines."""
     seconds = sum(e.get("seconds", 0.0) for e in history.events)
     known = duration(seconds) if whole else f"at least {duration(seconds)}"
     if history.finished:
@@ -114,13 +117,11 @@ def _time(run: Run, history: History, over: int, *, whole: bool) -> str:
     elif history.target is None:
         left = "how long is left is not known"
     else:
-        left = _left(seconds, over, min(history.target, run.manifest.space) - over)
+        left = _left(run, min(history.target, run.manifest.space) - over)
     return f"{known} of training, {left}"
 
 
-def _left(seconds: float, over: int, remaining: int) -> str:
+def _left(run: Run, remaining: int) -> str:
     if remaining <= 0:
         return "nothing left to do"
-    if not over:
-        return "no trial is over yet"
-    return f"about {duration(seconds / over * remaining)} left"
+    return f"{range_text(logged_time_left(run, remaining, time.time()))} left"

@@ -6,6 +6,7 @@ No result depends on it, so a damaged line is reported and left out.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,11 @@ class History:
         ended = self.events and self.events[-1]["event"] == "finished"
         return self.events[-1] if ended else None
 
-    @property
-    def seconds(self) -> float:
-        """Seconds that all searches of the run took; a lower bound where lines are missing."""
+    def timed(self) -> Iterator[tuple[float, dict[str, Any]]]:
+        """Each event after the seconds that all searches had taken by then.
+
+        The seconds are a lower bound where lines are missing.
+        """
         spent = start = last = 0.0
         number = 0
         for event in self.events:
@@ -50,7 +53,12 @@ class History:
             if event["event"] == "search" or event["line"] != number + 1:
                 spent, start = spent + last - start, event["time"]
             last, number = event["time"], event["line"]
-        return spent + last - start
+            yield spent + last - start, event
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that all searches of the run took; a lower bound where lines are missing."""
+        return max((seconds for seconds, _ in self.timed()), default=0.0)
 
 
 class EventLog:

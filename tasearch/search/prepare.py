@@ -25,6 +25,7 @@ from tasearch.search.manifests import FoundManifest, find_manifest
 from tasearch.search.preflight import Preflight
 from tasearch.search.profiler import Profiler
 from tasearch.search.sampler import SAMPLERS, try_sampler
+from tasearch.search.steps import Step, no_step
 from tasearch.search.study_parts import StudyParts
 from tasearch.train.workers.pool import Pool
 from tasearch.train.workers.processes import Process
@@ -78,6 +79,7 @@ def prepare(
     processes: Sequence[Process] = (),
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: None,
+    step: Step = no_step,
 ) -> Prepared:
     """Load, check and measure; nothing is written.
 
@@ -88,13 +90,12 @@ def prepare(
             needed, or if something is wrong.
         progress: Called with (done, total) while images are decoded.
         say: Called with the line about the teacher, before it takes effect.
+        step: Called with the name of each step when it begins.
 
     Raises:
         TasearchError: Something is wrong with the study, its data, its models or its run.
     """
-    # every path is made absolute before user code can change the current folder
-    study = study.model_copy(update={"root": str(Path(study.root).resolve())})
-    options = options.absolute()
+    study, options = _absolute(study, options)
     run = RunDirectory(options.run_path(study))
     plugins.new_run(study.training.stall_minutes)
     with contained(), contextlib.ExitStack() as undo:
@@ -105,11 +106,11 @@ def prepare(
         held.enter_context(run.claimed())
         devices = undo.enter_context(contextlib.closing(take_devices(study, options, processes)))
         preflight = Preflight(study, devices.pool)
-        parts = StudyParts.load(study, preflight, progress)
+        parts = StudyParts.load(study, preflight, progress, step)
         inputs = parts.digests(devices.device.type)
         teacher, notices = parts.models.describe_teacher(), list[str]()
         say(teacher)
-        found = find_manifest(run, inputs, _profiler(parts, devices, source, notices.append))
+        found = find_manifest(run, inputs, _profiler(parts, devices, source, notices.append, step))
         _check_sampler(parts, preflight, found)
         prepared = Prepared(
             run=run,
@@ -126,6 +127,12 @@ def prepare(
     return prepared
 
 
+def _absolute(study: Study, options: RunOptions) -> tuple[Study, RunOptions]:
+    """A study and its options with absolute paths, before user code can change the folder."""
+    root = str(Path(study.root).resolve())
+    return study.model_copy(update={"root": root}), options.absolute()
+
+
 def _latency_source(options: RunOptions) -> RunDirectory | None:
     """The run that lends its measurements, if there is one."""
     if options.latency_from is None:
@@ -138,6 +145,7 @@ def _profiler(
     devices: Devices,
     latency_source: RunDirectory | None,
     warn: Callable[[str], None],
+    step: Step,
 ) -> Profiler:
     return Profiler(
         study=parts.study,
@@ -147,6 +155,7 @@ def _profiler(
         pool=devices.pool,
         latency_source=latency_source,
         warn=warn,
+        step=step,
     )
 
 

@@ -23,6 +23,7 @@ from tasearch.profiling.onnx import timed_models
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.manifest import Profile
 from tasearch.search.chain_space import check_sizes
+from tasearch.search.steps import Step, no_step
 from tasearch.train.fast.autotuning import study_modes
 from tasearch.train.workers.pool import Pool
 
@@ -44,6 +45,7 @@ class Profiler:
         latency_source: A run whose measurements are used instead of new ones, and whose modes if
             its models train alike; None to measure.
         warn: Called with each notice for the user.
+        step: Called with the name of each step when it begins.
     """
 
     study: Study
@@ -53,6 +55,7 @@ class Profiler:
     pool: Pool | None
     latency_source: RunDirectory | None
     warn: Callable[[str], None]
+    step: Step = no_step
 
     def profile(self) -> Profile:
         """The profile of all widths.
@@ -144,15 +147,19 @@ class Profiler:
         nets = {width: Standardized(net, mean, std) for width, net in built.items()}
         if self.latency_source is not None:
             lent = self._lent(self.latency_source, nets)
+            self.step("autotuning")
             return replace(lent, setup=self._setup(), modes=find_modes())
         check_sizes(self.study, nets)
         section, exported = self.study.latency, None
         check_calls(nets, data.in_shape, section, self.device)
         if section.backend == "onnx":
+            self.step("ONNX export")
             exported = _exported(nets, data.in_shape, section.batch, self.warn)
             if exported is None:
                 section = section.model_copy(update={"backend": "torch"})
+        self.step("autotuning")
         find_modes()
+        self.step("latencies")
         measured, timing = measure(
             nets,
             in_shape=data.in_shape,

@@ -14,6 +14,7 @@ from tasearch.models import Models
 from tasearch.search.acquisition import Acquisition
 from tasearch.search.preflight import Preflight, losses_of
 from tasearch.search.sampler import MakeSampler, make_sampler
+from tasearch.search.steps import Step, no_step
 from tasearch.train.archive import TRAINER_VERSION
 from tasearch.train.augmentation import check_augmentation
 from tasearch.train.losses import check_loss
@@ -40,7 +41,11 @@ class StudyParts:
 
     @classmethod
     def load(
-        cls, study: Study, preflight: Preflight, progress: Progress | None = None
+        cls,
+        study: Study,
+        preflight: Preflight,
+        progress: Progress | None = None,
+        step: Step = no_step,
     ) -> StudyParts:
         """Load and try the parts of a study, user code in a worker first.
 
@@ -48,15 +53,18 @@ class StudyParts:
             study: The study.
             preflight: Runs user code in a worker.
             progress: Called with (done, total) while images are decoded.
+            step: Called with the name of each step when it begins.
 
         Raises:
             TasearchError: The data, a model or a function is wrong.
         """
+        step("data")
         preflight.import_all()
         sampler = make_sampler(study)
         losses = losses_of(study)
         own_source = ":" in study.data.source
         data = preflight.load() if own_source else load_data(study, progress)
+        step("models")
         preflight.try_all(data)
         for name, (loss, recipe, _) in losses.items():
             check_loss(loss, name, recipe, data.num_classes)

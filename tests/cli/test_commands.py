@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import pty
@@ -16,15 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 import tasearch
 from tasearch.cli import commands as cli
 from tasearch.cli.exit_codes import INTERRUPTED
-from tasearch.cli.progress import LiveView, Words
 from tasearch.cli.run_command import Stop
 from tasearch.config.study_file import load_study, render
-from tasearch.runs.events import SearchFinished
 from tests.helpers.processes import TASEARCH, call, wait_for
 from tests.helpers.studies import tiny
 
@@ -228,13 +224,6 @@ def test_stop_waits_for_imports() -> None:
     with Stop() as stop, pytest.raises(KeyboardInterrupt):
         importing(stop)
     assert reached
-
-
-def test_live_view_counts_all_trials_at_the_end() -> None:
-    console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    with LiveView(console, Words({}, []), []) as view:
-        view.show(SearchFinished(reason="8 trials are done", done=8))
-    assert "8/8" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def test_status_counts_hops_of_running_trials(tmp_path: Path) -> None:
     lines = dict(status_lines(tasearch.Run.open(tmp_path / "tiny")))
     assert lines["trials"].startswith("0 of 10: 8 interrupted")
     assert lines["hops"] == "2 trained, 0 times reused"
+    assert re.search(r"of training, \d+ .*to \d+ (s|min) left$", lines["time"])
 
 
 @pytest.mark.parametrize(

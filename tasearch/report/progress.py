@@ -1,0 +1,207 @@
+"""How far a search is: its training so far, and how long the rest takes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from statistics import fmean
+
+from tasearch.chains.recipe import LABELS_ONLY
+from tasearch.report.outcomes import ENDED
+from tasearch.report.time_left import Range, Work, time_left, work_of_trials
+from tasearch.runs.manifest import Manifest
+from tasearch.runs.records import TrialRecord, training_flops
+from tasearch.runs.run import Run
+
+HOUR_S = 3600.0
+
+
+class Progress:
+    """The training of a search, which is told hop by hop and trial by trial.
+
+    Args:
+        manifest: The run's manifest.
+        trials: Trials that earlier searches have ended.
+        teacher: Whether the teacher is stored.
+        workers: Number of workers.
+        spent: Seconds of earlier searches.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        trials: Iterable[TrialRecord] = (),
+        *,
+        teacher: bool = False,
+        workers: int = 1,
+        spent: float = 0.0,
+    ) -> None:
+        section = manifest.study.teacher
+        self._manifest, self._workers, self._spent = manifest, workers, spent
+        self._teacher_left = 0 if section.loaded or teacher else section.epochs
+        self._reached: dict[str, tuple[int, int]] = {}  # width and epochs of each hop, by key
+        self._paid: Counter[str] = Counter()  # epochs of each hop in the trials that have ended
+        self._costs: list[Work] = []  # of the ended trials that are no baselines
+        self._baselines = _baselines(manifest)
+        self._seen: dict[str, float] = {}  # when the last epoch of each hop ended, by key
+        self._observed: dict[int, tuple[Work, float]] = {}  # training and its seconds, by width
+        for trial in trials:
+            self.end_trial(trial)
+
+    def start(self, key: str, label: str, epoch: int, seconds: float = 0.0) -> None:
+        """Take in the start of a hop.
+
+        Args:
+            key: The hop's key.
+            label: Its lineage in words, such as `64 → 12`.
+            epoch: Number of epochs done before.
+            seconds: Seconds of the search so far.
+        """
+        width = int(label.rpartition(" ")[2])
+        self._seen[key] = seconds
+        _, before = self._reached.get(key, (width, 0))
+        self._reached[key] = width, max(before, epoch)
+        if width == self._teacher_width:
+            self._teacher_left = max(0, self._teacher_left - max(0, epoch - before))
+
+    def reach(self, key: str, epoch: int, seconds: float) -> None:
+        """Take in that a hop has been trained up to an epoch.
+
+        Args:
+            key: The hop's key.
+            epoch: Number of epochs done.
+            seconds: Seconds of the search so far.
+        """
+        width, before = self._reached[key]
+        if epoch <= before:
+            return
+        work, spent = self._observed.get(width, (Work(), 0.0))
+        work += self._work(width, epoch - before)
+        self._observed[width] = work, spent + seconds - self._seen[key]
+        self._reached[key], self._seen[key] = (width, epoch), seconds
+        if width == self._teacher_width:
+            self._teacher_left = max(0, self._teacher_left - (epoch - before))
+
+    def end_trial(self, trial: TrialRecord) -> None:
+        """Take in a trial that has ended: it pays for its hops, unless one before it has."""
+        if trial.free or trial.state not in ENDED:
+            return
+        cost = Work()
+        for use in trial.hops:
+            if use.width == self._teacher_width:
+                continue
+            cost += self._work(use.width, max(0, use.trained - self._paid[use.key]))
+            self._paid[use.key] = max(self._paid[use.key], use.trained)
+        planned = (trial.chain[-1], _learns_from_labels(trial)) if len(trial.chain) == 2 else None
+        if planned in self._baselines:
+            self._baselines.remove(planned)
+        else:
+            self._costs.append(cost)
+
+    def left(self, seconds: float, trials: int) -> Range | None:
+        """The time that is left.
+
+        Args:
+            seconds: Seconds of this search so far.
+            trials: Number of trials that are left.
+
+        Returns:
+            Least and most seconds; None before the first epoch.
+        """
+        observed = [*self._observed.values()]
+        found, busy = time_left(observed, *self._needed(trials)), sum(s for _, s in observed)
+        if found is None or not busy:
+            return None
+        alone = busy < seconds and self._teacher_left  # what follows is trained by all workers
+        hours = self._manifest.study.search.max_hours
+        most = math.inf if hours is None else max(0.0, hours * HOUR_S - self._spent - seconds)
+        low, high = (second * seconds / busy for second in found)
+        return min(most, low / self._workers if alone else low), min(most, high)
+
+    def _needed(self, trials: int) -> tuple[Work, Work]:
+        """The training that is left, least and most."""
+        student = self._manifest.study.student
+        planned = self._baselines[:trials]
+        known = self._work(self._teacher_width, self._teacher_left)
+        for width, _ in planned:
+            known += self._work(width, student.epochs)
+        low, high = work_of_trials(trials - len(planned), self._costs, *self._per_trial())
+        begun = Work()
+        for key, (width, epoch) in self._reached.items():
+            if width != self._teacher_width:
+                begun += self._work(width, max(0, epoch - self._paid[key]))
+        return (low + known).less(begun), (high + known).less(begun)
+
+    def _per_trial(self) -> tuple[Work, Work]:
+        """The training of a trial: of its student alone, and with assistants of its own."""
+        study = self._manifest.study
+        students = [w for w in self._manifest.candidates if w in study.student.widths]
+        own = _mean([self._work(width, study.student.epochs) for width in students])
+        assistants = study.assistants
+        if not assistants.max:
+            return own, own
+        other = _mean([self._work(width, assistants.epochs) for width in assistants.widths])
+        most = min(assistants.max, len(assistants.widths))
+        return own, own + other * ((assistants.min + most) / 2)
+
+    @property
+    def _teacher_width(self) -> int:
+        return self._manifest.study.teacher.width
+
+    def _work(self, width: int, epochs: int) -> Work:
+        manifest = self._manifest
+        flops = training_flops(width, epochs, manifest.trained_samples, manifest.measured)
+        return Work(flops=flops, epochs=epochs)
+
+
+def logged_time_left(run: Run, trials: int, now: float) -> Range | None:
+    """The time that is left of a run, from its event log.
+
+    Args:
+        run: The run.
+        trials: Number of trials that are left.
+        now: The time, in seconds since 1970.
+
+    Returns:
+        Least and most seconds; None before the first rung.
+    """
+    history, store = run.directory.history(), run.directory.store(lambda damage: None)
+    progress, seconds = Progress(run.manifest), 0.0
+    open_hops: set[str] = set()
+    for seconds, event in history.timed():
+        key = str(event.get("hop"))
+        if event["event"] == "start":
+            progress.start(key, event["label"], event["epoch"], seconds)
+            open_hops.add(key)
+        elif key in open_hops:
+            open_hops.discard(key)
+            progress.reach(key, event.get("epoch", 0), seconds)
+    if run.directory.busy and history.events:
+        seconds += max(0.0, now - history.events[-1]["time"])
+    for key in open_hops:
+        saved = store.record("checkpoints", key)
+        progress.reach(key, saved.epoch if saved else 0, seconds)
+    for trial in run.trials:
+        progress.end_trial(trial)
+    return progress.left(seconds, trials)
+
+
+def _baselines(manifest: Manifest) -> list[tuple[int, bool]]:
+    """Width, and whether it learns from labels alone, of each chain that is tried first."""
+    study = manifest.study
+    if study.assistants.min:
+        return []
+    kinds = sorted({loss == LABELS_ONLY for loss in study.student.loss})
+    widths = [width for width in study.student.widths if width in manifest.candidates]
+    return [(width, kind) for kind in kinds for width in widths]
+
+
+def _learns_from_labels(trial: TrialRecord) -> bool:
+    return bool((trial.recipe or {}).get("student", {}).get("loss") == LABELS_ONLY)
+
+
+def _mean(works: list[Work]) -> Work:
+    return Work(
+        flops=fmean(work.flops for work in works), epochs=fmean(work.epochs for work in works)
+    )
