@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from statistics import stdev
 from typing import Any
 
 import typer
-from rich.text import Text
 
-from tasearch.cli.console import out
+from tasearch.chains.chain import teaching
+from tasearch.cli.console import out, print_line, print_named
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
-from tasearch.pareto.measurement import latency_words
-from tasearch.report.evidence import evidence
-from tasearch.report.text import recipe_text
+from tasearch.report.best_text import card_rows, explanation
+from tasearch.report.student_text import known_interval
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
 
 
-def show_best(run: Run, budget: Budget, *, as_json: bool) -> None:
+def show_best(run: Run, budget: Budget, *, as_json: bool, explain: bool = False) -> None:
     """Print the most accurate student within a budget.
 
     Args:
         run: The run.
         budget: The budget.
         as_json: Whether to print a JSON object; if nothing fits, with the nearest miss.
+        explain: Whether to tell why this chain, what it costs, and what the runner-up is.
 
     Raises:
         NothingFits: No student is within the budget.
@@ -40,26 +39,15 @@ def show_best(run: Run, budget: Budget, *, as_json: bool) -> None:
         near = run.front.nearest_miss(budget)
         _print_json({"error": str(error), "nearest": _as_json(run, near)})
         raise typer.Exit(1) from None
+    sentences = explanation(run, best, budget) if explain else []
     if as_json:
-        _print_json(_as_json(run, best))
-    else:
-        _print_best(run, best)
-
-
-def _print_best(run: Run, best: Candidate) -> None:
-    trial, measured = run.trials[best.trial], run.manifest.measured
-    free = ", an assistant within the budget" if trial.free else ""
-    out.print(Text(best.label, style="bold") + Text(f"  (trial {best.trial}{free})"))
-    spread, count = "", len(trial.accuracies)
-    if count:
-        spread = f", standard deviation {stdev(trial.accuracies):.2%} over {count} replicates"
-    out.print(f"  accuracy  {best.accuracy:.2%} of the validation part{spread}", soft_wrap=True)
-    out.print(f"  size      {best.params:,} params, {best.bytes:,} bytes")
-    latency = latency_words(best.chain[-1], measured)
-    out.print(f"  latency   {latency} ({run.manifest.device})", soft_wrap=True)
-    out.print(f"  recipe    {recipe_text(best.recipe)}", soft_wrap=True)
-    for line in evidence(run, best):
-        out.print(f"  {line}", soft_wrap=True)
+        _print_json({**_as_json(run, best), **({"explanation": sentences} if explain else {})})
+        return
+    print_named(card_rows(run, best, budget))
+    if sentences:
+        out.print()
+    for sentence in sentences:
+        print_line(sentence)
 
 
 def _as_json(run: Run, candidate: Candidate) -> dict[str, Any]:
@@ -79,6 +67,9 @@ def _as_json(run: Run, candidate: Candidate) -> dict[str, Any]:
     return {
         **asdict(candidate),
         "label": candidate.label,
+        "teaching": teaching(candidate.chain, candidate.recipe),
+        "replicates": run.manifest.study.search.replicates,
+        "interval": known_interval(run, candidate),
         "confirmed": confirmed,
         "lead_over_direct": unconfirmed,
     }

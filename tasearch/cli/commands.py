@@ -15,7 +15,7 @@ import typer
 
 import tasearch
 from tasearch.chains.recipes import SEARCHED
-from tasearch.cli.console import out
+from tasearch.cli.console import out, print_named
 from tasearch.cli.exit_codes import exit_code, make_streams_safe
 from tasearch.cli.option_types import (
     AssistantOption,
@@ -168,6 +168,9 @@ def best(
     max_params: MaxParams = None,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell why this chain, its cost and the runner-up.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
@@ -178,7 +181,7 @@ def best(
     from tasearch.cli.best_command import show_best
 
     budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-    show_best(_open(run, runs_dir), budget, as_json=as_json)
+    show_best(_open(run, runs_dir), budget, as_json=as_json, explain=explain)
 
 
 @app.command()
@@ -273,8 +276,7 @@ def status(run: RunArgument, runs_dir: RunsDir = Path("runs")) -> None:
     """Show how far a run is, and what sharing and pruning saved."""
     from tasearch.report.status import status_lines
 
-    for name, value in status_lines(_open(run, runs_dir)):
-        out.print(f"{name:<10} {value}", soft_wrap=True)
+    print_named(status_lines(_open(run, runs_dir)))
 
 
 @app.command()

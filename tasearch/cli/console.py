@@ -48,6 +48,11 @@ out = SafeConsole(highlight=False, markup=False)
 err = SafeConsole(stderr=True, highlight=False, markup=False)
 
 
+def print_line(line: str) -> None:
+    """Print a line, which only a terminal breaks, between words."""
+    out.print(line, soft_wrap=not out.is_terminal)
+
+
 def print_named(rows: Iterable[tuple[str, str]], *, width: int = 10) -> None:
     """Print values with their names, which are aligned.
 
@@ -59,7 +64,7 @@ def print_named(rows: Iterable[tuple[str, str]], *, width: int = 10) -> None:
     """
     if not out.is_terminal:
         for name, value in rows:
-            out.print(f"{name:<{width}} {value}", soft_wrap=True)
+            print_line(f"{name:<{width}} {value}")
         return
     table = Table.grid(padding=(0, 1))
     table.add_column(width=width, style="dim", no_wrap=True)

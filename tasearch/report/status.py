@@ -7,7 +7,7 @@ from collections import Counter
 
 from tasearch.report.audit import audit_count
 from tasearch.report.progress import logged_time_left
-from tasearch.report.text import duration
+from tasearch.report.text import duration, flops_text
 from tasearch.report.time_left import range_text
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.event_log import History
@@ -41,7 +41,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("space", f"{run.manifest.space:,} chains within the budget"),
         ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
         ("hops", _hops(run, history)),
-        ("paid", f"{costs.paid:.3g} training FLOPs{shared}"),
+        ("paid", f"{flops_text(costs.paid)} of training{shared}"),
         ("pruning", f"saved {saved:.1%}; {audit_count(run.trials).words}"),
         ("time", _time(run, history, over, whole=not damage)),
         ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),

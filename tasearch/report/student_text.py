@@ -37,9 +37,9 @@ def interval_text(found: Interval) -> str:
 
     Example:
         >>> interval_text((0.96, 0.9901))
-        '95 % interval 96.0 to 99.0 %'
+        '95 % interval 96.0% to 99.0%'
     """
-    return f"95 % interval {100 * found[0]:.1f} to {100 * found[1]:.1f} %"
+    return f"95 % interval {found[0]:.1%} to {found[1]:.1%}"
 
 
 def accuracy_text(run: Run, candidate: Candidate) -> str:

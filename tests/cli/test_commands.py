@@ -107,12 +107,12 @@ def test_best_finds_a_run_by_path_and_by_name(finished: tasearch.Run) -> None:
     text = call("best", finished.path)
     assert finished.trials[best.trial].free
     assert text.splitlines()[0] == (
-        f"{best.label}  (trial {best.trial}, an assistant within the budget)"
+        f"chain      {best.label}  (trial {best.trial}, an assistant within the budget)"
     )
     assert call("best", "tiny", "--runs-dir", finished.path.parent) == text
     found = json.loads(call("best", finished.path, "--json"))
-    unconfirmed = {"confirmed": None, "lead_over_direct": None}  # it has no assistants
-    assert found == json.loads(json.dumps({**vars(best), "label": best.label, **unconfirmed}))
+    assert found["confirmed"] is found["lead_over_direct"] is None  # it has no assistants
+    assert found.items() >= json.loads(json.dumps({**vars(best), "label": best.label})).items()
     needed = {"chain", "recipe", "accuracy", "params", "bytes", "latency_ms", "trial"}
     assert found.keys() >= needed
 

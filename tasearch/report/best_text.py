@@ -1,0 +1,137 @@
+"""One student of a run for people: a card of what is known of it, and why it was chosen."""
+
+from __future__ import annotations
+
+from statistics import stdev
+
+from tasearch.chains.chain import teaching
+from tasearch.pareto.budget import Budget
+from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.measurement import latency_words
+from tasearch.report.evidence import evidence
+from tasearch.report.student_text import accuracy_text, interval_text, searched_interval, size_text
+from tasearch.report.text import flops_text, recipe_text
+from tasearch.report.verdict_text import points
+from tasearch.runs.leads import direct_trial, labels_trial
+from tasearch.runs.records import HopUse, TrialRecord, training_flops
+from tasearch.runs.run import Run
+
+Rows = list[tuple[str, str]]
+
+
+def card_rows(run: Run, candidate: Candidate, budget: Budget) -> Rows:
+    """What is known of a student, as pairs of a name and its value.
+
+    Args:
+        run: The run.
+        candidate: A finished student.
+        budget: The budget that the runner-up is within.
+    """
+    trial, measured = run.trials[candidate.trial], run.manifest.measured
+    free = ", an assistant within the budget" if trial.free else ""
+    latency = latency_words(candidate.chain[-1], measured)
+    p95 = measured[candidate.chain[-1]].latency_p95_ms
+    rows = [
+        ("chain", f"{candidate.label}  (trial {candidate.trial}{free})"),
+        ("accuracy", _searched_accuracy(run, candidate, trial)),
+        ("size", f"{size_text(run, candidate)}; {candidate.bytes:,} bytes"),
+        ("latency", f"median {latency}; p95 {p95:.4g} ms ({run.manifest.device})"),
+        ("recipe", recipe_text(candidate.recipe)),
+    ]
+    if teaching(candidate.chain, candidate.recipe) != "no teacher":
+        rows.append(("gain", _gains(run, candidate)))
+    second = runner_up(run, candidate, budget)
+    if second is not None:
+        words = f"{second.label}: {run.known_accuracy(second):.2%}, {second.params:,} params"
+        rows.append(("runner-up", f"{words} (trial {second.trial})"))
+    return rows + [_named(line) for line in evidence(run, candidate)]
+
+
+def explanation(run: Run, candidate: Candidate, budget: Budget) -> list[str]:
+    """Why this chain, what it costs beyond the teacher, and what the runner-up is.
+
+    Args:
+        run: The run.
+        candidate: A finished student.
+        budget: The budget that it was chosen for.
+
+    Returns:
+        Three sentences.
+    """
+    best = next((c for c in run.choices if budget.admits(c)), candidate)
+    accuracy = accuracy_text(run, candidate)
+    if candidate == best:
+        within = "" if budget == Budget() else f" within {budget}"
+        why = f"{candidate.label} is the most accurate of all students{within}: {accuracy}."
+    else:
+        why = (
+            f"{candidate.label} was asked for, with {accuracy}; the best is {best.label} "
+            f"(trial {best.trial}) with {accuracy_text(run, best)}."
+        )
+    return [why, _cost(run, run.trials[candidate.trial]), _second(run, candidate, budget)]
+
+
+def runner_up(run: Run, candidate: Candidate, budget: Budget) -> Candidate | None:
+    """The best student of another width within a budget; None if there is none."""
+    others = (c for c in run.choices if c.chain[-1] != candidate.chain[-1] and budget.admits(c))
+    return next(others, None)
+
+
+def _searched_accuracy(run: Run, candidate: Candidate, trial: TrialRecord) -> str:
+    spread, count = "", len(trial.accuracies)
+    if count:
+        spread = f", standard deviation {stdev(trial.accuracies):.2%} over {count} replicates"
+    words = interval_text(searched_interval(run, candidate))
+    return f"{candidate.accuracy:.2%} of the validation part in the search ({words}){spread}"
+
+
+def _gains(run: Run, candidate: Candidate) -> str:
+    """The lead in the search over direct distillation and over labels alone, in points."""
+    others = [("labels alone", labels_trial(run.trials, candidate))]
+    if teaching(candidate.chain, candidate.recipe) == "assistants":
+        others.insert(0, ("direct distillation", direct_trial(run.trials, candidate)))
+    found = [
+        f"{points(candidate.accuracy - other.accuracy)} points over {name}"
+        if other is not None and other.accuracy is not None
+        else f"{name} was not tried"
+        for name, other in others
+    ]
+    return f"{', '.join(found)} (same recipe, in the search)"
+
+
+def _named(line: str) -> tuple[str, str]:
+    """The name and the value of a line of evidence, such as `verdict   assistants help`."""
+    if line.startswith("lead "):
+        return "lead", line.removeprefix("lead ")
+    return line[:9].strip(), line[10:]
+
+
+def _cost(run: Run, trial: TrialRecord) -> str:
+    manifest = run.manifest
+
+    def flops(uses: list[HopUse]) -> float:
+        samples = manifest.trained_samples
+        return sum(training_flops(u.width, u.epochs, samples, manifest.measured) for u in uses)
+
+    own = [use for use in trial.hops if use.width != manifest.study.teacher.width]
+    others = {use.key for other in run.trials[: trial.number] for use in other.hops if use.trained}
+    reused = [use for use in own if use.key in others]
+    words = f"Beyond the teacher its {_hops(own)} cost {flops_text(flops(own))} of training"
+    if not reused:
+        return f"{words}, none of it paid by earlier trials."
+    return f"{words}; earlier trials had paid {flops_text(flops(reused))} of it, {_hops(reused)}."
+
+
+def _hops(uses: list[HopUse]) -> str:
+    return f"{len(uses)} hop{'s' * (len(uses) != 1)}"
+
+
+def _second(run: Run, candidate: Candidate, budget: Budget) -> str:
+    second = runner_up(run, candidate, budget)
+    if second is None:
+        return "There is no student of another width within the budget."
+    gain = points(run.known_accuracy(second) - run.known_accuracy(candidate))
+    return (
+        f"The runner-up of another width is {second.label} (trial {second.trial}): {gain} points, "
+        f"{second.params:,} params against {candidate.params:,}."
+    )

@@ -1,0 +1,90 @@
+"""`tasearch best`: the card of a student, why it was chosen, and its JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import tasearch
+from tasearch.chains.chain import teaching
+from tasearch.cli.best_command import show_best
+from tasearch.pareto.budget import Budget
+from tasearch.report.best_text import card_rows, explanation, runner_up
+from tasearch.runs.leads import labels_trial
+
+NO_LIMIT = Budget()
+
+
+def test_card_has_what_is_needed_to_ship(finished: tasearch.Run) -> None:
+    best = finished.best()
+    rows = dict(card_rows(finished, best, NO_LIMIT))
+    measured = finished.manifest.measured
+    size = measured[best.chain[-1]]
+    assert rows["chain"].startswith(f"{best.label}  (trial {best.trial}")
+    assert rows["accuracy"].startswith(f"{best.accuracy:.2%} of the validation part")
+    assert "95 % interval" in rows["accuracy"]
+    times = f"{measured[16].params / best.params:.3g} times smaller than the teacher"
+    assert f"{best.params:,} params" in rows["size"] and times in rows["size"]
+    assert f"p95 {size.latency_p95_ms:.4g} ms" in rows["latency"]
+    second = runner_up(finished, best, NO_LIMIT)
+    assert second is not None
+    assert rows["runner-up"].startswith(f"{second.label}: {second.accuracy:.2%}")
+
+
+def test_runner_up_is_the_best_other_width_within_the_budget(finished: tasearch.Run) -> None:
+    for choice in finished.choices:
+        budget = Budget(max_params=choice.params)
+        best = finished.best_within(budget)
+        others = [
+            c
+            for c in finished.front.candidates
+            if budget.admits(c) and c.chain[-1] != best.chain[-1]
+        ]
+        assert runner_up(finished, best, budget) == (others[0] if others else None)
+
+
+def test_explanation_is_three_sentences(finished: tasearch.Run) -> None:
+    for choice in finished.choices:
+        for budget in (NO_LIMIT, Budget(max_params=choice.params)):
+            sentences = explanation(finished, choice, budget)
+            assert len(sentences) == 3
+            assert all(sentence.endswith(".") for sentence in sentences)
+    best = finished.choices[0]
+    assert "is the most accurate of all students: " in explanation(finished, best, NO_LIMIT)[0]
+    other = finished.choices[1]
+    assert f"the best is {best.label}" in explanation(finished, other, NO_LIMIT)[0]
+
+
+def test_reused_hops_are_those_of_earlier_trials(finished: tasearch.Run) -> None:
+    for candidate in finished.front.candidates:
+        trial = finished.trials[candidate.trial]
+        own = {use.key for use in trial.hops if use.width != 16}
+        before = {u.key for t in finished.trials[: trial.number] for u in t.hops if u.trained}
+        sentence = explanation(finished, candidate, NO_LIMIT)[1]
+        assert sentence.startswith(f"Beyond the teacher its {len(own)} hop")
+        assert ("earlier trials had paid" in sentence) == bool(own & before)
+
+
+def test_labels_trial_differs_in_nothing_but_the_teacher(finished: tasearch.Run) -> None:
+    best = next(c for c in finished.front.candidates if len(c.chain) == 2)
+    direct = finished.trials[best.trial]
+    assert labels_trial(finished.trials, best) is None
+    alone = {**best.recipe["student"], "loss": "ce", "temperature": 1.0}
+    same = replace(direct, recipe={"student": alone})
+    other = replace(direct, recipe={"student": {**alone, "learning_rate": 0.5}})
+    assert labels_trial([direct, other, same], best) is same
+
+
+def test_json_has_the_teaching_and_the_interval(
+    finished: tasearch.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_best(finished, NO_LIMIT, as_json=True, explain=True)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    low, high = found["interval"]
+    assert low < found["accuracy"] < high
+    assert found["teaching"] == teaching(finished.best().chain, finished.best().recipe)
+    assert found["replicates"] == 1
+    assert found["explanation"] == explanation(finished, finished.best(), NO_LIMIT)
