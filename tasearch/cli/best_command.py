@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 import typer
 
 from tasearch.chains.chain import teaching
-from tasearch.cli.console import out, print_line, print_named
+from tasearch.cli.console import out, print_json, print_line, print_named
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
@@ -37,11 +36,11 @@ def show_best(run: Run, budget: Budget, *, as_json: bool, explain: bool = False)
         if not as_json or not run.front.candidates:
             raise
         near = run.front.nearest_miss(budget)
-        _print_json({"error": str(error), "nearest": _as_json(run, near)})
+        print_json({"error": str(error), "nearest": _as_json(run, near)})
         raise typer.Exit(1) from None
     sentences = explanation(run, best, budget) if explain else []
     if as_json:
-        _print_json({**_as_json(run, best), **({"explanation": sentences} if explain else {})})
+        print_json({**_as_json(run, best), **({"explanation": sentences} if explain else {})})
         return
     print_named(card_rows(run, best, budget))
     if sentences:
@@ -73,8 +72,3 @@ def _as_json(run: Run, candidate: Candidate) -> dict[str, Any]:
         "confirmed": confirmed,
         "lead_over_direct": unconfirmed,
     }
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    """Print in ASCII, without any character that a terminal acts on."""
-    print(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -15,9 +13,10 @@ import typer
 
 import tasearch
 from tasearch.chains.recipes import SEARCHED
-from tasearch.cli.console import out, print_named
+from tasearch.cli.console import err, out, print_line
 from tasearch.cli.exit_codes import exit_code, make_streams_safe
 from tasearch.cli.option_types import (
+    AsJson,
     AssistantOption,
     DeviceName,
     LatencyFrom,
@@ -33,18 +32,16 @@ from tasearch.cli.option_types import (
     Trust,
     Workers,
 )
+from tasearch.cli.reading_commands import best, export, init, open_run, report, status
 from tasearch.cli.run_command import end_stopped, run_shown
-from tasearch.cli.strict import App, invoke
-from tasearch.config.arguments import check_folder, check_page
-from tasearch.config.files import write_atomic
+from tasearch.cli.strict import App, examples, invoke
 from tasearch.config.run_options import RunOptions
-from tasearch.config.study import Study, name_from
-from tasearch.config.study_file import load_study, render
-from tasearch.errors import ExportError, RunError, StudyError
+from tasearch.config.study_file import load_study
+from tasearch.errors import RunError
 from tasearch.pareto.budget import Budget
 
 if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
-    from tasearch.runs.run import Run
+    pass
 
 app = App(
     no_args_is_help=True,
@@ -74,7 +71,7 @@ def root(
         raise typer.Exit
 
 
-@app.command()
+@app.command(epilog=examples("run study.toml", "run study.toml --trials 60 --workers 4"))
 def run(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")],
     runs_dir: RunsDir = Path("runs"),
@@ -107,18 +104,18 @@ def run(
         end_stopped()
     from tasearch.cli.summary import check_any_finished, print_summary
 
-    opened = _open(str(path), runs_dir)
+    opened = open_run(str(path), runs_dir)
     check_any_finished(opened)
     if study.confirm.after_run:
         from tasearch.cli.confirm_command import confirm_after_run
 
         if not confirm_after_run(opened, options):
             end_stopped()
-        opened = _open(str(path), runs_dir)
+        opened = open_run(str(path), runs_dir)
     print_summary(opened, options.run_path(study))
 
 
-@app.command()
+@app.command(epilog=examples("enqueue digits 24-8", "enqueue digits 64-24-8 --temperature 2"))
 def enqueue(
     run: RunArgument,
     chain: Annotated[
@@ -140,6 +137,7 @@ def enqueue(
 
     It counts as a trial: if all trials are done, run with a higher --trials.
     """
+    from tasearch.report.queue_text import next_text
     from tasearch.search.enqueue import enqueue as queue
 
     student = (loss, temperature, alpha, guidance, learning_rate)
@@ -157,34 +155,13 @@ def enqueue(
         assistants=dict(zip(SEARCHED, assistants, strict=True)),
         runs_dir=runs_dir,
     )
-    out.print(f"trial {queued.number} is queued: {queued.label}", soft_wrap=True)
+    print_line(f"trial {queued.number} is queued: {queued.label}")
     if queued.recipe:
-        out.print(f"  recipe    {queued.recipe}", soft_wrap=True)
+        print_line(f"  recipe    {queued.recipe}")
+    print_line(f"  next      {next_text(open_run(run, runs_dir))}")
 
 
-@app.command()
-def best(
-    run: RunArgument,
-    max_params: MaxParams = None,
-    max_bytes: MaxBytes = None,
-    max_latency_ms: MaxLatency = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Tell why this chain, its cost and the runner-up.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
-    runs_dir: RunsDir = Path("runs"),
-) -> None:
-    """Show the most accurate student within a budget.
-
-    Ends with 1 if nothing fits, and shows the nearest miss.
-    """
-    from tasearch.cli.best_command import show_best
-
-    budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-    show_best(_open(run, runs_dir), budget, as_json=as_json, explain=explain)
-
-
-@app.command()
+@app.command(epilog=examples("confirm digits --max-params 1000", "confirm digits --front"))
 def confirm(
     run: RunArgument,
     max_params: MaxParams = None,
@@ -194,6 +171,7 @@ def confirm(
     device: DeviceName = "auto",
     workers: Workers = "auto",
     trust: Trust = False,
+    as_json: AsJson = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Tell whether assistants help, on fresh seeds, for the best student within a budget.
@@ -203,96 +181,24 @@ def confirm(
     """
     from tasearch.cli.confirm_command import confirm_shown
 
-    opened = _open(run, runs_dir)
+    opened = open_run(run, runs_dir)
     limits = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     if front and limits != Budget():
         raise RunError("--front: goes without a budget")
     options = RunOptions(
         runs_dir=opened.path.absolute().parent, device=device, workers=workers, from_shell=True
     )
-    if not confirm_shown(opened, options, None if front else limits, trust=trust):
-        end_stopped()
+    chosen = None if front else limits
+    if not confirm_shown(opened, options, chosen, trust=trust, as_json=as_json):
+        end_stopped(err if as_json else out)
 
 
-@app.command()
-def report(
-    run: RunArgument,
-    out_file: Annotated[
-        Path | None, typer.Option("--out", help="The page; RUN/report.html if not given.")
-    ] = None,
-    runs_dir: RunsDir = Path("runs"),
-) -> None:
-    """Write the report: one HTML page that works offline."""
-    opened = _open(run, runs_dir)
-    target = out_file or opened.path / "report.html"
-    check_page(target)
-    from tasearch.report.info import report_info
-    from tasearch.report.page import render_page
-
-    write_atomic(target, render_page(report_info(opened)).encode())
-    out.print(f"wrote {target}", soft_wrap=True)
-
-
-@app.command()
-def export(
-    run: RunArgument,
-    out_dir: Annotated[
-        Path,
-        typer.Option("--out", metavar="DIR", help="A folder; an earlier export there is replaced."),
-    ],
-    max_params: MaxParams = None,
-    max_bytes: MaxBytes = None,
-    max_latency_ms: MaxLatency = None,
-    trust: Trust = False,
-    runs_dir: RunsDir = Path("runs"),
-) -> None:
-    """Write the best student within a budget, ready to ship.
-
-    Weights, ONNX, the study file that trains this chain again, metrics and a model card.
-    """
-    opened = _open(run, runs_dir)
-    check_folder(out_dir, "--out", ExportError)
-    from tasearch.exports.export import FILES
-    from tasearch.exports.export import export as ship
-
-    chosen = ship(
-        opened,
-        out_dir,
-        max_params=max_params,
-        max_bytes=max_bytes,
-        max_latency_ms=max_latency_ms,
-        trust=trust,
-    )
-    out.print(f"{chosen.label}, accuracy {chosen.accuracy:.2%}, is in {out_dir}:", soft_wrap=True)
-    for name in FILES:
-        if (out_dir / name).exists():
-            out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")
-        else:
-            out.print(f"  {name:<20} not there: torch cannot export the model", soft_wrap=True)
-
-
-@app.command()
-def status(run: RunArgument, runs_dir: RunsDir = Path("runs")) -> None:
-    """Show how far a run is, and what sharing and pruning saved."""
-    from tasearch.report.status import status_lines
-
-    print_named(status_lines(_open(run, runs_dir)))
-
-
-@app.command()
-def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Must not exist yet.")],
-) -> None:
-    """Write a study file with every key, its default and what it means."""
-    if os.path.lexists(file):
-        raise StudyError(f"{file}: exists already")
-    check_folder(file.parent, str(file), StudyError)
-    study = Study(name=name_from(file.stem))
-    write_atomic(file, render(study, "A study: `tasearch run` reads it.").encode())
-    out.print(f"wrote {file}; run it with: tasearch run {shlex.quote(str(file))}", soft_wrap=True)
-
-
-def _open(run: str, runs_dir: Path) -> Run:
-    from tasearch.runs.run import Run
-
-    return Run.open(run, runs_dir)
+READING = {  # each with two examples
+    best: ("best digits", "best digits --max-params 1000 --explain"),
+    report: ("report digits", "report digits --out page.html"),
+    export: ("export digits --out winner", "export digits --max-params 1000 --out winner"),
+    status: ("status digits", "status runs/digits"),
+    init: ("init study.toml", "init my-study.toml"),
+}
+for _command, _examples in READING.items():
+    app.command(epilog=examples(*_examples))(_command)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
 
 from rich.text import Text
 
-from tasearch.cli.console import err, out
+from tasearch.cli.confirm_view import ConfirmLiveView, ConfirmPlainView, LookState
+from tasearch.cli.console import err, out, print_json, print_line
+from tasearch.cli.preparation import Preparation
 from tasearch.cli.stop import Stop
 from tasearch.config.run_options import RunOptions
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.report.verdict_text import points, verdict_text
-from tasearch.runs.events import ConfirmationFinished, Event, HopStarted, LookDone, Notice
+from tasearch.runs.events import ConfirmationFinished, Event, LookDone, Notice
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import Comparison, Confirmation, shipped
 
 
-def confirm_shown(run: Run, options: RunOptions, budget: Budget | None, *, trust: bool) -> bool:
+def confirm_shown(
+    run: Run, options: RunOptions, budget: Budget | None, *, trust: bool, as_json: bool = False
+) -> bool:
     """Confirm students of a run, and show the progress.
 
     Args:
@@ -26,51 +32,84 @@ def confirm_shown(run: Run, options: RunOptions, budget: Budget | None, *, trust
         options: The device and the workers.
         budget: The budget; None for the whole front.
         trust: Whether user code that the run's study names may run.
+        as_json: Whether standard output has the confirmation as JSON, and nothing else.
 
     Returns:
         Whether it came to its end.
     """
-    with Stop() as stop, err.status("preparing: data, models, workers") as status:
-        with stop.later():
-            from tasearch.confirmation.start import confirm_events
+    console = err if as_json else out
+    try:
+        with Stop(console) as stop, err.status("preparing") as status:
+            lines = console if console.is_terminal else None
+            shown = Preparation(f"preparing {run.path.name}", status, lines)
+            shown.step("imports")
+            with stop.later():
+                from tasearch.confirmation.start import confirm_events
 
-        events = confirm_events(run, options, budget, trust=trust)
-        try:
+            events = confirm_events(run, options, budget, trust=trust, step=shown.step)
             with contextlib.closing(events):
-                return _show(run, events, stop, status.stop)
-        except KeyboardInterrupt:
-            return False
+                return _show(run, events, stop, shown, as_json=as_json)
+    except KeyboardInterrupt:
+        return False
 
 
 def confirm_after_run(run: Run, options: RunOptions) -> bool:
     """Confirm the best student of a run that has just ended; False if it was stopped."""
-    _print("\nconfirming on fresh seeds")
+    print_line("\nconfirming on fresh seeds")
     try:
         return confirm_shown(run, options.absolute(), Budget(), trust=True)
     except NothingFits as error:
-        _print(f"notice: {error}")
+        print_line(f"notice: {error}")
         return True
 
 
-def _show(run: Run, events: Iterator[Event], stop: Stop, begin: Callable[[], None]) -> bool:
-    for event in events:
-        stop.training = True
-        begin()
-        if isinstance(event, HopStarted) and event.epochs:
-            again = f" from epoch {event.epoch}" if event.epoch else ""
-            _print(f"  train {event.label}{again}")
-        elif isinstance(event, Notice):
-            _print(f"notice: {event.message}")
-        elif isinstance(event, LookDone):
-            _print_look(event.confirmation)
-        elif isinstance(event, ConfirmationFinished):
-            print_verdicts(run, event.confirmation)
-        if stop.asked:
-            return False
+def _show(
+    run: Run, events: Iterator[Event], stop: Stop, preparation: Preparation, *, as_json: bool
+) -> bool:
+    console = err if as_json else out
+    found: Confirmation | None = None
+    state = LookState(run.manifest)
+    live = ConfirmLiveView(console, state) if console.is_terminal else None
+    view = live or ConfirmPlainView(console, state)
+    with contextlib.ExitStack() as drawn:
+        for event in events:
+            if not stop.training:
+                stop.training = True
+                preparation.end()
+                drawn.enter_context(live or contextlib.nullcontext())
+            view.show(event)
+            if isinstance(event, Notice):
+                print_line(f"notice: {event.message}", console)
+            elif isinstance(event, LookDone):
+                print_line(_look_text(event.confirmation), console)
+            elif isinstance(event, ConfirmationFinished):
+                found = event.confirmation
+            if stop.asked:
+                return False
+    assert found is not None, "a confirmation ends with its verdicts"
+    if as_json:
+        print_json(confirmation_json(run, found))
+    else:
+        print_verdicts(run, found)
     return True
 
 
-def _print_look(found: Confirmation) -> None:
+def confirmation_json(run: Run, found: Confirmation) -> dict[str, Any]:
+    """A confirmation for programs: its plan, its comparisons, and what to ship of each width."""
+    ship = {}
+    for width in dict.fromkeys(c.width for c in found.comparisons):
+        arm = shipped(found.of_width(width))
+        trial = next((t for t in run.trials if arm.is_chain(t.chain, t.recipe or {})), None)
+        ship[str(width)] = {
+            "chain": arm.chain,
+            "label": arm.label,
+            "recipe": arm.recipe,
+            "trial": None if trial is None else trial.number,
+        }
+    return {**asdict(found), "ship": ship}
+
+
+def _look_text(found: Confirmation) -> str:
     pairs = max(len(c.first.accuracies) for c in found.comparisons)
     shown = []
     for width in dict.fromkeys(c.width for c in found.comparisons):
@@ -80,7 +119,7 @@ def _print_look(found: Confirmation) -> None:
             if c.verdict.difference is not None
         ]
         shown.append(f"{width}: {', '.join(parts)}")
-    _print(f"after {pairs} fresh seeds at most, in points, by width: {'; '.join(shown)}")
+    return f"after {pairs} fresh seeds at most, in points, by width: {'; '.join(shown)}"
 
 
 def print_verdicts(run: Run, found: Confirmation) -> None:
@@ -90,10 +129,10 @@ def print_verdicts(run: Run, found: Confirmation) -> None:
         out.print(Text(f"\nstudent of width {width}", style="bold"), soft_wrap=True)
         for comparison in own:
             words = verdict_text(comparison, found.plan, len(found.comparisons))
-            _print(f"  {comparison.first.label} against {comparison.second.label}:")
-            _print(f"    {words}")
+            print_line(f"  {comparison.first.label} against {comparison.second.label}:")
+            print_line(f"    {words}")
             for fault in comparison.faults:
-                _print(f"    not all seeds count: {fault}")
+                print_line(f"    not all seeds count: {fault}")
         _print_shipped(run, own)
 
 
@@ -103,17 +142,13 @@ def _print_shipped(run: Run, comparisons: list[Comparison]) -> None:
     where = "not tried by the search, so `best` and `export` keep to what it has"
     if trial is not None:
         where = f"trial {trial.number}"
-    _print(f"  ship {ship.label} ({where})")
+    print_line(f"  ship {ship.label} ({where})")
     if ship.accuracy is not None and ship.test_accuracy is not None:
         searched = ""
         if trial is not None and trial.accuracy is not None:
             searched = f"; the search said {trial.accuracy:.1%}"
         seeds = len(ship.accuracies)
-        _print(
+        print_line(
             f"    {ship.accuracy:.1%} of the validation part, mean of {seeds} fresh seeds{searched}"
         )
-        _print(f"    {ship.test_accuracy:.1%} of the test part, mean of the same seeds")
-
-
-def _print(line: str) -> None:
-    out.print(line, soft_wrap=True)
+        print_line(f"    {ship.test_accuracy:.1%} of the test part, mean of the same seeds")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
@@ -48,9 +49,14 @@ out = SafeConsole(highlight=False, markup=False)
 err = SafeConsole(stderr=True, highlight=False, markup=False)
 
 
-def print_line(line: str) -> None:
+def print_line(line: str, console: Console = out) -> None:
     """Print a line, which only a terminal breaks, between words."""
-    out.print(line, soft_wrap=not out.is_terminal)
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print in ASCII, without any character that a terminal acts on."""
+    print(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))
 
 
 def print_named(rows: Iterable[tuple[str, str]], *, width: int = 10) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Self
 
 from rich.console import Console, Group
@@ -11,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasearch.cli.search_state import SearchState
+from tasearch.cli.search_state import HopState, SearchState
 from tasearch.cli.words import Words
 from tasearch.pareto.front import Front
 from tasearch.runs.events import EpochDone, Event, HopEnded, Notice, TrialDone
@@ -79,17 +80,17 @@ class LiveView:
                 head.add_row(name, Text(words))
         rows = self._console.height - len(state.hops) - 10
         table = front_table(state.front, state.words, min(FRONT_ROWS, max(3, rows)))
-        return Group("", head, _hops(state), table)
+        return Group("", head, hops_table(state.hops), table)
 
 
-def _hops(state: SearchState) -> Table:
+def hops_table(hops: Mapping[str, HopState]) -> Table:
     """The hops in training: epochs, loss and last known accuracy of each."""
     table = Table.grid(padding=(0, 2))
     table.add_column(width=8, no_wrap=True)
     table.add_column(overflow="fold")
     for _ in range(3):
         table.add_column(justify="right", no_wrap=True)
-    for hop in state.hops.values():
+    for hop in hops.values():
         table.add_row(
             "training" if hop.epochs else "loading",
             Text(hop.words),

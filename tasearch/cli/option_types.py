@@ -14,21 +14,26 @@ MOST_MS = 1e9
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run: its folder, or its name under --runs-dir.")
 ]
-RunsDir = Annotated[Path, typer.Option(help="The folder of all runs.")]
-MaxParams = Annotated[int | None, typer.Option(min=1, max=MOST_COUNT, help="The most parameters.")]
+RunsDir = Annotated[Path, typer.Option(metavar="DIR", help="The folder of all runs.")]
+MaxParams = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=MOST_COUNT, help="The most parameters.")
+]
 MaxBytes = Annotated[
-    int | None, typer.Option(min=1, max=MOST_COUNT, help="The most bytes of weights.")
+    int | None, typer.Option(metavar="N", min=1, max=MOST_COUNT, help="The most bytes of weights.")
 ]
 MaxLatency = Annotated[
-    float | None, typer.Option(min=0, max=MOST_MS, help="The most milliseconds a batch.")
+    float | None,
+    typer.Option(metavar="MS", min=0, max=MOST_MS, help="The most milliseconds a batch."),
 ]
 Trials = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST_TRIALS, help="Go on to this number of trials in all."),
+    typer.Option(
+        metavar="N", min=1, max=MOST_TRIALS, help="Go on to this number of trials in all."
+    ),
 ]
-DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+DeviceName = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
 Seed = Annotated[
-    int | None, typer.Option(min=0, max=MOST_SEED, help="Instead of the study's seed.")
+    int | None, typer.Option(metavar="N", min=0, max=MOST_SEED, help="Instead of the study's seed.")
 ]
 LatencyFrom = Annotated[
     str | None, typer.Option(metavar="RUN", help="Take this run's latencies, do not measure.")
@@ -41,6 +46,11 @@ Workers = Annotated[
     ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Repeat all failed trials.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run functions of the user's own.")]
-StudentOption = Annotated[str | None, typer.Option(help="The student's, if it is searched.")]
-AssistantOption = Annotated[str | None, typer.Option(help="The assistants', if it is searched.")]
+StudentOption = Annotated[
+    str | None, typer.Option(metavar="VALUE", help="The student's, if it is searched.")
+]
+AssistantOption = Annotated[
+    str | None, typer.Option(metavar="VALUE", help="The assistants', if it is searched.")
+]

@@ -5,29 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from rich.console import Console
 from rich.status import Status
 
-from tasearch.cli.console import err, out
+from tasearch.cli.console import err, out, print_line
 
 
 class Preparation:
-    """The steps of a preparation, on a line that is redrawn; elsewhere only their sum is printed.
+    """The steps of a preparation, on a line that is redrawn.
 
     Args:
         title: What is prepared, in words.
         status: The line.
+        console: Where lines that stay are printed; None for nowhere.
         clock: Function that returns the time in seconds.
     """
 
     def __init__(
-        self, title: str, status: Status, clock: Callable[[], float] = time.monotonic
+        self,
+        title: str,
+        status: Status,
+        console: Console | None = out,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._title, self._status, self._clock = title, status, clock
+        self._title, self._status, self._console, self._clock = title, status, console, clock
         self._begun = clock()
         self._seconds: dict[str, float] = {}
         self._name, self._since = "", self._begun
         if not err.is_terminal:
-            out.print(title, soft_wrap=True)
+            self.say(title)
 
     def step(self, name: str) -> None:
         """Begin a step, which ends the one before."""
@@ -41,15 +47,19 @@ class Preparation:
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
+        if self._console is None:
+            return
         self._status.stop()  # it is on another stream, and may be in the middle of a line
-        out.print(line, soft_wrap=True)
+        print_line(line, self._console)
         self._status.start()
 
     def end(self) -> None:
         """Print how long each step has taken."""
         self._end()
         self._status.stop()
-        out.print(f"prepared in {self._clock() - self._begun:.1f} s: {self._taken}", soft_wrap=True)
+        if self._console is not None:
+            seconds = self._clock() - self._begun
+            print_line(f"prepared in {seconds:.1f} s: {self._taken}", self._console)
 
     @property
     def _taken(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from tasearch.cli.console import err, out
+from tasearch.cli.console import SafeConsole, err, out, print_line
 from tasearch.cli.early_checks import check_early
 from tasearch.cli.exit_codes import INTERRUPTED
 from tasearch.cli.preparation import Preparation
@@ -60,14 +60,18 @@ def run_shown(study: Study, options: RunOptions) -> tuple[bool, Path]:
             return _search(prepared, options, stop), prepared.run.path
 
 
-def end_stopped() -> NoReturn:
+def end_stopped(console: SafeConsole = out) -> NoReturn:
     """End a command that was stopped, and print the one that continues.
+
+    Args:
+        console: Where to print.
 
     Raises:
         Exit: Always.
     """
     again = shlex.join(["tasearch", *sys.argv[1:]])
-    out.print(f"\nStopped; nothing finished is lost. This continues:\n  {again}", soft_wrap=True)
+    console.print("\nStopped; nothing finished is lost. This continues:")
+    console.print(f"  {again}", soft_wrap=True)
     raise typer.Exit(INTERRUPTED)
 
 
@@ -161,11 +165,10 @@ def _state(prepared: Prepared) -> SearchState:
 
 def _print_beginning(prepared: Prepared, trials: int) -> None:
     for notice in prepared.notices:
-        out.print(f"notice: {notice}", soft_wrap=True)
+        print_line(f"notice: {notice}")
     workers = len(prepared.workers)
-    out.print(
+    print_line(
         f"chains within the budget: {prepared.space.size:,}; trials: {trials}, on "
         f"{prepared.device}{f' with {workers} workers' if workers > 1 else ''}; "
-        f"latency: {prepared.manifest.device}",
-        soft_wrap=True,
+        f"latency: {prepared.manifest.device}"
     )

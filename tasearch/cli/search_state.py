@@ -11,7 +11,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.report.outcomes import outcome_text
 from tasearch.report.progress import Progress
-from tasearch.report.time_left import range_text
+from tasearch.report.time_left import left_text
 from tasearch.report.verdict_text import points
 from tasearch.runs.events import (
     EpochDone,
@@ -43,6 +43,11 @@ class HopState:
     epochs: int
     loss: float | None = None
     accuracy: float | None = None
+
+    def take(self, event: EpochDone) -> None:
+        """Take in an epoch."""
+        self.epoch, self.loss = event.epoch, event.loss
+        self.accuracy = self.accuracy if event.accuracy is None else event.accuracy
 
 
 class SearchState:
@@ -89,9 +94,7 @@ class SearchState:
             self.hops[event.key] = HopState(words=words, epoch=event.epoch, epochs=event.epochs)
         elif isinstance(event, EpochDone):
             self._progress.reach(event.key, event.epoch, self.seconds)
-            hop = self.hops[event.key]
-            hop.epoch, hop.loss = event.epoch, event.loss
-            hop.accuracy = hop.accuracy if event.accuracy is None else event.accuracy
+            self.hops[event.key].take(event)
         elif isinstance(event, HopEnded):
             self.hops.pop(event.key, None)
         elif isinstance(event, TrialDone):
@@ -115,7 +118,7 @@ class SearchState:
         remaining = min(self.trials, self._space) - self.done
         if self.finished or not self.trials:
             return ""
-        return f"{range_text(self._progress.left(self.seconds, max(0, remaining)))} left"
+        return left_text(self._progress.left(self.seconds, max(0, remaining)))
 
     @property
     def outcome(self) -> str:

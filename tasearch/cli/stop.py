@@ -11,6 +11,8 @@ from os import _exit as end_process  # user code may replace os._exit
 from types import FrameType
 from typing import Any
 
+from rich.console import Console
+
 from tasearch.cli.console import err, out
 from tasearch.cli.exit_codes import INTERRUPTED
 from tasearch.train.workers.processes import end_all
@@ -25,12 +27,16 @@ class Stop:
     once; during the preparation the first one does. One more ends the process: user code may catch
     every exception, or never return from a call in C.
 
+    Args:
+        console: Where the live view is.
+
     Attributes:
         asked: Whether an end has been asked for.
         training: Whether the preparation is over; set by the caller.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console = out) -> None:
+        self._console = console
         self.asked = False
         self.training = False
         self._later = False
@@ -84,8 +90,8 @@ class Stop:
         self._count += 1
         if self._count > (2 if self.training else 1):
             end_all()
-            if out.is_terminal:
-                os.write(1, SHOW_CURSOR)
+            if self._console.is_terminal:
+                os.write(self._console.file.fileno(), SHOW_CURSOR)
             end_process(INTERRUPTED)
         if not self.training:
             self.asked = True
@@ -95,5 +101,6 @@ class Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        where = out if out.is_terminal else err  # the live view would overwrite what err prints
+        # the live view would overwrite what another console prints
+        where = self._console if self._console.is_terminal else err
         where.print("stopping after this epoch; once more to stop at once", soft_wrap=True)

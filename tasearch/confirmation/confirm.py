@@ -58,7 +58,7 @@ def confirm(
         for number, pairs in enumerate(plan.blocks):
             if all(c.verdict.settled for c in found.comparisons):
                 break
-            block = Block(prepared=prepared, number=number, pairs=pairs, pool=pool)
+            block = Block(prepared=prepared, number=number, pairs=pairs, plan=plan, pool=pool)
             blocks.append(block)
             open_ones = [c for c in found.comparisons if not c.verdict.settled]
             yield from block.train([arm for c in open_ones for arm in (c.first, c.second)])

@@ -24,11 +24,11 @@ from tasearch.config.values import MOST_SEED
 from tasearch.data import Split
 from tasearch.errors import RunError
 from tasearch.models import Models, Standardized
-from tasearch.runs.events import Event
+from tasearch.runs.events import Event, LookStarted
 from tasearch.runs.records import training_flops
 from tasearch.runs.store import Store, replicate
 from tasearch.runs.trial_attributes import chain_of
-from tasearch.runs.verdicts import Arm
+from tasearch.runs.verdicts import Arm, LookPlan
 from tasearch.search.executor import HopExecutor
 from tasearch.search.prepare import Prepared
 from tasearch.search.scheduler import begin_ready
@@ -48,12 +48,14 @@ class Block:
         prepared: The run, prepared.
         number: Number of the block, from 0.
         pairs: Number of its replicates.
+        plan: The looks.
         pool: Workers that train; None to train in this process.
     """
 
     prepared: Prepared
     number: int
     pairs: int
+    plan: LookPlan
     pool: Pool | None
 
     @cached_property
@@ -86,12 +88,25 @@ class Block:
     def train(self, arms: Sequence[Arm]) -> Iterator[Event]:
         """Train all models of some chains that are not stored yet."""
         needed = list(dict.fromkeys(hop for arm in arms for hop in self.chain(arm).hops()))
+        yield self._look(needed)
         while True:
             missing = [h for h in needed if not self.hops.has(h) and not self.hops.hopeless(h)]
             begin_ready(self.hops, (), missing)
             if not self.hops.busy:
                 return
             yield from self.hops.wait()
+
+    def _look(self, needed: Sequence[Hop]) -> LookStarted:
+        """The event that tells what the look trains; the teacher is loaded."""
+        trained = [(hop, hop.model.recipe) for hop in needed if hop.model.recipe is not None]
+        missing = [(hop, recipe) for hop, recipe in trained if not self.hops.has(hop)]
+        return LookStarted(
+            look=self.number + 1,
+            pairs=self.plan.pairs[self.number :],
+            new=self.pairs,
+            stored=len(trained) - len(missing),
+            hops=tuple((hop.model.width, recipe.epochs) for hop, recipe in missing),
+        )
 
     def result(self, arm: Arm) -> Arm:
         """An arm with what it has reached in this block, after what it reached before."""

@@ -14,10 +14,16 @@ from tasearch.runs.events import Event, Notice
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import LookPlan
 from tasearch.search.prepare import prepare
+from tasearch.search.steps import Step, no_step
 
 
 def confirm_events(
-    run: Run, options: RunOptions, budget: Budget | None, *, trust: bool = False
+    run: Run,
+    options: RunOptions,
+    budget: Budget | None,
+    *,
+    trust: bool = False,
+    step: Step = no_step,
 ) -> Generator[Event, None, None]:
     """Confirm students of a run; its verdicts are in the last event.
 
@@ -27,6 +33,7 @@ def confirm_events(
         budget: The budget whose best student is confirmed; None for every student width of the
             front.
         trust: Whether user code that the run's study names may run.
+        step: Called with the name of each step of the preparation when it begins.
 
     Raises:
         NothingFits: No student is within the budget, or there is nothing to compare.
@@ -42,7 +49,7 @@ def confirm_events(
     check_trust(names, study, trust=trust or run.trusted, what=f"{run.path}: confirming it")
     chosen = run.front.members if budget is None else [run.front.best(budget)]
     widths = [*dict.fromkeys(candidate.chain[-1] for candidate in chosen)]
-    prepared = prepare(study, options)
+    prepared = prepare(study, options, step=step)
     comparisons = planned_comparisons(run, prepared.space, widths)
     if not comparisons:
         prepared.close()

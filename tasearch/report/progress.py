@@ -9,9 +9,10 @@ from statistics import fmean
 
 from tasearch.chains.recipe import LABELS_ONLY
 from tasearch.report.outcomes import ENDED
-from tasearch.report.time_left import Range, Work, time_left, work_of_trials
+from tasearch.report.time_left import Range, Work, work_of_trials
+from tasearch.report.training_times import TrainingTimes
 from tasearch.runs.manifest import Manifest
-from tasearch.runs.records import TrialRecord, training_flops
+from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
 
 HOUR_S = 3600.0
@@ -39,13 +40,11 @@ class Progress:
     ) -> None:
         section = manifest.study.teacher
         self._manifest, self._workers, self._spent = manifest, workers, spent
-        self._teacher_left = 0 if section.loaded or teacher else section.epochs
-        self._reached: dict[str, tuple[int, int]] = {}  # width and epochs of each hop, by key
+        self._teacher_epochs = 0 if section.loaded or teacher else section.epochs
+        self._times = TrainingTimes(manifest)
         self._paid: Counter[str] = Counter()  # epochs of each hop in the trials that have ended
         self._costs: list[Work] = []  # of the ended trials that are no baselines
         self._baselines = _baselines(manifest)
-        self._seen: dict[str, float] = {}  # when the last epoch of each hop ended, by key
-        self._observed: dict[int, tuple[Work, float]] = {}  # training and its seconds, by width
         for trial in trials:
             self.end_trial(trial)
 
@@ -58,12 +57,7 @@ class Progress:
             epoch: Number of epochs done before.
             seconds: Seconds of the search so far.
         """
-        width = int(label.rpartition(" ")[2])
-        self._seen[key] = seconds
-        _, before = self._reached.get(key, (width, 0))
-        self._reached[key] = width, max(before, epoch)
-        if width == self._teacher_width:
-            self._teacher_left = max(0, self._teacher_left - max(0, epoch - before))
+        self._times.start(key, label, epoch, seconds)
 
     def reach(self, key: str, epoch: int, seconds: float) -> None:
         """Take in that a hop has been trained up to an epoch.
@@ -73,15 +67,7 @@ class Progress:
             epoch: Number of epochs done.
             seconds: Seconds of the search so far.
         """
-        width, before = self._reached[key]
-        if epoch <= before:
-            return
-        work, spent = self._observed.get(width, (Work(), 0.0))
-        work += self._work(width, epoch - before)
-        self._observed[width] = work, spent + seconds - self._seen[key]
-        self._reached[key], self._seen[key] = (width, epoch), seconds
-        if width == self._teacher_width:
-            self._teacher_left = max(0, self._teacher_left - (epoch - before))
+        self._times.reach(key, epoch, seconds)
 
     def end_trial(self, trial: TrialRecord) -> None:
         """Take in a trial that has ended: it pays for its hops, unless one before it has."""
@@ -109,15 +95,15 @@ class Progress:
         Returns:
             Least and most seconds; None before the first epoch.
         """
-        observed = [*self._observed.values()]
-        found, busy = time_left(observed, *self._needed(trials)), sum(s for _, s in observed)
-        if found is None or not busy:
+        found = self._times.left(seconds, *self._needed(trials))
+        if found is None:
             return None
-        alone = busy < seconds and self._teacher_left  # what follows is trained by all workers
+        low, high = found
+        if self._teacher_left and self._times.idle(seconds):
+            low /= self._workers  # what follows the teacher is trained by all workers
         hours = self._manifest.study.search.max_hours
         most = math.inf if hours is None else max(0.0, hours * HOUR_S - self._spent - seconds)
-        low, high = (second * seconds / busy for second in found)
-        return min(most, low / self._workers if alone else low), min(most, high)
+        return min(most, low), min(most, high)
 
     def _needed(self, trials: int) -> tuple[Work, Work]:
         """The training that is left, least and most."""
@@ -128,7 +114,7 @@ class Progress:
             known += self._work(width, student.epochs)
         low, high = work_of_trials(trials - len(planned), self._costs, *self._per_trial())
         begun = Work()
-        for key, (width, epoch) in self._reached.items():
+        for key, (width, epoch) in self._times.reached.items():
             if width != self._teacher_width:
                 begun += self._work(width, max(0, epoch - self._paid[key]))
         return (low + known).less(begun), (high + known).less(begun)
@@ -149,10 +135,14 @@ class Progress:
     def _teacher_width(self) -> int:
         return self._manifest.study.teacher.width
 
+    @property
+    def _teacher_left(self) -> int:
+        """Number of epochs that the teacher still needs."""
+        teacher = (e for w, e in self._times.reached.values() if w == self._teacher_width)
+        return max(0, self._teacher_epochs - max(teacher, default=0))
+
     def _work(self, width: int, epochs: int) -> Work:
-        manifest = self._manifest
-        flops = training_flops(width, epochs, manifest.trained_samples, manifest.measured)
-        return Work(flops=flops, epochs=epochs)
+        return self._times.work(width, epochs)
 
 
 def logged_time_left(run: Run, trials: int, now: float) -> Range | None:

@@ -8,7 +8,7 @@ from collections import Counter
 from tasearch.report.audit import audit_count
 from tasearch.report.progress import logged_time_left
 from tasearch.report.text import duration, flops_text
-from tasearch.report.time_left import range_text
+from tasearch.report.time_left import left_text
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.event_log import History
 from tasearch.runs.records import states
@@ -124,4 +124,4 @@ def _time(run: Run, history: History, over: int, *, whole: bool) -> str:
 def _left(run: Run, remaining: int) -> str:
     if remaining <= 0:
         return "nothing left to do"
-    return f"{range_text(logged_time_left(run, remaining, time.time()))} left"
+    return left_text(logged_time_left(run, remaining, time.time()))

@@ -138,18 +138,21 @@ def _total(left: int, costs: Sequence[float], limits: Range) -> Range:
     return max(left * min(costs), mean - around), min(left * max(costs), mean + around)
 
 
-def range_text(found: Range | None) -> str:
+def left_text(found: Range | None) -> str:
+    """The time left in words; None is not known."""
+    return "time left not known yet" if found is None else f"{range_text(found)} left"
+
+
+def range_text(found: Range) -> str:
     """A range of seconds in words, rounded outwards.
 
     Args:
-        found: Least and most seconds; None if they are not known.
+        found: Least and most seconds.
 
     Example:
         >>> range_text((61.0, 115.0)), range_text((34.0, 100.0)), range_text((3.0, 3.0))
         ('1 to 2 min', '30 s to 2 min', '3 s')
     """
-    if found is None:
-        return "not known yet"
     size, last = _unit(found[1])
     own, first = (size, last) if found[0] >= size else _unit(found[0])
     low, high = _steps(found[0], own, math.floor), _steps(found[1], size, math.ceil)

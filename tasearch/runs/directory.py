@@ -152,7 +152,7 @@ class RunDirectory:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise RunError(f"{self.path}: another tasearch is running this study") from None
+            raise RunError(f"{self.path}: another tasearch is running or confirming it") from None
         except OSError as error:
             raise write_error(self.path / "lock", error) from None
         try:

@@ -148,6 +148,25 @@ class SearchFinished:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LookStarted:
+    """A confirmation begins to train the pairs of one more look.
+
+    Args:
+        look: Number of the look, from 1.
+        pairs: Number of fresh seeds at each look, this one and the later ones, at most.
+        new: Number of seeds that this look adds.
+        stored: Number of hops of the look that are trained already.
+        hops: Width and epochs of each hop that is still to be trained.
+    """
+
+    look: int
+    pairs: tuple[int, ...]
+    new: int
+    stored: int
+    hops: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LookDone:
     """A confirmation has trained the pairs of one more look.
 
@@ -176,6 +195,7 @@ Event = (
     | HopReused
     | TrialDone
     | SearchFinished
+    | LookStarted
     | LookDone
     | ConfirmationFinished
 )

@@ -35,9 +35,11 @@ def study_file(tmp_path: Path) -> Path:
 def test_help_lists_all_commands() -> None:
     assert call("--version") == f"tasearch {tasearch.__version__}\n"
     text = call("--help")
-    for command in ("run", "best", "report", "export", "status", "init"):
+    for command in ("run", "enqueue", "confirm", "best", "report", "export", "status", "init"):
         assert command in text
-        assert "--help" in call(command, "--help")
+        own = call(command, "--help")
+        assert "--help" in own and own.count(f"tasearch {command} ") == 3  # usage, two examples
+        assert "<" not in own.replace("<name of the study>", "")
     assert "Go on to this number of trials" in call("run", "--help")
 
 
@@ -198,8 +200,10 @@ def test_signal_ends_a_preparation_at_once(tmp_path: Path) -> None:
     )
     study = tiny(model={"family": "own:build"})
     (tmp_path / "s.toml").write_text(render(study))
-    text = call("run", tmp_path / "s.toml", "--runs-dir", tmp_path / "runs", code=INTERRUPTED)
-    assert text == "stopped while preparing\n"
+    command = [*TASEARCH, "run", str(tmp_path / "s.toml"), "--runs-dir", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "stopped while preparing\n")
+    assert f"This continues:\n  tasearch run {tmp_path}/s.toml" in done.stdout
     assert not (tmp_path / "runs").exists()
 
 
@@ -247,8 +251,9 @@ def test_terminal_shows_the_front_and_the_hop(finished: tasearch.Run, study_file
         text += piece
     assert process.wait() == 0
     shown = text.decode()
-    for words in ("front so far", "accuracy", "training 16", "6/6", " left"):
+    for words in ("front so far", "accuracy", "6/6", " left", "ship ", "tasearch export "):
         assert words in shown
+    assert re.search(r"training +16 ", shown)
 
 
 @pytest.mark.slow
@@ -260,7 +265,7 @@ def test_run_refuses_a_second_driver(finished: tasearch.Run, study_file: Path) -
         run_dir = study_file.parent / "runs"
         message = call("run", study_file, "--runs-dir", run_dir, code=2)
         assert message.endswith(
-            f"error: {run_dir / 'slow'}: another tasearch is running this study\n"
+            f"error: {run_dir / 'slow'}: another tasearch is running or confirming it\n"
         )
         assert "8 running" in call("status", run_dir / "slow")  # reading is free
     finally:

@@ -53,6 +53,9 @@ def test_confirm_prints_its_looks_and_what_to_ship(run: tasearch.Run) -> None:
     shown = json.loads(call("best", run.path, "--json"))
     assert shown["confirmed"]["seeds"] in found.plan.pairs
     assert {*shown["confirmed"]["verdicts"]} == {c.question for c in found.of_width(width)}
+    told = json.loads(call("confirm", run.path, "--json"))
+    assert told["finished"] and told["ship"].keys() == {str(width)}
+    assert [c["question"] for c in told["comparisons"]] == [c.question for c in found.comparisons]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasearch.report.time_left import Work, range_text, time_left, work_of_trials
+from tasearch.report.time_left import Work, left_text, range_text, time_left, work_of_trials
 
 amounts = st.floats(0.01, 1e6)
 works = st.builds(Work, flops=amounts, epochs=amounts)
@@ -75,7 +75,7 @@ def test_range_holds_the_true_time_of_equal_trials(
 
 def test_time_is_unknown_before_the_first_epoch() -> None:
     assert time_left([(Work(), 0.0)], Work(), Work(flops=1.0, epochs=1.0)) is None
-    assert range_text(None) == "not known yet"
+    assert left_text(None) == "time left not known yet"
 
 
 @pytest.mark.parametrize(

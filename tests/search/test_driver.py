@@ -279,7 +279,7 @@ def test_run_refuses_changed_data(tmp_path: Path, rerun: Any) -> None:
 def test_run_refuses_a_second_driver(finished: tasearch.Run) -> None:
     with finished.directory.locked(), pytest.raises(RunError) as error:
         tasearch.run(tiny(), runs_dir=finished.path.parent, trials=99)
-    assert str(error.value) == f"{finished.path}: another tasearch is running this study"
+    assert str(error.value) == f"{finished.path}: another tasearch is running or confirming it"
 
 
 def test_run_refuses_a_second_driver_during_preparation(
@@ -291,8 +291,8 @@ def test_run_refuses_a_second_driver_during_preparation(
     try:
         with pytest.raises(RunError) as error:
             tasearch.run(study, runs_dir=runs)
-        assert str(error.value) == f"{runs / 'tiny'}: another tasearch is running this study"
-        with pytest.raises(RunError, match="another tasearch is running this study"):
+        assert str(error.value) == f"{runs / 'tiny'}: another tasearch is running or confirming it"
+        with pytest.raises(RunError, match="another tasearch is running or confirming it"):
             check_early(study, RunOptions(runs_dir=runs, device="cpu"))
     finally:
         prepared.close()

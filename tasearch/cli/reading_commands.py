@@ -1,0 +1,137 @@
+"""The commands that read a run, or write a study file: nothing is trained."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tasearch.cli.console import out, print_named
+from tasearch.cli.option_types import (
+    AsJson,
+    MaxBytes,
+    MaxLatency,
+    MaxParams,
+    RunArgument,
+    RunsDir,
+    Trust,
+)
+from tasearch.config.arguments import check_folder, check_page
+from tasearch.config.files import write_atomic
+from tasearch.config.study import Study, name_from
+from tasearch.config.study_file import render
+from tasearch.errors import ExportError, StudyError
+from tasearch.pareto.budget import Budget
+
+if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
+    from tasearch.runs.run import Run
+
+
+def open_run(run: str, runs_dir: Path) -> Run:
+    """The run that a command names."""
+    from tasearch.runs.run import Run
+
+    return Run.open(run, runs_dir)
+
+
+def best(
+    run: RunArgument,
+    max_params: MaxParams = None,
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell why this chain, its cost and the runner-up.")
+    ] = False,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Show the most accurate student within a budget.
+
+    Ends with 1 if nothing fits, and shows the nearest miss.
+    """
+    from tasearch.cli.best_command import show_best
+
+    budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+    show_best(open_run(run, runs_dir), budget, as_json=as_json, explain=explain)
+
+
+def report(
+    run: RunArgument,
+    out_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The page; RUN/report.html if not given.",
+        ),
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write the report: one HTML page that works offline."""
+    opened = open_run(run, runs_dir)
+    target = out_file or opened.path / "report.html"
+    check_page(target)
+    from tasearch.report.info import report_info
+    from tasearch.report.page import render_page
+
+    write_atomic(target, render_page(report_info(opened)).encode())
+    out.print(f"wrote {target}", soft_wrap=True)
+
+
+def export(
+    run: RunArgument,
+    out_dir: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="A folder; an earlier export there is replaced."),
+    ],
+    max_params: MaxParams = None,
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    trust: Trust = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write the best student within a budget, ready to ship.
+
+    Weights, ONNX, the study file that trains this chain again, metrics and a model card.
+    """
+    opened = open_run(run, runs_dir)
+    check_folder(out_dir, "--out", ExportError)
+    from tasearch.exports.export import FILES
+    from tasearch.exports.export import export as ship
+
+    chosen = ship(
+        opened,
+        out_dir,
+        max_params=max_params,
+        max_bytes=max_bytes,
+        max_latency_ms=max_latency_ms,
+        trust=trust,
+    )
+    out.print(f"{chosen.label}, accuracy {chosen.accuracy:.2%}, is in {out_dir}:", soft_wrap=True)
+    for name in FILES:
+        if (out_dir / name).exists():
+            out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")
+        else:
+            out.print(f"  {name:<20} not there: torch cannot export the model", soft_wrap=True)
+
+
+def status(run: RunArgument, runs_dir: RunsDir = Path("runs")) -> None:
+    """Show how far a run is, and what sharing and pruning saved."""
+    from tasearch.report.status import status_lines
+
+    print_named(status_lines(open_run(run, runs_dir)))
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Must not exist yet.")],
+) -> None:
+    """Write a study file with every key, its default and what it means."""
+    if os.path.lexists(file):
+        raise StudyError(f"{file}: exists already")
+    check_folder(file.parent, str(file), StudyError)
+    study = Study(name=name_from(file.stem))
+    write_atomic(file, render(study, "A study: `tasearch run` reads it.").encode())
+    out.print(f"wrote {file}; run it with: tasearch run {shlex.quote(str(file))}", soft_wrap=True)
