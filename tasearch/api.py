@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+from tasearch.config.arguments import check_function, front_or_budget
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import check_study
 from tasearch.confirmation.start import confirm_events
-from tasearch.errors import NothingFits, RunError, quoted
+from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import ConfirmationFinished, Event, Notice
@@ -58,8 +59,7 @@ def run(
             option; see `tasearch.errors`.
     """
     study = check_study(study)
-    if on_event is not None and not callable(on_event):
-        raise RunError(f"on_event: should be a function, found {quoted(on_event)}")
+    check_function(on_event, "on_event")
     options = RunOptions(
         runs_dir=runs_dir,
         trials=trials,
@@ -143,15 +143,12 @@ def confirm(
             print(comparison.question, comparison.verdict.answer, comparison.verdict.difference)
         ```
     """
-    if on_event is not None and not callable(on_event):
-        raise RunError(f"on_event: should be a function, found {quoted(on_event)}")
+    check_function(on_event, "on_event")
     opened = run if isinstance(run, Run) else Run.open(run)
     budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-    if front and budget != Budget():
-        raise RunError("front: goes without a budget")
+    chosen = front_or_budget(front, budget)
     options = RunOptions(runs_dir=opened.path.absolute().parent, device=device, workers=workers)
     found = None
-    chosen = None if front else budget
     with contextlib.closing(confirm_events(opened, options, chosen, trust=trust)) as events:
         for event in events:
             if isinstance(event, ConfirmationFinished):

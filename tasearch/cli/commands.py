@@ -35,9 +35,9 @@ from tasearch.cli.option_types import (
 from tasearch.cli.reading_commands import best, export, init, open_run, report, status
 from tasearch.cli.run_command import end_stopped, run_shown
 from tasearch.cli.strict import App, examples, invoke
+from tasearch.config.arguments import front_or_budget
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study_file import load_study
-from tasearch.errors import RunError
 from tasearch.pareto.budget import Budget
 
 if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
@@ -183,12 +183,10 @@ def confirm(
 
     opened = open_run(run, runs_dir)
     limits = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-    if front and limits != Budget():
-        raise RunError("--front: goes without a budget")
+    chosen = front_or_budget(front, limits, "--front")
     options = RunOptions(
         runs_dir=opened.path.absolute().parent, device=device, workers=workers, from_shell=True
     )
-    chosen = None if front else limits
     if not confirm_shown(opened, options, chosen, trust=trust, as_json=as_json):
         end_stopped(err if as_json else out)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tasearch.config.files import not_regular
 from tasearch.config.values import MOST_TRIALS
 from tasearch.errors import RunError, TasearchError, quoted, shown
+from tasearch.pareto.budget import Budget
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_WORKERS = 1_024
@@ -76,6 +77,36 @@ def check_trials(value: object, name: str = "trials") -> int:
         rule = f"should be a number from 1 to {MOST_TRIALS:,}"
         raise RunError(f"{name}: {rule}, found {quoted(value)}")
     return value  # type: ignore[return-value]
+
+
+def check_function(value: object, name: str) -> None:
+    """Refuse what cannot be called; None is no function, and allowed.
+
+    Args:
+        value: The argument.
+        name: Its name in a message.
+
+    Raises:
+        RunError: It is neither None nor a function.
+    """
+    if value is not None and not callable(value):
+        raise RunError(f"{name}: should be a function, found {quoted(value)}")
+
+
+def front_or_budget(front: bool, budget: Budget, name: str = "front") -> Budget | None:
+    """The budget whose best student is confirmed; None for the whole front.
+
+    Args:
+        front: Whether the whole front is asked for.
+        budget: The budget that is asked for.
+        name: Name of the argument in a message.
+
+    Raises:
+        RunError: Both are asked for.
+    """
+    if front and budget != Budget():
+        raise RunError(f"{name}: goes without a budget")
+    return None if front else budget
 
 
 def check_path(value: object, name: str, error: Error = RunError) -> Path:
