@@ -66,6 +66,8 @@ class SearchState:
         done: Number of trials that have ended.
         trials: Number of trials that are asked for.
         finished: Why the search has ended; empty while it goes on.
+        best: The most accurate student so far, with its gain over direct distillation, in words.
+        outcome: How the trials have ended, in words.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class SearchState:
         self.front = Front(candidates(earlier, words.measured))
         self.done = self.trials = 0
         self.finished = ""
+        self.best, self.outcome = self._best(), outcome_text(earlier)
 
     def take(self, event: Event) -> None:
         """Take in an event."""
@@ -103,6 +106,7 @@ class SearchState:
             self._records[event.record.number] = event.record
             new = candidates([event.record], self.words.measured)
             self.front = Front([*self.front.candidates, *new])
+            self.best, self.outcome = self._best(), outcome_text(self._records.values())
         elif isinstance(event, SearchFinished):
             self.finished, self.done = event.reason, event.done
             self.trials = max(self.trials, event.done)  # of a search that had nothing to do
@@ -120,13 +124,7 @@ class SearchState:
             return ""
         return left_text(self._progress.left(self.seconds, max(0, remaining)))
 
-    @property
-    def outcome(self) -> str:
-        """How the trials have ended, in words."""
-        return outcome_text(self._records.values())
-
-    @property
-    def best(self) -> str:
+    def _best(self) -> str:
         """The most accurate student so far, and its gain over direct distillation, in words."""
         if not self.front.candidates:
             return "no student is trained yet"
