@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from statistics import fmean
 
-from tasearch.chains.recipe import LABELS_ONLY
+from tasearch.chains.hop import ModelSpec
+from tasearch.chains.space import Space
 from tasearch.report.outcomes import ENDED
 from tasearch.report.time_left import Range, Work, work_of_trials
 from tasearch.report.training_times import TrainingTimes
@@ -79,9 +80,8 @@ class Progress:
                 continue
             cost += self._work(use.width, max(0, use.trained - self._paid[use.key]))
             self._paid[use.key] = max(self._paid[use.key], use.trained)
-        planned = (trial.chain[-1], _learns_from_labels(trial)) if len(trial.chain) == 2 else None
-        if planned in self._baselines:
-            self._baselines.remove(planned)
+        if len(trial.chain) == 2 and trial.chain[-1] in self._baselines:
+            self._baselines.remove(trial.chain[-1])
         else:
             self._costs.append(cost)
 
@@ -110,7 +110,7 @@ class Progress:
         student = self._manifest.study.student
         planned = self._baselines[:trials]
         known = self._work(self._teacher_width, self._teacher_left)
-        for width, _ in planned:
+        for width in planned:
             known += self._work(width, student.epochs)
         low, high = work_of_trials(trials - len(planned), self._costs, *self._per_trial())
         begun = Work()
@@ -177,18 +177,19 @@ def logged_time_left(run: Run, trials: int, now: float) -> Range | None:
     return progress.left(seconds, trials)
 
 
-def _baselines(manifest: Manifest) -> list[tuple[int, bool]]:
-    """Width, and whether it learns from labels alone, of each chain that is tried first."""
+def _baselines(manifest: Manifest) -> list[int]:
+    """Widths of the students of the chains without assistants that are tried first."""
     study = manifest.study
-    if study.assistants.min:
-        return []
-    kinds = sorted({loss == LABELS_ONLY for loss in study.student.loss})
-    widths = [width for width in study.student.widths if width in manifest.candidates]
-    return [(width, kind) for kind in kinds for width in widths]
-
-
-def _learns_from_labels(trial: TrialRecord) -> bool:
-    return bool((trial.recipe or {}).get("student", {}).get("loss") == LABELS_ONLY)
+    space = Space(
+        teacher=ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe()),
+        assistant_widths=(),
+        student_widths=tuple(w for w in study.student.widths if w in manifest.candidates),
+        min_assistants=study.assistants.min,
+        max_assistants=0,
+        assistant_recipes=study.recipes("assistants"),
+        student_recipes=study.recipes("student"),
+    )
+    return [chain.student.width for chain in space.baselines()]
 
 
 def _mean(works: list[Work]) -> Work:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 import tasearch
 from tasearch.report.progress import Progress, logged_time_left
+from tasearch.report.time_left import DRIFT
 from tests.helpers.search_states import events_again, search_state
 
 
@@ -56,3 +59,14 @@ def test_search_ends_with_no_time_left(finished: tasearch.Run) -> None:
         state.take(event)
     assert state.left == "0 s left"
     assert state.done == 10
+
+
+def test_baselines_are_known_exactly(finished: tasearch.Run) -> None:
+    """Each epoch takes a second on one of two workers, of whatever width."""
+    progress = Progress(finished.manifest)
+    for key, label in (("teacher", "16"), ("a", "16 → 6")):
+        progress.start(key, label, 0)
+        progress.reach(key, 3, 3.0)
+    found = progress.left(3.0, 3)
+    epochs = 3 * 4 - 3  # three students, and three epochs are done
+    assert found == pytest.approx(((1 - DRIFT) * epochs / 2, (1 + DRIFT) * epochs / 2))
