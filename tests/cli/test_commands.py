@@ -136,7 +136,7 @@ def test_best_ends_with_1_and_the_nearest_miss_if_nothing_fits(finished: tasearc
 def test_report_export_and_status_show_a_run(finished: tasearch.Run, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert f"wrote {page}" in call("report", finished.path, "--out", page)
-    assert page.stat().st_size > 1_000_000  # plotly is inside
+    assert page.stat().st_size > 500_000  # plotly is inside
     text = call("export", finished.path, "--out", tmp_path / "winner")
     assert "student.onnx" in text
     assert "hops" in call("status", finished.path)
