@@ -1,4 +1,4 @@
-"""Exporting the best student: weights, ONNX, the study that trains it again, metrics, a card."""
+"""Exporting a student: weights, ONNX, the study that trains it again, metrics, a card."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tasearch.exports.onnx_check import checked_onnx
 from tasearch.exports.student import ExportedStudent, rebuild_student
 from tasearch.exports.trust import check_trust
 from tasearch.exports.weights_file import write_weights
+from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.run import Run
@@ -34,9 +35,10 @@ def export(
     max_params: int | None = None,
     max_bytes: int | None = None,
     max_latency_ms: float | None = None,
+    trial: int | None = None,
     trust: bool = False,
 ) -> Candidate:
-    """Write the best candidate within a budget to a folder.
+    """Write the best candidate within a budget, or that of one trial, to a folder.
 
     Args:
         run: The run, finished or not, its path, or its name in runs/.
@@ -45,6 +47,8 @@ def export(
         max_params: Largest number of parameters; None for no limit.
         max_bytes: Largest number of bytes of weights and buffers; None for no limit.
         max_latency_ms: Largest latency of one batch in milliseconds; None for no limit.
+        trial: Number of a complete trial, whose student is exported in place of the best one; it
+            goes without a budget.
         trust: Whether user code that the run's study names may run; a run that `tasearch.run` has
             returned does not need it.
 
@@ -52,9 +56,9 @@ def export(
         The candidate that was exported.
 
     Raises:
-        NothingFits: If no candidate is within the budget.
-        ExportError: If ONNX Runtime and torch do not agree, if the folder has other files, or if
-            user code is not trusted.
+        NothingFits: If no candidate is within the budget, or the trial has no finished student.
+        ExportError: If a trial is given together with a budget, if ONNX Runtime and torch do not
+            agree, if the folder has other files, or if user code is not trusted.
         RunError: If the run's data or models have changed.
         StoreError: If the student's weights are missing or damaged.
 
@@ -66,7 +70,10 @@ def export(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     folder = check_path(out, "out", ExportError)
-    candidate = run.best(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+    budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+    if trial is not None and budget != Budget():
+        raise ExportError("trial: goes without a budget; leave one of the two out")
+    candidate = run.best_within(budget) if trial is None else run.candidate(trial)
     folder = folder.absolute()  # user code may change the current folder
     run.directory = RunDirectory(run.path.absolute())
     if not run.trusted:

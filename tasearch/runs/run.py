@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tasearch.config.arguments import check_path
-from tasearch.errors import RunError
+from tasearch.errors import NothingFits, RunError, quoted
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
@@ -14,6 +14,15 @@ from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_trials
 from tasearch.runs.records import Costs, TrialRecord, candidates, costs
 from tasearch.runs.verdicts import Confirmation, read_confirmations, shipped
+
+ENDS = {  # what has become of a trial that has no finished student
+    "pruned": "was pruned",
+    "failed": "has failed",
+    "running": "was begun and has not ended",
+    "waiting": "waits in the queue",
+    "refused": "was refused",
+    "foreign": "was added by another program",
+}
 
 
 class Run:
@@ -111,6 +120,35 @@ class Run:
         """
         self.front.best(budget)  # the error, if nothing fits
         return next(c for c in self.choices if budget.admits(c))
+
+    def candidate(self, trial: int) -> Candidate:
+        """The student of one finished trial, also of one that others beat.
+
+        Args:
+            trial: Number of the trial.
+
+        Raises:
+            NothingFits: There is no such trial, or it is not complete.
+        """
+        if type(trial) is not int or not 0 <= trial < len(self.trials):
+            last = len(self.trials) - 1
+            known = f"its trials are 0 to {last}" if self.trials else "it has none yet"
+            raise NothingFits(f"{self.path}: has no trial {quoted(trial)}; {known}")
+        record = self.trials[trial]
+        if record.state != "complete":
+            why = f" ({record.reason})" if record.reason else ""
+            raise NothingFits(
+                f"{self.path}: trial {trial} is no finished student: it {ENDS[record.state]}{why}; "
+                f"name a trial that is complete{self._such_as}"
+            )
+        (found,) = candidates([record], self.manifest.measured)
+        return found
+
+    @property
+    def _such_as(self) -> str:
+        """The best finished trial, as the end of a message; empty if there is none."""
+        found = self.front.candidates
+        return f", such as {found[0].trial}" if found else ""
 
     @cached_property
     def choices(self) -> tuple[Candidate, ...]:

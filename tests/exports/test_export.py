@@ -149,6 +149,27 @@ def test_budget_chooses_the_exported_student(finished: tasearch.Run, tmp_path: P
     assert not (tmp_path / "none").exists()
 
 
+def test_trial_chooses_the_exported_student(finished: tasearch.Run, tmp_path: Path) -> None:
+    beaten = finished.front.candidates[-1]
+    assert beaten != finished.best()
+    assert tasearch.export(finished, tmp_path / "out", trial=beaten.trial) == beaten
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["trial"] == beaten.trial
+    assert metrics["chain"] == list(beaten.chain)
+    pinned = load_study(tmp_path / "out" / "chain.toml")
+    assert pinned.student.widths == (beaten.chain[-1],)
+
+
+def test_trial_is_refused_with_a_budget_or_if_unknown(
+    finished: tasearch.Run, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match=r"^trial: goes without a budget; leave one"):
+        tasearch.export(finished, tmp_path / "out", trial=0, max_params=10)
+    with pytest.raises(NothingFits, match="has no trial 10000; its trials are 0 to"):
+        tasearch.export(finished, tmp_path / "out", trial=10_000)
+    assert not (tmp_path / "out").exists()
+
+
 def test_export_replaces_an_export_and_nothing_else(finished: tasearch.Run, tmp_path: Path) -> None:
     tasearch.export(finished, tmp_path / "out")
     tasearch.export(finished, tmp_path / "out")
