@@ -22,11 +22,11 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from tasearch.config.files import is_temporary, write_atomic, write_error
-from tasearch.errors import RunError, StoreError, first_line
+from tasearch.errors import RunError
 from tasearch.runs.event_log import EventLog, History
 from tasearch.runs.folder_check import JOURNAL, check_folder_is_run
 from tasearch.runs.manifest import Manifest, MeasurementsFile, manifest_of
-from tasearch.runs.seals import read_file
+from tasearch.runs.sealed_file import read_value
 from tasearch.runs.store import KINDS, Store
 
 __all__ = ["Manifest", "RunDirectory"]
@@ -252,17 +252,11 @@ class RunDirectory:
         return self.history().events
 
     def _load(self, name: str, remedy: str, make: Callable[[bytes], T]) -> T:
-        """A value made from a file's bytes; every error becomes one message with a remedy."""
-        file = self.path / name
+        """A value made from the bytes of a file which must be there."""
         try:
-            return make(read_file(file))
+            return read_value(self.path / name, make, remedy)
         except FileNotFoundError:
-            raise RunError(f"{file}: is missing; {remedy}") from None
-        except StoreError as error:
-            raise RunError(f"{file}: {error}; {remedy}") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            words = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
-            raise RunError(f"{file}: cannot be read: {words}; {remedy}") from None
+            raise RunError(f"{self.path / name}: is missing; {remedy}") from None
 
     def _tidy(self) -> None:
         """Delete the temporary files of interrupted writes, and no others."""

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasearch.config.files import write_atomic
-from tasearch.errors import RunError, StoreError, first_line
-from tasearch.runs.seals import read_file, seal_json, unseal_json
+from tasearch.runs.sealed_file import read_value
+from tasearch.runs.seals import seal_json, unseal_json
 
 FILE = "test_reads.json"
+REMEDY = "put the file back, or remove it: later reads are then counted from one again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +42,10 @@ def reads_of_test(run: Path) -> list[ReadOfTest]:
     Raises:
         RunError: The file is damaged.
     """
-    file = run / FILE
     try:
-        content = unseal_json("test reads", read_file(file))
-        return [ReadOfTest(**{**r, "chains": tuple(r["chains"])}) for r in content["reads"]]
+        return read_value(run / FILE, _reads, REMEDY)
     except FileNotFoundError:
         return []
-    except StoreError as error:
-        raise RunError(f"{file}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{file}: cannot be read: {first_line(error)}") from None
 
 
 def log_read_of_test(run: Path, by: str, chains: Sequence[str]) -> int:
@@ -73,3 +68,8 @@ def log_read_of_test(run: Path, by: str, chains: Sequence[str]) -> int:
     content = {"reads": [asdict(read) for read in reads]}
     write_atomic(run / FILE, seal_json("test reads", content))
     return len(reads)
+
+
+def _reads(blob: bytes) -> list[ReadOfTest]:
+    content = unseal_json("test reads", blob)
+    return [ReadOfTest(**{**r, "chains": tuple(r["chains"])}) for r in content["reads"]]

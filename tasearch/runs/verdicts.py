@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from tasearch.chains.chain import label
 from tasearch.config.files import write_atomic
-from tasearch.errors import RunError, StoreError, first_line
 from tasearch.runs.accuracies import mean_of_known
-from tasearch.runs.seals import read_file, seal_json, unseal_json
+from tasearch.runs.sealed_file import read_value
+from tasearch.runs.seals import seal_json, unseal_json
 
 FILE = Path("confirm", "verdicts.json")
 REMEDY = "remove it: `tasearch confirm` on the same run makes it again"
@@ -183,16 +183,10 @@ def read_confirmations(run: Path) -> list[Confirmation]:
     Raises:
         RunError: The file is damaged.
     """
-    file = run / FILE
     try:
-        content = unseal_json("verdicts", read_file(file))
-        return [_confirmation(found) for found in content["confirmations"]]
+        return read_value(run / FILE, _confirmations, REMEDY)
     except FileNotFoundError:
         return []
-    except StoreError as error:
-        raise RunError(f"{file}: {error}; {REMEDY}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{file}: cannot be read: {first_line(error)}; {REMEDY}") from None
 
 
 def write_confirmations(run: Path, confirmations: Sequence[Confirmation]) -> None:
@@ -225,6 +219,10 @@ def shipped(comparisons: Sequence[Comparison]) -> Arm:
     found = assistants or distillation
     assert found is not None
     return found.second if found is assistants else found.first
+
+
+def _confirmations(blob: bytes) -> list[Confirmation]:
+    return [_confirmation(found) for found in unseal_json("verdicts", blob)["confirmations"]]
 
 
 def _confirmation(content: Mapping[str, Any]) -> Confirmation:
