@@ -8,13 +8,13 @@ from typing import Any
 import typer
 
 from tasearch.chains.chain import teaching
-from tasearch.cli.console import out, print_json, print_line, print_named
+from tasearch.cli.console import err, out, print_json, print_line, print_named
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.best_text import card_rows, explanation
+from tasearch.report.evidence import damage_text, evidence_numbers
 from tasearch.report.student_text import known_interval
-from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
 
 
@@ -30,6 +30,8 @@ def show_best(run: Run, budget: Budget, *, as_json: bool, explain: bool = False)
     Raises:
         NothingFits: No student is within the budget.
     """
+    if as_json and run.verdicts_damage:  # standard output has the object alone
+        err.print(f"notice: {damage_text(run)}", soft_wrap=True)
     try:
         best = run.best_within(budget)
     except NothingFits as error:
@@ -50,25 +52,11 @@ def show_best(run: Run, budget: Budget, *, as_json: bool, explain: bool = False)
 
 
 def _as_json(run: Run, candidate: Candidate) -> dict[str, Any]:
-    found = run.confirmation_of(candidate)
-    arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
-    confirmed = None
-    if found is not None and arm is not None:
-        own = found.of_width(candidate.chain[-1])
-        confirmed = {
-            "accuracy": arm.accuracy,
-            "test_accuracy": arm.test_accuracy,
-            "seeds": len(arm.accuracies),
-            "verdicts": {c.question: asdict(c.verdict) for c in own},
-        }
-    lead = lead_over_direct(run, candidate)
-    unconfirmed = None if lead is None else asdict(lead)
     return {
         **asdict(candidate),
         "label": candidate.label,
         "teaching": teaching(candidate.chain, candidate.recipe),
         "replicates": run.manifest.study.search.replicates,
         "interval": known_interval(run, candidate),
-        "confirmed": confirmed,
-        "lead_over_direct": unconfirmed,
+        **evidence_numbers(run, candidate),
     }

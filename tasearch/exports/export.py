@@ -11,7 +11,7 @@ from tasearch.config.arguments import check_folder, check_path
 from tasearch.config.files import is_temporary, write_atomic, write_error
 from tasearch.config.guard import contained
 from tasearch.config.study_file import render
-from tasearch.errors import ExportError
+from tasearch.errors import ExportError, RunError
 from tasearch.exports.card import model_card
 from tasearch.exports.chain_file import pinned_study
 from tasearch.exports.metrics import student_metrics
@@ -59,7 +59,7 @@ def export(
         NothingFits: If no candidate is within the budget, or the trial has no finished student.
         ExportError: If a trial is given together with a budget, if ONNX Runtime and torch do not
             agree, if the folder has other files, or if user code is not trusted.
-        RunError: If the run's data or models have changed.
+        RunError: If the run's data or models have changed, or the file of its verdicts is damaged.
         StoreError: If the student's weights are missing or damaged.
 
     Example:
@@ -69,6 +69,8 @@ def export(
         ```
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    if run.verdicts_damage:  # a verdict may ship another student
+        raise RunError(run.verdicts_damage)
     folder = check_path(out, "out", ExportError)
     budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     if trial is not None and budget != Budget():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
-from tasearch.runs.verdicts import shipped
+from tasearch.runs.verdicts import Arm, Confirmation, shipped
 
 
 def evidence(run: Run, candidate: Candidate) -> list[str]:
@@ -18,24 +22,67 @@ def evidence(run: Run, candidate: Candidate) -> list[str]:
 
     Returns:
         Accuracies on fresh seeds and the verdicts of its width, if it was confirmed; else its lead
-        over direct distillation with the same recipe, if its chain has assistants.
+        over direct distillation with the same recipe, if its chain has assistants. A notice, if the
+        file of the verdicts is damaged.
     """
-    found = run.confirmation_of(candidate)
-    arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
-    if found is None or arm is None or arm.accuracy is None:
-        lead = lead_over_direct(run, candidate)
-        return [] if lead is None else [lead.words]
-    gone = candidate.accuracy - arm.accuracy
-    lines = [
-        f"confirmed {arm.accuracy:.2%} of the validation part, mean of {len(arm.accuracies)} fresh "
+    confirmed = run.confirmed(candidate)
+    if confirmed is not None and confirmed[1].accuracy is not None:
+        return [*_confirmed_lines(candidate, *confirmed, confirmed[1].accuracy)]
+    lead = lead_over_direct(run, candidate)
+    lines = [] if lead is None else [lead.words]
+    return [*lines, f"notice    {damage_text(run)}"] if run.verdicts_damage else lines
+
+
+def damage_text(run: Run) -> str:
+    """What is wrong with the file of a run's verdicts, and what follows from it."""
+    return f"{run.verdicts_damage}; until then no verdict counts"
+
+
+def evidence_numbers(run: Run, candidate: Candidate) -> dict[str, Any]:
+    """What is known of a candidate beyond its accuracy in the search, for programs.
+
+    Args:
+        run: The run.
+        candidate: A finished student.
+
+    Returns:
+        `confirmed`: what fresh seeds say, None if the candidate was not confirmed; and
+        `lead_over_direct`: its lead over direct distillation in the search, None if there is none.
+    """
+    confirmed = run.confirmed(candidate)
+    lead = lead_over_direct(run, candidate)
+    return {
+        "confirmed": None if confirmed is None else _confirmed_numbers(*confirmed),
+        "lead_over_direct": None if lead is None else asdict(lead),
+    }
+
+
+def _confirmed_lines(
+    candidate: Candidate, found: Confirmation, arm: Arm, accuracy: float
+) -> Iterator[str]:
+    own = found.of_width(candidate.chain[-1])
+    gone = candidate.accuracy - accuracy
+    yield (
+        f"confirmed {accuracy:.2%} of the validation part, mean of {len(arm.accuracies)} fresh "
         f"seeds: {100 * abs(gone):.1f} points {'less' if gone >= 0 else 'more'} than in the search"
-    ]
+    )
     if arm.test_accuracy is not None:
-        lines.append(f"test      {arm.test_accuracy:.2%} of the test part, mean of the same seeds")
-    for comparison in found.of_width(candidate.chain[-1]):
+        yield f"test      {arm.test_accuracy:.2%} of the test part, mean of the same seeds"
+    for comparison in own:
         words = verdict_text(comparison, found.plan, len(found.comparisons))
-        lines.append(f"verdict   {words}")
-    ship = shipped(found.of_width(candidate.chain[-1]))
+        yield f"verdict   {words}"
+    ship = shipped(own)
     if not ship.is_chain(candidate.chain, candidate.recipe):
-        lines.append(f"not tried {ship.label}: the verdict ships it, the search has not tried it")
-    return lines
+        yield f"not tried {ship.label}: the verdict ships it, the search has not tried it"
+
+
+def _confirmed_numbers(found: Confirmation, arm: Arm) -> dict[str, Any]:
+    trained = sum(accuracy is not None for accuracy in arm.accuracies)
+    source = {"seeds": "fresh", "replicates": trained, "selected": False}
+    return {
+        "accuracy": arm.accuracy,
+        "accuracy_of": {"part": "validation", **source},
+        "test_accuracy": arm.test_accuracy,
+        "seeds": len(arm.accuracies),
+        "verdicts": {c.question: asdict(c.verdict) for c in found.of_width(arm.chain[-1])},
+    }

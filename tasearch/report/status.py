@@ -6,6 +6,7 @@ import time
 from collections import Counter
 
 from tasearch.report.audit import audit_count
+from tasearch.report.evidence import damage_text
 from tasearch.report.progress import logged_time_left
 from tasearch.report.text import duration, flops_text
 from tasearch.report.time_left import left_text
@@ -47,7 +48,11 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("front", f"{len(run.front)} of {len(run.front.candidates)} finished students"),
     ]
     lines += [("verdict", words) for words in _verdicts(run)]
-    return [*lines, ("damage", f"{damage}{left_out}")] if damage else lines
+    if damage:
+        lines.append(("damage", f"{damage}{left_out}"))
+    if run.verdicts_damage:
+        lines.append(("damage", damage_text(run)))
+    return lines
 
 
 def _verdicts(run: Run) -> list[str]:

@@ -13,7 +13,7 @@ from tasearch.pareto.front import Front
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_trials
 from tasearch.runs.records import Costs, TrialRecord, candidates, costs
-from tasearch.runs.verdicts import Confirmation, read_confirmations, shipped
+from tasearch.runs.verdicts import Arm, Confirmation, read_confirmations, shipped
 
 ENDS = {  # what has become of a trial that has no finished student
     "pruned": "was pruned",
@@ -99,7 +99,8 @@ class Run:
         That is the most accurate candidate. Of each student width it is the best chain of the
         search; if that was confirmed, and no verdict says that its assistants help, the same
         student without them, and without a teacher if no verdict says that distillation helps.
-        Accuracies on fresh seeds count in place of those of the search.
+        Accuracies on fresh seeds count in place of those of the search. If the file of the verdicts
+        is damaged, `verdicts_damage` says so, and the search alone decides.
 
         Args:
             max_params: Largest number of parameters.
@@ -165,25 +166,48 @@ class Run:
 
     def known_accuracy(self, candidate: Candidate) -> float:
         """A candidate's accuracy on fresh seeds if it was confirmed, else in the search."""
-        found = self.confirmation_of(candidate)
-        arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
-        return candidate.accuracy if arm is None or arm.accuracy is None else arm.accuracy
+        confirmed = self.confirmed(candidate)
+        if confirmed is None or confirmed[1].accuracy is None:
+            return candidate.accuracy
+        return confirmed[1].accuracy
+
+    @property
+    def confirmations(self) -> list[Confirmation]:
+        """What `tasearch confirm` has found, the oldest first; empty if its file is damaged."""
+        return self._verdicts[0]
+
+    @property
+    def verdicts_damage(self) -> str:
+        """What is wrong with the file of the verdicts, in words; empty if nothing is."""
+        return self._verdicts[1]
 
     @cached_property
-    def confirmations(self) -> list[Confirmation]:
-        """What `tasearch confirm` has found, the oldest first.
+    def _verdicts(self) -> tuple[list[Confirmation], str]:
+        try:
+            return read_confirmations(self.path), ""
+        except RunError as error:
+            return [], str(error)
 
-        Raises:
-            RunError: The file of the verdicts is damaged.
+    def confirmed(self, candidate: Candidate) -> tuple[Confirmation, Arm] | None:
+        """What fresh seeds say of a candidate.
+
+        Args:
+            candidate: A finished student.
+
+        Returns:
+            The newest finished confirmation that the candidate takes part in, and what it has
+            reached there; None if there is none.
         """
-        return read_confirmations(self.path)
+        for found in reversed(self.confirmations):
+            arm = found.arm(candidate.chain, candidate.recipe)
+            if found.finished and arm is not None:
+                return found, arm
+        return None
 
     def confirmation_of(self, candidate: Candidate) -> Confirmation | None:
         """The newest finished confirmation that a candidate takes part in; None if none is."""
-        for found in reversed(self.confirmations):
-            if found.finished and found.arm(candidate.chain, candidate.recipe) is not None:
-                return found
-        return None
+        confirmed = self.confirmed(candidate)
+        return None if confirmed is None else confirmed[0]
 
     def shipped(self, candidate: Candidate) -> Candidate:
         """The candidate to ship in place of another one, by the verdicts; else that one."""

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import tasearch
 from tasearch.errors import NothingFits
+from tasearch.runs.verdicts import (
+    FILE,
+    REMEDY,
+    Arm,
+    Comparison,
+    Confirmation,
+    LookPlan,
+    write_confirmations,
+)
 
 
 def changed(run: tasearch.Run, number: int, state: str, reason: str | None) -> tasearch.Run:
@@ -61,3 +71,37 @@ def test_unfinished_trial_is_refused_with_its_reason(
         f"{finished.path}: trial {number} is no finished student: it {words}; "
         f"name a trial that is complete, such as {best}"
     )
+
+
+def test_damaged_verdicts_are_left_out_and_told(finished: tasearch.Run, copy: Path) -> None:
+    assert tasearch.Run.open(copy).verdicts_damage == ""
+    (copy / FILE).parent.mkdir()
+    (copy / FILE).write_text("{}")
+    run = tasearch.Run.open(copy)
+    assert run.best() == finished.best()
+    assert run.confirmations == []
+    assert run.verdicts_damage.startswith(f"{copy / FILE}: bears no seal: ")
+    assert run.verdicts_damage.endswith(REMEDY)
+
+
+def test_confirmed_student_counts_by_its_fresh_seeds(finished: tasearch.Run, copy: Path) -> None:
+    known, other = finished.front.candidates[:2]
+    new, old = (arm_of(known, accuracy) for accuracy in (0.25, 0.125))
+    rest = arm_of(other, 0.5)
+    comparison = Comparison(question="assistants", first=old, second=rest)
+    past = Confirmation(plan=LookPlan(), comparisons=(comparison,), finished=True)
+    now = replace(past, comparisons=(replace(comparison, first=new),))
+    write_confirmations(copy, [past, now, replace(past, finished=False)])
+    run = tasearch.Run.open(copy)
+    assert run.confirmed(known) == (now, new)
+    assert run.confirmation_of(known) == now
+    assert run.known_accuracy(known) == 0.25
+    assert run.confirmed(finished.front.candidates[-1]) is None
+    assert run.known_accuracy(finished.front.candidates[-1]) == (
+        finished.front.candidates[-1].accuracy
+    )
+
+
+def arm_of(candidate: tasearch.Candidate, accuracy: float) -> Arm:
+    """What a candidate's chain has reached on two fresh seeds."""
+    return Arm(chain=candidate.chain, recipe=candidate.recipe, accuracies=(accuracy, accuracy))
