@@ -11,6 +11,7 @@ from tasearch.confirmation.fresh import Block
 from tasearch.confirmation.statistics import assess
 from tasearch.data import load_test
 from tasearch.runs.events import ConfirmationFinished, Event, LookDone
+from tasearch.runs.quality import mean_quality
 from tasearch.runs.test_reads import log_read_of_test
 from tasearch.runs.verdicts import (
     Arm,
@@ -92,13 +93,15 @@ def _grown(found: Comparison, block: Block) -> Comparison:
 
 
 def _tested(found: Confirmation, blocks: Sequence[Block]) -> Confirmation:
-    """The finished confirmation, with accuracies on the test set, which is read here and once."""
+    """The finished confirmation, with the quality on the test set, which is read here and once."""
     test = load_test(blocks[0].prepared.manifest.study)
+    teacher = blocks[0].teacher_logits(test)  # all blocks have the same teacher
 
     def tested(arm: Arm) -> Arm:
         own = (b for b in blocks if len(arm.accuracies) >= found.plan.pairs[b.number])
-        accuracies = (block.test_accuracies(arm, test) for block in own)
-        return replace(arm, test=tuple(itertools.chain(*accuracies)))
+        seeds = [*itertools.chain(*(block.qualities(arm, test, teacher) for block in own))]
+        accuracies = tuple(None if seed is None else seed.accuracy for seed in seeds)
+        return replace(arm, test=accuracies, quality=mean_quality(seeds))
 
     own = (replace(c, first=tested(c.first), second=tested(c.second)) for c in found.comparisons)
     return replace(found, comparisons=tuple(own), finished=True)

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop
@@ -25,6 +26,7 @@ from tasearch.data import Split
 from tasearch.errors import RunError
 from tasearch.models import Models, Standardized
 from tasearch.runs.events import Event, LookStarted
+from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
 from tasearch.runs.store import Store, replicate
 from tasearch.runs.trial_attributes import chain_of
@@ -34,6 +36,7 @@ from tasearch.search.prepare import Prepared
 from tasearch.search.scheduler import begin_ready
 from tasearch.search.trained_hops import executor_for, stored_hops
 from tasearch.train.loop import predict
+from tasearch.train.quality import measure_quality
 from tasearch.train.workers.pool import Pool
 
 FOLDER = "confirm"
@@ -122,20 +125,34 @@ class Block:
         reasons = map(self.hops.reason, self.chain(arm).hops())
         return [reason for reason in reasons if reason is not None]
 
-    def test_accuracies(self, arm: Arm, test: Split) -> tuple[float | None, ...]:
-        """An arm's accuracies on the held-out test set, 0..1, replicate by replicate."""
-        hop, data = self.chain(arm).hop(), self.prepared.data
+    def teacher_logits(self, test: Split) -> Tensor:
+        """The teacher's logits on the held-out test set, float (samples, classes)."""
+        return self._logits(self.models.build(self.study.teacher.width), test)
+
+    def qualities(self, arm: Arm, test: Split, teacher: Tensor) -> tuple[Quality | None, ...]:
+        """An arm's quality on the held-out test set, replicate by replicate.
+
+        Args:
+            arm: The arm.
+            test: The held-out test set.
+            teacher: The teacher's logits on it, float (samples, classes).
+        """
+        hop = self.chain(arm).hop()
         saved = self._store.load("hops", self.hops.key(hop)) if self.hops.has(hop) else None
         if saved is None:
             return (None,) * self.pairs
-        mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
-        x, found = torch.tensor(test.x), []
+        labels, found = torch.tensor(test.y), []
         for i in range(self.pairs):
             net = self.models.build(hop.model.width)
             net.load_state_dict(replicate(saved[0], i))
-            right = predict(Standardized(net, mean, std), x).argmax(1).numpy() == test.y
-            found.append(float(right.mean()))
+            found.append(measure_quality(self._logits(net, test), labels, teacher))
         return tuple(found)
+
+    def _logits(self, net: nn.Module, test: Split) -> Tensor:
+        """Logits of a model of standardized samples, float (samples, classes)."""
+        data = self.prepared.data
+        mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
+        return predict(Standardized(net, mean, std), torch.tensor(test.x))
 
     @property
     def _store(self) -> Store:

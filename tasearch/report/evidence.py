@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tasearch.pareto.candidate import Candidate
+from tasearch.report.quality_text import quality_text
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
@@ -68,6 +69,8 @@ def _confirmed_lines(
     )
     if arm.test_accuracy is not None:
         yield f"test      {arm.test_accuracy:.2%} of the test part, mean of the same seeds"
+    if arm.quality is not None:
+        yield f"quality   on the test part, mean of the same seeds: {quality_text(arm.quality)}"
     for comparison in own:
         words = verdict_text(comparison, found.plan, len(found.comparisons))
         yield f"verdict   {words}"
@@ -79,10 +82,14 @@ def _confirmed_lines(
 def _confirmed_numbers(found: Confirmation, arm: Arm) -> dict[str, Any]:
     trained = sum(accuracy is not None for accuracy in arm.accuracies)
     source = {"seeds": "fresh", "replicates": trained, "selected": False}
+    test = None
+    if arm.quality is not None:
+        test = {"of": {"part": "test", **source}, **arm.quality.as_json()}
     return {
         "accuracy": arm.accuracy,
         "accuracy_of": {"part": "validation", **source},
         "test_accuracy": arm.test_accuracy,
+        "test": test,
         "seeds": len(arm.accuracies),
         "verdicts": {c.question: asdict(c.verdict) for c in found.of_width(arm.chain[-1])},
     }

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tasearch.chains.chain import label
 from tasearch.config.files import write_atomic
 from tasearch.runs.accuracies import mean_of_known
+from tasearch.runs.quality import Quality
 from tasearch.runs.sealed_file import read_value
 from tasearch.runs.seals import seal_json, unseal_json
 
@@ -80,6 +81,8 @@ class Arm:
         recipe: The recipes of the chain, as `Candidate.recipe` has them.
         accuracies: Validation accuracy on each fresh seed, 0..1; None where training failed.
         test: Accuracy on the held-out test set on each fresh seed; empty until the verdict.
+        quality: Quality on the held-out test set, mean over the fresh seeds; None until the
+            verdict, and for a confirmation that was made before it was measured.
         flops: Training FLOPs of its models beyond the teacher, on all of these seeds.
     """
 
@@ -87,6 +90,7 @@ class Arm:
     recipe: Mapping[str, Any]
     accuracies: tuple[float | None, ...] = ()
     test: tuple[float | None, ...] = ()
+    quality: Quality | None = None
     flops: float = 0.0
 
     @property
@@ -252,4 +256,10 @@ def _comparison(content: Mapping[str, Any]) -> Comparison:
 
 def _arm(content: Mapping[str, Any]) -> Arm:
     listed = {name: tuple(content[name]) for name in ("chain", "accuracies", "test")}
-    return Arm(**{**content, **listed})
+    quality = content.get("quality")
+    return Arm(**{**content, **listed, "quality": quality and _quality(quality)})
+
+
+def _quality(content: Mapping[str, Any]) -> Quality:
+    listed = {name: tuple(content[name]) for name in ("class_samples", "class_accuracies")}
+    return Quality(**{**content, **listed})

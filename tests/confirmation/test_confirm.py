@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import tasearch
 from tasearch.chains.hop import Hop
@@ -17,13 +19,14 @@ from tasearch.chains.recipe import LABELS_ONLY
 from tasearch.config.run_options import RunOptions
 from tasearch.confirmation import confirm as confirming
 from tasearch.confirmation.start import confirm_events
-from tasearch.data import load_test
+from tasearch.data import load_data, load_test
 from tasearch.errors import NothingFits, RunError, TrainingError
+from tasearch.models import Models
 from tasearch.pareto.budget import Budget
 from tasearch.runs.events import ConfirmationFinished, Event, HopStarted, LookDone
-from tasearch.runs.store import Store
+from tasearch.runs.store import Store, replicate
 from tasearch.runs.test_reads import reads_of_test
-from tasearch.runs.verdicts import FILE, Confirmation
+from tasearch.runs.verdicts import FILE, REMEDY, Confirmation
 from tasearch.train.trainer import Trainer
 from tests.helpers.studies import tiny
 
@@ -76,6 +79,9 @@ def test_front_is_compared_at_equal_recipes_on_common_seeds(run: tasearch.Run) -
         assert c.verdict.settled
         assert len(c.first.accuracies) == len(c.second.accuracies) in found.plan.pairs
         assert len(c.first.test) == len(c.second.test) == len(c.first.accuracies)
+        for arm in (c.first, c.second):
+            assert arm.quality is not None
+            assert arm.quality.accuracy == arm.test_accuracy
         assert c.first.chain[0] == c.second.chain[0] == 16
         own, other = c.first.recipe["student"], c.second.recipe["student"]
         if c.question == "assistants":
@@ -169,6 +175,40 @@ def test_test_part_is_read_once_and_after_the_last_look(
 
 
 @pytest.mark.slow
+def test_quality_is_the_mean_of_the_fresh_students(run: tasearch.Run) -> None:
+    """As their stored weights give it, beside the run's own teacher."""
+    found = confirmation(events(run, small(run))).comparisons[0].second
+    study, data = run.manifest.study, load_data(run.manifest.study)
+    test, models = load_test(study), Models.for_study(study, data)
+    x = (torch.tensor(test.x) - models.mean) / models.std
+    fresh, width = Store(run.path / "confirm"), found.chain[-1]
+    key = next(t for t in run.trials if t.hops[0].width == 16).hops[0].key
+
+    def predicted(store: Store, key: str, number: int) -> torch.Tensor:
+        saved = store.load("hops", key)
+        assert saved is not None
+        net = models.build(saved[1].widths[-1])
+        net.load_state_dict(replicate(saved[0], number))
+        return net.eval()(x).argmax(1)
+
+    teacher = predicted(run.directory.store(), key, 0)
+    records = {key: fresh.record("hops", key) for key in fresh.finished()}
+    own = [
+        predicted(fresh, key, number)
+        for key, r in records.items()
+        if r is not None and r.widths == (16, width) and r.recipes[-1] == found.recipe["student"]
+        for number in range(len(r.curves))
+    ]
+    assert len(own) == len(found.test)
+    assert found.quality is not None
+    shares = [float((net == teacher).double().mean()) for net in own]
+    assert found.quality.agreement == pytest.approx(sum(shares) / len(shares))
+    assert found.quality.class_samples == tuple(np.bincount(test.y))
+    zeros = [float((net[test.y == 0] == 0).double().mean()) for net in own]
+    assert found.quality.class_accuracies[0] == pytest.approx(sum(zeros) / len(zeros))
+
+
+@pytest.mark.slow
 def test_failed_training_drops_its_pairs_and_says_why(
     run: tasearch.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +229,16 @@ def test_failed_training_drops_its_pairs_and_says_why(
         assert c.verdict.pairs == len(c.first.accuracies) - 4
         assert c.faults
         assert all("no luck" in fault for fault in c.faults)
+
+
+def test_damaged_verdicts_are_refused_before_anything_is_trained(run: tasearch.Run) -> None:
+    (run.path / FILE).parent.mkdir()
+    (run.path / FILE).write_text("{")
+    with pytest.raises(RunError) as error:
+        events(run, small(run))
+    assert str(error.value).startswith(f"{run.path / FILE}: is no JSON: ")
+    assert str(error.value).endswith(REMEDY)
+    assert not (run.path / "confirm/hops").exists()
 
 
 def test_nothing_to_compare_is_refused(rerun: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from tasearch.errors import RunError
+from tasearch.runs.quality import Quality
+from tasearch.runs.seals import seal_json, unseal_json
 from tasearch.runs.verdicts import (
     FILE,
     Answer,
@@ -26,7 +28,23 @@ from tasearch.runs.verdicts import (
 
 def arm(*chain: int, loss: str = "kd") -> Arm:
     recipe: dict[str, Any] = {"assistants": None, "student": {"loss": loss}}
-    return Arm(chain=chain, recipe=recipe, accuracies=(0.9, None, 0.8), test=(0.7,), flops=2.0)
+    quality = Quality(
+        samples=4,
+        accuracy=0.7,
+        ece=0.1,
+        nll=None,
+        agreement=0.9,
+        class_samples=(4, 0),
+        class_accuracies=(0.7, None),
+    )
+    return Arm(
+        chain=chain,
+        recipe=recipe,
+        accuracies=(0.9, None, 0.8),
+        test=(0.7,),
+        quality=quality,
+        flops=2.0,
+    )
 
 
 HELPED, DIRECT, ALONE = arm(64, 16, 4), arm(64, 4), arm(64, 4, loss="ce")
@@ -50,6 +68,24 @@ def test_confirmations_survive_their_file(tmp_path: Path) -> None:
     both = [found(), replace(found(), finished=False)]
     write_confirmations(tmp_path, both)
     assert read_confirmations(tmp_path) == both
+
+
+def test_verdicts_from_before_quality_are_read(tmp_path: Path) -> None:
+    write_confirmations(tmp_path, [found()])
+    file = tmp_path / FILE
+    content = unseal_json("verdicts", file.read_bytes())
+    del content["seal"]
+    old = content["confirmations"][0]["comparisons"]
+    for name in ("first", "second"):
+        for comparison in old:
+            del comparison[name]["quality"]
+    file.write_bytes(seal_json("verdicts", content))
+    (again,) = read_confirmations(tmp_path)
+    pairs = zip(again.comparisons, found().comparisons, strict=True)
+    for mine, theirs in pairs:
+        assert mine.first == replace(theirs.first, quality=None)
+        assert mine.second == replace(theirs.second, quality=None)
+    assert again.same_plan(found())
 
 
 def test_every_flipped_byte_is_named(tmp_path: Path) -> None:
