@@ -12,8 +12,10 @@ from tasearch.chains.recipe import LABELS_ONLY
 from tasearch.config import plugins
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import latency_words
+from tasearch.train.quality import BINS
 
 ONNX = ("<!-- onnx -->\n", "<!-- end -->\n")  # around parts of the card about student.onnx
+MOST_ROWS = 20  # classes in the card; metrics.json has all
 
 
 def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
@@ -40,7 +42,9 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
         accuracy=_accuracy(student),
         samples=f"{metrics['validation_samples']:,}",
         reads=_times(metrics["test_reads"]),
+        seed=metrics["test"]["of"]["seed"],
         evidence=_evidence(metrics["evidence"]),
+        quality=quality_section(metrics["test"]),
         params=f"{candidate.params:,}",
         bytes=f"{candidate.bytes:,}",
         latency=latency_words(candidate.chain[-1], student.run.manifest.measured),
@@ -82,6 +86,38 @@ def _evidence(lines: list[str]) -> str:
     if not lines:
         return "Not confirmed on fresh seeds; its chain has no assistants."
     return "\n".join(f"- {' '.join(line.split())}" for line in lines)
+
+
+def quality_section(test: dict[str, Any]) -> str:
+    """The figures of quality in words, and a table of the classes, the worst first.
+
+    Args:
+        test: The object "test" of metrics.json.
+    """
+    agreement = "The teacher is not there any more, or may not run: agreement is not known."
+    if test["agreement_with_teacher"] is not None:
+        share = f"{test['agreement_with_teacher']:.1%}"
+        agreement = f"It predicts the same class as the teacher for {share} of the samples."
+    lines = [f"- {agreement}"]
+    if test["nll"] is None:
+        lines.append("- Some of its logits are not finite.")
+    else:
+        lines += [
+            f"- Its confidence is {test['ece']:.1%} away from its accuracy (expected calibration "
+            f"error, {BINS} bins of equal width).",
+            f"- Negative log-likelihood: {test['nll']:.3g} nats, mean over the samples.",
+        ]
+    return "\n".join([*lines, "", *_class_table(test["per_class"])])
+
+
+def _class_table(classes: list[dict[str, Any]]) -> list[str]:
+    """The accuracy of each class as a table; of many classes, the worst ones."""
+    known = sorted((c for c in classes if c["samples"]), key=lambda c: c["accuracy"])
+    rows = [f"| {c['class']} | {c['accuracy']:.1%} | {c['samples']:,} |" for c in known[:MOST_ROWS]]
+    lines = ["| class | accuracy | samples |", "| --- | --- | --- |", *rows]
+    if len(known) > MOST_ROWS:
+        lines += ["", f"The worst first; {len(known) - MOST_ROWS} more classes are no worse."]
+    return lines
 
 
 def _load_line(student: ExportedStudent) -> str:

@@ -50,7 +50,8 @@ def export(
         trial: Number of a complete trial, whose student is exported in place of the best one; it
             goes without a budget.
         trust: Whether user code that the run's study names may run; a run that `tasearch.run` has
-            returned does not need it.
+            returned does not need it. A teacher's factory runs only with it, to measure how often
+            student and teacher agree.
 
     Returns:
         The candidate that was exported.
@@ -84,7 +85,8 @@ def export(
         check_trust(named, study, trust=trust, what=f"{run.path}: exporting it")
     plugins.new_run()
     _check_out(folder)
-    _write(folder, _contents(rebuild_student(run, candidate), folder))
+    student = rebuild_student(run, candidate, trusted=trust or run.trusted)
+    _write(folder, _contents(student, folder))
     return candidate
 
 

@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
+from tasearch.config.study import Study
 from tasearch.data import load_test
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import tied_with
-from tasearch.report.evidence import evidence
+from tasearch.report.evidence import evidence, evidence_numbers
+from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
 from tasearch.runs.test_reads import log_read_of_test
 from tasearch.train.loop import predict
+from tasearch.train.quality import measure_quality
 
 
 def student_metrics(
@@ -34,19 +37,22 @@ def student_metrics(
     manifest, candidate, data = student.run.manifest, student.candidate, student.data
     size = manifest.measured[candidate.chain[-1]]
     reads = log_read_of_test(student.run.path, "export", [candidate.label])
-    test = load_test(manifest.study)
-    hits = predict(student.module, torch.tensor(test.x)).argmax(1).numpy() == test.y
+    quality = _quality(student)
+    known = evidence_numbers(student.run, candidate)
     return {
         **asdict(candidate),
         "label": candidate.label,
         "accuracies": student.trial.accuracies,
         "free": student.trial.free,  # an assistant within the budget, with the assistants' recipe
         "study": manifest.study.name,
-        "test_accuracy": float(hits.mean()),
-        "test_samples": len(test),
+        "test_accuracy": quality.accuracy,
+        "test_samples": quality.samples,
         "test_reads": reads,  # of all commands on this run, this one included
+        **_sources(manifest.study, quality),
         "validation_samples": manifest.validation,
         "evidence": evidence(student.run, candidate),
+        "confirmation": known["confirmed"],
+        "lead_over_direct": known["lead_over_direct"],
         "latency_median_ms": size.median_ms,
         "latency_p95_ms": size.latency_p95_ms,
         "latency_tied_with": tied_with(size.width, manifest.measured),
@@ -62,3 +68,25 @@ def student_metrics(
         "num_classes": data.num_classes,
         "versions": {name: importlib.metadata.version(name) for name in ("tasearch", "torch")},
     }
+
+
+def _sources(study: Study, quality: Quality) -> dict[str, Any]:
+    """What the accuracy is of, and the quality on the test set with what that is of."""
+    seeds = {"seeds": "search", "seed": study.seed}
+    whole = {"part": "validation", **seeds, "replicates": study.search.replicates}
+    own = {"part": "test", **seeds, "replicate": 0, "selected": False}
+    return {
+        "accuracy_of": {**whole, "selected": True},  # the search chose by it: it is optimistic
+        "test": {"of": own, **quality.as_json()},
+    }
+
+
+def _quality(student: ExportedStudent) -> Quality:
+    """The student's quality on the held-out test set, which is read here and once."""
+    test = load_test(student.run.manifest.study)
+    x, teacher = torch.tensor(test.x), student.teacher
+    return measure_quality(
+        predict(student.module, x),
+        torch.tensor(test.y),
+        None if teacher is None else predict(teacher, x),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from tasearch.data import Dataset, load_data
 from tasearch.errors import RunError, StoreError
@@ -27,6 +28,8 @@ class ExportedStudent:
         candidate: The candidate.
         trial: The candidate's trial.
         module: Trained model in eval mode, which takes raw samples.
+        teacher: The run's teacher, its first replicate, which takes raw samples; None if it is not
+            there any more as the run had it, or its factory may not run.
         data: Training set and validation set.
     """
 
@@ -34,6 +37,7 @@ class ExportedStudent:
     candidate: Candidate
     trial: TrialRecord
     module: Standardized
+    teacher: Standardized | None
     data: Dataset
 
     @property
@@ -45,12 +49,13 @@ class ExportedStudent:
         )
 
 
-def rebuild_student(run: Run, candidate: Candidate) -> ExportedStudent:
+def rebuild_student(run: Run, candidate: Candidate, *, trusted: bool) -> ExportedStudent:
     """Rebuild a candidate's student from the run's store.
 
     Args:
         run: The run that trained it.
         candidate: The candidate.
+        trusted: Whether a teacher's factory may run, to compare the student with its teacher.
 
     Returns:
         The student with the weights of its first replicate, not those of the luckiest one.
@@ -74,11 +79,53 @@ def rebuild_student(run: Run, candidate: Candidate) -> ExportedStudent:
         raise RunError(f"{run.path}: trial {candidate.trial} is of width {width}, not the study's")
     net = models.build(width)
     net.load_state_dict(replicate(_stored_weights(run, trial.hops[-1].key), 0))
-    module = Standardized(net, torch.from_numpy(data.mean), torch.from_numpy(data.std))
-    module.eval()
-    student = ExportedStudent(run=run, candidate=candidate, trial=trial, module=module, data=data)
+    student = ExportedStudent(
+        run=run,
+        candidate=candidate,
+        trial=trial,
+        module=_standardized(net, data),
+        teacher=stored_teacher(run, models, data, trusted=trusted),
+        data=data,
+    )
     _check_accuracy(student)
     return student
+
+
+def stored_teacher(
+    run: Run, models: Models, data: Dataset, *, trusted: bool
+) -> Standardized | None:
+    """The run's teacher with the weights of its first replicate, in eval mode.
+
+    Args:
+        run: The run.
+        models: The models of its study.
+        data: Training set and validation set.
+        trusted: Whether the teacher's factory, which is user code, may run.
+
+    Returns:
+        The teacher, which takes raw samples; None if the run's store or the teacher's checkpoint or
+        code is not there any more, or is not what the run had, or if its factory may not run.
+    """
+    section, store = run.manifest.study.teacher, run.directory.store(lambda damage: None)
+    if section.factory is not None and not trusted:
+        return None
+    used = (t.hops[0] for t in run.trials if t.hops and t.hops[0].width == section.width)
+    try:
+        stored = (store.load("hops", key) for key in dict.fromkeys(use.key for use in used))
+        tensors, record = next(found for found in stored if found is not None)
+        net = models.build(section.width)
+        net.load_state_dict(replicate(tensors, 0))
+        teacher = _standardized(net, data)
+        now = evaluate(teacher, *map(torch.tensor, (data.validation.x, data.validation.y)))
+    except Exception:  # nothing is stored, or the teacher's own code, which may raise anything
+        return None
+    return teacher if abs(now - record.accuracies[0]) <= MAX_DRIFT else None
+
+
+def _standardized(net: nn.Module, data: Dataset) -> Standardized:
+    """A model of standardized samples as one of raw samples, in eval mode."""
+    module = Standardized(net, torch.from_numpy(data.mean), torch.from_numpy(data.std))
+    return module.eval()
 
 
 def _stored_weights(run: Run, key: str) -> dict[str, torch.Tensor]:

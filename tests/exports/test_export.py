@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,9 +26,22 @@ from tasearch.exports import export as exporting
 from tasearch.exports import onnx_check
 from tasearch.exports.chain_file import pinned_study
 from tasearch.exports.export import FILES
+from tasearch.models import Models
 from tasearch.profiling.machine import describe_backend
+from tasearch.report.evidence import evidence, evidence_numbers
+from tasearch.runs.store import replicate
 from tasearch.runs.trial_attributes import chain_of
+from tasearch.runs.verdicts import (
+    Arm,
+    Comparison,
+    Confirmation,
+    LookPlan,
+    Verdict,
+    write_confirmations,
+)
 from tasearch.search.chain_space import make_space
+from tasearch.train.quality import measure_quality
+from tests.helpers.commands import command
 from tests.helpers.runs import contents, proposed
 from tests.helpers.studies import tiny
 
@@ -79,6 +92,94 @@ def test_loaded_student_has_the_accuracy_in_metrics(cnn: tasearch.Run, folder: P
         with torch.inference_mode():
             hits = module(torch.from_numpy(part.x)).argmax(1).numpy() == part.y
         assert hits.mean() == pytest.approx(metrics[key])
+
+
+def test_metrics_have_the_quality_on_the_test_part(cnn: tasearch.Run, folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    found, test = metrics["test"], load_test(cnn.manifest.study)
+    assert (found["accuracy"], found["samples"]) == (metrics["test_accuracy"], len(test))
+    models = Models.for_study(cnn.manifest.study, load_data(cnn.manifest.study))
+    key = next(t.hops[0].key for t in cnn.trials if t.hops[0].width == 16)
+    saved = cnn.directory.store().load("hops", key)
+    assert saved is not None
+    teacher = models.build(16)
+    teacher.load_state_dict(replicate(saved[0], 0))
+    x = torch.tensor(test.x)
+    with torch.inference_mode():
+        logits = tasearch.load(folder)(x)
+        theirs = teacher.eval()((x - models.mean) / models.std)
+    known = measure_quality(logits, torch.tensor(test.y), theirs).as_json()
+    assert found == {
+        "of": {"part": "test", "seeds": "search", "seed": 0, "replicate": 0, "selected": False},
+        **known,
+    }
+    card = (folder / "README.md").read_text()
+    assert f"{found['agreement_with_teacher']:.1%} of the samples" in card
+    worst = min(found["per_class"], key=lambda c: c["accuracy"])
+    assert f"| {worst['class']} | {worst['accuracy']:.1%} | {worst['samples']} |" in card
+
+
+def test_every_accuracy_says_what_it_is_of(cnn: tasearch.Run, folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["accuracy_of"] == {
+        "part": "validation",
+        "seeds": "search",
+        "seed": cnn.manifest.study.seed,
+        "replicates": 1,
+        "selected": True,
+    }
+    assert metrics["confirmation"] is None
+    card = (folder / "README.md").read_text()
+    assert f"(test part: {metrics['test_samples']} samples that the search never saw; read" in card
+    assert "the search chose by it, so it is optimistic" in card
+    assert "Both accuracies are of the search's seed, 0." in card
+
+
+def test_missing_teacher_leaves_agreement_out(rerun: Any, tmp_path: Path) -> None:
+    run = rerun(tiny(), trials=3)
+    key = next(t.hops[0].key for t in run.trials if t.hops[0].width == 16)
+    (run.path / "hops" / f"{key}.safetensors").unlink()
+    tasearch.export(run, tmp_path / "out")
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["test"]["agreement_with_teacher"] is None
+    assert metrics["test"]["ece"] > 0
+    assert "agreement is not known" in (tmp_path / "out/README.md").read_text()
+
+
+def test_metrics_have_the_confirmation_that_best_prints(
+    rerun: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = rerun(tiny(), trials=4)
+    best, quality = run.front.candidates[0], measure_quality(torch.eye(2), torch.arange(2), None)
+    first = Arm(
+        chain=best.chain,
+        recipe=best.recipe,
+        accuracies=(1.0, None, 1.0),
+        test=(0.5, None, 0.25),
+        quality=quality,
+    )
+    other = Arm(chain=best.chain[:-1], recipe=best.recipe)
+    helps = Verdict(answer="helps", settled=True, pairs=2)
+    compared = Comparison(question="assistants", first=first, second=other, verdict=helps)
+    done = Confirmation(plan=LookPlan(), comparisons=(compared,), finished=True)
+    write_confirmations(run.path, [done])
+    opened = tasearch.Run.open(run.path)
+    tasearch.export(opened, tmp_path / "out", trial=best.trial)
+    found = json.loads((tmp_path / "out/metrics.json").read_text())["confirmation"]
+    source = {"seeds": "fresh", "replicates": 2, "selected": False}
+    assert found == {
+        "accuracy": 1.0,
+        "accuracy_of": {"part": "validation", **source},
+        "test_accuracy": 0.375,
+        "test": {"of": {"part": "test", **source}, **quality.as_json()},
+        "seeds": 3,
+        "verdicts": {"assistants": asdict(helps)},
+    }
+    assert evidence_numbers(opened, best)["confirmed"] == found
+    assert any(line.startswith("quality   on the test part") for line in evidence(opened, best))
+    printed = json.loads(command(capsys, "best", run.path, "--json")[1])
+    assert printed["trial"] == best.trial
+    assert printed["confirmed"] == found
 
 
 def test_onnx_runtime_agrees_with_torch(cnn: tasearch.Run, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,29 @@ def test_run_takes_a_factorys_model_unchanged(
     hops = {p.name: p.read_bytes() for p in (run.path / "hops").iterdir()}
     for file in (again.path / "hops").iterdir():
         assert hops[file.name] == file.read_bytes()
+
+
+@pytest.mark.slow
+def test_export_compares_the_student_with_a_loaded_teacher(root: Path) -> None:
+    """The teacher knows every digit, so that agreement with it is accuracy."""
+    run = tasearch.run(study_of(root, "table"), runs_dir=root / "runs")
+    found = measured(run, root / "out")
+    assert found["agreement_with_teacher"] == found["accuracy"] > 0
+    opened = tasearch.Run.open(run.path)
+    unknown = {**found, "agreement_with_teacher": None}
+    assert measured(opened, root / "out") == unknown  # its factory is not trusted
+    assert measured(opened, root / "out", trust=True) == found
+    text = (root / "teachers.py").read_text()
+    for code in ("torch.eye(10).flip(0)[found]", "{}[found]"):  # another teacher, and an error
+        (root / "teachers.py").write_text(text.replace("torch.eye(10)[found]", code))
+        assert measured(opened, root / "out", trust=True) == unknown
+
+
+def measured(run: tasearch.Run, out: Path, **options: Any) -> dict[str, Any]:
+    """The quality on the test part in an export."""
+    tasearch.export(run, out, **options)
+    found: dict[str, Any] = json.loads((out / "metrics.json").read_text())["test"]
+    return found
 
 
 @pytest.mark.slow

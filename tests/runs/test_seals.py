@@ -30,7 +30,7 @@ AGAIN = "`tasearch run` on the same study writes it again"
 def figures(path: Path) -> list[Any]:
     """All that the reading commands say about a run, except for its place; last its log."""
     run = tasearch.Run.open(path)
-    student = rebuild_student(run, run.best()).candidate
+    student = rebuild_student(run, run.best(), trusted=False).candidate
     info = vars(report_info(run)) | {"run": ""}
     answer = dict(vars(info.pop("answer")))
     logged = [info.pop("head"), answer.pop("cost")]  # what events.jsonl has a part in

@@ -1,0 +1,50 @@
+"""The section of a model card about quality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasearch.exports.card import MOST_ROWS, quality_section
+
+
+def measured(classes: int, **changes: Any) -> dict[str, Any]:
+    """The object "test" of metrics.json; class i has an accuracy of 1 - i / classes."""
+    listed = [{"class": i, "samples": 1000, "accuracy": 1 - i / classes} for i in range(classes)]
+    empty = {"class": classes, "samples": 0, "accuracy": None}
+    values = {"ece": 0.0123, "nll": 0.08249, "agreement_with_teacher": 0.981}
+    return {**values, "per_class": [*listed, empty], **changes}
+
+
+def test_section_has_figures_in_words() -> None:
+    text = quality_section(measured(2))
+    assert text == (
+        "- It predicts the same class as the teacher for 98.1% of the samples.\n"
+        "- Its confidence is 1.2% away from its accuracy (expected calibration error, 15 bins of "
+        "equal width).\n"
+        "- Negative log-likelihood: 0.0825 nats, mean over the samples.\n"
+        "\n"
+        "| class | accuracy | samples |\n"
+        "| --- | --- | --- |\n"
+        "| 1 | 50.0% | 1,000 |\n"
+        "| 0 | 100.0% | 1,000 |"
+    )
+
+
+@pytest.mark.parametrize("classes", [MOST_ROWS, MOST_ROWS + 1, 100])
+def test_section_lists_the_worst_classes_first(classes: int) -> None:
+    text = quality_section(measured(classes))
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    numbers = [int(row.split()[1]) for row in rows]
+    assert numbers == [*range(classes)][::-1][:MOST_ROWS]
+    more = f"\n\nThe worst first; {classes - MOST_ROWS} more classes are no worse."
+    assert text.endswith(more) == (classes > MOST_ROWS)
+    assert ("more classes" in text) == (classes > MOST_ROWS)
+
+
+def test_section_says_what_is_not_known() -> None:
+    text = quality_section(measured(2, ece=None, nll=None, agreement_with_teacher=None))
+    assert "agreement is not known" in text
+    assert "Some of its logits are not finite" in text
+    assert "calibration" not in text
