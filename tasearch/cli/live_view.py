@@ -53,7 +53,7 @@ class LiveView:
             self._console.print(trial_line(self._state.words, event.record))
         elif isinstance(event, HopEnded):
             if event.teacher and event.accuracy is not None:
-                found = f"accuracy {event.accuracy:.2%} of the validation part"
+                found = f"accuracy {event.accuracy:.1%} of the validation part"
                 self._console.print(Text(f"teacher {event.label}: {found}"))
         elif isinstance(event, Notice):
             self._console.print(Text(f"notice: {event.message}", style="yellow"))
@@ -96,7 +96,7 @@ def hops_table(hops: Mapping[str, HopState]) -> Table:
             Text(hop.words),
             f"epoch {hop.epoch}/{hop.epochs}" if hop.epochs else "",
             "" if hop.loss is None else f"loss {hop.loss:.3f}",
-            "" if hop.accuracy is None else f"{hop.accuracy:.2%}",
+            "" if hop.accuracy is None else f"{hop.accuracy:.1%}",
         )
     return table
 
@@ -135,7 +135,7 @@ def front_table(front: Front, words: Words, rows: int = FRONT_ROWS) -> Table:
     ranked = sorted(front.members, key=lambda c: -c.accuracy)
     for c in ranked[:rows]:
         table.add_row(
-            f"{c.accuracy:.2%}",
+            f"{c.accuracy:.1%}",
             f"{c.params:,}",
             f"{c.latency_ms:.4g}",
             c.label,

@@ -36,7 +36,7 @@ class PlainView:
             if state.done > before and before * TENTHS // state.trials < tenth < TENTHS:
                 self._print(f"{state.done} of {state.trials}: {state.outcome}; {state.left}")
         elif isinstance(event, HopEnded) and event.teacher and event.accuracy is not None:
-            self._print(f"  teacher {event.label}: accuracy {event.accuracy:.2%}")
+            self._print(f"  teacher {event.label}: accuracy {event.accuracy:.1%}")
         elif isinstance(event, Notice):
             self._print(f"notice: {event.message}")
         elif isinstance(event, SearchFinished):

@@ -110,7 +110,7 @@ def export(
         max_latency_ms=max_latency_ms,
         trust=trust,
     )
-    out.print(f"{chosen.label}, accuracy {chosen.accuracy:.2%}, is in {out_dir}:", soft_wrap=True)
+    out.print(f"{chosen.label}, accuracy {chosen.accuracy:.1%}, is in {out_dir}:", soft_wrap=True)
     for name in FILES:
         if (out_dir / name).exists():
             out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")

@@ -129,7 +129,7 @@ class SearchState:
         if not self.front.candidates:
             return "no student is trained yet"
         best = self.front.candidates[0]
-        accuracy = f"{best.label}: {best.accuracy:.2%}, {best.params:,} params"
+        accuracy = f"{best.label}: {best.accuracy:.1%}, {best.params:,} params"
         return f"{accuracy}; {self._gain(best)}" if len(best.chain) > 2 else accuracy
 
     def _gain(self, best: Candidate) -> str:

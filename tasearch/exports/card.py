@@ -37,7 +37,7 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
     return Template(template).substitute(
         study=metrics["study"],
         made=_origin(student),
-        test=f"{metrics['test_accuracy']:.2%}",
+        test=f"{metrics['test_accuracy']:.1%}",
         test_samples=f"{metrics['test_samples']:,}",
         accuracy=_accuracy(student),
         samples=f"{metrics['validation_samples']:,}",
@@ -70,10 +70,10 @@ def _origin(student: ExportedStudent) -> str:
 
 def _accuracy(student: ExportedStudent) -> str:
     """Validation accuracy of the exported replicate, and the mean of all replicates."""
-    mean, accuracies = f"{student.candidate.accuracy:.2%}", student.trial.accuracies
+    mean, accuracies = f"{student.candidate.accuracy:.1%}", student.trial.accuracies
     if not accuracies:
         return mean
-    return f"{accuracies[0]:.2%} (mean of {len(accuracies)} replicates: {mean})"
+    return f"{accuracies[0]:.1%} (mean of {len(accuracies)} replicates: {mean})"
 
 
 def _times(reads: int) -> str:

@@ -9,8 +9,8 @@ from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import latency_words
 from tasearch.report.evidence import evidence
-from tasearch.report.student_text import accuracy_text, interval_text, searched_interval, size_text
-from tasearch.report.text import flops_text, recipe_text
+from tasearch.report.student_text import accuracy_text, searched_interval, size_text
+from tasearch.report.text import flops_text, interval_text, recipe_text
 from tasearch.report.verdict_text import points
 from tasearch.runs.leads import direct_trial, labels_trial
 from tasearch.runs.records import HopUse, TrialRecord, training_flops
@@ -42,7 +42,7 @@ def card_rows(run: Run, candidate: Candidate, budget: Budget) -> Rows:
         rows.append(("gain", _gains(run, candidate)))
     second = runner_up(run, candidate, budget)
     if second is not None:
-        words = f"{second.label}: {run.known_accuracy(second):.2%}, {second.params:,} params"
+        words = f"{second.label}: {run.known_accuracy(second):.1%}, {second.params:,} params"
         rows.append(("runner-up", f"{words} (trial {second.trial})"))
     return rows + [_named(line) for line in evidence(run, candidate)]
 
@@ -80,9 +80,9 @@ def runner_up(run: Run, candidate: Candidate, budget: Budget) -> Candidate | Non
 def _searched_accuracy(run: Run, candidate: Candidate, trial: TrialRecord) -> str:
     spread, count = "", len(trial.accuracies)
     if count:
-        spread = f", standard deviation {stdev(trial.accuracies):.2%} over {count} replicates"
+        spread = f", standard deviation {stdev(trial.accuracies):.1%} over {count} replicates"
     words = interval_text(searched_interval(run, candidate))
-    return f"{candidate.accuracy:.2%} of the validation part in the search ({words}){spread}"
+    return f"{candidate.accuracy:.1%} of the validation part in the search ({words}){spread}"
 
 
 def _gains(run: Run, candidate: Candidate) -> str:

@@ -64,11 +64,11 @@ def _confirmed_lines(
     own = found.of_width(candidate.chain[-1])
     gone = candidate.accuracy - accuracy
     yield (
-        f"confirmed {accuracy:.2%} of the validation part, mean of {len(arm.accuracies)} fresh "
+        f"confirmed {accuracy:.1%} of the validation part, mean of {len(arm.accuracies)} fresh "
         f"seeds: {100 * abs(gone):.1f} points {'less' if gone >= 0 else 'more'} than in the search"
     )
     if arm.test_accuracy is not None:
-        yield f"test      {arm.test_accuracy:.2%} of the test part, mean of the same seeds"
+        yield f"test      {arm.test_accuracy:.1%} of the test part, mean of the same seeds"
     if arm.quality is not None:
         yield f"quality   on the test part, mean of the same seeds: {quality_text(arm.quality)}"
     for comparison in own:

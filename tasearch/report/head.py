@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tasearch.pareto.budget import Budget
+from tasearch.report.evidence import damage_text
 from tasearch.report.status import teacher_accuracy
 from tasearch.runs.records import states
 from tasearch.runs.run import Run
@@ -77,6 +78,8 @@ def _date(run: Run) -> str:
 
 def _warnings(run: Run, over: int) -> list[str]:
     history, warnings = run.directory.history(), []
+    if run.verdicts_damage:
+        warnings.append(f"{damage_text(run)}.")
     reasons = failures(run)
     if reasons:
         count = sum(reasons.values())

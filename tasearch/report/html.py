@@ -66,11 +66,3 @@ def figure(name: str, height: int, words: str) -> str:
         f'<div class="figure" id="{name}" role="img" aria-label="{escape(words)}" '
         f'style="height:{height}px"></div>'
     )
-
-
-def points(difference: float | None) -> str:
-    """A difference of accuracies in points, such as "+1.3"; empty for None."""
-    if difference is None:
-        return ""
-    shown = f"{100 * difference:+.1f}"
-    return "0.0" if float(shown) == 0 else shown

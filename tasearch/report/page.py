@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -108,5 +108,5 @@ def _row(row: Row) -> Mapping[str, Any]:
     )
     values = {name: getattr(row, name) for name in names}
     values["models"] = [(m.role, m.width, m.params, m.accuracy) for m in row.models]
-    values["confirmed"] = asdict(row.confirmed) if row.confirmed else None
+    values["confirmed"] = asdict(replace(row.confirmed, quality=None)) if row.confirmed else None
     return values

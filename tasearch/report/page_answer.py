@@ -6,8 +6,9 @@ from tasearch.report.answer import Answer
 from tasearch.report.assistants_figure import assistants_figure
 from tasearch.report.gains import Gain
 from tasearch.report.head import Head
-from tasearch.report.html import escape, figure, list_of, points, table
+from tasearch.report.html import escape, figure, list_of, table
 from tasearch.report.info import Info
+from tasearch.report.verdict_text import points
 
 NOT_ON_A_PHONE = ("samples", "latency", "versions")  # there the answer comes first
 HOW = {"no teacher": "without a teacher", "direct": "distilled directly", "assistants": ""}
@@ -89,7 +90,7 @@ def gains_html(info: Info) -> str:
         ("verdict", "words"),
     )
     rows = [
-        (gain.width, f"{gain.params:,}", gain.chains, points(_best(gain)), gain.words)
+        (gain.width, f"{gain.params:,}", gain.chains, _best(gain), gain.words)
         for gain in info.gains
     ]
     height = assistants_figure(info.gains).layout.height
@@ -102,8 +103,9 @@ def gains_html(info: Info) -> str:
     )
 
 
-def _best(gain: Gain) -> float | None:
-    return max((row.over_direct for row in gain.rows if row.over_direct is not None), default=None)
+def _best(gain: Gain) -> str:
+    gains = [row.over_direct for row in gain.rows if row.over_direct is not None]
+    return points(max(gains)) if gains else ""
 
 
 def _upper(text: str) -> str:

@@ -9,7 +9,7 @@ from tasearch.report.glossary import GLOSSARY
 from tasearch.report.html import escape, figure, list_of, table
 from tasearch.report.info import Info
 from tasearch.report.search_cost import HopNode
-from tasearch.report.text import flops_text
+from tasearch.report.text import flops_text, percent
 
 
 def details_html(info: Info) -> str:
@@ -18,6 +18,7 @@ def details_html(info: Info) -> str:
         ("Learning curves", _curves(info)),
         ("What the search cost", _cost(info)),
         ("The tree of hops", _tree(info)),
+        ("Calibration and classes", _quality(info)),
         ("Which choices mattered", _importance(info)),
         ("Latency", _latency(info)),
         ("Reads of the test part", _reads(info)),
@@ -77,6 +78,36 @@ def _node(node: HopNode) -> str:
         f"<li><b>{node.width}</b> {accuracy}{used}"
         + (f"<ul>{below}</ul>" if below else "")
         + "</li>"
+    )
+
+
+def _quality(info: Info) -> str:
+    """Calibration, likelihood, agreement and classes of the students that were confirmed."""
+    found = [(row, row.confirmed.quality) for row in info.rows if row.confirmed]
+    known = [(row, quality) for row, quality in found if quality is not None]
+    if not known:
+        return (
+            "<p>Measured on the test part when students are confirmed (<code>tasearch confirm"
+            "</code>), and for the student that is exported.</p>"
+        )
+    classes = range(len(known[0][1].class_samples))
+    head = [("trial", "n"), ("chain", ""), ("calibration error", "n"), ("nll", "n")]
+    head += [("agrees with the teacher", "n"), *((f"class {i}", "n") for i in classes)]
+    rows = [
+        (
+            row.trial,
+            row.label,
+            percent(quality.ece),
+            "unknown" if quality.nll is None else f"{quality.nll:.3f}",
+            percent(quality.agreement),
+            *("" if a is None else f"{a:.0%}" for a in quality.class_accuracies),
+        )
+        for row, quality in known
+    ]
+    return (
+        f"<p>On the {known[0][1].samples:,} samples of the test part, mean over the fresh seeds: "
+        "the expected calibration error in 15 bins, the negative log-likelihood in nats, and the "
+        "accuracy on each class.</p>" + table(head, rows, "Calibration and classes")
     )
 
 

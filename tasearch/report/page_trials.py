@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tasearch.report.html import escape, points
+from tasearch.report.html import escape
 from tasearch.report.info import Info
 from tasearch.report.rows import Row
+from tasearch.report.verdict_text import points
 
 COLUMNS = (  # name, class
     ("trial", "n"),
@@ -52,7 +53,7 @@ def _shown(name: str, info: Info) -> bool:
 
 
 def _row(row: Row, info: Info) -> str:
-    known = row.accuracy is not None
+    known, lead = row.accuracy is not None, row.over_direct
     low, high = row.interval or (0.0, 0.0)
     state = "front" if row.front else row.state
     words = f"{state}: {row.reason}" if row.reason else state
@@ -64,7 +65,7 @@ def _row(row: Row, info: Info) -> str:
         (f"{100 * low:.1f} to {100 * high:.1f}" if row.finished else "", low if known else -1),
         (f"{row.params:,}", row.params),
         (f"{row.latency_ms:.4g}", row.latency_ms),
-        (points(row.over_direct), -9 if row.over_direct is None else row.over_direct),
+        ("" if lead is None else points(lead), -9 if lead is None else lead),
         (row.searched, row.searched),
         (words, words),
     )

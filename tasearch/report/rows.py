@@ -10,6 +10,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.report.intervals import Interval, accuracy_interval, apart
 from tasearch.report.text import recipe_text, searched_text
 from tasearch.runs.leads import direct_trials, same_student
+from tasearch.runs.quality import Quality
 from tasearch.runs.records import TrialRecord, training_flops
 from tasearch.runs.run import Run
 
@@ -40,12 +41,14 @@ class Confirmed:
         interval: Its 95 % interval.
         test: Mean accuracy on the held-out test set.
         seeds: Number of seeds.
+        quality: What else is known of it on the test set, mean over the seeds; None if nothing is.
     """
 
     accuracy: float
     interval: Interval
     test: float | None
     seeds: int
+    quality: Quality | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,8 +251,8 @@ def _with_confirmation(run: Run, rows: Sequence[Row]) -> list[Row]:
 
 
 def _confirmed(run: Run, candidate: Candidate) -> Confirmed | None:
-    found = run.confirmation_of(candidate)
-    arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
+    found = run.confirmed(candidate)
+    arm = None if found is None else found[1]
     if arm is None or arm.accuracy is None:
         return None
     known = [accuracy for accuracy in arm.accuracies if accuracy is not None]
@@ -258,4 +261,5 @@ def _confirmed(run: Run, candidate: Candidate) -> Confirmed | None:
         interval=accuracy_interval(known, run.manifest.validation),
         test=arm.test_accuracy,
         seeds=len(known),
+        quality=arm.quality,
     )

@@ -40,7 +40,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("run", f"{run.path}, study {run.manifest.study.name!r}"),
         ("trials", _trials(run, counts, over, history.target)),
         ("space", f"{run.manifest.space:,} chains within the budget"),
-        ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.2%}"),
+        ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.1%}"),
         ("hops", _hops(run, history)),
         ("paid", f"{flops_text(costs.paid)} of training{shared}"),
         ("pruning", f"saved {saved:.1%}; {audit_count(run.trials).words}"),

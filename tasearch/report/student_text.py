@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.intervals import Interval, accuracy_interval
+from tasearch.report.text import interval_text
 from tasearch.report.verdict_text import SENTENCES, margin_text, points
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
@@ -12,9 +13,8 @@ from tasearch.runs.verdicts import Arm, Comparison, Confirmation
 
 def confirmed_arm(run: Run, candidate: Candidate) -> Arm | None:
     """What a candidate has reached on fresh seeds; None if it was not confirmed."""
-    found = run.confirmation_of(candidate)
-    arm = found.arm(candidate.chain, candidate.recipe) if found is not None else None
-    return None if arm is None or arm.accuracy is None else arm
+    found = run.confirmed(candidate)
+    return None if found is None or found[1].accuracy is None else found[1]
 
 
 def known_interval(run: Run, candidate: Candidate) -> Interval:
@@ -32,22 +32,12 @@ def searched_interval(run: Run, candidate: Candidate) -> Interval:
     return accuracy_interval(found, run.manifest.validation)
 
 
-def interval_text(found: Interval) -> str:
-    """An interval of accuracies in words.
-
-    Example:
-        >>> interval_text((0.96, 0.9901))
-        '95 % interval 96.0% to 99.0%'
-    """
-    return f"95 % interval {found[0]:.1%} to {found[1]:.1%}"
-
-
 def accuracy_text(run: Run, candidate: Candidate) -> str:
     """The accuracy that is known best, with its interval."""
     arm = confirmed_arm(run, candidate)
     seeds = "" if arm is None else f" on {len(arm.accuracies)} fresh seeds"
     words = interval_text(known_interval(run, candidate))
-    return f"{run.known_accuracy(candidate):.2%}{seeds} ({words})"
+    return f"{run.known_accuracy(candidate):.1%}{seeds} ({words})"
 
 
 def size_text(run: Run, candidate: Candidate) -> str:

@@ -131,7 +131,7 @@ def flops_text(flops: float) -> str:
 
 def percent(accuracy: float | None) -> str:
     """An accuracy of 0 to 1 in percent; "unknown" for None."""
-    return "unknown" if accuracy is None else f"{accuracy:.2%}"
+    return "unknown" if accuracy is None else f"{accuracy:.1%}"
 
 
 def interval_text(interval: tuple[float, float]) -> str:

@@ -68,4 +68,5 @@ def margin_text(plan: LookPlan) -> str:
 
 def points(difference: float) -> str:
     """A difference in accuracy in points, with its sign: `+1.3`."""
-    return f"{100 * difference:+.1f}"
+    shown = f"{100 * difference:+.1f}"
+    return "0.0" if float(shown) == 0 else shown

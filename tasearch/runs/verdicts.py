@@ -163,9 +163,10 @@ class Confirmation:
         return [c for c in self.comparisons if c.width == width]
 
     def arm(self, chain: Sequence[int], recipe: Mapping[str, Any]) -> Arm | None:
-        """What a chain has reached; None if it takes no part."""
+        """What a chain has reached, on the most seeds that it has; None if it takes no part."""
         arms = (arm for c in self.comparisons for arm in (c.first, c.second))
-        return next((arm for arm in arms if arm.is_chain(chain, recipe)), None)
+        own = [arm for arm in arms if arm.is_chain(chain, recipe)]
+        return max(own, key=lambda arm: len(arm.accuracies), default=None)
 
     def same_plan(self, other: Confirmation) -> bool:
         """Whether another one compares the same chains in the same way."""

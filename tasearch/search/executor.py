@@ -249,7 +249,7 @@ class HopExecutor:
         yield replace(event, accuracy=accuracy, teacher=teacher)
         if teacher and accuracy < BARELY * self._chance:
             yield Notice(
-                message=f"the teacher is right in {accuracy:.2%} of the validation part, "
+                message=f"the teacher is right in {accuracy:.1%} of the validation part, "
                 f"hardly better than chance; if it was loaded, see teacher.inputs"
             )
 

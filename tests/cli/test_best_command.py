@@ -24,14 +24,14 @@ def test_card_has_what_is_needed_to_ship(finished: tasearch.Run) -> None:
     measured = finished.manifest.measured
     size = measured[best.chain[-1]]
     assert rows["chain"].startswith(f"{best.label}  (trial {best.trial}")
-    assert rows["accuracy"].startswith(f"{best.accuracy:.2%} of the validation part")
+    assert rows["accuracy"].startswith(f"{best.accuracy:.1%} of the validation part")
     assert "95 % interval" in rows["accuracy"]
     times = f"{measured[16].params / best.params:.3g} times smaller than the teacher"
     assert f"{best.params:,} params" in rows["size"] and times in rows["size"]
     assert f"p95 {size.latency_p95_ms:.4g} ms" in rows["latency"]
     second = runner_up(finished, best, NO_LIMIT)
     assert second is not None
-    assert rows["runner-up"].startswith(f"{second.label}: {second.accuracy:.2%}")
+    assert rows["runner-up"].startswith(f"{second.label}: {second.accuracy:.1%}")
 
 
 def test_runner_up_is_the_best_other_width_within_the_budget(finished: tasearch.Run) -> None:

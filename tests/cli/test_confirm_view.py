@@ -76,7 +76,7 @@ def test_live_view_shows_the_hops_at_80_columns(state: LookState) -> None:
     console = Console(file=io.StringIO(), width=80)
     console.print(view.render())
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert re.search(r"training +16 → 6 +epochs 4 +epoch 4/4 +loss 0\.500 +25\.00%", text)
+    assert re.search(r"training +16 → 6 +epochs 4 +epoch 4/4 +loss 0\.500 +25\.0%", text)
     assert "…" not in text
 
 

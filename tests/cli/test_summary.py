@@ -20,7 +20,7 @@ def test_summary_tells_the_answer_in_three_lines_and_one_command(
     text = capsys.readouterr().out
     best = finished.best()
     _, ship, assistants, cost, _, title, command, others = text.splitlines()
-    assert ship.startswith(f"ship       {best.label}: {best.accuracy:.2%} (95 % interval ")
+    assert ship.startswith(f"ship       {best.label}: {best.accuracy:.1%} (95 % interval ")
     teacher = finished.manifest.measured[16].params
     assert f"{teacher / best.params:.3g} times smaller than the teacher" in ship
     assert assistants.startswith("assistants ")

@@ -48,7 +48,7 @@ def test_live_view_tells_what_is_trained_and_how_it_goes(finished: tasearch.Run)
     failed = TrialRecord(number=0, state="failed", chain=(16, 4), reason=reason)
     view.show(TrialDone(record=failed, done=1, trials=10))
     text = screen(view.render())
-    assert re.search(rf"training +{label} +epoch 2/4 +loss 1\.250 +25\.00%", text)
+    assert re.search(rf"training +{label} +epoch 2/4 +loss 1\.250 +25\.0%", text)
     assert "1/10" in text and re.search(r"\d+ to \d+ (s|min) left", text)
     assert "1 failed: out of memory on cpu" in text
     assert "no student is trained yet" in text
@@ -66,8 +66,8 @@ def test_live_view_cuts_nothing(finished: tasearch.Run, width: int) -> None:
     text = screen(view.render(), width)
     assert "…" not in text
     best = state.front.candidates[0]
-    assert f"{best.label}: {best.accuracy:.2%}" in text
-    assert all(f"{c.accuracy:.2%}" in text and f"{c.params:,}" in text for c in state.front.members)
+    assert f"{best.label}: {best.accuracy:.1%}" in text
+    assert all(f"{c.accuracy:.1%}" in text and f"{c.params:,}" in text for c in state.front.members)
 
 
 def test_long_chains_and_recipes_go_on_in_the_next_line(finished: tasearch.Run) -> None:

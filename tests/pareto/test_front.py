@@ -83,7 +83,7 @@ def test_best_names_nearest_miss() -> None:
         front.best(Budget(max_params=5))
     assert str(error.value) == (
         "no candidate fits max_params = 5; the nearest is trial 3, 99 → 1: "
-        "8 params, 32 bytes, 1 ms, accuracy 50.00%"
+        "8 params, 32 bytes, 1 ms, accuracy 50.0%"
     )
     with pytest.raises(NothingFits, match="no student was trained to the end"):
         Front([]).best()
