@@ -18,24 +18,27 @@ from tasearch.report.student_text import known_interval
 from tasearch.runs.run import Run
 
 
-def show_best(run: Run, budget: Budget, *, as_json: bool, explain: bool = False) -> None:
-    """Print the most accurate student within a budget.
+def show_best(
+    run: Run, budget: Budget, *, trial: int | None = None, as_json: bool, explain: bool = False
+) -> None:
+    """Print the most accurate student within a budget, or that of one trial.
 
     Args:
         run: The run.
         budget: The budget.
+        trial: Number of the trial; None for the best student.
         as_json: Whether to print a JSON object; if nothing fits, with the nearest miss.
         explain: Whether to tell why this chain, what it costs, and what the runner-up is.
 
     Raises:
-        NothingFits: No student is within the budget.
+        NothingFits: No student is within the budget, or the trial has no finished student.
     """
     if as_json and run.verdicts_damage:  # standard output has the object alone
         err.print(f"notice: {damage_text(run)}", soft_wrap=True)
     try:
-        best = run.best_within(budget)
+        best = run.best_within(budget) if trial is None else run.candidate(trial)
     except NothingFits as error:
-        if not as_json or not run.front.candidates:
+        if trial is not None or not as_json or not run.front.candidates:
             raise
         near = run.front.nearest_miss(budget)
         print_json({"error": str(error), "nearest": _as_json(run, near)})

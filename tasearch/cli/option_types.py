@@ -46,6 +46,10 @@ Workers = Annotated[
     ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Repeat all failed trials.")]
+Trial = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="The student of this trial, not the best; without a budget."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run functions of the user's own.")]
 StudentOption = Annotated[

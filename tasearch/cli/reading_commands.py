@@ -17,13 +17,14 @@ from tasearch.cli.option_types import (
     MaxParams,
     RunArgument,
     RunsDir,
+    Trial,
     Trust,
 )
 from tasearch.config.arguments import check_folder, check_page
 from tasearch.config.files import write_atomic
 from tasearch.config.study import Study, name_from
 from tasearch.config.study_file import render
-from tasearch.errors import ExportError, StudyError
+from tasearch.errors import ExportError, RunError, StudyError
 from tasearch.pareto.budget import Budget
 
 if TYPE_CHECKING:  # torch and optuna are imported by the commands that need them
@@ -42,6 +43,7 @@ def best(
     max_params: MaxParams = None,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
+    trial: Trial = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Tell why this chain, its cost and the runner-up.")
     ] = False,
@@ -55,7 +57,8 @@ def best(
     from tasearch.cli.best_command import show_best
 
     budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-    show_best(open_run(run, runs_dir), budget, as_json=as_json, explain=explain)
+    _check_alone(trial, budget)
+    show_best(open_run(run, runs_dir), budget, trial=trial, as_json=as_json, explain=explain)
 
 
 def report(
@@ -90,6 +93,7 @@ def export(
     max_params: MaxParams = None,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
+    trial: Trial = None,
     trust: Trust = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
@@ -97,6 +101,8 @@ def export(
 
     Weights, ONNX, the study file that trains this chain again, metrics and a model card.
     """
+    budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
+    _check_alone(trial, budget)
     opened = open_run(run, runs_dir)
     check_folder(out_dir, "--out", ExportError)
     from tasearch.exports.export import FILES
@@ -108,6 +114,7 @@ def export(
         max_params=max_params,
         max_bytes=max_bytes,
         max_latency_ms=max_latency_ms,
+        trial=trial,
         trust=trust,
     )
     out.print(f"{chosen.label}, accuracy {chosen.accuracy:.1%}, is in {out_dir}:", soft_wrap=True)
@@ -135,3 +142,13 @@ def init(
     study = Study(name=name_from(file.stem))
     write_atomic(file, render(study, "A study: `tasearch run` reads it.").encode())
     out.print(f"wrote {file}; run it with: tasearch run {shlex.quote(str(file))}", soft_wrap=True)
+
+
+def _check_alone(trial: int | None, budget: Budget) -> None:
+    """Refuse a trial together with a budget.
+
+    Raises:
+        RunError: Both are named.
+    """
+    if trial is not None and budget != Budget():
+        raise RunError("--trial: goes without a budget; leave one of the two out")

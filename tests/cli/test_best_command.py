@@ -11,9 +11,11 @@ import pytest
 import tasearch
 from tasearch.chains.chain import teaching
 from tasearch.cli.best_command import show_best
+from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.report.best_text import card_rows, explanation, runner_up
 from tasearch.runs.leads import labels_trial
+from tests.helpers.commands import command
 
 NO_LIMIT = Budget()
 
@@ -76,6 +78,26 @@ def test_labels_trial_differs_in_nothing_but_the_teacher(finished: tasearch.Run)
     same = replace(direct, recipe={"student": alone})
     other = replace(direct, recipe={"student": {**alone, "learning_rate": 0.5}})
     assert labels_trial([direct, other, same], best) is same
+
+
+def test_trial_names_any_finished_student(
+    finished: tasearch.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for candidate in finished.front.candidates[-2:]:
+        show_best(finished, NO_LIMIT, trial=candidate.trial, as_json=False)
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"chain      {candidate.label}  (trial {candidate.trial}")
+    with pytest.raises(NothingFits, match="has no trial 999"):
+        show_best(finished, NO_LIMIT, trial=999, as_json=True)
+
+
+def test_trial_goes_without_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["best", "r"], ["export", "r", "--out", "o"]):
+        code, _, said = command(capsys, *words, "--trial", 3, "--max-params", 9)
+        assert (code, said) == (
+            2,
+            "error: --trial: goes without a budget; leave one of the two out\n",
+        )
 
 
 def test_json_has_the_teaching_and_the_interval(
