@@ -33,7 +33,7 @@ def test_best_goes_on_without_damaged_verdicts(
 ) -> None:
     code, out, err = command(capsys, "best", damaged)
     assert (code, err) == (0, "")
-    assert out.startswith(finished.best().label)
+    assert out.startswith(f"chain      {finished.best().label}")
     assert notice(out, damaged)
     code, out, err = command(capsys, "best", damaged, "--json")
     assert code == 0
