@@ -31,7 +31,7 @@ from benchmarks.search_methods import (
     run_method,
     workers_seconds,
 )
-from benchmarks.search_summary import cost_to, grid, holm, quartiles, speed_up, summarize
+from benchmarks.search_summary import cost_to, grid, quartiles, speed_up, summarize
 
 
 def kept(folder: Path, function: Callable[..., Any], *args: Any) -> Any:
@@ -110,7 +110,6 @@ def summarize_arms(runs: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
             arm: [cost if math.isfinite(cost) else None for cost in costs]
             for arm, costs in to.items()
         },
-        "holm_p": holm(to["f"], {arm: costs for arm, costs in to.items() if arm != "f"}),
     }
 
 
@@ -128,7 +127,7 @@ def cost_ratio(found: Mapping[str, Any], arm: str) -> str:
 def show(result: Mapping[str, Any]) -> None:
     """Print the result as tables."""
     head = ["cost to 1 % regret", "low", "median", "high", "over f's", "reached", "final regret"]
-    head += ["front pruned", "ms per trial", "p"]
+    head += ["front pruned", "ms per trial"]
     for name, found in result["tables"].items():
         print(f"\n{name}: {found['chains']} chains, {found['hops']} hops")
         rows = []
@@ -143,7 +142,6 @@ def show(result: Mapping[str, Any]) -> None:
                     f"{summary['regret_at_end']['median']:.2%}",
                     f"{summary.get('front_pruned_beyond_noise', {}).get('mean', 0):.1%}",
                     f"{summary['wall_ms_a_trial']['median']:.0f}",
-                    f"{found['holm_p'].get(arm, 1):.1g}",
                 ]
             )
         print(common.table(head, rows))

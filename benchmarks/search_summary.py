@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from benchmarks.search_methods import WORKERS
 
@@ -110,29 +109,6 @@ def quartiles(values: Sequence[float]) -> dict[str, float | None]:
     found = {"low": 0.25, "median": 0.5, "high": 0.75}
     at = {n: ranked[min(len(ranked) - 1, math.ceil(q * len(ranked)) - 1)] for n, q in found.items()}
     return {name: value if math.isfinite(value) else None for name, value in at.items()}
-
-
-def holm(ours: list[float], others: Mapping[str, list[float]]) -> dict[str, float]:
-    """P-values of paired Wilcoxon tests, adjusted by Holm's method.
-
-    A cost that was not reached counts as higher than all that were.
-
-    Args:
-        ours: tasearch's cost, by seed.
-        others: Cost of each other arm, by seed; the seeds are in the same order.
-    """
-    finite = [v for values in (ours, *others.values()) for v in values if math.isfinite(v)]
-    cap = 2 * max(finite)
-    raw = {}
-    for name, values in others.items():
-        pairs = zip(ours, values, strict=True)
-        differences = [min(a, cap) - min(b, cap) for a, b in pairs]
-        raw[name] = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
-    adjusted, worst = {}, 0.0
-    for rank, name in enumerate(sorted(raw, key=raw.__getitem__)):
-        worst = max(worst, min(1.0, raw[name] * (len(raw) - rank)))
-        adjusted[name] = worst
-    return adjusted
 
 
 def speed_up(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:

@@ -265,7 +265,7 @@ class SearchSection(Section):
         0.5,
         "standard deviations of noise that the pruner adds to the bound; noise is "
         "estimated from replicates or, with one replicate, from the last values of "
-        "accuracy curves",
+        "accuracy curves, which move less than accuracies do between seeds",
     )
     n_startup_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = key(
         6, "finished students before any is pruned"

@@ -6,7 +6,7 @@ Accuracies are in 0..1. A rung is an epoch at which a model is evaluated; the la
     g[i]    accuracy that each finished student gained from rung i to its end
     s       skyline: the best final accuracy of a finished student that is no larger and no slower
     lead    the largest advantage of a finished student over an assistant in its chain
-    noise   standard deviation of a final accuracy over repetitions
+    noise   standard deviation of a final accuracy
 
 A student stops at rung i if a[i] + quantile(g[i]) + noise_margin * noise < s. Even an unusually
 large gain would then leave it below what a smaller and faster student has already reached. Ordinary
@@ -153,10 +153,11 @@ class StudentHistory:
 
     @property
     def noise(self) -> float:
-        """Standard deviation of a final accuracy over repetitions.
+        """Standard deviation of a final accuracy.
 
-        With replicates it is the standard error of their mean. Without, it is estimated from the
-        second difference of each curve's last three values, in which a steady rise cancels out.
+        With replicates it is the standard error of their mean. Without, it is that of the second
+        difference of each curve's last three values, in which a steady rise cancels out; this is
+        less than the noise between seeds.
         """
         if not self._variance_count:
             return 0.0

@@ -10,7 +10,7 @@ import pytest
 import tasearch
 from benchmarks import baselines, table
 from benchmarks.replay import Replayed, manifest_for, replay
-from benchmarks.search_summary import cost_to, holm
+from benchmarks.search_summary import cost_to
 from benchmarks.table import Table
 from tasearch.errors import RunError
 from tasearch.pareto.hypervolume import hypervolume
@@ -134,11 +134,3 @@ def test_mo_asha_promotes_best_third_by_layers() -> None:
     assert baselines.promoted([(5.0, 5.0)])
     assert baselines.promoted([*first, (0.5, 0.5)])
     assert not baselines.promoted([*first, (9.0, 9.0)])
-
-
-def test_holm_multiplies_p_values_by_their_rank() -> None:
-    ours = [1.0 + i / 10 for i in range(12)]
-    worse = {"much": [2 * v for v in ours], "alike": ours[:]}
-    found = holm(ours, worse)
-    assert found["alike"] == 1.0
-    assert found["much"] == pytest.approx(2 * 2 * 0.5**12)
