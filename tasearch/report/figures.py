@@ -42,11 +42,11 @@ def _add_curves(figure: go.Figure, rows: Sequence[Row], kind: str, colour: str) 
     """Add the curves of several students as one trace, with gaps between them."""
     epochs: list[int | None] = []
     accuracies: list[float | None] = []
-    labels: list[str] = []
+    trials: list[int] = []
     for row in rows:
         epochs += [*row.epochs, None]
         accuracies += [*row.curve, None]
-        labels += [f"{row.label} (trial {row.trial})"] * (len(row.curve) + 1)
+        trials += [row.trial] * (len(row.curve) + 1)
     figure.add_scatter(
         x=epochs,
         y=accuracies,
@@ -55,8 +55,8 @@ def _add_curves(figure: go.Figure, rows: Sequence[Row], kind: str, colour: str) 
         opacity=1.0 if kind == "front" else 0.55,
         line={"color": colour, "width": 2.2 if kind == "front" else 1.2},
         marker={"size": 4 if kind == "front" else 3},
-        text=labels,
-        hovertemplate="<b>%{text}</b><br>epoch %{x}: %{y:.1%}<extra></extra>",
+        customdata=trials,
+        hovertemplate="trial %{customdata}<br>epoch %{x}: %{y:.1%}<extra></extra>",
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.resources import files
 from string import Template
@@ -23,6 +22,28 @@ from tasearch.report.rows import Row
 from tasearch.report.style import DARK, LIGHT
 
 PLOTLY = "plotly-basic.min.js.gz"  # https://www.npmjs.com/package/plotly.js-basic-dist-min, MIT
+
+COLUMNS = (  # of the rows that the script has
+    "trial",
+    "label",
+    "teaching",
+    "accuracy",
+    "interval",
+    "replicates",
+    "params",
+    "bytes",
+    "latency_ms",
+    "latency_p95_ms",
+    "recipe",
+    "front",
+    "finished",
+    "smaller",
+    "over_direct",
+    "over_labels",
+    "models",
+    "confirmed",
+)
+PLAIN = len(COLUMNS) - 2  # the others are made of values of their own
 
 
 def render_page(info: Info) -> str:
@@ -74,6 +95,7 @@ def _figures(info: Info) -> dict[str, Any]:
 def _data(info: Info) -> dict[str, Any]:
     """What the page's script knows besides the figures."""
     return {
+        "columns": COLUMNS,
         "rows": [_row(row) for row in info.rows],
         "choices": info.choices,
         "axes": front_axes(info.view),
@@ -84,29 +106,19 @@ def _data(info: Info) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> Mapping[str, Any]:
-    """A row for the script, without what only figures need."""
-    names = (
-        "trial",
-        "label",
-        "state",
-        "teaching",
-        "accuracy",
-        "interval",
-        "replicates",
-        "params",
-        "bytes",
-        "latency_ms",
-        "latency_p95_ms",
-        "recipe",
-        "front",
-        "finished",
-        "smaller",
-        "over_direct",
-        "over_labels",
-        "flops",
-    )
-    values = {name: getattr(row, name) for name in names}
-    values["models"] = [(m.role, m.width, m.params, m.accuracy) for m in row.models]
-    values["confirmed"] = asdict(replace(row.confirmed, quality=None)) if row.confirmed else None
-    return values
+def _row(row: Row) -> list[Any]:
+    """A row for the script, without what only figures need: values by `COLUMNS`."""
+    values: list[Any] = [getattr(row, name) for name in COLUMNS[:PLAIN]]
+    models = [(m.role, m.width, m.params, m.accuracy) for m in row.models]
+    fresh = asdict(replace(row.confirmed, quality=None)) if row.confirmed else None
+    known = zip(COLUMNS, (*values, models, fresh), strict=True)
+    return [value if name == "latency_ms" else _short(value) for name, value in known]
+
+
+def _short(value: Any) -> Any:
+    """The same value, its floats with as many digits as anyone sees."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, list | tuple):
+        return [_short(own) for own in value]
+    return value

@@ -58,20 +58,20 @@ def _row(row: Row, info: Info) -> str:
     state = "front" if row.front else row.state
     words = f"{state}: {row.reason}" if row.reason else state
     cells = (
-        (str(row.trial), row.trial),
-        (row.label, row.label),
-        (LEARNS_FROM[row.teaching], LEARNS_FROM[row.teaching]),
-        (f"{row.accuracy:.1%}" if known else "", row.accuracy if known else -1),
-        (f"{100 * low:.1f} to {100 * high:.1f}" if row.finished else "", low if known else -1),
-        (f"{row.params:,}", row.params),
-        (f"{row.latency_ms:.4g}", row.latency_ms),
-        ("" if lead is None else points(lead), -9 if lead is None else lead),
-        (row.searched, row.searched),
-        (words, words),
+        str(row.trial),
+        row.label,
+        LEARNS_FROM[row.teaching],
+        f"{row.accuracy:.1%}" if known else "",
+        f"{100 * low:.1f} to {100 * high:.1f}" if row.finished else "",
+        f"{row.params:,}",
+        f"{row.latency_ms:.4g}",
+        points(lead) if lead is not None else "",
+        row.searched,
+        words,
     )
     inner = "".join(
-        f'<td class="{style}" data-value="{escape(value)}">{_cell(name, text, row)}</td>'
-        for (name, style), (text, value) in zip(COLUMNS, cells, strict=True)
+        f'<td class="n">{_cell(name, text, row)}</td>' if style else f"<td>{escape(text)}</td>"
+        for (name, style), text in zip(COLUMNS, cells, strict=True)
         if _shown(name, info)
     )
     kind = LEARNS_FROM[row.teaching]

@@ -1,7 +1,10 @@
 "use strict";
 const read = id => JSON.parse(document.getElementById(id).textContent);
 const data = read("data"), figures = read("figures"), byId = id => document.getElementById(id);
-const rows = new Map(data.rows.map(row => [row.trial, row]));
+const rows = new Map(data.rows.map(values => {
+  const row = Object.fromEntries(values.map((value, i) => [data.columns[i], value]));
+  return [row.trial, row];
+}));
 const candidates = data.choices.map(trial => rows.get(trial));  // the best first
 const LIMITS = {params: "max-params", bytes: "max-bytes", latency_ms: "max-latency-ms"};
 const SHORT = {params: "params", bytes: "bytes", latency_ms: "ms"};  // names in the page's address
@@ -214,7 +217,8 @@ function sort(button) {
   for (const other of head.parentElement.children) other.setAttribute("aria-sort", "none");
   head.setAttribute("aria-sort", falling ? "descending" : "ascending");
   const number = head.classList.contains("n");
-  const value = row => { const v = row.cells[place].dataset.value; return number ? Number(v) : v; };
+  const parsed = text => text === "" ? -Infinity : parseFloat(text.replaceAll(",", ""));
+  const value = row => number ? parsed(row.cells[place].textContent) : row.cells[place].textContent;
   const order = [...body.rows].map(row => [value(row), row]);
   order.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0) * (falling ? -1 : 1));
   body.append(...order.map(([, row]) => row));
@@ -298,7 +302,8 @@ function ring() {
 }
 
 async function loadPlotly() {
-  const bytes = Uint8Array.from(atob(byId("plotly").textContent), c => c.charCodeAt(0));
+  const packed = atob(byId("plotly").textContent), bytes = new Uint8Array(packed.length);
+  for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
   const text = new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   const script = document.createElement("script");
   script.textContent = await text;
@@ -342,10 +347,12 @@ dark.addEventListener("change", () => { for (const name of drawn) draw(name); })
 fromAddress();
 moveSliders();
 show();
+document.body.dataset.usableAt = performance.now();
 loadPlotly().then(() => {
   for (const name of ["assistants", "front"]) draw(name);
   for (const part of document.querySelectorAll("details"))
     part.addEventListener("toggle", () => { if (part.open && !part.dataset.forPrint) inside(part).forEach(name => draw(name)); });
+  document.body.dataset.readyAt = performance.now();
   document.body.dataset.ready = "yes";
 }).catch(error => {
   for (const place of document.querySelectorAll(".figure"))
