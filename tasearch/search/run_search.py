@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tasearch.chains.space import Space
 from tasearch.runs.directory import Manifest
 from tasearch.runs.events import Event, Notice, SearchFinished
 from tasearch.runs.journal import open_study, set_damaged_aside
@@ -45,6 +46,8 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
                 yield Notice(message=f"{history.damage}; {left}")
             if repaired:
                 yield Notice(message=repaired)
+            if few := _too_few_trials(prepared.space, trials):
+                yield Notice(message=few)
             driver = Driver(
                 manifest=manifest,
                 space=prepared.space,
@@ -66,6 +69,18 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
                 driver.hops.close()
     finally:
         prepared.close()
+
+
+def _too_few_trials(space: Space, trials: int) -> str:
+    """What to do if a search would end before its first chain with assistants; else empty."""
+    baselines = len(space.baselines())
+    if not baselines or trials > baselines or space.size <= baselines:
+        return ""
+    return (
+        f"no assistant will be tried: the first {baselines} trials are chains without assistants, "
+        f"to compare with, and {trials} are asked for; ask for more (--trials), or search fewer "
+        f"values of the recipe"
+    )
 
 
 def _write(prepared: Prepared) -> tuple[Manifest, str | None]:
