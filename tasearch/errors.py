@@ -9,7 +9,7 @@ TasearchError
 ├── TrainingError     a hop: its loss is not finite, or the user's code raised
 │   └── OutOfMemoryError
 ├── ExportError       an export: its folder, or it differs from what was trained
-└── NothingFits       no candidate is within the budget, or a trial has no student
+└── NothingFits       no candidate is within the budget, or there is nothing to show yet
 
 A message says what is wrong, where it is, and what to do.
 """
@@ -62,7 +62,7 @@ class ExportError(TasearchError):
 
 
 class NothingFits(TasearchError):
-    """No candidate is within the budget, or the trial that was named has no finished student."""
+    """No candidate is within the budget, or there is no finished student where one is needed."""
 
     exit_code = 1
 

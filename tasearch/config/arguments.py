@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasearch.config.files import not_regular
@@ -15,6 +16,7 @@ from tasearch.errors import RunError, TasearchError, quoted, shown
 from tasearch.pareto.budget import Budget
 
 DEVICES = ("auto", "cpu", "cuda")
+FIGURES = (".png", ".svg", ".html", ".json")  # endings of a figure's file
 MOST_WORKERS = 1_024
 
 Error = type[TasearchError]
@@ -193,12 +195,56 @@ def check_page(page: Path, name: str = "--out") -> None:
     """
     if page.suffix.lower() not in (".html", ".htm"):
         raise RunError(
-            f"{name}: should end in .html or .htm, for it is a page of HTML, found {str(page)!r}"
+            f"{name}: should end in .html or .htm, for it is a page of HTML, found {str(page)!r}; "
+            f"`tasearch plot` writes single figures, as images too"
         )
-    words = not_regular(page)
+    _check_file(page, name)
+
+
+def check_figure(file: Path, name: str = "--out") -> str:
+    """Refuse a file for a figure that has an unknown suffix, or cannot be written.
+
+    Args:
+        file: The file, which need not exist.
+        name: The argument's name, for the message.
+
+    Returns:
+        The suffix in small letters, which says what is written.
+
+    Raises:
+        RunError: If its name does not end in one of `FIGURES`, if something else than a file is
+            there, or if its folder cannot be written to.
+    """
+    ending = file.suffix.lower()
+    if ending not in FIGURES:
+        rule = f"should end in {', '.join(FIGURES[:-1])} or {FIGURES[-1]}"
+        raise RunError(f"{name}: {rule}, found {str(file)!r}")
+    _check_file(file, name)
+    return ending
+
+
+def _check_file(file: Path, name: str) -> None:
+    """Refuse a file that cannot be written."""
+    words = not_regular(file)
     if words is not None:
-        raise RunError(f"{name}: {page}: {words}")
-    check_folder(page.parent, name)
+        raise RunError(f"{name}: {file}: {words}")
+    check_folder(file.parent, name)
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> None:
+    """Refuse a value that is none of several names.
+
+    Args:
+        value: The value of the argument.
+        choices: The names.
+        name: The argument's name, for the message.
+
+    Raises:
+        RunError: It is none of them; the message lists them.
+    """
+    if value not in choices:
+        rule = f"should be {', '.join(choices[:-1])} or {choices[-1]}"
+        raise RunError(f"{name}: {rule}, found {quoted(value)}")
 
 
 def _is_int(value: object) -> bool:

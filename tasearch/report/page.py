@@ -9,19 +9,17 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from tasearch.report.assistants_figure import assistants_figure
-from tasearch.report.figures import cost_figure, curves_figure, importance_figure, progress_figure
-from tasearch.report.front_figure import HEIGHT, front_axes, front_figure
+from tasearch.report.figure_files import PLOTLY
+from tasearch.report.front_figure import HEIGHT, front_axes
 from tasearch.report.html import escape, script_json
 from tasearch.report.html import figure as place_of
 from tasearch.report.info import Info
 from tasearch.report.page_answer import answer_html, gains_html, head_html
 from tasearch.report.page_details import details_html
 from tasearch.report.page_trials import trials_html
+from tasearch.report.plots import PLOTS, Look
 from tasearch.report.rows import Row
 from tasearch.report.style import DARK, LIGHT
-
-PLOTLY = "plotly-basic.min.js.gz"  # https://www.npmjs.com/package/plotly.js-basic-dist-min, MIT
 
 COLUMNS = (  # of the rows that the script has
     "trial",
@@ -81,15 +79,8 @@ def _asset(name: str) -> bytes:
 
 def _figures(info: Info) -> dict[str, Any]:
     """The figures by the id of their place in the page."""
-    made = {
-        "front": front_figure(info.view) if info.view.finished else None,
-        "assistants": assistants_figure(info.gains) if info.gains else None,
-        "curves": curves_figure(info.rows),
-        "cost": cost_figure(info.spent),
-        "progress": progress_figure(info.progress),
-        "importance": importance_figure(info.importance) if info.importance else None,
-    }
-    return {name: json.loads(figure.to_json()) for name, figure in made.items() if figure}
+    shown = {name: plot for name, plot in PLOTS.items() if plot.shows(info)}
+    return {name: json.loads(plot.draw(info, Look()).to_json()) for name, plot in shown.items()}
 
 
 def _data(info: Info) -> dict[str, Any]:

@@ -222,12 +222,16 @@ def test_run_refuses_each_wrong_study_without_torch(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("command", ["best", "status", "report", "export"])
+@pytest.mark.parametrize("command", ["best", "status", "report", "export", "plot"])
 def test_commands_refuse_what_is_no_run(said: Said, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").write_text("")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
-    out = ["--out", tmp_path / "out"] if command == "export" else []
+    options = {
+        "export": ["--out", tmp_path / "out"],
+        "plot": ["front", "--out", tmp_path / "front.html"],
+    }
+    out = options.get(command, [])
     runs = tmp_path / "runs"
     for name in ("file", "fifo", "folder", "nothing", "file/x"):
         path = tmp_path / name
@@ -251,12 +255,13 @@ def test_report_overwrites_no_other_file(
     run = finished.path
     before = {file: file.read_bytes() for file in run.iterdir() if file.is_file()}
     rule = "--out: should end in .html or .htm, for it is a page of HTML, found"
+    hint = "; `tasearch plot` writes single figures, as images too"
     for out, message in (
-        ("front.png", f"{rule} '{tmp_path}/front.png'"),
-        ("page", f"{rule} '{tmp_path}/page'"),
-        (run / "run.json", f"{rule} '{run}/run.json'"),
-        (run / "journal.log", f"{rule} '{run}/journal.log'"),
-        (tmp_path, f"{rule} '{tmp_path}'"),
+        ("front.png", f"{rule} '{tmp_path}/front.png'{hint}"),
+        ("page", f"{rule} '{tmp_path}/page'{hint}"),
+        (run / "run.json", f"{rule} '{run}/run.json'{hint}"),
+        (run / "journal.log", f"{rule} '{run}/journal.log'{hint}"),
+        (tmp_path, f"{rule} '{tmp_path}'{hint}"),
         ("x.html", f"--out: {tmp_path}/x.html: is a folder, not a file"),
         ("fifo.html", f"--out: {tmp_path}/fifo.html: is a FIFO, not a file"),
         ("file/x.html", f"--out: {tmp_path}/file: is no folder"),
