@@ -154,7 +154,7 @@ def test_reading_a_run_imports_no_torch(finished: tasearch.Run) -> None:
     code = (
         "import sys\n"
         "from tasearch.cli.commands import app\n"
-        "for command in (['best', RUN], ['best', RUN, '--json'], ['status', RUN],\n"
+        "for command in (['best', RUN], ['best', RUN, '--json'], ['status', RUN], ['front', RUN],\n"
         "                ['report', RUN, '--out', RUN + '/page.html']):\n"
         "    assert 'sklearn' not in sys.modules\n"  # the report asks Optuna for importances
         "    try:\n"

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tasearch.cli.option_types import RunArgument, RunsDir
+from tasearch.cli.option_types import AsJson, RunArgument, RunsDir
 from tasearch.cli.reading_commands import open_run
+from tasearch.errors import RunError
 
 FigureFile = Annotated[
     Path,
@@ -43,3 +44,20 @@ def plot(
     from tasearch.cli.plot_command import write_plot
 
     write_plot(lambda: open_run(run, runs_dir), name, out_file, x=x, y=y, dark=dark)
+
+
+def front(
+    run: RunArgument,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Show the front: the students that no other beats in accuracy, size and latency at once.
+
+    The smallest comes first. --json and --csv have all numbers.
+    """
+    if as_json and as_csv:
+        raise RunError("--json: goes without --csv; give one of them")
+    from tasearch.cli.front_command import show_front
+
+    show_front(open_run(run, runs_dir), as_json=as_json, as_csv=as_csv)

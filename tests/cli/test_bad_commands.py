@@ -222,7 +222,7 @@ def test_run_refuses_each_wrong_study_without_torch(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("command", ["best", "status", "report", "export", "plot"])
+@pytest.mark.parametrize("command", ["best", "status", "report", "export", "plot", "front"])
 def test_commands_refuse_what_is_no_run(said: Said, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").write_text("")
     os.mkfifo(tmp_path / "fifo")

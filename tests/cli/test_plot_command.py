@@ -19,6 +19,7 @@ from tasearch.report.plots import PLOTS, Look
 from tasearch.report.style import DARK
 from tests.helpers.browser import CHROMIUM, chromium, wait_until
 from tests.helpers.commands import command
+from tests.helpers.runs import only_prepared
 
 needs_images = pytest.mark.skipif(
     CHROMIUM is None or importlib.util.find_spec("kaleido") is None,
@@ -156,11 +157,7 @@ def test_wrong_arguments_are_refused_in_words(
 def test_figure_without_content_is_refused(
     finished: tasearch.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """Of a run that has only prepared."""
-    run = tmp_path / finished.path.name
-    run.mkdir()
-    for file in ("run.json", "measurements.json"):
-        (run / file).write_bytes((finished.path / file).read_bytes())
+    run = only_prepared(finished, tmp_path)
     code, _, said = command(capsys, "plot", run, name, "--out", tmp_path / "a.json")
     assert (code, said) == (
         1,

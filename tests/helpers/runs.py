@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -42,6 +43,15 @@ def once_each(run: tasearch.Run) -> bool:
 def facts(run: tasearch.Run) -> list[Any]:
     """All that two equal runs have in common, as it is in the files now."""
     return [vars(trial) for trial in tasearch.Run.open(run.path).trials]
+
+
+def only_prepared(run: tasearch.Run, folder: Path) -> Path:
+    """A copy of a run, in a folder, as it is before its first trial."""
+    path = folder / run.path.name
+    path.mkdir()
+    for file in ("run.json", "measurements.json"):
+        (path / file).write_bytes((run.path / file).read_bytes())
+    return path
 
 
 def optunas_storage(run: tasearch.Run) -> JournalStorage:

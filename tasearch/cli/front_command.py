@@ -1,0 +1,88 @@
+"""The front of a run as a table, as JSON or as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from tasearch.cli.console import err, out, print_json, print_line
+from tasearch.errors import NothingFits, printable
+from tasearch.report.evidence import damage_text
+from tasearch.report.front_table import front_rows, row_numbers
+from tasearch.report.rows import Row, rows_of
+from tasearch.runs.run import Run
+
+COLUMNS = 80  # the widest table
+
+
+def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
+    """Print the members of the front, the smallest first.
+
+    Args:
+        run: The run.
+        as_json: Whether to print a JSON object with all numbers.
+        as_csv: Whether to print all numbers as CSV.
+
+    Raises:
+        NothingFits: No student is finished.
+    """
+    if run.verdicts_damage:
+        err.print(f"notice: {damage_text(run)}", soft_wrap=True)
+    rows = front_rows(rows_of(run))
+    if not rows:
+        raise NothingFits(f"{run.path}: no student was trained to the end; run it further")
+    if as_json:
+        recipes = {trial.number: trial.recipe for trial in run.trials}
+        members = [{**row_numbers(row), "recipe": recipes[row.trial]} for row in rows]
+        print_json({"run": str(run.path), "front": members})
+    elif as_csv:
+        print(front_csv(rows), end="")
+    else:
+        print_table(front_table(rows))
+        if any(row.smaller is not None for row in rows):
+            print_line("as good as: the smallest student that cannot be told apart from it (95 %)")
+
+
+def front_csv(rows: Sequence[Row]) -> str:
+    """The members of the front as CSV, with a head; accuracies of replicates are in one field."""
+    text = io.StringIO()
+    found = [row_numbers(row) for row in rows]
+    writer = csv.DictWriter(text, fieldnames=[*found[0]], lineterminator="\n")
+    writer.writeheader()
+    for numbers in found:
+        replicates = " ".join(map(str, numbers["replicates"]))
+        chain, recipe = printable(numbers["chain"]), printable(numbers["recipe"])
+        writer.writerow({**numbers, "replicates": replicates, "chain": chain, "recipe": recipe})
+    return text.getvalue()
+
+
+def front_table(rows: Sequence[Row]) -> Table:
+    """The members of the front as a table; a long chain is broken within its column."""
+    confirmed = any(row.confirmed for row in rows)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("chain", overflow="fold")
+    for name in ("accuracy", "95 % interval", "params", "ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if confirmed:
+        table.add_column("confirmed", justify="right", no_wrap=True)
+    table.add_column("as good as", justify="right", no_wrap=True)
+    for row in rows:
+        assert row.interval is not None
+        cells = [str(row.trial), row.label, f"{row.accuracy:.2%}"]
+        cells += [" to ".join(f"{100 * end:.1f}" for end in row.interval)]
+        cells += [f"{row.params:,}", f"{row.latency_ms:.4g}"]
+        if confirmed:
+            cells.append(f"{row.confirmed.accuracy:.2%}" if row.confirmed else "")
+        cells.append("" if row.smaller is None else f"trial {row.smaller}")
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table that fits 80 columns, or the terminal if it has fewer."""
+    out.print(table, width=min(COLUMNS, out.width))

@@ -1,0 +1,116 @@
+"""`tasearch front`: the members of the front as a table, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tasearch
+from tasearch.cli.console import out
+from tasearch.cli.front_command import front_csv, front_table, print_table
+from tasearch.report.front_table import front_rows, row_numbers
+from tasearch.report.rows import Confirmed, Row, rows_of
+from tests.helpers.commands import command
+from tests.helpers.runs import only_prepared
+
+
+@pytest.fixture(scope="module")
+def rows(finished: tasearch.Run) -> list[Row]:
+    return front_rows(rows_of(finished))
+
+
+def test_members_are_those_of_the_front_by_size(finished: tasearch.Run, rows: list[Row]) -> None:
+    assert [row.trial for row in rows] == [c.trial for c in finished.front.members]
+
+
+def test_table_has_a_line_for_each_member(
+    finished: tasearch.Run, rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text, said = command(capsys, "front", finished.path)
+    assert (code, said) == (0, "")
+    lines = text.splitlines()[1:]
+    for row, line in zip(rows, lines, strict=False):
+        assert line.startswith(f"{row.trial:>5}  {row.label} ")
+        assert f" {row.accuracy:.2%} " in line and f" {row.params:,} " in line
+        assert line.rstrip().endswith(f"trial {row.smaller}") == (row.smaller is not None)
+    notes = lines[len(rows) :]
+    assert len(notes) == any(row.smaller is not None for row in rows)
+
+
+def test_table_fits_80_columns_and_keeps_every_number(
+    rows: list[Row], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    confirmed = Confirmed(accuracy=0.98765, interval=(0.98, 0.99), test=None, seeds=16)
+    long = "1024 → 512 → 256 → 128 → 64"
+    wide = replace(rows[0], params=123_456_789, label=long, smaller=1234, confirmed=confirmed)
+    print_table(front_table([*rows, wide]))
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for words in ("123,456,789", "trial 1234", "98.77%"):
+        assert words in text
+    assert re.findall(r"\d+", long)[-1] in text
+    assert out.width == 200
+
+
+def test_json_has_all_numbers(
+    finished: tasearch.Run, rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(command(capsys, "front", finished.path, "--json")[1])
+    assert found["run"] == str(finished.path)
+    for row, member in zip(rows, found["front"], strict=True):
+        assert member.pop("recipe") == finished.trials[row.trial].recipe
+        expected = row_numbers(row)
+        del expected["recipe"]
+        assert member == json.loads(json.dumps(expected))
+        assert member["low"] < member["accuracy"] < member["high"]
+
+
+def test_csv_reads_back_as_the_same_numbers(
+    finished: tasearch.Run, rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = command(capsys, "front", finished.path, "--csv")[1]
+    for row, line in zip(rows, csv.DictReader(text.splitlines()), strict=True):
+        assert line["chain"] == row.label and line["recipe"] == row.recipe
+        assert float(line["accuracy"]) == row.accuracy
+        assert (float(line["low"]), float(line["high"])) == row.interval
+        assert int(line["params"]) == row.params
+        assert line["as_good_as"] == ("" if row.smaller is None else str(row.smaller))
+
+
+def test_csv_has_replicates_and_confirmations(rows: list[Row]) -> None:
+    confirmed = Confirmed(accuracy=0.5, interval=(0.25, 0.75), test=0.5, seeds=8)
+    row = replace(rows[0], replicates=(0.25, 0.75), confirmed=confirmed, label='a "b", c')
+    (line,) = csv.DictReader(front_csv([row]).splitlines())
+    assert line["replicates"] == "0.25 0.75"
+    names = ("accuracy", "low", "high", "seeds")
+    assert [line[f"confirmed_{name}"] for name in names] == ["0.5", "0.25", "0.75", "8"]
+    assert line["chain"] == 'a "b", c'
+
+
+def test_json_and_csv_exclude_each_other(
+    finished: tasearch.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(capsys, "front", finished.path, "--json", "--csv") == (
+        2,
+        "",
+        "error: --json: goes without --csv; give one of them\n",
+    )
+
+
+def test_front_without_a_member_is_refused(
+    finished: tasearch.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = only_prepared(finished, tmp_path)
+    for options in ((), ("--json",), ("--csv",)):
+        assert command(capsys, "front", run, *options) == (
+            1,
+            "",
+            f"error: {run}: no student was trained to the end; run it further\n",
+        )
