@@ -15,7 +15,7 @@ import tasearch
 from tasearch.chains.recipes import SEARCHED
 from tasearch.cli.console import err, out, print_line
 from tasearch.cli.exit_codes import exit_code, make_streams_safe
-from tasearch.cli.figure_commands import front, plot
+from tasearch.cli.figure_commands import compare, front, plot
 from tasearch.cli.option_types import (
     AsJson,
     AssistantOption,
@@ -196,6 +196,7 @@ READING = {  # each with two examples
     best: ("best digits", "best digits --max-params 1000 --explain"),
     report: ("report digits", "report digits --out page.html"),
     front: ("front digits", "front digits --csv > front.csv"),
+    compare: ("compare digits digits-2", "compare digits digits-2 --out fronts.svg"),
     plot: (
         "plot digits front --out front.html",
         "plot digits front --x latency_ms --y accuracy --out front.png",

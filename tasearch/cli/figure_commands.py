@@ -61,3 +61,22 @@ def front(
     from tasearch.cli.front_command import show_front
 
     show_front(open_run(run, runs_dir), as_json=as_json, as_csv=as_csv)
+
+
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Runs on the same data, two or more.")
+    ],
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write a figure of all fronts, as plot does."),
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Show runs side by side: hypervolume, cost, and the best student of each size.
+
+    Differences are from the first run; one is apart if its 95 % interval does not hold 0.
+    """
+    from tasearch.cli.compare_command import show_comparison
+
+    show_comparison(runs, runs_dir, out_file)

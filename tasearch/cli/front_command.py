@@ -7,16 +7,14 @@ import io
 from collections.abc import Sequence
 
 from rich.table import Table
-from rich.text import Text
 
-from tasearch.cli.console import err, out, print_json, print_line
+from tasearch.cli.console import err, print_json, print_line
+from tasearch.cli.tables import add_cells, number_table, print_table
 from tasearch.errors import NothingFits, printable
 from tasearch.report.evidence import damage_text
 from tasearch.report.front_table import front_rows, row_numbers
 from tasearch.report.rows import Row, rows_of
 from tasearch.runs.run import Run
-
-COLUMNS = 80  # the widest table
 
 
 def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
@@ -61,16 +59,10 @@ def front_csv(rows: Sequence[Row]) -> str:
 
 
 def front_table(rows: Sequence[Row]) -> Table:
-    """The members of the front as a table; a long chain is broken within its column."""
-    confirmed = any(row.confirmed for row in rows)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column("chain", overflow="fold")
-    for name in ("accuracy", "95 % interval", "params", "ms"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if confirmed:
-        table.add_column("confirmed", justify="right", no_wrap=True)
-    table.add_column("as good as", justify="right", no_wrap=True)
+    """The members of the front as a table."""
+    confirmed = ["confirmed"] * any(row.confirmed for row in rows)
+    columns = ["trial", "chain", "accuracy", "95 % interval", "params", "ms", *confirmed]
+    table = number_table([*columns, "as good as"], ("chain",))
     for row in rows:
         assert row.interval is not None
         cells = [str(row.trial), row.label, f"{row.accuracy:.2%}"]
@@ -78,11 +70,5 @@ def front_table(rows: Sequence[Row]) -> Table:
         cells += [f"{row.params:,}", f"{row.latency_ms:.4g}"]
         if confirmed:
             cells.append(f"{row.confirmed.accuracy:.2%}" if row.confirmed else "")
-        cells.append("" if row.smaller is None else f"trial {row.smaller}")
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        add_cells(table, [*cells, "" if row.smaller is None else f"trial {row.smaller}"])
     return table
-
-
-def print_table(table: Table) -> None:
-    """Print a table that fits 80 columns, or the terminal if it has fewer."""
-    out.print(table, width=min(COLUMNS, out.width))

@@ -71,7 +71,7 @@ def front_figure(
     _add_teacher(figure, view, x, y, theme)
     if stopped:
         name = f"{len(stopped)} stopped early"
-        _add_marks(figure, view, stopped, (x, y), name, _open("x-thin", theme.stopped))
+        add_marks(figure, view, stopped, (x, y), name, _open("x-thin", theme.stopped))
         figure.data[-1].visible = "legendonly"
     for teaching in SYMBOLS:
         members = [r for r in view.finished if r.teaching == teaching and r.front]
@@ -81,7 +81,7 @@ def front_figure(
         others = [r for r in view.finished if r.teaching == teaching and not r.front]
         if others:
             mark = _open(SYMBOLS[teaching], theme.of(teaching))
-            _add_marks(figure, view, others, (x, y), teaching, mark)
+            add_marks(figure, view, others, (x, y), teaching, mark)
             figure.data[-1].showlegend = all(t.name != teaching for t in figure.data[:-1])
     _add_confirmed(figure, view, x, y, theme)
     _add_targets(figure, view, x, y)
@@ -140,7 +140,7 @@ def _open(symbol: str, colour: str) -> dict[str, object]:
     }
 
 
-def _add_marks(
+def add_marks(
     figure: go.Figure,
     view: FrontView,
     rows: Sequence[Row],
@@ -148,6 +148,16 @@ def _add_marks(
     name: str,
     marker: Mapping[str, object],
 ) -> None:
+    """Add marks of students as one trace; the customdata of a mark is the number of its trial.
+
+    Args:
+        figure: Figure to add to.
+        view: What the figure shows.
+        rows: The students, with an accuracy each.
+        axes: The axes.
+        name: Name of the trace in the legend.
+        marker: How the marks look.
+    """
     x, y = axes
     figure.add_scatter(
         x=[getattr(row, x) for row in rows],
@@ -179,11 +189,11 @@ def _add_members(
         "color": colour,
         "line": {"width": 1.5, "color": theme.paper},
     }
-    _add_marks(figure, view, rows, axes, teaching, mark)
+    add_marks(figure, view, rows, axes, teaching, mark)
     figure.data[-1].update(
         mode="markers+text",
         zorder=1,
-        error_y={**_error_bars(view, rows, axes[1]), "color": colour, "thickness": 1.2, "width": 4},
+        error_y={**error_bars(view, rows, axes[1]), "color": colour, "thickness": 1.2, "width": 4},
         textposition="middle right",
         texttemplate=[f"  <b>{row.width}</b>" for row in rows],
         textfont={"color": theme.ink, "size": 13},
@@ -191,8 +201,17 @@ def _add_members(
     )
 
 
-def _error_bars(view: FrontView, rows: Sequence[Row], y: Y) -> dict[str, object]:
-    """The intervals of accuracies, as distances from them."""
+def error_bars(view: FrontView, rows: Sequence[Row], y: Y) -> dict[str, object]:
+    """The intervals of accuracies, as distances from them.
+
+    Args:
+        view: What the figure shows.
+        rows: The students, with an accuracy and an interval each.
+        y: The axis.
+
+    Returns:
+        Values for a trace's `error_y`.
+    """
     heights = [view.height(row.accuracy or 0.0, y) for row in rows]
     ends = [sorted(view.height(end, y) for end in row.interval or (0.0, 0.0)) for row in rows]
     return {
@@ -230,7 +249,7 @@ def _add_targets(figure: go.Figure, view: FrontView, x: X, y: Y) -> None:
     Where marks overlap, plotly gives the smallest one to the mouse, and members are large.
     """
     members = [row for row in view.finished if row.front]
-    _add_marks(figure, view, members, (x, y), "targets", {"size": 6, "color": "rgba(0, 0, 0, 0)"})
+    add_marks(figure, view, members, (x, y), "targets", {"size": 6, "color": "rgba(0, 0, 0, 0)"})
     figure.data[-1].showlegend = False
 
 

@@ -1,9 +1,9 @@
-"""What may change in the study of a run: its old and new trials must stay comparable."""
+"""Which trials can be compared: those of a run whose study has changed, and those of two runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasearch.chains.recipes import SEARCHED
@@ -12,6 +12,7 @@ from tasearch.errors import RunError
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.manifest import Manifest
 
+DATA = "digest of data"  # of the training and the validation set
 MAY_CHANGE = {  # keys that say which chains are tried, and how they are chosen
     *("assistants.widths", "assistants.min", "assistants.max", "student.widths"),
     *(f"{role}.{field}" for role in ("assistants", "student") for field in SEARCHED),
@@ -44,6 +45,25 @@ def check_comparable(
                 f"{run.path}: was made by a different study: {name} was "
                 f"{json.dumps(was.get(name))}, is {json.dumps(now[name])}; "
                 f"give the study another name, or use another --runs-dir"
+            )
+
+
+def check_same_data(runs: Sequence[tuple[RunDirectory, Manifest]]) -> None:
+    """Refuse runs whose accuracies are not of the same validation set, after the same training set.
+
+    Args:
+        runs: The directory and the manifest of each run.
+
+    Raises:
+        RunError: The data of two runs differ; the message names both.
+    """
+    first, manifest = runs[0]
+    for run, other in runs[1:]:
+        if other.inputs[DATA] != manifest.inputs[DATA]:
+            raise RunError(
+                f"{run.path}: has other data than {first.path}, or the same ones split in another "
+                f"way, so their accuracies cannot be compared; run both studies with the same "
+                f"section [data]"
             )
 
 

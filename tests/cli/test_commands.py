@@ -35,8 +35,8 @@ def study_file(tmp_path: Path) -> Path:
 def test_help_lists_all_commands() -> None:
     assert call("--version") == f"tasearch {tasearch.__version__}\n"
     text = call("--help")
-    commands = ("run", "enqueue", "confirm", "best", "report", "front", "plot", "export", "status")
-    for command in (*commands, "init"):
+    reading = ("best", "report", "front", "compare", "plot", "export", "status")
+    for command in ("run", "enqueue", "confirm", *reading, "init"):
         assert command in text
         own = call(command, "--help")
         assert "--help" in own and own.count(f"tasearch {command} ") == 3  # usage, two examples

@@ -12,7 +12,8 @@ import pytest
 
 import tasearch
 from tasearch.cli.console import out
-from tasearch.cli.front_command import front_csv, front_table, print_table
+from tasearch.cli.front_command import front_csv, front_table
+from tasearch.cli.tables import print_table
 from tasearch.report.front_table import front_rows, row_numbers
 from tasearch.report.rows import Confirmed, Row, rows_of
 from tests.helpers.commands import command
