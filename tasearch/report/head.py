@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from tasearch.pareto.budget import Budget
 from tasearch.report.evidence import damage_text
 from tasearch.report.status import teacher_accuracy
+from tasearch.runs.accuracies import near_chance
 from tasearch.runs.records import states
 from tasearch.runs.run import Run
 
 OVER = ("complete", "pruned", "failed")
-HARDLY = 0.05  # a teacher that is less than this above chance is hardly worth learning from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def _warnings(run: Run, over: int) -> list[str]:
             f"The run is not over: {over}{asked} trials are done. The same run command goes on."
         )
     teacher, chance = teacher_accuracy(run), 1 / run.manifest.classes
-    if teacher is not None and teacher - chance < HARDLY:
+    if teacher is not None and near_chance(teacher, chance):
         warnings.append(
             f"The teacher is hardly better than chance: {teacher:.1%} of the validation part, with "
             f"{run.manifest.classes} classes. What students learn from it says little."

@@ -17,6 +17,7 @@ from statistics import fmean
 
 MOST_SAMPLES = 10_000_000  # validation samples times replicates up to which means are exact
 ROUNDING = 1e-15  # above the rounding error of any mean of accuracies
+BARELY = 1.5  # times the accuracy of guessing
 
 
 def mean_accuracy(accuracies: Iterable[float]) -> float:
@@ -36,3 +37,13 @@ def mean_of_known(accuracies: Iterable[float | None]) -> float | None:
     """The mean of the accuracies that are not None; None where there is none."""
     known = [accuracy for accuracy in accuracies if accuracy is not None]
     return mean_accuracy(known) if known else None
+
+
+def near_chance(accuracy: float, chance: float) -> bool:
+    """Whether an accuracy is hardly better than that of guessing.
+
+    Args:
+        accuracy: The accuracy, 0..1.
+        chance: The accuracy of guessing.
+    """
+    return accuracy < BARELY * chance

@@ -10,14 +10,13 @@ from typing import Protocol
 
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.pareto.skyline import Thresholds
+from tasearch.runs.accuracies import near_chance
 from tasearch.runs.events import Event, HopEnded, HopStarted, Notice
 from tasearch.runs.records import HopUse
 from tasearch.runs.store import HopRecord
 from tasearch.train.fast.probe import SLOTS
 from tasearch.train.tasks import Task
 from tasearch.train.workers.engine import Engine
-
-BARELY = 1.5  # times the accuracy of guessing
 
 
 class Archive(Protocol):
@@ -247,7 +246,7 @@ class HopExecutor:
         assert done is not None, f"hop {hop.label} has ended and is not stored"
         accuracy = done.curve[-1]
         yield replace(event, accuracy=accuracy, teacher=teacher)
-        if teacher and accuracy < BARELY * self._chance:
+        if teacher and near_chance(accuracy, self._chance):
             yield Notice(
                 message=f"the teacher is right in {accuracy:.1%} of the validation part, "
                 f"hardly better than chance; if it was loaded, see teacher.inputs"
