@@ -8,9 +8,10 @@ from collections import Counter
 from tasearch.report.audit import audit_count
 from tasearch.report.evidence import damage_text
 from tasearch.report.progress import logged_time_left
+from tasearch.report.search_cost import costs_beyond_teacher
+from tasearch.report.student_text import short_verdict
 from tasearch.report.text import duration, flops_text
 from tasearch.report.time_left import left_text
-from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.event_log import History
 from tasearch.runs.records import states
 from tasearch.runs.run import Run
@@ -33,7 +34,12 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     if history.target is None and run.trials and not damage:
         damage = f"{run.path / 'events.jsonl'}: is missing, or has lost its lines"
     teacher = teacher_accuracy(run)
-    shared = f", {costs.unshared / costs.paid:.1f} times less than unshared" if costs.paid else ""
+    beyond = costs_beyond_teacher(run)
+    shared = ""
+    if beyond.paid:
+        shared = (
+            f"; beyond the teacher {beyond.unshared / beyond.paid:.1f} times less than unshared"
+        )
     saved = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
     left_out = "; it is left out" if history.damage else ""
     lines = [
@@ -61,7 +67,7 @@ def _verdicts(run: Run) -> list[str]:
         c.width: found for found in run.confirmations if found.finished for c in found.comparisons
     }
     words = [
-        f"student {width}: {verdict_text(c, found.plan, len(found.comparisons))}"
+        f"student {width}: {short_verdict(c, found)}"
         for width, found in sorted(newest.items())
         for c in found.of_width(width)
     ]
