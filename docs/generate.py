@@ -24,6 +24,7 @@ from tasearch.config.study import Study
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "study-file.md"
 FIGURES = (  # shown on pages, stored beside what they were drawn from
+    "studies/digits-assistants.svg",
     "studies/digits-front.svg",
     "studies/cifar10-front.svg",
     "benchmarks/results/search-digits.svg",
