@@ -173,3 +173,8 @@ def test_package_has_its_public_names() -> None:
         assert name in dir(tasearch)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         tasearch.nothing  # noqa: B018
+
+
+def test_only_confirm_and_export_read_the_test_part() -> None:
+    readers = {name for name, file in NAMES.items() if "load_test" in file.read_text("utf-8")}
+    assert readers == {"tasearch.data", "tasearch.confirmation.confirm", "tasearch.exports.metrics"}
