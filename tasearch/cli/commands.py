@@ -15,7 +15,7 @@ import tasearch
 from tasearch.chains.recipes import SEARCHED
 from tasearch.cli.console import err, out, print_line
 from tasearch.cli.exit_codes import exit_code, make_streams_safe
-from tasearch.cli.figure_commands import compare, front, plot
+from tasearch.cli.figure_commands import compare, dashboard, front, plot
 from tasearch.cli.option_types import (
     AsJson,
     AssistantOption,
@@ -201,6 +201,7 @@ READING = {  # each with two examples
         "plot digits front --out front.html",
         "plot digits front --x latency_ms --y accuracy --out front.png",
     ),
+    dashboard: ("dashboard digits", "dashboard digits --port 8081"),
     export: ("export digits --out winner", "export digits --max-params 1000 --out winner"),
     status: ("status digits", "status runs/digits"),
     init: ("init study.toml", "init my-study.toml"),

@@ -80,3 +80,21 @@ def compare(
     from tasearch.cli.compare_command import show_comparison
 
     show_comparison(runs, runs_dir, out_file)
+
+
+def dashboard(
+    run: RunArgument,
+    port: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, max=65_535, help="The port on 127.0.0.1; 0: a free one."),
+    ] = 8080,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Open the run's Optuna study in optuna-dashboard (the extra `dashboard`).
+
+    It shows a copy, so that the run is never written to. Ctrl-C ends it.
+    """
+    from tasearch.cli.dashboard_command import check_dashboard, serve_dashboard
+
+    check_dashboard()
+    serve_dashboard(open_run(run, runs_dir), port)

@@ -22,6 +22,7 @@ from tasearch.errors import StoreError, first_line
 
 META = "tasearch"  # the one key of safetensors' metadata
 SEAL = "seal"  # the key of a checksum; the last of a line or an object
+LINE_KEYS = ("line", "before", SEAL)  # what `HashChain.seal` adds to a line
 DIGITS = 32
 _SEALED = re.compile(rb',"seal":"([0-9a-f]{%d})"}\Z' % DIGITS)
 _NUMBER = re.compile(rb',"line":([1-9][0-9]{0,17}),"before":"[0-9a-z]*"\Z')

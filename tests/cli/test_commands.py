@@ -35,7 +35,7 @@ def study_file(tmp_path: Path) -> Path:
 def test_help_lists_all_commands() -> None:
     assert call("--version") == f"tasearch {tasearch.__version__}\n"
     text = call("--help")
-    reading = ("best", "report", "front", "compare", "plot", "export", "status")
+    reading = ("best", "report", "front", "compare", "plot", "dashboard", "export", "status")
     for command in ("run", "enqueue", "confirm", *reading, "init"):
         assert command in text
         own = call(command, "--help")
