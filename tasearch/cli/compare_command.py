@@ -82,7 +82,7 @@ def sizes_table(found: RunComparison) -> Table:
         for place, student in enumerate(size.students):
             row = student.row
             assert row.interval is not None
-            cells = ["" if place else f"{size.params:,}", student.run, f"{row.accuracy:.2%}"]
+            cells = ["" if place else f"{size.params:,}", student.run, f"{row.accuracy:.1%}"]
             cells.append(" to ".join(f"{100 * end:.1f}" for end in row.interval))
             if student.difference is not None and student.interval is not None:
                 ends = " to ".join(map(points, student.interval))

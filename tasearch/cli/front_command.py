@@ -65,10 +65,10 @@ def front_table(rows: Sequence[Row]) -> Table:
     table = number_table([*columns, "as good as"], ("chain",))
     for row in rows:
         assert row.interval is not None
-        cells = [str(row.trial), row.label, f"{row.accuracy:.2%}"]
+        cells = [str(row.trial), row.label, f"{row.accuracy:.1%}"]
         cells += [" to ".join(f"{100 * end:.1f}" for end in row.interval)]
         cells += [f"{row.params:,}", f"{row.latency_ms:.4g}"]
         if confirmed:
-            cells.append(f"{row.confirmed.accuracy:.2%}" if row.confirmed else "")
+            cells.append(f"{row.confirmed.accuracy:.1%}" if row.confirmed else "")
         add_cells(table, [*cells, "" if row.smaller is None else f"trial {row.smaller}"])
     return table

@@ -48,7 +48,7 @@ class Confirmed:
     interval: Interval
     test: float | None
     seeds: int
-    quality: Quality | None
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

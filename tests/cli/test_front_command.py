@@ -37,7 +37,7 @@ def test_table_has_a_line_for_each_member(
     lines = text.splitlines()[1:]
     for row, line in zip(rows, lines, strict=False):
         assert line.startswith(f"{row.trial:>5}  {row.label} ")
-        assert f" {row.accuracy:.2%} " in line and f" {row.params:,} " in line
+        assert f" {row.accuracy:.1%} " in line and f" {row.params:,} " in line
         assert line.rstrip().endswith(f"trial {row.smaller}") == (row.smaller is not None)
     notes = lines[len(rows) :]
     assert len(notes) == any(row.smaller is not None for row in rows)
@@ -54,7 +54,7 @@ def test_table_fits_80_columns_and_keeps_every_number(
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    for words in ("123,456,789", "trial 1234", "98.77%"):
+    for words in ("123,456,789", "trial 1234", "98.8%"):
         assert words in text
     assert re.findall(r"\d+", long)[-1] in text
     assert out.width == 200
