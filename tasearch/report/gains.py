@@ -42,7 +42,9 @@ class Gain:
     @property
     def answer(self) -> str:
         """The verdict in two words."""
-        return "not confirmed" if self.comparison is None else self.comparison.verdict.answer
+        if self.comparison is not None:
+            return self.comparison.verdict.answer
+        return "not confirmed" if self.chains else "no chain"
 
 
 def gains_of(run: Run, rows: Sequence[Row]) -> tuple[Gain, ...]:
