@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
+from tasearch.config.sections import ConfirmSection
 from tasearch.config.study import Study
 from tasearch.config.study_file import load_study, render
 
@@ -40,7 +41,12 @@ def study_of(name: str) -> Study:
     own = {**changes, "sampler": "random", "pruner": "none"}
     root = str(Path(study.root).resolve())
     return study.model_copy(
-        update={"name": name, "root": root, "search": study.search.model_copy(update=own)}
+        update={
+            "name": name,
+            "root": root,
+            "search": study.search.model_copy(update=own),
+            "confirm": ConfirmSection(),
+        }
     )
 
 

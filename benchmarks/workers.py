@@ -22,12 +22,15 @@ from typing import Any
 
 import tasearch
 from benchmarks import common
+from tasearch.config.files import write_atomic
+from tasearch.config.sections import ConfirmSection
+from tasearch.config.study_file import render
 
 STUDIES = [common.ROOT / "studies" / name for name in ("digits.toml", "digits-x5.toml")]
 
 
 def timed(study: Path, device: str, workers: int, folder: Path, *options: str) -> float:
-    """Seconds of a run.
+    """Seconds of a run, without a confirmation at its end.
 
     Args:
         study: Study file.
@@ -36,7 +39,11 @@ def timed(study: Path, device: str, workers: int, folder: Path, *options: str) -
         folder: Folder of the run.
         *options: More options of the command.
     """
-    command = [sys.executable, "-m", "tasearch", "run", str(study), "--runs-dir", str(folder)]
+    alone = tasearch.load_study(study).model_copy(update={"confirm": ConfirmSection()})
+    alone = alone.model_copy(update={"root": str(Path(alone.root).resolve())})
+    file = folder / "study.toml"
+    write_atomic(file, render(alone).encode())
+    command = [sys.executable, "-m", "tasearch", "run", str(file), "--runs-dir", str(folder)]
     command += ["--device", device, "--workers", str(workers), *options]
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
