@@ -41,7 +41,7 @@ def print_summary(run: Run, path: Path) -> None:
     print_named(
         [
             ("ship", f"{best.label}: {accuracy_text(run, best)}, {size_text(run, best)}"),
-            ("assistants", help_text(run, best)),
+            ("verdict", help_text(run, best)),
             ("cost", _cost(run)),
         ]
     )

@@ -19,11 +19,11 @@ def test_summary_tells_the_answer_in_three_lines_and_one_command(
     print_summary(finished, Path("runs/tiny"))
     text = capsys.readouterr().out
     best = finished.best()
-    _, ship, assistants, cost, _, title, command, others = text.splitlines()
+    _, ship, verdict, cost, _, title, command, others = text.splitlines()
     assert ship.startswith(f"ship       {best.label}: {best.accuracy:.1%} (95 % interval ")
     teacher = finished.manifest.measured[16].params
     assert f"{teacher / best.params:.3g} times smaller than the teacher" in ship
-    assert assistants.startswith("assistants ")
+    assert verdict.startswith("verdict    ")
     assert cost.startswith("cost       10 trials in ")
     assert (title, command) == ("Export it:", "  tasearch export runs/tiny --out winner")
     assert others == "Other commands for this run: best, confirm, report, status"
