@@ -50,9 +50,8 @@ def _cost(info: Info) -> str:
         f"times reused.",
         f"Sharing hops made it {shared:.1f} times cheaper. The teacher is not counted: any search "
         f"trains it once.",
-        f"Stopping students early saved {saved:.1%}. Of {audit.audited} students that were trained "
-        f"on to check the rule, {audit.wrong} would have been stopped wrongly."
-        + (f" ({audit.words})" if audit.audited else ""),
+        f"Stopping students early saved {saved:.1%}. Some that would have been stopped were trained "
+        f"on to check the rule: {audit.words}.",
     ]
     bar = figure("cost", cost_figure(info.spent).layout.height, "Training cost by kind of model")
     height = progress_figure(info.progress).layout.height
@@ -91,7 +90,7 @@ def _quality(info: Info) -> str:
             "</code>), and for the student that is exported.</p>"
         )
     classes = range(len(known[0][1].class_samples))
-    head = [("trial", "n"), ("chain", ""), ("calibration error", "n"), ("nll", "n")]
+    head = [("trial", "n"), ("chain", "chain"), ("calibration error", "n"), ("nll", "n")]
     head += [("agrees with the teacher", "n"), *((f"class {i}", "n") for i in classes)]
     rows = [
         (
