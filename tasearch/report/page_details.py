@@ -50,8 +50,8 @@ def _cost(info: Info) -> str:
         f"times reused.",
         f"Sharing hops made it {shared:.1f} times cheaper. The teacher is not counted: any search "
         f"trains it once.",
-        f"Stopping students early saved {saved:.1%}. Some that would have been stopped were trained "
-        f"on to check the rule: {audit.words}.",
+        f"Stopping students early saved {saved:.1%}. Some that would have been stopped were "
+        f"trained on to check the rule: {audit.words}.",
     ]
     bar = figure("cost", cost_figure(info.spent).layout.height, "Training cost by kind of model")
     height = progress_figure(info.progress).layout.height
