@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from tasearch.runs.accuracies import mean_accuracy
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
@@ -69,7 +71,7 @@ def mean_quality(found: Sequence[Quality | None]) -> Quality | None:
     classes = zip(*(quality.class_accuracies for quality in known), strict=True)
     return Quality(
         samples=known[0].samples,
-        accuracy=fmean(quality.accuracy for quality in known),
+        accuracy=mean_accuracy(quality.accuracy for quality in known),
         ece=_mean(quality.ece for quality in known),
         nll=_mean(quality.nll for quality in known),
         agreement=_mean(quality.agreement for quality in known),
