@@ -101,12 +101,20 @@ def _check_out(folder: Path) -> None:
     check_folder(folder, "out", ExportError)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from None
+
+
 def _contents(student: ExportedStudent, folder: Path) -> dict[str, bytes]:
     """The content of every file by its name."""
     contents = {"student.safetensors": write_weights(student)}
     onnx, difference = checked_onnx(student)
     if onnx is not None:
         contents["student.onnx"] = onnx
+    _make(folder)  # else the test part would be read for nothing
     metrics = student_metrics(student, difference, contents)
     return contents | {
         "chain.toml": render(pinned_study(student, folder), student.title).encode(),
