@@ -16,6 +16,7 @@ from tasearch.cli.stop import Stop
 from tasearch.config.run_options import RunOptions
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
+from tasearch.report.text import percent
 from tasearch.report.verdict_text import points, verdict_text
 from tasearch.runs.events import ConfirmationFinished, Event, LookDone, Notice
 from tasearch.runs.run import Run
@@ -129,11 +130,21 @@ def print_verdicts(run: Run, found: Confirmation) -> None:
         out.print(Text(f"\nstudent of width {width}", style="bold"), soft_wrap=True)
         for comparison in own:
             words = verdict_text(comparison, found.plan, len(found.comparisons))
-            print_line(f"  {comparison.first.label} against {comparison.second.label}:")
+            print_line(f"  {comparison.label}:")
             print_line(f"    {words}")
+            print_line(f"    {_both(comparison)}")
             for fault in comparison.faults:
                 print_line(f"    not all seeds count: {fault}")
         _print_shipped(run, own)
+
+
+def _both(comparison: Comparison) -> str:
+    """The accuracies of both chains, on the validation part and on the test part."""
+    arms = (comparison.first, comparison.second)
+    parts = (("validation", [a.accuracy for a in arms]), ("test", [a.test_accuracy for a in arms]))
+    return "; ".join(
+        f"{part} {percent(first)} against {percent(second)}" for part, (first, second) in parts
+    )
 
 
 def _print_shipped(run: Run, comparisons: list[Comparison]) -> None:

@@ -85,7 +85,7 @@ def _evidence(lines: list[str]) -> str:
     """What is known beyond the search, as a list."""
     if not lines:
         return "Not confirmed on fresh seeds; its chain has no assistants."
-    return "\n".join(f"- {' '.join(line.split())}" for line in lines)
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def quality_section(test: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from tasearch.config.study import Study
 from tasearch.data import load_test
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import tied_with
-from tasearch.report.evidence import evidence, evidence_numbers
+from tasearch.report.evidence import evidence_lines, evidence_numbers
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
 from tasearch.runs.test_reads import log_read_of_test
@@ -50,7 +50,7 @@ def student_metrics(
         "test_reads": reads,  # of all commands on this run, this one included
         **_sources(manifest.study, quality),
         "validation_samples": manifest.validation,
-        "evidence": evidence(student.run, candidate),
+        "evidence": evidence_lines(student.run, candidate),
         "confirmation": known["confirmed"],
         "lead_over_direct": known["lead_over_direct"],
         "latency_median_ms": size.median_ms,

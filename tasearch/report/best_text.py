@@ -44,7 +44,7 @@ def card_rows(run: Run, candidate: Candidate, budget: Budget) -> Rows:
     if second is not None:
         words = f"{second.label}: {run.known_accuracy(second):.1%}, {second.params:,} params"
         rows.append(("runner-up", f"{words} (trial {second.trial})"))
-    return rows + [_named(line) for line in evidence(run, candidate)]
+    return rows + evidence(run, candidate)
 
 
 def explanation(run: Run, candidate: Candidate, budget: Budget) -> list[str]:
@@ -63,6 +63,11 @@ def explanation(run: Run, candidate: Candidate, budget: Budget) -> list[str]:
     if candidate == best:
         within = "" if budget == Budget() else f" within {budget}"
         why = f"{candidate.label} is the most accurate of all students{within}: {accuracy}."
+        if run.confirmed(candidate) is not None:
+            why = (
+                f"{candidate.label} is what the verdicts ship of the most accurate "
+                f"size{within}: {accuracy}."
+            )
     else:
         why = (
             f"{candidate.label} was asked for, with {accuracy}; the best is {best.label} "
@@ -89,21 +94,15 @@ def _gains(run: Run, candidate: Candidate) -> str:
     """The lead in the search over direct distillation and over labels alone, in points."""
     others = [("labels alone", labels_trial(run.trials, candidate))]
     if teaching(candidate.chain, candidate.recipe) == "assistants":
-        others.insert(0, ("direct distillation", direct_trial(run.trials, candidate)))
+        direct = direct_trial(run.trials, candidate)
+        others.insert(0, ("direct distillation with the same recipe", direct))
     found = [
         f"{points(candidate.accuracy - other.accuracy)} points over {name}"
         if other is not None and other.accuracy is not None
         else f"{name} was not tried"
         for name, other in others
     ]
-    return f"{', '.join(found)} (same recipe, in the search)"
-
-
-def _named(line: str) -> tuple[str, str]:
-    """The name and the value of a line of evidence, such as `verdict   assistants help`."""
-    if line.startswith("lead "):
-        return "lead", line.removeprefix("lead ")
-    return line[:9].strip(), line[10:]
+    return f"{', '.join(found)} (in the search)"
 
 
 def _cost(run: Run, trial: TrialRecord) -> str:
@@ -130,8 +129,11 @@ def _second(run: Run, candidate: Candidate, budget: Budget) -> str:
     second = runner_up(run, candidate, budget)
     if second is None:
         return "There is no student of another width within the budget."
-    gain = points(run.known_accuracy(second) - run.known_accuracy(candidate))
+    gain = run.known_accuracy(second) - run.known_accuracy(candidate)
+    role = "The runner-up of another width" if gain <= 0 else "The best of another width"
+    known = [run.confirmed(c) is not None for c in (second, candidate)]
+    kind = "" if all(known) or not any(known) else ", one of them confirmed, the other not"
     return (
-        f"The runner-up of another width is {second.label} (trial {second.trial}): {gain} points, "
+        f"{role} is {second.label} (trial {second.trial}): {points(gain)} points{kind}, "
         f"{second.params:,} params against {candidate.params:,}."
     )

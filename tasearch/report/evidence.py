@@ -14,8 +14,8 @@ from tasearch.runs.run import Run
 from tasearch.runs.verdicts import Arm, Confirmation, shipped
 
 
-def evidence(run: Run, candidate: Candidate) -> list[str]:
-    """What is known of a candidate beyond its accuracy in the search, a line each.
+def evidence(run: Run, candidate: Candidate) -> list[tuple[str, str]]:
+    """What is known of a candidate beyond its accuracy in the search: pairs of a name and words.
 
     Args:
         run: The run.
@@ -28,10 +28,18 @@ def evidence(run: Run, candidate: Candidate) -> list[str]:
     """
     confirmed = run.confirmed(candidate)
     if confirmed is not None and confirmed[1].accuracy is not None:
-        return [*_confirmed_lines(candidate, *confirmed, confirmed[1].accuracy)]
+        return [*_confirmed_lines(run, candidate, *confirmed, confirmed[1].accuracy)]
     lead = lead_over_direct(run, candidate)
-    lines = [] if lead is None else [lead.words]
-    return [*lines, f"notice    {damage_text(run)}"] if run.verdicts_damage else lines
+    lines = [] if lead is None else [("lead", lead.words.removeprefix("lead "))]
+    return [*lines, ("notice", damage_text(run))] if run.verdicts_damage else lines
+
+
+def evidence_lines(run: Run, candidate: Candidate) -> list[str]:
+    """The same as lines of text, such as `verdict: 64 → 12 → 6 against 64 → 6: assistants help`."""
+    return [
+        f"{name}{' ' if name == 'lead' else ': '}{words}"
+        for name, words in evidence(run, candidate)
+    ]
 
 
 def damage_text(run: Run) -> str:
@@ -59,24 +67,27 @@ def evidence_numbers(run: Run, candidate: Candidate) -> dict[str, Any]:
 
 
 def _confirmed_lines(
-    candidate: Candidate, found: Confirmation, arm: Arm, accuracy: float
-) -> Iterator[str]:
+    run: Run, candidate: Candidate, found: Confirmation, arm: Arm, accuracy: float
+) -> Iterator[tuple[str, str]]:
     own = found.of_width(candidate.chain[-1])
     gone = candidate.accuracy - accuracy
     yield (
-        f"confirmed {accuracy:.1%} of the validation part, mean of {len(arm.accuracies)} fresh "
-        f"seeds: {100 * abs(gone):.1f} points {'less' if gone >= 0 else 'more'} than in the search"
+        "confirmed",
+        f"{accuracy:.1%} of the validation part, mean of {len(arm.accuracies)} fresh "
+        f"seeds: {100 * abs(gone):.1f} points {'less' if gone >= 0 else 'more'} than in the search",
     )
     if arm.test_accuracy is not None:
-        yield f"test      {arm.test_accuracy:.1%} of the test part, mean of the same seeds"
+        yield "test", f"{arm.test_accuracy:.1%} of the test part, mean of the same seeds"
     if arm.quality is not None:
-        yield f"quality   on the test part, mean of the same seeds: {quality_text(arm.quality)}"
+        yield "quality", f"on the test part, mean of the same seeds: {quality_text(arm.quality)}"
     for comparison in own:
         words = verdict_text(comparison, found.plan, len(found.comparisons))
-        yield f"verdict   {words}"
+        yield "verdict", f"{comparison.label}: {words}"
     ship = shipped(own)
     if not ship.is_chain(candidate.chain, candidate.recipe):
-        yield f"not tried {ship.label}: the verdict ships it, the search has not tried it"
+        tried = (c for c in run.front.candidates if ship.is_chain(c.chain, c.recipe))
+        trial = next((f"trial {c.trial}" for c in tried), "which the search has not tried")
+        yield "instead", f"the verdict ships {ship.label}, {trial}"
 
 
 def _confirmed_numbers(found: Confirmation, arm: Arm) -> dict[str, Any]:

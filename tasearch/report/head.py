@@ -80,6 +80,8 @@ def _warnings(run: Run, over: int) -> list[str]:
     history, warnings = run.directory.history(), []
     if run.verdicts_damage:
         warnings.append(f"{damage_text(run)}.")
+    if run.test_reads_damage:
+        warnings.append(f"{run.test_reads_damage}.")
     reasons = failures(run)
     if reasons:
         count = sum(reasons.values())

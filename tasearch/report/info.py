@@ -27,7 +27,7 @@ from tasearch.report.text import ties_text
 from tasearch.runs.importance import importance_of
 from tasearch.runs.records import Costs
 from tasearch.runs.run import Run
-from tasearch.runs.test_reads import ReadOfTest, reads_of_test
+from tasearch.runs.test_reads import ReadOfTest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def report_info(run: Run) -> Info:
         importance=importance_of(run.trials),
         tree=hop_tree(run.trials),
         audit=audit_count(run.trials),
-        reads=tuple(reads_of_test(run.path)),
-        study=render(study, f"The study {study.name!r}."),
+        reads=run.test_reads,
+        study=render(study.model_copy(update={"root": "."}), f"The study {study.name!r}."),
         digests={**manifest.inputs, "identity of the run": manifest.identity},
     )

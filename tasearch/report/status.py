@@ -58,6 +58,8 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         lines.append(("damage", f"{damage}{left_out}"))
     if run.verdicts_damage:
         lines.append(("damage", damage_text(run)))
+    if run.test_reads_damage:
+        lines.append(("damage", run.test_reads_damage))
     return lines
 
 
@@ -67,7 +69,7 @@ def _verdicts(run: Run) -> list[str]:
         c.width: found for found in run.confirmations if found.finished for c in found.comparisons
     }
     words = [
-        f"student {width}: {short_verdict(c, found)}"
+        short_verdict(c, found)
         for width, found in sorted(newest.items())
         for c in found.of_width(width)
     ]

@@ -69,10 +69,10 @@ def help_text(run: Run, best: Candidate) -> str:
 
 
 def short_verdict(comparison: Comparison, found: Confirmation) -> str:
-    """A verdict in a few words: `assistants help: +1.3 points (+0.4 to +2.2), 8 fresh seeds`."""
+    """A verdict in a few words, with the chains that were compared."""
     verdict = comparison.verdict
     sentence = SENTENCES[comparison.question][verdict.answer]
-    answer = sentence.format(margin=margin_text(found.plan))
+    answer = f"{comparison.label}: {sentence.format(margin=margin_text(found.plan))}"
     if verdict.difference is None or verdict.low is None or verdict.high is None:
         return answer
     return (

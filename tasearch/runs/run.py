@@ -13,6 +13,7 @@ from tasearch.pareto.front import Front
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_trials
 from tasearch.runs.records import Costs, TrialRecord, candidates, costs
+from tasearch.runs.test_reads import ReadOfTest, reads_of_test
 from tasearch.runs.verdicts import Arm, Confirmation, read_confirmations, shipped
 
 ENDS = {  # what has become of a trial that has no finished student
@@ -187,6 +188,23 @@ class Run:
             return read_confirmations(self.path), ""
         except RunError as error:
             return [], str(error)
+
+    @property
+    def test_reads(self) -> tuple[ReadOfTest, ...]:
+        """The reads of the held-out test set so far; empty if their file is damaged."""
+        return self._test_reads[0]
+
+    @property
+    def test_reads_damage(self) -> str:
+        """What is wrong with the file of these reads, in words; empty if nothing is."""
+        return self._test_reads[1]
+
+    @cached_property
+    def _test_reads(self) -> tuple[tuple[ReadOfTest, ...], str]:
+        try:
+            return tuple(reads_of_test(self.path)), ""
+        except RunError as error:
+            return (), str(error)
 
     def confirmed(self, candidate: Candidate) -> tuple[Confirmation, Arm] | None:
         """What fresh seeds say of a candidate.

@@ -138,6 +138,11 @@ class Comparison:
         return self.first.chain[-1]
 
     @property
+    def label(self) -> str:
+        """The two chains in one line, such as `64 → 24 → 6 against 64 → 6`."""
+        return f"{self.first.label} against {self.second.label}"
+
+    @property
     def differences(self) -> tuple[float | None, ...]:
         """First less second, seed by seed; None where one of the two failed."""
         pairs = zip(self.first.accuracies, self.second.accuracies, strict=True)
