@@ -104,11 +104,12 @@ def _notes(run: Run, row: Row, rows: Sequence[Row]) -> list[str]:
     notes = []
     smaller = next((other for other in rows if other.trial == row.smaller), None)
     if smaller is not None:
-        assert smaller.accuracy is not None
+        accuracy, interval = smaller.known
         times = row.params / smaller.params
         notes.append(
-            f"a smaller student cannot be told apart from it in the search: {smaller.label}, "
-            f"{smaller.accuracy:.1%}, {times:.3g} times fewer parameters (trial {smaller.trial})"
+            f"a smaller student cannot be told apart from it: {smaller.label}, {accuracy:.1%} "
+            f"({interval_text(interval)}), {times:.3g} times fewer parameters "
+            f"(trial {smaller.trial})"
         )
     candidate = next(c for c in run.front.candidates if c.trial == row.trial)
     found = run.confirmation_of(candidate)

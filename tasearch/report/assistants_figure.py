@@ -66,8 +66,8 @@ def _add_band(figure: go.Figure, place: int, gain: Gain, theme: Theme) -> None:
             x1=100 * gain.noise,
             y0=place - 0.4,
             y1=place + 0.4,
-            line={"width": 0},
-            fillcolor=theme.band,
+            line={"width": 1, "dash": "dot", "color": theme.line},
+            fillcolor=theme.band if gain.measured else theme.paper,
             layer="below",
         )
     figure.add_annotation(
@@ -139,11 +139,17 @@ def _add_verdicts(figure: go.Figure, gains: Sequence[Gain], theme: Theme) -> Non
 
 
 def _add_band_legend(figure: go.Figure, gains: Sequence[Gain], theme: Theme) -> None:
-    if any(gain.noise is not None for gain in gains):
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            name="noise of one pair",
-            mode="markers",
-            marker={"symbol": "square", "size": 13, "color": theme.band},
-        )
+    for measured, name in ((True, "noise of a pair, measured"), (False, "noise, by samples alone")):
+        if any(gain.noise is not None and gain.measured == measured for gain in gains):
+            figure.add_scatter(
+                x=[None],
+                y=[None],
+                name=name,
+                mode="markers",
+                marker={
+                    "symbol": "square",
+                    "size": 13,
+                    "color": theme.band if measured else theme.paper,
+                    "line": {"width": 1, "color": theme.line},
+                },
+            )

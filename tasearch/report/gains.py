@@ -27,6 +27,7 @@ class Gain:
         noise: Difference in accuracy within which 95 % of pairs of trainings of equally good
             chains lie: measured on fresh seeds if there are any, else that of the samples alone;
             None if neither is known.
+        measured: Whether the noise was measured on fresh seeds, and so is that of seeds as well.
         comparison: The comparison on fresh seeds; None if there is none.
         words: The verdict in words.
     """
@@ -36,6 +37,7 @@ class Gain:
     rows: tuple[Row, ...]
     chains: int
     noise: float | None
+    measured: bool
     comparison: Comparison | None
     words: str
 
@@ -70,17 +72,23 @@ def _gain(run: Run, width: int, rows: Sequence[Row]) -> Gain:
         params=finished[0].params,
         rows=tuple(row for row in behind if row.over_direct is not None),
         chains=len(behind),
-        noise=_noise(run, finished, comparison),
+        noise=_seed_noise(run, comparison) or _sample_noise(run, finished),
+        measured=_seed_noise(run, comparison) is not None,
         comparison=comparison,
         words=question_words(run, width, "assistants", rows),
     )
 
 
-def _noise(run: Run, finished: Sequence[Row], comparison: Comparison | None) -> float | None:
+def _seed_noise(run: Run, comparison: Comparison | None) -> float | None:
     """Half the width of the band in which differences between equally good chains lie."""
     known = [d for d in comparison.differences if d is not None] if comparison else []
-    if len(known) > 1 and stdev(known) > 0:
-        return NORMAL_95 * stdev(known) / math.sqrt(run.manifest.study.search.replicates)
+    if len(known) < 2 or not stdev(known):
+        return None
+    return NORMAL_95 * stdev(known) / math.sqrt(run.manifest.study.search.replicates)
+
+
+def _sample_noise(run: Run, finished: Sequence[Row]) -> float | None:
+    """The same from the samples alone, as if the two chains had other samples."""
     direct = [row.accuracy for row in finished if row.teaching == "direct" and row.accuracy]
     if not direct:
         return None
@@ -115,7 +123,8 @@ def question_words(run: Run, width: int, question: str, rows: Sequence[Row]) -> 
     found = newest_about(run, width, question)
     comparison = None if found is None else _asked(found, width, question)
     if found is not None and comparison is not None:
-        return verdict_text(comparison, found.plan, len(found.comparisons))
+        words = verdict_text(comparison, found.plan, len(found.comparisons))
+        return f"{words}; compared were {comparison.first.label} and {comparison.second.label}"
     own = [row for row in rows if row.width == width and row.finished]
     if question == "assistants":
         return _unconfirmed_assistants(run, own)

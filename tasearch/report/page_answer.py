@@ -84,8 +84,8 @@ def gains_html(info: Info) -> str:
         return "<p>No student is trained to its end yet.</p>"
     head = (
         ("student's width", "n"),
-        ("parameters", "n"),
-        ("chains", "n"),
+        ("parameters", "n wide"),
+        ("chains", "n wide"),
         ("best gain in the search, points", "n"),
         ("verdict", "words"),
     )

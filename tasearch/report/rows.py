@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tasearch.chains.chain import Teaching, teaching
@@ -76,8 +76,8 @@ class Row:
         free: Whether the student is an assistant of another trial's chain.
         within: Whether the student is within the budget.
         front: Whether it is a member of the front.
-        smaller: Number of the trial of the smallest member of the front from which this student
-            cannot be told apart, and which is smaller; None if there is none.
+        smaller: Number of the trial of the smallest student that may be shipped, is smaller than
+            this one, and cannot be told apart from it; None if there is none.
         over_direct: Accuracy less that of direct distillation with the same recipe; None without
             assistants, or where that was not trained.
         over_labels: Accuracy less that of the best student of this width without a teacher.
@@ -119,6 +119,14 @@ class Row:
         return self.models[-1].width
 
     @property
+    def known(self) -> tuple[float, Interval]:
+        """Accuracy and interval of a finished student: on fresh seeds if it was confirmed."""
+        if self.confirmed is not None:
+            return self.confirmed.accuracy, self.confirmed.interval
+        assert self.accuracy is not None and self.interval is not None
+        return self.accuracy, self.interval
+
+    @property
     def finished(self) -> bool:
         """Whether the student was trained to its end and is within the budget."""
         return self.state == "complete" and self.accuracy is not None and self.within
@@ -138,8 +146,9 @@ def rows_of(run: Run) -> tuple[Row, ...]:
         for trial, words in zip(trials, searched, strict=True)
     ]
     rows = _with_leads(rows, trials)
-    rows = _with_smaller(rows)
-    return tuple(_with_confirmation(run, rows)) if run.confirmations else tuple(rows)
+    if run.confirmations:
+        rows = _with_confirmation(run, rows)
+    return tuple(_with_smaller(rows, {candidate.trial for candidate in run.choices}))
 
 
 def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
@@ -224,19 +233,22 @@ def _best_by_width(rows: Iterable[Row]) -> dict[int, Row]:
     return {row.width: row for row in reversed(ranked)}
 
 
-def _with_smaller(rows: Sequence[Row]) -> list[Row]:
-    """The rows with the smallest member of the front that is as good, as far as can be told."""
-    members = sorted((row for row in rows if row.front), key=lambda row: row.params)
-    return [replace(row, smaller=_smaller(row, members)) if row.finished else row for row in rows]
+def _with_smaller(rows: Sequence[Row], shipped: Collection[int]) -> list[Row]:
+    """The rows with the smallest student to ship that is as good, as far as can be told.
+
+    Args:
+        rows: The rows.
+        shipped: Trials of the students that may be shipped, one for each width.
+    """
+    choices = sorted((r for r in rows if r.trial in shipped), key=lambda row: row.params)
+    return [replace(row, smaller=_smaller(row, choices)) if row.finished else row for row in rows]
 
 
-def _smaller(row: Row, members: Sequence[Row]) -> int | None:
-    for other in members:
+def _smaller(row: Row, choices: Sequence[Row]) -> int | None:
+    for other in choices:
         if other.params >= row.params:
             return None
-        assert row.accuracy is not None and row.interval is not None
-        assert other.accuracy is not None and other.interval is not None
-        if not apart(row.accuracy, row.interval, other.accuracy, other.interval):
+        if not apart(*row.known, *other.known):
             return other.trial
     return None
 

@@ -78,14 +78,14 @@ def test_leads_are_over_the_same_student(budgeted: tasearch.Run) -> None:
 
 def test_smaller_student_is_the_smallest_that_is_not_apart(budgeted: tasearch.Run) -> None:
     rows = {row.trial: row for row in rows_of(budgeted)}
-    members = sorted((row for row in rows.values() if row.front), key=lambda row: row.params)
+    choices = sorted((rows[c.trial] for c in budgeted.choices), key=lambda row: row.params)
     for row in rows.values():
         if not row.finished:
             assert row.smaller is None
             continue
         alike = [
             m.trial
-            for m in members
+            for m in choices
             if m.params < row.params
             and not apart(row.accuracy, row.interval, m.accuracy, m.interval)  # type: ignore[arg-type]
         ]

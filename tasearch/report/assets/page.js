@@ -124,7 +124,11 @@ function show() {
 
 function nothing(set) {
   if (!candidates.length) return [element("p", "No student is trained to its end yet.")];
-  const near = candidates.reduce((a, b) => excess(b, set) < excess(a, set) ? b : a);
+  const nearer = (a, b) => {
+    const less = excess(a, set) - excess(b, set);
+    return Number.isNaN(less) ? a.params - b.params : less;  // of a budget of nothing
+  };
+  const near = [...candidates].sort(nearer)[0];
   return [element("div", "Nothing fits.", {class: "name"}),
           element("p", "The nearest is " + near.label + " (trial " + near.trial + "): " + facts(near) + ".")];
 }
@@ -266,7 +270,7 @@ function draw(name, light = false) {
 }
 
 function narrow(layout) {  // a phone
-  layout.margin = {...layout.margin, l: 44, r: layout.margin.r > 40 ? 92 : 8};
+  layout.margin = {...layout.margin, l: 44, r: layout.margin.r > 40 ? 92 : 22};
   layout.font = {...layout.font, size: 11};
   for (const note of layout.annotations ?? []) note.font = {...note.font, size: 11};
 }
