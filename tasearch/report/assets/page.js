@@ -133,6 +133,7 @@ function nothing(set) {
           element("p", "The nearest is " + near.label + " (trial " + near.trial + "): " + facts(near) + ".")];
 }
 
+const known = row => row.confirmed ? percent(row.confirmed.accuracy) + " on fresh seeds" : percent(row.accuracy);
 const facts = row => percent(row.accuracy) + ", " + count(row.params) + " parameters, " + count(row.bytes) +
   " bytes, " + short(row.latency_ms) + " ms";
 
@@ -182,10 +183,10 @@ function lines(row, set) {
   if (gains.length) found.push(["Gain in the search", gains.join("; ")]);
   const smaller = rows.get(row.smaller);
   if (smaller)
-    found.push(["Cannot be told apart from", smaller.label + " (trial " + smaller.trial + "): " + percent(smaller.accuracy) + ", " + count(smaller.params) + " parameters"]);
+    found.push(["Cannot be told apart from", smaller.label + " (trial " + smaller.trial + "): " + known(smaller) + ", " + count(smaller.params) + " parameters"]);
   else {
     const next = candidates.find(other => other.models.at(-1)[1] !== row.models.at(-1)[1] && excess(other, set) <= 1);
-    if (next) found.push(["Next best size", next.label + " (trial " + next.trial + "): " + percent(next.accuracy) + ", " + count(next.params) + " parameters"]);
+    if (next) found.push(["Next best size", next.label + " (trial " + next.trial + "): " + known(next) + ", " + count(next.params) + " parameters"]);
   }
   return found;
 }
