@@ -131,7 +131,7 @@ def test_every_accuracy_says_what_it_is_of(cnn: tasearch.Run, folder: Path) -> N
     assert metrics["confirmation"] is None
     card = (folder / "README.md").read_text()
     assert f"(test part: {metrics['test_samples']} samples that the search never saw; read" in card
-    assert "the search chose by it, so it is optimistic" in card
+    assert "of the search, which chooses by it, so it tends to be too high" in card
     assert "Both accuracies are of the search's seed, 0." in card
 
 
