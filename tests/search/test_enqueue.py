@@ -176,7 +176,10 @@ def test_command_enqueues_a_chain(
     code, out, _ = command(capsys, *words)
     number = len(tasearch.Run.open(finished_small.path).trials) - 1
     assert code == 0
-    assert out == f"trial {number} is queued: 16 → 8 → 2\n  recipe    student_temperature 4.0\n"
+    first, recipe, then = out.splitlines()
+    assert first == f"trial {number} is queued: 16 → 8 → 2"
+    assert recipe == "  recipe    student_temperature 4.0"
+    assert then.startswith("  next      `tasearch run` on the same study tries it, with --trials ")
     code, _, err = command(capsys, *words)
     assert code == 2
     assert err == (
