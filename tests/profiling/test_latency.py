@@ -126,7 +126,9 @@ def test_commands_name_tied_widths(busy: Told) -> None:
         f"{size.latency_ms:.4g} ms, tied with widths {others}; "
         f"its own median is {size.median_ms:.4g} ms"
     )
-    assert f"  latency   {words} ({run.manifest.device})\n" in shown("best", run.path)
+    told = shown("best", run.path)
+    assert f"latency    median {words}; p95 " in told
+    assert f" ms ({run.manifest.device})\n" in told
     page = render_page(report_info(run))
     fast, slow = run.manifest.measured[2].latency_ms, run.manifest.measured[12].latency_ms
     assert (
