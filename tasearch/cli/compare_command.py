@@ -16,7 +16,7 @@ from tasearch.errors import NothingFits, RunError
 from tasearch.report.figure_files import check_images, figure_bytes
 from tasearch.report.run_comparison import RunComparison, compare_runs
 from tasearch.report.runs_figure import runs_figure
-from tasearch.report.text import flops_text
+from tasearch.report.text import ends_text, flops_text
 from tasearch.report.verdict_text import points
 from tasearch.runs.run import Run
 
@@ -83,7 +83,7 @@ def sizes_table(found: RunComparison) -> Table:
             row = student.row
             assert row.interval is not None
             cells = ["" if place else f"{size.params:,}", student.run, f"{row.accuracy:.1%}"]
-            cells.append(" to ".join(f"{100 * end:.1f}" for end in row.interval))
+            cells.append(ends_text(row.interval))
             if student.difference is not None and student.interval is not None:
                 ends = " to ".join(map(points, student.interval))
                 cells += [points(student.difference), ends, "yes" if student.apart else "no"]

@@ -14,6 +14,7 @@ from tasearch.errors import NothingFits, printable
 from tasearch.report.evidence import damage_text
 from tasearch.report.front_table import front_rows, row_numbers
 from tasearch.report.rows import Row, rows_of
+from tasearch.report.text import ends_text
 from tasearch.runs.run import Run
 
 
@@ -66,7 +67,7 @@ def front_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         assert row.interval is not None
         cells = [str(row.trial), row.label, f"{row.accuracy:.1%}"]
-        cells += [" to ".join(f"{100 * end:.1f}" for end in row.interval)]
+        cells.append(ends_text(row.interval))
         cells += [f"{row.params:,}", f"{row.latency_ms:.4g}"]
         if confirmed:
             cells.append(f"{row.confirmed.accuracy:.1%}" if row.confirmed else "")

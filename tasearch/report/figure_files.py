@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-from importlib.resources import files
 from string import Template
 
 import plotly.graph_objects as go
 
 from tasearch.errors import TasearchError
-from tasearch.report.html import escape
+from tasearch.report.html import asset, escape
 
 PLOTLY = "plotly-basic.min.js.gz"  # https://www.npmjs.com/package/plotly.js-basic-dist-min, MIT
 IMAGES = (".png", ".svg")  # drawn by a browser
@@ -76,11 +75,10 @@ def _page(figure: go.Figure, title: str) -> str:
         div_id="figure",
         default_height=f"{figure.layout.height}px",
     )
-    script = files("tasearch.report").joinpath("assets", PLOTLY).read_bytes()
     return _PAGE.substitute(
         title=escape(title),
         paper=figure.layout.paper_bgcolor,
-        plotly=gzip.decompress(script).decode(),
+        plotly=gzip.decompress(asset(PLOTLY)).decode(),
         figure=inner,
     )
 

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from tasearch.report.rows import Row
 from tasearch.report.style import LIGHT, SYMBOLS, Theme, percent_axis, size_axis, style
+from tasearch.report.text import ends_text
 
 X = Literal["params", "bytes", "latency_ms"]
 Y = Literal["error", "accuracy"]
@@ -280,7 +281,7 @@ def hover_text(row: Row) -> str:
     assert row.accuracy is not None
     lines = [f"<b>{row.label}</b> (trial {row.trial})", f"accuracy {row.accuracy:.1%}"]
     if row.interval is not None and row.finished:
-        lines[-1] += f" ({100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f})"
+        lines[-1] += f" ({ends_text(row.interval)})"
     if row.confirmed is not None:
         lines.append(f"{row.confirmed.accuracy:.1%} on {row.confirmed.seeds} fresh seeds")
     lines.append(f"{row.params:,} params, {row.latency_ms:.4g} ms")

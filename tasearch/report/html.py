@@ -5,9 +5,15 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from typing import Any
 
 from tasearch.errors import printable
+
+
+def asset(name: str) -> bytes:
+    """A file that pages are made of."""
+    return files("tasearch.report").joinpath("assets", name).read_bytes()
 
 
 def escape(text: object) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict, replace
-from importlib.resources import files
 from string import Template
 from typing import Any
 
 from tasearch.report.figure_files import PLOTLY
 from tasearch.report.front_figure import HEIGHT, front_axes
-from tasearch.report.html import escape, script_json
+from tasearch.report.html import asset, escape, script_json
 from tasearch.report.html import figure as place_of
 from tasearch.report.info import Info
 from tasearch.report.page_answer import answer_html, gains_html, head_html
@@ -54,27 +53,25 @@ def render_page(info: Info) -> str:
         The page, with plotly's script and the figures inside.
     """
     words = "Error of each student against its size; the table of all trials has the same."
-    return Template(_asset("page.html").decode()).substitute(
+    figures = _figures(info)
+    heights = {name: figure["layout"]["height"] for name, figure in figures.items()}
+    return Template(asset("page.html").decode()).substitute(
         title=escape(info.head.name),
-        css=_asset("page.css").decode(),
+        css=asset("page.css").decode(),
         head=head_html(info.head),
         answer=answer_html(info),
         front=place_of("front", HEIGHT, words) if info.view.finished else _EMPTY,
-        gains=gains_html(info),
+        gains=gains_html(info, heights),
         trials=trials_html(info),
-        details=details_html(info),
+        details=details_html(info, heights),
         data=script_json(_data(info)),
-        figures=script_json(_figures(info)),
-        plotly=base64.b64encode(_asset(PLOTLY)).decode(),
-        script=_asset("page.js").decode(),
+        figures=script_json(figures),
+        plotly=base64.b64encode(asset(PLOTLY)).decode(),
+        script=asset("page.js").decode(),
     )
 
 
 _EMPTY = "<p>No student is trained to its end yet; the figure needs one.</p>"
-
-
-def _asset(name: str) -> bytes:
-    return files("tasearch.report").joinpath("assets", name).read_bytes()
 
 
 def _figures(info: Info) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tasearch.report.answer import Answer
-from tasearch.report.assistants_figure import assistants_figure
 from tasearch.report.gains import Gain
 from tasearch.report.head import Head
 from tasearch.report.html import escape, figure, list_of, table
@@ -78,8 +79,13 @@ def command_html(command: str) -> str:
     )
 
 
-def gains_html(info: Info) -> str:
-    """The section "Does an assistant help?": the figure, then the same as a table."""
+def gains_html(info: Info, heights: Mapping[str, int]) -> str:
+    """The section "Does an assistant help?": the figure, then the same as a table.
+
+    Args:
+        info: Contents of the report.
+        heights: Height of each figure of the page, in pixels.
+    """
     if not info.gains:
         return "<p>No student is trained to its end yet.</p>"
     head = (
@@ -93,12 +99,11 @@ def gains_html(info: Info) -> str:
         (gain.width, f"{gain.params:,}", gain.chains, _best(gain), gain.words)
         for gain in info.gains
     ]
-    height = assistants_figure(info.gains).layout.height
     words = "Gain of every chain over direct distillation, by student width; the table has it too."
     return (
         "<p>Each diamond is a chain with assistants; 0 is the same student, distilled directly "
         "with the same recipe. Most differences within the band are noise.</p>"
-        f"{figure('assistants', height, words)}"
+        f"{figure('assistants', heights['assistants'], words)}"
         f"{table(head, rows, 'Does an assistant help? By student width')}"
     )
 

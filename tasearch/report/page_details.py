@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from tasearch.report.figures import cost_figure, curves_figure, importance_figure, progress_figure
 from tasearch.report.glossary import GLOSSARY
 from tasearch.report.html import escape, figure, list_of, table
 from tasearch.report.info import Info
@@ -12,14 +11,19 @@ from tasearch.report.search_cost import HopNode
 from tasearch.report.text import flops_text, percent
 
 
-def details_html(info: Info) -> str:
-    """All details, each in an element that opens."""
+def details_html(info: Info, heights: Mapping[str, int]) -> str:
+    """All details, each in an element that opens.
+
+    Args:
+        info: Contents of the report.
+        heights: Height of each figure of the page, in pixels.
+    """
     parts = [
-        ("Learning curves", _curves(info)),
-        ("What the search cost", _cost(info)),
+        ("Learning curves", _curves(heights)),
+        ("What the search cost", _cost(info, heights)),
         ("The tree of hops", _tree(info)),
         ("Calibration and classes", _quality(info)),
-        ("Which choices mattered", _importance(info)),
+        ("Which choices mattered", _importance(heights)),
         ("Latency", _latency(info)),
         ("Reads of the test part", _reads(info)),
         ("Study file, digests", _study(info)),
@@ -32,14 +36,16 @@ def details_html(info: Info) -> str:
     )
 
 
-def _curves(info: Info) -> str:
-    if not any(row.curve for row in info.rows):
-        return ""
-    height = curves_figure(info.rows).layout.height
-    return figure("curves", height, "Validation accuracy over epochs, by kind of student")
+def _curves(heights: Mapping[str, int]) -> str:
+    return _place("curves", heights, "Validation accuracy over epochs, by kind of student")
 
 
-def _cost(info: Info) -> str:
+def _place(name: str, heights: Mapping[str, int], words: str) -> str:
+    """The place of a figure; empty where the run has nothing to show in it."""
+    return figure(name, heights[name], words) if name in heights else ""
+
+
+def _cost(info: Info, heights: Mapping[str, int]) -> str:
     costs, beyond, audit = info.costs, info.beyond, info.audit
     if not costs.paid:
         return ""
@@ -53,10 +59,9 @@ def _cost(info: Info) -> str:
         f"Stopping students early saved {saved:.1%}. Some that would have been stopped were "
         f"trained on to check the rule: {audit.words}.",
     ]
-    bar = figure("cost", cost_figure(info.spent).layout.height, "Training cost by kind of model")
-    height = progress_figure(info.progress).layout.height
+    bar = _place("cost", heights, "Training cost by kind of model")
     words = "Hypervolume of the front against training cost"
-    return bar + list_of(lines) + figure("progress", height, words)
+    return bar + list_of(lines) + _place("progress", heights, words)
 
 
 def _tree(info: Info) -> str:
@@ -110,15 +115,14 @@ def _quality(info: Info) -> str:
     )
 
 
-def _importance(info: Info) -> str:
-    if not info.importance:
+def _importance(heights: Mapping[str, int]) -> str:
+    if "importance" not in heights:
         return "<p>Too few finished trials, or no difference between them, to tell.</p>"
-    height = importance_figure(info.importance).layout.height
     words = "How much each parameter sets the best students apart"
     return (
         "<p>How much each parameter sets the best quarter of the students of a width apart from "
         "the others (PED-ANOVA). With one seed a chain, much of that is noise.</p>"
-        + figure("importance", height, words)
+        + _place("importance", heights, words)
     )
 
 

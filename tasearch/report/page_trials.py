@@ -5,6 +5,7 @@ from __future__ import annotations
 from tasearch.report.html import escape
 from tasearch.report.info import Info
 from tasearch.report.rows import Row
+from tasearch.report.text import ends_text
 from tasearch.report.verdict_text import points
 
 COLUMNS = (  # name, class
@@ -54,7 +55,6 @@ def _shown(name: str, info: Info) -> bool:
 
 def _row(row: Row, info: Info) -> str:
     known, lead = row.accuracy is not None, row.over_direct
-    low, high = row.interval or (0.0, 0.0)
     state = "front" if row.front else row.state
     words = f"{state}: {row.reason}" if row.reason else state
     cells = (
@@ -62,7 +62,7 @@ def _row(row: Row, info: Info) -> str:
         row.label,
         LEARNS_FROM[row.teaching],
         f"{row.accuracy:.1%}" if known else "",
-        f"{100 * low:.1f} to {100 * high:.1f}" if row.finished else "",
+        ends_text(row.interval) if row.finished and row.interval else "",
         f"{row.params:,}",
         f"{row.latency_ms:.4g}",
         points(lead) if lead is not None else "",

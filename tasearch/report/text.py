@@ -134,6 +134,16 @@ def percent(accuracy: float | None) -> str:
     return "unknown" if accuracy is None else f"{accuracy:.1%}"
 
 
+def ends_text(interval: tuple[float, float]) -> str:
+    """The ends of an interval of accuracies, in percent.
+
+    Example:
+        >>> ends_text((0.9702, 0.9911))
+        '97.0 to 99.1'
+    """
+    return " to ".join(f"{100 * end:.1f}" for end in interval)
+
+
 def interval_text(interval: tuple[float, float]) -> str:
     """An interval of accuracies in words.
 
@@ -141,5 +151,4 @@ def interval_text(interval: tuple[float, float]) -> str:
         >>> interval_text((0.9702, 0.9911))
         '95 % interval 97.0 to 99.1'
     """
-    low, high = interval
-    return f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    return f"95 % interval {ends_text(interval)}"
