@@ -12,9 +12,8 @@ all looks together spend at most alpha).
 
 A comparison is settled at a look if Holm's correction over all comparisons of the command rejects
 its p (Holm, Scandinavian Journal of Statistics 6, 1979): the assistants help, or hurt. It is also
-settled if its interval lies within the margin, from the second look on: then there is no difference
-beyond the margin (as in two one-sided tests; Schuirmann, 1987). After the last look it cannot be
-told.
+settled if its interval lies within the margin: then there is no difference beyond the margin (as in
+two one-sided tests; Schuirmann, 1987). After the last look it cannot be told.
 """
 
 from __future__ import annotations
@@ -61,9 +60,7 @@ def assess(
         corrected = holm(ps)
         for i, look in looks.items():
             last = number == len(plan.pairs) - 1
-            found[i] = look.assessed(
-                corrected[i], plan, len(differences), first=number == 0, last=last
-            )
+            found[i] = look.assessed(corrected[i], plan, len(differences), last=last)
     return found
 
 
@@ -123,16 +120,13 @@ class _Look:
             half_width=float(stats.t.isf(alpha / 2, n - 1)) * error,
         )
 
-    def assessed(
-        self, p: float, plan: LookPlan, comparisons: int, *, first: bool, last: bool
-    ) -> Verdict:
+    def assessed(self, p: float, plan: LookPlan, comparisons: int, *, last: bool) -> Verdict:
         """The verdict at this look.
 
         Args:
             p: p value, corrected for the looks and for the other comparisons.
             plan: The looks.
             comparisons: The number of comparisons of the command.
-            first: Whether it is the first look, which is too early for "no difference".
             last: Whether it is the last look.
         """
         if self.pairs < 2:
@@ -140,7 +134,7 @@ class _Look:
         answer: Answer = "cannot tell"
         if p <= plan.alpha:
             answer = "helps" if self.mean > 0 else "hurts"
-        elif not first and abs(self.mean) + self.half_width <= plan.margin:
+        elif abs(self.mean) + self.half_width <= plan.margin:
             answer = "no difference"
         return Verdict(
             answer=answer,

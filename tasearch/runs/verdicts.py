@@ -35,8 +35,8 @@ class LookPlan:
         margin: Largest difference in accuracy that makes no difference: 0.01 is one point.
     """
 
-    pairs: tuple[int, ...] = (4, 8, 16)
-    shares: tuple[float, ...] = (0.1, 0.3, 0.6)
+    pairs: tuple[int, ...] = (8, 18)
+    shares: tuple[float, ...] = (0.3, 0.7)
     alpha: float = 0.05
     margin: float = 0.01
 
