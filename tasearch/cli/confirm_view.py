@@ -1,16 +1,17 @@
-"""A running confirmation: live on a terminal, a line per look elsewhere."""
+"""A running confirmation: live on a terminal, a line for each tenth of a look elsewhere."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.text import Text
 
-from tasearch.cli.live_view import REDRAW_S, hops_table
+from tasearch.cli.live_view import Redrawn, hops_table
+from tasearch.cli.plain_view import TENTHS
 from tasearch.cli.search_state import HopState
 from tasearch.cli.words import Words
 from tasearch.report.time_left import Range, Work, left_text
@@ -43,12 +44,12 @@ class LookState:
         if isinstance(event, LookStarted):
             self._look, self._ended, self._before = event, 0, {*self._times.reached}
         elif isinstance(event, HopStarted) and event.epochs:
-            self._times.start(event.key, event.label, event.epoch, self._seconds)
+            self._times.start(event.key, event.label, event.epoch, self.seconds)
             words = self._words.hop(event)
             self.hops[event.key] = HopState(words=words, epoch=event.epoch, epochs=event.epochs)
         elif isinstance(event, EpochDone):
             new = self._look.new if self._look else None
-            self._times.reach(event.key, event.epoch, self._seconds, new)
+            self._times.reach(event.key, event.epoch, self.seconds, new)
             self.hops[event.key].take(event)
         elif isinstance(event, HopEnded):
             self._ended += event.key in self.hops
@@ -73,20 +74,33 @@ class LookState:
         look = self._look
         if look is None:
             return None
-        whole, done, later = Work(), Work(), Work()
-        more = sum(b - a for a, b in zip(look.pairs, look.pairs[1:], strict=False))
+        more, later = sum(b - a for a, b in itertools.pairwise(look.pairs)), Work()
         for width, epochs in look.hops:
-            whole += self._times.work(width, epochs, look.new)
             later += self._times.work(width, epochs, more) if more else Work()
         later = Work(flops=later.flops, epochs=later.epochs * (len(look.pairs) - 1))
+        whole, done = self._work(look)
+        rest = whole.less(done)
+        return self._times.left(self.seconds, rest, rest + later)
+
+    @property
+    def tenths(self) -> int:
+        """Tenths of this look's training that are done, rounded down; 0 without training."""
+        whole, done = self._work(self._look) if self._look else (Work(), Work())
+        return int(TENTHS * done.flops / whole.flops + 1e-9) if whole.flops else 0
+
+    def _work(self, look: LookStarted) -> tuple[Work, Work]:
+        """The training of a look, and what of it is done."""
+        whole, done = Work(), Work()
+        for width, epochs in look.hops:
+            whole += self._times.work(width, epochs, look.new)
         for key, (width, epoch) in self._times.reached.items():
             if key not in self._before:
                 done += self._times.work(width, epoch, look.new)
-        rest = whole.less(done)
-        return self._times.left(self._seconds, rest, rest + later)
+        return whole, done
 
     @property
-    def _seconds(self) -> float:
+    def seconds(self) -> float:
+        """Seconds since the confirmation began."""
         return self._clock() - self._begun
 
 
@@ -99,24 +113,20 @@ class ConfirmLiveView:
     """
 
     def __init__(self, console: Console, state: LookState) -> None:
-        self._state, self._drawn = state, 0.0
-        # without a thread that draws, else lines get lost
-        self._live = Live(self.render(), console=console, auto_refresh=False, transient=True)
+        self._state = state
+        self._redrawn = Redrawn(console, self.render, transient=True)
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._redrawn.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._live.stop()
+        self._redrawn.__exit__(*error)
 
     def show(self, event: Event) -> None:
         """Show an event."""
         self._state.take(event)
-        now = time.monotonic()
-        if now - self._drawn > REDRAW_S or not isinstance(event, EpochDone):
-            self._live.update(self.render(), refresh=True)
-            self._drawn = now
+        self._redrawn.after(event)
 
     def render(self) -> Group:
         """What the terminal shows now."""
@@ -124,7 +134,7 @@ class ConfirmLiveView:
 
 
 class ConfirmPlainView:
-    """A line when a look begins.
+    """A line when a look begins, and with each tenth of its training.
 
     Args:
         console: Where to print.
@@ -132,10 +142,13 @@ class ConfirmPlainView:
     """
 
     def __init__(self, console: Console, state: LookState) -> None:
-        self._console, self._state = console, state
+        self._console, self._state, self._tenths = console, state, 0
 
     def show(self, event: Event) -> None:
         """Show an event."""
         self._state.take(event)
-        if isinstance(event, LookStarted):
-            self._console.print(self._state.line, soft_wrap=True)
+        begins, tenths = isinstance(event, LookStarted), self._state.tenths
+        if begins or self._tenths < tenths < TENTHS:
+            line = f"{self._state.seconds:7.1f} s  {self._state.line}"
+            self._console.print(line, soft_wrap=True)
+        self._tenths = tenths if begins else max(self._tenths, tenths)

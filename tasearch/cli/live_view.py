@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from rich.console import Console, Group
@@ -23,6 +23,38 @@ REDRAW_S = 0.1  # at least, between two epochs that are shown
 STYLES = {"complete": "", "pruned": "dim", "failed": "red"}
 
 
+class Redrawn:
+    """A part of the terminal that is redrawn in place as events come in.
+
+    Args:
+        console: The terminal.
+        render: Function that returns what is shown now.
+        transient: Whether nothing of it stays at the end.
+    """
+
+    def __init__(
+        self, console: Console, render: Callable[[], Group], *, transient: bool = False
+    ) -> None:
+        self._render, self._drawn = render, 0.0
+        # without a thread that draws, else lines get lost
+        self._live = Live(render(), console=console, auto_refresh=False, transient=transient)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.update(self._render(), refresh=True)
+        self._live.stop()
+
+    def after(self, event: Event) -> None:
+        """Redraw after an event; epochs that follow each other quickly share a drawing."""
+        now = time.monotonic()
+        if now - self._drawn > REDRAW_S or not isinstance(event, EpochDone):
+            self._live.update(self._render(), refresh=True)
+            self._drawn = now
+
+
 class LiveView:
     """Trials, the hops in training, time left and the front.
 
@@ -33,18 +65,15 @@ class LiveView:
 
     def __init__(self, console: Console, state: SearchState) -> None:
         self._console, self._state = console, state
-        self._drawn = 0.0
-        # without a thread that draws, else lines get lost
-        self._live = Live(self.render(), console=console, auto_refresh=False)
+        self._redrawn = Redrawn(console, self.render)
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._redrawn.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._state.hops.clear()
-        self._live.update(self.render(), refresh=True)
-        self._live.stop()
+        self._redrawn.__exit__(*error)
 
     def show(self, event: Event) -> None:
         """Show an event."""
@@ -57,10 +86,7 @@ class LiveView:
                 self._console.print(Text(f"teacher {event.label}: {found}"))
         elif isinstance(event, Notice):
             self._console.print(Text(f"notice: {event.message}", style="yellow"))
-        now = time.monotonic()
-        if now - self._drawn > REDRAW_S or not isinstance(event, EpochDone):
-            self._live.update(self.render(), refresh=True)
-            self._drawn = now
+        self._redrawn.after(event)
 
     def render(self) -> Group:
         """What the terminal shows now."""

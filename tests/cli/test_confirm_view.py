@@ -11,6 +11,7 @@ from rich.console import Console
 
 import tasearch
 from tasearch.cli.confirm_view import ConfirmLiveView, ConfirmPlainView, LookState
+from tasearch.cli.plain_view import TENTHS
 from tasearch.runs.events import EpochDone, Event, HopEnded, HopStarted, LookStarted
 
 RECIPE = {"loss": "kd", "temperature": 4.0, "alpha": 0.9, "learning_rate": 0.01, "epochs": 4}
@@ -80,13 +81,15 @@ def test_live_view_shows_the_hops_at_80_columns(state: LookState) -> None:
     assert "…" not in text
 
 
-def test_plain_view_has_a_line_for_each_look(state: LookState) -> None:
+def test_plain_view_has_a_line_for_each_look_and_each_tenth(state: LookState) -> None:
     console = Console(file=io.StringIO(), width=80)
     view = ConfirmPlainView(console, state)
     for event in [look(1, (4, 8), 4), *hop("a", 6), *hop("b", 4), look(2, (8,), 4), *hop("c", 6)]:
         view.show(event)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert [line.partition(":")[0] for line in lines] == [
-        "look 1 of at most 2",
-        "look 2 of at most 2",
-    ]
+    assert all(re.match(r" +\d+\.0 s  look [12] of at most 2: ", line) for line in lines)
+    told = [line.partition("look ")[2][0] for line in lines]
+    assert told == sorted(told)
+    assert 5 <= told.count("1") <= TENTHS  # eight epochs of two widths
+    assert told.count("2") == 1 + 4  # four epochs, of which none ends the look
+    assert len({line.partition("hops; ")[2] for line in lines}) > 2  # the time left changes
