@@ -24,7 +24,7 @@ class Head:
 
     Args:
         name: Name of the study.
-        facts: Pairs of a name and a value in words, such as ("chains", "40 of 215 tried").
+        facts: Pairs of a name and a value in words, such as ("budget", "none").
         warnings: What the reader should know before anything else, a sentence each.
     """
 
@@ -44,7 +44,7 @@ def head_of(run: Run) -> Head:
     over = sum(counts[state] for state in OVER)
     replicates = study.search.replicates
     facts = [
-        ("chains", f"{over:,} of {manifest.space:,} within the budget tried"),
+        ("trials", _trials(run, over)),
         ("budget", "none" if limits == Budget() else str(limits)),
         (
             "samples",
@@ -60,6 +60,13 @@ def head_of(run: Run) -> Head:
         ("date", _date(run)),
     ]
     return Head(name=study.name, facts=tuple(facts), warnings=tuple(_warnings(run, over)))
+
+
+def _trials(run: Run, over: int) -> str:
+    """The trials that are over, and the assistants that are students of their own."""
+    extra = sum(trial.free and trial.state in OVER for trial in run.trials)
+    also = f", and {extra} more for their assistants" if extra else ""
+    return f"{over:,}{also}; {run.manifest.space:,} chains are within the budget"
 
 
 def _versions(run: Run) -> str:

@@ -19,6 +19,7 @@ import tasearch
 from tasearch.chains.hop import arrows
 from tasearch.cli.commands import app
 from tasearch.report.glossary import GLOSSARY
+from tasearch.report.head import head_of
 from tasearch.report.info import Info, report_info
 from tasearch.report.page import render_page
 from tests.helpers.browser import chromium, screen, show, wait_until
@@ -90,9 +91,21 @@ def test_page_accepts_an_unfinished_run(tmp_path: Path, finished: tasearch.Run) 
         next(events)
     events.close()
     text = render_page(report_info(tasearch.Run.open(tmp_path / "tiny")))
-    assert "0 of 18 within the budget tried" in text
+    assert "0; 18 chains are within the budget" in text
     assert "No student is trained to its end yet." in text
     assert "The run is not over" in text
+
+
+def test_head_counts_trials_of_assistants_apart(finished: tasearch.Run) -> None:
+    """A chain may be trained as part of a longer one, so these two count it as tried once."""
+    asked = sum(not trial.free for trial in finished.trials)
+    extra = sum(trial.free for trial in finished.trials)
+    assert asked
+    assert extra
+    facts = dict(head_of(finished).facts)
+    assert facts["trials"] == (
+        f"{asked}, and {extra} more for their assistants; 18 chains are within the budget"
+    )
 
 
 def test_glossary_is_that_of_the_documentation() -> None:
