@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log10
 from typing import Literal, get_args
 
 import plotly.graph_objects as go
 
 from tasearch.report.rows import Row
-from tasearch.report.style import LIGHT, SYMBOLS, Theme, percent_axis, size_axis, style
+from tasearch.report.style import LIGHT, SYMBOLS, Theme, error_axis, percent_axis, size_axis, style
 from tasearch.report.text import ends_text
 
 X = Literal["params", "bytes", "latency_ms"]
@@ -22,7 +21,6 @@ TITLES: Mapping[str, str] = {
     "error": "error on the validation part",
     "accuracy": "accuracy on the validation part",
 }
-ERROR_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 HEIGHT = 520
 
 
@@ -112,17 +110,8 @@ def front_axes(view: FrontView) -> dict[str, dict[str, object]]:
     if view.teacher_accuracy is not None:
         shown.append(view.teacher_accuracy)
     found["accuracy"] = {**percent_axis([*shown, *ends]), **_title("accuracy")}
-    errors = [view.height(accuracy, "error") for accuracy in (*shown, *ends)] or [0.01, 1.0]
-    pad = 0.06 * (log10(max(errors)) - log10(min(errors))) or 0.1
-    found["error"] = {
-        "type": "log",
-        "range": [log10(min(errors)) - pad, log10(max(errors)) + pad],
-        "tickvals": list(ERROR_TICKS),
-        "ticktext": [f"{100 * tick:g}%" for tick in ERROR_TICKS],
-        "tickformat": None,
-        "dtick": None,
-        **_title("error"),
-    }
+    errors = [view.height(accuracy, "error") for accuracy in (*shown, *ends)]
+    found["error"] = {**error_axis(errors), **_title("error")}
     return found
 
 

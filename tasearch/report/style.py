@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import log10
+from math import ceil, floor, log10
 
 import plotly.graph_objects as go
 
 SYMBOLS = {"no teacher": "square", "direct": "circle", "assistants": "diamond"}
 LOG_FROM = 8  # ratio of the largest value to the smallest from which an axis is logarithmic
+ROUND = (*(m * 10.0**-k for k in range(7, 0, -1) for m in (1, 2, 5)), 1.0)
+FEW_TICKS = 3  # an axis has at least as many
 ONE_TICK_FROM = 200  # ratio from which a logarithmic axis has ticks at powers of 10 only
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
@@ -163,3 +165,35 @@ def percent_axis(values: Sequence[float], *, most: float = 1.0) -> dict[str, obj
         "tickvals": None,
         "ticktext": None,
     }
+
+
+def error_axis(errors: Sequence[float]) -> dict[str, object]:
+    """Layout of a logarithmic axis for shares of wrong samples, in percent.
+
+    Args:
+        errors: All values on the axis, above 0.
+    """
+    low, high = min(errors, default=0.01), max(errors, default=1.0)
+    pad = 0.06 * (log10(high) - log10(low)) or 0.1
+    ends = log10(low) - pad, log10(high) + pad
+    ticks = _error_ticks(10 ** ends[0], 10 ** ends[1])
+    return {
+        "type": "log",
+        "range": [*ends],
+        "tickvals": ticks,
+        "ticktext": [f"{100 * tick:.4g}%" for tick in ticks],
+        "tickformat": None,
+        "dtick": None,
+    }
+
+
+def _error_ticks(low: float, high: float) -> list[float]:
+    """Round values between two errors: 1, 2 and 5 times a power of 10, or a round step apart."""
+    found = [tick for tick in ROUND if low <= tick <= high]
+    if len(found) >= FEW_TICKS:
+        return found
+    for step in reversed(ROUND):  # the largest that gives enough
+        first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+        if last - first + 1 >= FEW_TICKS:
+            return [step * number for number in range(first, last + 1)]
+    return found

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from math import log10
+from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tasearch
 from tasearch.report.assistants_figure import assistants_figure
 from tasearch.report.figures import cost_figure, curves_figure, importance_figure, progress_figure
 from tasearch.report.front_figure import TITLES, X, Y, front_axes, front_figure
 from tasearch.report.info import report_info
-from tasearch.report.style import DARK, LIGHT, SYMBOLS
+from tasearch.report.style import DARK, LIGHT, SYMBOLS, error_axis
 
 AXES: list[tuple[X, Y]] = [("params", "error"), ("latency_ms", "accuracy"), ("bytes", "error")]
 
@@ -71,6 +74,16 @@ def test_axes_have_room_for_all_students(budgeted: tasearch.Run, name: str) -> N
         value = view.height(row.accuracy or 0, name) if name in ("error", "accuracy") else None  # type: ignore[arg-type]
         at = getattr(row, name) if value is None else value
         assert low < (log10(at) if axis["type"] == "log" else at) < high
+
+
+@given(st.floats(1e-4, 0.9), st.floats(1.05, 100))
+def test_error_axis_has_round_ticks_within_it(low: float, times: float) -> None:
+    axis = error_axis([low, min(1.0, low * times)])
+    first, last = (10**end for end in cast("list[float]", axis["range"]))
+    ticks = cast("list[float]", axis["tickvals"])
+    assert len(ticks) >= 3
+    assert all(first * 0.999 <= tick <= last * 1.001 for tick in ticks)
+    assert len(set(cast("list[str]", axis["ticktext"]))) == len(ticks)
 
 
 def test_assistants_figure_marks_every_gain_and_verdict(confirmed: tasearch.Run) -> None:
