@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import typer
 
-from tasearch.chains.chain import teaching
 from tasearch.cli.console import err, out, print_json, print_line, print_named
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
-from tasearch.report.best_text import card_rows, explanation
-from tasearch.report.evidence import damage_text, evidence_numbers
-from tasearch.report.student_text import known_interval
+from tasearch.report.best_text import card_rows, explanation, runner_up
+from tasearch.report.evidence import damage_text
+from tasearch.report.numbers import student_numbers
+from tasearch.report.rows import rows_of
 from tasearch.runs.run import Run
 
 
@@ -41,11 +40,13 @@ def show_best(
         if trial is not None or not as_json or not run.front.candidates:
             raise
         near = run.front.nearest_miss(budget)
-        print_json({"error": str(error), "nearest": _as_json(run, near)})
+        print_json({"error": str(error), "nearest": _as_json(run, near, budget)})
         raise typer.Exit(1) from None
     sentences = explanation(run, best, budget) if explain else []
     if as_json:
-        print_json({**_as_json(run, best), **({"explanation": sentences} if explain else {})})
+        print_json(
+            {**_as_json(run, best, budget), **({"explanation": sentences} if explain else {})}
+        )
         return
     print_named(card_rows(run, best, budget))
     if sentences:
@@ -54,12 +55,7 @@ def show_best(
         print_line(sentence)
 
 
-def _as_json(run: Run, candidate: Candidate) -> dict[str, Any]:
-    return {
-        **asdict(candidate),
-        "label": candidate.label,
-        "teaching": teaching(candidate.chain, candidate.recipe),
-        "replicates": run.manifest.study.search.replicates,
-        "interval": known_interval(run, candidate),
-        **evidence_numbers(run, candidate),
-    }
+def _as_json(run: Run, candidate: Candidate, budget: Budget) -> dict[str, Any]:
+    row = next(row for row in rows_of(run) if row.trial == candidate.trial)
+    second = runner_up(run, candidate, budget)
+    return {**student_numbers(run, row), "runner_up": None if second is None else second.trial}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
 
 from rich.text import Text
 
@@ -16,6 +14,7 @@ from tasearch.cli.stop import Stop
 from tasearch.config.run_options import RunOptions
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
+from tasearch.report.numbers import confirmation_numbers
 from tasearch.report.text import percent
 from tasearch.report.verdict_text import points, verdict_text
 from tasearch.runs.events import ConfirmationFinished, Event, LookDone, Notice
@@ -89,25 +88,10 @@ def _show(
                 return False
     assert found is not None, "a confirmation ends with its verdicts"
     if as_json:
-        print_json(confirmation_json(run, found))
+        print_json(confirmation_numbers(run, found))
     else:
         print_verdicts(run, found)
     return True
-
-
-def confirmation_json(run: Run, found: Confirmation) -> dict[str, Any]:
-    """A confirmation for programs: its plan, its comparisons, and what to ship of each width."""
-    ship = {}
-    for width in dict.fromkeys(c.width for c in found.comparisons):
-        arm = shipped(found.of_width(width))
-        trial = next((t for t in run.trials if arm.is_chain(t.chain, t.recipe or {})), None)
-        ship[str(width)] = {
-            "chain": arm.chain,
-            "label": arm.label,
-            "recipe": arm.recipe,
-            "trial": None if trial is None else trial.number,
-        }
-    return {**asdict(found), "ship": ship}
 
 
 def _look_text(found: Confirmation) -> str:

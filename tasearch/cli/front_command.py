@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 
@@ -12,7 +13,8 @@ from tasearch.cli.console import err, print_json, print_line
 from tasearch.cli.tables import add_cells, number_table, print_table
 from tasearch.errors import NothingFits, printable
 from tasearch.report.evidence import damage_text
-from tasearch.report.front_table import front_rows, row_numbers
+from tasearch.report.front_table import front_rows
+from tasearch.report.numbers import flat_numbers, student_numbers
 from tasearch.report.rows import Row, rows_of
 from tasearch.report.text import ends_text
 from tasearch.runs.run import Run
@@ -35,27 +37,27 @@ def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
     if not rows:
         raise NothingFits(f"{run.path}: no student was trained to the end; run it further")
     if as_json:
-        recipes = {trial.number: trial.recipe for trial in run.trials}
-        members = [{**row_numbers(row), "recipe": recipes[row.trial]} for row in rows]
-        print_json({"run": str(run.path), "front": members})
+        print_json({"run": str(run.path), "front": [student_numbers(run, row) for row in rows]})
     elif as_csv:
-        print(front_csv(rows), end="")
+        print(front_csv([flat_numbers(run, row) for row in rows]), end="")
     else:
         print_table(front_table(rows))
         if any(row.smaller is not None for row in rows):
             print_line("as good as: the smallest student that cannot be told apart from it (95 %)")
 
 
-def front_csv(rows: Sequence[Row]) -> str:
-    """The members of the front as CSV, with a head; accuracies of replicates are in one field."""
+def front_csv(students: Sequence[Mapping[str, Any]]) -> str:
+    """Students as CSV, with a head.
+
+    Args:
+        students: What `flat_numbers` gives for each of them.
+    """
     text = io.StringIO()
-    found = [row_numbers(row) for row in rows]
-    writer = csv.DictWriter(text, fieldnames=[*found[0]], lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=[*students[0]], lineterminator="\n")
     writer.writeheader()
-    for numbers in found:
-        replicates = " ".join(map(str, numbers["replicates"]))
-        chain, recipe = printable(numbers["chain"]), printable(numbers["recipe"])
-        writer.writerow({**numbers, "replicates": replicates, "chain": chain, "recipe": recipe})
+    for numbers in students:
+        texts = {name: printable(numbers[name]) for name in ("label", "recipe")}
+        writer.writerow({**numbers, **texts})
     return text.getvalue()
 
 

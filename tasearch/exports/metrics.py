@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from tasearch.config.study import Study
 from tasearch.data import load_test
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import tied_with
-from tasearch.report.evidence import evidence_lines, evidence_numbers
+from tasearch.report.evidence import evidence_lines
+from tasearch.report.numbers import student_numbers
+from tasearch.report.rows import rows_of
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
 from tasearch.runs.test_reads import log_read_of_test
@@ -38,23 +38,18 @@ def student_metrics(
     size = manifest.measured[candidate.chain[-1]]
     reads = log_read_of_test(student.run.path, "export", [candidate.label])
     quality = _quality(student)
-    known = evidence_numbers(student.run, candidate)
+    row = next(row for row in rows_of(student.run) if row.trial == candidate.trial)
     return {
-        **asdict(candidate),
-        "label": candidate.label,
-        "accuracies": student.trial.accuracies,
+        **student_numbers(student.run, row),
         "free": student.trial.free,  # an assistant within the budget, with the assistants' recipe
         "study": manifest.study.name,
         "test_accuracy": quality.accuracy,
         "test_samples": quality.samples,
         "test_reads": reads,  # of all commands on this run, this one included
-        **_sources(manifest.study, quality),
+        "test": {"of": _source_of_test(manifest.study.seed), **quality.as_json()},
         "validation_samples": manifest.validation,
         "evidence": evidence_lines(student.run, candidate),
-        "confirmation": known["confirmed"],
-        "lead_over_direct": known["lead_over_direct"],
         "latency_median_ms": size.median_ms,
-        "latency_p95_ms": size.latency_p95_ms,
         "latency_tied_with": tied_with(size.width, manifest.measured),
         "latency_of": manifest.device,
         "forward_flops": size.flops,
@@ -70,15 +65,9 @@ def student_metrics(
     }
 
 
-def _sources(study: Study, quality: Quality) -> dict[str, Any]:
-    """What the accuracy is of, and the quality on the test set with what that is of."""
-    seeds = {"seeds": "search", "seed": study.seed}
-    whole = {"part": "validation", **seeds, "replicates": study.search.replicates}
-    own = {"part": "test", **seeds, "replicate": 0, "selected": False}
-    return {
-        "accuracy_of": {**whole, "selected": True},  # the search chose by it: it is optimistic
-        "test": {"of": own, **quality.as_json()},
-    }
+def _source_of_test(seed: int) -> dict[str, Any]:
+    """What the quality on the test set is of: the exported weights, which it did not choose."""
+    return {"part": "test", "seeds": "search", "seed": seed, "replicate": 0, "selected": False}
 
 
 def _quality(student: ExportedStudent) -> Quality:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
 
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.quality_text import quality_text
@@ -47,25 +45,6 @@ def damage_text(run: Run) -> str:
     return f"{run.verdicts_damage}; until then no verdict counts"
 
 
-def evidence_numbers(run: Run, candidate: Candidate) -> dict[str, Any]:
-    """What is known of a candidate beyond its accuracy in the search, for programs.
-
-    Args:
-        run: The run.
-        candidate: A finished student.
-
-    Returns:
-        `confirmed`: what fresh seeds say, None if the candidate was not confirmed; and
-        `lead_over_direct`: its lead over direct distillation in the search, None if there is none.
-    """
-    confirmed = run.confirmed(candidate)
-    lead = lead_over_direct(run, candidate)
-    return {
-        "confirmed": None if confirmed is None else _confirmed_numbers(*confirmed),
-        "lead_over_direct": None if lead is None else asdict(lead),
-    }
-
-
 def _confirmed_lines(
     run: Run, candidate: Candidate, found: Confirmation, arm: Arm, accuracy: float
 ) -> Iterator[tuple[str, str]]:
@@ -88,19 +67,3 @@ def _confirmed_lines(
         tried = (c for c in run.front.candidates if ship.is_chain(c.chain, c.recipe))
         trial = next((f"trial {c.trial}" for c in tried), "which the search has not tried")
         yield "instead", f"the verdict ships {ship.label}, {trial}"
-
-
-def _confirmed_numbers(found: Confirmation, arm: Arm) -> dict[str, Any]:
-    trained = sum(accuracy is not None for accuracy in arm.accuracies)
-    source = {"seeds": "fresh", "replicates": trained, "selected": False}
-    test = None
-    if arm.quality is not None:
-        test = {"of": {"part": "test", **source}, **arm.quality.as_json()}
-    return {
-        "accuracy": arm.accuracy,
-        "accuracy_of": {"part": "validation", **source},
-        "test_accuracy": arm.test_accuracy,
-        "test": test,
-        "seeds": len(arm.accuracies),
-        "verdicts": {c.question: asdict(c.verdict) for c in found.of_width(arm.chain[-1])},
-    }

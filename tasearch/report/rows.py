@@ -59,7 +59,8 @@ class Row:
         trial: Number of the trial.
         state: State of the trial, as in `TrialRecord`.
         teaching: What the student learns from.
-        label: The chain.
+        chain: Widths of the chain, the teacher's first.
+        label: The chain in words.
         models: The models of the chain, the teacher first; without assistants and teacher that
             have no influence on the student.
         accuracy: Accuracy on the validation set, 0 to 1, mean over replicates; of a pruned student
@@ -90,6 +91,7 @@ class Row:
     trial: int
     state: str
     teaching: Teaching
+    chain: tuple[int, ...]
     label: str
     models: tuple[Link, ...]
     accuracy: float | None
@@ -162,6 +164,7 @@ def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
         trial=trial.number,
         state=trial.state,
         teaching=teaching(trial.chain, trial.recipe),
+        chain=trial.chain,
         label=trial.label,
         models=_links(run, trial),
         accuracy=trial.accuracy,

@@ -100,6 +100,21 @@ def test_trial_goes_without_a_budget(capsys: pytest.CaptureFixture[str]) -> None
         )
 
 
+def test_json_has_the_numbers_of_the_front_and_the_runner_up(
+    finished: tasearch.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = json.loads(command(capsys, "front", finished.path, "--json")[1])["front"]
+    for member in members:
+        trial = finished.candidate(member["trial"])
+        second = runner_up(finished, trial, NO_LIMIT)
+        assert second is not None
+        shown = json.loads(
+            command(capsys, "best", finished.path, "--trial", trial.trial, "--json")[1]
+        )
+        assert shown == {**member, "runner_up": second.trial}
+        assert shown["chain"] == [*trial.chain] and shown["label"] == trial.label
+
+
 def test_json_has_the_teaching_and_the_interval(
     finished: tasearch.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

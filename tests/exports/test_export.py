@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +28,8 @@ from tasearch.exports.chain_file import pinned_study
 from tasearch.exports.export import FILES
 from tasearch.models import Models
 from tasearch.profiling.machine import describe_backend
-from tasearch.report.evidence import evidence, evidence_numbers
+from tasearch.report.evidence import evidence
+from tasearch.report.intervals import accuracy_interval
 from tasearch.runs.store import replicate
 from tasearch.runs.trial_attributes import chain_of
 from tasearch.runs.verdicts import (
@@ -128,7 +129,7 @@ def test_every_accuracy_says_what_it_is_of(cnn: tasearch.Run, folder: Path) -> N
         "replicates": 1,
         "selected": True,
     }
-    assert metrics["confirmation"] is None
+    assert metrics["confirmed"] is None
     card = (folder / "README.md").read_text()
     assert f"(test part: {metrics['test_samples']} samples that the search never saw; read" in card
     assert "of the search, which chooses by it, so it tends to be too high" in card
@@ -165,17 +166,30 @@ def test_metrics_have_the_confirmation_that_best_prints(
     write_confirmations(run.path, [done])
     opened = tasearch.Run.open(run.path)
     tasearch.export(opened, tmp_path / "out", trial=best.trial)
-    found = json.loads((tmp_path / "out/metrics.json").read_text())["confirmation"]
+    found = json.loads((tmp_path / "out/metrics.json").read_text())["confirmed"]
     source = {"seeds": "fresh", "replicates": 2, "selected": False}
     assert found == {
         "accuracy": 1.0,
+        "interval": [*accuracy_interval([1.0, 1.0], run.manifest.validation)],
+        "accuracies": [1.0, None, 1.0],
         "accuracy_of": {"part": "validation", **source},
         "test_accuracy": 0.375,
+        "test_interval": [*accuracy_interval([0.5, 0.25], quality.samples)],
+        "test_accuracies": [0.5, None, 0.25],
         "test": {"of": {"part": "test", **source}, **quality.as_json()},
         "seeds": 3,
-        "verdicts": {"assistants": asdict(helps)},
+        "verdicts": {
+            "assistants": {
+                "answer": "helps",
+                "settled": True,
+                "pairs": 2,
+                "difference": None,
+                "p": 1.0,
+                "needed": None,
+                "interval": None,
+            }
+        },
     }
-    assert evidence_numbers(opened, best)["confirmed"] == found
     assert any(name == "quality" for name, _ in evidence(opened, best))
     printed = json.loads(command(capsys, "best", run.path, "--json")[1])
     assert printed["trial"] == best.trial
