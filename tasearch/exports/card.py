@@ -12,6 +12,7 @@ from tasearch.chains.recipe import LABELS_ONLY
 from tasearch.config import plugins
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import latency_words
+from tasearch.report.text import interval_text
 from tasearch.train.quality import BINS
 
 ONNX = ("<!-- onnx -->\n", "<!-- end -->\n")  # around parts of the card about student.onnx
@@ -38,8 +39,9 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
         study=metrics["study"],
         made=_origin(student),
         test=f"{metrics['test_accuracy']:.1%}",
+        test_interval=interval_text(metrics["test_interval"]),
         test_samples=f"{metrics['test_samples']:,}",
-        accuracy=_accuracy(student),
+        accuracy=_accuracy(metrics),
         samples=f"{metrics['validation_samples']:,}",
         reads=_times(metrics["test_reads"]),
         seed=metrics["test"]["of"]["seed"],
@@ -68,12 +70,13 @@ def _origin(student: ExportedStudent) -> str:
     return f"Distilled along the chain {student.candidate.label} (widths, teacher first)."
 
 
-def _accuracy(student: ExportedStudent) -> str:
-    """Validation accuracy of the exported replicate, and the mean of all replicates."""
-    mean, accuracies = f"{student.candidate.accuracy:.1%}", student.trial.accuracies
-    if not accuracies:
-        return mean
-    return f"{accuracies[0]:.1%} (mean of {len(accuracies)} replicates: {mean})"
+def _accuracy(metrics: dict[str, Any]) -> str:
+    """Validation accuracy with its interval; of several replicates the exported one's, too."""
+    interval, accuracies = interval_text(metrics["interval"]), metrics["accuracies"]
+    mean = f"{metrics['accuracy']:.1%}, {interval}"
+    if len(accuracies) == 1:
+        return f"{mean}, one seed"
+    return f"{accuracies[0]:.1%}; mean of {len(accuracies)} replicates: {mean}"
 
 
 def _times(reads: int) -> str:

@@ -12,6 +12,7 @@ from tasearch.data import load_test
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import tied_with
 from tasearch.report.evidence import evidence_lines
+from tasearch.report.intervals import accuracy_interval
 from tasearch.report.numbers import student_numbers
 from tasearch.report.rows import rows_of
 from tasearch.runs.quality import Quality
@@ -44,6 +45,7 @@ def student_metrics(
         "free": student.trial.free,  # an assistant within the budget, with the assistants' recipe
         "study": manifest.study.name,
         "test_accuracy": quality.accuracy,
+        "test_interval": accuracy_interval([quality.accuracy], quality.samples),
         "test_samples": quality.samples,
         "test_reads": reads,  # of all commands on this run, this one included
         "test": {"of": _source_of_test(manifest.study.seed), **quality.as_json()},

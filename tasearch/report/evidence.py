@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasearch.pareto.candidate import Candidate
+from tasearch.report.intervals import accuracy_interval
 from tasearch.report.quality_text import quality_text
+from tasearch.report.student_text import known_interval
+from tasearch.report.text import interval_text
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
@@ -45,18 +48,30 @@ def damage_text(run: Run) -> str:
     return f"{run.verdicts_damage}; until then no verdict counts"
 
 
+def _of_the_test_part(arm: Arm, accuracy: float) -> str:
+    """The accuracy on the test part, with its interval if the number of samples is known."""
+    words = f"{accuracy:.1%} of the test part"
+    if arm.quality is None:  # confirmed before quality was measured
+        return words
+    known = [accuracy for accuracy in arm.test if accuracy is not None]
+    samples = arm.quality.samples
+    interval = interval_text(accuracy_interval(known, samples))
+    return f"{words} ({interval}; {samples:,} samples)"
+
+
 def _confirmed_lines(
     run: Run, candidate: Candidate, found: Confirmation, arm: Arm, accuracy: float
 ) -> Iterator[tuple[str, str]]:
     own = found.of_width(candidate.chain[-1])
     gone = candidate.accuracy - accuracy
+    interval = interval_text(known_interval(run, candidate))
     yield (
         "confirmed",
-        f"{accuracy:.1%} of the validation part, mean of {len(arm.accuracies)} fresh "
+        f"{accuracy:.1%} of the validation part ({interval}), mean of {len(arm.accuracies)} fresh "
         f"seeds: {100 * abs(gone):.1f} points {'less' if gone >= 0 else 'more'} than in the search",
     )
     if arm.test_accuracy is not None:
-        yield "test", f"{arm.test_accuracy:.1%} of the test part, mean of the same seeds"
+        yield "test", f"{_of_the_test_part(arm, arm.test_accuracy)}, mean of the same seeds"
     if arm.quality is not None:
         yield "quality", f"on the test part, mean of the same seeds: {quality_text(arm.quality)}"
     for comparison in own:

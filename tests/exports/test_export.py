@@ -30,6 +30,7 @@ from tasearch.models import Models
 from tasearch.profiling.machine import describe_backend
 from tasearch.report.evidence import evidence
 from tasearch.report.intervals import accuracy_interval
+from tasearch.report.text import interval_text
 from tasearch.runs.store import replicate
 from tasearch.runs.trial_attributes import chain_of
 from tasearch.runs.verdicts import (
@@ -136,6 +137,27 @@ def test_every_accuracy_says_what_it_is_of(cnn: tasearch.Run, folder: Path) -> N
     assert "Both accuracies are of the search's seed, 0." in card
 
 
+def test_accuracies_have_their_intervals(cnn: tasearch.Run, folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    card = (folder / "README.md").read_text()
+    for part, samples, interval in (
+        ("accuracy", cnn.manifest.validation, "interval"),
+        ("test_accuracy", metrics["test_samples"], "test_interval"),
+    ):
+        accuracy = metrics[part]
+        assert metrics[interval] == [*accuracy_interval([accuracy], samples)]
+        assert f"| {accuracy:.1%}, {interval_text(metrics[interval])}, one seed (" in card
+
+
+def test_card_has_the_interval_of_the_mean_of_replicates(rerun: Any, tmp_path: Path) -> None:
+    run = rerun(tiny(search={"replicates": 2}), trials=2)
+    best = tasearch.export(run, tmp_path / "out")
+    accuracies = run.trials[best.trial].accuracies
+    interval = interval_text(accuracy_interval(accuracies, run.manifest.validation))
+    words = f"{accuracies[0]:.1%}; mean of 2 replicates: {best.accuracy:.1%}, {interval} ("
+    assert words in (tmp_path / "out/README.md").read_text()
+
+
 def test_missing_teacher_leaves_agreement_out(rerun: Any, tmp_path: Path) -> None:
     run = rerun(tiny(), trials=3)
     key = next(t.hops[0].key for t in run.trials if t.hops[0].width == 16)
@@ -190,7 +212,10 @@ def test_metrics_have_the_confirmation_that_best_prints(
             }
         },
     }
-    assert any(name == "quality" for name, _ in evidence(opened, best))
+    known = dict(evidence(opened, best))
+    assert "quality" in known
+    assert f"({interval_text(found['interval'])}), mean of 3 fresh seeds" in known["confirmed"]
+    assert f"({interval_text(found['test_interval'])}; 2 samples)" in known["test"]
     printed = json.loads(command(capsys, "best", run.path, "--json")[1])
     assert printed["trial"] == best.trial
     assert printed["confirmed"] == found
