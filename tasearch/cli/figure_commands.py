@@ -54,7 +54,7 @@ def front(
 ) -> None:
     """Show the front: the students that no other beats in accuracy, size and latency at once.
 
-    The smallest comes first. --json and --csv have all numbers.
+    The smallest comes first. What verdicts ship is listed too. --json and --csv have all numbers.
     """
     if as_json and as_csv:
         raise RunError("--json: goes without --csv; give one of them")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -13,15 +13,17 @@ from tasearch.cli.console import err, print_json, print_line
 from tasearch.cli.tables import add_cells, number_table, print_table
 from tasearch.errors import NothingFits, printable
 from tasearch.report.evidence import damage_text
-from tasearch.report.front_table import front_rows
+from tasearch.report.front_table import front_and_shipped
 from tasearch.report.numbers import flat_numbers, student_numbers
 from tasearch.report.rows import Row, rows_of
 from tasearch.report.text import ends_text
 from tasearch.runs.run import Run
 
+SHIPPED, FRESH = ">", "*"  # marks in the table
+
 
 def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
-    """Print the members of the front, the smallest first.
+    """Print the members of the front and what verdicts ship, the smallest first.
 
     Args:
         run: The run.
@@ -33,7 +35,7 @@ def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
     """
     if run.verdicts_damage:
         err.print(f"notice: {damage_text(run)}", soft_wrap=True)
-    rows = front_rows(rows_of(run))
+    rows = front_and_shipped(rows_of(run))
     if not rows:
         raise NothingFits(f"{run.path}: no student was trained to the end; run it further")
     if as_json:
@@ -42,8 +44,8 @@ def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
         print(front_csv([flat_numbers(run, row) for row in rows]), end="")
     else:
         print_table(front_table(rows))
-        if any(row.smaller is not None for row in rows):
-            print_line("as good as: the smallest student that cannot be told apart from it (95 %)")
+        for note in _notes(rows):
+            print_line(note)
 
 
 def front_csv(students: Sequence[Mapping[str, Any]]) -> str:
@@ -62,16 +64,28 @@ def front_csv(students: Sequence[Mapping[str, Any]]) -> str:
 
 
 def front_table(rows: Sequence[Row]) -> Table:
-    """The members of the front as a table."""
-    confirmed = ["confirmed"] * any(row.confirmed for row in rows)
-    columns = ["trial", "chain", "accuracy", "95 % interval", "params", "ms", *confirmed]
-    table = number_table([*columns, "as good as"], ("chain",))
+    """Members of the front as a table, with accuracies on fresh seeds where there are any."""
+    columns = ("trial", "chain", "accuracy", "95 % interval", "params", "ms", "as good")
+    table = number_table(columns, ("chain",))
     for row in rows:
-        assert row.interval is not None
-        cells = [str(row.trial), row.label, f"{row.accuracy:.1%}"]
-        cells.append(ends_text(row.interval))
+        accuracy, interval = row.known
+        trial = f"{SHIPPED if row.shipped else ''} {row.trial}".strip()
+        fresh = FRESH if row.confirmed else " "
+        cells = [trial, row.label, f"{accuracy:.1%}{fresh}", ends_text(interval)]
         cells += [f"{row.params:,}", f"{row.latency_ms:.4g}"]
-        if confirmed:
-            cells.append(f"{row.confirmed.accuracy:.1%}" if row.confirmed else "")
-        add_cells(table, [*cells, "" if row.smaller is None else f"trial {row.smaller}"])
+        add_cells(table, [*cells, "" if row.smaller is None else str(row.smaller)])
     return table
+
+
+def _notes(rows: Sequence[Row]) -> Iterator[str]:
+    """What the marks of the table mean, a line each."""
+    if any(row.shipped for row in rows):
+        beaten = "" if all(row.front for row in rows) else ", on the search's front or not"
+        yield f"{SHIPPED} `tasearch confirm` ships it at this width{beaten}"
+    seeds = sorted({row.confirmed.seeds for row in rows if row.confirmed})
+    if seeds:
+        count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
+        others = "" if all(row.confirmed for row in rows) else "; the others in the search"
+        yield f"{FRESH} mean accuracy on {count} fresh seeds{others}"
+    if any(row.smaller is not None for row in rows):
+        yield "as good: the trial of the smallest student that cannot be told apart (95 %)"

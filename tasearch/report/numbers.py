@@ -47,6 +47,7 @@ def student_numbers(run: Run, row: Row) -> dict[str, Any]:
         "latency_ms": row.latency_ms,
         "latency_p95_ms": row.latency_p95_ms,
         "front": row.front,
+        "shipped": row.shipped,
         "as_good_as": row.smaller,
         "over_direct": row.over_direct,
         "over_labels": row.over_labels,
@@ -61,7 +62,7 @@ def flat_numbers(run: Run, row: Row) -> dict[str, Any]:
     confirmed = found["confirmed"] or {}
     low, high = found["interval"]
     fresh_low, fresh_high = confirmed.get("interval") or (None, None)
-    same = ("params", "bytes", "latency_ms", "latency_p95_ms", "front")
+    same = ("params", "bytes", "latency_ms", "latency_p95_ms", "front", "shipped")
     leads = ("as_good_as", "over_direct", "over_labels")
     return {
         "trial": row.trial,

@@ -77,6 +77,7 @@ class Row:
         free: Whether the student is an assistant of another trial's chain.
         within: Whether the student is within the budget.
         front: Whether it is a member of the front.
+        shipped: Whether it is what a verdict ships of its width.
         smaller: Number of the trial of the smallest student that may be shipped, is smaller than
             this one, and cannot be told apart from it; None if there is none.
         over_direct: Accuracy less that of direct distillation with the same recipe; None without
@@ -107,6 +108,7 @@ class Row:
     free: bool
     within: bool
     front: bool
+    shipped: bool = False
     smaller: int | None = None
     over_direct: float | None = None
     over_labels: float | None = None
@@ -180,6 +182,7 @@ def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
         free=trial.free,
         within=manifest.study.limits().admits(size),
         front=front,
+        shipped=trial.number in run.shipped_trials,
         flops=sum(
             training_flops(use.width, use.epochs, manifest.trained_samples, manifest.measured)
             for use in trial.hops

@@ -165,6 +165,20 @@ class Run:
         shipped = map(self.shipped, by_width.values())
         return tuple(sorted(shipped, key=self.known_accuracy, reverse=True))
 
+    @cached_property
+    def shipped_trials(self) -> frozenset[int]:
+        """Trials of the students that a verdict ships, at most one for each student width."""
+        by_verdict = (c for c in self.choices if self._is_shipped(c))
+        return frozenset(candidate.trial for candidate in by_verdict)
+
+    def _is_shipped(self, candidate: Candidate) -> bool:
+        """Whether a verdict ships exactly this chain."""
+        found = self.confirmation_of(candidate)
+        if found is None:
+            return False
+        arm = shipped(found.of_width(candidate.chain[-1]))
+        return arm.is_chain(candidate.chain, candidate.recipe)
+
     def known_accuracy(self, candidate: Candidate) -> float:
         """A candidate's accuracy on fresh seeds if it was confirmed, else in the search."""
         confirmed = self.confirmed(candidate)

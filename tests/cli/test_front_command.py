@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,28 @@ import tasearch
 from tasearch.cli.console import out
 from tasearch.cli.front_command import front_csv, front_table
 from tasearch.cli.tables import print_table
-from tasearch.report.front_table import front_rows
+from tasearch.pareto.candidate import Candidate
+from tasearch.report.front_table import front_and_shipped, front_rows
+from tasearch.report.intervals import accuracy_interval
 from tasearch.report.numbers import flat_numbers, student_numbers
 from tasearch.report.rows import Confirmed, Row, rows_of
+from tasearch.report.text import ends_text
+from tasearch.runs.verdicts import (
+    Arm,
+    Comparison,
+    Confirmation,
+    LookPlan,
+    Verdict,
+    write_confirmations,
+)
 from tests.helpers.commands import command
 from tests.helpers.runs import only_prepared
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """80 columns, whatever the environment says."""
+    monkeypatch.setattr(out, "_width", 80)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +54,12 @@ def test_table_has_a_line_for_each_member(
     code, text, said = command(capsys, "front", finished.path)
     assert (code, said) == (0, "")
     lines = text.splitlines()[1:]
+    assert "*" not in text and ">" not in text
     for row, line in zip(rows, lines, strict=False):
         assert line.startswith(f"{row.trial:>5}  {row.label} ")
         assert f" {row.accuracy:.1%} " in line and f" {row.params:,} " in line
-        assert line.rstrip().endswith(f"trial {row.smaller}") == (row.smaller is not None)
+        smaller = "" if row.smaller is None else row.smaller
+        assert re.search(rf" {row.latency_ms:.4g} +{smaller}$", line)
     notes = lines[len(rows) :]
     assert len(notes) == any(row.smaller is not None for row in rows)
 
@@ -47,18 +67,68 @@ def test_table_has_a_line_for_each_member(
 def test_table_fits_80_columns_and_keeps_every_number(
     rows: list[Row], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "_width", 200)
     confirmed = Confirmed(accuracy=0.98765, interval=(0.98, 0.99), test=None, seeds=16)
     long = "1024 → 512 → 256 → 128 → 64"
     wide = replace(rows[0], params=123_456_789, label=long, smaller=1234, confirmed=confirmed)
+    wide = replace(wide, shipped=True)
     print_table(front_table([*rows, wide]))
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    for words in ("123,456,789", "trial 1234", "98.8%"):
+    for words in ("123,456,789", " 1234", "98.8%"):
         assert words in text
     assert re.findall(r"\d+", long)[-1] in text
     assert out.width == 200
+
+
+def test_chain_with_three_assistants_stays_in_one_line(
+    rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    confirmed = Confirmed(accuracy=0.98765, interval=(0.98, 0.99), test=None, seeds=16)
+    long = "64 → 48 → 32 → 24 → 12"
+    row = replace(rows[0], trial=123, params=3_022, latency_ms=0.017191, label=long)
+    print_table(front_table([replace(row, shipped=True, smaller=107, confirmed=confirmed)]))
+    assert f"> 123  {long}  " in capsys.readouterr().out
+
+
+@pytest.fixture
+def shipped(finished: tasearch.Run, tmp_path: Path) -> tuple[tasearch.Run, Candidate]:
+    """A copy of the run with a verdict that ships a direct chain, and that student."""
+    run = tasearch.Run.open(shutil.copytree(finished.path, tmp_path / finished.path.name))
+    longer = next(c for c in run.front.candidates if len(c.chain) > 2)
+    width = longer.chain[-1]
+    direct = next(c for c in run.front.candidates if c.chain == (16, width))
+    first, second = (
+        Arm(chain=c.chain, recipe=c.recipe, accuracies=(0.5, 0.75, 0.5, 0.75))
+        for c in (longer, direct)
+    )
+    verdict = Verdict(answer="no difference", settled=True, pairs=4)
+    own = Comparison(question="assistants", first=first, second=second, verdict=verdict)
+    done = Confirmation(plan=LookPlan(), comparisons=(own,), finished=True)
+    write_confirmations(run.path, [done])
+    return tasearch.Run.open(run.path), direct
+
+
+def test_front_has_what_a_verdict_ships(
+    shipped: tuple[tasearch.Run, Candidate], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, direct = shipped
+    text = command(capsys, "front", run.path)[1]
+    interval = ends_text(accuracy_interval([0.5, 0.75, 0.5, 0.75], run.manifest.validation))
+    assert re.search(rf"> {direct.trial} +{direct.label} +62\.5%\* +{interval} ", text)
+    assert "> `tasearch confirm` ships it at this width" in text
+    assert "* mean accuracy on 4 fresh seeds; the others in the search\n" in text
+    members = json.loads(command(capsys, "front", run.path, "--json")[1])["front"]
+    assert [m["trial"] for m in members if m["shipped"]] == [direct.trial]
+    lines = csv.DictReader(command(capsys, "front", run.path, "--csv")[1].splitlines())
+    assert [int(line["trial"]) for line in lines if line["shipped"] == "True"] == [direct.trial]
+
+
+def test_shipped_student_is_listed_though_others_beat_it(rows: list[Row]) -> None:
+    beaten = replace(rows[-1], trial=999, front=False, shipped=True)
+    dropped = replace(beaten, trial=998, shipped=False)
+    assert front_and_shipped((*rows, beaten, dropped)) == [*rows, beaten]
 
 
 def test_json_has_all_numbers(
