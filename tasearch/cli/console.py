@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -50,8 +51,13 @@ err = SafeConsole(stderr=True, highlight=False, markup=False)
 
 
 def print_line(line: str, console: Console = out) -> None:
-    """Print a line, which only a terminal breaks, between words."""
-    console.print(line, soft_wrap=not console.is_terminal)
+    """Print a line, which only a terminal breaks, between words and with the line's indent."""
+    words = line.lstrip(" ")
+    indent = len(line) - len(words)
+    if not indent or not console.is_terminal:
+        console.print(line, soft_wrap=not console.is_terminal)
+        return
+    console.print(Padding(Text(printable(words)), (0, 0, 0, indent), expand=False))
 
 
 def print_json(value: Mapping[str, Any]) -> None:
