@@ -81,7 +81,8 @@ def _show(
             if isinstance(event, Notice):
                 print_line(f"notice: {event.message}", console)
             elif isinstance(event, LookDone):
-                print_line(_look_text(event.confirmation), console)
+                for line in look_lines(event.confirmation):
+                    print_line(line, console)
             elif isinstance(event, ConfirmationFinished):
                 found = event.confirmation
             if stop.asked:
@@ -94,17 +95,23 @@ def _show(
     return True
 
 
-def _look_text(found: Confirmation) -> str:
+def look_lines(found: Confirmation) -> Iterator[str]:
+    """What a look has found, a line for each student width that was trained for it.
+
+    Args:
+        found: The confirmation after the look.
+    """
     pairs = max(len(c.first.accuracies) for c in found.comparisons)
-    shown = []
+    looks = found.plan.pairs
+    look = f"look {looks.index(pairs) + 1} of {len(looks)}, {pairs} seeds"
     for width in dict.fromkeys(c.width for c in found.comparisons):
         parts = [
-            f"{c.question} {points(c.verdict.difference)}"
+            f"{c.question} {points(c.verdict.difference)} points"
             for c in found.of_width(width)
-            if c.verdict.difference is not None
+            if c.verdict.difference is not None and len(c.first.accuracies) == pairs
         ]
-        shown.append(f"{width}: {', '.join(parts)}")
-    return f"after {pairs} fresh seeds at most, in points, by width: {'; '.join(shown)}"
+        if parts:
+            yield f"{look}: width {width}: {', '.join(parts)}"
 
 
 def print_verdicts(run: Run, found: Confirmation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import tasearch
+from tasearch.cli.confirm_command import look_lines
 from tasearch.cli.exit_codes import INTERRUPTED
 from tasearch.config.study_file import render
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan, Verdict
 from tests.helpers.processes import TASEARCH, call, wait_for
 from tests.helpers.studies import tiny
 
@@ -35,13 +38,34 @@ def test_budget_and_front_exclude_each_other(finished: tasearch.Run) -> None:
     assert text == "error: --front: goes without a budget\n"
 
 
+def test_look_has_a_line_for_each_width_that_it_trained() -> None:
+    def compared(question: str, width: int, seeds: int, difference: float) -> Comparison:
+        arm = Arm(chain=(16, width), recipe={}, accuracies=(0.5,) * seeds)
+        verdict = Verdict(difference=difference)
+        return Comparison(question=question, first=arm, second=arm, verdict=verdict)  # type: ignore[arg-type]
+
+    own = (
+        compared("assistants", 12, 8, -0.001),
+        compared("distillation", 12, 8, 0.004),
+        compared("assistants", 6, 4, 0.5),
+        compared("distillation", 4, 8, 0.0),
+    )
+    assert [*look_lines(Confirmation(plan=LookPlan(), comparisons=own))] == [
+        "look 2 of 3, 8 seeds: width 12: assistants -0.1 points, distillation +0.4 points",
+        "look 2 of 3, 8 seeds: width 4: distillation 0.0 points",
+    ]
+
+
 @pytest.mark.slow
 def test_confirm_prints_its_looks_and_what_to_ship(run: tasearch.Run) -> None:
     before = call("best", run.path)
     text = call("confirm", run.path, "--workers", 1)
     (found,) = tasearch.Run.open(run.path).confirmations
-    assert text.count("fresh seeds at most, in points, by width: ") in (1, 2, 3)
     width = found.comparisons[0].width
+    looks = re.findall(
+        rf"^look (\d) of 3, (4|8|16) seeds: width {width}: assist.* points$", text, re.M
+    )
+    assert [int(look) for look, _ in looks] == [*range(1, len(looks) + 1)] != []
     assert f"student of width {width}\n" in text
     assert text.count("  ship ") == 1
     again = call("confirm", run.path)
