@@ -131,9 +131,9 @@ def trial_line(words: Words, record: TrialRecord) -> Table:
     """A finished trial; what is longer than the line goes on below its chain."""
     table = Table.grid(padding=(0, 2))
     measured = words.measured.get(record.chain[-1]) if record.chain else None
-    cells = [f"{record.number:>3}", f"{words.state(record):<8}"]
+    cells = [f"{record.number:>3}", f"{record.state:<8}"]
     if record.accuracy is not None and measured is not None:
-        cells += [f"{record.accuracy:7.2%}", f"{measured.params:>8,}"]
+        cells += [f"{record.accuracy:6.1%}", f"{measured.params:>8,}"]
         cells += [f"{measured.latency_ms:>6.4g} ms"]
     for _ in cells:
         table.add_column(no_wrap=True)

@@ -59,12 +59,10 @@ class Words:
         words = ", ".join(_shown(field, own) for field in fields)
         return f"{event.label}  {words}" if words else event.label
 
-    def state(self, record: TrialRecord) -> str:
-        """How a trial has ended; "free" for an assistant that is a candidate by itself."""
-        return "free" if record.free and record.state == "complete" else record.state
-
     def chain(self, record: TrialRecord, *, reasons: Sequence[str] = ("pruned", "failed")) -> str:
         """The chain of a trial, the searched fields of its recipe, and why it was not finished.
+
+        Of an assistant that is a student by itself it says so.
 
         Args:
             record: The trial.
@@ -73,17 +71,19 @@ class Words:
         parts = [record.label]
         if self.searched and record.recipe:
             parts.append(self.recipe(record.recipe))
+        if record.free:
+            parts.append("(assistant of another trial)")
         if record.reason and record.state in reasons:
             parts.append(f"({record.reason})")
         return "  ".join(part for part in parts if part)
 
     def trial(self, record: TrialRecord) -> str:
         """One finished trial in one line, the most important first."""
-        parts = [f"{self.state(record):<8}"]
+        parts = [f"{record.state:<8}"]
         if record.accuracy is not None:
             size = self.measured[record.chain[-1]]
             cost = f"{size.params:>9,} params {size.latency_ms:>8.4g} ms"
-            parts.append(f"{record.accuracy:7.2%} {cost}")
+            parts.append(f"{record.accuracy:6.1%} {cost}")
         return "  ".join([*parts, self.chain(record)])
 
 

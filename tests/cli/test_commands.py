@@ -58,11 +58,12 @@ def test_run_prints_plain_lines_into_a_pipe(finished: tasearch.Run, study_file: 
     text = call("run", study_file, *options, "--trials", 5)
     assert "\x1b" not in text
     run = tasearch.Run.open(folder / "runs" / "tiny")
-    told = re.findall(r"\[(\d)/5\] trial (\d+): (\w+)", text)
+    told = re.findall(r"\[(\d)/5\] trial (\d+): (?:complete|pruned) (.*)", text)
     assert sorted(int(number) for _, number, _ in told) == [t.number for t in run.trials]
-    free = {int(number) for _, number, state in told if state == "free"}
+    mark = "(assistant of another trial)"
+    free = {int(number) for _, number, words in told if mark in words}
     assert free == {t.number for t in run.trials if t.free}
-    assert [done for done, _, state in told if state != "free"] == ["1", "2", "3", "4", "5"]
+    assert [done for done, _, words in told if mark not in words] == ["1", "2", "3", "4", "5"]
     assert text.count("  train 16\n") == text.count("  teacher 16: accuracy ") == 1
     assert "finished: 5 trials are done" in text
     again = call("run", study_file, *options, "--trials", 5)

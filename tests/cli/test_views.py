@@ -85,6 +85,21 @@ def test_long_chains_and_recipes_go_on_in_the_next_line(finished: tasearch.Run) 
         assert text.count("kd-std") == 2 and text.count("0.95") == 2
 
 
+def test_lines_have_one_decimal_and_say_which_trial_is_an_assistant(
+    finished: tasearch.Run,
+) -> None:
+    measured = finished.manifest.measured
+    words = Words(measured, [])
+    for trial in (t for t in finished.trials if t.state == "complete"):
+        assert trial.accuracy is not None
+        accuracy, params = f"{trial.accuracy:.1%}", f"{measured[trial.chain[-1]].params:,}"
+        mark = r" +\(assistant of another trial\)" if trial.free else ""
+        for line in (words.trial(trial), screen(trial_line(words, trial), 120).rstrip()):
+            shown = rf"complete +{accuracy} +{params} .* ms +{trial.label}{mark}"
+            assert re.search(rf"{shown}$", line), line
+    assert {trial.free for trial in finished.trials} == {True, False}
+
+
 def test_best_tells_its_gain_over_direct_distillation(finished: tasearch.Run) -> None:
     behind = next(t for t in finished.trials if len(t.chain) > 2 and t.state == "complete")
     direct = next(t for t in finished.trials if t.chain == (16, behind.chain[-1]))
