@@ -55,5 +55,5 @@ def print_summary(run: Run, path: Path) -> None:
 def _cost(run: Run) -> str:
     seconds = run.directory.history().seconds
     count = sum(t.state in ("complete", "pruned", "failed") and not t.free for t in run.trials)
-    trials = f"{count} trial{'s' * (count != 1)} in {duration(seconds)}"
+    trials = f"{count} trial{'s' * (count != 1)} in {duration(seconds)} of wall time"
     return f"{trials}, {flops_text(run.costs.paid)}; {outcome_text(run.trials)}"

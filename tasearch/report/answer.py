@@ -96,7 +96,7 @@ def _cost(run: Run, row: Row) -> str:
     time = f"{'at least ' if history.damage else ''}{duration(history.seconds)}"
     return (
         f"{flops_text(row.flops)} to train its models beyond the teacher; {flops_text(paid)} and "
-        f"{time} for the whole search, the teacher included"
+        f"{time} of wall time for the whole search, the teacher included"
     )
 
 

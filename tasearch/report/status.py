@@ -122,16 +122,20 @@ def _hops(run: Run, history: History) -> str:
 
 
 def _time(run: Run, history: History, over: int, *, whole: bool) -> str:
-    """`18 s of training, 10 to 20 s left`; "at least" where the event log has lost lines."""
-    seconds = sum(e.get("seconds", 0.0) for e in history.events)
-    known = duration(seconds) if whole else f"at least {duration(seconds)}"
+    """The wall time, that of training, and what is left; a lower bound where lines are lost."""
+    training = sum(e.get("seconds", 0.0) for e in history.events)
+    least = "" if whole else "at least "
+    known = (
+        f"wall time {least}{duration(history.seconds)}, "
+        f"training time {least}{duration(training)}, all workers together"
+    )
     if history.finished:
         left = f"finished: {history.finished['reason']}"
     elif history.target is None:
         left = "how long is left is not known"
     else:
         left = _left(run, min(history.target, run.manifest.space) - over)
-    return f"{known} of training, {left}"
+    return f"{known}; {left}"
 
 
 def _left(run: Run, remaining: int) -> str:

@@ -10,6 +10,7 @@ import pytest
 import tasearch
 from tasearch.cli.summary import check_any_finished, print_summary
 from tasearch.errors import TrainingError
+from tasearch.report.text import duration
 from tasearch.runs.run import Run
 
 
@@ -24,7 +25,8 @@ def test_summary_tells_the_answer_in_three_lines_and_one_command(
     teacher = finished.manifest.measured[16].params
     assert f"{teacher / best.params:.3g} times smaller than the teacher" in ship
     assert verdict.startswith("verdict    ")
-    assert cost.startswith("cost       10 trials in ")
+    wall = duration(finished.directory.history().seconds)
+    assert cost.startswith(f"cost       10 trials in {wall} of wall time, ")
     assert (title, command) == ("Export it:", "  tasearch export runs/tiny --out winner")
     assert others == "Other commands for this run: best, confirm, report, status"
 

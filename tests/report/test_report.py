@@ -100,7 +100,12 @@ def test_status_tells_what_was_done(finished: tasearch.Run) -> None:
     hops = finished.costs.hops
     assert lines["hops"] == f"{hops} trained, {finished.costs.uses - hops} times reused"
     assert lines["teacher"].startswith("accuracy ")
-    assert lines["time"].endswith("finished: 10 trials are done")
+    history = finished.directory.history()
+    training = sum(event.get("seconds", 0.0) for event in history.events)
+    assert lines["time"] == (
+        f"wall time {duration(history.seconds)}, training time {duration(training)}, "
+        "all workers together; finished: 10 trials are done"
+    )
 
 
 def test_status_counts_hops_of_running_trials(tmp_path: Path) -> None:
@@ -112,7 +117,7 @@ def test_status_counts_hops_of_running_trials(tmp_path: Path) -> None:
     lines = dict(status_lines(tasearch.Run.open(tmp_path / "tiny")))
     assert lines["trials"].startswith("0 of 10: 8 interrupted")
     assert lines["hops"] == "2 trained, 0 times reused"
-    assert re.search(r"of training, \d+ .*to \d+ (s|min) left$", lines["time"])
+    assert re.search(r"all workers together; \d+ .*to \d+ (s|min) left$", lines["time"])
 
 
 @pytest.mark.parametrize(

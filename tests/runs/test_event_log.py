@@ -21,7 +21,7 @@ def test_search_starts_despite_a_damaged_event_log(copy: Path) -> None:
     assert dict(status_lines(tasearch.Run.open(copy)))["damage"] == f"{words}; it is left out"
     _, events = resumed(copy)
     assert told(events) == [f"{words}; it is left out, and so are its seconds"]
-    assert dict(status_lines(tasearch.Run.open(copy)))["time"].startswith("at least ")
+    assert dict(status_lines(tasearch.Run.open(copy)))["time"].startswith("wall time at least ")
     file.write_bytes(os.urandom(5000))
     run, events = resumed(copy, trials=11)
     assert told(events)[0].startswith(f"{file}: line 1 bears no seal")
@@ -35,7 +35,10 @@ def test_status_reports_a_lost_event_log(copy: Path, lost: str) -> None:
     lines = dict(status_lines(tasearch.Run.open(copy)))
     assert lines["damage"] == f"{file}: is missing, or has lost its lines"
     assert " of unknown: " in lines["trials"]
-    assert lines["time"] == "at least 0 s of training, how long is left is not known"
+    assert lines["time"] == (
+        "wall time at least 0 s, training time at least 0 s, all workers together; "
+        "how long is left is not known"
+    )
 
 
 def test_status_keeps_the_accuracy_of_a_lost_teacher(copy: Path) -> None:
