@@ -58,12 +58,18 @@ class RunDirectory:
             runs_dir: The folder of all runs.
 
         Raises:
-            RunError: There is no such run, or its run.json is missing.
+            RunError: There is no such run, it is still preparing, or its run.json is missing.
         """
         places = [cls(Path(run)), cls(Path(runs_dir) / run)]
         for found in places:
             if found.exists:
                 return found
+        for found in places:
+            if found.preparing:
+                raise RunError(
+                    f"{found.path}: the run is still preparing, and there is nothing to read yet; "
+                    f"try again when it trains"
+                )
         for found in places:
             if found.journal.is_file():
                 file = found.path / "run.json"
@@ -92,6 +98,17 @@ class RunDirectory:
             return True
         lock.release()
         return False
+
+    @property
+    def preparing(self) -> bool:
+        """Whether a driver holds the folder and has not written run.json yet."""
+        if self.exists or not self.path.is_dir():
+            return False
+        try:
+            check_folder_is_run(self.path)  # else the lock is another program's
+        except RunError:
+            return False
+        return self.busy
 
     def store(self, warn: Callable[[str], None] | None = None) -> Store:
         """The store of the run.

@@ -25,6 +25,30 @@ from tests.helpers.studies import tiny
 FILES = ("run.json", "measurements.json", "journal.log", "events.jsonl", "lock", "hops")
 
 
+def test_run_that_is_prepared_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory(tmp_path / "new")
+    with run.claimed():
+        for name, options in (("new", ["--runs-dir", tmp_path]), (run.path, [])):
+            for words in (["best"], ["status"], ["front"], ["report"]):
+                code, shown, said = command(capsys, *words, name, *options)
+                assert (code, shown) == (2, "")
+                assert said == (
+                    f"error: {run.path}: the run is still preparing, and there is nothing to read "
+                    f"yet; try again when it trains\n"
+                )
+    assert "no such run" in command(capsys, "best", run.path)[2]
+
+
+def test_folder_that_is_not_held_is_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for files in (("lock",), ("lock", "notes.txt")):
+        for name in files:
+            (tmp_path / name).write_text("a text")
+        assert "no such run" in command(capsys, "best", tmp_path)[2]
+    assert (tmp_path / "lock").read_text() == "a text"
+
+
 def test_run_refuses_files_of_another_run(copy: Path, finished: tasearch.Run, rerun: Any) -> None:
     other = rerun(tiny(seed=1), trials=2).path
     for name in ("measurements.json", "journal.log"):
