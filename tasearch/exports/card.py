@@ -50,7 +50,7 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
         params=f"{candidate.params:,}",
         bytes=f"{candidate.bytes:,}",
         latency=latency_words(candidate.chain[-1], student.run.manifest.measured),
-        device=metrics["latency_of"],
+        device="; ".join([metrics["latency_of"], *metrics["latency_notices"]]),
         shape=", ".join(map(str, data.in_shape)),
         classes=data.num_classes,
         difference=f"{difference or 0.0:.1e}",

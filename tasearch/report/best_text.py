@@ -36,6 +36,7 @@ def card_rows(run: Run, candidate: Candidate, budget: Budget) -> Rows:
         ("accuracy", _searched_accuracy(run, candidate, trial)),
         ("size", f"{size_text(run, candidate)}; {candidate.bytes:,} bytes"),
         ("latency", f"median {latency}; p95 {p95:.4g} ms ({run.manifest.device})"),
+        *(("notice", notice) for notice in run.manifest.timing.notices),
         ("recipe", recipe_text(candidate.recipe)),
     ]
     if teaching(candidate.chain, candidate.recipe) != "no teacher":

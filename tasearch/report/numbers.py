@@ -46,6 +46,7 @@ def student_numbers(run: Run, row: Row) -> dict[str, Any]:
         "bytes": row.bytes,
         "latency_ms": row.latency_ms,
         "latency_p95_ms": row.latency_p95_ms,
+        "latency_notices": run.manifest.timing.notices,
         "front": row.front,
         "shipped": row.shipped,
         "as_good_as": row.smaller,

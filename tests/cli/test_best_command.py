@@ -14,8 +14,11 @@ from tasearch.cli.best_command import show_best
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.report.best_text import card_rows, explanation, runner_up
+from tasearch.report.numbers import student_numbers
+from tasearch.report.rows import rows_of
 from tasearch.runs.leads import labels_trial
 from tests.helpers.commands import command
+from tests.helpers.runs import with_notices
 
 NO_LIMIT = Budget()
 
@@ -34,6 +37,19 @@ def test_card_has_what_is_needed_to_ship(finished: tasearch.Run) -> None:
     second = runner_up(finished, best, NO_LIMIT)
     assert second is not None
     assert rows["runner-up"].startswith(f"{second.label}: {second.accuracy:.1%}")
+
+
+@pytest.mark.parametrize("notices", [(), ("the machine was busy while latencies were measured",)])
+def test_card_says_whether_the_machine_was_busy(
+    finished: tasearch.Run, notices: tuple[str, ...]
+) -> None:
+    run = tasearch.Run(finished.directory)
+    run.manifest = with_notices(finished, *notices)
+    best = run.best()
+    rows = [words for name, words in card_rows(run, best, NO_LIMIT) if name == "notice"]
+    assert tuple(rows) == notices
+    row = next(row for row in rows_of(run) if row.trial == best.trial)
+    assert student_numbers(run, row)["latency_notices"] == notices
 
 
 def test_runner_up_is_the_best_other_width_within_the_budget(finished: tasearch.Run) -> None:

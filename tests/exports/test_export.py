@@ -44,7 +44,7 @@ from tasearch.runs.verdicts import (
 from tasearch.search.chain_space import make_space
 from tasearch.train.quality import measure_quality
 from tests.helpers.commands import command
-from tests.helpers.runs import contents, proposed
+from tests.helpers.runs import contents, proposed, with_notices
 from tests.helpers.studies import tiny
 
 pytestmark = pytest.mark.slow  # a run of convolutions, and exports to ONNX
@@ -147,6 +147,16 @@ def test_accuracies_have_their_intervals(cnn: tasearch.Run, folder: Path) -> Non
         accuracy = metrics[part]
         assert metrics[interval] == [*accuracy_interval([accuracy], samples)]
         assert f"| {accuracy:.1%}, {interval_text(metrics[interval])}, one seed (" in card
+
+
+def test_card_says_that_the_machine_was_busy(cnn: tasearch.Run, tmp_path: Path) -> None:
+    run = tasearch.Run(cnn.directory, trusted=True)
+    run.manifest = with_notices(cnn, "the machine was busy")
+    tasearch.export(run, tmp_path / "out")
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["latency_notices"] == ["the machine was busy"]
+    card = (tmp_path / "out/README.md").read_text()
+    assert f"({metrics['latency_of']}; the machine was busy) |" in card
 
 
 def test_card_has_the_interval_of_the_mean_of_replicates(rerun: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tasearch.api import run_events
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.runs.events import Event, TrialDone, TrialStarted
+from tasearch.runs.manifest import Manifest
 from tasearch.runs.records import TrialRecord
 
 
@@ -52,6 +54,12 @@ def only_prepared(run: tasearch.Run, folder: Path) -> Path:
     for file in ("run.json", "measurements.json"):
         (path / file).write_bytes((run.path / file).read_bytes())
     return path
+
+
+def with_notices(run: tasearch.Run, *notices: str) -> Manifest:
+    """A run's manifest with these notices about the timing."""
+    timing = replace(run.manifest.timing, notices=notices)
+    return replace(run.manifest, timing=timing)
 
 
 def optunas_storage(run: tasearch.Run) -> JournalStorage:
