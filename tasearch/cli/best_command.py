@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -35,7 +36,7 @@ def show_best(
     if as_json and run.verdicts_damage:  # standard output has the object alone
         err.print(f"notice: {damage_text(run)}", soft_wrap=True)
     try:
-        best = run.best_within(budget) if trial is None else run.candidate(trial)
+        best = run.best(**asdict(budget), trial=trial)
     except NothingFits as error:
         if trial is not None or not as_json or not run.front.candidates:
             raise

@@ -94,8 +94,9 @@ class Run:
         max_params: int | None = None,
         max_bytes: int | None = None,
         max_latency_ms: float | None = None,
+        trial: int | None = None,
     ) -> Candidate:
-        """The student to ship within a budget.
+        """The student to ship within a budget, or that of one trial.
 
         That is the most accurate candidate. Of each student width it is the best chain of the
         search; if that was confirmed, and no verdict says that its assistants help, the same
@@ -107,12 +108,19 @@ class Run:
             max_params: Largest number of parameters.
             max_bytes: Largest size in bytes.
             max_latency_ms: Longest latency in milliseconds.
+            trial: Number of a finished trial, whose student it is, also if others beat it; it goes
+                without a budget.
 
         Raises:
-            NothingFits: No candidate is within the budget.
+            NothingFits: No candidate is within the budget, or the trial has no finished student.
+            RunError: A trial is given together with a budget.
         """
         budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
-        return self.best_within(budget)
+        if trial is None:
+            return self.best_within(budget)
+        if budget != Budget():
+            raise RunError("trial: goes without a budget; leave one of the two out")
+        return self.candidate(trial)
 
     def best_within(self, budget: Budget) -> Candidate:
         """The student to ship within a budget, see `best`.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tasearch
-from tasearch.errors import NothingFits
+from tasearch.errors import NothingFits, RunError
 from tasearch.runs.verdicts import (
     FILE,
     REMEDY,
@@ -30,6 +30,16 @@ def changed(run: tasearch.Run, number: int, state: str, reason: str | None) -> t
 def test_every_complete_trial_has_a_candidate(finished: tasearch.Run) -> None:
     for known in finished.front.candidates:
         assert finished.candidate(known.trial) == known
+
+
+def test_best_is_of_any_trial_that_is_named(finished: tasearch.Run) -> None:
+    for known in finished.front.candidates:
+        assert finished.best(trial=known.trial) == known
+    with pytest.raises(NothingFits, match="has no trial 999"):
+        finished.best(trial=999)
+    with pytest.raises(RunError) as error:
+        finished.best(trial=0, max_params=9)
+    assert str(error.value) == "trial: goes without a budget; leave one of the two out"
 
 
 @pytest.mark.parametrize("trial", [-1, 10_000, True, "1", 1.0])
