@@ -1,9 +1,11 @@
-"""A student in words: its accuracy with the interval, its size, and whether assistants help it."""
+"""A student in words: its accuracy with the interval, its size, and what helps it."""
 
 from __future__ import annotations
 
 from tasearch.pareto.candidate import Candidate
+from tasearch.report.gains import question_words
 from tasearch.report.intervals import Interval, accuracy_interval
+from tasearch.report.rows import rows_of
 from tasearch.report.text import interval_text
 from tasearch.report.verdict_text import SENTENCES, margin_text, points
 from tasearch.runs.leads import lead_over_direct
@@ -48,16 +50,34 @@ def size_text(run: Run, candidate: Candidate) -> str:
 
 
 def help_text(run: Run, best: Candidate) -> str:
-    """Whether assistants help students of the best one's width: a verdict, or an open lead.
+    """Whether assistants help students of the best one's width, and whether distillation does.
 
     Args:
         run: The run.
         best: The student to ship.
+
+    Returns:
+        Verdicts, or what the search says and that it is not confirmed. Distillation is left out
+        where no student learned from the labels alone.
     """
-    found, width = run.confirmation_of(best), best.chain[-1]
-    for comparison in [] if found is None else found.of_width(width):
-        if comparison.question == "assistants" and found is not None:
-            return short_verdict(comparison, found)
+    rows, width = rows_of(run), best.chain[-1]
+    verdicts = _short_verdicts(run, best)
+    if all(row.teaching != "no teacher" for row in rows):
+        return verdicts.get("assistants") or _assistants_text(run, width)
+    assistants = verdicts.get("assistants") or f"assistants: {_assistants_text(run, width)}"
+    searched = question_words(run, width, "distillation", rows)
+    return f"{assistants}; {verdicts.get('distillation') or f'distillation: {searched}'}"
+
+
+def _short_verdicts(run: Run, candidate: Candidate) -> dict[str, str]:
+    """The verdicts of a candidate's width, by question."""
+    found = run.confirmation_of(candidate)
+    own = [] if found is None else found.of_width(candidate.chain[-1])
+    return {c.question: short_verdict(c, found) for c in own if found is not None}
+
+
+def _assistants_text(run: Run, width: int) -> str:
+    """The lead of the best chain with assistants, or why there is none."""
     if not run.manifest.study.assistants.max:
         return "the study has none"
     own = (c for c in run.front.candidates if len(c.chain) > 2 and c.chain[-1] == width)
