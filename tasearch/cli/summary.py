@@ -1,12 +1,12 @@
-"""What a run has found, as its last lines: what to ship, whether assistants help, what it cost."""
+"""What a run has found, as its last lines: what to ship, what helps it, and what it cost."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from tasearch.cli.console import out, print_named
 from tasearch.errors import TrainingError
+from tasearch.report.answer import export_command
 from tasearch.report.outcomes import outcome_text
 from tasearch.report.student_text import accuracy_text, help_text, size_text
 from tasearch.report.text import duration, flops_text
@@ -45,10 +45,7 @@ def print_summary(run: Run, path: Path) -> None:
             ("cost", _cost(run)),
         ]
     )
-    shown = shlex.quote(str(path))
-    study = run.manifest.study
-    trust = " --trust" * (":" in study.model.family + study.data.source)
-    out.print(f"\nExport it:\n  tasearch export {shown} --out winner{trust}", soft_wrap=True)
+    out.print(f"\nExport it:\n  {export_command(run, path=path)}", soft_wrap=True)
     out.print(f"Other commands for this run: {', '.join(OTHERS)}", soft_wrap=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tasearch.report.gains import question_words
 from tasearch.report.rows import Row
@@ -59,8 +60,8 @@ def answer_of(run: Run, rows: Sequence[Row]) -> Answer | None:
         distillation=question_words(run, row.width, "distillation", rows),
         cost=_cost(run, row),
         notes=tuple(_notes(run, row, rows)),
-        command=export_command(run, row.trial),
-        export_any=export_command(run, "TRIAL"),
+        command=export_command(run, trial=row.trial),
+        export_any=export_command(run, trial="TRIAL"),
     )
 
 
@@ -120,8 +121,15 @@ def _notes(run: Run, row: Row, rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def export_command(run: Run, trial: int | str) -> str:
-    """The command that exports the student of a trial."""
+def export_command(run: Run, *, path: Path | None = None, trial: int | str | None = None) -> str:
+    """The command that exports a student.
+
+    Args:
+        run: The run.
+        path: The path of its folder as the user knows it; that of the run if not given.
+        trial: Number of the student's trial; None for the best student.
+    """
     study = run.manifest.study
     own = " --trust" if ":" in study.model.family + study.data.source else ""
-    return f"tasearch export {shlex.quote(str(run.path))} --trial {trial} --out winner{own}"
+    which = "" if trial is None else f" --trial {trial}"
+    return f"tasearch export {shlex.quote(str(path or run.path))}{which} --out winner{own}"
