@@ -60,7 +60,7 @@ def check(path: Path, file: Path, before: list[Any]) -> str:
     lines = dict(now[1])
     told = lines.pop("damage", "")
     assert told.removesuffix("; it is left out") in str(now[3])
-    assert not told or lines["time"].startswith("at least ")
+    assert not told or lines["time"].startswith("wall time at least ")
     assert told.startswith(str(file)) or now == before
     assert [now[0], now[2]] == [before[0], before[2]]
     expected = dict(before[1])
