@@ -9,7 +9,8 @@ from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import latency_words
 from tasearch.report.evidence import evidence
-from tasearch.report.student_text import accuracy_text, searched_interval, size_text
+from tasearch.report.known import searched_interval
+from tasearch.report.student_text import accuracy_text, size_text
 from tasearch.report.text import flops_text, interval_text, recipe_text
 from tasearch.report.verdict_text import points
 from tasearch.runs.leads import direct_trial, labels_trial
@@ -93,7 +94,7 @@ def _searched_accuracy(run: Run, candidate: Candidate, trial: TrialRecord) -> st
 
 def _gains(run: Run, candidate: Candidate) -> str:
     """The lead in the search over direct distillation and over labels alone, in points."""
-    others = [("labels alone", labels_trial(run.trials, candidate))]
+    others = [("labels alone", labels_trial(run.trials, candidate.chain[-1]))]
     if teaching(candidate.chain, candidate.recipe) == "assistants":
         direct = direct_trial(run.trials, candidate)
         others.insert(0, ("direct distillation with the same recipe", direct))

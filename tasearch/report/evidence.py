@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.intervals import accuracy_interval
+from tasearch.report.known import known_interval
 from tasearch.report.quality_text import quality_text
-from tasearch.report.student_text import known_interval
 from tasearch.report.text import interval_text
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.leads import lead_over_direct

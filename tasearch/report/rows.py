@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from tasearch.chains.chain import Teaching, teaching
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.intervals import Interval, accuracy_interval, apart
+from tasearch.report.known import confirmed_arm, known_interval
 from tasearch.report.text import recipe_text, searched_text
-from tasearch.runs.leads import direct_trials, same_student
+from tasearch.runs.leads import direct_trials, labels_trial, same_student
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import TrialRecord, training_flops
 from tasearch.runs.run import Run
@@ -213,7 +214,7 @@ def _links(run: Run, trial: TrialRecord) -> tuple[Link, ...]:
 def _with_leads(rows: Sequence[Row], trials: Sequence[TrialRecord]) -> list[Row]:
     """The rows with what each student is ahead of the one without assistants, or a teacher."""
     direct = direct_trials(trials)
-    alone = _best_by_width(row for row in rows if row.teaching == "no teacher")
+    alone = {width: labels_trial(trials, width) for width in {row.width for row in rows}}
     found = []
     for row, trial in zip(rows, trials, strict=True):
         if row.finished and row.accuracy is not None:
@@ -230,13 +231,6 @@ def _with_leads(rows: Sequence[Row], trials: Sequence[TrialRecord]) -> list[Row]
 
 def _difference(accuracy: float, other: float | None) -> float | None:
     return None if other is None else accuracy - other
-
-
-def _best_by_width(rows: Iterable[Row]) -> dict[int, Row]:
-    """The most accurate finished row of each width, the earliest of equal ones."""
-    finished = [row for row in rows if row.finished]
-    ranked = sorted(finished, key=lambda row: (-(row.accuracy or 0.0), row.trial))
-    return {row.width: row for row in reversed(ranked)}
 
 
 def _with_smaller(rows: Sequence[Row], shipped: Collection[int]) -> list[Row]:
@@ -269,15 +263,13 @@ def _with_confirmation(run: Run, rows: Sequence[Row]) -> list[Row]:
 
 
 def _confirmed(run: Run, candidate: Candidate) -> Confirmed | None:
-    found = run.confirmed(candidate)
-    arm = None if found is None else found[1]
-    if arm is None or arm.accuracy is None:
+    arm = confirmed_arm(run, candidate)
+    if arm is None:
         return None
-    known = [accuracy for accuracy in arm.accuracies if accuracy is not None]
     return Confirmed(
-        accuracy=arm.accuracy,
-        interval=accuracy_interval(known, run.manifest.validation),
+        accuracy=run.known_accuracy(candidate),
+        interval=known_interval(run, candidate),
         test=arm.test_accuracy,
-        seeds=len(known),
+        seeds=sum(accuracy is not None for accuracy in arm.accuracies),
         quality=arm.quality,
     )

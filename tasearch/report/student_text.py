@@ -4,34 +4,13 @@ from __future__ import annotations
 
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.gains import question_words
-from tasearch.report.intervals import Interval, accuracy_interval
+from tasearch.report.known import confirmed_arm, known_interval
 from tasearch.report.rows import rows_of
 from tasearch.report.text import interval_text
 from tasearch.report.verdict_text import SENTENCES, margin_text, points
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
-from tasearch.runs.verdicts import Arm, Comparison, Confirmation
-
-
-def confirmed_arm(run: Run, candidate: Candidate) -> Arm | None:
-    """What a candidate has reached on fresh seeds; None if it was not confirmed."""
-    found = run.confirmed(candidate)
-    return None if found is None or found[1].accuracy is None else found[1]
-
-
-def known_interval(run: Run, candidate: Candidate) -> Interval:
-    """The 95 % interval of a candidate's accuracy, on fresh seeds if it was confirmed."""
-    arm = confirmed_arm(run, candidate)
-    if arm is None:
-        return searched_interval(run, candidate)
-    known = [accuracy for accuracy in arm.accuracies if accuracy is not None]
-    return accuracy_interval(known, run.manifest.validation)
-
-
-def searched_interval(run: Run, candidate: Candidate) -> Interval:
-    """The 95 % interval of a candidate's accuracy in the search."""
-    found = run.trials[candidate.trial].accuracies or (candidate.accuracy,)
-    return accuracy_interval(found, run.manifest.validation)
+from tasearch.runs.verdicts import Comparison, Confirmation
 
 
 def accuracy_text(run: Run, candidate: Candidate) -> str:

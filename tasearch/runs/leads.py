@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tasearch.chains.chain import teaching
 from tasearch.chains.keys import canonical_json
-from tasearch.chains.recipes import ONLY_DISTILLED
 from tasearch.pareto.candidate import Candidate
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
 
 NO_INFLUENCE = ("guidance", "teacher_dropout")  # fields of a recipe, with one teacher
-OF_DISTILLATION = ("loss", *ONLY_DISTILLED, *NO_INFLUENCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,23 +85,32 @@ def direct_trial(trials: Iterable[TrialRecord], candidate: Candidate) -> TrialRe
     return direct_trials(trials).get(same_student(candidate))
 
 
-def labels_trial(trials: Iterable[TrialRecord], candidate: Candidate) -> TrialRecord | None:
-    """The finished trial that trains a candidate's student on labels alone, otherwise alike."""
-    wanted = same_student(candidate, ignored=OF_DISTILLATION)
-    for trial in trials:
-        alone = trial.state == "complete" and teaching(trial.chain, trial.recipe) == "no teacher"
-        if alone and same_student(trial, ignored=OF_DISTILLATION) == wanted:
-            return trial
-    return None
+def labels_trial(trials: Iterable[TrialRecord], width: int) -> TrialRecord | None:
+    """The most accurate student of a width that was trained on the labels alone.
+
+    Args:
+        trials: All trials of a run.
+        width: Width of the student.
+
+    Returns:
+        Its finished trial, the earliest of equal ones; None if there is none.
+    """
+    alone = (
+        trial
+        for trial in trials
+        if trial.state == "complete"
+        and teaching(trial.chain, trial.recipe) == "no teacher"
+        and trial.chain[-1] == width
+    )
+    return max(alone, key=lambda trial: trial.accuracy or 0.0, default=None)
 
 
-def same_student(of: Candidate | TrialRecord, *, ignored: Collection[str] = NO_INFLUENCE) -> str:
+def same_student(of: Candidate | TrialRecord) -> str:
     """A text that two chains share if their students have the same width and the same recipe.
 
     Args:
         of: A chain.
-        ignored: Fields of the recipe that may differ.
     """
     student = (of.recipe or {})["student"]
-    fields = {name: value for name, value in student.items() if name not in ignored}
+    fields = {name: value for name, value in student.items() if name not in NO_INFLUENCE}
     return canonical_json([of.chain[-1], fields])

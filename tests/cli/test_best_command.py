@@ -86,14 +86,18 @@ def test_reused_hops_are_those_of_earlier_trials(finished: tasearch.Run) -> None
         assert ("earlier trials had paid" in sentence) == bool(own & before)
 
 
-def test_labels_trial_differs_in_nothing_but_the_teacher(finished: tasearch.Run) -> None:
+def test_gain_over_labels_is_over_the_best_student_without_a_teacher(
+    finished: tasearch.Run,
+) -> None:
     best = next(c for c in finished.front.candidates if len(c.chain) == 2)
-    direct = finished.trials[best.trial]
-    assert labels_trial(finished.trials, best) is None
-    alone = {**best.recipe["student"], "loss": "ce", "temperature": 1.0}
-    same = replace(direct, recipe={"student": alone})
-    other = replace(direct, recipe={"student": {**alone, "learning_rate": 0.5}})
-    assert labels_trial([direct, other, same], best) is same
+    width, direct = best.chain[-1], finished.trials[best.trial]
+    assert labels_trial(finished.trials, width) is None
+    alone = replace(direct, recipe={"student": {**best.recipe["student"], "loss": "ce"}})
+    worse, better = (replace(alone, accuracy=accuracy) for accuracy in (0.25, 0.5))
+    unfinished = replace(alone, accuracy=0.75, state="pruned")
+    other = replace(alone, accuracy=0.75, chain=(*direct.chain[:-1], width + 1))
+    trials = [direct, worse, better, replace(better), unfinished, other]
+    assert labels_trial(trials, width) is better
 
 
 def test_trial_names_any_finished_student(
