@@ -94,7 +94,7 @@ def _searched_accuracy(run: Run, candidate: Candidate, trial: TrialRecord) -> st
 
 def _gains(run: Run, candidate: Candidate) -> str:
     """The lead in the search over direct distillation and over labels alone, in points."""
-    others = [("labels alone", labels_trial(run.trials, candidate.chain[-1]))]
+    others = [("training on the labels alone", labels_trial(run.trials, candidate.chain[-1]))]
     if teaching(candidate.chain, candidate.recipe) == "assistants":
         direct = direct_trial(run.trials, candidate)
         others.insert(0, ("direct distillation with the same recipe", direct))
