@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 
 from benchmarks import common
+from benchmarks.draws import random_draw
 from benchmarks.replay import manifest_for, replay
 from benchmarks.search_methods import REGRET, limits, load
 from benchmarks.search_summary import cost_to, quartiles
@@ -72,7 +73,9 @@ def search_cost(side: int, seed: int) -> dict[str, float]:
         seed: Seed of noise and proposals; both tables see the same replicates.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    tables = [load(name).drawn(seed) for name in PAIR]
+    tables = [load(name) for name in PAIR]
+    seen = random_draw(tables[0].replicates, seed).seen
+    tables = [table.seeing(seen) for table in tables]
     manifests = [manifest_for(table, {}, seed, limits(tables[0], PAIR[0])) for table in tables]
     volumes = [t.best_volume(s) for t, s in zip(tables, manifests, strict=True)]
     table, manifest = tables[side], manifests[side]

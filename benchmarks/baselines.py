@@ -59,9 +59,9 @@ class HopCosts:
         for hop in hops:
             until = epochs if hop is hops[-1] else None
             self._pay(hop, until)
-            if until is None and (self._free or hop is hops[-1]):
-                self.found.add(hop.canonical_lineage)
-        grown = self._grown(hops) if epochs is None else self._front
+        finished = self._students(hops) if epochs is None else ()
+        self.found.update(hop.canonical_lineage for hop in finished)
+        grown = self._grown(finished)
         if grown.members != self._front.members:
             self._front, self.volume = (
                 grown,
@@ -73,26 +73,38 @@ class HopCosts:
             proposals=len(self.steps) + 1,
             seconds=self._seconds,
             volume=self.volume,
+            finished=tuple(finished),
         )
         self.steps.append(step)
 
+    def missing(self, chain: Chain) -> dict[tuple[ModelSpec, ...], float]:
+        """Training FLOPs of each hop that this chain still needs, by canonical lineage."""
+        left = {
+            hop.canonical_lineage: self._flops(
+                hop, _epochs(hop) - self._epochs.get(hop.canonical_lineage, 0)
+            )
+            for hop in self._hops(chain)
+        }
+        return {lineage: flops for lineage, flops in left.items() if flops}
+
     def rate(self, chain: Chain) -> float:
         """Gain of hypervolume for each training FLOP, if this chain were trained."""
-        hops = self._hops(chain)
-        cost = sum(
-            self._flops(h, _epochs(h) - self._epochs.get(h.canonical_lineage, 0)) for h in hops
-        )
+        cost = sum(self.missing(chain).values())
         if not cost:
             return 0.0
-        grown = hypervolume(self._grown(hops).members, self._manifest.reference_box)
+        students = self._students(self._hops(chain))
+        grown = hypervolume(self._grown(students).members, self._manifest.reference_box)
         return (grown - self.volume) / cost
 
     def _hops(self, chain: Chain) -> list[Hop]:
         return [hop for hop in chain.hops() if hop.lineage != (self._table.teacher,)]
 
-    def _grown(self, hops: Sequence[Hop]) -> Front:
-        """The front after these hops."""
-        students = hops if self._free else hops[-1:]
+    def _students(self, hops: Sequence[Hop]) -> Sequence[Hop]:
+        """The hops of a chain whose models are candidates."""
+        return hops if self._free else hops[-1:]
+
+    def _grown(self, students: Sequence[Hop]) -> Front:
+        """The front with these candidates."""
         found = (self._table.candidate(hop, self._manifest) for hop in students)
         return Front([*self._front.members, *filter(None, found)])
 

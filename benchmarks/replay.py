@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
@@ -25,6 +25,7 @@ from tasearch.runs.events import HopEnded, HopEvent, HopOutcome, HopStarted, Tri
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.runs.records import Bill, TrialRecord, candidates
 from tasearch.runs.store import HopRecord
+from tasearch.runs.trial_attributes import chain_of
 from tasearch.search.driver import Driver
 from tasearch.search.executor import HopExecutor
 from tasearch.search.sampler import ChainSampler
@@ -159,6 +160,7 @@ class Step:
         proposals: Number of proposals so far.
         seconds: Simulated seconds so far.
         volume: Hypervolume of the front.
+        finished: Hops that this trial brought to their ends as candidates, its student's last.
     """
 
     paid: float
@@ -166,6 +168,7 @@ class Step:
     proposals: int
     seconds: float
     volume: float
+    finished: tuple[Hop, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +276,14 @@ def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -
             proposals=event.done,
             seconds=engine.clock,
             volume=volume,
+            finished=_finished(record, table),
         )
         steps.append(step)
     return Replayed(steps=steps, trials=records)
+
+
+def _finished(record: TrialRecord, table: Table) -> tuple[Hop, ...]:
+    """The student's hop, if a trial is complete."""
+    if record.state != "complete":
+        return ()
+    return (chain_of(asdict(record), table.teacher).hop(),)

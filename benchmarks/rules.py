@@ -13,11 +13,11 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks import common
-from benchmarks.search_methods import BUDGETS, run_method
+from benchmarks.draws import random_draw
+from benchmarks.search_methods import BUDGETS, WHOLE_SPACE, load, run_method
 from tasearch.config.sections import SearchSection
 
 QUANTILES, MARGINS = (0.8, 0.9, 1.0), (0.0, 0.5, 1.0, 2.0)
-WHOLE_SPACE = 10**6  # more trials than any table has chains
 
 
 def measure(name: str, pool: ProcessPoolExecutor, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -29,8 +29,13 @@ def measure(name: str, pool: ProcessPoolExecutor, seeds: Sequence[int]) -> Itera
         seeds: Seeds of noise and order.
     """
 
+    draws = {seed: random_draw(load(name).replicates, seed) for seed in seeds}
+
     def searched(method: str, search: dict[str, float] | None) -> list[dict[str, Any]]:
-        jobs = [pool.submit(run_method, name, method, s, search, WHOLE_SPACE) for s in seeds]
+        jobs = [
+            pool.submit(run_method, name, method, draw, seed, search, WHOLE_SPACE)
+            for seed, draw in draws.items()
+        ]
         return [job.result() for job in jobs]
 
     unpruned = [run["paid"][-1] for run in searched("random, unpruned", None)]

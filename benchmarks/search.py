@@ -1,9 +1,11 @@
 """What does it cost to find the front, beside plain Optuna and others?
 
-Searches are replayed on exhaustive tables: no training, but the code of `tasearch run`. Each seed
-draws its own noise (which replicates it sees, with replacement) and its own proposals. Costs are
-training FLOPs without those of the teacher, which is given; regret is the share of the true front's
-hypervolume that is missing.
+Searches are replayed on exhaustive tables: no training, but the code of `tasearch run`. Each search
+sees some of the replicates, and has a seed for its proposals. All distinct draws of replicates are
+searched, and weighted as `benchmarks.draws` tells: three replicates have 10 distinct draws, however
+many seeds there are. Costs are training FLOPs without those of the teacher, which is given; regret
+is the share of the true front's hypervolume that is missing, in two views: of what the search sees,
+and of what other replicates say.
 """
 
 from __future__ import annotations
@@ -15,23 +17,40 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import common
+from benchmarks.draws import MOST_DRAWS, VIEWS, Plan, make_plan
 from benchmarks.replay import manifest_for
 from benchmarks.search_methods import (
     ARMS,
     BUDGETS,
     METHODS,
     REGRET,
+    TASEARCH,
     limits,
     load,
     oracle_cost,
     run_method,
     workers_seconds,
 )
-from benchmarks.search_summary import cost_to, grid, quartiles, speed_up, summarize
+from benchmarks.search_output import show
+from benchmarks.search_summary import (
+    LEVELS,
+    cost_to,
+    grid,
+    quartiles,
+    ratios,
+    speed_up,
+    summarize,
+)
+from benchmarks.table import Table
+
+Submit = Callable[..., Future[Any]]
+ORACLE, SPEED_UP = "oracle", "speed-up"
+EVERYTHING = [*METHODS, ORACLE, SPEED_UP]
 
 
 def kept(folder: Path, function: Callable[..., Any], *args: Any) -> Any:
@@ -48,9 +67,7 @@ def kept(folder: Path, function: Callable[..., Any], *args: Any) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def search_table(
-    name: str, args: argparse.Namespace, submit: Callable[..., Future[Any]]
-) -> dict[str, Any]:
+def search_table(name: str, args: argparse.Namespace, submit: Submit) -> dict[str, Any]:
     """The result of one table.
 
     Args:
@@ -60,16 +77,10 @@ def search_table(
     """
     table, provenance = load(name), common.provenance(args)
     manifest = manifest_for(table, {}, 0, limits(table, name))
-    runs = {}
-    for method in METHODS:
-        if method in args.skip:
-            continue
-        start = time.perf_counter()
-        jobs = [submit(run_method, name, method, seed) for seed in range(args.seeds)]
-        runs[method] = [job.result() for job in jobs]
-        print(f"{name}, {method}: {time.perf_counter() - start:.0f} s", flush=True)
-    oracles = [submit(oracle_cost, name, seed) for seed in range(args.seeds)]
-    seconds = [submit(workers_seconds, name, seed) for seed in range(args.seeds)]
+    views = {}
+    for view in args.views:
+        plan = make_plan(view, table.replicates, args.seeds, args.draws)
+        views[view] = search_view(name, plan, args.methods, submit)
     return {
         "provenance": provenance,
         "chains": table.space(manifest).size,
@@ -78,18 +89,72 @@ def search_table(
             {"chain": m.chain, "accuracy": m.accuracy, "params": m.params}
             for m in table.front(manifest).members
         ],
-        "noise": table.noise(),
-        **summarize_arms(runs),
-        "oracle_cost_to_regret": quartiles([job.result() for job in oracles]),
-        "speed_up": speed_up([job.result() for job in seconds]),
+        "views": views,
     }
 
 
-def summarize_arms(runs: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Quartiles of each arm over seeds, and tests of tasearch against each other arm.
+def search_view(name: str, plan: Plan, methods: list[str], submit: Submit) -> dict[str, Any]:
+    """The result of one table in one view.
 
     Args:
-        runs: Results of `search_methods.run_method`, by method, one for each seed.
+        name: Name of the table.
+        plan: Draws and seeds of each method.
+        methods: Names of methods; `ORACLE` and `SPEED_UP` as well.
+        submit: Starts a function with its arguments in another process.
+    """
+    table, (first, *_) = load(name), plan.draws
+    runs = {}
+    for method in METHODS:
+        if method not in methods:
+            continue
+        start = time.perf_counter()
+        jobs = [submit(run_method, name, method, draw, seed) for draw, seed in plan.searches]
+        runs[method] = [job.result() for job in jobs]
+        print(f"{name}, {method}: {time.perf_counter() - start:.0f} s", flush=True)
+    oracle = []
+    if ORACLE in methods and not first.valuing:  # what it knows is what it is valued by
+        oracles = [submit(oracle_cost, name, draw) for draw in plan.draws]
+        oracle = [job.result() for job in oracles for _ in range(plan.seeds)]
+    seconds = []
+    if SPEED_UP in methods and not first.valuing:
+        jobs = [submit(workers_seconds, name, draw, seed) for draw, seed in plan.searches]
+        seconds = [job.result() for job in jobs]
+    return {
+        "draws": {str(draw): weight for draw, weight in plan.draws.items()},
+        "seeds_of_a_draw": plan.seeds,
+        "noise": table.noise(len(first.seen)),
+        "noise_of_value": table.noise(len(first.valuing or first.seen)),
+        **summarize_arms(runs, plan, cost_bounds(table.seeing(first.seen), name), oracle),
+        "oracle_cost_to_regret": quartiles(oracle, plan.weights) if oracle else None,
+        "speed_up": speed_up(seconds, plan.weights) if seconds else {},
+    }
+
+
+def cost_bounds(table: Table, name: str) -> tuple[float, float]:
+    """Training FLOPs of the cheapest chain, and of the whole space with shared hops.
+
+    Args:
+        table: Table with the replicates of a search.
+        name: Its name.
+    """
+    manifest = manifest_for(table, {}, 0, limits(table, name))
+    costs = [table.cost(hop, manifest) for hop in table.hops(manifest)]
+    return min(costs), sum(costs)
+
+
+def summarize_arms(
+    runs: Mapping[str, list[dict[str, Any]]],
+    plan: Plan,
+    bounds: tuple[float, float],
+    oracle: list[float],
+) -> dict[str, Any]:
+    """Quartiles of each arm, and its costs over tasearch's and over the oracle's.
+
+    Args:
+        runs: Results of `search_methods.run_method`, by method, one for each search of the plan.
+        plan: Draws and seeds.
+        bounds: Least and largest cost of the area under the regret.
+        oracle: Cost of the oracle to `REGRET` for each search; empty if it was not asked.
     """
     every = [run for found in runs.values() for run in found]
     grids = {
@@ -99,68 +164,51 @@ def summarize_arms(runs: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     arms = {
         arm: (runs[method], shared) for arm, (_, method, shared) in ARMS.items() if method in runs
     }
-    to = {
-        arm: [cost_to(run, REGRET, "paid" if shared else "unshared") for run in found]
+    costs = {
+        arm: {v: [cost_to(r, v, "paid" if shared else "unshared") for r in found] for v in LEVELS}
         for arm, (found, shared) in arms.items()
     }
+    summaries = {}
+    for arm, (found, shared) in arms.items():
+        over = partial(ratios, plan)
+        ours = costs.get(TASEARCH)
+        summaries[arm] = {
+            **summarize(found, plan, shared, grids, bounds),
+            "over_tasearch": {str(v): over(costs[arm][v], ours[v]) for v in LEVELS} if ours else {},
+            "over_oracle": over(costs[arm][REGRET], oracle) if oracle else None,
+        }
     return {
+        "floor": quartiles([run["floor"] for run in every[: len(plan.searches)]], plan.weights),
         "grid": {kind: [float(f"{v:.4g}") for v in found] for kind, found in grids.items()},
-        "arms": {arm: summarize(found, shared, grids) for arm, (found, shared) in arms.items()},
+        "area_from_to": bounds,
+        "arms": summaries,
         "costs_to_regret": {
-            arm: [cost if math.isfinite(cost) else None for cost in costs]
-            for arm, costs in to.items()
+            arm: [cost if math.isfinite(cost) else None for cost in found[REGRET]]
+            for arm, found in costs.items()
         },
     }
-
-
-def cost_ratio(found: Mapping[str, Any], arm: str) -> str:
-    """An arm's median cost to the regret, divided by tasearch's; a lower bound, where it is
-    unknown because most of its seeds ended before."""
-    ours, summary = found["arms"]["f"], found["arms"][arm]
-    base = ours["cost_to_regret"][str(REGRET)]["median"]
-    own = summary["cost_to_regret"][str(REGRET)]["median"]
-    if not base:
-        return "-"
-    return f"{own / base:.1f}" if own else f"> {summary['cost_at_end']['median'] / base:.1f}"
-
-
-def show(result: Mapping[str, Any]) -> None:
-    """Print the result as tables."""
-    head = ["cost to 1 % regret", "low", "median", "high", "over f's", "reached", "final regret"]
-    head += ["front pruned", "ms per trial"]
-    for name, found in result["tables"].items():
-        print(f"\n{name}: {found['chains']} chains, {found['hops']} hops")
-        rows = []
-        for arm, summary in found["arms"].items():
-            to = summary["cost_to_regret"][str(REGRET)]
-            rows.append(
-                [
-                    f"{arm}: {result['arms'][arm]}",
-                    *(f"{to[q]:.3g}" if to[q] else "-" for q in ("low", "median", "high")),
-                    cost_ratio(found, arm),
-                    f"{summary['reached'][str(REGRET)]}/{summary['seeds']}",
-                    f"{summary['regret_at_end']['median']:.2%}",
-                    f"{summary.get('front_pruned_beyond_noise', {}).get('mean', 0):.1%}",
-                    f"{summary['wall_ms_a_trial']['median']:.0f}",
-                ]
-            )
-        print(common.table(head, rows))
-        print(f"oracle: {found['oracle_cost_to_regret']['median']:.3g}")
-        for kind, by_workers in found["speed_up"].items():
-            medians = {workers: f"{ratio['median']:.1f}" for workers, ratio in by_workers.items()}
-            print(f"speed-up, {kind}:", medians)
 
 
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--tables", nargs="+", default=[*BUDGETS], help="tables to search")
     parser.add_argument(
-        "--skip", nargs="+", default=[], choices=[*METHODS], help="methods to leave out"
+        "--methods", nargs="+", default=EVERYTHING, choices=EVERYTHING, help="what to run"
     )
     parser.add_argument(
         "--runs", type=Path, help="folder that keeps each search, so that a later call continues"
     )
-    parser.add_argument("--seeds", type=int, default=50, help="number of seeds of each method")
+    parser.add_argument(
+        "--views", nargs="+", default=[*VIEWS], choices=VIEWS, help="what fronts are valued by"
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=MOST_DRAWS,
+        help="distinct draws of replicates up to which all are searched; of more, as many random "
+        "ones",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="search seeds of each draw")
     parser.add_argument("--processes", type=int, default=2, help="searches at the same time")
     common.add_out_option(parser, "search.json")
     args = parser.parse_args()
@@ -178,7 +226,7 @@ def main() -> None:
         for name in args.tables:
             result["tables"][name] = search_table(name, args, submit)
             common.write_json(args.out, result)
-    show(result)
+    show(result, args.tables)
 
 
 if __name__ == "__main__":

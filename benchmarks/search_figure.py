@@ -33,15 +33,17 @@ LEAST = 5e-4  # regret at which the logarithmic axis ends
 
 
 def draw(found: Mapping[str, Any]) -> Figure:
-    """Medians over seeds, quartiles as bands: against training FLOPs, and against seconds.
+    """Medians, quartiles as bands: against training FLOPs, and against seconds.
 
     Args:
-        found: The result of one table.
+        found: The result of one table in one view.
     """
     figure = Figure(figsize=(figures.WIDTH, HEIGHT), layout="constrained")
     panels = dict(zip(AXES, figure.subplots(1, 2, sharey=True), strict=True))
     for kind, axes in panels.items():
         for letter, (name, colour, style) in ARMS.items():
+            if letter not in found["arms"]:
+                continue
             curve = found["arms"][letter]["regret_curve"].get(kind)
             if curve is None:  # seconds are simulated with shared hops only
                 continue
@@ -51,10 +53,10 @@ def draw(found: Mapping[str, Any]) -> Figure:
             axes.fill_between(grid, low, high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(grid, median, style, color=colour, label=name, linewidth=2.4 if ours else 1.6)
         _scale(axes, AXES[kind])
-    cost = found["oracle_cost_to_regret"]["median"]
-    panels["cost"].plot(
-        [cost], [1.0], "*", color=figures.BLACK, markersize=11, label="oracle, at 1%"
-    )
+    if found["oracle_cost_to_regret"]:
+        cost = found["oracle_cost_to_regret"]["median"]
+        star = {"color": figures.BLACK, "markersize": 11, "label": "oracle, at 1%"}
+        panels["cost"].plot([cost], [1.0], "*", **star)
     panels["cost"].set_ylabel("missing share of the hypervolume")
     names = panels["cost"].get_legend_handles_labels()
     figure.legend(*names, loc="outside upper center", ncols=4, fontsize=9.5, columnspacing=1.4)
@@ -79,7 +81,7 @@ def main() -> None:
     with figures.styled():
         for name, found in result["tables"].items():
             file = args.result.with_name(f"{args.result.stem}-{name}.svg")
-            figures.save(draw(found), file)
+            figures.save(draw(found["views"]["own"]), file)
 
 
 if __name__ == "__main__":

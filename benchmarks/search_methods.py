@@ -13,6 +13,8 @@ import optuna
 
 from benchmarks import common
 from benchmarks.baselines import HopCosts, mo_asha, oracle, plain_optuna
+from benchmarks.draws import Draw
+from benchmarks.regrets import regrets
 from benchmarks.replay import manifest_for, replay
 from benchmarks.table import Table
 from tasearch.runs.directory import Manifest
@@ -20,8 +22,13 @@ from tasearch.runs.records import TrialRecord
 from tasearch.runs.trial_attributes import chain_of
 
 TABLES = common.ROOT / "benchmarks/tables"
-BUDGETS = {"digits": 12, "mnist": 8}  # width of the largest student within the budget, by table
+BUDGETS = {  # tables to search, each a file of `TABLES`: width of the largest student in the budget
+    "digits": 12,
+    "mnist": 8,
+}
+WHOLE_SPACE = 10**6  # more trials than any table has chains
 REGRET = 0.01  # share of the hypervolume that may be missing when costs are compared
+TASEARCH = "f"  # the arm that all others are compared with
 WORKERS, MAX_CONCURRENT = (1, 4, 16), 64  # of the searches that measure the speed-up
 
 
@@ -81,24 +88,30 @@ def limits(table: Table, name: str) -> dict[str, Any]:
 
 
 def run_method(
-    name: str, method_name: str, seed: int, search: Mapping[str, Any] | None = None, trials: int = 0
+    name: str,
+    method_name: str,
+    draw: Draw,
+    seed: int,
+    search: Mapping[str, Any] | None = None,
+    trials: int = 0,
 ) -> dict[str, Any]:
     """Run one seed of one method on one table.
 
     Args:
         name: Name of the table.
         method_name: Key of `METHODS`.
-        seed: Seed of noise and proposals.
+        draw: Replicates that the search sees, and that its front is valued by.
+        seed: Seed of proposals.
         search: Keys that replace those of the method's section [search].
         trials: Largest number of trials; 0 for the method's own.
 
     Returns:
         After each trial: training FLOPs with and without shared hops, simulated seconds, and
-        regret; and the wall-clock time of a trial.
+        regret; the floor of the regret (see `regrets`); and the wall-clock time of a trial.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")  # some samplers warn that they are experimental
-    method, table = METHODS[method_name], load(name).drawn(seed)
+    method, table = METHODS[method_name], load(name).seeing(draw.seen)
     keys = {**(method.search or {}), **(search or {})}
     manifest = manifest_for(table, keys, seed, limits(table, name))
     trials = trials or method.trials or table.space(manifest).size
@@ -113,19 +126,19 @@ def run_method(
         given = table.cost(table.teacher_hop, manifest)
         given_s = table[table.teacher_hop].seconds
     wall = time.perf_counter() - start
-    best = table.best_volume(manifest)
+    noise = load(name).noise(len(draw.seen))
     return {
         "paid": [step.paid - given for step in steps],
         "unshared": [step.unshared - step.proposals * given for step in steps],
         "seconds": [step.seconds - given_s for step in steps],
-        "regrets": [1 - step.volume / best for step in steps],
+        **regrets(load(name), draw, manifest, steps),
         "wall_ms_a_trial": 1000 * wall / len(steps),
-        **(front_found(table, manifest, records) if records else {}),
+        **(front_found(table, manifest, records, noise) if records else {}),
     }
 
 
 def front_found(
-    table: Table, manifest: Manifest, records: Sequence[TrialRecord]
+    table: Table, manifest: Manifest, records: Sequence[TrialRecord], noise: float
 ) -> dict[str, float]:
     """How much of the true front was trained to its end, and how much of it was pruned.
 
@@ -136,6 +149,7 @@ def front_found(
         table: Table that was searched.
         manifest: Manifest of the search.
         records: All trials of the search.
+        noise: Standard deviation of an accuracy.
     """
     finished, pruned = set[tuple[int, float]](), set[tuple[int, float]]()
     for record in records:
@@ -155,7 +169,7 @@ def front_found(
                 for size, accuracy in sizes
                 if size.params <= member.params and size.latency_ms <= member.latency_ms
             ]
-            beyond += member.accuracy - max(rivals, default=0.0) > table.noise()
+            beyond += member.accuracy - max(rivals, default=0.0) > noise
     return {
         "recall": found / len(front),
         "front_pruned": lost / len(front),
@@ -165,10 +179,10 @@ def front_found(
     }
 
 
-def workers_seconds(name: str, seed: int) -> dict[str, dict[str, float]]:
+def workers_seconds(name: str, draw: Draw, seed: int) -> dict[str, dict[str, float]]:
     """Simulated seconds of a search by number of workers, with and without the teacher's."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    table = load(name).drawn(seed)
+    table = load(name).seeing(draw.seen)
     manifest = manifest_for(table, {"max_concurrent": MAX_CONCURRENT}, seed, limits(table, name))
     trials = table.space(manifest).size
     given_s = table[table.teacher_hop].seconds
@@ -179,7 +193,7 @@ def workers_seconds(name: str, seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def oracle_cost(name: str, seed: int) -> float:
+def oracle_cost(name: str, draw: Draw) -> float:
     """Training FLOPs that the oracle pays for the regret `REGRET`."""
-    table = load(name).drawn(seed)
-    return oracle(table, manifest_for(table, {}, seed, limits(table, name)), REGRET)
+    table = load(name).seeing(draw.seen)
+    return oracle(table, manifest_for(table, {}, 0, limits(table, name)), REGRET)

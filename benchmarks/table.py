@@ -16,9 +16,8 @@ import copy
 import gzip
 import json
 import math
-import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -108,16 +107,20 @@ class Table:
             self._known[hop] = self._entries[tuple(model.width for model in hop.lineage), recipes]
         return self._known[hop]
 
-    def drawn(self, seed: int) -> Table:
-        """The same chains, with replicates drawn with replacement (a bootstrap sample)."""
-        rng = random.Random(seed)
-        chosen = [rng.randrange(self.replicates) for _ in range(self.replicates)]
+    def seeing(self, replicates: Sequence[int]) -> Table:
+        """The same chains with these replicates, of which one may occur several times."""
+        share = len(replicates) / self.replicates
         other = copy.copy(self)
         other._known = {}
         other._entries = {
-            key: replace(entry, curves=tuple(entry.curves[i] for i in chosen))
+            key: Entry(
+                seconds=entry.seconds * share, curves=tuple(entry.curves[i] for i in replicates)
+            )
             for key, entry in self._entries.items()
         }
+        study = self.manifest.study
+        search = study.search.model_copy(update={"replicates": len(replicates)})
+        other.manifest = replace(self.manifest, study=study.model_copy(update={"search": search}))
         return other
 
     def number(self, recipe: Recipe) -> int:
@@ -187,14 +190,23 @@ class Table:
 
     def front(self, manifest: Manifest) -> Front:
         """The front of every student within the budget; assistants within it are students too."""
+        every = self.hops(manifest)
+        return Front(filter(None, (self.candidate(hop, manifest) for hop in every)))
+
+    def hops(self, manifest: Manifest) -> list[Hop]:
+        """Every hop of the chains within the budget, once, without the teacher's."""
         every = (hop for chain in self.space(manifest) for hop in chain.hops())
         hops = {hop.canonical_lineage: hop for hop in every if hop != self.teacher_hop}
-        return Front(filter(None, (self.candidate(hop, manifest) for hop in hops.values())))
+        return [*hops.values()]
 
-    def noise(self) -> float:
-        """Standard deviation of an accuracy, which is a mean over the replicates."""
+    def noise(self, averaged: int | None = None) -> float:
+        """Standard deviation of an accuracy that is a mean over replicates.
+
+        Args:
+            averaged: Number of replicates of the mean; None for all.
+        """
         ends = ([curve[-1] for curve in entry.curves] for entry in self._entries.values())
-        return math.sqrt(fmean(variance(values) / len(values) for values in ends))
+        return math.sqrt(fmean(map(variance, ends)) / (averaged or self.replicates))
 
 
 def build(run: RunDirectory, provenance: Mapping[str, Any]) -> dict[str, Any]:
