@@ -87,6 +87,13 @@ class HopCosts:
         }
         return {lineage: flops for lineage, flops in left.items() if flops}
 
+    def accuracy(self, hop: Hop) -> float:
+        """A model's accuracy, which is known of the teacher and of what was trained to its end."""
+        if hop != self._table.teacher_hop:
+            trained = self._epochs.get(hop.canonical_lineage)
+            assert trained == _epochs(hop), "an accuracy that was not paid for"
+        return self._table.end(hop)
+
     def rate(self, chain: Chain) -> float:
         """Gain of hypervolume for each training FLOP, if this chain were trained."""
         cost = sum(self.missing(chain).values())

@@ -27,6 +27,7 @@ ARMS = {  # by their letters in the result: name, colour, style of the line
     "d": ("MO-ASHA, shared hops", figures.PURPLE, "-."),
     "c": ("random, shared hops", figures.GREY, ":"),
     "e1": ("TPE, shared hops, pruned", figures.SKY, "--"),
+    "h1": ("cheapest chain first", figures.GREEN, "-."),
     "f": ("tasearch", figures.BLUE, "-"),
 }
 LEAST = 5e-4  # regret at which the logarithmic axis ends

@@ -16,6 +16,20 @@ from benchmarks.baselines import HopCosts, mo_asha, oracle, plain_optuna
 from benchmarks.draws import Draw
 from benchmarks.regrets import regrets
 from benchmarks.replay import manifest_for, replay
+from benchmarks.strong_baselines import (
+    Stage,
+    assistants_alone,
+    by_capacity_gap,
+    by_half_way,
+    by_midpoint,
+    by_minidisc,
+    chosen_by,
+    direct,
+    direct_once_a_loss,
+    every,
+    in_stages,
+    small_assistants_alone,
+)
 from benchmarks.table import Table
 from tasearch.runs.directory import Manifest
 from tasearch.runs.records import TrialRecord
@@ -47,6 +61,11 @@ class Method:
     baseline: Callable[[Table, Manifest, int, int], HopCosts] | None = None
 
 
+def in_order(*stages: Stage) -> Method:
+    """A search of one stage after another, the cheapest chain first in each, without pruning."""
+    return Method(trials=WHOLE_SPACE, baseline=functools.partial(in_stages, stages=stages))
+
+
 METHODS = {
     "plain": Method(trials=250, baseline=plain_optuna),
     "mo-asha": Method(trials=250, baseline=mo_asha),
@@ -58,6 +77,14 @@ METHODS = {
     "brute": Method(trials=200, search={"sampler": "brute"}),
     "ehvi": Method(trials=0, search={}),  # the defaults
     "ehvi, unpruned": Method(trials=400, search={"pruner": "none"}),
+    "cheapest": in_order(every),
+    "direct": in_order(direct),
+    "direct, cheapest": in_order(direct, every),
+    "direct once a loss, cheapest": in_order(direct_once_a_loss, every),
+    "capacity-gap": in_order(direct, chosen_by(by_capacity_gap), every),
+    "midpoint": in_order(direct, chosen_by(by_midpoint), every),
+    "half-way": in_order(direct, assistants_alone, chosen_by(by_half_way), every),
+    "minidisc": in_order(direct, small_assistants_alone, chosen_by(by_minidisc), every),
 }
 ARMS = {  # by letter: what is compared, its method, whether its costs share hops
     "a": ("plain Optuna: no reuse, no pruning, no budget", "plain", False),
@@ -73,6 +100,14 @@ ARMS = {  # by letter: what is compared, its method, whether its costs share hop
     "g1": ("ehvi with reuse, no pruning", "ehvi, unpruned", True),
     "g2": ("ehvi with skyline, no reuse", "ehvi", False),
     "g3": ("ehvi, no reuse, no pruning", "ehvi, unpruned", False),
+    "h1": ("cheapest first", "cheapest", True),
+    "h2": ("direct chains, all recipes", "direct", True),
+    "h3": ("h2, then cheapest first", "direct, cheapest", True),
+    "h4": ("direct, one recipe a loss, then cheapest", "direct once a loss, cheapest", True),
+    "i1": ("h2, capacity-gap law, then cheapest", "capacity-gap", True),
+    "i2": ("h2, midpoint in size, then cheapest", "midpoint", True),
+    "i3": ("h2, half-way accuracy, then cheapest", "half-way", True),
+    "i4": ("h2, MiniDisc, then cheapest", "minidisc", True),
 }
 
 
