@@ -131,15 +131,21 @@ def search_view(name: str, plan: Plan, methods: list[str], submit: Submit) -> di
 
 
 def cost_bounds(table: Table, name: str) -> tuple[float, float]:
-    """Training FLOPs of the cheapest chain, and of the whole space with shared hops.
+    """Training FLOPs of the widest student alone, and of the whole space with shared hops.
+
+    Less than one student's training is no search; where it is counted, the area is mostly the size
+    of the student that a method happens to begin with.
 
     Args:
         table: Table with the replicates of a search.
         name: Its name.
     """
     manifest = manifest_for(table, {}, 0, limits(table, name))
-    costs = [table.cost(hop, manifest) for hop in table.hops(manifest)]
-    return min(costs), sum(costs)
+    students = [chain.hop() for chain in table.space(manifest)]
+    return (
+        max(table.cost(hop, manifest) for hop in students),
+        sum(table.cost(hop, manifest) for hop in table.hops(manifest)),
+    )
 
 
 def summarize_arms(
