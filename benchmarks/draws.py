@@ -65,8 +65,12 @@ class Plan:
 
     @property
     def searches(self) -> list[tuple[Draw, int]]:
-        """Draw and seed of each search; those of a draw stand beside each other."""
-        return [(draw, seed) for draw in self.draws for seed in range(self.seeds)]
+        """Draw and seed of each search; those of a draw stand beside each other.
+
+        No two searches have the same seed: otherwise one random order would be tried on all draws.
+        """
+        draws = [draw for draw in self.draws for _ in range(self.seeds)]
+        return [(draw, seed) for seed, draw in enumerate(draws)]
 
     @property
     def weights(self) -> list[float]:

@@ -39,6 +39,7 @@ def test_seeds_of_a_draw_share_its_weight() -> None:
     plan = make_plan("own", 2, 3)
     assert len(plan.searches) == len(plan.weights) == 9
     assert sum(plan.weights) == pytest.approx(1)
+    assert len({seed for _, seed in plan.searches}) == 9
     assert [{draw for draw, _ in part} for part in plan.by_draw(plan.searches)] == [
         {draw} for draw in plan.draws
     ]
