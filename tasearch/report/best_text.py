@@ -60,7 +60,7 @@ def explanation(run: Run, candidate: Candidate, budget: Budget) -> list[str]:
     Returns:
         Three sentences.
     """
-    best = next((c for c in run.choices if budget.admits(c)), candidate)
+    best = run.preferred([c for c in run.choices if budget.admits(c)]) or candidate
     accuracy = accuracy_text(run, candidate)
     if candidate == best:
         within = "" if budget == Budget() else f" within {budget}"
@@ -80,8 +80,8 @@ def explanation(run: Run, candidate: Candidate, budget: Budget) -> list[str]:
 
 def runner_up(run: Run, candidate: Candidate, budget: Budget) -> Candidate | None:
     """The best student of another width within a budget; None if there is none."""
-    others = (c for c in run.choices if c.chain[-1] != candidate.chain[-1] and budget.admits(c))
-    return next(others, None)
+    width = candidate.chain[-1]
+    return run.preferred([c for c in run.choices if c.chain[-1] != width and budget.admits(c)])
 
 
 def _searched_accuracy(run: Run, candidate: Candidate, trial: TrialRecord) -> str:

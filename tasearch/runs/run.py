@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -101,8 +102,8 @@ class Run:
         That is the most accurate candidate. Of each student width it is the best chain of the
         search; if that was confirmed, and no verdict says that its assistants help, the same
         student without them, and without a teacher if no verdict says that distillation helps.
-        Accuracies on fresh seeds count in place of those of the search. If the file of the verdicts
-        is damaged, `verdicts_damage` says so, and the search alone decides.
+        Widths are compared as `preferred` tells. If the file of the verdicts is damaged,
+        `verdicts_damage` says so, and the search alone decides.
 
         Args:
             max_params: Largest number of parameters.
@@ -128,8 +129,28 @@ class Run:
         Raises:
             NothingFits: No candidate is within the budget.
         """
-        self.front.best(budget)  # the error, if nothing fits
-        return next(c for c in self.choices if budget.admits(c))
+        best = self.preferred([c for c in self.choices if budget.admits(c)])
+        return self.front.best(budget) if best is None else best  # the error, if nothing fits
+
+    def preferred(self, choices: Sequence[Candidate]) -> Candidate | None:
+        """The best of some choices; None if there are none.
+
+        Like is compared with like. Accuracies of the search are the luckiest of many, those on
+        fresh seeds are not: a student that was confirmed would lose to one that was not. So the
+        search picks the width, and if fresh seeds have tested that one, the most accurate of all
+        widths that they have tested is taken.
+
+        Args:
+            choices: Some of `choices`, in that order.
+        """
+        if not choices or not self._tested(choices[0]):
+            return next(iter(choices), None)
+        return max(filter(self._tested, choices), key=self.known_accuracy)
+
+    def _tested(self, candidate: Candidate) -> bool:
+        """Whether a candidate has an accuracy on fresh seeds."""
+        confirmed = self.confirmed(candidate)
+        return confirmed is not None and confirmed[1].accuracy is not None
 
     def candidate(self, trial: int) -> Candidate:
         """The student of one finished trial, also of one that others beat.
@@ -162,7 +183,7 @@ class Run:
 
     @cached_property
     def choices(self) -> tuple[Candidate, ...]:
-        """What to ship of each student width, the most accurate first.
+        """What to ship of each student width, in the order of each width's best in the search.
 
         Size and latency depend on the width alone, so a budget admits all chains of a width or
         none.
@@ -170,8 +191,7 @@ class Run:
         by_width: dict[int, Candidate] = {}
         for candidate in self.front.candidates:  # the best first
             by_width.setdefault(candidate.chain[-1], candidate)
-        shipped = map(self.shipped, by_width.values())
-        return tuple(sorted(shipped, key=self.known_accuracy, reverse=True))
+        return tuple(map(self.shipped, by_width.values()))
 
     @cached_property
     def shipped_trials(self) -> frozenset[int]:
@@ -190,9 +210,8 @@ class Run:
     def known_accuracy(self, candidate: Candidate) -> float:
         """A candidate's accuracy on fresh seeds if it was confirmed, else in the search."""
         confirmed = self.confirmed(candidate)
-        if confirmed is None or confirmed[1].accuracy is None:
-            return candidate.accuracy
-        return confirmed[1].accuracy
+        accuracy = None if confirmed is None else confirmed[1].accuracy
+        return candidate.accuracy if accuracy is None else accuracy
 
     @property
     def confirmations(self) -> list[Confirmation]:

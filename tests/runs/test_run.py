@@ -112,6 +112,30 @@ def test_confirmed_student_counts_by_its_fresh_seeds(finished: tasearch.Run, cop
     )
 
 
+def test_confirmed_student_is_compared_with_confirmed_ones(
+    finished: tasearch.Run, copy: Path
+) -> None:
+    first, second, *_ = finished.choices
+
+    def best(*tested: tuple[tasearch.Candidate, float]) -> tasearch.Candidate:
+        """The student to ship after confirmations of some of them."""
+        found = []
+        for candidate, accuracy in tested:
+            arms = arm_of(candidate, accuracy), arm_of(candidate, accuracy)
+            comparison = Comparison(question="assistants", first=arms[0], second=arms[1])
+            found.append(Confirmation(plan=LookPlan(), comparisons=(comparison,), finished=True))
+        write_confirmations(copy, found)
+        run = tasearch.Run.open(copy)
+        assert [c.trial for c in run.choices] == [c.trial for c in finished.choices]
+        return run.best()
+
+    assert best() == first
+    assert best((first, 0.25)) == first  # the other one's accuracy is optimistic
+    assert best((second, 0.99)) == first  # and so is this one's
+    assert best((first, 0.25), (second, 0.5)) == second
+    assert best((first, 0.5), (second, 0.25)) == first
+
+
 def arm_of(candidate: tasearch.Candidate, accuracy: float) -> Arm:
     """What a candidate's chain has reached on two fresh seeds."""
     return Arm(chain=candidate.chain, recipe=candidate.recipe, accuracies=(accuracy, accuracy))

@@ -5,7 +5,7 @@ const rows = new Map(data.rows.map(values => {
   const row = Object.fromEntries(values.map((value, i) => [data.columns[i], value]));
   return [row.trial, row];
 }));
-const candidates = data.choices.map(trial => rows.get(trial));  // the best first
+const candidates = data.choices.map(trial => rows.get(trial));  // the best of the search first
 const LIMITS = {params: "max-params", bytes: "max-bytes", latency_ms: "max-latency-ms"};
 const SHORT = {params: "params", bytes: "bytes", latency_ms: "ms"};  // names in the page's address
 const dark = matchMedia("screen and (prefers-color-scheme: dark)");
@@ -109,9 +109,15 @@ function fromAddress() {
 
 // ---- the card of the chosen chain
 
+// the best of some candidates, as `Run.preferred` takes it
+function preferred(fits) {
+  if (!fits.length || !fits[0].confirmed) return fits[0];
+  return fits.filter(row => row.confirmed).reduce((a, b) => b.confirmed.accuracy > a.confirmed.accuracy ? b : a);
+}
+
 function show() {
   const set = budget(), box = byId("pick");
-  const best = named !== null ? rows.get(named) : candidates.find(row => excess(row, set) <= 1);
+  const best = named !== null ? rows.get(named) : preferred(candidates.filter(row => excess(row, set) <= 1));
   chosen = best ? best.trial : null;
   box.classList.toggle("none", !best);
   box.dataset.trial = best ? best.trial : "";
@@ -185,7 +191,7 @@ function lines(row, set) {
   if (smaller)
     found.push(["Cannot be told apart from", smaller.label + " (trial " + smaller.trial + "): " + known(smaller) + ", " + count(smaller.params) + " parameters"]);
   else {
-    const next = candidates.find(other => other.models.at(-1)[1] !== row.models.at(-1)[1] && excess(other, set) <= 1);
+    const next = preferred(candidates.filter(other => other.models.at(-1)[1] !== row.models.at(-1)[1] && excess(other, set) <= 1));
     if (next) found.push(["Next best size", next.label + " (trial " + next.trial + "): " + known(next) + ", " + count(next.params) + " parameters"]);
   }
   return found;
