@@ -107,6 +107,7 @@ def front_axes(view: FrontView) -> dict[str, dict[str, object]]:
         found[x] = {**size_axis([getattr(row, x) for row in view.finished]), **_title(x)}
     shown = [row.accuracy for row in view.finished if row.accuracy is not None]
     ends = [end for row in view.finished if row.front and row.interval for end in row.interval]
+    shown += [row.confirmed.accuracy for row in view.finished if row.front and row.confirmed]
     if view.teacher_accuracy is not None:
         shown.append(view.teacher_accuracy)
     found["accuracy"] = {**percent_axis([*shown, *ends]), **_title("accuracy")}
@@ -249,9 +250,11 @@ def _add_teacher(figure: go.Figure, view: FrontView, x: X, y: Y, theme: Theme) -
     places = size_axis([getattr(row, x) for row in view.finished])
     ends = places["range"]
     assert isinstance(ends, list)
+    edge = 1e-4 * (ends[1] - ends[0])  # a point beyond the axis by rounding would have no text
+    inner = (ends[0] + edge, ends[1] - edge)
     at = view.height(view.teacher_accuracy, y)
     figure.add_scatter(
-        x=[10**end if places["type"] == "log" else end for end in ends],
+        x=[10**end if places["type"] == "log" else end for end in inner],
         y=[at, at],
         name="teacher",
         meta=[view.teacher_accuracy] * 2,

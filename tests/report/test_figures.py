@@ -16,6 +16,7 @@ from tasearch.report.assistants_figure import assistants_figure
 from tasearch.report.figures import cost_figure, curves_figure, importance_figure, progress_figure
 from tasearch.report.front_figure import TITLES, X, Y, front_axes, front_figure
 from tasearch.report.info import report_info
+from tasearch.report.rows import Confirmed
 from tasearch.report.style import DARK, LIGHT, SYMBOLS, error_axis
 
 AXES: list[tuple[X, Y]] = [("params", "error"), ("latency_ms", "accuracy"), ("bytes", "error")]
@@ -74,6 +75,22 @@ def test_axes_have_room_for_all_students(budgeted: tasearch.Run, name: str) -> N
         value = view.height(row.accuracy or 0, name) if name in ("error", "accuracy") else None  # type: ignore[arg-type]
         at = getattr(row, name) if value is None else value
         assert low < (log10(at) if axis["type"] == "log" else at) < high
+
+
+@pytest.mark.parametrize(("x", "y"), AXES)
+def test_figure_cuts_off_no_mark(confirmed: tasearch.Run, x: X, y: Y) -> None:
+    """Fresh seeds may find a student worse than any is in the search; text needs its point."""
+    view = report_info(confirmed).view
+    row = next(row for row in view.finished if row.front)
+    far = Confirmed(accuracy=0.01, interval=(0.0, 0.02), test=None, seeds=8)
+    rows = tuple(replace(r, confirmed=far) if r is row else r for r in view.rows)
+    figure = front_figure(replace(view, rows=rows), x, y)
+    for trace in figure.data:
+        if trace.visible != "legendonly":
+            for name, axis in (("x", figure.layout.xaxis), ("y", figure.layout.yaxis)):
+                low, high = axis.range
+                values = [log10(v) if axis.type == "log" else v for v in trace[name] or ()]
+                assert all(low < value < high for value in values), (trace.name, name)
 
 
 @given(st.floats(1e-4, 0.9), st.floats(1.05, 100))
