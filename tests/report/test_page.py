@@ -288,6 +288,25 @@ def test_hover_and_click_at_a_member_give_that_member(
         assert [m.get_attribute("data-trial") for m in marked] == [str(trial)]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("x", ["params", "bytes", "latency_ms"])
+@pytest.mark.parametrize("y", ["error", "accuracy"])
+def test_line_of_the_teacher_has_its_label(shown: Any, info: Info, x: str, y: str) -> None:
+    """A point that lies beyond the axis by rounding would have none."""
+    shown.find_element("css selector", f"#axis-x option[value={x}]").click()
+    shown.find_element("css selector", f"#axis-y option[value={y}]").click()
+    texts = "return [...document.querySelectorAll('#front .textpoint')].map(e => e.textContent)"
+    label = f"{info.view.teacher}: {info.view.teacher_accuracy:.1%}"
+    wait_until(shown, lambda d: any(label in t for t in d.execute_script(texts)), label)
+    inside = """
+        const {data, layout} = document.getElementById('front');
+        const at = data.find(trace => trace.name === 'teacher').x;
+        const [from, to] = layout.xaxis.range, log = layout.xaxis.type === 'log';
+        return at.map(x => log ? Math.log10(x) : x).every(x => from < x && x < to);
+    """
+    assert shown.execute_script(inside)
+
+
 # The table
 
 

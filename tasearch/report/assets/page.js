@@ -288,7 +288,8 @@ function withAxes(figure) {
   Object.assign(figure.layout.yaxis, data.axes[y]);
   for (const trace of figure.data) {
     if (trace.name === "teacher") {
-      const ends = data.axes[x].range.map(end => data.axes[x].type === "log" ? 10 ** end : end);
+      const [from, to] = data.axes[x].range, edge = 1e-4 * (to - from);  // as in front_figure.py
+      const ends = [from + edge, to - edge].map(end => data.axes[x].type === "log" ? 10 ** end : end);
       Object.assign(trace, {x: ends, y: trace.meta.map(a => height(a, y)), textposition: y === "error" ? "top right" : "bottom right"});
     } else if (trace.meta) {
       const own = trace.meta.trials.map(trial => rows.get(trial));
