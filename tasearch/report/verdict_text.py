@@ -38,7 +38,7 @@ def verdict_text(comparison: Comparison, plan: LookPlan, comparisons: int) -> st
         ...     print(part)
         assistants help: +1.3 points (95 % interval of this one alone +0.4 to +2.2
         8 fresh seeds in common, same recipe, this teacher
-        p = 0.008, corrected for 3 comparisons and 3 looks)
+        p = 0.008, corrected for 3 comparisons and 2 looks)
     """
     found = comparison.verdict
     answer = SENTENCES[comparison.question][found.answer].format(margin=margin_text(plan))
