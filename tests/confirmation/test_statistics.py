@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasearch.confirmation.statistics import assess, holm
+from tasearch.confirmation.statistics import COVERAGE, assess, holm
 from tasearch.runs.verdicts import LookPlan, Verdict
 
 PLAN = LookPlan()
@@ -64,10 +64,21 @@ def test_first_look_is_a_paired_t_test_at_its_share(found: list[float | None]) -
         return  # a smaller deviation than one sample's is not believed
     p = stats.ttest_1samp(known, 0).pvalue / PLAN.shares[0]
     assert assessed.p == pytest.approx(min(1.0, p), rel=1e-6)
-    low, high = stats.t.interval(
-        1 - PLAN.alpha * PLAN.shares[0], len(known) - 1, np.mean(known), stats.sem(known)
-    )
+    low, high = stats.t.interval(COVERAGE, len(known) - 1, np.mean(known), stats.sem(known))
     assert (assessed.low, assessed.high) == (pytest.approx(low), pytest.approx(high))
+
+
+@given(differences)
+def test_no_difference_is_shown_beyond_the_spent_error_rate(found: list[float | None]) -> None:
+    assessed = one(found)
+    known = [d for d in found[: FIRST if assessed.pairs <= FIRST else LAST] if d is not None]
+    if assessed.answer != "no difference" or np.std(known, ddof=1) < STEP:
+        return
+    share = PLAN.shares[0 if assessed.pairs <= FIRST else 1]
+    error = stats.sem(known)
+    for bound in (-PLAN.margin, PLAN.margin):  # two one-sided tests
+        t = abs(np.mean(known) - bound) / error
+        assert stats.t.sf(t, len(known) - 1) <= share * PLAN.alpha / 2 + 1e-12
 
 
 @given(st.lists(differences, min_size=1, max_size=4))
