@@ -45,14 +45,14 @@ def test_look_has_a_line_for_each_width_that_it_trained() -> None:
         return Comparison(question=question, first=arm, second=arm, verdict=verdict)  # type: ignore[arg-type]
 
     own = (
-        compared("assistants", 12, 8, -0.001),
-        compared("distillation", 12, 8, 0.004),
-        compared("assistants", 6, 4, 0.5),
-        compared("distillation", 4, 8, 0.0),
+        compared("assistants", 12, 18, -0.001),
+        compared("distillation", 12, 18, 0.004),
+        compared("assistants", 6, 8, 0.5),
+        compared("distillation", 4, 18, 0.0),
     )
     assert [*look_lines(Confirmation(plan=LookPlan(), comparisons=own))] == [
-        "look 2 of 3, 8 seeds: width 12: assistants -0.1 points, distillation +0.4 points",
-        "look 2 of 3, 8 seeds: width 4: distillation 0.0 points",
+        "look 2 of 2, 18 seeds: width 12: assistants -0.1 points, distillation +0.4 points",
+        "look 2 of 2, 18 seeds: width 4: distillation 0.0 points",
     ]
 
 
@@ -63,7 +63,7 @@ def test_confirm_prints_its_looks_and_what_to_ship(run: tasearch.Run) -> None:
     (found,) = tasearch.Run.open(run.path).confirmations
     width = found.comparisons[0].width
     looks = re.findall(
-        rf"^look (\d) of 3, (4|8|16) seeds: width {width}: assist.* points$", text, re.M
+        rf"^look (\d) of 2, (8|18) seeds: width {width}: assist.* points$", text, re.M
     )
     assert [int(look) for look, _ in looks] == [*range(1, len(looks) + 1)] != []
     assert f"student of width {width}\n" in text
