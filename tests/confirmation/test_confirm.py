@@ -223,10 +223,11 @@ def test_failed_training_drops_its_pairs_and_says_why(
 
     monkeypatch.setattr(Trainer, "begin", failing)
     found = confirmation(events(run, small(run)))
+    lost = found.plan.pairs[0]
     for c in found.comparisons:
-        assert c.first.accuracies[:4] == c.first.test[:4] == (None,) * 4
-        assert None not in c.first.accuracies[4:]
-        assert c.verdict.pairs == len(c.first.accuracies) - 4
+        assert c.first.accuracies[:lost] == c.first.test[:lost] == (None,) * lost
+        assert None not in c.first.accuracies[lost:]
+        assert c.verdict.pairs == len(c.first.accuracies) - lost
         assert c.faults
         assert all("no luck" in fault for fault in c.faults)
 
