@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import common
 from benchmarks.draws import MOST_DRAWS, VIEWS, Plan, make_plan
 from benchmarks.replay import manifest_for
@@ -102,7 +104,9 @@ def search_view(name: str, plan: Plan, methods: list[str], submit: Submit) -> di
         methods: Names of methods; `ORACLE` and `SPEED_UP` as well.
         submit: Starts a function with its arguments in another process.
     """
-    table, (first, *_) = load(name), plan.draws
+    table, first = load(name), next(iter(plan.draws), None)
+    if first is None:
+        raise SystemExit(f"error: {name}: one replicate has no other to value what it finds")
     runs = {}
     for method in METHODS:
         if method not in methods:
@@ -164,8 +168,8 @@ def summarize_arms(
     """
     every = [run for found in runs.values() for run in found]
     grids = {
-        "cost": grid([cost for run in every for cost in run["unshared"]]),
-        "seconds": grid([moment for run in every for moment in run["seconds"]]),
+        name: grid([value for run in every for value in run[of]]) if every else np.array([])
+        for name, of in (("cost", "unshared"), ("seconds", "seconds"))
     }
     arms = {
         arm: (runs[method], shared) for arm, (_, method, shared) in ARMS.items() if method in runs
@@ -218,7 +222,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="searches at the same time")
     common.add_out_option(parser, "search.json")
     args = parser.parse_args()
-    known = json.loads(args.out.read_text("utf-8"))["tables"] if args.out.exists() else {}
+    stored = json.loads(args.out.read_text("utf-8"))["tables"] if args.out.exists() else {}
+    known = {name: found for name, found in stored.items() if "views" in found}  # of today's format
     result: dict[str, Any] = {
         "question": common.question(__doc__),
         "arms": {arm: words for arm, (words, _, _) in ARMS.items()},

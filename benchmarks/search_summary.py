@@ -198,7 +198,8 @@ def _place(quantile: float, weights: Array) -> int:
 
 
 def _median(values: Sequence[float]) -> float:
-    return sorted(values)[(len(values) - 1) // 2]
+    """The median; of an even number the mean of the two in the middle, which may be infinite."""
+    return float(np.median(values))
 
 
 def _finite(value: float) -> float | None:

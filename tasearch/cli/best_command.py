@@ -21,7 +21,7 @@ from tasearch.runs.run import Run
 def show_best(
     run: Run, budget: Budget, *, trial: int | None = None, as_json: bool, explain: bool = False
 ) -> None:
-    """Print the most accurate student within a budget, or that of one trial.
+    """Print the student to ship within a budget, or that of one trial.
 
     Args:
         run: The run.

@@ -105,10 +105,12 @@ def look_lines(found: Confirmation) -> Iterator[str]:
     looks = found.plan.pairs
     look = f"look {looks.index(pairs) + 1} of {len(looks)}, {pairs} seeds"
     for width in dict.fromkeys(c.width for c in found.comparisons):
+        own = [c for c in found.of_width(width) if len(c.first.accuracies) == pairs]
         parts = [
-            f"{c.question} {points(c.verdict.difference)} points"
-            for c in found.of_width(width)
-            if c.verdict.difference is not None and len(c.first.accuracies) == pairs
+            f"{c.question} no pair trained"
+            if c.verdict.difference is None
+            else f"{c.question} {points(c.verdict.difference)} points"
+            for c in own
         ]
         if parts:
             yield f"{look}: width {width}: {', '.join(parts)}"
@@ -149,7 +151,7 @@ def _print_shipped(run: Run, comparisons: list[Comparison]) -> None:
         searched = ""
         if trial is not None and trial.accuracy is not None:
             searched = f"; the search said {trial.accuracy:.1%}"
-        seeds = len(ship.accuracies)
+        seeds = ship.seeds
         print_line(
             f"    {ship.accuracy:.1%} of the validation part, mean of {seeds} fresh seeds{searched}"
         )

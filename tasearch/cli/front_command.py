@@ -80,12 +80,12 @@ def front_table(rows: Sequence[Row]) -> Table:
 def _notes(rows: Sequence[Row]) -> Iterator[str]:
     """What the marks of the table mean, a line each."""
     if any(row.shipped for row in rows):
-        beaten = "" if all(row.front for row in rows) else ", on the search's front or not"
-        yield f"{SHIPPED} `tasearch confirm` ships it at this width{beaten}"
+        beaten = "" if all(row.front for row in rows) else "; not all are on the search's front"
+        yield f"{SHIPPED} what `tasearch confirm` ships of this width{beaten}"
     seeds = sorted({row.confirmed.seeds for row in rows if row.confirmed})
     if seeds:
         count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
         others = "" if all(row.confirmed for row in rows) else "; the others in the search"
         yield f"{FRESH} mean accuracy on {count} fresh seeds{others}"
     if any(row.smaller is not None for row in rows):
-        yield "as good: the trial of the smallest student that cannot be told apart (95 %)"
+        yield "as good: the trial of the smallest student that cannot be told apart from this one"

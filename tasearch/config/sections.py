@@ -200,7 +200,7 @@ class ConfirmSection(Section):
     margin: Annotated[float, Field(gt=0, le=100)] = key(
         1.0, "largest difference in accuracy that makes no difference, in percentage points"
     )
-    alpha: Annotated[float, Field(gt=0, le=0.5)] = key(
+    alpha: Annotated[float, Field(gt=0, le=0.05)] = key(
         0.05, 'probability that a confirmation holds any false "helps" or "hurts"'
     )
 

@@ -17,8 +17,8 @@ settled if m -+ bound lies within the margin: then there is no difference beyond
 two one-sided tests; Schuirmann, 1987). After the last look it cannot be told.
 
 The interval has a nominal 96 %, since a look that settles is a lucky one: in simulations it holds
-the truth in 93 to 97 % (`benchmarks.verdicts`). With the default alpha it lies within m -+ bound,
-so that a difference that is claimed leaves 0 out.
+the truth in 93 to 97 % (`benchmarks.verdicts`). It lies within m -+ bound, for alpha is at most
+0.05, so that a difference that is claimed leaves 0 out.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def explanation(run: Run, candidate: Candidate, budget: Budget) -> list[str]:
     accuracy = accuracy_text(run, candidate)
     if candidate == best:
         within = "" if budget == Budget() else f" within {budget}"
-        why = f"{candidate.label} is the most accurate of all students{within}: {accuracy}."
+        why = f"{candidate.label} is the most accurate student of the search{within}: {accuracy}."
         if run.confirmed(candidate) is not None:
             why = (
                 f"{candidate.label} is what the verdicts ship of the most accurate "

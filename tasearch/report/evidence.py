@@ -67,7 +67,7 @@ def _confirmed_lines(
     interval = interval_text(known_interval(run, candidate))
     yield (
         "confirmed",
-        f"{accuracy:.1%} of the validation part ({interval}), mean of {len(arm.accuracies)} fresh "
+        f"{accuracy:.1%} of the validation part ({interval}), mean of {arm.seeds} fresh "
         f"seeds: {100 * abs(gone):.1f} points {'less' if gone >= 0 else 'more'} than in the search",
     )
     if arm.test_accuracy is not None:

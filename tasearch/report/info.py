@@ -39,8 +39,8 @@ class Info:
         head: What the run is of, and what its reader should be warned of.
         answer: What to ship within the study's budget; None where no student is finished.
         rows: All trials.
-        choices: Numbers of the trials that may be picked for a budget, the best first: one for
-            each student width.
+        choices: Numbers of the trials that may be picked for a budget, one for each student width,
+            in the order of `Run.choices`.
         view: What the figure of the front shows.
         gains: What assistants do to the student of each width.
         teacher: Size and latency of the teacher.

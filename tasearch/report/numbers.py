@@ -129,8 +129,7 @@ def _confirmed_numbers(run: Run, found: Confirmation, arm: Arm) -> dict[str, Any
 
 def _arm_numbers(run: Run, arm: Arm) -> dict[str, Any]:
     """What a chain has reached on fresh seeds."""
-    trained = sum(accuracy is not None for accuracy in arm.accuracies)
-    source = {"seeds": "fresh", "replicates": trained, "selected": False}
+    source = {"seeds": "fresh", "replicates": arm.seeds, "selected": False}
     test = None
     if arm.quality is not None:
         test = {"of": {"part": "test", **source}, **arm.quality.as_json()}
@@ -143,7 +142,7 @@ def _arm_numbers(run: Run, arm: Arm) -> dict[str, Any]:
         "test_interval": _interval(arm.test, arm.quality.samples if arm.quality else 0),
         "test_accuracies": arm.test,
         "test": test,
-        "seeds": len(arm.accuracies),
+        "seeds": arm.seeds,
     }
 
 

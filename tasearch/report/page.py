@@ -19,6 +19,7 @@ from tasearch.report.page_trials import trials_html
 from tasearch.report.plots import PLOTS, Look
 from tasearch.report.rows import Row
 from tasearch.report.style import DARK, LIGHT
+from tasearch.runs.run import shortened
 
 COLUMNS = (  # of the rows that the script has
     "trial",
@@ -106,7 +107,7 @@ def _row(row: Row) -> list[Any]:
 def _short(value: Any) -> Any:
     """The same value, its floats with as many digits as anyone sees."""
     if isinstance(value, float):
-        return float(f"{value:.7g}")
+        return shortened(value)
     if isinstance(value, list | tuple):
         return [_short(own) for own in value]
     return value

@@ -270,6 +270,6 @@ def _confirmed(run: Run, candidate: Candidate) -> Confirmed | None:
         accuracy=run.known_accuracy(candidate),
         interval=known_interval(run, candidate),
         test=arm.test_accuracy,
-        seeds=sum(accuracy is not None for accuracy in arm.accuracies),
+        seeds=arm.seeds,
         quality=arm.quality,
     )

@@ -16,7 +16,7 @@ from tasearch.runs.verdicts import Comparison, Confirmation
 def accuracy_text(run: Run, candidate: Candidate) -> str:
     """The accuracy that is known best, with its interval."""
     arm = confirmed_arm(run, candidate)
-    seeds = "" if arm is None else f" on {len(arm.accuracies)} fresh seeds"
+    seeds = "" if arm is None else f" on {arm.seeds} fresh seeds"
     words = interval_text(known_interval(run, candidate))
     return f"{run.known_accuracy(candidate):.1%}{seeds} ({words})"
 
@@ -41,7 +41,7 @@ def help_text(run: Run, best: Candidate) -> str:
     """
     rows, width = rows_of(run), best.chain[-1]
     verdicts = _short_verdicts(run, best)
-    if all(row.teaching != "no teacher" for row in rows):
+    if not any(row.finished and row.teaching == "no teacher" for row in rows):
         return verdicts.get("assistants") or _assistants_text(run, width)
     assistants = verdicts.get("assistants") or f"assistants: {_assistants_text(run, width)}"
     searched = question_words(run, width, "distillation", rows)

@@ -27,6 +27,11 @@ ENDS = {  # what has become of a trial that has no finished student
 }
 
 
+def shortened(value: float) -> float:
+    """A value with the digits that a report page has, so that a mean's rounding breaks no tie."""
+    return float(f"{value:.7g}")
+
+
 class Run:
     """A finished or unfinished run; each part is read once, when it is first used.
 
@@ -99,11 +104,11 @@ class Run:
     ) -> Candidate:
         """The student to ship within a budget, or that of one trial.
 
-        That is the most accurate candidate. Of each student width it is the best chain of the
-        search; if that was confirmed, and no verdict says that its assistants help, the same
+        That is what `preferred` takes within the budget. Of each student width it is the best chain
+        of the search; if that was confirmed, and no verdict says that its assistants help, the same
         student without them, and without a teacher if no verdict says that distillation helps.
-        Widths are compared as `preferred` tells. If the file of the verdicts is damaged,
-        `verdicts_damage` says so, and the search alone decides.
+        If the file of the verdicts is damaged, `verdicts_damage` says so, and the search alone
+        decides.
 
         Args:
             max_params: Largest number of parameters.
@@ -145,7 +150,7 @@ class Run:
         """
         if not choices or not self._tested(choices[0]):
             return next(iter(choices), None)
-        return max(filter(self._tested, choices), key=self.known_accuracy)
+        return max(filter(self._tested, choices), key=lambda c: shortened(self.known_accuracy(c)))
 
     def _tested(self, candidate: Candidate) -> bool:
         """Whether a candidate has an accuracy on fresh seeds."""

@@ -104,6 +104,11 @@ class Arm:
         return mean_of_known(self.accuracies)
 
     @property
+    def seeds(self) -> int:
+        """The number of fresh seeds that count: those on which training did not fail."""
+        return sum(accuracy is not None for accuracy in self.accuracies)
+
+    @property
     def test_accuracy(self) -> float | None:
         """Mean accuracy on the test set; None before the verdict."""
         return mean_of_known(self.test)

@@ -39,7 +39,7 @@ def test_budget_and_front_exclude_each_other(finished: tasearch.Run) -> None:
 
 
 def test_look_has_a_line_for_each_width_that_it_trained() -> None:
-    def compared(question: str, width: int, seeds: int, difference: float) -> Comparison:
+    def compared(question: str, width: int, seeds: int, difference: float | None) -> Comparison:
         arm = Arm(chain=(16, width), recipe={}, accuracies=(0.5,) * seeds)
         verdict = Verdict(difference=difference)
         return Comparison(question=question, first=arm, second=arm, verdict=verdict)  # type: ignore[arg-type]
@@ -49,10 +49,12 @@ def test_look_has_a_line_for_each_width_that_it_trained() -> None:
         compared("distillation", 12, 18, 0.004),
         compared("assistants", 6, 8, 0.5),
         compared("distillation", 4, 18, 0.0),
+        compared("distillation", 2, 18, None),
     )
     assert [*look_lines(Confirmation(plan=LookPlan(), comparisons=own))] == [
         "look 2 of 2, 18 seeds: width 12: assistants -0.1 points, distillation +0.4 points",
         "look 2 of 2, 18 seeds: width 4: distillation 0.0 points",
+        "look 2 of 2, 18 seeds: width 2: distillation no pair trained",
     ]
 
 

@@ -117,7 +117,7 @@ def test_front_has_what_a_verdict_ships(
     text = command(capsys, "front", run.path)[1]
     interval = ends_text(accuracy_interval([0.5, 0.75, 0.5, 0.75], run.manifest.validation))
     assert re.search(rf"> {direct.trial} +{direct.label} +62\.5%\* +{interval} ", text)
-    assert "> `tasearch confirm` ships it at this width" in text
+    assert "> what `tasearch confirm` ships of this width" in text
     assert "* mean accuracy on 4 fresh seeds; the others in the search\n" in text
     members = json.loads(command(capsys, "front", run.path, "--json")[1])["front"]
     assert [m["trial"] for m in members if m["shipped"]] == [direct.trial]

@@ -209,7 +209,7 @@ def test_metrics_have_the_confirmation_that_best_prints(
         "test_interval": [*accuracy_interval([0.5, 0.25], quality.samples)],
         "test_accuracies": [0.5, None, 0.25],
         "test": {"of": {"part": "test", **source}, **quality.as_json()},
-        "seeds": 3,
+        "seeds": 2,
         "verdicts": {
             "assistants": {
                 "answer": "helps",
@@ -224,7 +224,7 @@ def test_metrics_have_the_confirmation_that_best_prints(
     }
     known = dict(evidence(opened, best))
     assert "quality" in known
-    assert f"({interval_text(found['interval'])}), mean of 3 fresh seeds" in known["confirmed"]
+    assert f"({interval_text(found['interval'])}), mean of 2 fresh seeds" in known["confirmed"]
     assert f"({interval_text(found['test_interval'])}; 2 samples)" in known["test"]
     printed = json.loads(command(capsys, "best", run.path, "--json")[1])
     assert printed["trial"] == best.trial

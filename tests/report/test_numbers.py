@@ -85,7 +85,7 @@ def test_flat_numbers_hold_no_lists(confirmed: tasearch.Run) -> None:
     row = longest(confirmed)
     flat = flat_numbers(confirmed, row)
     assert not any(isinstance(value, list | tuple | dict) for value in flat.values())
-    assert flat["confirmed_seeds"] == 4
+    assert flat["confirmed_seeds"] == 3
     assert row.confirmed is not None
     ends = tuple(flat[f"confirmed_{name}"] for name in ("low", "high"))
     assert ends == row.confirmed.interval

@@ -18,10 +18,12 @@ from typer.testing import CliRunner
 import tasearch
 from tasearch.chains.hop import arrows
 from tasearch.cli.commands import app
+from tasearch.errors import NothingFits
 from tasearch.report.glossary import GLOSSARY
 from tasearch.report.head import head_of
 from tasearch.report.info import Info, report_info
 from tasearch.report.page import render_page
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan, write_confirmations
 from tests.helpers.browser import chromium, screen, show, wait_until
 from tests.helpers.runs import events_of
 from tests.helpers.studies import tiny
@@ -188,6 +190,33 @@ def test_page_picks_what_the_command_picks(shown: Any, budgeted: tasearch.Run) -
         picked.add(expected)
     assert len(picked) > 2
     assert shown.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_page_prefers_tested_students_as_the_command_does(
+    browser: Any, budgeted: tasearch.Run, tmp_path: Path
+) -> None:
+    """Two of three widths are confirmed, the second of them as the better one."""
+    path = tmp_path / budgeted.path.name
+    shutil.copytree(budgeted.path, path)
+    first, second, *_ = budgeted.choices
+    found = []
+    for candidate, accuracy in ((first, 0.25), (second, 0.5)):
+        arm = Arm(chain=candidate.chain, recipe=candidate.recipe, accuracies=(accuracy,) * 8)
+        own = Comparison(question="assistants", first=arm, second=arm)
+        found.append(Confirmation(plan=LookPlan(), comparisons=(own,), finished=True))
+    write_confirmations(path, found)
+    run = tasearch.Run.open(path)
+    assert run.best().trial == second.trial
+    show(browser, written(report_info(run), tmp_path))
+    assert box_trial(browser) == second.trial
+    for budget in budgets(run)[:-1]:
+        try:
+            expected = run.best(**budget).trial  # type: ignore[arg-type]
+        except NothingFits:
+            continue
+        ask(browser, budget)
+        wait_until(browser, lambda d, e=expected: box_trial(d) == e, budget)
 
 
 @pytest.mark.slow
