@@ -148,9 +148,11 @@ def test_export_names_tied_widths(busy: Told, tmp_path: Path) -> None:
     assert metrics["latency_ms"] == size.latency_ms
     assert metrics["latency_median_ms"] == size.median_ms
     card = (tmp_path / "winner" / "README.md").read_text()
+    (notice,) = metrics["latency_notices"]
+    assert "the machine was busy" in notice
     assert (
         f"| latency | {size.latency_ms:.4g} ms, tied with width {other}; its own median is "
-        f"{size.median_ms:.4g} ms ({busy.run.manifest.device}) |"
+        f"{size.median_ms:.4g} ms ({busy.run.manifest.device}; {notice}) |"
     ) in card
 
 
