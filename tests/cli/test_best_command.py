@@ -71,7 +71,9 @@ def test_explanation_is_three_sentences(finished: tasearch.Run) -> None:
             assert len(sentences) == 3
             assert all(sentence.endswith(".") for sentence in sentences)
     best = finished.choices[0]
-    assert "is the most accurate student of the search: " in explanation(finished, best, NO_LIMIT)[0]
+    assert (
+        "is the most accurate student of the search: " in explanation(finished, best, NO_LIMIT)[0]
+    )
     other = finished.choices[1]
     assert f"the best is {best.label}" in explanation(finished, other, NO_LIMIT)[0]
 
