@@ -14,7 +14,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.report.best_text import card_rows, explanation, runner_up
 from tasearch.report.evidence import damage_text
 from tasearch.report.numbers import student_numbers
-from tasearch.report.rows import rows_of
+from tasearch.report.rows import row_of
 from tasearch.runs.run import Run
 
 
@@ -57,6 +57,8 @@ def show_best(
 
 
 def _as_json(run: Run, candidate: Candidate, budget: Budget) -> dict[str, Any]:
-    row = next(row for row in rows_of(run) if row.trial == candidate.trial)
     second = runner_up(run, candidate, budget)
-    return {**student_numbers(run, row), "runner_up": None if second is None else second.trial}
+    return {
+        **student_numbers(run, row_of(run, candidate.trial)),
+        "runner_up": None if second is None else second.trial,
+    }

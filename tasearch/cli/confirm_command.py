@@ -142,7 +142,7 @@ def _both(comparison: Comparison) -> str:
 
 def _print_shipped(run: Run, comparisons: list[Comparison]) -> None:
     ship = shipped(comparisons)
-    trial = next((t for t in run.trials if ship.is_chain(t.chain, t.recipe or {})), None)
+    trial = run.trial_of(ship)
     where = "not tried by the search, so `best` and `export` keep to what it has"
     if trial is not None:
         where = f"trial {trial.number}"

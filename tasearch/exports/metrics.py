@@ -14,7 +14,7 @@ from tasearch.pareto.measurement import tied_with
 from tasearch.report.evidence import evidence_lines
 from tasearch.report.intervals import accuracy_interval
 from tasearch.report.numbers import student_numbers
-from tasearch.report.rows import rows_of
+from tasearch.report.rows import row_of
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
 from tasearch.runs.test_reads import log_read_of_test
@@ -39,9 +39,8 @@ def student_metrics(
     size = manifest.measured[candidate.chain[-1]]
     reads = log_read_of_test(student.run.path, "export", [candidate.label])
     quality = _quality(student)
-    row = next(row for row in rows_of(student.run) if row.trial == candidate.trial)
     return {
-        **student_numbers(student.run, row),
+        **student_numbers(student.run, row_of(student.run, candidate.trial)),
         "free": student.trial.free,  # an assistant within the budget, with the assistants' recipe
         "study": manifest.study.name,
         "test_accuracy": quality.accuracy,

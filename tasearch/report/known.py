@@ -5,18 +5,11 @@ from __future__ import annotations
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.intervals import Interval, accuracy_interval
 from tasearch.runs.run import Run
-from tasearch.runs.verdicts import Arm
-
-
-def confirmed_arm(run: Run, candidate: Candidate) -> Arm | None:
-    """What a candidate has reached on fresh seeds; None if it was not confirmed."""
-    found = run.confirmed(candidate)
-    return None if found is None or found[1].accuracy is None else found[1]
 
 
 def known_interval(run: Run, candidate: Candidate) -> Interval:
     """The 95 % interval of a candidate's accuracy, on fresh seeds if it was confirmed."""
-    arm = confirmed_arm(run, candidate)
+    arm = run.fresh_arm(candidate)
     if arm is None:
         return searched_interval(run, candidate)
     known = [accuracy for accuracy in arm.accuracies if accuracy is not None]

@@ -94,7 +94,7 @@ def confirmation_numbers(run: Run, found: Confirmation) -> dict[str, Any]:
     ship = {}
     for width in dict.fromkeys(c.width for c in found.comparisons):
         arm = shipped(found.of_width(width))
-        trial = next((t for t in run.trials if arm.is_chain(t.chain, t.recipe or {})), None)
+        trial = run.trial_of(arm)
         number = None if trial is None else trial.number
         ship[str(width)] = {**_names(arm), "trial": number}
     return {

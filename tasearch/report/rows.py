@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tasearch.chains.chain import Teaching, teaching
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.intervals import Interval, accuracy_interval, apart
-from tasearch.report.known import confirmed_arm, known_interval
+from tasearch.report.known import known_interval
 from tasearch.report.text import recipe_text, searched_text
 from tasearch.runs.leads import direct_trials, labels_trial, same_student
 from tasearch.runs.quality import Quality
@@ -156,6 +156,16 @@ def rows_of(run: Run) -> tuple[Row, ...]:
     return tuple(_with_smaller(rows, {candidate.trial for candidate in run.choices}))
 
 
+def row_of(run: Run, trial: int) -> Row:
+    """The row of one trial, whose chain is known.
+
+    Args:
+        run: A run, finished or not.
+        trial: Number of the trial.
+    """
+    return next(row for row in rows_of(run) if row.trial == trial)
+
+
 def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
     manifest = run.manifest
     size = manifest.measured[trial.chain[-1]]
@@ -263,7 +273,7 @@ def _with_confirmation(run: Run, rows: Sequence[Row]) -> list[Row]:
 
 
 def _confirmed(run: Run, candidate: Candidate) -> Confirmed | None:
-    arm = confirmed_arm(run, candidate)
+    arm = run.fresh_arm(candidate)
     if arm is None:
         return None
     return Confirmed(

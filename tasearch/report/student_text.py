@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.gains import question_words
-from tasearch.report.known import confirmed_arm, known_interval
+from tasearch.report.known import known_interval
 from tasearch.report.rows import rows_of
 from tasearch.report.text import interval_text
 from tasearch.report.verdict_text import SENTENCES, margin_text, points
@@ -15,7 +15,7 @@ from tasearch.runs.verdicts import Comparison, Confirmation
 
 def accuracy_text(run: Run, candidate: Candidate) -> str:
     """The accuracy that is known best, with its interval."""
-    arm = confirmed_arm(run, candidate)
+    arm = run.fresh_arm(candidate)
     seeds = "" if arm is None else f" on {arm.seeds} fresh seeds"
     words = interval_text(known_interval(run, candidate))
     return f"{run.known_accuracy(candidate):.1%}{seeds} ({words})"

@@ -148,14 +148,10 @@ class Run:
         Args:
             choices: Some of `choices`, in that order.
         """
-        if not choices or not self._tested(choices[0]):
+        if not choices or self.fresh_arm(choices[0]) is None:
             return next(iter(choices), None)
-        return max(filter(self._tested, choices), key=lambda c: shortened(self.known_accuracy(c)))
-
-    def _tested(self, candidate: Candidate) -> bool:
-        """Whether a candidate has an accuracy on fresh seeds."""
-        confirmed = self.confirmed(candidate)
-        return confirmed is not None and confirmed[1].accuracy is not None
+        tested = filter(self.fresh_arm, choices)
+        return max(tested, key=lambda c: shortened(self.known_accuracy(c)))
 
     def candidate(self, trial: int) -> Candidate:
         """The student of one finished trial, also of one that others beat.
@@ -214,9 +210,17 @@ class Run:
 
     def known_accuracy(self, candidate: Candidate) -> float:
         """A candidate's accuracy on fresh seeds if it was confirmed, else in the search."""
+        arm = self.fresh_arm(candidate)
+        return candidate.accuracy if arm is None or arm.accuracy is None else arm.accuracy
+
+    def fresh_arm(self, candidate: Candidate) -> Arm | None:
+        """What a candidate has reached on fresh seeds; None if it was not trained on any."""
         confirmed = self.confirmed(candidate)
-        accuracy = None if confirmed is None else confirmed[1].accuracy
-        return candidate.accuracy if accuracy is None else accuracy
+        return None if confirmed is None or confirmed[1].accuracy is None else confirmed[1]
+
+    def trial_of(self, arm: Arm) -> TrialRecord | None:
+        """The first trial of an arm's chain, in whatever state; None if the search has none."""
+        return next((t for t in self.trials if arm.is_chain(t.chain, t.recipe or {})), None)
 
     @property
     def confirmations(self) -> list[Confirmation]:
