@@ -13,8 +13,6 @@ from tasearch.chains.hop import ModelSpec
 from tasearch.chains.recipe import Recipe
 from tasearch.chains.recipes import Choice, Choices, Recipes
 
-MOST_BASELINES = 24  # a study of 40 trials, the default, should not spend them all on baselines
-
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
@@ -134,22 +132,24 @@ class Space:
     def baselines(self) -> list[Chain]:
         """The chains without assistants that a search tries first, each once.
 
-        Direct distillation with the first recipe of each loss comes first, for every student, the
-        widest first. Training on the labels alone follows, if the study tries it. These are always
-        in the list. The other recipes follow, those with a teacher first, as long as the list has
-        no more than `MOST_BASELINES` chains.
+        For every student, the narrowest first, direct distillation with the first recipe of each
+        loss, and training on the labels alone if the study tries it.
         """
         if self.min_assistants:
             return []
-        first = self.student_recipes.one_per_loss()
-        rest = [r for r in self.student_recipes.distinct(one_teacher=True) if r not in first]
-        rest.sort(key=lambda recipe: not recipe.distilled)
-        chains = [
+        return [
             Chain(models=(self.teacher, ModelSpec(width=width, recipe=recipe)))
-            for recipe in (*first, *rest)
-            for width in self.student_widths
+            for width in reversed(self.student_widths)
+            for recipe in self.student_recipes.one_per_loss()
         ]
-        return chains[: max(MOST_BASELINES, len(first) * len(self.student_widths))]
+
+    def direct(self, chain: Chain) -> Chain | None:
+        """The chain that trains the student of another one without assistants, by the same recipe.
+
+        Returns:
+            The chain; None if every chain of the space has assistants.
+        """
+        return None if self.min_assistants else self._canonical((), chain.student)
 
     def __iter__(self) -> Iterator[Chain]:
         """Every chain of the space, once."""

@@ -128,15 +128,7 @@ class Acquisition:
         return sum(hop_costs.paid) + sum(left)
 
     def best(self) -> RankedChain | None:
-        """The chain to try next; None if all chains of the candidate pool have been tried.
-
-        After the baselines this is a chain with one assistant for the smallest student, where the
-        gap to the teacher is largest; from then on it is the chain with the largest gain per cost.
-        """
-        if self._proposed == self._baselines:
-            first = self._intermediate(self._space.student_widths[-1])
-            if first is not None:
-                return first
+        """The untried chain with the largest gain for its cost; None if all have been tried."""
         left, gains, costs = self._ranked()
         if not left.size:
             return None
@@ -206,41 +198,6 @@ class Acquisition:
         costs: Array = np.array(self._hop_costs.costs) - np.array(self._hop_costs.paid)
         costs[[number for chain in self._running.values() for number in chain.hops]] = 0.0
         return costs
-
-    def _intermediate(self, width: int) -> RankedChain | None:
-        """The untried chain with one assistant that is nearest to the middle in accuracy.
-
-        The middle is between the teacher's accuracy and that of the student without assistants.
-        This is a heuristic of Mirzadeh et al. (AAAI 2020, arXiv 1902.03393).
-
-        Args:
-            width: Width of the student.
-
-        Returns:
-            The chain; None if there is none, or the accuracy of the student without assistants is
-            not known yet.
-        """
-        wider = [w for w in self._space.assistant_widths if w > width]
-        direct = [s.curve[-1] for s in self._regression.complete if s.chain.width == width]
-        if not wider or not direct or self._space.max_assistants < 1:
-            return None
-        accuracies = self._regression.hop_accuracies()
-        of_width = dict(zip(self._hop_costs.widths, accuracies, strict=True))
-        middle = (of_width[self._space.teacher.width] + direct[0]) / 2
-        for assistant in sorted(wider, key=lambda w: abs(of_width.get(w, 0.0) - middle)):
-            raw = {name: values[0] for name, values in self._space.domains.items()}
-            raw |= {"assistants": 1, "assistant_1": assistant, "student": width}
-            chain = self._space.chain(raw)
-            index = None
-            if chain is not None:
-                index = self._candidate_pool.index.get(canonical_json(self._space.choices(chain)))
-            if index is None:
-                continue
-            choices, hops = self._candidate_pool.choices[index], self._candidate_pool.hops[index]
-            if canonical_json(choices) not in self._tried:
-                cost = float(self._remaining_costs()[hops].sum())
-                return RankedChain(choices=choices, gain=0.0, cost=cost)
-        return None
 
     @cached_property
     def _candidate_pool(self) -> CandidatePool:

@@ -255,12 +255,19 @@ class ChainSampler(BaseSampler):
         return values
 
     def _new(self, raw: Choices) -> Choices | None:
-        """The canonical form of raw choices; None if they make no chain, or a known one."""
+        """The canonical form of raw choices; None if they make no chain, or a known one.
+
+        In place of a chain whose student was never distilled directly, that is proposed first: a
+        gain of its recipe would be taken for one of its assistants.
+        """
         chain = self._space.chain(raw)
         if chain is None:
             return None
-        choices = self._space.choices(chain)
-        return None if canonical_json(choices) in self._known else choices
+        for wanted in filter(None, (self._space.direct(chain), chain)):
+            choices = self._space.choices(wanted)
+            if not self.knows(choices):
+                return choices
+        return None
 
     def _near(self, choices: Choices, rng: random.Random) -> Choices:
         """Choices that have never been tried, with as few changes as possible."""

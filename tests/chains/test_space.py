@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tasearch.chains.hop import ModelSpec
-from tasearch.chains.recipes import Choice, Choices, Recipes
-from tasearch.chains.space import MOST_BASELINES, Space
+from tasearch.chains.recipes import Choices, Recipes
+from tasearch.chains.space import Space
 from tests.helpers.recipes import CE, KD
 
 widths = st.lists(st.integers(1, 30), min_size=1, max_size=5, unique=True).map(
@@ -69,61 +70,37 @@ def test_any_choices_stand_for_chain_of_space_or_none(space: Space, data: st.Dat
 
 
 @given(spaces())
-def test_baselines_are_all_chains_without_assistants_or_24_of_them(space: Space) -> None:
-    baselines = space.baselines()
-    every = {chain for chain in space if not chain.assistants}
-    assert len(set(baselines)) == len(baselines) == min(len(every), MOST_BASELINES)
-    assert set(baselines) <= every
-
-
-@given(spaces())
-def test_baselines_begin_with_one_recipe_of_each_loss(space: Space) -> None:
+def test_baselines_try_each_loss_once_with_the_narrowest_student_first(space: Space) -> None:
     assume(not space.min_assistants)
     options = space.student_recipes.options
     losses = sorted(options["loss"], key=lambda loss: loss == "ce")  # labels alone come last
     expected = [
         (loss, options["temperature"][0], options["learning_rate"][0], (31, width))
+        for width in sorted(space.student_widths)
         for loss in losses
-        for width in space.student_widths
     ]
-    first = space.baselines()[: len(expected)]
+    baselines = space.baselines()
     assert [
-        (r.loss, r.temperature, r.learning_rate, c.widths) for c in first if (r := c.student.recipe)
+        (r.loss, r.temperature, r.learning_rate, c.widths)
+        for c in baselines
+        if (r := c.student.recipe)
     ] == expected
+    assert {*baselines} <= {*space}
 
 
 @given(spaces())
-def test_baselines_continue_recipe_by_recipe_with_widest_student_first(space: Space) -> None:
-    baselines = space.baselines()
-    count = len(space.student_widths)
-    for place, chain in enumerate(baselines):
-        assert chain.student.width == space.student_widths[place % count]
-        assert chain.student.recipe == baselines[place - place % count].student.recipe
-    rest = baselines[count * len(space.student_recipes.options["loss"]) :]
-    teaching = [chain.student.distilled for chain in rest]
-    assert teaching == sorted(teaching, reverse=True)
-
-
-def test_baselines_include_one_recipe_of_each_loss_beyond_24() -> None:
-    options: dict[str, tuple[Choice, ...]] = {
-        "loss": ("ce", "kd", "dist"),
-        "temperature": (4.0, 2.0),
-        "alpha": (0.9,),
-        "guidance": ("serial",),
-        "learning_rate": (0.1, 0.01),
-    }
-    recipes = Recipes(base=KD, options=options)
-    space = Space(
-        teacher=ModelSpec(width=31, recipe=CE),
-        assistant_widths=(),
-        student_widths=tuple(range(20, 0, -1)),
-        min_assistants=0,
-        max_assistants=0,
-        assistant_recipes=recipes,
-        student_recipes=recipes,
-    )
-    found = [chain.student.recipe.loss for chain in space.baselines() if chain.student.recipe]
-    assert found == ["kd"] * 20 + ["dist"] * 20 + ["ce"] * 20
+def test_every_chain_has_direct_chain_with_its_students_recipe(space: Space) -> None:
+    every = {*space}
+    for chain in itertools.islice(space, 300):
+        direct = space.direct(chain)
+        if space.min_assistants:
+            assert direct is None
+            continue
+        assert direct in every
+        assert direct.widths == (31, chain.student.width)
+        own, recipe = chain.student.recipe, direct.student.recipe
+        assert own and recipe
+        assert replace(own, guidance="") == replace(recipe, guidance="")
 
 
 def test_choices_drop_assistants_no_wider_than_student() -> None:

@@ -130,12 +130,12 @@ def test_enqueue_refuses_a_failed_chain(rerun: Any) -> None:
     study = tiny(student={"learning_rate": 1e30, "epochs": 1}, teacher={"epochs": 1})
     run = rerun(study, trials=1)
     with pytest.raises(RunError) as error:
-        tasearch.enqueue(run, "6")
+        tasearch.enqueue(run, "2")
     assert str(error.value) == (
         f"{run.path}: this chain was tried already as trial 0 (failed); "
         f"`tasearch run STUDY.toml --retry-failed` tries it again"
     )
-    optunas_study(run).enqueue_trial({"student": 6, "assistants": 0})
+    optunas_study(run).enqueue_trial({"student": 2, "assistants": 0})
     run = rerun(study, trials=2)
     assert run.trials[1].reason == (
         "tried already as trial 0, which failed; --retry-failed tries it again"
