@@ -70,7 +70,6 @@ class HopCosts:
         step = Step(
             paid=self._paid,
             unshared=self._unshared,
-            proposals=len(self.steps) + 1,
             seconds=self._seconds,
             volume=self.volume,
             finished=tuple(finished),

@@ -155,9 +155,8 @@ class Step:
     """The state of a search after one of its trials.
 
     Args:
-        paid: Training FLOPs so far, each hop counted once.
-        unshared: Training FLOPs so far if each chain had trained all its hops itself.
-        proposals: Number of proposals so far.
+        paid: Training FLOPs so far beyond the teacher's, each hop counted once.
+        unshared: The same if each chain had trained all its hops itself; the teacher is given.
         seconds: Simulated seconds so far.
         volume: Hypervolume of the front.
         finished: Hops that this trial brought to their ends as candidates, its student's last.
@@ -165,7 +164,6 @@ class Step:
 
     paid: float
     unshared: float
-    proposals: int
     seconds: float
     volume: float
     finished: tuple[Hop, ...]
@@ -256,7 +254,10 @@ def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -
         lambda sampler: optuna.create_study(directions=DIRECTIONS, sampler=sampler),
         trials,
     )
-    bill = Bill(manifest.trained_samples, manifest.measured)
+    bill, teacher = (
+        Bill(manifest.trained_samples, manifest.measured),
+        archive.key(table.teacher_hop),
+    )
     steps: list[Step] = []
     records: list[TrialRecord] = []
     front = Front([])
@@ -266,14 +267,13 @@ def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -
             continue
         record = event.record
         records.append(record)
-        bill.add(record)
+        bill.add(replace(record, hops=tuple(use for use in record.hops if use.key != teacher)))
         grown = Front([*front.members, *candidates([record], manifest.measured)])
         if grown.members != front.members:
             front, volume = grown, hypervolume(grown.members, manifest.reference_box)
         step = Step(
             paid=bill.paid,
             unshared=bill.unshared,
-            proposals=event.done,
             seconds=engine.clock,
             volume=volume,
             finished=_finished(record, table),
