@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.draws import MOST_DRAWS, VIEWS, Plan, make_plan
+from benchmarks.optional_methods import check
 from benchmarks.replay import manifest_for
 from benchmarks.search_methods import (
     ARMS,
@@ -69,15 +70,18 @@ def kept(folder: Path, function: Callable[..., Any], *args: Any) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def search_table(name: str, args: argparse.Namespace, submit: Submit) -> dict[str, Any]:
+def search_table(
+    name: str, args: argparse.Namespace, optional: Mapping[str, Any], submit: Submit
+) -> dict[str, Any]:
     """The result of one table.
 
     Args:
         name: Name of the table.
         args: Arguments of the command line.
+        optional: Result of `without_missing_packages`.
         submit: Starts a function with its arguments in another process.
     """
-    table, provenance = load(name), common.provenance(args)
+    table, provenance = load(name), {**common.provenance(args), **optional}
     manifest = manifest_for(table, {}, 0, limits(table, name))
     views = {}
     for view in args.views:
@@ -199,7 +203,8 @@ def summarize_arms(
     }
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
+    """The arguments of the command line."""
     parser = common.parser(__doc__)
     parser.add_argument("--tables", nargs="+", default=[*BUDGETS], help="tables to search")
     parser.add_argument(
@@ -221,7 +226,32 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="search seeds of each draw")
     parser.add_argument("--processes", type=int, default=2, help="searches at the same time")
     common.add_out_option(parser, "search.json")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def without_missing_packages(args: argparse.Namespace) -> dict[str, Any]:
+    """Take methods from the arguments whose optional packages are missing, and say so.
+
+    Args:
+        args: Arguments of the command line.
+
+    Returns:
+        Versions of the optional packages, and why methods are skipped, for the provenance.
+    """
+    packages, skipped = check(
+        {name: needs for name in args.methods if name in METHODS and (needs := METHODS[name].needs)}
+    )
+    for method, reason in skipped.items():
+        print(f"skipped {method}: {reason}", flush=True)
+    args.methods = [name for name in args.methods if name not in skipped]
+    if not args.methods:
+        raise SystemExit("error: no method is left to run")
+    return {"packages": packages, "skipped": skipped}
+
+
+def main() -> None:
+    args = parse_arguments()
+    optional = without_missing_packages(args)
     stored = json.loads(args.out.read_text("utf-8"))["tables"] if args.out.exists() else {}
     known = {name: found for name, found in stored.items() if "views" in found}  # of today's format
     result: dict[str, Any] = {
@@ -235,7 +265,7 @@ def main() -> None:
             return pool.submit(kept, args.runs or Path(folder), function, *args_)
 
         for name in args.tables:
-            result["tables"][name] = search_table(name, args, submit)
+            result["tables"][name] = search_table(name, args, optional, submit)
             common.write_json(args.out, result)
     show(result, args.tables)
 

@@ -14,6 +14,11 @@ import optuna
 from benchmarks import common
 from benchmarks.baselines import HopCosts, mo_asha, oracle, plain_optuna
 from benchmarks.draws import Draw
+from benchmarks.optional_methods import (
+    Versions,
+    botorch_versions,
+    nehvi,
+)
 from benchmarks.regrets import regrets
 from benchmarks.replay import manifest_for, replay
 from benchmarks.strong_baselines import (
@@ -54,11 +59,13 @@ class Method:
         trials: Largest number of trials; 0 for the whole space.
         search: Keys of the section [search]; None for a baseline.
         baseline: What searches instead of tasearch's driver; None for tasearch's own.
+        needs: Versions of the optional packages that it needs; fails where they are not there.
     """
 
     trials: int
     search: Mapping[str, Any] | None = None
     baseline: Callable[[Table, Manifest, int, int], HopCosts] | None = None
+    needs: Callable[[], Versions] | None = None
 
 
 def in_order(*stages: Stage) -> Method:
@@ -85,6 +92,7 @@ METHODS = {
     "midpoint": in_order(direct, chosen_by(by_midpoint), every),
     "half-way": in_order(direct, assistants_alone, chosen_by(by_half_way), every),
     "minidisc": in_order(direct, small_assistants_alone, chosen_by(by_minidisc), every),
+    "nehvi": Method(trials=100, baseline=nehvi, needs=botorch_versions),
 }
 ARMS = {  # by letter: what is compared, its method, whether its costs share hops
     "a": ("plain Optuna: no reuse, no pruning, no budget", "plain", False),
@@ -108,6 +116,7 @@ ARMS = {  # by letter: what is compared, its method, whether its costs share hop
     "i2": ("h2, midpoint in size, then cheapest", "midpoint", True),
     "i3": ("h2, half-way accuracy, then cheapest", "half-way", True),
     "i4": ("h2, MiniDisc, then cheapest", "minidisc", True),
+    "j": ("qLogNEHVI for its cost, with reuse", "nehvi", True),
 }
 
 

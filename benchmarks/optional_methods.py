@@ -1,0 +1,50 @@
+"""Search methods that need optional packages, and whether these are there.
+
+`pip install -e '.[baselines]'` installs them. Nothing here imports them before it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from benchmarks.baselines import HopCosts
+from benchmarks.table import Table
+from tasearch.runs.directory import Manifest
+
+Versions = dict[str, str]
+
+
+def nehvi(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCosts:
+    """See `benchmarks.nehvi`."""
+    from benchmarks import nehvi
+
+    return nehvi.nehvi(table, manifest, seed, trials)
+
+
+def botorch_versions() -> Versions:
+    """Versions of BoTorch and of the package that has its Gaussian processes."""
+    import botorch
+    import gpytorch
+
+    return {"botorch": botorch.__version__, "gpytorch": gpytorch.__version__}
+
+
+def check(needs: Mapping[str, Callable[[], Versions]]) -> tuple[Versions, dict[str, str]]:
+    """Which methods can run.
+
+    Args:
+        needs: By method, a function that gives the versions of its packages, and fails where they
+            are not there.
+
+    Returns:
+        Versions of the packages that are there; and the reason why a method cannot run, by method.
+    """
+    versions: Versions = {}
+    skipped = {}
+    for method, find in needs.items():
+        try:
+            versions |= find()
+        except Exception as error:  # a download may fail in any way
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            skipped[method] = f"{first} (see benchmarks/README.md, Optional packages)"
+    return versions, skipped
