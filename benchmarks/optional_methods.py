@@ -11,6 +11,8 @@ from benchmarks.baselines import HopCosts
 from benchmarks.table import Table
 from tasearch.runs.directory import Manifest
 
+REGISTRY = "OPTUNAHUB_REGISTRY"  # environment variable: folder of a copy of the registry
+
 Versions = dict[str, str]
 
 
@@ -21,12 +23,29 @@ def nehvi(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCosts:
     return nehvi.nehvi(table, manifest, seed, trials)
 
 
+def pruned_optuna(table: Table, manifest: Manifest, seed: int, trials: int) -> HopCosts:
+    """See `benchmarks.multi_metric`."""
+    from benchmarks import multi_metric
+
+    return multi_metric.pruned_optuna(table, manifest, seed, trials)
+
+
 def botorch_versions() -> Versions:
     """Versions of BoTorch and of the package that has its Gaussian processes."""
     import botorch
     import gpytorch
 
     return {"botorch": botorch.__version__, "gpytorch": gpytorch.__version__}
+
+
+def pruner_versions() -> Versions:
+    """Version of optunahub, and of the pruner that it loads."""
+    import optunahub
+
+    from benchmarks import multi_metric
+
+    pruner = multi_metric.version(multi_metric.load_package())
+    return {"optunahub": optunahub.__version__, multi_metric.PACKAGE: pruner}
 
 
 def check(needs: Mapping[str, Callable[[], Versions]]) -> tuple[Versions, dict[str, str]]:

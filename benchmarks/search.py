@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.draws import MOST_DRAWS, VIEWS, Plan, make_plan
-from benchmarks.optional_methods import check
+from benchmarks.optional_methods import REGISTRY, check
 from benchmarks.replay import manifest_for
 from benchmarks.search_methods import (
     ARMS,
@@ -226,6 +227,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="search seeds of each draw")
     parser.add_argument("--processes", type=int, default=2, help="searches at the same time")
     common.add_out_option(parser, "search.json")
+    parser.add_argument(
+        "--optunahub-registry",
+        type=Path,
+        help="copy of OptunaHub's registry; without it, the pruner is downloaded",
+    )
     return parser.parse_args()
 
 
@@ -238,6 +244,8 @@ def without_missing_packages(args: argparse.Namespace) -> dict[str, Any]:
     Returns:
         Versions of the optional packages, and why methods are skipped, for the provenance.
     """
+    if args.optunahub_registry:  # for the processes that search, too
+        os.environ[REGISTRY] = str(args.optunahub_registry.resolve())
     packages, skipped = check(
         {name: needs for name in args.methods if name in METHODS and (needs := METHODS[name].needs)}
     )

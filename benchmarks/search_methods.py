@@ -18,6 +18,8 @@ from benchmarks.optional_methods import (
     Versions,
     botorch_versions,
     nehvi,
+    pruned_optuna,
+    pruner_versions,
 )
 from benchmarks.regrets import regrets
 from benchmarks.replay import manifest_for, replay
@@ -93,6 +95,7 @@ METHODS = {
     "half-way": in_order(direct, assistants_alone, chosen_by(by_half_way), every),
     "minidisc": in_order(direct, small_assistants_alone, chosen_by(by_minidisc), every),
     "nehvi": Method(trials=100, baseline=nehvi, needs=botorch_versions),
+    "plain, pruned": Method(trials=250, baseline=pruned_optuna, needs=pruner_versions),
 }
 ARMS = {  # by letter: what is compared, its method, whether its costs share hops
     "a": ("plain Optuna: no reuse, no pruning, no budget", "plain", False),
@@ -117,6 +120,7 @@ ARMS = {  # by letter: what is compared, its method, whether its costs share hop
     "i3": ("h2, half-way accuracy, then cheapest", "half-way", True),
     "i4": ("h2, MiniDisc, then cheapest", "minidisc", True),
     "j": ("qLogNEHVI for its cost, with reuse", "nehvi", True),
+    "k": ("b, and OptunaHub's pruner", "plain, pruned", True),
 }
 
 

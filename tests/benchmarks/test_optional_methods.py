@@ -26,7 +26,7 @@ def test_search_skips_what_is_missing_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "botorch", None)  # cannot be imported
-    args = argparse.Namespace(methods=["cheapest", "nehvi", "oracle"])
+    args = argparse.Namespace(methods=["cheapest", "nehvi", "oracle"], optunahub_registry=None)
     optional = without_missing_packages(args)
     assert args.methods == ["cheapest", "oracle"]
     assert optional["packages"] == {}
@@ -39,7 +39,7 @@ def test_search_skips_what_is_missing_and_says_so(
 
 def test_other_methods_need_nothing() -> None:
     needy = {name for name, method in METHODS.items() if method.needs}
-    assert needy == {"nehvi"}
+    assert needy == {"nehvi", "plain, pruned"}
     assert needy <= {method for _, method, _ in ARMS.values()}
 
 
