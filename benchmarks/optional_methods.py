@@ -64,6 +64,6 @@ def check(needs: Mapping[str, Callable[[], Versions]]) -> tuple[Versions, dict[s
         try:
             versions |= find()
         except Exception as error:  # a download may fail in any way
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            skipped[method] = f"{first} (see benchmarks/README.md, Optional packages)"
+            reason = " ".join(str(error).split()) or type(error).__name__
+            skipped[method] = f"{reason} (see benchmarks/README.md, Optional packages)"
     return versions, skipped
