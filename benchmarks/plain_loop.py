@@ -1,9 +1,14 @@
-"""A training loop as a careful tutorial writes it, with which tasearch is compared.
+"""Training loops written by hand, with which tasearch is compared.
 
-It is careful: the teacher is in eval mode under `no_grad`, the KL term is `batchmean` times T
-squared, the data come from a `DataLoader` with two workers. It is slow because it does what
-tutorials do: transforms in Python for each image, and a forward pass of the teacher in each step of
-the student, all in fp32, with PyTorch's default number of threads.
+One is the loop of a careful tutorial. It is careful: the teacher is in eval mode under `no_grad`,
+the KL term is `batchmean` times T squared, the data come from a `DataLoader` with two workers. It
+is slow because it does what tutorials do: transforms in Python for each image, and a forward pass
+of the teacher in each step of the student, all in fp32.
+
+The other is the loop that was published with TAKD (Mirzadeh et al., arXiv 1902.03393). It does the
+same, but without `no_grad`: each step computes gradients of the teacher's weights as well, which no
+optimizer uses. The published loss takes another mean of the KL term, and the published data have no
+crops and flips; here both loops have the same loss and data.
 
 The transforms are written in plain PyTorch, since tasearch does not depend on torchvision.
 """
@@ -26,6 +31,33 @@ WARM_STEPS = 5  # until the clock starts
 TEMPERATURE = 4.0
 ALPHA = 0.9
 CPU = torch.device("cpu")
+
+
+class Clock:
+    """Counts steps and their time once the first ones have warmed up.
+
+    Args:
+        seconds: Time to measure.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.steps, self.start, self.elapsed = 0, 0.0, 0.0
+
+    def step_ends(self) -> bool:
+        """Count a step, and tell whether the time is over."""
+        self.steps += 1
+        if self.steps == WARM_STEPS:
+            self.start = time.perf_counter()
+        if self.steps <= WARM_STEPS:
+            return False
+        self.elapsed = time.perf_counter() - self.start
+        return self.elapsed > self.seconds
+
+    def steps_per_s(self) -> float:
+        """Steps per second, without the first ones."""
+        assert self.steps > WARM_STEPS, f"{self.steps} steps; only those after {WARM_STEPS} count"
+        return (self.steps - WARM_STEPS) / self.elapsed
 
 
 class Images(Dataset[tuple[Tensor, int]]):
@@ -90,6 +122,7 @@ def train_epoch(
     batch_size: int,
     seconds: float = float("inf"),
     device: torch.device = CPU,
+    teacher_gradients: bool = False,
 ) -> float:
     """Train for one epoch, or for a part of it.
 
@@ -101,6 +134,7 @@ def train_epoch(
         batch_size: Samples of each step.
         seconds: Time after which training stops.
         device: Device of both models.
+        teacher_gradients: Whether the teacher's gradients are computed too, as in TAKD's loop.
 
     Returns:
         Images per second, without the start of the workers and the first steps.
@@ -115,20 +149,16 @@ def train_epoch(
     optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     teacher.eval()
     student.train()
-    running_loss, elapsed, start = 0.0, 0.0, time.perf_counter()
-    for step, (x, y) in enumerate(loader, start=1):
+    running_loss, clock = 0.0, Clock(seconds)
+    for x, y in loader:
         x, y = x.to(device), y.to(device)
-        with torch.no_grad():
+        with torch.set_grad_enabled(teacher_gradients):
             targets = teacher(x)
         loss = kd_loss(student(x), targets, y)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         running_loss += loss.item()
-        if step == WARM_STEPS:
-            start = time.perf_counter()
-        elapsed = time.perf_counter() - start
-        if step > WARM_STEPS and elapsed > seconds:
+        if clock.step_ends():
             break
-    assert step > WARM_STEPS, f"an epoch must have more than {WARM_STEPS} steps, but has {step}"
-    return (step - WARM_STEPS) * batch_size / elapsed
+    return clock.steps_per_s() * batch_size
