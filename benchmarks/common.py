@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import subprocess
 from collections.abc import Callable, Sequence
@@ -82,12 +81,6 @@ def fresh(
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def peak_mib() -> dict[str, float]:
-    """Peak resident memory of this process, and of the largest of its children that ended."""
-    kinds = {"process": resource.RUSAGE_SELF, "largest_child": resource.RUSAGE_CHILDREN}
-    return {name: resource.getrusage(kind).ru_maxrss / 1024 for name, kind in kinds.items()}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

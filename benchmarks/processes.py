@@ -1,9 +1,10 @@
-"""Processes found in Linux's /proc, and killed."""
+"""Processes: found in Linux's /proc, killed, and their memory."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -45,3 +46,9 @@ def exit_code(process: subprocess.Popen[bytes], limit: float) -> int:
         for pid in [*descendants(process.pid), process.pid]:
             kill(pid)
         return process.wait()
+
+
+def peak_mib() -> dict[str, float]:
+    """Peak resident memory of this process, and of the largest of its children that ended."""
+    kinds = {"process": resource.RUSAGE_SELF, "largest_child": resource.RUSAGE_CHILDREN}
+    return {name: resource.getrusage(kind).ru_maxrss / 1024 for name, kind in kinds.items()}

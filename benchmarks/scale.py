@@ -20,6 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import common
+from benchmarks.processes import peak_mib
 from benchmarks.replay import TableArchive, TableEngine, make_driver
 from benchmarks.table import Entry, Table
 from tasearch.chains.hop import Hop
@@ -129,7 +130,7 @@ def measure(trials: int) -> dict[str, Any]:
         for event in driver.events():
             if isinstance(event, TrialDone) and not event.record.free:
                 marks.append(time.perf_counter())
-        peak = common.peak_mib()["process"]
+        peak = peak_mib()["process"]
         records = [to_record(trial) for trial in driver.trials.all()]
         start_up = time_to_first_trial(driver_of, trials + 1)
     each = np.diff(marks) * 1000

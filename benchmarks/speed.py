@@ -26,6 +26,7 @@ import torch
 
 from benchmarks import common, hops, plain_loop
 from benchmarks.hops import Modes, Pair, Span
+from benchmarks.processes import peak_mib
 from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.profiling.counts import forward_flops
@@ -73,7 +74,7 @@ def run_tutorial(pair: Pair, seconds: float) -> dict[str, Any]:
         batch_size=pair.batch,
         seconds=seconds,
     )
-    return {"images_per_s": rate, "peak_mib": common.peak_mib(), "threads": torch.get_num_threads()}
+    return {"images_per_s": rate, "peak_mib": peak_mib(), "threads": torch.get_num_threads()}
 
 
 def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Training:
@@ -100,7 +101,7 @@ def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Trai
     cached = statistics.median(end - start for start, end in epochs)
     start, end = cold[-1]
     return Training(
-        epochs=epochs, pass_s=end - start - cached, peak_mib=common.peak_mib()["process"]
+        epochs=epochs, pass_s=end - start - cached, peak_mib=peak_mib()["process"]
     )
 
 
