@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import common, hops, plain_loop
+from benchmarks import ceiling, common, hops, plain_loop
 from benchmarks.hops import Modes, Pair, Span
 from benchmarks.processes import peak_mib
 from tasearch.chains.mode import modes_as_text, modes_from_text
@@ -34,7 +33,6 @@ from tasearch.profiling.counts import forward_flops
 CORES = 2
 BATCH = 128
 EPOCHS = 2  # of each student, so there are 2 phases of augmentation
-CEILING_SIZE = 2048  # rows and columns of the matrices that are multiplied
 PAIRS = {  # by name: family, teacher, student, and the target: how many times faster
     "plain2": ("plain", 10, 2, 16),
     "plain4": ("plain", 10, 4, 8),
@@ -100,24 +98,7 @@ def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Trai
             temperature += 1.0
     cached = statistics.median(end - start for start, end in epochs)
     start, end = cold[-1]
-    return Training(
-        epochs=epochs, pass_s=end - start - cached, peak_mib=peak_mib()["process"]
-    )
-
-
-def run_ceiling() -> dict[str, float]:
-    """GFLOP/s of a large matrix product on all cores, the best of several, by precision."""
-    torch.set_num_threads(CORES)
-    found = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        a = torch.randn(CEILING_SIZE, CEILING_SIZE).to(dtype)
-        times = []
-        for _ in range(12):
-            start = time.perf_counter()
-            torch.mm(a, a)
-            times.append(time.perf_counter() - start)
-        found[name] = 2 * CEILING_SIZE**3 / min(times) / 1e9
-    return found
+    return Training(epochs=epochs, pass_s=end - start - cached, peak_mib=peak_mib()["process"])
 
 
 def describe(pair: Pair, precision: str) -> dict[str, Any]:
@@ -177,8 +158,9 @@ def run_round(pair: Pair, known: dict[str, Any], seconds: float) -> dict[str, An
     """The tutorial, tasearch in each setup, and the matrix product, one after the other."""
     (tutorial,) = common.fresh(run_tutorial, pair, seconds)
     tasearch = {str(n): run_setup(pair, n, known, seconds) for n in SETUPS}
-    (ceiling,) = common.fresh(run_ceiling)
-    return {"tutorial": tutorial, "tasearch": tasearch, "ceiling_gflops": ceiling}
+    modes = sorted({mode for by_width in known["modes"].values() for mode in by_width.values()})
+    products = {m: common.fresh(ceiling.matrix_product, m, CORES)[0] for m in modes}
+    return {"tutorial": tutorial, "tasearch": tasearch, "ceiling": products}
 
 
 def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +170,8 @@ def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, An
     tutorial = [r["tutorial"]["images_per_s"] for r in rounds]
     chosen = [r["tasearch"][best] for r in rounds]
     (mode,) = known["modes"][SETUPS[int(best)]].values()
-    ceiling = statistics.median(r["ceiling_gflops"][mode] for r in rounds)
+    products = [r["ceiling"][mode] for r in rounds]
+    gflops = statistics.median(product["gflops"] for product in products)
     flops = 3 * known["forward_flops"] * statistics.median(rates[best]) / 1e9
     return {
         "setup": {"processes": int(best), "threads": SETUPS[int(best)], "mode": mode},
@@ -203,7 +186,8 @@ def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, An
         },
         "pass_s": common.spread([p["pass_s"] for c in chosen for p in c["processes"]]),
         "training_gflops": flops,
-        "utilisation": flops / ceiling,
+        "ceiling": {**products[0], "gflops": gflops},
+        "utilisation": flops / gflops,
         "peak_mib": {
             "tutorial": max(r["tutorial"]["peak_mib"]["process"] for r in rounds),
             "tutorial_worker": max(r["tutorial"]["peak_mib"]["largest_child"] for r in rounds),
