@@ -1,14 +1,17 @@
-"""How many times faster than a careful tutorial's loop does tasearch train a student?
+"""How many times faster than other ways does tasearch train a student?
 
-Both train the same student with the same teacher, on the same images, augmentation, batch size and
-cores, in turn, each time in a new process. The teacher is untrained, since accuracy does not matter
-for speed.
+The others are a careful tutorial's loop, the loop that was published with TAKD, and, where
+`--peers-python` names an environment that has them, torchdistill and timm. All train the same
+student with the same teacher, on the same images, batch size and cores, in turn, each time in a new
+process. The teacher is untrained, since accuracy does not matter for speed.
 
 tasearch trains by its `Trainer`, in one process with all cores and in one process per core; the
-setup which is faster over all rounds counts. The main figure is measured with cached soft targets:
-it includes all of a student's training (building, evaluating, saving), but no forward pass of the
-teacher. These passes are timed separately; figures that include them, for one student and for
-several students of one teacher, are printed beside the main figure.
+setup which is faster over all rounds counts. Three figures are given: with all the teacher's passes
+for one student alone, with a part of them, as if several students had the same teacher, and with
+soft targets held, without any. Each includes all of a student's training: building, evaluating,
+saving.
+
+The peers need another torch, so the careful loop is measured under their torch as well.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import ceiling, common, hops, plain_loop
+from benchmarks import ceiling, common, hops, peers, plain_loop
 from benchmarks.hops import Modes, Pair, Span
+from benchmarks.peers import Peers
 from benchmarks.processes import peak_mib
+from benchmarks.speed_summary import printed, summary
 from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.profiling.counts import forward_flops
@@ -33,7 +39,7 @@ from tasearch.profiling.counts import forward_flops
 CORES = 2
 BATCH = 128
 EPOCHS = 2  # of each student, so there are 2 phases of augmentation
-PAIRS = {  # by name: family, teacher, student, and the target: how many times faster
+PAIRS = {  # by name: family, teacher, student, and the target: times the careful loop, targets held
     "plain2": ("plain", 10, 2, 16),
     "plain4": ("plain", 10, 4, 8),
     "plain8": ("plain", 10, 8, 6),
@@ -60,8 +66,9 @@ class Training:
 # Each of these functions runs in a new process.
 
 
-def run_tutorial(pair: Pair, seconds: float) -> dict[str, Any]:
-    """Train by the tutorial's loop for some seconds."""
+def run_loop(pair: Pair, teacher_gradients: bool, seconds: float) -> dict[str, Any]:
+    """Train by a loop written by hand for some seconds: the careful one, or the published one."""
+    torch.set_num_threads(CORES)
     with tempfile.TemporaryDirectory() as folder:
         _, data = pair.load(Path(folder), threads=CORES, epochs=EPOCHS)
     rate = plain_loop.train_epoch(
@@ -71,6 +78,7 @@ def run_tutorial(pair: Pair, seconds: float) -> dict[str, Any]:
         data.train.y,
         batch_size=pair.batch,
         seconds=seconds,
+        teacher_gradients=teacher_gradients,
     )
     return {"images_per_s": rate, "peak_mib": peak_mib(), "threads": torch.get_num_threads()}
 
@@ -101,8 +109,11 @@ def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Trai
     return Training(epochs=epochs, pass_s=end - start - cached, peak_mib=peak_mib()["process"])
 
 
-def describe(pair: Pair, precision: str) -> dict[str, Any]:
-    """Modes of training that a run would choose, by number of threads, and the student's FLOPs."""
+def describe(pair: Pair, precision: str, networks: Path) -> dict[str, Any]:
+    """Modes of training that a run would choose, by number of threads, and the student's FLOPs.
+
+    The networks are written for the peers, or it is said why that is not possible.
+    """
     modes = {}
     with tempfile.TemporaryDirectory() as folder:
         for threads in SETUPS.values():
@@ -110,8 +121,10 @@ def describe(pair: Pair, precision: str) -> dict[str, Any]:
                 Path(folder), threads=threads, epochs=EPOCHS, precision=precision
             )
             modes[threads] = modes_as_text(hops.chosen_modes(study, data))
-    flops = forward_flops(pair.build(pair.student, data), data.in_shape)
-    return {"modes": modes, "forward_flops": flops}
+    student = pair.build(pair.student, data)
+    flops = forward_flops(student, data.in_shape)
+    refused = peers.write_networks(networks, pair.fixed_teacher(data), student)
+    return {"modes": modes, "forward_flops": flops, "refused": refused}
 
 
 # The rest runs in the first process, which loads no data.
@@ -135,14 +148,11 @@ def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float)
     end = min(part.epochs[-1][1] for part in parts)
     epochs = [(end - start) / done(part.epochs, start, end) for part in parts]
     size = known["images"] // pair.batch * pair.batch  # the last, incomplete batch is left out
+    shares = {"alone": 1.0, "shared": 1 / known["models"], "held": 0.0}  # of the teacher's passes
     return {
-        "images_per_s": sum(size / epoch for epoch in epochs),
-        "with_pass": {
-            str(models): sum(
-                size / (epoch + part.pass_s / models)
-                for part, epoch in zip(parts, epochs, strict=True)
-            )
-            for models in (1, known["models"])
+        "images_per_s": {
+            way: sum(size / (e + share * p.pass_s) for p, e in zip(parts, epochs, strict=True))
+            for way, share in shares.items()
         },
         "processes": [asdict(part) for part in parts],
     }
@@ -154,107 +164,70 @@ def done(epochs: list[Span], start: float, end: float) -> float:
     return sum(max(0.0, min(b, end) - max(a, start)) / (b - a) for a, b in epochs)
 
 
-def run_round(pair: Pair, known: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The tutorial, tasearch in each setup, and the matrix product, one after the other."""
-    (tutorial,) = common.fresh(run_tutorial, pair, seconds)
+def run_round(
+    pair: Pair, known: dict[str, Any], environment: Peers, networks: Path, seconds: float
+) -> dict[str, Any]:
+    """All others, tasearch in each setup, and the matrix products, one after the other."""
+    others: dict[str, Any] = {}
+    for name, gradients in (("careful", False), ("published", True)):
+        (others[name],) = common.fresh(run_loop, pair, gradients, seconds)
+    for name in peers.NEEDS:
+        if name not in known["skipped"]:
+            others[name] = peers.run_peer(
+                environment, name, networks, pair.images, BATCH, seconds=seconds, threads=CORES
+            )
     tasearch = {str(n): run_setup(pair, n, known, seconds) for n in SETUPS}
     modes = sorted({mode for by_width in known["modes"].values() for mode in by_width.values()})
     products = {m: common.fresh(ceiling.matrix_product, m, CORES)[0] for m in modes}
-    return {"tutorial": tutorial, "tasearch": tasearch, "ceiling": products}
-
-
-def summary(rounds: list[dict[str, Any]], known: dict[str, Any]) -> dict[str, Any]:
-    """Medians and spreads over the rounds, for the setup that is fastest over all of them."""
-    rates = {n: [r["tasearch"][n]["images_per_s"] for r in rounds] for n in map(str, SETUPS)}
-    best = max(rates, key=lambda n: statistics.median(rates[n]))
-    tutorial = [r["tutorial"]["images_per_s"] for r in rounds]
-    chosen = [r["tasearch"][best] for r in rounds]
-    (mode,) = known["modes"][SETUPS[int(best)]].values()
-    products = [r["ceiling"][mode] for r in rounds]
-    gflops = statistics.median(product["gflops"] for product in products)
-    flops = 3 * known["forward_flops"] * statistics.median(rates[best]) / 1e9
-    return {
-        "setup": {"processes": int(best), "threads": SETUPS[int(best)], "mode": mode},
-        "tutorial_images_per_s": common.spread(tutorial),
-        "tasearch_images_per_s": {n: common.spread(found) for n, found in rates.items()},
-        "ratio": common.spread([a / b for a, b in zip(rates[best], tutorial, strict=True)]),
-        "ratio_with_pass": {
-            str(n): common.spread(
-                [c["with_pass"][str(n)] / t for c, t in zip(chosen, tutorial, strict=True)]
-            )
-            for n in (1, known["models"])
-        },
-        "pass_s": common.spread([p["pass_s"] for c in chosen for p in c["processes"]]),
-        "training_gflops": flops,
-        "ceiling": {**products[0], "gflops": gflops},
-        "utilisation": flops / gflops,
-        "peak_mib": {
-            "tutorial": max(r["tutorial"]["peak_mib"]["process"] for r in rounds),
-            "tutorial_worker": max(r["tutorial"]["peak_mib"]["largest_child"] for r in rounds),
-            "tasearch": max(sum(p["peak_mib"] for p in c["processes"]) for c in chosen),
-        },
-    }
-
-
-def printed(pairs: list[dict[str, Any]], models: int) -> str:
-    """The output: a row for each pair."""
-    head = ["pair", "tutorial/s", "tasearch/s", "setup", "times", "(min..max)", "target"]
-    head += [f"pass/{n}" for n in (1, models)] + ["of ceiling", "MiB (+worker)", "MiB"]
-    rows = []
-    for pair in pairs:
-        found, setup = pair["summary"], pair["summary"]["setup"]
-        ratio, peak = found["ratio"], found["peak_mib"]
-        rate = found["tasearch_images_per_s"][str(setup["processes"])]["median"]
-        rows.append(
-            [
-                pair["label"],
-                f"{found['tutorial_images_per_s']['median']:,.0f}",
-                f"{rate:,.0f}",
-                f"{setup['processes']}x{setup['threads']} {setup['mode']}",
-                f"{ratio['median']:.1f}",
-                f"({ratio['min']:.1f}..{ratio['max']:.1f})",
-                pair["target"],
-                *(f"{found['ratio_with_pass'][str(n)]['median']:.1f}" for n in (1, models)),
-                f"{found['utilisation']:.0%}",
-                f"{peak['tutorial']:,.0f}+{peak['tutorial_worker']:,.0f}",
-                f"{peak['tasearch']:,.0f}",
-            ]
-        )
-    return common.table(head, rows)
+    return {"others": others, "tasearch": tasearch, "ceiling": products}
 
 
 def main() -> None:
     args = arguments()
+    environment = peers.find_peers(args.peers_python)
+    for name, why in environment.skipped.items():
+        print(f"skipped: {name} ({why})", flush=True)
+    named = argparse.Namespace(**vars(args) | {"peers_python": bool(args.peers_python)})
     result: dict[str, Any] = {
         "question": common.question(__doc__),
-        "provenance": common.provenance(args),
+        "provenance": common.provenance(named) | {"peers": environment.versions},
         "threads_by_processes": SETUPS,
     }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "images.npz"
         (result["images"],) = common.fresh(common.write_images, args.data, args.images, file)
-        result["pairs"] = measure(args, file)
+        result["pairs"] = measure(args, environment, file)
     common.write_json(args.out, result)
     print(f"{result['images']}, {args.images:,} images in an epoch, batch {BATCH}")
+    print("peers:", ", ".join(f"{n} {v}" for n, v in environment.versions.items()) or "none", "\n")
     print(printed(result["pairs"], args.models))
 
 
-def measure(args: argparse.Namespace, file: Path) -> list[dict[str, Any]]:
+def measure(args: argparse.Namespace, environment: Peers, file: Path) -> list[dict[str, Any]]:
     """All rounds of all pairs; the pairs take turns within a round."""
     pairs, found = [], []
     for name in args.pairs:
         family, teacher, student, target = PAIRS[name]
         pair = Pair(family=family, teacher=teacher, student=student, batch=BATCH, images=file)
-        (known,) = common.fresh(describe, pair, args.precision)
+        networks = file.with_name(f"{name}.pt")
+        (known,) = common.fresh(describe, pair, args.precision, networks)
         print(f"{pair.label}: modes by threads and width: {known['modes']}", flush=True)
-        pairs.append(pair)
-        known |= {"images": args.images, "models": args.models}
+        pairs.append((pair, networks))
+        refused = known.pop("refused")
+        known |= {
+            "images": args.images,
+            "models": args.models,
+            "skipped": dict.fromkeys(peers.NEEDS, refused) if refused else environment.skipped,
+        }
         found.append({"label": pair.label, "batch": BATCH, "target": target, **known, "rounds": []})
     for number in range(1, args.rounds + 1):
-        for pair, entry in zip(pairs, found, strict=True):
-            entry["rounds"].append(run_round(pair, entry, args.seconds))
-            print(f"round {number} of {args.rounds}: {pair.label}", flush=True)
-    return [{**entry, "summary": summary(entry["rounds"], entry)} for entry in found]
+        for (pair, networks), entry in zip(pairs, found, strict=True):
+            start = time.perf_counter()
+            part = run_round(pair, entry, environment, networks, args.seconds)
+            entry["rounds"].append(part)
+            took = time.perf_counter() - start
+            print(f"round {number} of {args.rounds}: {pair.label}, {took:.0f} s", flush=True)
+    return [{**entry, "summary": summary(entry["rounds"], entry, SETUPS)} for entry in found]
 
 
 def arguments() -> argparse.Namespace:
@@ -270,6 +243,11 @@ def arguments() -> argparse.Namespace:
         "--precision", choices=("auto", "fp32", "bf16"), default="auto", help="tasearch's precision"
     )
     parser.add_argument("--models", type=int, default=10, help="students of one teacher")
+    parser.add_argument(
+        "--peers-python",
+        type=Path,
+        help="Python of an environment with torchvision, torchdistill and timm",
+    )
     common.add_data_option(parser)
     common.add_out_option(parser, "speed-cpu.json")
     return parser.parse_args()
