@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 
@@ -52,3 +53,22 @@ def peak_mib() -> dict[str, float]:
     """Peak resident memory of this process, and of the largest of its children that ended."""
     kinds = {"process": resource.RUSAGE_SELF, "largest_child": resource.RUSAGE_CHILDREN}
     return {name: resource.getrusage(kind).ru_maxrss / 1024 for name, kind in kinds.items()}
+
+
+def wait_for_others(folder: Path, count: int, limit: float = 300.0) -> None:
+    """Wait until several processes have called this.
+
+    Args:
+        folder: Empty folder, the same for all of them.
+        count: Number of processes.
+        limit: Seconds after which waiting is given up.
+
+    Raises:
+        TimeoutError: The others did not come in time.
+    """
+    (folder / str(os.getpid())).touch()
+    end = time.monotonic() + limit
+    while len([*folder.iterdir()]) < count:
+        if time.monotonic() > end:
+            raise TimeoutError(f"{count} processes should begin together, not all did in {limit} s")
+        time.sleep(0.01)

@@ -30,7 +30,7 @@ import torch
 from benchmarks import ceiling, common, hops, peers, plain_loop
 from benchmarks.hops import Modes, Pair, Span
 from benchmarks.peers import Peers
-from benchmarks.processes import peak_mib
+from benchmarks.processes import peak_mib, wait_for_others
 from benchmarks.speed_summary import printed, summary
 from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
@@ -83,7 +83,7 @@ def run_loop(pair: Pair, teacher_gradients: bool, seconds: float) -> dict[str, A
     return {"images_per_s": rate, "peak_mib": peak_mib(), "threads": torch.get_num_threads()}
 
 
-def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Training:
+def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float, meeting: Path) -> Training:
     """Train a student without cached targets, then others with them for some seconds.
 
     Args:
@@ -91,6 +91,7 @@ def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Trai
         threads: Number of threads.
         modes: Modes of training.
         seconds: Time of the epochs with cached targets.
+        meeting: Empty folder for all processes of the setup, which begin these epochs together.
     """
     flush_denormals_everywhere()  # as in a worker
     keep_freed_memory()
@@ -99,6 +100,7 @@ def run_tasearch(pair: Pair, threads: int, modes: Modes, seconds: float) -> Trai
         study, data = pair.load(folder, threads=threads, epochs=EPOCHS)
         trainer = hops.make_trainer(study, data, folder, modes)
         cold = list(hops.epoch_spans(trainer, hops.student_hop(trainer, 1.0)))
+        wait_for_others(meeting, CORES // threads)
         epochs: list[Span] = []
         temperature = 2.0
         while not epochs or epochs[-1][1] - epochs[0][0] < seconds:
@@ -141,9 +143,11 @@ def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float)
     """
     threads = SETUPS[processes]
     modes = modes_from_text(known["modes"][threads])
-    parts: list[Training] = common.fresh(
-        run_tasearch, pair, threads, modes, seconds, processes=processes, large_pages=True
-    )
+    with tempfile.TemporaryDirectory() as meeting:
+        given = (pair, threads, modes, seconds, Path(meeting))
+        parts: list[Training] = common.fresh(
+            run_tasearch, *given, processes=processes, large_pages=True
+        )
     start = max(part.epochs[0][0] for part in parts)
     end = min(part.epochs[-1][1] for part in parts)
     epochs = [(end - start) / done(part.epochs, start, end) for part in parts]
@@ -160,7 +164,7 @@ def run_setup(pair: Pair, processes: int, known: dict[str, Any], seconds: float)
 
 def done(epochs: list[Span], start: float, end: float) -> float:
     """Number of epochs between two moments, with fractions of those that are partly within."""
-    assert start < end, "the processes did not train at the same time; raise --seconds"
+    assert start < end, "the processes did not train at the same time"
     return sum(max(0.0, min(b, end) - max(a, start)) / (b - a) for a, b in epochs)
 
 
