@@ -111,7 +111,7 @@ def train_new(trainer: Trainer, states: list[State], *, distilled: bool = True) 
         shape = 1, len(trainer.y), trainer.models.num_classes
         generator = torch.Generator().manual_seed(0)
         noise = (3 * torch.randn(shape, generator=generator)).half().to(trainer.device)
-        jobs = [replace(job, targets=lambda phase: noise) for job in jobs]
+        jobs = [replace(job, targets=lambda epoch: noise) for job in jobs]
     else:
         for state in models:
             state.recipe = replace(recipe, loss="ce")

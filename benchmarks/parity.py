@@ -48,8 +48,8 @@ class Online(Trainer):
         nets = [self._placed(net) for net in self.nets(teacher)]
 
         @lru_cache(maxsize=1)  # all replicates ask for an epoch before the next
-        def targets(phase: int) -> list[Tensor]:
-            pairs = zip(nets, self.views, strict=True)
+        def targets(epoch: int) -> list[Tensor]:
+            pairs, phase = zip(nets, self.views, strict=True), self.views[0].phase(epoch)
             return [stacked([view_logits(net, views, phase)]) for net, views in pairs]
 
         return targets

@@ -17,6 +17,7 @@ import optuna
 from benchmarks.table import Table
 from tasearch.chains.hop import Hop
 from tasearch.chains.mode import Mode
+from tasearch.chains.rungs import rung_epochs
 from tasearch.config.sections import BudgetSection, SearchSection
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
@@ -29,7 +30,6 @@ from tasearch.runs.trial_attributes import chain_of
 from tasearch.search.driver import Driver
 from tasearch.search.executor import HopExecutor
 from tasearch.search.sampler import ChainSampler
-from tasearch.train.loop import rung_epochs
 from tasearch.train.tasks import Task
 
 

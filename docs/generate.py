@@ -77,14 +77,15 @@ def _table(section: Section, schema: dict[str, Any], names: list[str]) -> list[s
 def _kind(name: str, entry: dict[str, Any]) -> str:
     """A key's type in words, with its bounds."""
     if "anyOf" in entry:
-        entry = next(one for one in entry["anyOf"] if one.get("type") != "null")
+        kinds = [one for one in entry["anyOf"] if one.get("type") != "null"]
+        return ", or ".join(_kind(name, one) for one in kinds)
+    if "enum" in entry:
+        return ", ".join(f'`"{value}"`' for value in entry["enum"])
     if entry["type"] == "array":
         inner = _kind(name, entry["items"])
         return f"list of: {inner}" if name == "widths" else f"{inner}; or a list"
     if entry["type"] == "object":
         return "table"
-    if "enum" in entry:
-        return ", ".join(f'`"{value}"`' for value in entry["enum"])
     words = {"string": "text", "boolean": "true or false"}
     return words.get(entry["type"], entry["type"]) + _bounds(entry)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.mode import Mode
-from tasearch.chains.recipe import Recipe
+from tasearch.chains.recipe import TRAINED, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class ModelSpec:
         if recipe is None:
             return self
         if not recipe.distilled:
-            recipe = replace(recipe, temperature=1.0, alpha=0.0)
+            recipe = replace(recipe, temperature=1.0, alpha=0.0, teacher_epoch=TRAINED)
         if ancestors < 2 or not recipe.distilled:
             recipe = replace(recipe, guidance="serial")
         if recipe.guidance == "serial":
@@ -76,6 +76,8 @@ class Setting:
         device: "cpu" or "cuda", which round differently.
         augment: Name of the augmentation.
         modes: Width and training mode of each width. A key includes those of the lineage.
+        rungs: Number of rungs. A key includes it if a model of the lineage learns from an earlier
+            epoch of its teacher.
     """
 
     data: str
@@ -88,6 +90,7 @@ class Setting:
     device: str
     augment: str
     modes: tuple[tuple[int, Mode], ...]
+    rungs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,11 +160,20 @@ class Hop:
         losses = tuple(pair for pair in setting.losses if pair[0] in used)
         trained = {model.width for model in self.lineage if model.recipe}
         modes = [(width, str(mode)) for width, mode in setting.modes if width in trained]
+        own = {**asdict(replace(setting, losses=losses, modes=())), "modes": modes}
+        if not any(model.recipe and model.recipe.early for model in self.canonical_lineage):
+            del own["rungs"]
         content = {
-            "setting": {**asdict(replace(setting, losses=losses, modes=())), "modes": modes},
-            "lineage": [asdict(model) for model in self.canonical_lineage],
+            "setting": own,
+            "lineage": [_content(model) for model in self.canonical_lineage],
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
+
+
+def _content(model: ModelSpec) -> dict[str, Any]:
+    """The fields of a model by name, as they are hashed."""
+    recipe = model.recipe
+    return {**asdict(model), "recipe": None if recipe is None else recipe.content()}
 
 
 @cache

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 LABELS_ONLY = "ce"  # the loss that needs no teacher
+PROGRESSIVE = "progressive"  # the teacher's epoch moves on with the student's
+TRAINED = 1.0  # the teacher's epoch of a teacher that is trained to its end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,9 @@ class Recipe:
         clip: Largest norm of a step's gradient; None for no limit.
         ema: Decay of an exponential moving average of the weights, which is then the result; None
             for no average.
+        teacher_epoch: The share of a teacher's training after which it teaches, above 0 and up to
+            1; or "progressive" for the share that the model itself has reached. It is rounded up to
+            a rung, see `tasearch.chains.rungs`.
     """
 
     loss: str
@@ -49,14 +56,53 @@ class Recipe:
     weight_decay: float
     clip: float | None
     ema: float | None
+    teacher_epoch: float | str = TRAINED
 
     @property
     def words(self) -> str:
         """The hyperparameters on which success depends most, for messages."""
         shown = f"temperature {self.temperature:g}, " if self.distilled else ""
+        teacher = early_teacher_text(self.content())
+        shown += f"{teacher}, " if teacher else ""
         return f"loss {self.loss!r}, {shown}learning_rate {self.learning_rate:g}"
+
+    @property
+    def early(self) -> bool:
+        """Whether the model learns from an earlier epoch of its teacher."""
+        return self.distilled and self.teacher_epoch != TRAINED
+
+    def content(self) -> dict[str, Any]:
+        """The fields by name, as they are stored and hashed.
+
+        `teacher_epoch` is left out for a trained teacher, as in recipes of before there was a
+        choice: their hops keep their keys.
+        """
+        found = asdict(self)
+        if self.teacher_epoch == TRAINED:
+            del found["teacher_epoch"]
+        return found
 
     @property
     def distilled(self) -> bool:
         """Whether the model learns from a teacher."""
         return self.loss != LABELS_ONLY
+
+
+def complete_recipe(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored recipe with every field, also those that `Recipe.content` leaves out."""
+    return {**content, "teacher_epoch": content.get("teacher_epoch", TRAINED)}
+
+
+def early_teacher_text(content: Mapping[str, Any]) -> str:
+    """What a stored recipe says of an earlier epoch of the teacher; empty where nothing is said.
+
+    Example:
+        >>> early_teacher_text({"loss": "kd", "teacher_epoch": 0.25})
+        'teacher at 25 %'
+        >>> early_teacher_text({"loss": "kd", "teacher_epoch": "progressive"})
+        'progressive teacher'
+    """
+    value = complete_recipe(content)["teacher_epoch"]
+    if value == TRAINED or content["loss"] == LABELS_ONLY:
+        return ""
+    return "progressive teacher" if value == PROGRESSIVE else f"teacher at {100 * value:g} %"

@@ -11,8 +11,9 @@ from tasearch.chains.recipe import Recipe
 Choice = int | float | str
 Choices = dict[str, Choice]
 
-SEARCHED = ("loss", "temperature", "alpha", "guidance", "learning_rate")
-ONLY_DISTILLED = ("temperature", "alpha", "guidance")  # without a teacher they have no influence
+SEARCHED = ("loss", "temperature", "alpha", "guidance", "learning_rate", "teacher_epoch")
+# without a teacher they have no influence
+ONLY_DISTILLED = ("temperature", "alpha", "guidance", "teacher_epoch")
 
 
 @dataclass(frozen=True, kw_only=True)

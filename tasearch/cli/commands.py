@@ -127,11 +127,13 @@ def enqueue(
     alpha: StudentOption = None,
     guidance: StudentOption = None,
     learning_rate: StudentOption = None,
+    teacher_epoch: StudentOption = None,
     assistant_loss: AssistantOption = None,
     assistant_temperature: AssistantOption = None,
     assistant_alpha: AssistantOption = None,
     assistant_guidance: AssistantOption = None,
     assistant_learning_rate: AssistantOption = None,
+    assistant_teacher_epoch: AssistantOption = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Queue a chain, which the run tries next, after the trials that it has begun.
@@ -141,13 +143,10 @@ def enqueue(
     from tasearch.report.queue_text import next_text
     from tasearch.search.enqueue import enqueue as queue
 
-    student = (loss, temperature, alpha, guidance, learning_rate)
+    student = (loss, temperature, alpha, guidance, learning_rate, teacher_epoch)
     assistants = (
-        assistant_loss,
-        assistant_temperature,
-        assistant_alpha,
-        assistant_guidance,
-        assistant_learning_rate,
+        *(assistant_loss, assistant_temperature, assistant_alpha),
+        *(assistant_guidance, assistant_learning_rate, assistant_teacher_epoch),
     )
     queued = queue(
         run,

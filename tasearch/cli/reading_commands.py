@@ -22,8 +22,9 @@ from tasearch.cli.option_types import (
 )
 from tasearch.config.arguments import check_folder, check_page
 from tasearch.config.files import write_atomic
-from tasearch.config.study import Study, name_from
+from tasearch.config.study import Study
 from tasearch.config.study_file import render
+from tasearch.config.values import name_from
 from tasearch.errors import ExportError, RunError, StudyError
 from tasearch.pareto.budget import Budget
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from tasearch.chains.recipe import LABELS_ONLY, TRAINED
 from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
     MOST_CONCURRENT,
@@ -28,6 +29,7 @@ from tasearch.config.values import (
     Rate,
     Rates,
     Seed,
+    TeacherEpochs,
     Temperatures,
     Threads,
     Width,
@@ -149,8 +151,19 @@ class Distilled(Section):
         0.25,
         "with dense guidance: probability that an assistant is left out of the teachers in a step",
     )
+    teacher_epoch: TeacherEpochs = key(
+        (TRAINED,),
+        "share of its training after which the teacher teaches, rounded up to one of its "
+        'rungs; "progressive": as it was at the share that its student has reached',
+    )
     learning_rate: Rates = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training set")
+
+    @property
+    def early(self) -> tuple[float | str, ...]:
+        """The values of `teacher_epoch` for which an earlier epoch of a teacher is needed."""
+        distilled = any(loss != LABELS_ONLY for loss in self.loss)
+        return tuple(value for value in self.teacher_epoch if distilled and value != TRAINED)
 
 
 class AssistantsSection(Distilled):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from tasearch.chains.recipe import LABELS_ONLY, Recipe
+from tasearch.chains.recipe import LABELS_ONLY, TRAINED, Recipe
 from tasearch.chains.recipes import SEARCHED, Recipes
 from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
@@ -32,7 +32,6 @@ from tasearch.config.values import (
     LADDERS,
     LONGEST_NAME,
     LOSSES,
-    RESERVED,
     SAMPLERS,
     SCALABLE,
     SOURCES,
@@ -50,19 +49,6 @@ OWN = 'should be "package.module:function"'
 def _listed(widths: Iterable[int]) -> str:
     """Widths for a message, such as `6, 4, 2`."""
     return ", ".join(map(str, widths))
-
-
-def name_from(stem: str) -> str:
-    """The name of a study, made from the name of its file without the suffix.
-
-    Example:
-        >>> name_from("my study (2)")
-        'my-study--2'
-    """
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
-    name = name.strip("._-")[:LONGEST_NAME].rstrip(".")
-    reserved = name.partition(".")[0].lower() in RESERVED
-    return f"study-{name}"[:LONGEST_NAME] if reserved else name or "study"
 
 
 class Study(Section):
@@ -182,6 +168,12 @@ class Study(Section):
             rule = f'goes with family = "{SCALABLE}", found {quoted(self.model.family)}'
             yield "model.multiplier", rule
         teacher = self.teacher
+        for role, early in self.early_teachers.items() if teacher.loaded else ():
+            rule = (
+                "should be 1.0 with a loaded teacher, of which there are no earlier epochs: "
+                "leave the key out, or have the teacher trained here"
+            )
+            yield f"{role}.teacher_epoch", f"{rule}, found {quoted(early[0])}"
         if teacher.loaded and teacher.factory is None and teacher.checkpoint is None:
             rule = "should be at least 1 without teacher.factory or teacher.checkpoint, found 0"
             yield "teacher.epochs", rule
@@ -209,6 +201,14 @@ class Study(Section):
         if self.assistants.max:
             rest |= {*self.assistants.widths}
         return (self.teacher.width, *sorted(rest, reverse=True))
+
+    @property
+    def early_teachers(self) -> dict[str, tuple[float | str, ...]]:
+        """The values that need an earlier epoch of a teacher, for each section that has some."""
+        sections: dict[str, Distilled] = {"student": self.student}
+        if self.assistants.max:
+            sections["assistants"] = self.assistants
+        return {name: section.early for name, section in sections.items() if section.early}
 
     @property
     def own_functions(self) -> tuple[tuple[str, str], ...]:
@@ -284,4 +284,7 @@ class Study(Section):
                 flat |= {f"{section}.{name}": inner for name, inner in value.items()}
             else:
                 flat[section] = value
+        for name in ("assistants.teacher_epoch", "student.teacher_epoch"):
+            if flat[name] == [TRAINED]:  # runs of before there was this key are the same study
+                del flat[name]
         return flat

@@ -165,8 +165,8 @@ def render(study: Study, title: str = "A tasearch study.") -> str:
         The text, with every key and its meaning; keys without a value are commented out.
     """
     lines = [f"# {line}".rstrip() for line in title.splitlines()]
-    lines += ["# loss, temperature, alpha, guidance and learning_rate take one value, or a list of"]
-    lines += ["# values to try.", ""]
+    lines += ["# loss, temperature, alpha, guidance, teacher_epoch and learning_rate take one"]
+    lines += ["# value, or a list of values to try.", ""]
     sections = []
     for name, field in Study.model_fields.items():
         value = getattr(study, name)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tasearch.chains.mode import Mode
+from tasearch.chains.recipe import PROGRESSIVE
 
 SCALABLE = "resnet"  # the family whose channels have a multiplier
 
@@ -83,12 +84,34 @@ def _mode(text: str) -> str:
     return str(mode)
 
 
+def _teacher_epoch(value: Any) -> float | str:
+    if value == PROGRESSIVE:
+        return PROGRESSIVE
+    if type(value) not in (int, float) or not 0 < value <= 1:
+        rule = 'should be a number above 0, 1 or less, or "{word}"'
+        raise PydanticCustomError("teacher_epoch", rule, {"word": PROGRESSIVE})
+    return float(value)
+
+
 def _path(text: str) -> str:
     if not text:
         raise PydanticCustomError("no_path", "should be a path")
     if "\0" in text:
         raise PydanticCustomError("nul", "should have no NUL")
     return text
+
+
+def name_from(stem: str) -> str:
+    """The name of a study, made from the name of its file without the suffix.
+
+    Example:
+        >>> name_from("my study (2)")
+        'my-study--2'
+    """
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    name = name.strip("._-")[:LONGEST_NAME].rstrip(".")
+    reserved = name.partition(".")[0].lower() in RESERVED
+    return f"study-{name}"[:LONGEST_NAME] if reserved else name or "study"
 
 
 def fit_for_a_folder(name: str) -> str:
@@ -123,6 +146,16 @@ Guidance = Annotated[
 Rates = Annotated[tuple[Rate, ...], BeforeValidator(_options), AfterValidator(distinct)]
 Fractions = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1)], ...],
+    BeforeValidator(_options),
+    AfterValidator(distinct),
+]
+_TEACHER_EPOCH = {
+    "anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"enum": [PROGRESSIVE]}]
+}
+TeacherEpochs = Annotated[
+    tuple[
+        Annotated[float | str, PlainValidator(_teacher_epoch), WithJsonSchema(_TEACHER_EPOCH)], ...
+    ],
     BeforeValidator(_options),
     AfterValidator(distinct),
 ]

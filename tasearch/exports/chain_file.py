@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tasearch.chains.recipe import complete_recipe
 from tasearch.chains.recipes import SEARCHED
 from tasearch.config.study import Study
 from tasearch.exports.student import ExportedStudent
@@ -24,12 +25,14 @@ def pinned_study(student: ExportedStudent, folder: Path) -> Study:
     study, trial = student.run.manifest.study, student.trial
     assert trial.recipe is not None
     widths = trial.chain[1:-1]
-    own, shared = trial.recipe["student"], trial.recipe["assistants"] or {}
+    own, shared = complete_recipe(trial.recipe["student"]), trial.recipe["assistants"]
     values = study.model_dump()
     values["name"] = f"{study.name}-trial-{trial.number}"
     values["root"] = os.path.relpath(study.root, folder.resolve())
     values["assistants"] |= {"min": len(widths), "max": len(widths), "widths": widths}
-    values["assistants"] |= {name: (shared[name],) for name in SEARCHED if name in shared}
+    if shared:
+        shared = complete_recipe(shared)
+        values["assistants"] |= {name: (shared[name],) for name in SEARCHED}
     values["student"] |= {"widths": (trial.chain[-1],)}
     values["student"] |= {name: (own[name],) for name in SEARCHED}
     # If the student is an assistant within the budget, these are the assistants' values.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tasearch.chains.recipe import LABELS_ONLY
+from tasearch.chains.recipe import LABELS_ONLY, complete_recipe, early_teacher_text
 from tasearch.chains.recipes import ONLY_DISTILLED
 from tasearch.pareto.measurement import Measurement
 
@@ -34,6 +34,8 @@ def _one_recipe(values: Mapping[str, object]) -> str:
     text = str(values["loss"])
     if values["loss"] != "ce":
         text += f", T {values['temperature']:g}, alpha {values['alpha']:g}"
+        early = early_teacher_text(values)
+        text += f", {early}" if early else ""
     epochs = values["epochs"]
     return f"{text}, lr {values['learning_rate']:g}, {epochs} epoch{'s' * (epochs != 1)}"
 
@@ -50,7 +52,7 @@ def searched_text(recipes: Sequence[Mapping[str, Mapping[str, object] | None]]) 
     values: dict[tuple[str, str], set[object]] = {}
     for recipe in recipes:
         for role, fields in recipe.items():
-            for name, value in (fields or {}).items():
+            for name, value in complete_recipe(fields).items() if fields else ():
                 values.setdefault((role, name), set()).add(value)
     differing = [place for place, found in values.items() if len(found) > 1]
     return [_searched(recipe, differing) for recipe in recipes]
@@ -63,12 +65,17 @@ def _searched(
     for role, name in differing:
         fields = recipe.get(role) or {}
         without_teacher = fields.get("loss") == LABELS_ONLY and name in ONLY_DISTILLED
-        if name in fields and not without_teacher:
+        if name in fields and not without_teacher:  # teacher_epoch is not, for a trained teacher
             whose = "assistants' " if role == "assistants" else ""
-            value = fields[name]
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            words.append(f"{whose}{SHORT.get(name, name)} {shown}")
+            words.append(f"{whose}{_field_text(name, fields)}")
     return ", ".join(words)
+
+
+def _field_text(name: str, fields: Mapping[str, object]) -> str:
+    if name == "teacher_epoch":
+        return early_teacher_text(fields)
+    value = fields[name]
+    return f"{SHORT.get(name, name)} " + (f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def ties_text(measured: Mapping[int, Measurement]) -> str:

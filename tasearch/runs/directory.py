@@ -6,7 +6,7 @@ journal.log        Optuna's study
 events.jsonl       every hop's start and end, with seconds
 lock               held by the driver
 locks/             held by workers
-hops/ checkpoints/ targets/   the store
+hops/ checkpoints/ snapshots/ targets/   the store
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from tasearch.chains.chain import teaching
+from tasearch.chains.recipe import complete_recipe
 from tasearch.runs.records import TrialRecord
 
 LEAST = 10  # finished trials: with fewer, a share says nothing
@@ -73,6 +74,7 @@ def _parameters(trial: TrialRecord) -> dict[str, str]:
     if teaching(chain, recipe) != "no teacher":
         found["last teacher"] = str(chain[-2])
     for role in ("student", "assistants"):
-        for name, value in (recipe.get(role) or {}).items():
+        own = recipe.get(role)
+        for name, value in complete_recipe(own).items() if own else ():
             found["assistants' " * (role == "assistants") + name] = str(value)
     return found

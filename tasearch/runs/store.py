@@ -6,7 +6,13 @@ Records are read without torch.
 
     hops/<key>.safetensors             a finished hop: its weights and its record
     checkpoints/<key>.safetensors      an unfinished hop: weights, optimizer state, record so far
+    snapshots/<key>-<rung>.safetensors the weights that a hop had at a rung, for models that learn
+                                       from an earlier epoch of it
     targets/<key>-<phase>.safetensors  soft targets: a hop's logits on one view of each sample
+    targets/<key>-<rung>-<phase>...    the same of a snapshot
+
+Where workers may divide the replicates of a hop, each replicate has its own checkpoint and
+snapshots: <key>-<replicate>.safetensors and <key>-<replicate>-<rung>.safetensors.
 """
 
 from __future__ import annotations
@@ -32,9 +38,9 @@ from tasearch.runs.seals import read_file, seal_tensors, unseal_tensors
 if TYPE_CHECKING:
     from torch import Tensor
 
-KINDS = ("hops", "checkpoints", "targets")
+KINDS = ("hops", "checkpoints", "snapshots", "targets")
 AGAIN = "`tasearch run` on the same study makes it again"
-_NAME = re.compile(r"[0-9a-f]{32}(-[0-9]+)?\.safetensors")
+_NAME = re.compile(r"[0-9a-f]{32}(-[0-9]+){0,2}\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +120,7 @@ class Store:
         """The record of a file; None if the file is missing or damaged.
 
         Args:
-            kind: Folder of the file: "hops", "checkpoints" or "targets".
+            kind: Folder of the file, one of `KINDS`.
             key: Name of the file without its suffix; for a hop its key.
 
         Raises:
@@ -127,7 +133,7 @@ class Store:
         """The verified tensors and record of a file; None if the file is missing or damaged.
 
         Args:
-            kind: Folder of the file: "hops", "checkpoints" or "targets".
+            kind: Folder of the file, one of `KINDS`.
             key: Name of the file without its suffix; for a hop its key.
 
         Raises:
@@ -142,7 +148,7 @@ class Store:
         """Write a file completely or not at all.
 
         Args:
-            kind: Folder of the file: "hops", "checkpoints" or "targets".
+            kind: Folder of the file, one of `KINDS`.
             key: Name of the file without its suffix; for a hop its key.
             tensors: Tensors by name, on any device.
             record: What is known of the hop besides its tensors.
@@ -180,7 +186,7 @@ class Store:
         The file that was used last stays, whatever its size.
 
         Args:
-            kind: The folder: "hops", "checkpoints" or "targets".
+            kind: The folder, one of `KINDS`.
             limit: Largest total size in bytes.
         """
         used: list[tuple[float, int, Path]] = []

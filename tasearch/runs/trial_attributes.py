@@ -9,7 +9,6 @@ added have no influence on a search. A search's own trial that others have chang
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -83,7 +82,7 @@ def describe_recipes(chain: Chain) -> dict[str, Any]:
     shared = chain.assistants[0].recipe if chain.assistants else None
     own = chain.student.recipe
     assert own is not None
-    return {"assistants": asdict(shared) if shared else None, "student": asdict(own)}
+    return {"assistants": shared.content() if shared else None, "student": own.content()}
 
 
 def chain_of(attrs: Mapping[str, Any], teacher: ModelSpec) -> Chain:

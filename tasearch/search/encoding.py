@@ -77,6 +77,8 @@ class ChainEncoder:
 class _Options:
     """The searched fields of a recipe as numbers: 0 or 1 for names, -1..1 for numbers.
 
+    A teacher epoch counts as a name.
+
     Args:
         roles: Recipes whose options are joined, so that the same numbers mean the same recipe.
     """
@@ -92,14 +94,14 @@ class _Options:
     @property
     def none(self) -> list[float]:
         """The numbers of a recipe that does not exist: of the assistants in a chain without any."""
-        return [0.0] * sum(self._width(values) for values in self._searched.values())
+        return [0.0] * sum(self._width(name, values) for name, values in self._searched.items())
 
     def encode(self, recipe: Recipe) -> list[float]:
         """The numbers of a recipe."""
         found: list[float] = []
         for name, values in self._searched.items():
             value = getattr(recipe, name)
-            if isinstance(values[0], str):
+            if _is_category(name, values):
                 found += [float(value == other) for other in values[1:]]
             else:
                 logs = [math.log(float(other)) for other in values]
@@ -108,5 +110,10 @@ class _Options:
         return found
 
     @staticmethod
-    def _width(values: Sequence[Any]) -> int:
-        return len(values) - 1 if isinstance(values[0], str) else 1
+    def _width(name: str, values: Sequence[Any]) -> int:
+        return len(values) - 1 if _is_category(name, values) else 1
+
+
+def _is_category(name: str, values: Sequence[Any]) -> bool:
+    """Whether each value has a feature of its own; the best teacher epoch is often in between."""
+    return name == "teacher_epoch" or isinstance(values[0], str)

@@ -225,7 +225,8 @@ def _field_choices(recipes: Recipes, given: Fields, section: str, prefix: str) -
         if value is None:
             continue
         options = recipes.options[name]
-        known = matching(_number(value) if not isinstance(options[0], str) else value, options)
+        names_alone = all(isinstance(option, str) for option in options)
+        known = matching(value if names_alone else _number(value), options)
         if known is None:
             rule = f"should be one of {listed(options)}" if len(options) > 1 else "is not searched"
             rule += "" if len(options) > 1 else f" and always {listed(options)}"

@@ -118,8 +118,8 @@ class HopExecutor:
         return key in self._whole
 
     def can_begin(self, hop: Hop) -> bool:
-        """Whether the hop's ancestors are finished, and it is not in training."""
-        ready = hop.ancestor is None or self.has(hop.ancestor)
+        """Whether the hop's teachers are finished, and it is not in training."""
+        ready = all(map(self.has, hop.teachers))
         return ready and self.key(hop) not in self._training
 
     def reason(self, hop: Hop) -> str | None:
@@ -128,11 +128,10 @@ class HopExecutor:
         return self.failed.get(key) or self._out_of_memory.get(key)
 
     def hopeless(self, hop: Hop) -> bool:
-        """Whether the hop, or one of its ancestors, cannot be trained."""
-        ancestor = hop.ancestor
+        """Whether the hop, or a model that it would learn from, cannot be trained."""
         if self.reason(hop) is not None:
             return True
-        return ancestor is not None and not self.has(ancestor) and self.hopeless(ancestor)
+        return any(not self.has(teacher) and self.hopeless(teacher) for teacher in hop.teachers)
 
     def use(self, hop: Hop, saved: HopRecord | None) -> HopUse:
         """The hop as a trial used it.

@@ -6,9 +6,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.keys import derived_seed
+from tasearch.chains.rungs import rung_epochs
 from tasearch.pareto.skyline import FinishedStudent, PruningRule, StudentHistory, Thresholds
 from tasearch.runs.directory import Manifest
-from tasearch.train.loop import rung_epochs
 
 
 class SkylinePruner:

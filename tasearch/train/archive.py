@@ -6,15 +6,16 @@ This needs no torch and no data, so that a process whose workers train holds nei
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from tasearch.chains.hop import Hop, Setting
 from tasearch.chains.mode import Mode
-from tasearch.chains.recipe import LABELS_ONLY
+from tasearch.chains.recipe import LABELS_ONLY, TRAINED
 from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.runs.store import HopRecord, Store
+from tasearch.train.snapshots import Snapshots
 
 TRAINER_VERSION = 9  # raise it with every change that alters weights
 
@@ -34,6 +35,7 @@ class HopArchive:
         replicates: Numbers of the replicates of each hop.
         loss_names: Names of the losses that the study may use.
         setting: Everything besides its lineage that decides a hop's weights.
+        snapshots: The weights of hops at their rungs.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class HopArchive:
         store: Store,
     ) -> None:
         self.study, self.store, self.modes = study, store, dict(modes)
+        self.snapshots = Snapshots(study, store)
         self.replicates = range(study.search.replicates)
         self.loss_names = sorted({*study.assistants.loss, *study.student.loss, LABELS_ONLY})
         own = [name for name in self.loss_names if ":" in name]
@@ -61,6 +64,7 @@ class HopArchive:
             device=device,
             augment=study.training.augment,
             modes=tuple(sorted(self.modes.items())),
+            rungs=study.search.rungs,
         )
 
     def key(self, hop: Hop) -> str:
@@ -76,7 +80,8 @@ class HopArchive:
     def stacking_key(self, hop: Hop) -> Hashable:
         """A value that is equal for hops which may be trained as one stacked model.
 
-        Teachers, losses, temperatures, weights of the losses' terms, and guidance may differ.
+        Teachers and their epochs, losses, temperatures, weights of the losses' terms, and guidance
+        may differ.
 
         Returns:
             The value; None for a hop that is never stacked with others.
@@ -84,10 +89,19 @@ class HopArchive:
         recipe = hop.model.recipe
         if recipe is None or not self.mode(hop).shared:
             return None
-        checkpoint = self.store.record("checkpoints", self.key(hop))
-        own = {"loss": "", "temperature": 1.0, "alpha": 0.0, "guidance": "", "teacher_dropout": 0.0}
-        epoch = checkpoint.epoch if checkpoint else 0
-        return hop.model.width, replace(recipe, **own), epoch  # type: ignore[arg-type]
+        key = self.key(hop)
+        checkpoint = self.store.record("checkpoints", key)
+        usable = checkpoint is not None and self.snapshots.whole(hop, key, checkpoint.epochs)
+        neutral = replace(
+            recipe,
+            loss="",
+            temperature=1.0,
+            alpha=0.0,
+            guidance="",
+            teacher_dropout=0.0,
+            teacher_epoch=TRAINED,
+        )
+        return hop.model.width, neutral, checkpoint.epoch if checkpoint and usable else 0
 
     def separable(self, hop: Hop) -> Sequence[int]:
         """Numbers of the replicates that several workers may divide among themselves.
@@ -98,8 +112,11 @@ class HopArchive:
         return self.replicates if alone else ()
 
     def finished(self, hop: Hop) -> bool:
-        """Whether a hop is finished, and its file undamaged."""
-        if not self.store.has(self.key(hop)):
+        """Whether a hop is finished, and its file undamaged; with all snapshots, if it has any."""
+        record = self.store.record("hops", self.key(hop))
+        if record is None:
+            return False
+        if not all(self.snapshots.whole(hop, n, record.epochs) for n in self.checkpoints(hop)):
             return False
         self.drop_checkpoints(hop)  # a kill may have come before they were dropped
         return True
@@ -135,7 +152,7 @@ class HopArchive:
             curves: Validation accuracy at the rungs, 0..1, a curve for each replicate.
         """
         recipes: list[dict[str, Any] | None] = [
-            None if model.recipe is None else asdict(model.recipe) for model in hop.lineage
+            None if model.recipe is None else model.recipe.content() for model in hop.lineage
         ]
         return HopRecord(
             widths=tuple(model.width for model in hop.lineage),

@@ -24,9 +24,9 @@ class TrainingJob:
     Args:
         views: The augmented training set, on the device.
         y: Labels of the training set, int64 (samples,).
-        targets: Function from a phase of the augmentation to the teachers' logits on it, float16
-            (ancestors, samples, classes), the oldest ancestor first; None to learn from labels
-            alone.
+        targets: Function from the number of an epoch, from 0, to the logits of its teachers on its
+            phase of the augmentation, float16 (ancestors, samples, classes), the oldest ancestor
+            first; None to learn from labels alone.
         validation: The validation set: standardized inputs, float32 (samples, *in_shape), and
             labels, int64 (samples,).
         loss: The loss that the recipe names.
@@ -88,7 +88,7 @@ class EpochPlan:
         phase = job.views.phase(epoch)
         self._view_numbers = job.views.numbers(phase)
         self._order = epoch_order(job, epoch)[: self.steps * self._size]
-        self._targets = job.targets(phase) if job.targets else None
+        self._targets = job.targets(epoch) if job.targets else None
         ancestors = 0 if self._targets is None else len(self._targets)
         self._kept = epoch_dropout(recipe, job, epoch, self.steps, ancestors)
         self.terms = epoch_terms(recipe, epoch)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tasearch.chains.rungs import rung_epochs
 from tasearch.errors import TrainingError
 from tasearch.runs import heartbeat
 from tasearch.train.batches import Batch, EpochPlan, TrainingJob
@@ -121,11 +122,6 @@ def train_in_turn(
             past_result(state, epoch + 1) if state.epoch > epoch else next(training)
             for state, training in zip(states, trainings, strict=True)
         ]
-
-
-def rung_epochs(epochs: int, rungs: int) -> list[int]:
-    """The epochs at which a model is evaluated: evenly spaced, the last epoch among them."""
-    return sorted({math.ceil(epochs * i / rungs) for i in range(1, rungs + 1)})
 
 
 def least_epoch(states: Sequence[State]) -> int:

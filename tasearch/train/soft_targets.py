@@ -38,15 +38,15 @@ class Targets:
     def get(
         self,
         key: str,
-        phase: int,
+        epoch: int,
         nets: Callable[[], Sequence[nn.Module]],
         record: Callable[[], HopRecord],
     ) -> list[Tensor]:
         """The logits of one ancestor in each replicate.
 
         Args:
-            key: Key of the ancestor's hop.
-            phase: Phase of the augmentation.
+            key: Key of the ancestor's hop; name of a snapshot where it teaches at an earlier rung.
+            epoch: Number of the epoch, from 0, whose phase of the augmentation the logits are on.
             nets: Function to the ancestor's models, in eval mode on the device; called only if the
                 logits must be computed.
             record: Function to the ancestor's record; called only then, too.
@@ -57,6 +57,7 @@ class Targets:
         Raises:
             TrainingError: If a logit does not fit 16 bits.
         """
+        phase = self._views[0].phase(epoch)
         name = f"{key}-{phase}"
         if name in self._held:
             self._held.move_to_end(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tasearch.chains.hop import Hop
 from tasearch.errors import OutOfMemoryError, TrainingError
@@ -109,7 +109,7 @@ class _Member:
             label=hop.label,
             epoch=self.epoch,
             epochs=recipe.epochs if recipe else 0,
-            recipe=asdict(recipe) if recipe else None,
+            recipe=recipe.content() if recipe else None,
         )
 
     def ended(self, outcome: HopOutcome, reason: str = "") -> HopEnded:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +29,10 @@ from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
 from tasearch.train.loop import EpochResult, evaluate, least_epoch
 from tasearch.train.losses import LOSSES
-from tasearch.train.soft_targets import Targets, stacked
+from tasearch.train.snapshots import snapshot_name
+from tasearch.train.soft_targets import Targets
 from tasearch.train.state import State, pack, unpack
+from tasearch.train.teachers import Teachers
 from tasearch.train.workers.replicates import Numbers
 
 
@@ -86,7 +87,8 @@ class Trainer(HopArchive):
         }
         self.memory = Memory(store.warn)
         self.graphs = Graphs(device, store.warn) if device.type == "cuda" else None
-        self._targets = Targets(self.views, store, study.training.targets_gb * 1e9)
+        targets = Targets(self.views, store, study.training.targets_gb * 1e9)
+        self._teachers = Teachers(self, models, targets, self._placed)
 
     def begin(self, hop: Hop, part: Numbers = ()) -> tuple[list[State], list[TrainingJob]] | None:
         """Prepare the training of a hop.
@@ -108,7 +110,7 @@ class Trainer(HopArchive):
             TrainingJob(
                 views=self.views[i],
                 y=self.y,
-                targets=None if targets is None else lambda phase, i=i: targets(phase)[i],  # type: ignore[misc]
+                targets=None if targets is None else lambda epoch, i=i: targets(epoch)[i],  # type: ignore[misc]
                 validation=self.validation,
                 loss=self.losses[recipe.loss],
                 rungs=self.study.search.rungs,
@@ -159,6 +161,9 @@ class Trainer(HopArchive):
             for name, numbers in self.checkpoints(hop).items():
                 own = [models[i] for i in numbers if i in models]
                 if own and own[0].epoch == epoch:
+                    if not ended and self.snapshots.kept(hop):
+                        rung = len(own[0].rungs)
+                        self._save_result("snapshots", snapshot_name(name, rung), hop, own)
                     record = self._record(hop, own)
                     self.store.save("checkpoints", name, numbered(map(pack, own)), record)
         if ended and not part:
@@ -187,16 +192,7 @@ class Trainer(HopArchive):
 
         They take standardized samples.
         """
-        saved = self.store.load("hops", self.key(hop))
-        assert saved is not None, f"hop {hop.label} is not stored"
-        if hop.model.recipe is None:  # all replicates are the same net, which is only read
-            return [self._teacher_net(hop)] * len(self.replicates)
-        nets = []
-        for i in self.replicates:
-            net = self.models.build(hop.model.width)
-            net.load_state_dict(replicate(saved[0], i))
-            nets.append(net.eval())
-        return nets
+        return self._teachers.nets(hop)
 
     def _restore(self, hop: Hop, recipe: Recipe, part: Numbers = ()) -> list[State]:
         """The models of a hop as their last saved rungs left them; fresh where none is saved."""
@@ -205,6 +201,8 @@ class Trainer(HopArchive):
             if part and not {*part} & {*numbers}:
                 continue
             saved = self.store.load("checkpoints", name)
+            if saved is not None and not self.snapshots.whole(hop, name, saved[1].epochs):
+                saved = None  # so that the snapshots are made again
             for place, i in enumerate(numbers):
                 seed = derived_seed("weights", self.study.seed, i, width)
                 net = self._placed(self.models.build(width, seed))
@@ -222,56 +220,28 @@ class Trainer(HopArchive):
         """Store a hop, if all its models are trained to the end."""
         if least_epoch(states) < states[0].recipe.epochs:
             return
+        self._save_result("hops", self.key(hop), hop, states)
+        self.drop_checkpoints(hop)
+
+    def _save_result(self, kind: str, name: str, hop: Hop, states: Sequence[State]) -> None:
+        """Save the weights that count, with the hop's record."""
         with contextlib.ExitStack() as stack:
             nets = [stack.enter_context(state.result()) for state in states]
             weights = numbered(net.state_dict() for net in nets)
-            self.store.save("hops", self.key(hop), weights, self._record(hop, states))
-        self.drop_checkpoints(hop)
+            self.store.save(kind, name, weights, self._record(hop, states))
 
     def _store_teacher(self, hop: Hop) -> None:
         """Evaluate a loaded teacher, and store it as every replicate."""
-        net = self._placed(self._teacher_net(hop))
+        net = self._placed(self._teachers.loaded(hop))
         accuracy = evaluate(net, *self.validation)
         curves = [[accuracy]] * len(self.replicates)
         record = self.new_record(hop, epoch=0, epochs=[0], curves=curves)
         weights = numbered(net.state_dict() for _ in self.replicates)
         self.store.save("hops", self.key(hop), weights, record)
 
-    def _teacher_net(self, hop: Hop) -> nn.Module:
-        """The net of a loaded teacher.
-
-        Raises:
-            TrainingError: If its weights are not the ones that the run began with.
-        """
-        net, origin = self.models.build(hop.model.width), hop.model.origin
-        if origin is not None and self.models.teacher().origin != origin:
-            section = self.study.teacher
-            raise TrainingError(
-                f"teacher.factory: {section.factory!r} should make the same weights in every "
-                f"process, made others than when the run began"
-            )
-        return net
-
     def _soft_targets(self, hop: Hop) -> Callable[[int], list[Tensor]]:
-        """A function from a phase of the augmentation to the teachers' logits for each replicate.
-
-        The teachers' models are built only if a phase is neither in memory nor stored.
-        """
-        nets = {
-            self.key(t): cache(lambda t=t: [*map(self._placed, self.nets(t))]) for t in hop.teachers
-        }
-        records = {self.key(t): cache(lambda t=t: self._stored_record(t)) for t in hop.teachers}
-
-        def targets(phase: int) -> list[Tensor]:
-            found = [self._targets.get(key, phase, nets[key], records[key]) for key in nets]
-            return [stacked(parts) for parts in zip(*found, strict=True)]
-
-        return targets
-
-    def _stored_record(self, hop: Hop) -> HopRecord:
-        record = self.saved(hop)
-        assert record is not None, f"ancestor {hop.label} is not stored"
-        return record
+        """A function from the number of an epoch to the teachers' logits for each replicate."""
+        return self._teachers.soft_targets(hop)
 
     def _placed(self, net: nn.Module) -> nn.Module:
         """The net on the device, in the memory format of its inputs."""
@@ -292,6 +262,6 @@ class Trainer(HopArchive):
         x = whole.batch(samples, whole.numbers(0))
         return x, torch.tensor(data.validation.y, device=self.device)
 
-    def _record(self, hop: Hop, states: list[State]) -> HopRecord:
+    def _record(self, hop: Hop, states: Sequence[State]) -> HopRecord:
         first, curves = states[0], [state.curve for state in states]
         return self.new_record(hop, epoch=first.epoch, epochs=first.rungs, curves=curves)

@@ -20,7 +20,7 @@ def test_common_prefixes_have_common_keys() -> None:
 
 @pytest.mark.parametrize("field", [f.name for f in fields(SETTING) if f.type in ("str", "int")])
 def test_key_depends_on_whole_setting(field: str) -> None:
-    hop = Hop(lineage=(ModelSpec(width=8, recipe=CE),))
+    hop = make_chain(64, 8, last=replace(KD, teacher_epoch=0.5)).hop()
     value = getattr(SETTING, field)
     other = replace(SETTING, **{field: value + 1 if isinstance(value, int) else value + "x"})
     assert hop.key(other) != hop.key(SETTING)
@@ -54,6 +54,34 @@ def test_key_ignores_guidance_of_model_with_one_teacher() -> None:
     dropping = replace(dense, teacher_dropout=0.5)
     longer = [make_chain(64, 24, 6, last=recipe).hop() for recipe in (dense, dropping)]
     assert longer[0].key(SETTING) != longer[1].key(SETTING)
+
+
+def test_keys_of_before_teacher_epoch_are_the_same() -> None:
+    """As they were in runs that knew no earlier epochs of a teacher."""
+    dense = replace(KD, guidance="dense")
+    serial, both, alone = (make_chain(64, 24, 6, last=recipe).hop() for recipe in (KD, dense, CE))
+    assert serial.lineage[0].recipe == CE
+    assert [hop.key(replace(SETTING, rungs=8)) for hop in make_chain(64, 24, 6).hops()] == [
+        "2361e3c3440753b35dbd90257afe4913",
+        "87d369165e8f9a1738c3bf446e366345",
+        "33ad04e83a3492701758e77beb54327f",
+    ]
+    assert both.key(SETTING) == "d3bb5cd80b055ab65c4d9d365d5fd99c"
+    assert alone.key(SETTING) == "8eacd6d888213ef013e676158b1eab55"
+
+
+def test_key_depends_on_teacher_epoch_of_distilled_models_alone() -> None:
+    recipes = [replace(KD, teacher_epoch=value) for value in (1.0, 0.5, "progressive")]
+    assert len({make_chain(64, 6, last=recipe).hop().key(SETTING) for recipe in recipes}) == 3
+    assert len({make_chain(64, 24, 6, middle=r).hop().key(SETTING) for r in recipes}) == 3
+    labels = [replace(recipe, loss="ce") for recipe in recipes]
+    assert len({make_chain(64, 6, last=recipe).hop().key(SETTING) for recipe in labels}) == 1
+
+
+def test_key_depends_on_rungs_only_behind_an_earlier_epoch() -> None:
+    more = replace(SETTING, rungs=9)
+    early = make_chain(64, 24, 6, middle=replace(KD, teacher_epoch=0.5))
+    assert [hop.key(SETTING) == hop.key(more) for hop in early.hops()] == [True, False, False]
 
 
 def test_teachers_are_model_before_or_all_ancestors() -> None:

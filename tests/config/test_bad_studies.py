@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tasearch.config import values
-from tasearch.config.study import name_from
 from tasearch.config.study_file import LARGEST_FILE, load_study, parse_study
+from tasearch.config.values import name_from
 from tasearch.data import SOURCES
 from tasearch.errors import StudyError
 from tasearch.models import FAMILIES

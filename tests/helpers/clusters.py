@@ -45,7 +45,7 @@ def problem(seed: int, **changes: Any) -> tuple[State, TrainingJob]:
     job = TrainingJob(
         views=views,
         y=y,
-        targets=None if targets is None else lambda phase: targets,
+        targets=None if targets is None else lambda epoch: targets,
         validation=(x[:50], y[:50]),
         loss=LOSSES[own.loss],
         rungs=3,

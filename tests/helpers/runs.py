@@ -31,7 +31,7 @@ def contents(run: tasearch.Run) -> dict[str, bytes]:
 
     Temporary files, which a kill can leave behind and the next start removes, are left out.
     """
-    kinds = ("hops", "checkpoints", "targets")
+    kinds = ("hops", "checkpoints", "snapshots", "targets")
     files = [p for kind in kinds for p in (run.path / kind).glob("[!.]*")]
     return {str(p.relative_to(run.path)): p.read_bytes() for p in files}
 

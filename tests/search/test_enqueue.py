@@ -60,7 +60,8 @@ WRONG = 'chain: should be widths joined by "-", such as 16-8-4, found '
         (
             "16-8-4",
             {"assistants": {"heat": 1}},
-            "assistants.heat: should be one of loss, temperature, alpha, guidance, learning_rate",
+            "assistants.heat: should be one of loss, temperature, alpha, guidance, "
+            "learning_rate, teacher_epoch",
         ),
         (
             "16-4",

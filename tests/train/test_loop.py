@@ -13,8 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasearch.chains.rungs import rung_epochs
 from tasearch.models.numerics import cpu_threads
-from tasearch.train.loop import EpochResult, rung_epochs, train, train_in_turn
+from tasearch.train.loop import EpochResult, train, train_in_turn
 from tasearch.train.state import pack
 from tests.helpers.clusters import problem
 

@@ -117,7 +117,7 @@ def test_stored_targets_equal_an_online_teacher(tmp_path: Path, views: str) -> N
             for samples in torch.randperm(len(own.views[0])).split(50):
                 with torch.no_grad():
                     online = net(own.views[0].batch(samples, own.views[0].numbers(phase)))
-                found = cached(phase)[0][0][samples]
+                found = cached(epoch)[0][0][samples]
                 assert found.dtype == torch.float16
                 assert not found.requires_grad
                 assert torch.allclose(found.float(), online, rtol=2**-10, atol=1e-5)

@@ -21,8 +21,8 @@ class Group:
 
     Args:
         states: The models, at the same epoch. Their recipes are alike in everything but loss,
-            temperature, alpha, guidance and teacher dropout. A model may be listed several times,
-            to fill slots.
+            temperature, alpha, guidance, teacher dropout and teacher epoch. A model may be listed
+            several times, to fill slots.
         stacked: Whether they train as one stacked model; otherwise there is one model.
         live: A state from `new_live_state` that no group uses any more; None to make one.
 

@@ -196,7 +196,7 @@ class StackedPlan:
         self._view_numbers = [views.numbers(phase) for views in self._views]
         count = self.steps * self._size
         self._orders = [epoch_order(job, epoch)[:count] for job in sources.values()]
-        targets = [job.targets(phase) if job.targets else None for job in jobs]
+        targets = [job.targets(epoch) if job.targets else None for job in jobs]
         kinds = [
             (recipe.loss, 0 if known is None else len(known))
             for recipe, known in zip(recipes, targets, strict=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tasearch.chains.rungs import rung_epochs
 from tasearch.runs import heartbeat
 from tasearch.train.batches import TrainingJob
 from tasearch.train.fast.cuda_graphs import Graphs
@@ -24,7 +25,6 @@ from tasearch.train.loop import (
     epoch_result,
     least_epoch,
     past_result,
-    rung_epochs,
     seeded,
     train_in_turn,
 )

@@ -1,0 +1,144 @@
+"""The models of stored hops, and what they teach in each epoch of another model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, cached_property, lru_cache, partial
+
+from torch import Tensor, nn
+
+from tasearch.chains.hop import Hop
+from tasearch.chains.recipe import Recipe
+from tasearch.chains.rungs import teaching_rung
+from tasearch.errors import TrainingError
+from tasearch.models import Models
+from tasearch.runs.store import HopRecord, replicate
+from tasearch.train.archive import HopArchive
+from tasearch.train.snapshots import snapshot_name
+from tasearch.train.soft_targets import Targets, stacked
+
+
+class Teachers:
+    """The models of stored hops, trained or as they were at a rung, and their soft targets.
+
+    Args:
+        archive: The stored hops.
+        models: The study's models.
+        targets: Soft targets by hop and phase of the augmentation.
+        placed: Function that moves a model to the device.
+    """
+
+    def __init__(
+        self,
+        archive: HopArchive,
+        models: Models,
+        targets: Targets,
+        placed: Callable[[nn.Module], nn.Module],
+    ) -> None:
+        self._archive, self._models = archive, models
+        self._targets, self._placed = targets, placed
+
+    def nets(self, hop: Hop, rung: int | None = None) -> list[nn.Module]:
+        """The models of a stored hop, one for each replicate, on CPU and in eval mode.
+
+        They take standardized samples.
+
+        Args:
+            hop: The hop.
+            rung: The rung whose weights they have, from 1; None for the trained models.
+
+        Raises:
+            TrainingError: There is no snapshot of the rung.
+        """
+        archive, width = self._archive, hop.model.width
+        if rung is not None:
+            found = [self._snapshot(hop, i, rung) for i in archive.replicates]
+            return [_with_weights(self._trainable.build(width), own) for own in found]
+        saved = archive.store.load("hops", archive.key(hop))
+        assert saved is not None, f"hop {hop.label} is not stored"
+        if hop.model.recipe is None:  # all replicates are the same net, which is only read
+            return [self.loaded(hop)] * len(archive.replicates)
+        found = [replicate(saved[0], i) for i in archive.replicates]
+        return [_with_weights(self._models.build(width), own) for own in found]
+
+    def loaded(self, hop: Hop) -> nn.Module:
+        """The net of a loaded teacher.
+
+        Raises:
+            TrainingError: If its weights are not the ones that the run began with.
+        """
+        net, origin = self._models.build(hop.model.width), hop.model.origin
+        if origin is not None and self._models.teacher().origin != origin:
+            section = self._archive.study.teacher
+            raise TrainingError(
+                f"teacher.factory: {section.factory!r} should make the same weights in every "
+                f"process, made others than when the run began"
+            )
+        return net
+
+    def soft_targets(self, hop: Hop) -> Callable[[int], list[Tensor]]:
+        """A function from the number of an epoch to the teachers' logits for each replicate.
+
+        The teachers' models are built only if their logits are neither in memory nor stored.
+
+        Args:
+            hop: The hop that learns from them.
+        """
+        recipe = hop.model.recipe
+        assert recipe is not None
+        each = [self._logits(teacher, recipe) for teacher in hop.teachers]
+
+        def targets(epoch: int) -> list[Tensor]:
+            found = [logits(epoch) for logits in each]
+            return [stacked(parts) for parts in zip(*found, strict=True)]
+
+        return targets
+
+    def _logits(self, teacher: Hop, recipe: Recipe) -> Callable[[int], list[Tensor]]:
+        """A function from the number of an epoch to one teacher's logits for each replicate."""
+        key, rungs = self._archive.key(teacher), self._archive.snapshots.rungs(teacher)
+        record = cache(lambda: self._record(teacher))
+
+        @lru_cache(maxsize=1)  # a progressive teacher never goes back
+        def nets(rung: int | None) -> list[nn.Module]:
+            return [*map(self._placed, self.nets(teacher, rung))]
+
+        def logits(epoch: int) -> list[Tensor]:
+            rung = teaching_rung(recipe, epoch, rungs)
+            if rung == rungs:
+                return self._targets.get(key, epoch, partial(nets, None), record)
+            name = snapshot_name(key, rung)
+            return self._targets.get(name, epoch, partial(nets, rung), record)
+
+        return logits
+
+    def _record(self, hop: Hop) -> HopRecord:
+        record = self._archive.saved(hop)
+        assert record is not None, f"ancestor {hop.label} is not stored"
+        return record
+
+    def _snapshot(self, hop: Hop, number: int, rung: int) -> dict[str, Tensor]:
+        """The weights of one replicate at a rung."""
+        found = self._archive.snapshots.load(self._archive.checkpoints(hop), number, rung)
+        if found is not None:
+            return found
+        raise TrainingError(
+            f"the weights of {hop.label} at rung {rung} are missing; "
+            f"`tasearch run` on the same study makes them again"
+        )
+
+    @cached_property
+    def _trainable(self) -> Models:
+        """The models, of which the teacher is not loaded: a snapshot has its own weights."""
+        study = self._models.study
+        if not study.teacher.loaded:
+            return self._models
+        own = study.teacher.model_copy(update={"checkpoint": None})
+        return replace(self._models, study=study.model_copy(update={"teacher": own}))
+
+
+def _with_weights(net: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
+    """The net in eval mode, with other weights."""
+    net.load_state_dict(weights)
+    return net.eval()
