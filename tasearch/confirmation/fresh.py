@@ -28,7 +28,7 @@ from tasearch.models import Models, Standardized
 from tasearch.runs.events import Event, LookStarted
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
-from tasearch.runs.store import Store, replicate
+from tasearch.runs.store import Store, numbered, replicate
 from tasearch.runs.trial_attributes import chain_of
 from tasearch.runs.verdicts import Arm, LookPlan
 from tasearch.search.executor import HopExecutor
@@ -37,6 +37,7 @@ from tasearch.search.scheduler import begin_ready
 from tasearch.search.trained_hops import executor_for, stored_hops
 from tasearch.train.loop import predict
 from tasearch.train.quality import measure_quality
+from tasearch.train.snapshots import snapshot_name
 from tasearch.train.workers.pool import Pool
 
 FOLDER = "confirm"
@@ -91,6 +92,8 @@ class Block:
     def train(self, arms: Sequence[Arm]) -> Iterator[Event]:
         """Train all models of some chains that are not stored yet."""
         needed = list(dict.fromkeys(hop for arm in arms for hop in self.chain(arm).hops()))
+        if any(hop.model.recipe and hop.model.recipe.early for hop in needed):
+            self._fix_early_teacher()
         yield self._look(needed)
         while True:
             missing = [h for h in needed if not self.hops.has(h) and not self.hops.hopeless(h)]
@@ -98,6 +101,29 @@ class Block:
             if not self.hops.busy:
                 return
             yield from self.hops.wait()
+
+    def _fix_early_teacher(self) -> None:
+        """Store the earlier epochs of the run's teacher as those of the block's.
+
+        Raises:
+            RunError: One of them is missing.
+        """
+        archive, teacher = stored_hops(self.prepared), self.prepared.models.teacher()
+        whole, fresh = Hop(lineage=(teacher,)), Store(self.prepared.run.path / FOLDER)
+        key = self.hops.key(Hop(lineage=(self.models.teacher(),)))
+        record = archive.saved(whole)
+        assert record is not None  # `fixed_teacher` has read it
+        for rung in range(1, archive.snapshots.rungs(whole)):
+            name = snapshot_name(key, rung)
+            if fresh.record("snapshots", name) is not None:
+                continue
+            weights = archive.snapshots.load(archive.checkpoints(whole), 0, rung)
+            if weights is None:
+                raise RunError(
+                    f"{self.prepared.run.path}: the weights of the teacher at rung {rung} are "
+                    f"missing or damaged; `tasearch run` on the same study makes them again"
+                )
+            fresh.save("snapshots", name, numbered([weights] * self.pairs), record.until(rung - 1))
 
     def _look(self, needed: Sequence[Hop]) -> LookStarted:
         """The event that tells what the look trains; the teacher is loaded."""
