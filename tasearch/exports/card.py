@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tasearch.chains.recipe import LABELS_ONLY
+from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text
 from tasearch.config import plugins
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import latency_words
@@ -67,7 +67,13 @@ def _origin(student: ExportedStudent) -> str:
     if _labels_only(student):
         width = student.candidate.chain[-1]
         return f"Width {width}, trained on the labels alone, without a teacher."
-    return f"Distilled along the chain {student.candidate.label} (widths, teacher first)."
+    words = f"Distilled along the chain {student.candidate.label} (widths, teacher first)"
+    recipes = student.candidate.recipe
+    for role, who in (("assistants", "the assistants"), ("student", "the student")):
+        early = early_teacher_text(recipes[role]) if recipes[role] else ""
+        if early:
+            words += f"; {who} learned from an earlier epoch: {early}"
+    return f"{words}."
 
 
 def _accuracy(metrics: dict[str, Any]) -> str:
