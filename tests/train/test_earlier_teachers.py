@@ -24,7 +24,7 @@ from tests.helpers.training import files, hops, image_study, steps, train_all, t
 PROGRESSIVE: dict[str, Any] = {"teacher_epoch": "progressive"}
 
 
-def early(value: float | str, **sections: Any) -> Study:
+def early(value: float | str | list[float], **sections: Any) -> Study:
     """A study whose assistants and students learn from an earlier epoch, at four rungs."""
     for role in ("assistants", "student"):
         sections[role] = {"teacher_epoch": value, **sections.get(role, {})}
@@ -79,6 +79,40 @@ def test_progressive_teacher_uses_each_rung_in_turn(tmp_path: Path) -> None:
     key = own.key(teacher)
     stored = {file.stem for file in (tmp_path / "targets").iterdir()}
     assert stored == {f"{key}-1-0", f"{key}-2-1", f"{key}-3-2", f"{key}-3"}
+
+
+def with_epoch(hop: Hop, value: float | str) -> Hop:
+    """The hop, whose model learns from another epoch of its teachers."""
+    assert hop.model.recipe is not None
+    recipe = replace(hop.model.recipe, teacher_epoch=value)
+    return Hop(lineage=(*hop.lineage[:-1], replace(hop.model, recipe=recipe)))
+
+
+@pytest.mark.parametrize("mode", ["fp32", "fp32 x3", "fp32 x4+"])
+def test_progressive_student_is_handed_on_from_epoch_to_epoch(tmp_path: Path, mode: str) -> None:
+    """It ends as a student that learns an epoch each from the teacher at 1/4, 2/4, 3/4 and 1."""
+    study = tiny(
+        teacher={"epochs": 4}, student={**PROGRESSIVE, "epochs": 4}, search={"replicates": 3}
+    )
+    own, (teacher, student) = trainer(tmp_path, study, mode=mode), hops(study, 4)
+    train_all(own, [teacher])
+    before = None
+    for epoch, share in enumerate((0.25, 0.5, 0.75, 1.0), start=1):
+        hop = with_epoch(student, share)
+        if before is not None:
+            names = zip(own.checkpoints(before), own.checkpoints(hop), strict=True)
+            for old, new in names:
+                saved = own.store.load("checkpoints", old)
+                assert saved is not None
+                own.store.save("checkpoints", new, *saved)
+        going = steps(own, hop)
+        assert next(going).epoch == epoch
+        going.close()
+        before = hop
+    train_all(own, [student])
+    ends = [own.nets(hop) for hop in (student, with_epoch(student, 1.0))]
+    for a, b in zip(*ends, strict=True):
+        assert all(torch.equal(t, b.state_dict()[name]) for name, t in a.state_dict().items())
 
 
 def test_student_depends_on_its_teachers_epoch(tmp_path: Path) -> None:
@@ -192,6 +226,22 @@ def test_checkpoint_without_its_snapshots_is_not_continued(tmp_path: Path) -> No
     assert files(tmp_path / "added") == files(tmp_path / "straight")
 
 
+def test_hops_share_a_stacked_model_at_the_epoch_from_which_they_go_on(tmp_path: Path) -> None:
+    """A checkpoint that is not continued does not count."""
+    _, assistant, _ = hops(early(1.0), 8, 4)
+    plain = trainer(tmp_path, early(1.0), mode="fp32 x8+")
+    fresh = plain.stacking_key(assistant)
+    train_all(plain, hops(early(1.0), 8, 4)[:1])
+    epochs = steps(plain, assistant)
+    next(epochs)
+    epochs.close()
+    assert plain.stacking_key(assistant) != fresh
+    study = early([1.0, 0.5], student={"teacher_epoch": 0.5})
+    own = trainer(tmp_path, study, mode="fp32 x8+")
+    assert own.key(assistant) == plain.key(assistant)
+    assert own.stacking_key(assistant) == fresh
+
+
 def test_only_models_that_may_teach_keep_their_rungs(tmp_path: Path) -> None:
     study = early(
         0.5, assistants={"widths": [8, 3], "temperature": 2.0}, student={"widths": [12, 4]}
@@ -255,10 +305,8 @@ def test_students_of_other_epochs_share_a_stacked_model(tmp_path: Path, family: 
     """One by one, and all in another order: the same files, bit for bit."""
     study = early(0.5, model={"family": family}, student={"guidance": "dense"})
     lineage = hops(study, 8, 4)
-    own = lineage[-1].model
-    assert own.recipe is not None
     students = [
-        Hop(lineage=(*before.lineage, replace(own, recipe=replace(own.recipe, teacher_epoch=v))))
+        with_epoch(Hop(lineage=(*before.lineage, lineage[-1].model)), v)
         for before in lineage[:2]
         for v in (1.0, 0.5, "progressive")
     ]
