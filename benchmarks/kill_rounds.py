@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.forks import FACTS, ForkServer, environment
 from benchmarks.kill_scenarios import USER_MODULE, Scenario
 from benchmarks.processes import descendants, exit_code, kill
+from tasearch.runs.store import KINDS
 
 READS = re.compile(rb'read (once|\d+ times on this run)|"test_reads": \d+')  # in an export
 TARGETS = ("driver", "worker", "all")
@@ -252,7 +253,7 @@ class KillBench:
             for part in parts
             if found[part] != expected[part]
         ]
-        for name in ("hops", "checkpoints", "targets"):
+        for name in KINDS:
             words += _changed_files(runs[0] / name, runs[1] / name, name)
         return words
 

@@ -263,7 +263,7 @@ def _results(run: RunDirectory) -> tuple[list[Any], list[Any]]:
             for width, recipe in zip(record.widths, record.recipes, strict=True)
         ]
         lineage = Hop(lineage=tuple(models)).canonical_lineage
-        own = [canonical_json(asdict(m.recipe)) for m in lineage if m.recipe is not None]
+        own = [canonical_json(m.recipe.content()) for m in lineage if m.recipe is not None]
         numbers = [recipes.setdefault(recipe, len(recipes)) for recipe in own]
         curves = [[round(a * manifest.validation) for a in curve] for curve in record.curves]
         hops.append([list(record.widths), numbers, round(seconds[key], 2), curves])
