@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     },
     "dense": {"student": {"guidance": "dense", "teacher_dropout": 0.5, "loss": "dkd"}},
     "flip": {"training": {"augment": "flip"}},
+    "progressive": {"student": {"guidance": "dense", "teacher_epoch": "progressive"}},
 }
 KINDS = [
     kind if kind == "dense" else pytest.param(kind, marks=pytest.mark.slow) for kind in SECTIONS
