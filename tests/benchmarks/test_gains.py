@@ -1,0 +1,120 @@
+"""What each freedom gains, from tables."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+import pytest
+from scipy import stats
+
+from benchmarks.gains import (
+    ALL,
+    ASSISTANTS,
+    EPOCHS,
+    FIRST,
+    LABELS,
+    RECIPES,
+    STEPS,
+    accuracies,
+    chosen_by_others,
+    differences,
+    freedoms_of,
+    interval,
+    p_value,
+    summarize,
+    survivors,
+    worth,
+)
+from benchmarks.table import Table
+from tests.helpers.replay import DIGITS
+
+SUBSETS = (
+    (FIRST, RECIPES),
+    (RECIPES, EPOCHS),
+    (RECIPES, ASSISTANTS),
+    (EPOCHS, ALL),
+    (ASSISTANTS, ALL),
+)
+
+
+@pytest.fixture(scope="module")
+def parity() -> Table:
+    return Table.load(DIGITS.with_name("parity.json.gz"))
+
+
+def test_chain_is_chosen_by_other_replicates_than_it_is_valued_by() -> None:
+    lucky, steady = (90.0, 10.0, 10.0), (50.0, 50.0, 50.0)
+    # without the first replicate the steady one is better; without another one they are equal
+    assert chosen_by_others([steady, lucky]) == [50.0, 50.0, 50.0]
+    assert chosen_by_others([lucky, steady]) == [50.0, 10.0, 10.0]
+
+
+def test_interval_is_that_of_a_t_test() -> None:
+    values = [1.0, 2.5, 0.5, 3.0]
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    found = interval(values)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert found["mean"] == fmean(values)
+
+
+def test_p_value_is_that_of_a_t_test_and_believes_no_smaller_noise_than_a_sample() -> None:
+    values = [1.0, 2.5, 0.5, 3.0]
+    assert p_value(values, 0.1) == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue)
+    assert p_value([1.0, 1.0], 0.5) == pytest.approx(2 * stats.t.sf(2 * 2**0.5, 1))
+
+
+def test_holm_counts_gains_and_losses_until_the_first_that_is_not() -> None:
+    gain, loss = [5.0, 5.1, 4.9, 5.0], [-5.0, -5.1, -4.9, -5.0]
+    nothing = [1.0, -1.0, 0.5, -0.4]
+    assert survivors([gain, nothing, loss], 0.01) == {"compared": 3, "gains": 1, "losses": 1}
+    between = [2.0, 3.5, 1.5, 3.0]  # p = 0.011: enough alone, too large among ten
+    assert survivors([between], 0.01)["gains"] == 1
+    assert survivors([between] + [nothing] * 9, 0.01)["gains"] == 0
+
+
+def test_sets_of_chains_grow(parity: Table) -> None:
+    chains = [*parity.space(parity.manifest)]
+    sets = {
+        name: {chain for chain in chains if name in freedoms_of(chain, parity)}
+        for name in (LABELS, FIRST, RECIPES, EPOCHS, ASSISTANTS, ALL)
+    }
+    for few, many in SUBSETS:
+        assert sets[few] <= sets[many]
+        assert (sets[few] < sets[many]) == ((few, many) != (FIRST, RECIPES))  # one loss to distil
+    assert len(sets[LABELS]) == len(sets[FIRST]) == 5
+    assert sets[LABELS] | sets[ALL] == {*chains}
+    assert not sets[LABELS] & sets[ALL]
+
+
+def test_what_a_step_adds_is_a_difference_of_accuracies(parity: Table) -> None:
+    chains = [c for c in parity.space(parity.manifest) if c.student.width == 6]
+    found, adds = worth(chains, parity)
+    assert {*adds} == {*STEPS} - {"the recipe"}
+    for step, (few, many) in STEPS.items():
+        if step in adds:
+            assert adds[step] == [b - a for a, b in zip(found[few], found[many], strict=True)]
+    (labels,) = (c for c in chains if not c.student.distilled)
+    assert found[LABELS] == [*accuracies(labels, parity)]
+
+
+def test_differences_are_those_to_direct_distillation_by_the_same_recipe(parity: Table) -> None:
+    found = differences(parity)
+    assert len(found) == sum(bool(c.assistants) for c in parity.space(parity.manifest))
+    chain = next(c for c in found if len(c.assistants) == 2)
+    direct = next(
+        c
+        for c in parity.space(parity.manifest)
+        if not c.assistants and c.student.recipe == chain.student.recipe
+        if c.student.width == chain.student.width
+    )
+    own, other = (100 * parity.accuracy(c) for c in (chain, direct))
+    assert fmean(found[chain]) == pytest.approx(own - other, abs=1e-9)
+
+
+def test_summary_counts_each_chain_once(parity: Table) -> None:
+    found = summarize(parity)
+    assert found["after_holm"]["compared"] == len(differences(parity))
+    assert set(found["students"]) == {"16", "12", "8", "6", "4"}
+    means = [s["adds"]["an earlier epoch"]["mean"] for s in found["students"].values()]
+    assert found["adds"]["an earlier epoch"]["mean"] == pytest.approx(fmean(means))
+    assert found["chains"]["all"]["low"] < found["chains"]["all"]["mean"]
