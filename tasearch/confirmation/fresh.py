@@ -25,6 +25,7 @@ from tasearch.config.values import MOST_SEED
 from tasearch.data import Split
 from tasearch.errors import RunError
 from tasearch.models import Models, Standardized
+from tasearch.models.wrappers import OnlyLogits
 from tasearch.runs.events import Event, LookStarted
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
@@ -209,7 +210,11 @@ def fixed_teacher(prepared: Prepared) -> Path:
             f"{prepared.run.path}: the teacher is not trained yet, or its file is "
             f"damaged; `tasearch run` on the same study trains it"
         )
-    blob = save({name: t.contiguous() for name, t in replicate(saved[0], 0).items()})
+    net = prepared.models.build(prepared.manifest.study.teacher.width)
+    net.load_state_dict(replicate(saved[0], 0))
+    if isinstance(net, OnlyLogits):  # a checkpoint has the names of the user's own model
+        net = net.net
+    blob = save({name: t.contiguous() for name, t in net.state_dict().items()})
     if not file.is_file() or file.read_bytes() != blob:
         write_atomic(file, blob)
     return file

@@ -16,13 +16,18 @@ import torch
 import tasearch
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop
+from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
+from tasearch.confirmation.fresh import Block
 from tasearch.data import load_data
 from tasearch.errors import ModelError, StudyError
 from tasearch.exports.export import FILES
 from tasearch.models import Models
 from tasearch.profiling.counts import forward_flops, parameters
 from tasearch.runs.events import EpochDone, Event, HopEnded, Notice
+from tasearch.runs.store import replicate
+from tasearch.runs.verdicts import LookPlan
+from tasearch.search.prepare import prepare
 from tasearch.train.fast.autotuning import choose_modes
 from tasearch.train.fast.cuda_graphs import Graphs
 from tasearch.train.tasks import train_hop
@@ -258,6 +263,25 @@ def test_search_and_export_support_model_of_any_kind(tmp_path: Path, kind: str) 
     assert right == pytest.approx(best.accuracy, abs=0.005)
     found = {file.name for file in (tmp_path / "out").iterdir()}
     assert found == {*FILES} - ({"student.onnx"} if kind in UNEXPORTABLE else set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["output object", "output mapping", "branches"])
+def test_confirmation_keeps_a_teacher_of_any_kind(tmp_path: Path, kind: str) -> None:
+    """The teacher of fresh seeds, loaded as a checkpoint, is the run's own."""
+    study = study_of(tmp_path, kind, latency={"backend": "torch"})
+    run = tasearch.run(study, runs_dir=tmp_path / "runs")
+    prepared = prepare(study, RunOptions(runs_dir=tmp_path / "runs"))
+    plan = LookPlan(alpha=0.05, margin=0.01)
+    block = Block(prepared=prepared, number=0, pairs=2, plan=plan, pool=None)
+    saved = run.directory.store().load("hops", run.trials[0].hops[0].key)
+    assert saved is not None
+    own, fixed = prepared.models.build(8), block.models.build(8)
+    own.load_state_dict(replicate(saved[0], 0))
+    x = torch.tensor(prepared.data.validation.x[:8]).float()
+    with torch.no_grad():
+        assert torch.equal(own.eval()(x), fixed.eval()(x))
+    prepared.close()
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
