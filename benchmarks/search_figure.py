@@ -25,8 +25,9 @@ ARMS = {  # by their letters in the result: name, colour, style of the line
     "a": ("plain Optuna (TPE)", figures.VERMILION, "-"),
     "b": ("Optuna (TPE), shared hops", figures.ORANGE, "--"),
     "d": ("MO-ASHA, shared hops", figures.PURPLE, "-."),
-    "c": ("random, shared hops", figures.GREY, ":"),
+    "k": ("TPE and OptunaHub's pruner, shared hops", figures.GREY, ":"),
     "e1": ("TPE, shared hops, pruned", figures.SKY, "--"),
+    "j": ("qLogNEHVI for its cost, shared hops", figures.BLACK, ":"),
     "h1": ("cheapest chain first", figures.GREEN, "-."),
     "f": ("tasearch", figures.BLUE, "-"),
 }
@@ -60,7 +61,7 @@ def draw(found: Mapping[str, Any]) -> Figure:
         panels["cost"].plot([cost], [1.0], "*", **star)
     panels["cost"].set_ylabel("missing share of the hypervolume")
     names = panels["cost"].get_legend_handles_labels()
-    figure.legend(*names, loc="outside upper center", ncols=4, fontsize=9.5, columnspacing=1.4)
+    figure.legend(*names, loc="outside upper center", ncols=3, fontsize=9.5, columnspacing=1.4)
     return figure
 
 
