@@ -16,6 +16,7 @@ import copy
 import gzip
 import json
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -265,7 +266,9 @@ def _results(run: RunDirectory) -> tuple[list[Any], list[Any]]:
         lineage = Hop(lineage=tuple(models)).canonical_lineage
         own = [canonical_json(m.recipe.content()) for m in lineage if m.recipe is not None]
         numbers = [recipes.setdefault(recipe, len(recipes)) for recipe in own]
-        curves = [[round(a * manifest.validation) for a in curve] for curve in record.curves]
+        # an epoch that was no rung has the accuracy of the next rung
+        places = [bisect_left(record.epochs, epoch + 1) for epoch in range(record.epoch)]
+        curves = [[round(c[i] * manifest.validation) for i in places] for c in record.curves]
         hops.append([list(record.widths), numbers, round(seconds[key], 2), curves])
     return [json.loads(recipe) for recipe in recipes], sorted(hops)
 
