@@ -52,6 +52,25 @@ def facts(trials: Any) -> list[Any]:
     ]
 
 
+def test_epoch_that_was_no_rung_has_the_accuracy_of_the_next_rung(
+    rerun: Any, tmp_path: Path
+) -> None:
+    study = tiny(
+        teacher={"epochs": 5},
+        assistants={"max": 0},
+        student={"widths": [4], "epochs": 2},
+        search={**WHOLE, "rungs": 2},
+    )
+    run = rerun(study, trials=1)
+    made = Table(table.build(run.directory, {"commit": "none"}))
+    (curve,) = made[made.teacher_hop].curves
+    rungs = run.directory.store().record("hops", run.trials[0].hops[0].key)
+    assert rungs is not None
+    middle, end = rungs.curves[0]
+    first = rungs.epochs[0]
+    assert curve == pytest.approx([middle] * first + [end] * (5 - first))
+
+
 @pytest.mark.parametrize(
     "search",
     [
