@@ -30,7 +30,15 @@ from benchmarks.table import Table
 from tasearch.chains.chain import Chain
 
 TABLES = common.ROOT / "benchmarks/tables"
-NAMES = ("digits", "digits-earlier", "mnist-converged", "mnist-earlier", "census", "parity")
+NAMES = (
+    "digits",
+    "digits-earlier",
+    "mnist-converged",
+    "mnist-earlier",
+    "census",
+    "parity",
+    "parity-earlier",
+)
 ALPHA = 0.05
 LABELS, FIRST = "labels alone", "direct, first recipe"
 RECIPES, EPOCHS = "direct, any recipe", "direct, any recipe and epoch"
