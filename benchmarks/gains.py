@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -28,6 +29,8 @@ from scipy.stats import t as student_t
 from benchmarks import common, figures
 from benchmarks.table import Table
 from tasearch.chains.chain import Chain
+from tasearch.chains.recipe import PROGRESSIVE, Recipe
+from tasearch.chains.rungs import rung_epochs, teaching_rung
 
 TABLES = common.ROOT / "benchmarks/tables"
 NAMES = (
@@ -40,6 +43,7 @@ NAMES = (
     "parity-earlier",
 )
 ALPHA = 0.05
+LEARNED = 0.95  # of the way from guessing to its end: a teacher has learned
 LABELS, FIRST = "labels alone", "direct, first recipe"
 RECIPES, EPOCHS = "direct, any recipe", "direct, any recipe and epoch"
 ASSISTANTS, ALL = "assistants, any recipe", "assistants, any recipe and epoch"
@@ -54,13 +58,18 @@ STEPS = {  # what more chains to choose from add: those of the second name to th
 SHOWN = ("a teacher", "the recipe", "an earlier epoch", "assistants")  # in the figure
 
 
+def is_early(recipe: Recipe) -> bool:
+    """Whether a model learns from an earlier epoch of its teacher."""
+    return recipe.teacher_epoch != 1.0
+
+
 def freedoms_of(chain: Chain, table: Table) -> Iterator[str]:
     """The sets that a chain is in, by their names."""
     if not chain.student.distilled:
         yield LABELS
         return
     recipes = [model.recipe for model in chain.models if model.distilled and model.recipe]
-    early = any(recipe.teacher_epoch != 1.0 for recipe in recipes)
+    early = any(map(is_early, recipes))
     first, *_ = table.manifest.study.recipes("student").one_per_loss()
     yield ALL
     if not early:
@@ -181,6 +190,65 @@ def groups(table: Table) -> dict[str, Callable[[Chain], bool]]:
     }
 
 
+def learned_at(curve: Sequence[float], rungs: Sequence[int], classes: int) -> int:
+    """The rung, from 1, at which a model has come `LEARNED` of the way from guessing to its end.
+
+    Args:
+        curve: Its accuracy after each epoch, 0..1.
+        rungs: Epochs of the rungs.
+        classes: Number of classes.
+    """
+    guess = 1 / classes
+    wanted = guess + LEARNED * (curve[-1] - guess)
+    return next(place for place, epoch in enumerate(rungs, 1) if curve[epoch - 1] >= wanted)
+
+
+def by_teachers_progress(table: Table) -> dict[str, dict[str, Any]]:
+    """What early teachers add over trained ones, by how far they had come.
+
+    Replicates are grouped, for each share of the teacher's epochs, by whether their teacher had
+    not learned yet (see `learned_at`), had just learned, at this rung, or had learned before.
+
+    Returns:
+        By share and group, the number of replicates, and the accuracy with the early teacher less
+        that with the trained one, in points: the mean over students and recipes, by replicate.
+    """
+    curves = table[table.teacher_hop].curves
+    rungs = rung_epochs(len(curves[0]), table.manifest.study.search.rungs)
+    learned = [learned_at(curve, rungs, table.manifest.classes) for curve in curves]
+    gains: dict[Recipe, list[list[float]]] = {}
+    for chain in table.space(table.manifest):
+        recipe = chain.student.recipe
+        if chain.assistants or recipe is None or not recipe.distilled or not is_early(recipe):
+            continue
+        end = replace(chain.student, recipe=replace(recipe, teacher_epoch=1.0))
+        trained = Chain(models=(chain.models[0], end))
+        pairs = zip(accuracies(chain, table), accuracies(trained, table), strict=True)
+        gains.setdefault(recipe, []).append([a - b for a, b in pairs])
+    found: dict[str, dict[str, Any]] = {}
+    for recipe in gains:
+        if recipe.teacher_epoch == PROGRESSIVE or str(recipe.teacher_epoch) in found:
+            continue
+        rung = teaching_rung(recipe, 0, len(rungs))
+        own = [
+            g
+            for r, every in gains.items()
+            if r.teacher_epoch == recipe.teacher_epoch
+            for g in every
+        ]
+        by_replicate = [fmean(values) for values in zip(*own, strict=True)]
+        groups = {
+            "not yet": [v for v, at in zip(by_replicate, learned, strict=True) if at > rung],
+            "just": [v for v, at in zip(by_replicate, learned, strict=True) if at == rung],
+            "long before": [v for v, at in zip(by_replicate, learned, strict=True) if at < rung],
+        }
+        found[str(recipe.teacher_epoch)] = {
+            name: {"replicates": len(values), **(interval(values) if len(values) > 1 else {})}
+            for name, values in groups.items()
+        }
+    return found
+
+
 def summarize(table: Table) -> dict[str, Any]:
     """What one table says."""
     manifest = table.manifest
@@ -205,6 +273,7 @@ def summarize(table: Table) -> dict[str, Any]:
         # students and chains share replicates: the intervals are those of their mean, by replicate
         "adds": {step: _of_mean([adds[step] for _, adds in values.values()]) for step in steps},
         "chains": {name: _of_mean(own) for name, own in chosen.items() if own},
+        "early_teachers": by_teachers_progress(table),
         "after_holm": survivors(found.values(), 100 / manifest.validation),
     }
 
@@ -230,6 +299,12 @@ def show(tables: Mapping[str, Any]) -> None:
             print(f"  all students, {step}: {_text(value)}")
         for group, value in found["chains"].items():
             print(f"  chains, {group}: {_text(value)}")
+        for share, by_progress in found["early_teachers"].items():
+            for group, value in by_progress.items():
+                gain = _text(value) if "mean" in value else "-"
+                if value["replicates"]:
+                    count = f"{value['replicates']} teachers that learned {group}"
+                    print(f"  teacher at {share} less trained, {count}: {gain}")
         print(f"  after Holm's correction: {found['after_holm']}")
 
 

@@ -16,10 +16,12 @@ from benchmarks.gains import (
     RECIPES,
     STEPS,
     accuracies,
+    by_teachers_progress,
     chosen_by_others,
     differences,
     freedoms_of,
     interval,
+    learned_at,
     p_value,
     summarize,
     survivors,
@@ -118,3 +120,30 @@ def test_summary_counts_each_chain_once(parity: Table) -> None:
     means = [s["adds"]["an earlier epoch"]["mean"] for s in found["students"].values()]
     assert found["adds"]["an earlier epoch"]["mean"] == pytest.approx(fmean(means))
     assert found["chains"]["all"]["low"] < found["chains"]["all"]["mean"]
+
+
+def test_teacher_has_learned_near_its_end() -> None:
+    assert learned_at([0.5, 0.97, 0.97, 1.0], [1, 2, 3, 4], 2) == 4  # 94 % of the way from a half
+    assert learned_at([0.5, 0.98, 0.4, 1.0], [1, 2, 3, 4], 2) == 2
+    assert learned_at([0.98, 0.5, 0.99, 1.0], [2, 4], 2) == 2
+
+
+def test_early_teachers_are_grouped_by_what_they_had_learned(parity: Table) -> None:
+    found = by_teachers_progress(parity)
+    assert [*found] == ["0.2"]
+    groups = found["0.2"]
+    assert sum(group["replicates"] for group in groups.values()) == parity.replicates
+    curves = parity[parity.teacher_hop].curves  # epoch 4 of 20 is the second rung
+    assert groups["just"]["replicates"] == sum(c[3] >= 0.975 > c[1] for c in curves)
+    assert groups["not yet"]["replicates"] == sum(c[3] < 0.975 for c in curves)
+    chains = {
+        (c.student.width, c.student.recipe.teacher_epoch): accuracies(c, parity)
+        for c in parity.space(parity.manifest)
+        if not c.assistants and c.student.recipe and c.student.distilled
+    }
+    own = [
+        fmean(chains[width, 0.2][i] - chains[width, 1.0][i] for width in (16, 12, 8, 6, 4))
+        for i, curve in enumerate(curves)
+        if curve[3] < 0.975
+    ]
+    assert groups["not yet"]["mean"] == pytest.approx(fmean(own))
