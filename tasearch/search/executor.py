@@ -129,9 +129,15 @@ class HopExecutor:
 
     def hopeless(self, hop: Hop) -> bool:
         """Whether the hop, or a model that it would learn from, cannot be trained."""
-        if self.reason(hop) is not None:
-            return True
-        return any(not self.has(teacher) and self.hopeless(teacher) for teacher in hop.teachers)
+        waiting, seen = [hop], {hop}
+        while waiting:
+            needed = waiting.pop()
+            if self.reason(needed) is not None:
+                return True
+            teachers = {t for t in needed.teachers if t not in seen and not self.has(t)}
+            seen |= teachers  # with dense guidance most are teachers of several models
+            waiting += teachers
+        return False
 
     def use(self, hop: Hop, saved: HopRecord | None) -> HopUse:
         """The hop as a trial used it.
