@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {  # sections of a study that is trained in a second, wi
     "assistants": {"max": 2, "widths": [12, 8, 6], "epochs": 1},
     "student": {"widths": [6, 4, 2], "epochs": 1, "temperature": [2.0, 4.0]},
 }
-BASELINES = 6  # chains without assistants of the small study
+BASELINES = 3  # chains without assistants that the small study tries first
 
 LADDERS = {  # widths to try each family at
     "cnn": (9, 4, 1),

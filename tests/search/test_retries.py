@@ -19,7 +19,7 @@ from tests.helpers.replay import Replay
 from tests.helpers.runs import optunas_study
 from tests.helpers.studies import SMALL, tiny
 
-TRIALS = 47  # of a search on the table: 24 baselines, and chains that share assistants
+TRIALS = 47  # of a search on the table: 14 baselines, and chains that share assistants
 
 
 class Killed(BaseException):
