@@ -79,7 +79,7 @@ def _too_few_trials(space: Space, trials: int) -> str:
     return (
         f"no assistant will be tried: the first {baselines} trials are chains without assistants, "
         f"to compare with, and {trials} are asked for; ask for more (--trials), or search fewer "
-        f"values of the recipe"
+        f"losses or widths of students"
     )
 
 

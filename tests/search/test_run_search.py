@@ -26,3 +26,4 @@ def test_search_says_when_no_assistant_will_be_tried(
         words.append(event.message)
     events.close()
     assert any("no assistant will be tried: the first 3 trials" in w for w in words) == told
+    assert any("or search fewer losses or widths of students" in w for w in words) == told
