@@ -72,6 +72,9 @@ class TableArchive:
             curves=tuple(tuple(c[e - 1] for e in epochs) for c in self.table[hop].curves),
         )
 
+    def keep_rungs(self, hop: Hop) -> None:
+        """Nothing: a table has no weights."""
+
     def finished(self, hop: Hop) -> bool:
         """Whether a hop was trained to its end."""
         saved, recipe = self.saved(hop), hop.model.recipe

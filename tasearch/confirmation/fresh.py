@@ -95,6 +95,7 @@ class Block:
         needed = list(dict.fromkeys(hop for arm in arms for hop in self.chain(arm).hops()))
         if any(hop.model.recipe and hop.model.recipe.early for hop in needed):
             self._fix_early_teacher()
+        self.hops.expect(needed)
         yield self._look(needed)
         while True:
             missing = [h for h in needed if not self.hops.has(h) and not self.hops.hopeless(h)]

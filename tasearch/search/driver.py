@@ -237,6 +237,7 @@ class Driver:
             self.ended.count(trial, chain)
             self.ended.find_lost(trial, hops)
             return
+        self.hops.expect(hops)
         audited = self.pruner.audits(self.proposals.number)
         criteria = (
             StoppingCriterion(thresholds=thresholds.get(self.hops.key(hop), ()), audited=audited)

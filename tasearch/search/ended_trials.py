@@ -121,6 +121,7 @@ class EndedTrials:
             return
         uses = zip(hops, trial.user_attrs["hops"], strict=True)
         whole = [hop for hop, use in uses if use["trained"] == use["epochs"]]
+        self._hops.expect([hop for hop in whole if not self._hops.has(hop)])
         self.lost += [hop for hop in whole if not self._hops.has(hop)]
 
     def forget_trained(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
@@ -34,6 +34,9 @@ class Archive(Protocol):
 
     def finished(self, hop: Hop) -> bool:
         """Whether the hop is stored and its file is sound."""
+
+    def keep_rungs(self, hop: Hop) -> None:
+        """Count the hop as finished only with the weights that it had at each rung."""
 
     def saved(self, hop: Hop) -> HopRecord | None:
         """The stored record of the hop, finished or not; None if there is none."""
@@ -78,6 +81,7 @@ class HopExecutor:
         self._training: dict[str, Hop] = {}
         self._begun: dict[str, float] = {}  # start of each training, in seconds
         self._whole: set[str] = set()  # keys of finished hops, verified on disk
+        self._teaches_early: set[str] = set()  # keys of hops that keep the weights of their rungs
         self._records: dict[str, HopRecord] = {}  # of the finished hops
         self.failed: dict[str, str] = {}
         self._out_of_memory: dict[
@@ -116,6 +120,24 @@ class HopExecutor:
         if key not in self._whole and key not in self._training and self._archive.finished(hop):
             self._whole.add(key)
         return key in self._whole
+
+    def expect(self, hops: Iterable[Hop]) -> None:
+        """Have the teachers of hops that learn from earlier epochs keep the weights of their rungs.
+
+        The study itself asks for that only as long as it tries such hops: a trial may have begun,
+        or ended, before its options were removed.
+
+        Args:
+            hops: Hops that will be trained.
+        """
+        for hop in hops:
+            early = hop.model.recipe is not None and hop.model.recipe.early
+            for teacher in hop.teachers if early else ():
+                key = self.key(teacher)
+                if key not in self._teaches_early:
+                    self._teaches_early.add(key)
+                    self._archive.keep_rungs(teacher)
+                    self._whole.discard(key)
 
     def can_begin(self, hop: Hop) -> bool:
         """Whether the hop's teachers are finished, and it is not in training."""
@@ -175,7 +197,12 @@ class HopExecutor:
         """Train the hops of a group, with the pruner's thresholds; a worker must be free."""
         self._check()
         found = [
-            Task(key=self.key(hop), hop=hop, thresholds=thresholds)
+            Task(
+                key=self.key(hop),
+                hop=hop,
+                thresholds=thresholds,
+                keep_rungs=self.key(hop) in self._teaches_early,
+            )
             for hop, thresholds in tasks.items()
         ]
         self._training |= {task.key: task.hop for task in found}
@@ -246,7 +273,8 @@ class HopExecutor:
         if outcome != "complete":
             yield replace(event, teacher=teacher)
             return
-        self._whole.add(key)
+        if key not in self._teaches_early or self._archive.finished(hop):
+            self._whole.add(key)  # else it began before its rungs were asked for
         done = self.saved(hop)
         assert done is not None, f"hop {hop.label} has ended and is not stored"
         accuracy = done.curve[-1]

@@ -121,6 +121,10 @@ class HopArchive:
         self.drop_checkpoints(hop)  # a kill may have come before they were dropped
         return True
 
+    def keep_rungs(self, hop: Hop) -> None:
+        """Count a hop as finished only with the weights that it had at each rung."""
+        self.snapshots.keep(hop)
+
     def saved(self, hop: Hop) -> HopRecord | None:
         """The record of a hop, finished or not; None where nothing is stored."""
         finished = self.store.record("hops", self.key(hop))

@@ -30,15 +30,25 @@ class Snapshots:
     def __init__(self, study: Study, store: Store) -> None:
         self._study, self._store = study, store
         self._assistant_recipes = cache(self._canonical_recipes)
+        self._asked: set[tuple[ModelSpec, ...]] = set()  # canonical lineages
+
+    def keep(self, hop: Hop) -> None:
+        """Have the weights of each rung of a hop kept, whatever the study tries."""
+        self._asked.add(hop.canonical_lineage)
 
     def kept(self, hop: Hop) -> bool:
         """Whether the weights of each rung of a hop are kept.
 
-        That is so for hops that may teach, where the study has models learn from earlier epochs.
-        It depends on the canonical lineage alone, as the hop's key does.
+        That is so for hops that may teach, where the study has models learn from earlier epochs,
+        and for those of which it was asked. It depends on the canonical lineage, as the hop's key
+        does.
         """
         study, own = self._study, hop.canonical_lineage[-1]
-        if not study.early_teachers or own.recipe is None:
+        if own.recipe is None:
+            return False
+        if hop.canonical_lineage in self._asked:
+            return True
+        if not study.early_teachers:
             return False
         if own.width == study.teacher.width:
             return True

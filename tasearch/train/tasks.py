@@ -29,12 +29,14 @@ class Task:
         hop: The hop.
         thresholds: The pruner's threshold at each rung; empty to train to the last epoch.
         part: Numbers of the replicates to train, if other workers train the rest; empty for all.
+        keep_rungs: Whether to keep the weights of each rung, also if the study does not need them.
     """
 
     key: str
     hop: Hop
     thresholds: Thresholds = ()
     part: Numbers = ()
+    keep_rungs: bool = False
 
 
 def train_hop(trainer: Trainer, hop: Hop, thresholds: Thresholds = ()) -> Iterator[HopEvent]:
@@ -60,6 +62,9 @@ def train_hops(trainer: Trainer, tasks: Sequence[Task]) -> Iterator[HopEvent]:
     Raises:
         Exception: A fault that is neither the hop's nor that of the user's code.
     """
+    for task in tasks:
+        if task.keep_rungs:
+            trainer.keep_rungs(task.hop)
     members = [_Member(task) for task in tasks]
     steps, again = _steps(trainer, members), False
     while True:

@@ -184,7 +184,11 @@ def _task(content: dict[str, Any]) -> Task:
     )
     part = tuple(content["part"])
     return Task(
-        key=content["key"], hop=Hop.from_json(content["hop"]), thresholds=thresholds, part=part
+        key=content["key"],
+        hop=Hop.from_json(content["hop"]),
+        thresholds=thresholds,
+        part=part,
+        keep_rungs=content["keep_rungs"],
     )
 
 
