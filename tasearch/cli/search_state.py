@@ -135,5 +135,5 @@ class SearchState:
     def _gain(self, best: Candidate) -> str:
         direct = direct_trial(self._records.values(), best)
         if direct is None or direct.accuracy is None:
-            return "no direct chain yet"
+            return "no finished direct chain"
         return f"{points(best.accuracy - direct.accuracy)} points over direct"

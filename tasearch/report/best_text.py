@@ -101,7 +101,7 @@ def _gains(run: Run, candidate: Candidate) -> str:
     found = [
         f"{points(candidate.accuracy - other.accuracy)} points over {name}"
         if other is not None and other.accuracy is not None
-        else f"{name} was not tried"
+        else f"{name} was not finished"
         for name, other in others
     ]
     return f"{', '.join(found)} (in the search)"

@@ -64,7 +64,7 @@ def _assistants_text(run: Run, width: int) -> str:
     if rival is None:
         return f"no chain with assistants that ends in width {width} was trained to its end"
     lead = lead_over_direct(run, rival)
-    return "no direct chain with the same recipe yet" if lead is None else lead.words
+    return "no finished direct chain with the same recipe" if lead is None else lead.words
 
 
 def short_verdict(comparison: Comparison, found: Confirmation) -> str:

@@ -107,7 +107,7 @@ def test_best_tells_its_gain_over_direct_distillation(finished: tasearch.Run) ->
     direct = replace(direct, state="complete", recipe=behind.recipe, accuracy=0.0)
     state = search_state(finished)
     state.take(TrialDone(record=behind, done=1, trials=10))
-    assert state.best.endswith("; no direct chain yet")
+    assert state.best.endswith("; no finished direct chain")
     state.take(TrialDone(record=direct, done=2, trials=10))
     assert state.best.endswith(f"; {100 * behind.accuracy:+.1f} points over direct")
 
