@@ -121,9 +121,17 @@ class Space:
         return choices | self.student_recipes.choices(chain.student.recipe, "student_")
 
     def member(self, chain: Chain) -> Choices | None:
-        """The canonical parameters of a chain; None if the space does not have it."""
+        """The canonical parameters of the chain of this space that trains the same student.
+
+        In the space of another study, options without influence on the chain may have had other
+        values.
+
+        Returns:
+            The parameters; None if the space has no such chain.
+        """
         if not self.min_assistants <= len(chain.assistants) <= self.max_assistants:
             return None
+        chain = self.canonical(chain)
         choices = self.choices(chain)
         if any(value not in self.domains[name] for name, value in choices.items()):
             return None

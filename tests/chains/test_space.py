@@ -144,3 +144,10 @@ def test_choices_drop_assistants_no_wider_than_student() -> None:
         "assistant_temperature": 4.0,
         "student_temperature": 2.0,
     }
+
+
+@given(spaces())
+def test_every_chain_is_the_member_that_trains_its_student(space: Space) -> None:
+    for chain in itertools.islice(space, 300):
+        assert space.canonical(chain) == chain
+        assert space.member(chain) == space.choices(chain)

@@ -207,3 +207,23 @@ def test_run_keeps_foreign_folders(rerun: Any) -> None:
     for name in ("extension", "extension.new"):
         assert (run.path / name / "notes.txt").read_text() == "mine"
     assert not run.directory.extension.exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"guidance": "serial"}, {"guidance": "dense"}),
+        ({"loss": ["kd", "ce"]}, {"loss": ["kd", "ce"], "temperature": [2.0, 4.0]}),
+        ({"loss": ["kd", "ce"]}, {"loss": ["kd", "ce"], "teacher_epoch": ["progressive", 1.0]}),
+    ],
+    ids=["guidance", "temperature", "teacher epoch"],
+)
+def test_extension_tries_no_student_again(
+    rerun: Any, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """An option without influence on a chain may have had another value when it was tried."""
+    short: dict[str, Any] = {"teacher": {"epochs": 1}, "assistants": {"max": 1, "epochs": 1}}
+    rerun(tiny(**short, student={"epochs": 1, **before}), trials=7)
+    run = rerun(tiny(**short, student={"epochs": 1, **after}), trials=16)
+    students = [trial.hops[-1].key for trial in run.trials]
+    assert len({*students}) == len(students)
