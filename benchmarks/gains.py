@@ -227,9 +227,8 @@ def by_teachers_progress(table: Table) -> dict[str, dict[str, Any]]:
         gains.setdefault(recipe, []).append([a - b for a, b in pairs])
     found: dict[str, dict[str, Any]] = {}
     for recipe in gains:
-        if recipe.teacher_epoch == PROGRESSIVE or str(recipe.teacher_epoch) in found:
+        if str(recipe.teacher_epoch) in found:
             continue
-        rung = teaching_rung(recipe, 0, len(rungs))
         own = [
             g
             for r, every in gains.items()
@@ -237,6 +236,10 @@ def by_teachers_progress(table: Table) -> dict[str, dict[str, Any]]:
             for g in every
         ]
         by_replicate = [fmean(values) for values in zip(*own, strict=True)]
+        if recipe.teacher_epoch == PROGRESSIVE:
+            found[PROGRESSIVE] = {"in all": {"replicates": len(learned), **interval(by_replicate)}}
+            continue
+        rung = teaching_rung(recipe, 0, len(rungs))
         groups = {
             "not yet": [v for v, at in zip(by_replicate, learned, strict=True) if at > rung],
             "just": [v for v, at in zip(by_replicate, learned, strict=True) if at == rung],
@@ -303,7 +306,7 @@ def show(tables: Mapping[str, Any]) -> None:
             for group, value in by_progress.items():
                 gain = _text(value) if "mean" in value else "-"
                 if value["replicates"]:
-                    count = f"{value['replicates']} teachers that learned {group}"
+                    count = f"{value['replicates']} teachers, learned {group}"
                     print(f"  teacher at {share} less trained, {count}: {gain}")
         print(f"  after Holm's correction: {found['after_holm']}")
 
