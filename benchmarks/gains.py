@@ -16,6 +16,7 @@ results/gains.svg.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ from scipy.stats import t as student_t
 from benchmarks import common, figures
 from benchmarks.table import Table
 from tasearch.chains.chain import Chain
-from tasearch.chains.recipe import PROGRESSIVE, Recipe
+from tasearch.chains.recipe import LABELS_ONLY, PROGRESSIVE, Recipe
 from tasearch.chains.rungs import rung_epochs, teaching_rung
 
 TABLES = common.ROOT / "benchmarks/tables"
@@ -41,6 +42,7 @@ NAMES = (
     "census",
     "parity",
     "parity-earlier",
+    "digits-losses",
 )
 ALPHA = 0.05
 LEARNED = 0.95  # of the way from guessing to its end: a teacher has learned
@@ -173,6 +175,44 @@ def survivors(found: Iterable[Sequence[float]], least: float) -> dict[str, int]:
     return counts
 
 
+def by_loss(table: Table) -> dict[str, dict[str, float]]:
+    """Direct distillation by each loss less that by the first one, in points, mean over students."""
+    first, *others = (recipe for recipe in table.manifest.study.recipes("student").one_per_loss())
+    direct = {
+        (chain.student.width, chain.student.recipe): accuracies(chain, table)
+        for chain in table.space(table.manifest)
+        if not chain.assistants
+    }
+    widths = {width for width, _ in direct}
+    return {
+        other.loss: _of_mean(
+            [
+                [b - a for a, b in zip(direct[w, first], direct[w, other], strict=True)]
+                for w in widths
+            ]
+        )
+        for other in others
+    }
+
+
+def by_options(table: Table) -> dict[str, Callable[[Chain], bool]]:
+    """Groups of chains by the student's loss and guidance, where both are searched."""
+    student = table.manifest.study.recipes("student").options
+    losses = [loss for loss in student["loss"] if loss != LABELS_ONLY]
+    if len(losses) < 2 or len(student["guidance"]) < 2:
+        return {}
+
+    def belongs(chain: Chain, loss: object, guidance: object) -> bool:
+        recipe = chain.student.recipe
+        return recipe is not None and (recipe.loss, recipe.guidance) == (loss, guidance)
+
+    return {
+        f"{loss}, {guidance}": functools.partial(belongs, loss=loss, guidance=guidance)
+        for loss in losses
+        for guidance in student["guidance"]
+    }
+
+
 def groups(table: Table) -> dict[str, Callable[[Chain], bool]]:
     """Groups of chains about which the field has claims, by name."""
     params = {width: m.params for width, m in table.manifest.measured.items()}
@@ -187,6 +227,7 @@ def groups(table: Table) -> dict[str, Callable[[Chain], bool]]:
         ),
         "two assistants": lambda chain: len(chain.assistants) == 2,
         "three assistants": lambda chain: len(chain.assistants) == 3,
+        **by_options(table),
     }
 
 
@@ -276,6 +317,7 @@ def summarize(table: Table) -> dict[str, Any]:
         # students and chains share replicates: the intervals are those of their mean, by replicate
         "adds": {step: _of_mean([adds[step] for _, adds in values.values()]) for step in steps},
         "chains": {name: _of_mean(own) for name, own in chosen.items() if own},
+        "losses": by_loss(table),
         "early_teachers": by_teachers_progress(table),
         "after_holm": survivors(found.values(), 100 / manifest.validation),
     }
@@ -302,6 +344,8 @@ def show(tables: Mapping[str, Any]) -> None:
             print(f"  all students, {step}: {_text(value)}")
         for group, value in found["chains"].items():
             print(f"  chains, {group}: {_text(value)}")
+        for loss, value in found["losses"].items():
+            print(f"  all students, direct by {loss} less the first loss: {_text(value)}")
         for share, by_progress in found["early_teachers"].items():
             for group, value in by_progress.items():
                 gain = _text(value) if "mean" in value else "-"

@@ -16,6 +16,8 @@ from benchmarks.gains import (
     RECIPES,
     STEPS,
     accuracies,
+    by_loss,
+    by_options,
     by_teachers_progress,
     chosen_by_others,
     differences,
@@ -147,3 +149,21 @@ def test_early_teachers_are_grouped_by_what_they_had_learned(parity: Table) -> N
         if curve[3] < 0.975
     ]
     assert groups["not yet"]["mean"] == pytest.approx(fmean(own))
+
+
+def test_losses_and_guidance_are_compared_where_they_are_searched(parity: Table) -> None:
+    table = Table.load(DIGITS.with_name("digits-losses.json.gz"))
+    assert by_options(parity) == {}
+    found = by_options(table)
+    chains = [c for c in table.space(table.manifest) if c.assistants]
+    assert [sum(belongs(c) for belongs in found.values()) for c in chains] == [1] * len(chains)
+    assert {*found} >= {"kd, serial", "dist, dense"}
+    losses = by_loss(table)
+    assert {*losses} == {"kd-std", "dist", "dkd"}
+    direct = {
+        (c.student.width, c.student.recipe.loss): table.accuracy(c)
+        for c in table.space(table.manifest)
+        if not c.assistants and c.student.recipe
+    }
+    own = fmean(100 * (direct[w, "dist"] - direct[w, "kd"]) for w in (8, 6, 4, 3, 2))
+    assert losses["dist"]["mean"] == pytest.approx(own)
