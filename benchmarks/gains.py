@@ -176,7 +176,7 @@ def survivors(found: Iterable[Sequence[float]], least: float) -> dict[str, int]:
 
 
 def by_loss(table: Table) -> dict[str, dict[str, float]]:
-    """Direct distillation by each loss less that by the first one, in points, mean over students."""
+    """Each loss without assistants less the first one, in points, mean over students."""
     first, *others = (recipe for recipe in table.manifest.study.recipes("student").one_per_loss())
     direct = {
         (chain.student.width, chain.student.recipe): accuracies(chain, table)
@@ -387,6 +387,7 @@ def draw(tables: Mapping[str, Any]) -> Figure:
         axes.set_title(step, fontsize=10.5)
         axes.set_xlabel("points")
     panels[0].set_yticks(range(len(rows)), [f"width {w}" if w else n for n, w, _ in rows])
+    panels[0].margins(y=0.01)
     panels[0].invert_yaxis()
     return figure
 
