@@ -292,7 +292,7 @@ def _changed_files(folder: Path, reference: Path, name: str) -> list[str]:
     them. How often the test set was read is left out: each start of an export reads it.
     """
     found, expected = (
-        {p.name: READS.sub(b"", p.read_bytes()) for p in f.iterdir() if p.suffix != ".tmp"}
+        {p.name: READS.sub(b"", p.read_bytes()) for p in f.glob("*") if p.suffix != ".tmp"}
         for f in (folder, reference)
     )
     names = found.keys() | expected.keys()
