@@ -43,6 +43,7 @@ NAMES = (
     "parity",
     "parity-earlier",
     "digits-losses",
+    "mnist-losses",
 )
 ALPHA = 0.05
 LEARNED = 0.95  # of the way from guessing to its end: a teacher has learned
