@@ -490,7 +490,7 @@ def test_processes_of_user_code_end_with_its_worker(tmp_path: Path) -> None:
     study = own(tmp_path, {"model": {"family": "own:build"}}, forward=code)
     run = rerun_of(tmp_path, study, trials=2)
     assert {t.chain[-1]: t.reason for t in run.trials} == {
-        6: None,
+        2: None,
         4: "hop 16 → 4: its worker ended with code 0, 3 times",
     }
     left = [int(file.name.partition("-")[2]) for file in tmp_path.glob("child-*")]

@@ -58,21 +58,26 @@ def test_continued_run_tries_the_baselines_that_an_earlier_version_lacked(
 ) -> None:
     """Some were proposed by the sampler, and one of these was pruned, a later assistant."""
     played = Replay(digits, tmp_path / "run", **STRICT, audit_fraction=0.0, sampler="random")
-    space, pruned = digits.space(played.manifest), "64r0-12r1"
+    space = digits.space(played.manifest)
     baselines = space.baselines()
     with monkeypatch.context() as patched:
-        patched.setattr(Space, "baselines", lambda space: baselines[7:14])
-        events, _ = played.steps(60)
-        direct = next(
-            chain_of(asdict(event.record), space.teacher)
-            for event in events
-            if isinstance(event, TrialDone) and event.record.hops[-1].key == pruned
+        patched.setattr(Space, "baselines", lambda space: baselines[:7])
+        events, _ = played.steps(200)
+        ended = (event.record for event in events if isinstance(event, TrialDone))
+        record, direct = next(
+            (record, chain)
+            for record in ended
+            if (chain := chain_of(asdict(record), space.teacher)) in baselines
+            and record.state == "pruned"
+            and chain.student.recipe == space.assistant_recipes.one_per_loss()[0]
         )
+        pruned = record.hops[-1].key
         del events  # as a kill would end it
     before = played.trials()
     assert direct in baselines
     assert {"pruned", "running"} <= {trial.state for trial in before}
-    longer = {**space.choices(direct), "assistants": 1, "assistant_1": 12, "student": 2}
+    longer = {**space.choices(direct), "assistants": 1, "assistant_1": direct.student.width}
+    longer["student"] = 2
     played.optunas_study().enqueue_trial(longer)
     cut = played.copy(tmp_path / "cut")
     tried = [chain_of(asdict(trial), space.teacher) for trial in before]
