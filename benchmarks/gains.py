@@ -20,7 +20,6 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -28,12 +27,13 @@ from matplotlib.figure import Figure
 from scipy.stats import t as student_t
 
 from benchmarks import common, figures
+from benchmarks.search_methods import load
 from benchmarks.table import Table
 from tasearch.chains.chain import Chain
-from tasearch.chains.recipe import LABELS_ONLY, PROGRESSIVE, Recipe
+from tasearch.chains.recipe import LABELS_ONLY, PROGRESSIVE, TRAINED, Recipe
 from tasearch.chains.rungs import rung_epochs, teaching_rung
+from tasearch.confirmation.statistics import holm
 
-TABLES = common.ROOT / "benchmarks/tables"
 NAMES = (
     "digits",
     "digits-earlier",
@@ -61,18 +61,12 @@ STEPS = {  # what more chains to choose from add: those of the second name to th
 SHOWN = ("a teacher", "the recipe", "an earlier epoch", "assistants")  # in the figure
 
 
-def is_early(recipe: Recipe) -> bool:
-    """Whether a model learns from an earlier epoch of its teacher."""
-    return recipe.teacher_epoch != 1.0
-
-
 def freedoms_of(chain: Chain, table: Table) -> Iterator[str]:
     """The sets that a chain is in, by their names."""
     if not chain.student.distilled:
         yield LABELS
         return
-    recipes = [model.recipe for model in chain.models if model.distilled and model.recipe]
-    early = any(map(is_early, recipes))
+    early = any(model.recipe and model.recipe.early for model in chain.models)
     first, *_ = table.manifest.study.recipes("student").one_per_loss()
     yield ALL
     if not early:
@@ -109,6 +103,11 @@ def interval(values: Sequence[float]) -> dict[str, float]:
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
+def less(own: Sequence[float], other: Sequence[float]) -> list[float]:
+    """Differences, replicate by replicate."""
+    return [a - b for a, b in zip(own, other, strict=True)]
+
+
 Worth = dict[str, list[float]]  # a value for each replicate, by name
 
 
@@ -128,7 +127,7 @@ def worth(chains: Iterable[Chain], table: Table) -> tuple[Worth, Worth]:
             sets.setdefault(name, []).append(accuracies(chain, table))
     best = {name: chosen_by_others(own) for name, own in sets.items()}
     adds = {
-        step: [b - a for a, b in zip(best[few], best[many], strict=True)]
+        step: less(best[many], best[few])
         for step, (few, many) in STEPS.items()
         if few in sets and many in sets and sets[few] != sets[many]
     }
@@ -137,15 +136,14 @@ def worth(chains: Iterable[Chain], table: Table) -> tuple[Worth, Worth]:
     return best, adds
 
 
-def differences(table: Table) -> dict[Chain, tuple[float, ...]]:
+def differences(table: Table) -> dict[Chain, list[float]]:
     """Each chain with assistants less the direct one by the same recipe, in points by replicate."""
     space = table.space(table.manifest)
     found = {}
     for chain in space:
         direct = space.direct(chain)
         if chain.assistants and direct is not None:
-            pairs = zip(accuracies(chain, table), accuracies(direct, table), strict=True)
-            found[chain] = tuple(a - b for a, b in pairs)
+            found[chain] = less(accuracies(chain, table), accuracies(direct, table))
     return found
 
 
@@ -167,18 +165,18 @@ def survivors(found: Iterable[Sequence[float]], least: float) -> dict[str, int]:
         found: Differences by replicate, for each comparison.
         least: See `p_value`.
     """
-    ranked = sorted((p_value(values, least), fmean(values)) for values in found)
-    counts = {"compared": len(ranked), "gains": 0, "losses": 0}
-    for place, (p, mean) in enumerate(ranked):
-        if p * (len(ranked) - place) > ALPHA:
-            break
-        counts["gains" if mean > 0 else "losses"] += 1
-    return counts
+    means, ps = [], []
+    for values in found:
+        means.append(fmean(values))
+        ps.append(p_value(values, least))
+    left = [mean for mean, p in zip(means, holm(ps), strict=True) if p <= ALPHA]
+    gains = sum(mean > 0 for mean in left)
+    return {"compared": len(ps), "gains": gains, "losses": len(left) - gains}
 
 
 def by_loss(table: Table) -> dict[str, dict[str, float]]:
     """Each loss without assistants less the first one, in points, mean over students."""
-    first, *others = (recipe for recipe in table.manifest.study.recipes("student").one_per_loss())
+    first, *others = table.manifest.study.recipes("student").one_per_loss()
     direct = {
         (chain.student.width, chain.student.recipe): accuracies(chain, table)
         for chain in table.space(table.manifest)
@@ -186,12 +184,7 @@ def by_loss(table: Table) -> dict[str, dict[str, float]]:
     }
     widths = {width for width, _ in direct}
     return {
-        other.loss: _of_mean(
-            [
-                [b - a for a, b in zip(direct[w, first], direct[w, other], strict=True)]
-                for w in widths
-            ]
-        )
+        other.loss: _of_mean([less(direct[w, other], direct[w, first]) for w in widths])
         for other in others
     }
 
@@ -258,38 +251,29 @@ def by_teachers_progress(table: Table) -> dict[str, dict[str, Any]]:
     curves = table[table.teacher_hop].curves
     rungs = rung_epochs(len(curves[0]), table.manifest.study.search.rungs)
     learned = [learned_at(curve, rungs, table.manifest.classes) for curve in curves]
-    gains: dict[Recipe, list[list[float]]] = {}
+    gains: dict[float | str, list[list[float]]] = {}  # by epoch of the teacher
+    recipes: dict[float | str, Recipe] = {}  # one with each
     for chain in table.space(table.manifest):
         recipe = chain.student.recipe
-        if chain.assistants or recipe is None or not recipe.distilled or not is_early(recipe):
+        if chain.assistants or recipe is None or not recipe.early:
             continue
-        end = replace(chain.student, recipe=replace(recipe, teacher_epoch=1.0))
-        trained = Chain(models=(chain.models[0], end))
-        pairs = zip(accuracies(chain, table), accuracies(trained, table), strict=True)
-        gains.setdefault(recipe, []).append([a - b for a, b in pairs])
+        end = replace(chain.student, recipe=replace(recipe, teacher_epoch=TRAINED))
+        trained = accuracies(Chain(models=(chain.models[0], end)), table)
+        gains.setdefault(recipe.teacher_epoch, []).append(less(accuracies(chain, table), trained))
+        recipes[recipe.teacher_epoch] = recipe
     found: dict[str, dict[str, Any]] = {}
-    for recipe in gains:
-        if str(recipe.teacher_epoch) in found:
-            continue
-        own = [
-            g
-            for r, every in gains.items()
-            if r.teacher_epoch == recipe.teacher_epoch
-            for g in every
-        ]
+    for share, own in gains.items():
         by_replicate = [fmean(values) for values in zip(*own, strict=True)]
-        if recipe.teacher_epoch == PROGRESSIVE:
-            found[PROGRESSIVE] = {"in all": {"replicates": len(learned), **interval(by_replicate)}}
-            continue
-        rung = teaching_rung(recipe, 0, len(rungs))
-        groups = {
-            "not yet": [v for v, at in zip(by_replicate, learned, strict=True) if at > rung],
-            "just": [v for v, at in zip(by_replicate, learned, strict=True) if at == rung],
-            "long before": [v for v, at in zip(by_replicate, learned, strict=True) if at < rung],
-        }
-        found[str(recipe.teacher_epoch)] = {
+        members: dict[str, list[float]] = {"in all": by_replicate}
+        if share != PROGRESSIVE:
+            rung = teaching_rung(recipes[share], 0, len(rungs))
+            members = {"not yet": [], "just": [], "long before": []}
+            for value, at in zip(by_replicate, learned, strict=True):
+                group = "not yet" if at > rung else "just" if at == rung else "long before"
+                members[group].append(value)
+        found[str(share)] = {
             name: {"replicates": len(values), **(interval(values) if len(values) > 1 else {})}
-            for name, values in groups.items()
+            for name, values in members.items()
         }
     return found
 
@@ -396,11 +380,9 @@ def draw(tables: Mapping[str, Any]) -> Figure:
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--tables", nargs="+", default=NAMES, choices=NAMES, help="tables to read")
-    parser.add_argument(
-        "--out", type=Path, default=common.RESULTS / "gains.json", help="file for the result"
-    )
+    common.add_out_option(parser, "gains.json")
     args = parser.parse_args()
-    tables = {name: summarize(Table.load(TABLES / f"{name}.json.gz")) for name in args.tables}
+    tables = {name: summarize(load(name)) for name in args.tables}
     result = {
         "question": common.question(__doc__),
         "provenance": common.provenance(args),
