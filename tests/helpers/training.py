@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,19 @@ def steps(own: Trainer, hop: Hop) -> Iterator[EpochDone]:
         elif isinstance(message, HopEnded) and message.reason:
             kind = OutOfMemoryError if message.outcome == "out of memory" else TrainingError
             raise kind(message.reason)
+
+
+def train_in_parts(folder: Path, study: Study, lineage: list[Hop], epochs: int) -> None:
+    """Train hops with a new trainer after every few epochs, as after so many interruptions."""
+    for hop in lineage:
+        for _ in range(20):
+            own = trainer(folder, study)
+            if own.finished(hop):
+                break
+            done = steps(own, hop)
+            for _ in itertools.islice(done, epochs):
+                pass
+            done.close()
 
 
 def train_all(own: Trainer, lineage: list[Hop]) -> None:

@@ -19,7 +19,15 @@ from tasearch.train.soft_targets import view_logits
 from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
 from tests.helpers.studies import tiny
-from tests.helpers.training import files, hops, image_study, steps, train_all, trainer
+from tests.helpers.training import (
+    files,
+    hops,
+    image_study,
+    steps,
+    train_all,
+    train_in_parts,
+    trainer,
+)
 
 PROGRESSIVE: dict[str, Any] = {"teacher_epoch": "progressive"}
 
@@ -153,15 +161,7 @@ def test_resumed_training_ends_in_the_same_bits(tmp_path: Path) -> None:
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     lineage = hops(study, 8, 4)
     train_all(trainer(straight, study), lineage)
-    for hop in lineage:
-        for _ in range(20):
-            own = trainer(broken, study)
-            if own.finished(hop):
-                break
-            epochs = steps(own, hop)
-            for _ in itertools.islice(epochs, 2):
-                pass
-            epochs.close()
+    train_in_parts(broken, study, lineage, 2)
     assert files(straight) == files(broken)
     assert sum(name.startswith("snapshots/") for name in files(broken)) == 3 + 2
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,16 @@ from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.train import soft_targets as targets
 from tasearch.train.loop import evaluate
 from tests.helpers.studies import tiny
-from tests.helpers.training import DEVICES, files, hops, image_study, steps, train_all, trainer
+from tests.helpers.training import (
+    DEVICES,
+    files,
+    hops,
+    image_study,
+    steps,
+    train_all,
+    train_in_parts,
+    trainer,
+)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -45,15 +53,7 @@ def test_resumed_training_ends_in_the_same_bits(tmp_path: Path, training: dict[s
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     lineage = hops(study, 8, 4)
     train_all(trainer(straight, study), lineage)
-    for hop in lineage:
-        for _ in range(20):
-            own = trainer(broken, study)
-            if own.store.has(own.key(hop)):
-                break
-            epochs = steps(own, hop)
-            for _ in itertools.islice(epochs, 1):
-                pass
-            epochs.close()
+    train_in_parts(broken, study, lineage, 1)
     assert files(straight) == files(broken)
 
 
