@@ -66,7 +66,7 @@ def freedoms_of(chain: Chain, table: Table) -> Iterator[str]:
     if not chain.student.distilled:
         yield LABELS
         return
-    early = any(model.recipe and model.recipe.early for model in chain.models)
+    early = any(model.early for model in chain.models)
     first, *_ = table.manifest.study.recipes("student").one_per_loss()
     yield ALL
     if not early:

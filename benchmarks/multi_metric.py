@@ -19,11 +19,11 @@ import optunahub
 from benchmarks.baselines import HopCosts
 from benchmarks.optional_methods import REGISTRY
 from benchmarks.table import Table
+from tasearch.chains.rungs import rung_epochs
 from tasearch.runs.accuracies import mean_accuracy
 from tasearch.runs.directory import Manifest
 from tasearch.runs.journal import DIRECTIONS, METRICS
 from tasearch.search.parameters import distributions
-from tasearch.train.loop import rung_epochs
 
 PACKAGE = "pruners/multi_metric_pruner"
 GOALS = dict(zip(METRICS, DIRECTIONS, strict=True))

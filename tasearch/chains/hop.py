@@ -38,6 +38,11 @@ class ModelSpec:
         """Whether the model learns from a teacher."""
         return self.recipe is not None and self.recipe.distilled
 
+    @property
+    def early(self) -> bool:
+        """Whether the model learns from an earlier epoch of its teacher."""
+        return self.recipe is not None and self.recipe.early
+
     def canonical(self, ancestors: int) -> ModelSpec:
         """The same model, with neutral values for options that have no influence on its weights.
 
@@ -161,7 +166,7 @@ class Hop:
         trained = {model.width for model in self.lineage if model.recipe}
         modes = [(width, str(mode)) for width, mode in setting.modes if width in trained]
         own = {**asdict(replace(setting, losses=losses, modes=())), "modes": modes}
-        if not any(model.recipe and model.recipe.early for model in self.canonical_lineage):
+        if not any(model.early for model in self.canonical_lineage):
             del own["rungs"]
         content = {
             "setting": own,

@@ -93,7 +93,7 @@ class Block:
     def train(self, arms: Sequence[Arm]) -> Iterator[Event]:
         """Train all models of some chains that are not stored yet."""
         needed = list(dict.fromkeys(hop for arm in arms for hop in self.chain(arm).hops()))
-        if any(hop.model.recipe and hop.model.recipe.early for hop in needed):
+        if any(hop.model.early for hop in needed):
             self._fix_early_teacher()
         self.hops.expect(needed)
         yield self._look(needed)

@@ -131,8 +131,7 @@ class HopExecutor:
             hops: Hops that will be trained.
         """
         for hop in hops:
-            early = hop.model.recipe is not None and hop.model.recipe.early
-            for teacher in hop.teachers if early else ():
+            for teacher in hop.teachers if hop.model.early else ():
                 key = self.key(teacher)
                 if key not in self._teaches_early:
                     self._teaches_early.add(key)

@@ -10,7 +10,7 @@ from benchmarks.baselines import HopCosts
 from benchmarks.optional_methods import REGISTRY
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop
-from tasearch.train.loop import rung_epochs
+from tasearch.chains.rungs import rung_epochs
 from tests.helpers.made_up_table import by_chance, made_up
 
 pytest.importorskip("optunahub", reason="optunahub is not installed: pip install -e '.[baselines]'")
