@@ -26,6 +26,7 @@ from statistics import fmean, variance
 from typing import Any
 
 from benchmarks import common
+from benchmarks.merged_tables import merged
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.keys import canonical_json
@@ -281,10 +282,12 @@ def save(content: Mapping[str, Any], file: Path) -> None:
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("run", type=Path, help="finished run of every chain")
+    words = "finished run of every chain; several that differ in their seeds make one table"
+    parser.add_argument("runs", type=Path, nargs="+", help=words)
     parser.add_argument("out", type=Path, help="file for the table, *.json.gz")
     args = parser.parse_args()
-    save(build(RunDirectory.open(args.run), common.provenance(args)), args.out)
+    source = common.provenance(args)
+    save(merged([build(RunDirectory.open(run), source) for run in args.runs]), args.out)
     table = Table.load(args.out)
     print(f"{len(table)} hops of {table.replicates} replicates, {args.out.stat().st_size:,} bytes")
 
