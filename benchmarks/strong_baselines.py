@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from benchmarks import assistant_rules
 from benchmarks.baselines import HopCosts
 from benchmarks.table import Table
+from tasearch.chains.assistant_rules import capacity_gap, midpoint
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.recipe import Recipe
@@ -189,14 +190,14 @@ def cases(known: Known) -> list[Case]:
 def by_midpoint(known: Known, case: Case) -> list[tuple[int, ...]]:
     """The assistant half-way in size."""
     student = known.params(case.student.width)
-    return [(assistant_rules.midpoint(student, known.teacher_params, _sizes(known, case)),)]
+    return [(midpoint(student, known.teacher_params, _sizes(known, case)),)]
 
 
 def by_capacity_gap(known: Known, case: Case) -> list[tuple[int, ...]]:
     """The assistants of the capacity-gap law."""
     student, most = known.params(case.student.width), known.space.max_assistants
     sizes = _sizes(known, case)
-    return assistant_rules.capacity_gap(student, known.teacher_params, sizes, most)
+    return capacity_gap(student, known.teacher_params, sizes, most)
 
 
 def by_half_way(known: Known, case: Case) -> list[tuple[int, ...]]:

@@ -116,6 +116,29 @@ def run(
     print_summary(opened, options.run_path(study))
 
 
+@app.command(epilog=examples("check study.toml", "check study.toml --json"))
+def check(
+    study_file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")],
+    runs_dir: RunsDir = Path("runs"),
+    trials: Trials = None,
+    device: DeviceName = "auto",
+    workers: Workers = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a run would search and how long it would take; nothing is trained or written.
+
+    The data are loaded, every model is built and tried, sizes and latencies are measured.
+    """
+    options = RunOptions(
+        runs_dir=runs_dir, trials=trials, device=device, workers=workers, from_shell=True
+    )
+    from tasearch.cli.check_command import check_shown
+
+    check_shown(load_study(study_file), options, as_json=as_json)
+    if not as_json:
+        print_line(f"\nNothing was trained or written. Start it:\n  tasearch run {study_file}")
+
+
 @app.command(epilog=examples("enqueue digits 24-8", "enqueue digits 64-24-8 --temperature 2"))
 def enqueue(
     run: RunArgument,

@@ -41,23 +41,42 @@ def run_shown(study: Study, options: RunOptions) -> tuple[bool, Path]:
     Raises:
         TasearchError: Something is wrong with the study, its data, its models or its run.
     """
-    check_early(study, options)
-    options = options.absolute()  # user code may change the current folder
+    path = options.absolute().run_path(study)  # user code may change the current folder
     with Stop() as stop:
-        processes = early_processes(
-            str(options.workers),
-            options.device,
-            study.training.threads,
-            study.search.max_concurrent,
-            least=int(bool(study.own_functions)),
-        )
         try:
-            prepared = _prepare(study, options, processes, stop)
+            with preparing(study, options, stop) as prepared:
+                stop.training = True
+                return _search(prepared, options, stop), path
         except KeyboardInterrupt:
-            return False, options.run_path(study)
-        stop.training = True
-        with contextlib.closing(prepared):
-            return _search(prepared, options, stop), prepared.run.path
+            return False, path
+
+
+@contextlib.contextmanager
+def preparing(
+    study: Study, options: RunOptions, stop: Stop, lines: SafeConsole | None = out
+) -> Iterator[Prepared]:
+    """A search that can start; with the context its workers end and its run is released.
+
+    Args:
+        study: The study; its root is absolute.
+        options: How it is run.
+        stop: Interrupts the preparation when it is asked to stop.
+
+    Raises:
+        TasearchError: Something is wrong with the study, its data, its models or its run.
+        KeyboardInterrupt: The preparation was stopped.
+    """
+    check_early(study, options)
+    options = options.absolute()
+    processes = early_processes(
+        str(options.workers),
+        options.device,
+        study.training.threads,
+        study.search.max_concurrent,
+        least=int(bool(study.own_functions)),
+    )
+    with contextlib.closing(_prepare(study, options, processes, stop, lines)) as prepared:
+        yield prepared
 
 
 def end_stopped(console: SafeConsole = out) -> NoReturn:
@@ -76,12 +95,16 @@ def end_stopped(console: SafeConsole = out) -> NoReturn:
 
 
 def _prepare(
-    study: Study, options: RunOptions, processes: Sequence[Process], stop: Stop
+    study: Study,
+    options: RunOptions,
+    processes: Sequence[Process],
+    stop: Stop,
+    lines: SafeConsole | None,
 ) -> Prepared:
     """Prepare a search, and show its steps."""
     title = f"preparing {study.name}"
     with err.status(title) as status, _kept_from_garbage_collection():
-        shown = Preparation(title, status)
+        shown = Preparation(title, status, lines)
         shown.step("imports")
         with stop.later():
             from tasearch.models.numerics import keep_freed_memory

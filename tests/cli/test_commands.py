@@ -36,7 +36,7 @@ def test_help_lists_all_commands() -> None:
     assert call("--version") == f"tasearch {tasearch.__version__}\n"
     text = call("--help")
     reading = ("best", "report", "front", "compare", "plot", "dashboard", "export", "status")
-    for command in ("run", "enqueue", "confirm", *reading, "init"):
+    for command in ("run", "check", "enqueue", "confirm", *reading, "init"):
         assert command in text
         own = call(command, "--help")
         assert "--help" in own and own.count(f"tasearch {command} ") == 3  # usage, two examples

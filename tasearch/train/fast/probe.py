@@ -30,6 +30,8 @@ TOLERANCE = 1e-4  # largest difference between the logits of a stacked and a sin
 class Probe:
     """Steps on random inputs with models of one width.
 
+    `batch` is the number of samples of a timed step, for each model.
+
     Args:
         build: Function from a seed to a model on CPU.
         recipe: The models' recipe.
@@ -50,7 +52,7 @@ class Probe:
         unused = [build(0)]
         self._layout = input_format(unused[0], in_shape, device)
         self._device = device
-        self._batch = min(recipe.batch_size, EXAMPLE if device.type == "cpu" else recipe.batch_size)
+        self.batch = min(recipe.batch_size, EXAMPLE if device.type == "cpu" else recipe.batch_size)
         self._y = torch.zeros(recipe.batch_size, dtype=torch.int64, device=device)
 
         def net(seed: int) -> nn.Module:
@@ -75,7 +77,7 @@ class Probe:
             Exception: Whatever the model raises in it.
         """
         group = self._group([0], self._plain, stacked=False)
-        self._step(group, self._inputs([0], self._batch), True)
+        self._step(group, self._inputs([0], self.batch), True)
 
     def bf16_times(self) -> tuple[float, float]:
         """The times of the fastest step in fp32 and in bf16, in seconds.
@@ -83,7 +85,7 @@ class Probe:
         If bf16 is clearly slower, it is timed only once.
         """
         times: dict[bool, list[float]] = {False: [], True: []}
-        group, x = self._group([0], self._plain, stacked=False), self._inputs([0], self._batch)
+        group, x = self._group([0], self._plain, stacked=False), self._inputs([0], self.batch)
         for turn in range(1 + TURNS):
             for bf16, found in times.items():
                 found.append(self._timed(partial(self._step, group, x, bf16)))
@@ -95,7 +97,7 @@ class Probe:
         """The time of the fastest step, in seconds; on CUDA as a graph, as in a training."""
         seeds = [*range(slots)]
         group = self._group(seeds, self._plain, stacked=stacked)
-        x = self._inputs(seeds, self._batch)
+        x = self._inputs(seeds, self.batch)
         step: Callable[[], object] = partial(self._step, group, x, bf16)
         if self._device.type == "cuda":
             with contextlib.suppress(Exception):  # trainings do without a graph then, too

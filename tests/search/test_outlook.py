@@ -1,0 +1,69 @@
+"""What a search would do, told before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import tasearch
+from tasearch.chains.hop import ModelSpec
+from tasearch.runs.manifest import Manifest
+from tasearch.search.chain_space import make_space
+from tasearch.search.outlook import rules_of, trial_seconds
+from tests.helpers.studies import tiny
+
+EPOCH_S = {16: 8.0, 12: 4.0, 8: 2.0, 6: 1.0, 4: 0.5, 2: 0.25}
+
+
+@pytest.fixture(scope="module")
+def manifest(finished: tasearch.Run) -> Manifest:
+    return finished.manifest
+
+
+def seconds(manifest: Manifest, trials: int, **changes: Any) -> tuple[float, float]:
+    study = tiny(**changes)
+    teacher = ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe())
+    return trial_seconds(make_space(study, teacher, manifest.measured), EPOCH_S, trials)
+
+
+def test_direct_chains_cost_their_students(manifest: Manifest) -> None:
+    """The teacher is told apart."""
+    study = tiny()
+    alone = {"assistants": {"max": 0}, "student": {"loss": "kd", "temperature": 4.0}}
+    own = sorted(study.student.epochs * EPOCH_S[width] for width in study.student.widths)
+    assert seconds(manifest, 1, **alone) == (own[0], own[-1])
+    assert seconds(manifest, 100, **alone) == (sum(own), sum(own))
+
+
+def test_shared_assistants_are_counted_once(manifest: Manifest) -> None:
+    """All chains cost less than the sum of each chain on its own."""
+    every, same = seconds(manifest, 10_000, assistants={"max": 2})
+    assert every == pytest.approx(same)
+    one, costliest = seconds(manifest, 1, assistants={"max": 2})
+    two, costliest_two = seconds(manifest, 2, assistants={"max": 2})
+    assert one < two < every
+    assert costliest < costliest_two < 2 * costliest
+
+
+def test_rules_are_told_for_students_within_the_budget(manifest: Manifest) -> None:
+    found = {rule.student: rule for rule in rules_of(manifest)}
+    assert [*found] == [w for w in manifest.study.student.widths if w in manifest.candidates]
+    sizes = {width: size.params for width, size in manifest.measured.items()}
+    teacher = sizes[manifest.study.teacher.width]
+    for width, rule in found.items():
+        wider = [w for w in manifest.study.assistants.widths if w > width]
+        if not wider:
+            assert (rule.law, rule.midpoint) == ((), None)
+            continue
+        target = math.sqrt(sizes[width] * teacher)
+        nearest = min(wider, key=lambda w: abs(math.log(sizes[w] / target)))
+        assert rule.midpoint == nearest
+        assert all(w in wider for w in rule.law)
+
+
+def test_no_rule_without_assistants(manifest: Manifest) -> None:
+    study = tiny(assistants={"max": 0})
+    assert all(rule.midpoint is None for rule in rules_of(replace(manifest, study=study)))
