@@ -41,9 +41,9 @@ def load_data(study: Study, progress: Progress | None = None) -> Dataset:
         StudyError: There is no such source.
     """
     with _in_memory(study):
-        parts, num_classes = _parts(study, progress)
+        parts, class_names = _parts(study, progress)
         return Dataset.from_splits(
-            train=parts["train"], validation=parts["val"], num_classes=num_classes
+            train=parts["train"], validation=parts["val"], class_names=class_names
         )
 
 
@@ -68,8 +68,10 @@ def _in_memory(study: Study) -> Iterator[None]:
         raise DataError(f"{shown(where)}: does not fit into memory") from None
 
 
-def _parts(study: Study, progress: Progress | None = None) -> tuple[dict[str, Split], int]:
-    """All three parts by name, and the number of classes."""
+def _parts(
+    study: Study, progress: Progress | None = None
+) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """All three parts by name, and the names of the classes by number."""
     section = study.data
     source = plugins.resolve(section.source, SOURCES, path="data.source", root=study.root)
     where = shown(section.path or section.source)
@@ -77,5 +79,5 @@ def _parts(study: Study, progress: Progress | None = None) -> tuple[dict[str, Sp
         arrays = source(section, study.root, progress)
     else:
         arrays = returned_arrays(source, section.source)
-    parts, num_classes = check(arrays, layout=section.layout, where=where)
-    return split(parts, section=section, where=where), num_classes
+    parts, names = check(arrays, layout=section.layout, where=where)
+    return split(parts, section=section, class_names=names, where=where), names

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from tasearch.data.labels import are_numbers, number_classes
 from tasearch.errors import DataError, nearest, short, shown
 
 PARTS = ("train", "val", "test")
@@ -41,16 +43,17 @@ class Dataset:
     Args:
         train: The training set.
         validation: The validation set.
-        num_classes: Number of classes.
+        class_names: Names of the classes by number; "0", "1" and so on where they have no others.
         mean: Mean of the training set per channel or feature, float32, broadcastable to one sample.
         std: Standard deviation of the training set, shaped like `mean`; 1 for a channel or feature
             that is constant.
-        fingerprint: The first 32 hex digits of SHA-256 over both sets.
+        fingerprint: The first 32 hex digits of SHA-256 over both sets, and over the names of the
+            classes where they are more than numbers.
     """
 
     train: Split
     validation: Split
-    num_classes: int
+    class_names: tuple[str, ...]
     mean: np.ndarray
     std: np.ndarray
     fingerprint: str
@@ -60,14 +63,24 @@ class Dataset:
         """(channels, height, width) or (features,)."""
         return tuple(self.train.x.shape[1:])
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
     @classmethod
-    def from_splits(cls, *, train: Split, validation: Split, num_classes: int) -> Dataset:
+    def from_splits(
+        cls, *, train: Split, validation: Split, class_names: tuple[str, ...]
+    ) -> Dataset:
         """A data set with its statistics and its fingerprint.
+
+        The same arrays with other class names are other data: what an export calls its classes
+        must be what its run has called them.
 
         Args:
             train: The training set.
             validation: The validation set.
-            num_classes: Number of classes.
+            class_names: Names of the classes by number.
         """
         mean, std = moments(train.x)
         std[std < 1e-8] = 1.0
@@ -75,10 +88,12 @@ class Dataset:
         for array in (train.x, train.y, validation.x, validation.y):
             digest.update(f"{array.shape} {array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
+        if not are_numbers(class_names):
+            digest.update(json.dumps(class_names).encode())
         return cls(
             train=train,
             validation=validation,
-            num_classes=num_classes,
+            class_names=class_names,
             mean=mean.astype(np.float32),
             std=std.astype(np.float32),
             fingerprint=digest.hexdigest()[:32],
@@ -123,7 +138,7 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def check(
     arrays: Mapping[str, np.ndarray], *, layout: str, where: str
-) -> tuple[dict[str, Split], int]:
+) -> tuple[dict[str, Split], tuple[str, ...]]:
     """Check arrays, and make parts of them.
 
     Args:
@@ -134,7 +149,7 @@ def check(
         where: File or function that the arrays come from, for messages.
 
     Returns:
-        The given parts by name, and the number of classes.
+        The given parts by name, and the names of the classes by number.
 
     Raises:
         DataError: An array breaks a rule; the message names the array, the rule and the value.
@@ -147,9 +162,7 @@ def check(
         for name in (f"x_{part}", f"y_{part}"):
             if name not in arrays:
                 raise DataError(f"{where}: array {name!r} is missing; found {sorted(arrays)}")
-    given_labels = {part: _labels(arrays[f"y_{part}"], f"{where}: y_{part}") for part in given}
-    num_classes = _classes(given_labels, where)
-    labels = {part: y.astype(np.int64) for part, y in given_labels.items()}
+    labels, class_names = number_classes({part: arrays[f"y_{part}"] for part in given}, where)
     parts: dict[str, Split] = {}
     for part in given:
         x = _samples(arrays[f"x_{part}"], layout, f"{where}: x_{part}")
@@ -166,49 +179,7 @@ def check(
         parts[part] = Split(x=x, y=labels[part])
     if len({part.x.dtype for part in parts.values()}) > 1:
         parts = {n: replace(part, x=part.x.astype(np.float32)) for n, part in parts.items()}
-    return parts, num_classes
-
-
-def _labels(y: np.ndarray, where: str) -> np.ndarray:
-    """Labels, refused if they are no integers, or negative."""
-    if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise DataError(
-            f"{where}: labels should be integers of shape (samples,), "
-            f"found {shown(y.dtype)} of shape {y.shape}"
-        )
-    if len(y) == 0:
-        raise DataError(f"{where}: has no samples")
-    if y.min() < 0:
-        raise DataError(
-            f"{where}[{int(y.argmin())}]: labels should not be negative, found {y.min()}"
-        )
-    return y  # in its own dtype: `_classes` refuses what int64 cannot hold
-
-
-def _classes(labels: Mapping[str, np.ndarray], where: str) -> int:
-    """The number of classes. Each class up to the largest label is in the training set."""
-    largest, samples = int(labels["train"].max()), len(labels["train"])
-    if largest >= samples:  # `bincount` allocates as much as the largest label
-        raise DataError(
-            f"{where}: y_train: labels should be 0 .. classes - 1 without a gap, "
-            f"found {largest} at [{int(labels['train'].argmax())}] among {samples:,} samples"
-        )
-    counts = np.bincount(labels["train"].astype(np.int64))
-    num_classes = len(counts)
-    if num_classes < 2:
-        raise DataError(f"{where}: y_train: should have at least two classes, found only class 0")
-    if not counts.all():
-        raise DataError(
-            f"{where}: y_train: labels should be 0 .. {num_classes - 1} without a gap, "
-            f"found no sample of class {int(counts.argmin())}"
-        )
-    for part, y in labels.items():
-        if y.max() >= num_classes:
-            raise DataError(
-                f"{where}: y_{part}[{int(y.argmax())}]: labels should be 0 .. {num_classes - 1} "
-                f"as in y_train, found {y.max()}"
-            )
-    return num_classes
+    return parts, class_names
 
 
 def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:

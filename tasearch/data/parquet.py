@@ -2,7 +2,8 @@
 one of labels.
 
 An image is plain binary, or a struct with a field `bytes` (another field `path` is ignored); the
-rules of decoding are in `tasearch.data.images`. Labels are integers, dictionary-encoded or not.
+rules of decoding are in `tasearch.data.images`. Labels are integers, booleans or strings,
+dictionary-encoded or not.
 
 All parts have the same channels, and the training set decides which: one channel if all its images
 are grey, else three, which are equal for a grey image. If the training set is grey, a colour image
@@ -12,7 +13,7 @@ in another part is refused. After the rotation that EXIF states, all images must
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tasearch.config.sections import DataSection
 from tasearch.data.cache import cached
 from tasearch.data.decoding import Decoding, Progress
 from tasearch.data.images import DECODER
-from tasearch.data.shards import read_shard
+from tasearch.data.shards import Shard, read_shard
 from tasearch.errors import DataError, shown
 
 PARTS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
@@ -44,12 +45,28 @@ def load(section: DataSection, root: str, progress: Progress | None = None) -> M
     assert section.path is not None
     files = _parts(Path(root) / section.path, section.path)
     parts = {part: [read_shard(file, section) for file in files[part]] for part in files}
+    _check_labels([shard for part in parts.values() for shard in part])
     digest = hashlib.sha256(f"{DECODER} {section.background}".encode())
     for part, shards in parts.items():
         for shard in shards:
             digest.update(f"{part} {(shard.image, shard.label)}".encode() + shard.digest)
     decoding = Decoding(parts, section.background, progress)
     return cached(digest.hexdigest()[:32], decoding.write)
+
+
+def _check_labels(shards: Sequence[Shard]) -> None:
+    """Refuse files whose labels are of several kinds.
+
+    Raises:
+        DataError: Labels differ; the message names the first file that does.
+    """
+    first = shards[0]
+    for shard in shards:
+        if shard.classes != first.classes:
+            raise DataError(
+                f"{shown(shard.file)}: column {shard.label!r} should hold {first.classes} as in "
+                f"{shown(first.file.name)}, holds {shard.classes}"
+            )
 
 
 def _parts(path: Path, given: str) -> dict[str, list[Path]]:

@@ -16,7 +16,8 @@ def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndar
 
     Args:
         function: Function without arguments which returns a mapping of arrays, or of what numpy
-            converts to arrays: lists of numbers, torch tensors, columns of pandas.
+            converts to arrays: lists of numbers, torch tensors, columns of pandas. Labels may be
+            strings.
         name: Name of the function in the study file, for messages.
 
     Raises:
@@ -55,9 +56,16 @@ def _array(value: Any, where: str) -> np.ndarray:
     except BaseException as error:  # numpy calls methods of the value, which may be a user's
         reason = shown(first_line(error))
         raise DataError(f"{where}: is no array of numbers ({kind}): {reason}") from None
+    if array.dtype.hasobject and _is_text(array):
+        array = np.array(array.tolist(), dtype=np.str_)
     if array.dtype.hasobject:
         raise DataError(f"{where}: should be an array of numbers, is {kind}, which holds objects")
     return array
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Whether all values are strings, as in columns of pandas and in numpy's StringDType."""
+    return array.size > 0 and all(type(value) in (str, np.str_) for value in array.flat)
 
 
 def _numbers(value: Any, where: str) -> Any:

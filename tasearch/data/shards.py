@@ -22,6 +22,14 @@ from tasearch.errors import DataError, first_line, nearest, shown
 ROWS, BYTES = 512, 2**25  # largest batch, in rows and in stored bytes
 IMAGES = "encoded images: binary, or a struct of bytes and path"
 
+LABELS = (
+    ("integers", pa.types.is_integer),
+    ("booleans", pa.types.is_boolean),
+    ("strings", pa.types.is_string),
+    ("strings", pa.types.is_large_string),
+    ("strings", pa.types.is_string_view),
+)
+
 Stamp = tuple[int, ...]
 
 
@@ -33,6 +41,7 @@ class Shard:
         file: Path of the file.
         image: Name of the column of encoded images.
         label: Name of the column of labels.
+        classes: What labels are: "integers", "booleans" or "strings".
         rows: Number of rows, as the file states it.
         batch: Number of rows to read at a time.
         digest: SHA-256 of the file.
@@ -42,13 +51,16 @@ class Shard:
     file: Path
     image: str
     label: str
+    classes: str
     rows: int
     batch: int
     digest: bytes
     stamp: Stamp
 
     def batches(self) -> Iterator[tuple[int, list[bytes | None], np.ndarray]]:
-        """The file in batches: (number of the first row, encoded images, int64 labels).
+        """The file in batches: (number of the first row, encoded images, labels).
+
+        Labels are int64, bool or strings (rows,).
 
         Raises:
             DataError: The file cannot be read or has changed, or a label is missing or too large.
@@ -76,13 +88,21 @@ class Shard:
         if column.null_count:
             missing = row + column.is_valid().to_pylist().index(False)
             raise DataError(f"{self.file}: row {missing}: has no label")
+        if self.classes == "strings":
+            return np.array(column.to_pylist(), dtype=np.str_)
         y: np.ndarray = column.to_numpy(zero_copy_only=False)
+        if self.classes == "booleans":
+            return y
         if len(y) and y.max() >= 2**63:
             raise DataError(
                 f"{self.file}: row {row + int(y.argmax())}: the label should be below 2**63, "
                 f"found {y.max()}"
             )
         return y.astype(np.int64)
+
+    def where(self, row: int) -> str:
+        """The place of a row, for messages."""
+        return f"{shown(self.file)}: row {row}"
 
 
 def read_shard(file: Path, section: DataSection) -> Shard:
@@ -105,7 +125,7 @@ def read_shard(file: Path, section: DataSection) -> Shard:
             digest = hashlib.file_digest(stream, "sha256").digest()
             stream.seek(0)
             table = pq.ParquetFile(stream)
-            image, label = _columns(file, table.schema_arrow, section)
+            image, label, classes = _columns(file, table.schema_arrow, section)
             rows = table.metadata.num_rows
             groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
             size = sum(group.total_byte_size for group in groups)
@@ -113,7 +133,14 @@ def read_shard(file: Path, section: DataSection) -> Shard:
                 raise DataError(f"{shown(file)}: is no readable parquet file: it is damaged")
     batch = min(max(BYTES * max(rows, 1) // max(size, 1), 1), ROWS)
     return Shard(
-        file=file, image=image, label=label, rows=rows, batch=batch, digest=digest, stamp=stamp
+        file=file,
+        image=image,
+        label=label,
+        classes=classes,
+        rows=rows,
+        batch=batch,
+        digest=digest,
+        stamp=stamp,
     )
 
 
@@ -135,8 +162,8 @@ def _stamp(stream: BinaryIO) -> Stamp:
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
-def _columns(file: Path, schema: Any, section: DataSection) -> tuple[str, str]:
-    """The names of the columns of images and of labels."""
+def _columns(file: Path, schema: Any, section: DataSection) -> tuple[str, str, str]:
+    """The names of the columns of images and of labels, and what labels are."""
     structs = [f.name for f in schema if _holds_images(f.type) and pa.types.is_struct(f.type)]
     fitting = structs or [f.name for f in schema if _holds_images(f.type)]
     image = section.image or (fitting[0] if len(fitting) == 1 else None)
@@ -152,11 +179,13 @@ def _columns(file: Path, schema: Any, section: DataSection) -> tuple[str, str]:
     if not _holds_images(kind):
         raise DataError(f"{file}: column {image!r} should hold {IMAGES}; holds {shown(kind)}")
     kind = schema.field(section.label).type
-    if not pa.types.is_integer(_decoded(kind)):
+    classes = next((name for name, is_kind in LABELS if is_kind(_decoded(kind))), None)
+    if classes is None:
         raise DataError(
-            f"{file}: column {section.label!r} should hold integers, holds {shown(kind)}"
+            f"{file}: column {section.label!r} should hold classes: integers, booleans or strings; "
+            f"holds {shown(kind)}"
         )
-    return image, section.label
+    return image, section.label, classes
 
 
 def _holds_images(kind: Any) -> bool:

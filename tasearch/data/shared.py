@@ -47,7 +47,7 @@ class SharedDataset:
                 y_train=data.train.y,
                 x_val=data.validation.x,
                 y_val=data.validation.y,
-                num_classes=data.num_classes,
+                class_names=np.array(data.class_names),
                 mean=data.mean,
                 std=data.std,
                 fingerprint=data.fingerprint,
@@ -85,7 +85,7 @@ def read_shared(path: str) -> Dataset:
         return Dataset(
             train=Split(x=arrays["x_train"], y=arrays["y_train"]),
             validation=Split(x=arrays["x_val"], y=arrays["y_val"]),
-            num_classes=int(arrays["num_classes"]),
+            class_names=tuple(arrays["class_names"].tolist()),
             mean=arrays["mean"],
             std=arrays["std"],
             fingerprint=str(arrays["fingerprint"]),

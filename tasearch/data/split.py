@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tasearch.config.sections import DataSection
 from tasearch.data.arrays import Split
-from tasearch.errors import DataError
+from tasearch.data.labels import smallest_class
+from tasearch.errors import DataError, quoted
 
 
-def split(parts: dict[str, Split], *, section: DataSection, where: str) -> dict[str, Split]:
+def split(
+    parts: dict[str, Split], *, section: DataSection, class_names: Sequence[str], where: str
+) -> dict[str, Split]:
     """Split what is missing off the training set; the parts that a source has stay as they are.
 
     The test set is drawn first, so that it does not depend on the validation set's fraction. The
@@ -18,6 +23,7 @@ def split(parts: dict[str, Split], *, section: DataSection, where: str) -> dict[
     Args:
         parts: The source's parts: "train", and perhaps "val" and "test".
         section: The `[data]` section of the study file, with fractions, limit and seed.
+        class_names: Names of the classes, for messages.
         where: File or function that the data come from, for messages.
 
     Returns:
@@ -33,18 +39,23 @@ def split(parts: dict[str, Split], *, section: DataSection, where: str) -> dict[
             f"found {section.validation} + {section.test}"
         )
     made = dict(parts)
+    seed, names = section.split_seed, class_names
     whole = len(made["train"])
     for name, key in (("test", "test"), ("val", "validation")):
         if name not in made:
             count = round(getattr(section, key) * whole)
-            made["train"], made[name] = _draw(made["train"], count, section.split_seed, where, key)
+            made["train"], made[name] = _draw(
+                made["train"], count, seed, names, f"{where}: data.{key}"
+            )
     most = section.limit
     if most is not None and most < len(made["train"]):
-        _, made["train"] = _draw(made["train"], most, section.split_seed, where, "limit")
+        _, made["train"] = _draw(made["train"], most, seed, names, f"{where}: data.limit")
     return made
 
 
-def _draw(part: Split, count: int, seed: int, where: str, key: str) -> tuple[Split, Split]:
+def _draw(
+    part: Split, count: int, seed: int, class_names: Sequence[str], where: str
+) -> tuple[Split, Split]:
     """The rest of a part, and `count` samples drawn from it."""
     from sklearn.model_selection import train_test_split  # slow to import; workers need none of it
 
@@ -53,10 +64,11 @@ def _draw(part: Split, count: int, seed: int, where: str, key: str) -> tuple[Spl
             np.arange(len(part)), test_size=count, stratify=part.y, random_state=seed
         )
     except ValueError:  # scikit-learn's message names none of the study's keys
+        name, samples = smallest_class(part.y, class_names)
+        rare = f"; class {quoted(name)} has only 1" if samples == 1 else ""
         raise DataError(
-            f"{where}: data.{key}: {count:,} of {len(part):,} samples cannot be drawn with every "
-            f"class among them and among the rest; bring more samples, or parts of your own "
-            f"(x_val, y_val, x_test, y_test)"
+            f"{where}: {count:,} of {len(part):,} samples cannot be drawn with every class among "
+            f"them and among the rest{rare}; bring more samples, or parts of your own"
         ) from None
     return _take(part, np.sort(rest)), _take(part, np.sort(drawn))
 

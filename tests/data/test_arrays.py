@@ -116,7 +116,10 @@ GOOD = sound()
 X, Y = GOOD["x_train"], GOOD["y_train"]
 NAN = X.copy()
 NAN[2, 1, 3] = np.nan
-GAP = np.where(Y == 2, 1, Y)
+NAMED = np.array(["dog", "cat", "bird", "emu"])[Y]
+CLASSES = (
+    "labels should be classes, one a sample: integers, booleans or strings of shape (samples,),"
+)
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no labels": ({"x_train": X}, "array 'y_train' is missing; found ['x_train']"),
     "unknown array": ({**GOOD, "x_tset": X}, "unknown array 'x_tset'; did you mean 'x_test'?"),
@@ -130,32 +133,56 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "float labels": (
         {"x_train": X, "y_train": Y.astype(float)},
-        "y_train: labels should be integers of shape (samples,), found float64 of shape (40,)",
+        f"y_train: {CLASSES} found float64 of shape (40,); "
+        f"bring y.astype(int) if these are classes",
+    ),
+    "regression targets": (
+        {"x_train": X, "y_train": Y + 0.25},
+        f"y_train: {CLASSES} found float64 of shape (40,); regression is not there",
     ),
     "one-hot labels": (
         {"x_train": X, "y_train": np.eye(4, dtype=int)[Y]},
-        "y_train: labels should be integers of shape (samples,), found int64 of shape (40, 4)",
+        f"y_train: {CLASSES} found int64 of shape (40, 4); bring y.argmax(axis=1)",
     ),
-    "negative label": (
-        {"x_train": X, "y_train": Y - 1},
-        "y_train[0]: labels should not be negative, found -1",
+    "several labels": (
+        {"x_train": X, "y_train": np.eye(4, dtype=int)[Y] + np.eye(4, dtype=int)[0]},
+        f"y_train: {CLASSES} found int64 of shape (40, 4); several labels a sample are not there",
     ),
-    "gap": (
-        {"x_train": X, "y_train": GAP},
-        "y_train: labels should be 0 .. 3 without a gap, found no sample of class 2",
+    "a column of labels": (
+        {"x_train": X, "y_train": Y[:, None]},
+        f"y_train: {CLASSES} found int64 of shape (40, 1); bring y[:, 0]",
     ),
-    "huge label": (
-        {"x_train": X, "y_train": np.where(np.arange(40) == 7, 10**13, Y)},
-        "y_train: labels should be 0 .. classes - 1 without a gap, "
-        "found 10000000000000 at [7] among 40 samples",
+    "bytes as labels": (
+        {"x_train": X, "y_train": Y.astype("S1")},
+        f"y_train: {CLASSES} found |S1 of shape (40,); bring y.astype(str)",
+    ),
+    "no word": (
+        {"x_train": X, "y_train": np.where(Y == 2, "", Y.astype(str))},
+        "y_train[2]: is an empty string, not a class",
+    ),
+    "no text": (
+        {"x_train": X, "y_train": np.where(Y == 2, "a\udcff", Y.astype(str))},
+        "y_train: class 'a\\udcff' should be text that UTF-8 can hold",
     ),
     "one class": (
         {"x_train": X, "y_train": Y * 0},
-        "y_train: should have at least two classes, found only class 0",
+        "y_train: should have at least two classes, found only class '0'",
     ),
-    "label out of range": (
+    "class outside of the training set": (
         {**GOOD, "x_val": X, "y_val": Y + 1},
-        "y_val[3]: labels should be 0 .. 3 as in y_train, found 4",
+        "y_val[3]: class '4' is not in y_train; known: 0, 1, 2, 3",
+    ),
+    "misspelt class": (
+        {"x_train": X, "y_train": NAMED, "x_test": X, "y_test": np.where(Y == 2, "Bird", NAMED)},
+        "y_test[2]: class 'Bird' is not in y_train; did you mean 'bird'?",
+    ),
+    "class outside of many": (
+        {"x_train": X, "y_train": np.arange(40) % 20, "x_val": X, "y_val": np.arange(40)},
+        "y_val[20]: class '20' is not in y_train, which has 20 classes",
+    ),
+    "labels of two kinds": (
+        {"x_train": X, "y_train": NAMED, "x_val": X, "y_val": Y},
+        "y_val: labels should be strings as in y_train, found integers",
     ),
     "not finite": (
         {"x_train": NAN, "y_train": Y},
@@ -190,6 +217,53 @@ def test_source_refuses_bad_arrays(tmp_path: Path, case: str) -> None:
     assert str(error.value) == f"d.npz: {message}"
 
 
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([0, 1, 2, 3], ("0", "1", "2", "3")),
+        ([1, 2, 3, 4], ("1", "2", "3", "4")),
+        ([-7, 0, 5, 10**15], ("-7", "0", "5", "1000000000000000")),
+        (["0", "1", "2", "3"], ("0", "1", "2", "3")),
+        (["10", "2", "B", "a"], ("10", "2", "B", "a")),
+        (["", "dog", "eel", "\u00e9mu"], None),
+        ([False, True, True, True], ("False", "True")),
+    ],
+)
+def test_source_numbers_classes_in_sorted_order(
+    tmp_path: Path, values: list[Any], names: tuple[str, ...] | None
+) -> None:
+    """The names are kept, and are a part of the fingerprint if they are more than numbers."""
+    y = np.array(values)[Y]
+    if names is None:
+        y = np.where(y == "", "Dog", y)
+        names = ("Dog", "dog", "eel", "\u00e9mu")
+    arrays = {"x_train": X, "y_train": y, "x_val": X, "y_val": y, "x_test": X, "y_test": y}
+    study = npz(tmp_path, **arrays)
+    data, test = load_data(study), load_test(study)
+    number = {name: i for i, name in enumerate(names)}
+    expected = [number[str(label)] for label in y.tolist()]
+    assert data.class_names == names
+    for part in (data.train, data.validation, test):
+        assert part.y.dtype == np.int64
+        assert part.y.tolist() == expected
+    plain = load_data(
+        npz(tmp_path, **{k: v if k[0] == "x" else expected for k, v in arrays.items()})
+    )
+    assert plain.class_names == tuple(map(str, range(len(names))))
+    assert (plain.fingerprint == data.fingerprint) == (plain.class_names == names)
+
+
+def test_fingerprint_depends_on_class_names(tmp_path: Path) -> None:
+    """Equal arrays give equal weights, but a run and its exports call classes by one name."""
+    named = load_data(npz(tmp_path, x_train=X, y_train=NAMED))
+    renamed = load_data(npz(tmp_path, x_train=X, y_train=np.char.add(NAMED, "s")))
+    assert np.array_equal(named.train.y, renamed.train.y)
+    assert named.fingerprint != renamed.fingerprint
+    x = np.arange(240, dtype=np.float32).reshape(40, 6)
+    plain = load_data(npz(tmp_path, x_train=x, y_train=Y))
+    assert plain.fingerprint == "8147a12b71b1ee32ed747849ee2a3c0e"  # as before classes had names
+
+
 def test_split_refuses_rare_classes(tmp_path: Path) -> None:
     y = Y.copy()
     y[y == 3] = 2
@@ -198,7 +272,7 @@ def test_split_refuses_rare_classes(tmp_path: Path) -> None:
         load_data(npz(tmp_path, x_train=X, y_train=y))
     assert str(error.value) == (
         "d.npz: data.test: 8 of 40 samples cannot be drawn with every class among them and among "
-        "the rest; bring more samples, or parts of your own (x_val, y_val, x_test, y_test)"
+        "the rest; class '3' has only 1; bring more samples, or parts of your own"
     )
     with pytest.raises(DataError, match=r"^digits: data\.limit: 9 of [0-9,]+ samples cannot be"):
         load_data(parse_study({"data": {"limit": 9}}))

@@ -86,10 +86,10 @@ def test_random_arrays_keep_contract_or_give_one_message(examples: int) -> None:
         section = DataSection(source="m:f", layout=layout)
         try:
             returned = returned_arrays(lambda: arrays, "m:f")
-            parts, classes = check(returned, layout=layout, where="m:f")
-            made = split(parts, section=section, where="m:f")
+            parts, names = check(returned, layout=layout, where="m:f")
+            made = split(parts, section=section, class_names=names, where="m:f")
             data = Dataset.from_splits(
-                train=made["train"], validation=made["val"], num_classes=classes
+                train=made["train"], validation=made["val"], class_names=names
             )
         except DataError:
             refused += 1

@@ -107,7 +107,6 @@ DEEP = encoded(np.full((8, 8), 40_000, dtype=np.uint16))
         ([GREY, encoded(pictures(1, 8, 9)[0])], [0, 1], "row 1: is 8x9 pixels, should be 8x8"),
         ([DEEP, DEEP], [0, 1], "row 0: has more than 8 bits a channel (mode I;16)"),
         ([GREY, GREY], [0, None], "row 1: has no label"),
-        ([GREY, GREY], ["a", "b"], "column 'label' should hold integers, holds string"),
         ([], pa.array([], pa.int64()), "has no rows"),
     ],
 )
@@ -293,19 +292,16 @@ def test_source_refuses_odd_columns_of_images(tmp_path: Path, case: str) -> None
     assert str(error.value) == f"{tmp_path / 'all.parquet'}: {words}"
 
 
+HOLD = "column 'label' should hold classes: integers, booleans or strings; holds"
 LABELS: dict[str, tuple[Any, str]] = {
-    "floats": (pa.array([0.0, 1.0]), "column 'label' should hold integers, holds double"),
-    "bools": (pa.array([False, True]), "column 'label' should hold integers, holds bool"),
-    "lists": (
-        pa.array([[0], [1]]),
-        "column 'label' should hold integers, holds list<element: int64>",
+    "floats": (pa.array([0.0, 1.0]), f"{HOLD} double"),
+    "lists": (pa.array([[0], [1]]), f"{HOLD} list<element: int64>"),
+    "dictionary of floats": (
+        pa.array([0.5, 1.5]).dictionary_encode(),
+        f"{HOLD} double",
     ),
-    "dictionary of text": (
-        pa.array(["a", "b"]).dictionary_encode(),
-        "column 'label' should hold integers, holds "
-        "dictionary<values=string, indices=int32, ordered=0>",
-    ),
-    "nothing": (pa.nulls(2), "column 'label' should hold integers, holds null"),
+    "bytes": (pa.array([b"a", b"b"]), f"{HOLD} binary"),
+    "nothing": (pa.nulls(2), f"{HOLD} null"),
     "beyond int64": (
         pa.array([0, 2**63], pa.uint64()),
         "row 1: the label should be below 2**63, found 9223372036854775808",
@@ -314,6 +310,7 @@ LABELS: dict[str, tuple[Any, str]] = {
         pa.array([0, None], pa.int64()).dictionary_encode(),
         "row 1: has no label",
     ),
+    "no string": (pa.array(["a", None]), "row 1: has no label"),
 }
 
 
@@ -334,6 +331,35 @@ def test_source_accepts_labels_of_every_integer_type(tmp_path: Path, kind: Any) 
     arrays = parquet.load(study(tmp_path / "all.parquet").data, str(tmp_path))
     assert arrays["y_train"].tolist() == y
     assert arrays["y_train"].dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ["string", "large", "view", "dictionary", "bool"])
+def test_source_keeps_names_of_classes(tmp_path: Path, kind: str) -> None:
+    y = ["gr\u00fcn", "blau"] * 20
+    labels = {
+        "string": pa.array(y),
+        "large": pa.array(y, pa.large_string()),
+        "view": pa.array(y, pa.string_view()),
+        "dictionary": pa.array(y).dictionary_encode(),
+        "bool": pa.array([True, False] * 20),
+    }[kind]
+    write(tmp_path / "all.parquet", [*map(encoded, pictures(40, 8, 8))], labels)
+    for _ in range(2):  # decoded, and from the cache
+        data = load_data(study(tmp_path / "all.parquet"))
+        assert data.class_names == (("False", "True") if kind == "bool" else ("blau", "gr\u00fcn"))
+    arrays = parquet.load(study(tmp_path / "all.parquet").data, str(tmp_path))
+    assert arrays["y_train"].tolist() == labels.to_pylist()
+
+
+def test_source_refuses_labels_of_two_kinds(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "train-0.parquet", [GREY, GREY], ["a", "b"])
+    write(tmp_path / "d" / "train-1.parquet", [GREY, GREY], [0, 1])
+    with pytest.raises(DataError) as error:
+        load_data(study(tmp_path / "d"))
+    assert str(error.value) == (
+        f"{tmp_path / 'd' / 'train-1.parquet'}: column 'label' should hold strings as in "
+        f"train-0.parquet, holds integers"
+    )
 
 
 def test_source_refuses_doubled_column(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from tests.helpers.studies import tiny
 
 
 def test_read_shared_returns_dataset_bit_for_bit() -> None:
-    data = load_data(tiny())
+    data = replace(load_data(tiny()), class_names=("a", "\u00e9 b", *"cdefghij"))
     given = SharedDataset(data)
     taken = read_shared(given.path)
-    for name in ("num_classes", "fingerprint", "in_shape"):
+    for name in ("class_names", "num_classes", "fingerprint", "in_shape"):
         assert getattr(taken, name) == getattr(data, name)
     for a, b in (
         (taken.mean, data.mean),
