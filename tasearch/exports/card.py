@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -10,6 +11,8 @@ from typing import Any
 
 from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text
 from tasearch.config import plugins
+from tasearch.data.labels import are_numbers
+from tasearch.errors import shown
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import latency_words
 from tasearch.report.text import interval_text
@@ -53,6 +56,7 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
         device="; ".join([metrics["latency_of"], *metrics["latency_notices"]]),
         shape=", ".join(map(str, data.in_shape)),
         classes=data.num_classes,
+        names=_names(data.class_names),
         difference=f"{difference or 0.0:.1e}",
         load=_load_line(student),
     )
@@ -122,11 +126,29 @@ def quality_section(test: dict[str, Any]) -> str:
 def _class_table(classes: list[dict[str, Any]]) -> list[str]:
     """The accuracy of each class as a table; of many classes, the worst ones."""
     known = sorted((c for c in classes if c["samples"]), key=lambda c: c["accuracy"])
-    rows = [f"| {c['class']} | {c['accuracy']:.1%} | {c['samples']:,} |" for c in known[:MOST_ROWS]]
+    rows = [
+        f"| {_markdown(c['name'])} | {c['accuracy']:.1%} | {c['samples']:,} |"
+        for c in known[:MOST_ROWS]
+    ]
     lines = ["| class | accuracy | samples |", "| --- | --- | --- |", *rows]
     if len(known) > MOST_ROWS:
         lines += ["", f"The worst first; {len(known) - MOST_ROWS} more classes are no worse."]
     return lines
+
+
+def _names(class_names: Sequence[str]) -> str:
+    """The names of the classes in a sentence; empty where they are numbers."""
+    if are_numbers(class_names):
+        return ""
+    listed = ", ".join(map(_markdown, class_names[:MOST_ROWS]))
+    more = len(class_names) - MOST_ROWS
+    rest = f" and {more} more, which `metrics.json` has" if more > 0 else ""
+    return f"\nThe classes in the order of the logits: {listed}{rest}.\n"
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", shown(text))
 
 
 def _load_line(student: ExportedStudent) -> str:

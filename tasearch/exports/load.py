@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from tasearch.config import plugins
 from tasearch.config.arguments import check_path
@@ -13,12 +12,13 @@ from tasearch.config.guard import contained
 from tasearch.config.study_file import load_study
 from tasearch.errors import ExportError, quoted
 from tasearch.exports import weights_file
+from tasearch.exports.loaded import LoadedStudent
 from tasearch.exports.trust import check_trust
-from tasearch.models import Models, Standardized
+from tasearch.models import Models
 
 
 @contained("code that the export names")
-def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
+def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
     """Load an exported student.
 
     Args:
@@ -27,7 +27,8 @@ def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
 
     Returns:
         The module on the CPU, in eval mode. It takes raw float32 samples (samples, *in_shape), and
-        returns logits (samples, classes).
+        returns logits (samples, classes); `class_names` names the classes, `predict` those of
+        samples.
 
     Raises:
         ExportError: If the folder is no export, if its weights do not fit the family, or if the
@@ -37,7 +38,7 @@ def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
     Example:
         ```python
         model = tasearch.load("winner")
-        classes = model(torch.zeros(1, 1, 8, 8)).argmax(dim=1)
+        names = model.predict(torch.zeros(1, 1, 8, 8)).labels
         ```
     """
     folder = check_path(folder, "folder", ExportError).absolute()
@@ -55,21 +56,21 @@ def load(folder: str | Path, *, trust: bool = False) -> nn.Module:
             f"the study's are {list(study.student.widths)}"
         )
     plugins.new_run()
-    mean, std = weights.scale["mean"], weights.scale["std"]
-    models = Models(
-        study=study,
-        in_shape=weights.in_shape,
-        num_classes=weights.num_classes,
-        mean=mean,
-        std=std,
-    )
+    in_shape, names, scale = weights.in_shape, weights.class_names, weights.scale
+    mean, std = scale["mean"], scale["std"]
+    models = Models(study=study, in_shape=in_shape, num_classes=len(names), mean=mean, std=std)
     if study.expects.family not in (None, models.family):
         raise ExportError(
             f"{folder}: the student was trained with {study.expects.family!r}, and the code is now "
             f"{models.family!r}: it would answer otherwise; put the code back, or use student.onnx"
         )
-    net = models.build(weights.width)
-    module = Standardized(net, torch.zeros_like(mean), torch.ones_like(std))
+    module = LoadedStudent(
+        models.build(weights.width),
+        torch.zeros_like(mean),
+        torch.ones_like(std),
+        in_shape=in_shape,
+        class_names=names,
+    )
     try:
         module.load_state_dict(weights.state)
     except RuntimeError as error:

@@ -47,7 +47,7 @@ def student_metrics(
         "test_interval": accuracy_interval([quality.accuracy], quality.samples),
         "test_samples": quality.samples,
         "test_reads": reads,  # of all commands on this run, this one included
-        "test": {"of": _source_of_test(manifest.study.seed), **quality.as_json()},
+        "test": {"of": _source_of_test(manifest.study.seed), **quality.as_json(data.class_names)},
         "validation_samples": manifest.validation,
         "evidence": evidence_lines(student.run, candidate),
         "latency_median_ms": size.median_ms,
@@ -62,6 +62,7 @@ def student_metrics(
         "file_bytes": {name: len(content) for name, content in contents.items()},
         "in_shape": data.in_shape,
         "num_classes": data.num_classes,
+        "class_names": data.class_names,
         "versions": {name: importlib.metadata.version(name) for name in ("tasearch", "torch")},
     }
 

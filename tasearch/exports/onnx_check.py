@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -15,6 +19,7 @@ from tasearch.train.loop import predict
 
 TOLERANCE = 1e-4  # difference of logits; relative to the logit where that is larger than 1
 BATCH = 97  # samples in a batch, at most; a prime number, so that the last batch is shorter
+CLASS_NAMES = "class_names"  # key of the model's metadata
 SINGLE = 64  # samples that are also compared one by one
 
 
@@ -33,8 +38,8 @@ def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
         ModelError: If the model cannot be exported although the study timed it in ONNX Runtime.
     """
     try:
-        onnx = to_onnx(student.module, student.data.in_shape)
-        difference = onnx_difference(onnx, student.module, student.data.validation)
+        model = _named(to_onnx(student.module, student.data.in_shape), student.data.class_names)
+        difference = onnx_difference(model, student.module, student.data.validation)
     except ModelError:
         if timed_in_onnx(student.run.manifest.device):
             raise
@@ -44,7 +49,14 @@ def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
             f"ONNX Runtime and torch differ by {difference:.2g} on the validation set, "
             f"more than {TOLERANCE}; nothing was written"
         )
-    return onnx, difference
+    return model, difference
+
+
+def _named(model: bytes, class_names: Sequence[str]) -> bytes:
+    """An ONNX model with the names of its classes in its metadata, as a list in JSON."""
+    proto = onnx.load_from_string(model)
+    onnx.helper.set_model_props(proto, {CLASS_NAMES: json.dumps(class_names)})
+    return bytes(proto.SerializeToString())
 
 
 def onnx_difference(model: bytes, module: nn.Module, part: Split) -> float:

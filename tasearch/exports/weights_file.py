@@ -18,6 +18,7 @@ from tasearch.exports.student import ExportedStudent
 
 NAME = "student.safetensors"
 META = "tasearch"  # key of the file's metadata
+MOST_CLASSES = 2**24  # more can only be damage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +27,14 @@ class StudentWeights:
 
     Args:
         in_shape: Shape of one sample, (channels, height, width) or (features,).
-        num_classes: Number of classes.
+        class_names: Names of the classes by number, which is the order of the logits.
         width: Width of the model; any JSON value in a file that is not ours.
         state: State dict of the model.
         scale: The tensors "mean" and "std" of the standardization.
     """
 
     in_shape: tuple[int, ...]
-    num_classes: int
+    class_names: tuple[str, ...]
     width: Any
     state: dict[str, Tensor]
     scale: dict[str, Tensor]
@@ -53,6 +54,7 @@ def write_weights(student: ExportedStudent) -> bytes:
         "width": student.candidate.chain[-1],
         "in_shape": student.data.in_shape,
         "num_classes": student.data.num_classes,
+        "class_names": student.data.class_names,
     }
     state = {name: t.clone().contiguous() for name, t in student.module.state_dict().items()}
     return save(state, metadata={META: canonical_json(meta)})
@@ -79,7 +81,7 @@ def read_weights(file: Path) -> StudentWeights:
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         return StudentWeights(
             in_shape=tuple(meta["in_shape"]),
-            num_classes=meta["num_classes"],
+            class_names=_class_names(meta),
             width=meta["width"],
             state=state,
             scale={name: state[name] for name in ("mean", "std")},
@@ -88,3 +90,14 @@ def read_weights(file: Path) -> StudentWeights:
         raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ExportError(f"{file}: is no exported student: {first_line(error)}") from None
+
+
+def _class_names(meta: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the classes by number; exports of before classes had names have numbers."""
+    count = meta["num_classes"]
+    if not 1 <= count <= MOST_CLASSES:
+        raise ValueError(f"num_classes should be 1 to {MOST_CLASSES:,}, found {count:,}")
+    names = tuple(meta.get("class_names", map(str, range(count))))
+    if len(names) != count or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"class_names should be {count} strings")
+    return names

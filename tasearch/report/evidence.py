@@ -73,7 +73,8 @@ def _confirmed_lines(
     if arm.test_accuracy is not None:
         yield "test", f"{_of_the_test_part(arm, arm.test_accuracy)}, mean of the same seeds"
     if arm.quality is not None:
-        yield "quality", f"on the test part, mean of the same seeds: {quality_text(arm.quality)}"
+        words = quality_text(arm.quality, run.manifest.class_names)
+        yield "quality", f"on the test part, mean of the same seeds: {words}"
     for comparison in own:
         words = verdict_text(comparison, found.plan, len(found.comparisons))
         yield "verdict", f"{comparison.label}: {words}"

@@ -38,6 +38,7 @@ class Info:
         run: Path of the run's folder.
         head: What the run is of, and what its reader should be warned of.
         answer: What to ship within the study's budget; None where no student is finished.
+        class_names: Names of the classes by number.
         rows: All trials.
         choices: Numbers of the trials that may be picked for a budget, one for each student width,
             in the order of `Run.choices`.
@@ -62,6 +63,7 @@ class Info:
     run: str
     head: Head
     answer: Answer | None
+    class_names: tuple[str, ...]
     rows: tuple[Row, ...]
     choices: tuple[int, ...]
     view: FrontView
@@ -97,6 +99,7 @@ def report_info(run: Run) -> Info:
         run=str(run.path),
         head=head_of(run),
         answer=answer_of(run, rows),
+        class_names=manifest.class_names,
         rows=rows,
         choices=tuple(candidate.trial for candidate in run.choices),
         view=FrontView(

@@ -132,7 +132,7 @@ def _arm_numbers(run: Run, arm: Arm) -> dict[str, Any]:
     source = {"seeds": "fresh", "replicates": arm.seeds, "selected": False}
     test = None
     if arm.quality is not None:
-        test = {"of": {"part": "test", **source}, **arm.quality.as_json()}
+        test = {"of": {"part": "test", **source}, **arm.quality.as_json(run.manifest.class_names)}
     return {
         "accuracy": arm.accuracy,
         "interval": _interval(arm.accuracies, run.manifest.validation),

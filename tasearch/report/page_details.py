@@ -94,9 +94,11 @@ def _quality(info: Info) -> str:
             "<p>Measured on the test part when students are confirmed (<code>tasearch confirm"
             "</code>), and for the student that is exported.</p>"
         )
-    classes = range(len(known[0][1].class_samples))
     head = [("trial", "n"), ("chain", "chain"), ("calibration error", "n"), ("nll", "n")]
-    head += [("agrees with the teacher", "n"), *((f"class {i}", "n") for i in classes)]
+    head += [
+        ("agrees with the teacher", "n"),
+        *((f"class {name}", "n") for name in info.class_names),
+    ]
     rows = [
         (
             row.trial,

@@ -62,6 +62,7 @@ class Manifest(Profile):
         samples: Number of samples in the training set.
         validation: Number of samples in the validation set.
         space: Number of chains within the budget.
+        names: Names of the classes by number, if they are more than numbers.
         identity: Digest that run.json and the journal have in common; computed if not given.
     """
 
@@ -70,6 +71,7 @@ class Manifest(Profile):
     samples: int
     validation: int
     space: int
+    names: tuple[str, ...] = ()
     identity: str = ""
 
     @classmethod
@@ -90,6 +92,11 @@ class Manifest(Profile):
     @property
     def classes(self) -> int:
         return int(self.setup["num_classes"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes by number; "0", "1" and so on where they have no others."""
+        return self.names or tuple(map(str, range(self.classes)))
 
     @property
     def candidates(self) -> dict[int, Measurement]:
@@ -138,6 +145,8 @@ class Manifest(Profile):
             "identity": self.identity,
             "measurements": unseal_json("measurements", self.measurements_json())[SEAL],
         }
+        if self.names:
+            content["class_names"] = self.names
         return seal_json("run", content)
 
 
@@ -194,7 +203,8 @@ def manifest_of(blob: bytes, found: MeasurementsFile, place: Path) -> Manifest:
         root = max(moved, study.root, key=lambda root: _files_below(root, study))
         study = study.model_copy(update={"root": root})
     own = {key: content[key] for key in ("inputs", "samples", "validation", "space", "identity")}
-    return Manifest.from_profile(found, study=study, **own)
+    names = tuple(content.get("class_names", ()))
+    return Manifest.from_profile(found, study=study, names=names, **own)
 
 
 def home_of(place: Path) -> Path:

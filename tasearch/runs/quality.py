@@ -43,9 +43,13 @@ class Quality:
         known = [(i, a) for i, a in enumerate(self.class_accuracies) if a is not None]
         return sorted(known, key=lambda found: found[1])
 
-    def as_json(self) -> dict[str, Any]:
-        """The values under the names that they have in metrics.json."""
-        classes = zip(self.class_samples, self.class_accuracies, strict=True)
+    def as_json(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """The values under the names that they have in metrics.json.
+
+        Args:
+            class_names: Names of the classes by number.
+        """
+        classes = zip(class_names, self.class_samples, self.class_accuracies, strict=True)
         return {
             "accuracy": self.accuracy,
             "samples": self.samples,
@@ -53,8 +57,8 @@ class Quality:
             "nll": self.nll,
             "agreement_with_teacher": self.agreement,
             "per_class": [
-                {"class": i, "samples": samples, "accuracy": accuracy}
-                for i, (samples, accuracy) in enumerate(classes)
+                {"class": i, "name": name, "samples": samples, "accuracy": accuracy}
+                for i, (name, samples, accuracy) in enumerate(classes)
             ],
         }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tasearch.chains.space import Space
+from tasearch.data.labels import are_numbers
 from tasearch.errors import RunError
 from tasearch.runs.comparable import check_comparable
 from tasearch.runs.directory import RunDirectory
@@ -71,6 +72,7 @@ def _make(profile: Profile, inputs: Mapping[str, str], profiler: Profiler) -> Fo
         samples=len(data.train),
         validation=len(data.validation),
         space=space.size,
+        names=() if are_numbers(data.class_names) else data.class_names,
     )
     return FoundManifest(manifest=manifest, space=space)
 

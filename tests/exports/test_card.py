@@ -11,8 +11,11 @@ from tasearch.exports.card import MOST_ROWS, quality_section
 
 def measured(classes: int, **changes: Any) -> dict[str, Any]:
     """The object "test" of metrics.json; class i has an accuracy of 1 - i / classes."""
-    listed = [{"class": i, "samples": 1000, "accuracy": 1 - i / classes} for i in range(classes)]
-    empty = {"class": classes, "samples": 0, "accuracy": None}
+    listed = [
+        {"class": i, "name": str(i), "samples": 1000, "accuracy": 1 - i / classes}
+        for i in range(classes)
+    ]
+    empty = {"class": classes, "name": str(classes), "samples": 0, "accuracy": None}
     values = {"ece": 0.0123, "nll": 0.08249, "agreement_with_teacher": 0.981}
     return {**values, "per_class": [*listed, empty], **changes}
 
@@ -41,6 +44,14 @@ def test_section_lists_the_worst_classes_first(classes: int) -> None:
     more = f"\n\nThe worst first; {classes - MOST_ROWS} more classes are no worse."
     assert text.endswith(more) == (classes > MOST_ROWS)
     assert ("more classes" in text) == (classes > MOST_ROWS)
+
+
+def test_section_shows_names_as_they_are() -> None:
+    """A name is no markup and stays in its cell."""
+    test = measured(1)
+    test["per_class"][0]["name"] = "a|b *c* <i>d\n\x1b[1m"
+    row = quality_section(test).splitlines()[-1]
+    assert row == r"| a\|b \*c\* \<i\>d\\n\\x1b\[1m | 100.0% | 1,000 |"
 
 
 def test_section_says_what_is_not_known() -> None:

@@ -110,7 +110,7 @@ def test_metrics_have_the_quality_on_the_test_part(cnn: tasearch.Run, folder: Pa
     with torch.inference_mode():
         logits = tasearch.load(folder)(x)
         theirs = teacher.eval()((x - models.mean) / models.std)
-    known = measure_quality(logits, torch.tensor(test.y), theirs).as_json()
+    known = measure_quality(logits, torch.tensor(test.y), theirs).as_json([*map(str, range(10))])
     assert found == {
         "of": {"part": "test", "seeds": "search", "seed": 0, "replicate": 0, "selected": False},
         **known,
@@ -183,7 +183,7 @@ def test_metrics_have_the_confirmation_that_best_prints(
     rerun: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = rerun(tiny(), trials=4)
-    best, quality = run.front.candidates[0], measure_quality(torch.eye(2), torch.arange(2), None)
+    best, quality = run.front.candidates[0], measure_quality(torch.eye(10), torch.arange(10), None)
     first = Arm(
         chain=best.chain,
         recipe=best.recipe,
@@ -208,7 +208,7 @@ def test_metrics_have_the_confirmation_that_best_prints(
         "test_accuracy": 0.375,
         "test_interval": [*accuracy_interval([0.5, 0.25], quality.samples)],
         "test_accuracies": [0.5, None, 0.25],
-        "test": {"of": {"part": "test", **source}, **quality.as_json()},
+        "test": {"of": {"part": "test", **source}, **quality.as_json(run.manifest.class_names)},
         "seeds": 2,
         "verdicts": {
             "assistants": {
@@ -225,7 +225,7 @@ def test_metrics_have_the_confirmation_that_best_prints(
     known = dict(evidence(opened, best))
     assert "quality" in known
     assert f"({interval_text(found['interval'])}), mean of 2 fresh seeds" in known["confirmed"]
-    assert f"({interval_text(found['test_interval'])}; 2 samples)" in known["test"]
+    assert f"({interval_text(found['test_interval'])}; 10 samples)" in known["test"]
     printed = json.loads(command(capsys, "best", run.path, "--json")[1])
     assert printed["trial"] == best.trial
     assert printed["confirmed"] == found
@@ -287,7 +287,7 @@ def test_card_has_snippets_that_run(folder: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True, check=True
         )
-        assert re.search(r"\[\d\]", done.stdout)
+        assert re.match(r"[\[(]'\d'", done.stdout)
 
 
 def test_budget_chooses_the_exported_student(finished: tasearch.Run, tmp_path: Path) -> None:

@@ -42,15 +42,15 @@ def test_classes_are_listed_from_the_worst() -> None:
 
 
 def test_json_has_every_class() -> None:
-    assert ONE.as_json() == {
+    assert ONE.as_json(["a", "b", "c"]) == {
         "accuracy": 0.5,
         "samples": 4,
         "ece": 0.1,
         "nll": 0.2,
         "agreement_with_teacher": None,
         "per_class": [
-            {"class": 0, "samples": 1, "accuracy": 1.0},
-            {"class": 1, "samples": 3, "accuracy": 0.0},
-            {"class": 2, "samples": 0, "accuracy": None},
+            {"class": 0, "name": "a", "samples": 1, "accuracy": 1.0},
+            {"class": 1, "name": "b", "samples": 3, "accuracy": 0.0},
+            {"class": 2, "name": "c", "samples": 0, "accuracy": None},
         ],
     }

@@ -1,0 +1,85 @@
+"""An exported student as a module that names the classes of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tasearch.errors import ExportError, first_line, shown
+from tasearch.models import Standardized
+from tasearch.train.loop import predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a student says of some samples.
+
+    Args:
+        labels: Name of the most probable class of each sample.
+        probabilities: Probabilities of the classes, float32 (samples, classes), in the order of
+            `LoadedStudent.class_names`.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: Tensor
+
+
+class LoadedStudent(Standardized):
+    """An exported student: a module which takes raw samples.
+
+    Args:
+        net: Model of standardized samples.
+        mean: Mean of raw training samples, float32, broadcastable to one sample.
+        std: Standard deviation of raw training samples, shaped like `mean`.
+        in_shape: Shape of one sample, (channels, height, width) or (features,).
+        class_names: Names of the classes, in the order of the logits.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        mean: Tensor,
+        std: Tensor,
+        *,
+        in_shape: tuple[int, ...],
+        class_names: tuple[str, ...],
+    ) -> None:
+        super().__init__(net, mean, std)
+        self.in_shape, self.class_names = in_shape, class_names
+
+    def predict(self, x: Any) -> Prediction:
+        """Name the classes of raw samples.
+
+        Args:
+            x: Samples (samples, *in_shape), in the units of the training data: a tensor, an array
+                of numpy, or lists of numbers.
+
+        Raises:
+            ExportError: If these are no samples of that shape.
+
+        Example:
+            ```python
+            found = tasearch.load("winner").predict(np.zeros((2, 1, 8, 8)))
+            print(found.labels, found.probabilities.amax(dim=1))
+            ```
+        """
+        try:
+            x = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x))
+            samples = x.to(self.mean.device, torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ExportError(f"x: is no array of numbers: {shown(first_line(error))}") from None
+        if tuple(samples.shape[1:]) != self.in_shape or samples.dim() == 0:
+            wanted = ", ".join(map(str, self.in_shape))
+            raise ExportError(
+                f"x: should be samples of shape (n, {wanted}), found shape {tuple(samples.shape)}"
+            )
+        with torch.inference_mode():
+            probabilities = predict(self, samples).softmax(dim=1)
+        places = probabilities.argmax(dim=1).tolist()
+        return Prediction(
+            labels=tuple(self.class_names[place] for place in places), probabilities=probabilities
+        )
