@@ -79,6 +79,8 @@ def _kind(name: str, entry: dict[str, Any]) -> str:
     if "anyOf" in entry:
         kinds = [one for one in entry["anyOf"] if one.get("type") != "null"]
         return ", or ".join(_kind(name, one) for one in kinds)
+    if "const" in entry:
+        return str(entry["const"])
     if "enum" in entry:
         return ", ".join(f'`"{value}"`' for value in entry["enum"])
     if entry["type"] == "array":

@@ -15,8 +15,11 @@ from pathlib import Path
 from tasearch.config.files import not_regular
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
+from tasearch.config.values import IMAGES
 from tasearch.errors import DataError, ModelError, StudyError
 from tasearch.runs.directory import RunDirectory
+
+WHAT = {"parquet": "data file or folder", "imagefolder": "data folder"}  # what a path should be
 
 
 def check_early(study: Study, options: RunOptions) -> None:
@@ -44,16 +47,19 @@ def _check_data(study: Study) -> None:
     given = study.data.path
     if given is None:
         return
-    path, folders = Path(study.root) / given, study.data.source == "parquet"
+    path, source = Path(study.root) / given, study.data.source
     where = f"(data.path = {given!r})"
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        what = "data file or folder" if folders else "data file"
+        what = WHAT.get(source, "data file")
         raise DataError(f"{path}: no such {what} {where}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror} {where}") from None
-    words = None if folders and path.is_dir() else not_regular(path)
+    folder = source in IMAGES and path.is_dir()
+    words = None if folder else not_regular(path)
+    if source == "imagefolder" and not folder:
+        words = words or "is a file, not a folder"
     if words is None and not os.access(path, os.R_OK):
         words = "Permission denied"
     if words is not None:

@@ -1,4 +1,7 @@
-"""The sections of a study file, but for `[training]`: every key, its type, default and meaning."""
+"""Most sections of a study file: every key, its type, default and meaning.
+
+`[data]` and `[training]` have modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from tasearch.chains.recipe import LABELS_ONLY, TRAINED
 from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
     MOST_CONCURRENT,
-    MOST_COUNT,
     MOST_EPOCHS,
     MOST_HOURS,
     MOST_REPLICATES,
@@ -28,7 +30,6 @@ from tasearch.config.values import (
     Positive,
     Rate,
     Rates,
-    Seed,
     TeacherEpochs,
     Temperatures,
     Threads,
@@ -36,45 +37,6 @@ from tasearch.config.values import (
     Widths,
     distinct,
 )
-
-
-class DataSection(Section):
-    """The data set: "digits" (scikit-learn's), a file (npz or parquet), or a function of yours."""
-
-    source: str = key("digits", '"digits", "npz", "parquet", or "package.module:function"')
-    path: PathText | None = key(
-        None,
-        "for npz: the .npz file; for parquet: the file, or a folder of train*, "
-        "validation* and test* files",
-    )
-    image: str | None = key(
-        None, "for parquet: the column of images; needed only if several columns hold images"
-    )
-    label: str = key("label", "for parquet: the column of labels")
-    background: Literal["black", "white"] = key(
-        "black", "colour behind transparent pixels of encoded images"
-    )
-    limit: Annotated[int, Field(ge=2, le=MOST_COUNT)] | None = key(
-        None,
-        "most training samples: a stratified subset of the training set, drawn after the split",
-    )
-    layout: Literal["auto", "chw", "hwc"] = key(
-        "auto",
-        'order of the axes of images; "auto" takes the axis of size 1, 3 or 4 as the channels',
-    )
-    validation: Annotated[float, Field(gt=0, lt=1)] = key(
-        0.2,
-        "fraction held out as the validation set, unless the data come with one; the "
-        "search uses it",
-    )
-    test: Annotated[float, Field(gt=0, lt=1)] = key(
-        0.2,
-        "fraction held out as the test set, unless the data come with one; the search "
-        "never uses it",
-    )
-    split_seed: Seed = key(
-        0, "seed of the stratified split and of limit; `seed` does not change them"
-    )
 
 
 class ModelSection(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
@@ -11,12 +10,12 @@ from pydantic import AfterValidator, Field
 
 from tasearch.chains.recipe import LABELS_ONLY, TRAINED, Recipe
 from tasearch.chains.recipes import SEARCHED, Recipes
+from tasearch.config.data_section import DataSection
 from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
     AssistantsSection,
     BudgetSection,
     ConfirmSection,
-    DataSection,
     Distilled,
     ExpectsSection,
     LatencySection,
@@ -28,7 +27,6 @@ from tasearch.config.sections import (
 from tasearch.config.training_section import TrainingSection
 from tasearch.config.values import (
     FAMILIES,
-    FILES,
     LADDERS,
     LONGEST_NAME,
     LOSSES,
@@ -43,6 +41,12 @@ from tasearch.errors import nearest, quoted, short
 from tasearch.pareto.budget import Budget
 
 MOST_RECIPES = 10_000  # that the lists of [assistants] or [student] may make
+LATER_KEYS = {  # runs of before there was a key are the same study as with its default
+    "assistants.teacher_epoch": [TRAINED],
+    "student.teacher_epoch": [TRAINED],
+    "data.size": None,
+    "data.channels": "auto",
+}
 OWN = 'should be "package.module:function"'
 
 
@@ -82,7 +86,7 @@ class Study(Section):
             *self._width_conflicts(),
             *self._assistant_conflicts(),
             *self._recipe_conflicts(),
-            *self._data_conflicts(),
+            *self.data.conflicts(),
             *self._ladder_conflicts(),
         ]
 
@@ -178,22 +182,6 @@ class Study(Section):
             rule = "should be at least 1 without teacher.factory or teacher.checkpoint, found 0"
             yield "teacher.epochs", rule
 
-    def _data_conflicts(self) -> Iterator[tuple[str, str]]:
-        source, path = self.data.source, self.data.path
-        if ":" not in source and source not in SOURCES:
-            return  # which keys go with an unknown source is not known
-        said = short(json.dumps(source))
-        if source in FILES and path is None:
-            yield "data.path", f"is required with source = {said}"
-        if source not in FILES and path is not None:
-            yield "data.path", f'goes with source = "npz" or "parquet", found {said}'
-        if source == "digits" and self.data.validation + self.data.test >= 1:
-            found = f"{self.data.validation:g} and {self.data.test:g}"
-            yield "data.validation", f"and data.test should sum to less than 1, found {found}"
-        for name in ("image", "label"):
-            if source != "parquet" and getattr(self.data, name) != DataSection().model_dump()[name]:
-                yield f"data.{name}", f'goes with source = "parquet", found {said}'
-
     @property
     def widths(self) -> tuple[int, ...]:
         """Every width of the study, strictly decreasing, the teacher's first."""
@@ -284,7 +272,8 @@ class Study(Section):
                 flat |= {f"{section}.{name}": inner for name, inner in value.items()}
             else:
                 flat[section] = value
-        for name in ("assistants.teacher_epoch", "student.teacher_epoch"):
-            if flat[name] == [TRAINED]:  # runs of before there was this key are the same study
+        del flat["data.unreadable"]  # the digest of the data tells what is left
+        for name, default in LATER_KEYS.items():
+            if flat[name] == default:
                 del flat[name]
         return flat

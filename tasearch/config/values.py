@@ -20,7 +20,8 @@ LADDERS = {  # the widths of families that can only be built at some widths
     "plain": (2, 4, 6, 8, 10),
     "resnet": (8, 14, 20, 26, 32, 44, 56, 110),
 }
-FILES = ("npz", "parquet")  # sources with a path
+IMAGES = ("parquet", "imagefolder")  # sources of encoded images
+FILES = ("npz", *IMAGES)  # sources with a path
 LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "random", "brute")
 SOURCES = ("digits", *FILES)
@@ -32,6 +33,7 @@ MOST_HOURS = 1e6
 MOST_RATE = 1e30
 MOST_REPLICATES = 1_000
 MOST_RUNGS = 10_000
+MOST_SIDE = 65_535  # pixels of an image's side
 MOST_SEED = 2**32 - 1
 MOST_STACKED = 1_024
 MOST_CONCURRENT = 10_000
@@ -93,6 +95,15 @@ def _teacher_epoch(value: Any) -> float | str:
     return float(value)
 
 
+def _image_size(value: Any) -> tuple[int, int]:
+    """A size as (height, width); one number is both."""
+    sides = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(sides) != 2 or not all(type(s) is int and 1 <= s <= MOST_SIDE for s in sides):
+        rule = "should be an integer of 1 to {most}, or [height, width]"
+        raise PydanticCustomError("image_size", rule, {"most": f"{MOST_SIDE:,}"})
+    return sides[0], sides[1]
+
+
 def _path(text: str) -> str:
     if not text:
         raise PydanticCustomError("no_path", "should be a path")
@@ -125,6 +136,11 @@ def fit_for_a_folder(name: str) -> str:
 
 Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
+ImageSize = Annotated[
+    tuple[int, int],
+    BeforeValidator(_image_size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "[height, width]"}]}),
+]
 Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
 ModeText = Annotated[str, AfterValidator(_mode)]
 PathText = Annotated[str, AfterValidator(_path)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasearch.config.sections import DataSection
+from tasearch.config.data_section import DataSection
 
 
-def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:
+def load(
+    section: DataSection, root: str, progress: object = None, warn: object = None
+) -> dict[str, np.ndarray]:
     """The source "digits"."""
     from sklearn.datasets import load_digits  # takes most of a second; workers need none of it
 

@@ -9,9 +9,12 @@
 - Colour: an image is grey if the file stores it as grey (modes 1, L, LA). Palettes are colour,
   whatever is in them. 1 bit becomes 0 and 255. Pillow converts CMYK, YCbCr, Lab and HSV to RGB;
   colour profiles are ignored.
+  `data.channels` makes all images grey (by luma, ITU-R 601-2) or all of three channels.
 - Depth: more than 8 bits a channel are refused, since nothing says which 8 of them count. (For
   JPEG 2000, AVIF and PPM, Pillow itself returns 8.)
-- Size: more pixels than Pillow considers safe are refused, and so are truncated images.
+- Size: more pixels than Pillow considers safe are refused, and so are truncated images. With
+  `data.size`, an image of another size is resized by Pillow's Lanczos filter, which is antialiased,
+  so that it just covers that size with its proportions kept, and cropped about its centre.
 """
 
 from __future__ import annotations
@@ -21,17 +24,21 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tasearch.errors import DataError, first_line
+from tasearch.errors import DataError, first_line, shown
 
 DECODER = 2  # to be raised with every change of decoded pixels, so that no cached ones are used
+Channels = Literal["auto", "rgb", "grey"]
+
 GREY = ("1", "L", "LA", "La")
 DEEP = re.compile(r"I|F|(?:L|LA|RGB|RGBA|RGBX|RGBa|CMYK|LAB);(?:16|32|64)")
 ORIENTATION = 0x0112  # tag of EXIF
 FEW_GREYS = {"L;2": 85, "L;4": 17}  # factor by which Pillow multiplies such grey values
+RESIZING = Image.Resampling.LANCZOS
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,6 +48,19 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+class UnreadableImage(DataError):
+    """An image cannot be decoded at all, whatever the study says.
+
+    Args:
+        where: Place of the image.
+        reason: Why it cannot be decoded.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.reason = reason
 
 
 def decode(blob: bytes | None, *, background: str, where: str) -> tuple[np.ndarray, str]:
@@ -56,10 +76,11 @@ def decode(blob: bytes | None, *, background: str, where: str) -> tuple[np.ndarr
         mode of the stored image.
 
     Raises:
-        DataError: The image cannot be decoded, or breaks a rule.
+        UnreadableImage: The image cannot be decoded.
+        DataError: The image breaks a rule.
     """
     if not blob:
-        raise DataError(f"{where}: has no bytes of an image")
+        raise UnreadableImage(where, "has no bytes of an image")
     try:
         image = Image.open(io.BytesIO(blob))
         stored, depth = image.mode, _depth(image)
@@ -77,9 +98,10 @@ def decode(blob: bytes | None, *, background: str, where: str) -> tuple[np.ndarr
     except MemoryError:
         raise DataError(f"{where}: does not fit into memory once decoded") from None
     except UnidentifiedImageError:  # its message contains an address in memory
-        raise DataError(f"{where}: is no image that Pillow knows") from None
+        raise UnreadableImage(where, "is no image that Pillow knows") from None
     except Exception as error:  # Pillow raises many kinds, from SyntaxError to struct.error
-        raise DataError(f"{where}: cannot be decoded: {first_line(error)}") from None
+        reason = f"cannot be decoded: {shown(first_line(error))}"
+        raise UnreadableImage(where, reason) from None
     if image.format == "EPS":
         raise DataError(f"{where}: is an EPS program, which is never run; bring pixels")
     if depth is not None:
@@ -87,6 +109,26 @@ def decode(blob: bytes | None, *, background: str, where: str) -> tuple[np.ndarr
             f"{where}: has more than 8 bits a channel (mode {depth}); bring such images as arrays"
         )
     return pixels, stored
+
+
+def fitted(pixels: np.ndarray, *, size: tuple[int, int] | None, channels: Channels) -> np.ndarray:
+    """Pixels of the size and with the channels that the study wants.
+
+    Args:
+        pixels: Pixels, uint8 (height, width) or (height, width, 3).
+        size: Wanted (height, width); None keeps the image's own.
+        channels: "grey" makes a colour image grey; by the others pixels stay as they are, for grey
+            images become coloured ones when they are stored.
+
+    Returns:
+        Pixels, uint8 (height, width) or (height, width, 3).
+    """
+    image = None
+    if channels == "grey" and pixels.ndim == 3:
+        image = Image.fromarray(pixels).convert("L")
+    if size is not None and pixels.shape[:2] != size:
+        image = ImageOps.fit(image or Image.fromarray(pixels), size[::-1], RESIZING)
+    return pixels if image is None else np.asarray(image)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from typing import IO
 
 import numpy as np
 
+from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
-from tasearch.config.sections import DataSection
 from tasearch.errors import DataError, first_line, shown
 
 MAGIC = b"\x93NUMPY"
@@ -35,13 +35,16 @@ class _Unreadable(Exception):
     """An archive cannot be read, for the reason in the message."""
 
 
-def load(section: DataSection, root: str, progress: object = None) -> dict[str, np.ndarray]:
+def load(
+    section: DataSection, root: str, progress: object = None, warn: object = None
+) -> dict[str, np.ndarray]:
     """The source "npz": the arrays of an archive by name.
 
     Args:
         section: The `[data]` section of the study file, with the path of the archive.
         root: Folder that the path is relative to.
         progress: Not used; nothing is decoded.
+        warn: Not used; there is nothing to tell.
 
     Raises:
         DataError: The archive cannot be read, or holds anything but arrays of numbers or text.

@@ -7,28 +7,32 @@ dictionary-encoded or not.
 
 All parts have the same channels, and the training set decides which: one channel if all its images
 are grey, else three, which are equal for a grey image. If the training set is grey, a colour image
-in another part is refused. After the rotation that EXIF states, all images must have one size.
+in another part is refused; `data.channels` makes all of one kind. After the rotation that EXIF
+states, all images must have one size, or `data.size` gives it to them.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasearch.config.data_section import DataSection
 from tasearch.config.files import check_regular
-from tasearch.config.sections import DataSection
-from tasearch.data.cache import cached
-from tasearch.data.decoding import Decoding, Progress
-from tasearch.data.images import DECODER
+from tasearch.data.decoding import Progress
+from tasearch.data.encoded import Warn, decoded_arrays
 from tasearch.data.shards import Shard, read_shard
 from tasearch.errors import DataError, shown
 
 PARTS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 
 
-def load(section: DataSection, root: str, progress: Progress | None = None) -> Mapping[str, Any]:
+def load(
+    section: DataSection,
+    root: str,
+    progress: Progress | None = None,
+    warn: Warn = lambda notice: None,
+) -> Mapping[str, Any]:
     """The source "parquet": one file, or a folder's files train*, validation* and test*.
 
     Images are uint8 (samples, channels, height, width). They are decoded once, and then read from
@@ -38,6 +42,7 @@ def load(section: DataSection, root: str, progress: Progress | None = None) -> M
         section: The `[data]` section of the study file, with the path and the columns.
         root: Folder that the path is relative to.
         progress: Function that is called with (done, total) from time to time.
+        warn: Function that is called with each notice for the user.
 
     Raises:
         DataError: A file, an image or a label breaks a rule; the message names the file and row.
@@ -45,13 +50,16 @@ def load(section: DataSection, root: str, progress: Progress | None = None) -> M
     assert section.path is not None
     files = _parts(Path(root) / section.path, section.path)
     parts = {part: [read_shard(file, section) for file in files[part]] for part in files}
-    _check_labels([shard for part in parts.values() for shard in part])
-    digest = hashlib.sha256(f"{DECODER} {section.background}".encode())
-    for part, shards in parts.items():
-        for shard in shards:
-            digest.update(f"{part} {(shard.image, shard.label)}".encode() + shard.digest)
-    decoding = Decoding(parts, section.background, progress)
-    return cached(digest.hexdigest()[:32], decoding.write)
+    for shards in parts.values():
+        if not any(shard.rows for shard in shards):
+            raise DataError(f"{shown(shards[0].file)}: has no rows")
+    _check_labels([shard for shards in parts.values() for shard in shards])
+    digest = b"".join(
+        f"{part} {(shard.image, shard.label)}".encode() + shard.digest
+        for part, shards in parts.items()
+        for shard in shards
+    )
+    return decoded_arrays(parts, digest, section, progress, warn)
 
 
 def _check_labels(shards: Sequence[Shard]) -> None:

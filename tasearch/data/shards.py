@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
-from tasearch.config.sections import DataSection
 from tasearch.errors import DataError, first_line, nearest, shown
 
 ROWS, BYTES = 512, 2**25  # largest batch, in rows and in stored bytes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasearch.config.sections import DataSection
+from tasearch.config.data_section import DataSection
 from tasearch.data.arrays import Split
 from tasearch.data.labels import smallest_class
 from tasearch.errors import DataError, quoted

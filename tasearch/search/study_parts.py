@@ -46,6 +46,7 @@ class StudyParts:
         preflight: Preflight,
         progress: Progress | None = None,
         step: Step = no_step,
+        warn: Callable[[str], None] = lambda notice: None,
     ) -> StudyParts:
         """Load and try the parts of a study, user code in a worker first.
 
@@ -54,6 +55,7 @@ class StudyParts:
             preflight: Runs user code in a worker.
             progress: Called with (done, total) while images are decoded.
             step: Called with the name of each step when it begins.
+            warn: Called with each notice for the user.
 
         Raises:
             TasearchError: The data, a model or a function is wrong.
@@ -63,7 +65,7 @@ class StudyParts:
         sampler = make_sampler(study)
         losses = losses_of(study)
         own_source = ":" in study.data.source
-        data = preflight.load() if own_source else load_data(study, progress)
+        data = preflight.load() if own_source else load_data(study, progress, warn)
         step("models")
         preflight.try_all(data)
         for name, (loss, recipe, _) in losses.items():

@@ -12,7 +12,7 @@ from tasearch.cli.early_checks import check_early
 from tasearch.config.files import check_regular, not_regular, open_regular
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study_file import load_study, render
-from tasearch.errors import RunError, StudyError
+from tasearch.errors import DataError, RunError, StudyError
 from tests.helpers.studies import tiny
 
 
@@ -106,3 +106,26 @@ def test_check_early_finds_module_of_package_without_file(
     (tmp_path / "study" / "kept" / "own.py").unlink()
     with pytest.raises(StudyError, match=r"No module named 'kept\.own'"):
         check_early(study, options)
+
+
+@pytest.mark.parametrize("source", ["npz", "parquet", "imagefolder"])
+def test_check_early_knows_what_a_source_reads(tmp_path: Path, source: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    wrong = {"npz": "folder", "imagefolder": "file"}.get(source)
+    options = RunOptions(runs_dir=tmp_path / "runs", device="cpu")
+    for name in ("folder", "file", "gone"):
+        study = tiny(data={"source": source, "path": name})
+        study = study.model_copy(update={"root": str(tmp_path)})
+        what = {"npz": "data file", "imagefolder": "data folder"}.get(source, "data file or folder")
+        words = {
+            "gone": f"no such {what}",
+            wrong: "cannot be read: is a "
+            + ("folder, not a file" if wrong == "folder" else "file, not a folder"),
+        }.get(name)
+        if words is None:
+            check_early(study, options)
+            continue
+        with pytest.raises(DataError) as error:
+            check_early(study, options)
+        assert str(error.value) == f"{tmp_path / name}: {words} (data.path = {name!r})"

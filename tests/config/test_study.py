@@ -9,7 +9,7 @@ import pytest
 from tasearch.config.study import Study
 from tasearch.config.study_file import RENAMED, load_study, parse_study, render
 from tasearch.errors import StudyError
-from tests.helpers.studies import TINY
+from tests.helpers.studies import TINY, tiny
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
@@ -75,7 +75,26 @@ MISTAKES = {
     '[model]\nfamily = "resnet"\nmultiplier = 0.0': (
         "model.multiplier: should be greater than 0, found 0.0"
     ),
-    '[data]\npath = "a.npz"': 'data.path: goes with source = "npz" or "parquet", found "digits"',
+    '[data]\npath = "a.npz"': (
+        'data.path: goes with source = "npz", "parquet" or "imagefolder", found "digits"'
+    ),
+    '[data]\nsource = "imagefolder"': 'data.path: is required with source = "imagefolder"',
+    '[data]\nsource = "imagefolder"\npath = "a"\nlabel = "b"': (
+        'data.label: goes with source = "parquet", found "imagefolder"'
+    ),
+    "[data]\nsize = 32": (
+        'data.size: goes with source = "parquet" or "imagefolder", found "digits"'
+    ),
+    '[data]\nchannels = "rgb"\nunreadable = "skip"': (
+        'data.channels: goes with source = "parquet" or "imagefolder", found "digits"\n'
+        '{file}: data.unreadable: goes with source = "parquet" or "imagefolder", found "digits"'
+    ),
+    **{
+        f'[data]\nsource = "parquet"\npath = "a"\nsize = {size}': (
+            f"data.size: should be an integer of 1 to 65,535, or [height, width], found {size}"
+        )
+        for size in ("0", "65536", "true", '"32"', "[32]", "[32, 0]", "[1, 2, 3]", "1.5", "[]")
+    },
     "[data]\nvalidation = 0.7\ntest = 0.3": (
         "data.validation: and data.test should sum to less than 1, found 0.7 and 0.3"
     ),
@@ -90,7 +109,7 @@ def test_message_has_path_rule_and_value(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(StudyError) as error:
         load_study(file)
-    assert str(error.value) == f"{file}: {MISTAKES[text]}"
+    assert str(error.value) == f"{file}: {MISTAKES[text].format(file=file)}"
 
 
 @pytest.mark.parametrize("section", RENAMED)
@@ -209,3 +228,23 @@ def test_identity_ignores_limits_and_root() -> None:
 @pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda p: p.name)
 def test_shipped_studies_load(file: Path) -> None:
     assert load_study(file).name == file.stem
+
+
+def test_identity_leaves_later_keys_out_at_their_defaults() -> None:
+    """Runs of before there were these keys are the same studies."""
+    data = {"source": "parquet", "path": "d"}
+    plain = tiny(data=data).identity()
+    assert not {"data.size", "data.channels", "data.unreadable"} & plain.keys()
+    assert tiny(data={**data, "unreadable": "skip"}).identity() == plain
+    assert tiny(data={**data, "size": 32}).identity() == plain | {"data.size": [32, 32]}
+    assert tiny(data={**data, "channels": "grey"}).identity() == plain | {"data.channels": "grey"}
+
+
+def test_size_is_one_number_or_two() -> None:
+    data = {"source": "parquet", "path": "d"}
+    one, two = (tiny(data={**data, "size": size}) for size in (32, [32, 32]))
+    assert one == two
+    assert one.data.size == (32, 32)
+    assert "size = [32, 32]" in render(one)
+    assert parse_study(tomllib.loads(render(one))) == one
+    assert Study.model_validate_json(one.model_dump_json()) == one

@@ -11,7 +11,7 @@ from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import SOURCES, load_data, load_test
 from tasearch.errors import DataError, StudyError
-from tests.helpers import parquet
+from tests.helpers import folders, parquet
 from tests.helpers.arrays import npz, sound, study_of
 
 RNG = np.random.default_rng(0)
@@ -29,6 +29,10 @@ def any_study(
         file = tmp_path / "images.parquet"
         parquet.write(file, [*map(parquet.encoded, images)], [i % 5 for i in range(50)])
         return parquet.study(file)
+    if request.param == "imagefolder":
+        monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "cache"))
+        folders.write(tmp_path / "d", {name: parquet.pictures(10, 6, 5) for name in "abcde"})
+        return folders.study(tmp_path / "d")
     if request.param == "function":
         (tmp_path / "mine.py").write_text(
             "import numpy as np\n"

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
-from tasearch.config.sections import DataSection
+from tasearch.config.data_section import DataSection
 from tasearch.data import load_data, load_test, parquet
 from tasearch.data.arrays import NAMES, Dataset, Split, check
 from tasearch.data.returned import returned_arrays

@@ -104,7 +104,11 @@ DEEP = encoded(np.full((8, 8), 40_000, dtype=np.uint16))
     [
         ([GREY, {"bytes": b"junk"}], [0, 1], "row 1: is no image that Pillow knows"),
         ([GREY, None], [0, 1], "row 1: has no bytes of an image"),
-        ([GREY, encoded(pictures(1, 8, 9)[0])], [0, 1], "row 1: is 8x9 pixels, should be 8x8"),
+        (
+            [GREY, encoded(pictures(1, 8, 9)[0])],
+            [0, 1],
+            "row 1: is 8x9 pixels (height x width), should be 8x8 as ",
+        ),
         ([DEEP, DEEP], [0, 1], "row 0: has more than 8 bits a channel (mode I;16)"),
         ([GREY, GREY], [0, None], "row 1: has no label"),
         ([], pa.array([], pa.int64()), "has no rows"),
@@ -204,7 +208,7 @@ def test_source_refuses_colour_beside_grey_training_part(tmp_path: Path, cache: 
             load_data(study(folder))
         assert str(error.value) == (
             f"{folder / part}.parquet: row 1: is a colour image (RGB), but all images of the "
-            f"training part are grey"
+            f"training part are grey; data.channels makes all of one kind"
         )
     assert not list(cache.iterdir())
 

@@ -1,0 +1,99 @@
+"""The section `[data]` of a study file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tasearch.config.section_base import Section, key
+from tasearch.config.values import FILES, IMAGES, MOST_COUNT, SOURCES, ImageSize, PathText, Seed
+from tasearch.errors import short
+
+GOES_WITH = {  # sources that have a key, for keys that not all sources have
+    "image": ("parquet",),
+    "label": ("parquet",),
+    "size": IMAGES,
+    "channels": IMAGES,
+    "unreadable": IMAGES,
+}
+
+
+class DataSection(Section):
+    """The data set: scikit-learn's digits, files (npz, parquet, images), or a function of yours."""
+
+    source: str = key(
+        "digits", '"digits", "npz", "parquet", "imagefolder", or "package.module:function"'
+    )
+    path: PathText | None = key(
+        None,
+        "for npz: the .npz file; for parquet: the file, or a folder of train*, "
+        "validation* and test* files; for imagefolder: the folder of train, validation and test, "
+        "or of one folder for each class",
+    )
+    image: str | None = key(
+        None, "for parquet: the column of images; needed only if several columns hold images"
+    )
+    label: str = key("label", "for parquet: the column of labels")
+    size: ImageSize | None = key(
+        None,
+        "height and width of all encoded images: each is resized until it just covers them, then "
+        "cropped about its centre; needed only if images have several sizes",
+    )
+    channels: Literal["auto", "rgb", "grey"] = key(
+        "auto",
+        'channels of encoded images; "auto": one if all training images are grey, else three',
+    )
+    unreadable: Literal["error", "skip"] = key(
+        "error", "encoded images that cannot be decoded: refused, or left out with a notice"
+    )
+    background: Literal["black", "white"] = key(
+        "black", "colour behind transparent pixels of encoded images"
+    )
+    limit: Annotated[int, Field(ge=2, le=MOST_COUNT)] | None = key(
+        None,
+        "most training samples: a stratified subset of the training set, drawn after the split",
+    )
+    layout: Literal["auto", "chw", "hwc"] = key(
+        "auto",
+        'order of the axes of images that are arrays; "auto" takes the axis of size 1, 3 or 4 as '
+        "the channels",
+    )
+    validation: Annotated[float, Field(gt=0, lt=1)] = key(
+        0.2,
+        "fraction held out as the validation set, unless the data come with one; the "
+        "search uses it",
+    )
+    test: Annotated[float, Field(gt=0, lt=1)] = key(
+        0.2,
+        "fraction held out as the test set, unless the data come with one; the search "
+        "never uses it",
+    )
+    split_seed: Seed = key(
+        0, "seed of the stratified split and of limit; `seed` does not change them"
+    )
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Violations of rules that involve several keys: the path and the rule of each."""
+        if ":" not in self.source and self.source not in SOURCES:
+            return  # which keys go with an unknown source is not known
+        found = f"found {short(json.dumps(self.source))}"
+        if self.source in FILES and self.path is None:
+            yield "data.path", f"is required with source = {short(json.dumps(self.source))}"
+        if self.source not in FILES and self.path is not None:
+            yield "data.path", f"goes with {_sources(FILES)}, {found}"
+        if self.source == "digits" and self.validation + self.test >= 1:
+            sum_of = f"{self.validation:g} and {self.test:g}"
+            yield "data.validation", f"and data.test should sum to less than 1, found {sum_of}"
+        default: Any = DataSection()
+        for name, sources in GOES_WITH.items():
+            if self.source not in sources and getattr(self, name) != getattr(default, name):
+                yield f"data.{name}", f"goes with {_sources(sources)}, {found}"
+
+
+def _sources(names: tuple[str, ...]) -> str:
+    """Sources in words, such as `source = "npz" or "parquet"`."""
+    *first, last = map(json.dumps, names)
+    return "source = " + (f"{', '.join(first)} or {last}" if first else last)
