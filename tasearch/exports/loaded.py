@@ -68,7 +68,8 @@ class LoadedStudent(Standardized):
             ```
         """
         try:
-            x = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x))
+            if not isinstance(x, Tensor):
+                x = torch.from_numpy(np.array(x, dtype=np.float32))  # a copy: x may be read-only
             samples = x.to(self.mean.device, torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ExportError(f"x: is no array of numbers: {shown(first_line(error))}") from None

@@ -130,7 +130,7 @@ def test_loaded_student_predicts_names(exported: Path, home: Path) -> None:
         (np.zeros(12), "should be samples of shape (n, 12), found shape (12,)"),
         (np.float32(1), "should be samples of shape (n, 12), found shape ()"),
         (np.zeros((2, 3, 4)), "should be samples of shape (n, 12), found shape (2, 3, 4)"),
-        (["text"], "is no array of numbers: can't convert np.ndarray of type numpy.str_."),
+        (["text"], "is no array of numbers: could not convert string to float: 'text'"),
         ([[1], [1, 2]], "is no array of numbers: setting an array element with a sequence."),
     ],
 )
