@@ -225,9 +225,9 @@ def test_identity_ignores_limits_and_root() -> None:
     assert full.identity() != half.identity()
 
 
-@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda p: p.name)
+@pytest.mark.parametrize("file", sorted(STUDIES.glob("**/*.toml")), ids=lambda p: p.name)
 def test_shipped_studies_load(file: Path) -> None:
-    assert load_study(file).name == file.stem
+    assert load_study(file).name == (file.parent.name if file.name == "study.toml" else file.stem)
 
 
 def test_identity_leaves_later_keys_out_at_their_defaults() -> None:
