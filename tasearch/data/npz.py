@@ -139,7 +139,9 @@ def _check_header(content: IO[bytes], name: str, size: int) -> None:
     except Exception:  # numpy parses the header as a Python literal, which may raise anything
         raise _Unreadable(f"{name!r} is no array") from None
     if dtype.hasobject:
-        raise _Unreadable(f"{name!r} holds Python objects, which are never loaded")
+        raise _Unreadable(
+            f"{name!r} holds Python objects, which are never loaded; save text as y.astype(str)"
+        )
     held = size - content.tell()
     wanted = dtype.itemsize
     for length in shape:

@@ -56,16 +56,26 @@ def _array(value: Any, where: str) -> np.ndarray:
     except BaseException as error:  # numpy calls methods of the value, which may be a user's
         reason = shown(first_line(error))
         raise DataError(f"{where}: is no array of numbers ({kind}): {reason}") from None
-    if array.dtype.hasobject and _is_text(array):
-        array = np.array(array.tolist(), dtype=np.str_)
+    if array.dtype.hasobject and array.ndim == 1:
+        array = _text(array, where)
     if array.dtype.hasobject:
         raise DataError(f"{where}: should be an array of numbers, is {kind}, which holds objects")
     return array
 
 
-def _is_text(array: np.ndarray) -> bool:
-    """Whether all values are strings, as in columns of pandas and in numpy's StringDType."""
-    return array.size > 0 and all(type(value) in (str, np.str_) for value in array.flat)
+def _text(array: np.ndarray, where: str) -> np.ndarray:
+    """Strings, as in columns of pandas and in numpy's StringDType, as numpy's own; others as is.
+
+    Raises:
+        DataError: Some values are strings, and some are not, such as a missing label.
+    """
+    others = [i for i, value in enumerate(array) if type(value) not in (str, np.str_)]
+    if len(others) == len(array):
+        return array
+    if others:
+        kind = type(array[others[0]]).__name__
+        raise DataError(f"{where}[{others[0]}]: should be text as others are, found {kind}")
+    return np.array(array.tolist(), dtype=np.str_)
 
 
 def _numbers(value: Any, where: str) -> Any:

@@ -305,7 +305,9 @@ def test_source_refuses_broken_files(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"is no readable \.npz file"):
             load_data(study)
     np.savez(file, x_train=np.array([{}], dtype=object), y_train=Y)
-    with pytest.raises(DataError, match="holds Python objects, which are never loaded"):
+    with pytest.raises(
+        DataError, match=r"holds Python objects, which are never loaded; save text as y\.astype"
+    ):
         load_data(study)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("x_train", b"no array")

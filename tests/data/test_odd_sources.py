@@ -295,8 +295,7 @@ def test_user_source_may_return_names_of_classes(tmp_path: Path) -> None:
         assert data.class_names == ("cat", "dog"), name
         assert data.train.y.tolist() == (data.train.x[:, 0] % 2).tolist()
     assert said(study_of(tmp_path, "named:mixed")) == (
-        "data.source: 'named:mixed': y_train: should be an array of numbers, is numpy.ndarray, "
-        "which holds objects"
+        "data.source: 'named:mixed': y_train[0]: should be text as others are, found NoneType"
     )
 
 
