@@ -15,11 +15,15 @@ from pathlib import Path
 from tasearch.config.files import not_regular
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
-from tasearch.config.values import IMAGES
+from tasearch.config.values import FOLDERS
 from tasearch.errors import DataError, ModelError, StudyError
 from tasearch.runs.directory import RunDirectory
 
-WHAT = {"parquet": "data file or folder", "imagefolder": "data folder"}  # what a path should be
+WHAT = {  # what a path should be
+    "parquet": "data file or folder",
+    "csv": "data file or folder",
+    "imagefolder": "data folder",
+}
 
 
 def check_early(study: Study, options: RunOptions) -> None:
@@ -56,7 +60,7 @@ def _check_data(study: Study) -> None:
         raise DataError(f"{path}: no such {what} {where}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror} {where}") from None
-    folder = source in IMAGES and path.is_dir()
+    folder = source in FOLDERS and path.is_dir()
     words = None if folder else not_regular(path)
     if source == "imagefolder" and not folder:
         words = words or "is a file, not a folder"

@@ -9,12 +9,26 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tasearch.config.section_base import Section, key
-from tasearch.config.values import FILES, IMAGES, MOST_COUNT, SOURCES, ImageSize, PathText, Seed
+from tasearch.config.values import (
+    FILES,
+    IMAGES,
+    MOST_COUNT,
+    SOURCES,
+    TABLES,
+    ImageSize,
+    Names,
+    PathText,
+    Seed,
+)
 from tasearch.errors import short
 
+MISSING = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 GOES_WITH = {  # sources that have a key, for keys that not all sources have
     "image": ("parquet",),
-    "label": ("parquet",),
+    "label": TABLES,
+    "drop": TABLES,
+    "categories": TABLES,
+    "missing": TABLES,
     "size": IMAGES,
     "channels": IMAGES,
     "unreadable": IMAGES,
@@ -22,21 +36,24 @@ GOES_WITH = {  # sources that have a key, for keys that not all sources have
 
 
 class DataSection(Section):
-    """The data set: scikit-learn's digits, files (npz, parquet, images), or a function of yours."""
+    """The data set: scikit-learn's digits, files, or a function of yours."""
 
     source: str = key(
-        "digits", '"digits", "npz", "parquet", "imagefolder", or "package.module:function"'
+        "digits", '"digits", "npz", "parquet", "imagefolder", "csv", or "package.module:function"'
     )
     path: PathText | None = key(
         None,
-        "for npz: the .npz file; for parquet: the file, or a folder of train*, "
+        "for npz: the .npz file; for parquet and csv: the file, or a folder of train*, "
         "validation* and test* files; for imagefolder: the folder of train, validation and test, "
         "or of one folder for each class",
     )
     image: str | None = key(
         None, "for parquet: the column of images; needed only if several columns hold images"
     )
-    label: str = key("label", "for parquet: the column of labels")
+    label: str = key("label", "for parquet and csv: the column of labels")
+    drop: Names = key((), "for tables: columns that are no features, such as identifiers")
+    categories: Names = key((), "for tables: columns of integers that are categories")
+    missing: Names = key(MISSING, "for tables: texts that mean a missing value, besides none")
     size: ImageSize | None = key(
         None,
         "height and width of all encoded images: each is resized until it just covers them, then "

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from tasearch.chains.recipe import LABELS_ONLY, TRAINED, Recipe
 from tasearch.chains.recipes import SEARCHED, Recipes
-from tasearch.config.data_section import DataSection
+from tasearch.config.data_section import MISSING, DataSection
 from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
     AssistantsSection,
@@ -46,6 +46,9 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "student.teacher_epoch": [TRAINED],
     "data.size": None,
     "data.channels": "auto",
+    "data.drop": [],
+    "data.categories": [],
+    "data.missing": [*MISSING],
 }
 OWN = 'should be "package.module:function"'
 

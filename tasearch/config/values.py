@@ -21,7 +21,9 @@ LADDERS = {  # the widths of families that can only be built at some widths
     "resnet": (8, 14, 20, 26, 32, 44, 56, 110),
 }
 IMAGES = ("parquet", "imagefolder")  # sources of encoded images
-FILES = ("npz", *IMAGES)  # sources with a path
+TABLES = ("parquet", "csv")  # sources of tables; parquet files have images, or are tables
+FOLDERS = (*IMAGES, "csv")  # sources whose path may be a folder
+FILES = ("npz", *FOLDERS)  # sources with a path
 LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "random", "brute")
 SOURCES = ("digits", *FILES)
@@ -63,6 +65,10 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Refuse an empty list, and one that has a value twice."""
     if not values:
         raise PydanticCustomError("empty", "needs at least one value")
+    return _different(values)
+
+
+def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise PydanticCustomError("distinct", "should have no value twice")
     return values
@@ -155,6 +161,11 @@ Temperatures = Annotated[
     tuple[Annotated[float, Field(ge=0.01, le=1000)], ...],
     BeforeValidator(_options),
     AfterValidator(distinct),
+]
+Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)], ...],
+    BeforeValidator(_options),
+    AfterValidator(_different),
 ]
 Guidance = Annotated[
     tuple[Literal["serial", "dense"], ...], BeforeValidator(_options), AfterValidator(distinct)

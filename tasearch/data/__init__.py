@@ -1,13 +1,15 @@
 """Data sets: named sources, one contract for their arrays, one seeded split.
 
 A source is a function `(section, root, progress, warn) -> arrays`, which returns a mapping from the
-names in `arrays.NAMES` to arrays. What follows is the same for all sources.
+names in `arrays.NAMES` to arrays, or a table, which is split before it becomes features. What
+follows is the same for all sources.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,23 +17,26 @@ from tasearch.config import plugins
 from tasearch.config.data_section import DataSection
 from tasearch.config.study import Study
 from tasearch.config.values import IMAGES
-from tasearch.data import digits, folder, npz, parquet
+from tasearch.data import digits, folder, npz, parquet, tables
 from tasearch.data.arrays import Dataset, Split, check
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
+from tasearch.data.table_parts import Parts, table_parts
+from tasearch.data.tables import Tables
 from tasearch.errors import DataError, shown
 
 __all__ = ["SOURCES", "Dataset", "Progress", "Split", "load_data", "load_test"]
 
-Source = Callable[[DataSection, str, Progress | None, Warn], Mapping[str, np.ndarray]]
+Source = Callable[[DataSection, str, Progress | None, Warn], Mapping[str, np.ndarray] | Tables]
 
 SOURCES: dict[str, Source] = {
     "digits": digits.load,
     "npz": npz.load,
     "parquet": parquet.load,
     "imagefolder": folder.load,
+    "csv": tables.load,
 }
 
 
@@ -51,10 +56,13 @@ def load_data(
         StudyError: There is no such source.
     """
     with _in_memory(study):
-        parts, class_names = _parts(study, progress, warn)
-        return Dataset.from_splits(
-            train=parts["train"], validation=parts["val"], class_names=class_names
+        found = _parts(study, progress, warn)
+        data = Dataset.from_splits(
+            train=found.parts["train"],
+            validation=found.parts["val"],
+            class_names=found.class_names,
         )
+        return replace(data, table=found.table)
 
 
 def load_test(study: Study) -> Split:
@@ -65,7 +73,7 @@ def load_test(study: Study) -> Split:
         StudyError: There is no such source.
     """
     with _in_memory(study):
-        return _parts(study)[0]["test"]
+        return _parts(study).parts["test"]
 
 
 @contextlib.contextmanager
@@ -80,15 +88,18 @@ def _in_memory(study: Study) -> Iterator[None]:
 
 def _parts(
     study: Study, progress: Progress | None = None, warn: Warn = lambda notice: None
-) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """All three parts by name, and the names of the classes by number."""
+) -> Parts:
+    """All three parts, and the names of the classes."""
     section = study.data
     source = plugins.resolve(section.source, SOURCES, path="data.source", root=study.root)
     where = shown(section.path or section.source)
     if section.source in SOURCES:
-        arrays = source(section, study.root, progress, warn)
+        found = source(section, study.root, progress, warn)
     else:
-        arrays = returned_arrays(source, section.source)
+        found = returned_arrays(source, section.source)
+    if isinstance(found, Tables):
+        return table_parts(found.parts, section, where)
     layout = "chw" if section.source in IMAGES else section.layout
-    parts, names = check(arrays, layout=layout, where=where)
-    return split(parts, section=section, class_names=names, where=where), names
+    given, names = check(found, layout=layout, where=where)
+    parts = split(given, section=section, class_names=names, where=where)
+    return Parts(parts=parts, class_names=names)

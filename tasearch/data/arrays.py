@@ -6,12 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasearch.data.labels import are_numbers, number_classes
 from tasearch.errors import DataError, nearest, short, shown
+
+if TYPE_CHECKING:
+    from tasearch.data.features import TableData
 
 PARTS = ("train", "val", "test")
 NAMES = tuple(f"{axis}_{part}" for part in PARTS for axis in "xy")
@@ -49,6 +52,7 @@ class Dataset:
             that is constant.
         fingerprint: The first 32 hex digits of SHA-256 over both sets, and over the names of the
             classes where they are more than numbers.
+        table: How a table's rows became features; None for other data, and in workers.
     """
 
     train: Split
@@ -57,6 +61,7 @@ class Dataset:
     mean: np.ndarray
     std: np.ndarray
     fingerprint: str
+    table: TableData | None = None
 
     @property
     def in_shape(self) -> tuple[int, ...]:

@@ -6,10 +6,10 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from tasearch.data.part_files import PARTS
 from tasearch.errors import DataError, quoted, shown
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-PARTS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
 SYSTEMS_OWN = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")  # in small letters
 LISTED = 3  # files that a message names
 LAYOUT = "images should be in PATH/CLASS or PATH/train/CLASS"

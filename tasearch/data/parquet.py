@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from tasearch.config.data_section import DataSection
-from tasearch.config.files import check_regular
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn, decoded_arrays
+from tasearch.data.part_files import files_by_part
 from tasearch.data.shards import Shard, read_shard
+from tasearch.data.tables import Tables, is_table, read_tables
 from tasearch.errors import DataError, shown
-
-PARTS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 
 
 def load(
@@ -32,8 +31,10 @@ def load(
     root: str,
     progress: Progress | None = None,
     warn: Warn = lambda notice: None,
-) -> Mapping[str, Any]:
+) -> Mapping[str, Any] | Tables:
     """The source "parquet": one file, or a folder's files train*, validation* and test*.
+
+    Files without images are tables.
 
     Images are uint8 (samples, channels, height, width). They are decoded once, and then read from
     the image cache.
@@ -48,7 +49,9 @@ def load(
         DataError: A file, an image or a label breaks a rule; the message names the file and row.
     """
     assert section.path is not None
-    files = _parts(Path(root) / section.path, section.path)
+    if is_table(section, root):
+        return read_tables(section, root)
+    files = files_by_part(Path(root) / section.path, section.path)
     parts = {part: [read_shard(file, section) for file in files[part]] for part in files}
     for shards in parts.values():
         if not any(shard.rows for shard in shards):
@@ -75,32 +78,3 @@ def _check_labels(shards: Sequence[Shard]) -> None:
                 f"{shown(shard.file)}: column {shard.label!r} should hold {first.classes} as in "
                 f"{shown(first.file.name)}, holds {shard.classes}"
             )
-
-
-def _parts(path: Path, given: str) -> dict[str, list[Path]]:
-    """Files by part, each sorted by name."""
-    try:
-        if not path.is_dir():
-            check_regular(path)
-            return {"train": [path]}
-        files = sorted(file for file in path.iterdir() if file.suffix == ".parquet")
-    except FileNotFoundError:
-        raise DataError(
-            f"{shown(path)}: no such data file or folder (data.path = {given!r})"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{shown(path)}: cannot be read: {error.strerror} (data.path = {given!r})"
-        ) from None
-    parts: dict[str, list[Path]] = {}
-    for file in files:
-        word = "".join(c if c.isalpha() else " " for c in file.stem.lower()).split()
-        if not word or word[0] not in PARTS:
-            raise DataError(
-                f"{shown(file)}: the name should begin with train, validation or test, "
-                f"to tell which part it is"
-            )
-        parts.setdefault(PARTS[word[0]], []).append(file)
-    if "train" not in parts:
-        raise DataError(f"{path}: should hold train*.parquet, found {sorted(parts) or 'nothing'}")
-    return parts

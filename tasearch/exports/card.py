@@ -13,6 +13,7 @@ from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text
 from tasearch.config import plugins
 from tasearch.data.labels import are_numbers
 from tasearch.errors import shown
+from tasearch.exports.input_words import input_words
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import latency_words
 from tasearch.report.text import interval_text
@@ -54,8 +55,7 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
         bytes=f"{candidate.bytes:,}",
         latency=latency_words(candidate.chain[-1], student.run.manifest.measured),
         device="; ".join([metrics["latency_of"], *metrics["latency_notices"]]),
-        shape=", ".join(map(str, data.in_shape)),
-        classes=data.num_classes,
+        **input_words(data),
         names=_names(data.class_names),
         difference=f"{difference or 0.0:.1e}",
         load=_load_line(student),

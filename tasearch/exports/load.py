@@ -70,6 +70,7 @@ def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
         torch.ones_like(std),
         in_shape=in_shape,
         class_names=names,
+        features=weights.features,
     )
     try:
         module.load_state_dict(weights.state)

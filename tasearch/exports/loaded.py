@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tasearch.data.features import Features
 from tasearch.errors import ExportError, first_line, shown
 from tasearch.models import Standardized
 from tasearch.train.loop import predict
@@ -37,6 +39,7 @@ class LoadedStudent(Standardized):
         std: Standard deviation of raw training samples, shaped like `mean`.
         in_shape: Shape of one sample, (channels, height, width) or (features,).
         class_names: Names of the classes, in the order of the logits.
+        features: How rows of a table become samples; None for other data.
     """
 
     def __init__(
@@ -47,19 +50,22 @@ class LoadedStudent(Standardized):
         *,
         in_shape: tuple[int, ...],
         class_names: tuple[str, ...],
+        features: Features | None = None,
     ) -> None:
         super().__init__(net, mean, std)
-        self.in_shape, self.class_names = in_shape, class_names
+        self.in_shape, self.class_names, self.features = in_shape, class_names, features
 
     def predict(self, x: Any) -> Prediction:
         """Name the classes of raw samples.
 
         Args:
             x: Samples (samples, *in_shape), in the units of the training data: a tensor, an array
-                of numpy, or lists of numbers.
+                of numpy, or lists of numbers. For a student of a table also its rows: a DataFrame
+                or a dict of columns, or a list of dicts.
 
         Raises:
             ExportError: If these are no samples of that shape.
+            DataError: If a column of the rows is missing or has values of another kind.
 
         Example:
             ```python
@@ -67,6 +73,8 @@ class LoadedStudent(Standardized):
             print(found.labels, found.probabilities.amax(dim=1))
             ```
         """
+        if self.features is not None and _are_rows(x):
+            x = self.features.transform(self.features.table(x))
         try:
             if not isinstance(x, Tensor):
                 x = torch.from_numpy(np.array(x, dtype=np.float32))  # a copy: x may be read-only
@@ -84,3 +92,10 @@ class LoadedStudent(Standardized):
         return Prediction(
             labels=tuple(self.class_names[place] for place in places), probabilities=probabilities
         )
+
+
+def _are_rows(x: Any) -> bool:
+    """Whether these are rows with names of columns, not numbers alone."""
+    if isinstance(x, list | tuple):
+        return bool(x) and all(isinstance(row, Mapping) for row in x)
+    return isinstance(x, Mapping) or hasattr(x, "columns")

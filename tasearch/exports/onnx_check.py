@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -12,6 +12,7 @@ from torch import nn
 
 from tasearch.data import Split
 from tasearch.errors import ExportError, ModelError
+from tasearch.exports.features_graph import inputs_of, with_features
 from tasearch.exports.student import ExportedStudent
 from tasearch.profiling.machine import timed_in_onnx
 from tasearch.profiling.onnx import onnx_outputs, to_onnx
@@ -38,8 +39,15 @@ def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
         ModelError: If the model cannot be exported although the study timed it in ONNX Runtime.
     """
     try:
-        model = _named(to_onnx(student.module, student.data.in_shape), student.data.class_names)
-        difference = onnx_difference(model, student.module, student.data.validation)
+        data = student.data
+        model = _named(to_onnx(student.module, data.in_shape), data.class_names)
+        difference = onnx_difference(model, student.module, data.validation)
+        if data.table is not None:
+            model = with_features(model, data.table.features)
+            inputs = inputs_of(data.table.validation, data.table.features)
+            difference = max(
+                difference, onnx_difference(model, student.module, data.validation, inputs)
+            )
     except ModelError:
         if timed_in_onnx(student.run.manifest.device):
             raise
@@ -59,20 +67,29 @@ def _named(model: bytes, class_names: Sequence[str]) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-def onnx_difference(model: bytes, module: nn.Module, part: Split) -> float:
+def onnx_difference(
+    model: bytes,
+    module: nn.Module,
+    part: Split,
+    inputs: Mapping[str, np.ndarray] | None = None,
+) -> float:
     """Largest difference between ONNX Runtime's logits and torch's.
 
     Args:
         model: Serialized ONNX model.
         module: The same model in torch, in eval mode.
         part: Samples to compare, in batches and one by one.
+        inputs: The same samples as the ONNX model takes them, by input; None for `x` itself.
 
     Returns:
         The largest |a - b| / max(1, |b|) over all logits a of ONNX Runtime and b of torch, because
         float32 has 7 digits.
     """
     expected = predict(module, torch.tensor(part.x)).numpy()
-    batches = [*np.array_split(part.x, len(part) // BATCH + 1), *part.x[:SINGLE, None]]
-    logits = np.concatenate(onnx_outputs(model, [x.astype(np.float32) for x in batches]))
+    given = {"x": part.x.astype(np.float32)} if inputs is None else inputs
+    rows = np.arange(len(part))
+    batches = [*np.array_split(rows, len(part) // BATCH + 1), *rows[:SINGLE, None]]
+    feeds = [{name: values[batch] for name, values in given.items()} for batch in batches]
+    logits = np.concatenate(onnx_outputs(model, feeds))
     expected = np.concatenate([expected, expected[:SINGLE]])
     return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())

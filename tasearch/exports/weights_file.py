@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tasearch.chains.keys import canonical_json
 from tasearch.config.files import not_regular
+from tasearch.data.features import Features
 from tasearch.errors import ExportError, first_line
 from tasearch.exports.student import ExportedStudent
 
@@ -31,6 +32,7 @@ class StudentWeights:
         width: Width of the model; any JSON value in a file that is not ours.
         state: State dict of the model.
         scale: The tensors "mean" and "std" of the standardization.
+        features: How rows of a table become samples; None for other data.
     """
 
     in_shape: tuple[int, ...]
@@ -38,6 +40,7 @@ class StudentWeights:
     width: Any
     state: dict[str, Tensor]
     scale: dict[str, Tensor]
+    features: Features | None = None
 
 
 def write_weights(student: ExportedStudent) -> bytes:
@@ -56,6 +59,8 @@ def write_weights(student: ExportedStudent) -> bytes:
         "num_classes": student.data.num_classes,
         "class_names": student.data.class_names,
     }
+    if student.data.table is not None:
+        meta["features"] = student.data.table.features.content()
     state = {name: t.clone().contiguous() for name, t in student.module.state_dict().items()}
     return save(state, metadata={META: canonical_json(meta)})
 
@@ -85,11 +90,17 @@ def read_weights(file: Path) -> StudentWeights:
             width=meta["width"],
             state=state,
             scale={name: state[name] for name in ("mean", "std")},
+            features=_features(meta),
         )
     except FileNotFoundError:
         raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ExportError(f"{file}: is no exported student: {first_line(error)}") from None
+
+
+def _features(meta: dict[str, Any]) -> Features | None:
+    """How rows of a table become samples."""
+    return Features.from_content(meta["features"]) if "features" in meta else None
 
 
 def _class_names(meta: dict[str, Any]) -> tuple[str, ...]:

@@ -92,12 +92,12 @@ def _runtime_errors(where: str = "") -> Iterator[None]:
         ) from error
 
 
-def onnx_outputs(model: bytes, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+def onnx_outputs(model: bytes, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
     """Run a model in ONNX Runtime.
 
     Args:
-        model: Serialized ONNX model with input `x`.
-        batches: Inputs, each float32 of shape (samples, *in_shape), with any number of samples.
+        model: Serialized ONNX model.
+        feeds: Batches of any number of samples, each an array by name of the input.
 
     Returns:
         The first output for each batch.
@@ -107,7 +107,7 @@ def onnx_outputs(model: bytes, batches: Sequence[np.ndarray]) -> list[np.ndarray
     """
     with _runtime_errors():
         session = onnx_session(model, threads=1)
-        return [session.run(None, {"x": batch})[0] for batch in batches]
+        return [session.run(None, dict(feed))[0] for feed in feeds]
 
 
 def _program(net: nn.Module, example: Tensor, names: list[str], **options: Any) -> Any:

@@ -33,6 +33,10 @@ def any_study(
         monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "cache"))
         folders.write(tmp_path / "d", {name: parquet.pictures(10, 6, 5) for name in "abcde"})
         return folders.study(tmp_path / "d")
+    if request.param == "csv":
+        rows = (f"{i % 7},{'abc'[i % 3]},{i % 5}" for i in range(50))
+        (tmp_path / "rows.csv").write_text("\n".join(["size,kind,label", *rows]))
+        return parse_study({"data": {"source": "csv", "path": str(tmp_path / "rows.csv")}})
     if request.param == "function":
         (tmp_path / "mine.py").write_text(
             "import numpy as np\n"

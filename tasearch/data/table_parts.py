@@ -1,0 +1,73 @@
+"""The parts of a table: split by rows, then made features as the training part alone decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from tasearch.config.data_section import DataSection
+from tasearch.data.arrays import Split
+from tasearch.data.features import Features, TableData
+from tasearch.data.labels import number_classes
+from tasearch.data.split import split
+from tasearch.data.tables import TablePart
+from tasearch.errors import DataError, quoted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of any data.
+
+    Args:
+        parts: The parts "train", "val" and "test".
+        class_names: Names of the classes by number.
+        table: How the rows of a table became features; None for other data.
+    """
+
+    parts: dict[str, Split]
+    class_names: tuple[str, ...]
+    table: TableData | None = None
+
+
+def table_parts(given: Mapping[str, TablePart], section: DataSection, where: str) -> Parts:
+    """Split a table, and make features of its rows.
+
+    Args:
+        given: The parts that the source has, "train" among them.
+        section: The `[data]` section of the study file.
+        where: File or folder that the table comes from, for messages.
+
+    Raises:
+        DataError: Labels or columns break a rule, or a class has too few rows.
+    """
+    labels, class_names = number_classes({part: own.labels for part, own in given.items()}, where)
+    numbers = {part: Split(x=np.arange(len(y)), y=y) for part, y in labels.items()}
+    places = split(numbers, section=section, class_names=class_names, where=where)
+    rows = {
+        part: given[part if part in given else "train"].rows.take(own.x)
+        for part, own in places.items()
+    }
+    features = Features.fit(rows["train"], where)
+    parts = {
+        part: Split(x=_finite(features, rows[part], f"{where}: {part}"), y=places[part].y)
+        for part in places
+    }
+    table = TableData(features=features, validation=rows["val"])
+    return Parts(parts=parts, class_names=class_names, table=table)
+
+
+def _finite(features: Features, rows: pa.Table, where: str) -> np.ndarray:
+    """The features of rows, refused where a number is no float32."""
+    x = features.transform(rows)
+    wrong = ~np.isfinite(x).all(axis=0)
+    if wrong.any():
+        name = features.names[int(wrong.argmax())]
+        row = int((~np.isfinite(x[:, int(wrong.argmax())])).argmax())
+        raise DataError(
+            f"{where}: column {quoted(name)}: should be a finite float32, found "
+            f"{rows.column(name)[row]}"
+        )
+    return x

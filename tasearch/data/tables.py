@@ -1,0 +1,291 @@
+"""Tables of numbers and categories: CSV files, and parquet files without images.
+
+A column of numbers stays one; text, and what `data.categories` names, is a category. Spaces around
+text are dropped. What is empty, not a number, or one of `data.missing` is missing. The training
+part decides what a column is; other parts must have it as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from tasearch.config.data_section import DataSection
+from tasearch.config.files import open_regular
+from tasearch.data.part_files import files_by_part
+from tasearch.errors import DataError, first_line, nearest, quoted, shown
+
+SUFFIXES = {"csv": ".csv", "parquet": ".parquet"}  # by source
+SEPARATORS = ",;\t|"  # of which a file's first line has the one that it uses
+HEAD = 2**16  # bytes in which the first line ends
+
+NUMBER, TEXT = pa.float64(), pa.string()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePart:
+    """The rows of one part.
+
+    Args:
+        rows: The columns of features, each of float64 or string; null is missing.
+        labels: Labels (rows,), as the file has them.
+    """
+
+    rows: pa.Table
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """A table as a source gives it.
+
+    Args:
+        parts: The parts that it has by name, "train" first.
+    """
+
+    parts: Mapping[str, TablePart]
+
+
+def is_table(section: DataSection, root: str) -> bool:
+    """Whether parquet files are tables: without a column of bytes, and none that is named "image".
+
+    Args:
+        section: The `[data]` section of the study file.
+        root: Folder that its path is relative to.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read.
+    """
+    if section.image is not None:
+        return False
+    assert section.path is not None
+    file, *_ = files_by_part(Path(root) / section.path, section.path)["train"]
+    with _reading(file, "is no readable parquet file"), open_regular(file) as stream:
+        schema = pq.ParquetFile(stream).schema_arrow
+    held = any(_holds_bytes(field.type) for field in schema)
+    return not held and "image" not in schema.names
+
+
+def _holds_bytes(kind: Any) -> bool:
+    return bool(
+        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_struct(kind)
+    )
+
+
+def load(section: DataSection, root: str, progress: object = None, warn: object = None) -> Tables:
+    """The source "csv": one file, or a folder's files train*, validation* and test*.
+
+    Args:
+        section: The `[data]` section of the study file, with the path and the columns.
+        root: Folder that the path is relative to.
+        progress: Not used: nothing is decoded.
+        warn: Not used.
+
+    Raises:
+        DataError: A file, a column or a row breaks a rule; the message names it.
+    """
+    return read_tables(section, root)
+
+
+def read_tables(section: DataSection, root: str) -> Tables:
+    """Read a table, or a folder's tables.
+
+    Args:
+        section: The `[data]` section of the study file, with the path and the columns.
+        root: Folder that the path is relative to.
+
+    Raises:
+        DataError: A file, a column or a row breaks a rule; the message names it.
+    """
+    assert section.path is not None
+    suffix = SUFFIXES[section.source]
+    files = files_by_part(Path(root) / section.path, section.path, suffix)
+    kinds: dict[str, Any] = {}  # of the training part's columns
+    parts = {}
+    for part in ("train", *(part for part in files if part != "train")):
+        read = [_read(file, section, kinds) for file in files[part]]
+        rows = pa.concat_tables([each.rows for each in read])
+        labels = np.concatenate([each.labels for each in read])
+        parts[part] = TablePart(rows=rows, labels=labels)
+    return Tables(parts=parts)
+
+
+def _read(file: Path, section: DataSection, kinds: dict[str, Any]) -> TablePart:
+    """The rows of one file.
+
+    Args:
+        file: Its path.
+        section: The `[data]` section.
+        kinds: Kinds of the columns of features by name; found by the first file, which fills it.
+    """
+    table = READERS[section.source](file, section, {**kinds})
+    _check_names(file, table.column_names, section)
+    if table.num_rows == 0:
+        raise DataError(f"{shown(file)}: has no rows")
+    left_out = {section.label, *section.drop}
+    names = [name for name in table.column_names if name not in left_out]
+    if not names:
+        raise DataError(f"{shown(file)}: has no column besides {quoted(section.label)}")
+    if kinds and {*names} != {*kinds}:
+        missing, more = sorted({*kinds} - {*names}), sorted({*names} - {*kinds})
+        found = f"lacks {quoted(missing[0])}" if missing else f"has also {quoted(more[0])}"
+        raise DataError(f"{shown(file)}: should have the columns of the training part, {found}")
+    columns = {}
+    for name in kinds or names:
+        where = f"{shown(file)}: column {quoted(name)}"
+        column = table.column(name).combine_chunks()
+        columns[name] = _feature(column, kinds.get(name), name in section.categories, where)
+        columns[name] = _gaps(columns[name], section)
+    kinds.update({name: column.type for name, column in columns.items()})
+    return TablePart(rows=pa.table(columns), labels=_labels(table, section, file))
+
+
+def _check_names(file: Path, names: list[str], section: DataSection) -> None:
+    """Refuse columns without a name, with the same name, or that are not there."""
+    for place, name in enumerate(names):
+        if not name.strip():
+            raise DataError(f"{shown(file)}: column {place + 1} has no name in the first line")
+        if names.count(name) > 1:
+            raise DataError(f"{shown(file)}: column {quoted(name)} is there more than once")
+    asked = [("data.label", section.label)]
+    asked += [("data.drop", name) for name in section.drop]
+    asked += [("data.categories", name) for name in section.categories]
+    for key, name in asked:
+        if name not in names:
+            raise DataError(f"{shown(file)}: {key}: no column {quoted(name)}{nearest(name, names)}")
+
+
+def _feature(column: Any, kind: Any, category: bool, where: str) -> Any:
+    """A column as float64 or as text.
+
+    Args:
+        column: The column as the file has it.
+        kind: What it must be, float64 or text; None to find out.
+        category: Whether numbers are categories.
+        where: The place of the column, for messages.
+    """
+    found = column.type
+    if pa.types.is_dictionary(found):
+        return _feature(column.dictionary_decode(), kind, category, where)
+    if pa.types.is_null(found):
+        if kind is None:
+            raise DataError(f"{where}: has no value in the training part; name it in data.drop")
+        return column.cast(kind)
+    if pa.types.is_string(found) or pa.types.is_large_string(found):
+        made = pc.utf8_trim_whitespace(column.cast(TEXT))
+    elif category and (pa.types.is_integer(found) or pa.types.is_boolean(found)):
+        made = column.cast(TEXT)
+    elif pa.types.is_boolean(found):
+        made = column.cast(pa.uint8()).cast(NUMBER)
+    elif pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found):
+        made = column.cast(NUMBER, safe=False)
+    else:
+        raise DataError(
+            f"{where}: should hold numbers or text, holds {shown(found)}; bring it as numbers, or "
+            f"name it in data.drop"
+        )
+    if kind is not None and made.type != kind:
+        words = {NUMBER: "numbers", TEXT: "text"}
+        raise DataError(
+            f"{where}: should hold {words[kind]} as in the training part, holds {words[made.type]}"
+            f"{_first_text(made)}"
+        )
+    return made
+
+
+def _first_text(column: Any) -> str:
+    """The first text of a column that should hold numbers, as the end of a message."""
+    if column.type != TEXT:
+        return ""
+    for row, text in enumerate(column.to_pylist()):
+        with contextlib.suppress(TypeError, ValueError):
+            float(text)
+            continue
+        return f": {quoted(text)} in row {row}"
+    return ""
+
+
+def _gaps(column: Any, section: DataSection) -> Any:
+    """A column whose missing values are null."""
+    if column.type == NUMBER:
+        return pc.if_else(pc.is_nan(column), None, column)
+    words = pa.array(["", *section.missing])
+    return pc.if_else(pc.is_in(column, words), None, column)
+
+
+def _labels(table: Any, section: DataSection, file: Path) -> np.ndarray:
+    """The labels of a file."""
+    column = table.column(section.label).combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    where = f"{shown(file)}: column {quoted(section.label)}"
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = pc.utf8_trim_whitespace(column)
+        column = pc.if_else(pc.equal(column, ""), None, column)
+    if column.null_count:
+        row = column.is_valid().to_pylist().index(False)
+        raise DataError(f"{where}: has no label in row {row}")
+    try:
+        values: np.ndarray = np.array(column.to_pylist())
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{where}: holds no labels: {first_line(error)}") from None
+    if values.dtype.kind == "O":
+        raise DataError(f"{where}: should hold classes, holds {shown(column.type)}")
+    return values
+
+
+@contextlib.contextmanager
+def _reading(file: Path, failed: str = "cannot be read") -> Iterator[None]:
+    """A context in which exceptions of pyarrow, of many kinds, become a `DataError`."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except OSError as error:
+        words = f"cannot be read: {error.strerror}" if error.strerror else f"{failed}: {error}"
+        raise DataError(f"{shown(file)}: {shown(words)}") from None
+    except Exception as error:
+        raise DataError(f"{shown(file)}: {failed}: {shown(first_line(error))}") from None
+
+
+def _read_csv(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.Table:
+    """A CSV file with a head; numbers are found by their looks.
+
+    A column whose kind is known is read as that kind.
+    """
+    text = dict.fromkeys((*section.categories, *(n for n, k in kinds.items() if k == TEXT)), TEXT)
+    missing = ["", *section.missing]
+    with _reading(file), open_regular(file) as stream:
+        separator = _separator(stream)
+        return pyarrow.csv.read_csv(
+            stream,
+            parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=text, null_values=missing, strings_can_be_null=True
+            ),
+        )
+
+
+def _separator(stream: BinaryIO) -> str:
+    """The separator that the first line has most of; a comma if it has none."""
+    head = stream.read(HEAD).split(b"\n", 1)[0].decode("utf-8", "replace")
+    stream.seek(0)
+    return max(SEPARATORS, key=head.count)
+
+
+def _read_parquet(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.Table:
+    with _reading(file), open_regular(file) as stream:
+        return pq.ParquetFile(stream, page_checksum_verification=True).read()
+
+
+Reader = Callable[[Path, DataSection, Mapping[str, Any]], pa.Table]
+READERS: dict[str, Reader] = {"csv": _read_csv, "parquet": _read_parquet}

@@ -1,0 +1,92 @@
+"""What a student takes, in the words and the code of the model card."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tasearch.data import Dataset
+from tasearch.data.features import NUMBER, Column, TableData
+from tasearch.errors import shown
+
+MOST_COLUMNS = 40  # in the card's list
+MOST_VALUES = 12  # of a category
+
+
+def input_words(data: Dataset) -> dict[str, str]:
+    """The parts of the card's template about inputs.
+
+    Args:
+        data: The data that the student was trained on.
+
+    Returns:
+        `takes`, in words; and as code `feed` for ONNX Runtime, and `imports` and `example` for
+        `tasearch.load`.
+    """
+    if data.table is not None:
+        return _table_words(data.table, data.num_classes)
+    shape = ", ".join(map(str, data.in_shape))
+    samples = f"np.zeros((1, {shape}), dtype=np.float32)"
+    return {
+        "takes": (
+            f"It takes raw float32 samples of shape (n, {shape}) and gives logits of shape "
+            f"(n, {data.num_classes});\nstandardization is part of the model."
+        ),
+        "feed": f'feed = {{"x": {samples}}}  # your samples',
+        "imports": "import torch\n",
+        "example": f"torch.zeros(1, {shape})",
+    }
+
+
+def _table_words(table: TableData, num_classes: int) -> dict[str, str]:
+    """The words for a student of a table; the example is made up, for rows may be about people."""
+    columns = table.features.columns
+    row = {c.name: c.fill if c.kind == NUMBER else c.values[0] for c in columns}
+    lines = [f"- {_column_words(column)}" for column in columns[:MOST_COLUMNS]]
+    if len(columns) > MOST_COLUMNS:
+        lines.append(f"- and {len(columns) - MOST_COLUMNS} more, which `student.safetensors` lists")
+    listed = "\n".join(lines)
+    feeds = ",\n    ".join(_feed(column, row[column.name]) for column in columns)
+    return {
+        "takes": (
+            f"It takes rows of a table and gives logits of shape (n, {num_classes}); gaps are "
+            f"filled, and categories and\nnumbers made features, by the model itself. In "
+            f"`student.onnx` each column is an input of shape (n, 1):\na number is float32, NaN "
+            f'where it is missing; a category is a string, "" where it is missing. A value\nthat '
+            f"is not listed counts as none of them. Other columns are not used.\n\n{listed}"
+        ),
+        "feed": f"feed = {{  # a row that is made up\n    {feeds},\n}}",
+        "imports": "",
+        "example": _literal([row]),
+    }
+
+
+def _column_words(column: Column) -> str:
+    name = _code(column.name)
+    if column.kind == NUMBER:
+        return f"{name}: a number" + (f", {column.fill:g} where it is missing" * column.gap)
+    values = [_code(value) for value in column.values[:MOST_VALUES]]
+    more = len(column.values) - MOST_VALUES
+    return f"{name}: {', '.join(values)}{f' and {more} more' if more > 0 else ''}"
+
+
+def _code(text: str) -> str:
+    """Text as code in Markdown."""
+    return "`" + shown(text).replace("`", "'") + "`"
+
+
+def _feed(column: Column, value: Any) -> str:
+    """One input of the graph as code."""
+    kind = "np.float32" if column.kind == NUMBER else "object"
+    return f"{_literal(column.name)}: np.array([[{_literal(value)}]], dtype={kind})"
+
+
+def _literal(value: Any) -> str:
+    """Plain values as Python code, in ASCII."""
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return repr(value)

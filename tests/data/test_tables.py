@@ -1,0 +1,246 @@
+"""Tables: CSV and parquet files of numbers and categories, and the features that rows become."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasearch.config.study_file import parse_study
+from tasearch.data import load_data, load_test
+from tasearch.data.features import MOST_VALUES, Column, Features
+from tasearch.errors import DataError, StudyError
+
+HEAD = "age,town,member,label\n"
+
+
+def lines(count: int = 40, seed: int = 0) -> list[list[str]]:
+    """Rows of age, town, member and label; some ages and towns are missing."""
+    random = np.random.default_rng(seed)
+    towns = ["Ulm", "Bonn", " Graz ", "", "?"]
+    return [
+        [
+            "" if i % 7 == 3 else str(random.integers(1, 90)),
+            towns[random.integers(len(towns))],
+            ("true", "false")[i % 2],
+            ("yes", "no")[i // 2 % 2],
+        ]
+        for i in range(count)
+    ]
+
+
+def csv_text(rows: list[list[str]], head: str = HEAD, separator: str = ",") -> str:
+    return (head + "".join(",".join(row) + "\n" for row in rows)).replace(",", separator)
+
+
+def data_of(path: Path, **section: Any) -> Any:
+    source = section.pop("source", "csv")
+    keys = {"validation": 0.25, "test": 0.25, **section}
+    return parse_study({"data": {"source": source, "path": str(path), **keys}})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    path.write_text(csv_text(lines()))
+    return path
+
+
+def test_columns_become_features(file: Path) -> None:
+    found = load_data(data_of(file))
+    assert found.table is not None
+    assert found.table.features.names == [
+        *("age", "age missing"),
+        *("town=Bonn", "town=Graz", "town=Ulm", "town missing"),
+        "member",
+    ]
+    assert found.class_names == ("no", "yes")
+    assert found.train.x.shape == (20, 7)
+    assert found.train.x.dtype == np.float32
+    x = np.concatenate([found.train.x, found.validation.x])
+    assert (x[:, 2:6].sum(axis=1) == 1).all(), "each town is one feature"
+    assert {*x[:, 6]} == {0, 1}
+
+
+def test_gap_has_the_median_of_the_training_part_and_a_feature(file: Path) -> None:
+    found = load_data(data_of(file))
+    age, missing = found.train.x[:, 0], found.train.x[:, 1] == 1
+    assert missing.any()
+    assert {*age[missing]} == {np.median(age[~missing])}
+    assert {*found.validation.x[found.validation.x[:, 1] == 1, 0]} <= {np.median(age[~missing])}
+
+
+def test_training_part_alone_decides_features(tmp_path: Path) -> None:
+    """Towns and ages of the other parts are new to it; their values are no features."""
+    (tmp_path / "train.csv").write_text(
+        HEAD + "10,Ulm,true,yes\n30,Bonn,false,no\n20,Ulm,true,no\n"
+    )
+    (tmp_path / "valid.csv").write_text(HEAD + ",Wien,true,yes\n1000,,false,no\n")
+    (tmp_path / "test.csv").write_text(HEAD + "500,Ulm,true,yes\n500,Linz,false,no\n")
+    study = data_of(tmp_path)
+    found = load_data(study)
+    assert found.table is not None
+    assert found.table.features.names == ["age", "town=Bonn", "town=Ulm", "member"]
+    assert found.validation.x.tolist() == [[20, 0, 0, 1], [1000, 0, 0, 0]]
+    assert load_test(study).x.tolist() == [[500, 0, 1, 1], [500, 0, 0, 0]]
+
+
+def test_parts_and_labels_stay_together(file: Path) -> None:
+    """Every row is in one part, with its label."""
+    rows = lines()
+    keyed = [[str(i), *row] for i, row in enumerate(rows)]
+    file.write_text(csv_text(keyed, "row," + HEAD))
+    study = data_of(file)
+    found, test = load_data(study), load_test(study)
+    seen = []
+    for part in (found.train, found.validation, test):
+        for x, y in zip(part.x, part.y, strict=True):
+            seen.append(int(x[0]))
+            assert found.class_names[y] == rows[int(x[0])][-1]
+    assert sorted(seen) == [*range(len(rows))]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_separator_is_found(file: Path, separator: str) -> None:
+    expected = load_data(data_of(file)).fingerprint
+    file.write_text(csv_text(lines(), separator=separator))
+    assert load_data(data_of(file)).fingerprint == expected
+
+
+def test_parquet_of_the_same_table_gives_the_same(file: Path, tmp_path: Path) -> None:
+    age, town, member, label = zip(*lines(), strict=True)
+    columns = {
+        "age": pa.array([int(a) if a else None for a in age]),
+        "town": pa.array(town).dictionary_encode(),
+        "member": pa.array([m == "true" for m in member]),
+        "label": pa.array(label),
+    }
+    other = tmp_path / "people.parquet"
+    pq.write_table(pa.table(columns), other)
+    found = load_data(data_of(other, source="parquet"))
+    assert found.fingerprint == load_data(data_of(file)).fingerprint
+
+
+def test_columns_are_dropped_and_integers_made_categories(file: Path) -> None:
+    file.write_text("id,code,label\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(24)))
+    found = load_data(data_of(file, drop="id", categories=["code"]))
+    assert found.table is not None
+    assert found.table.features.names == ["code=0", "code=1", "code=2"]
+    assert found.class_names == ("0", "1")
+
+
+def test_own_words_for_what_is_missing(file: Path) -> None:
+    file.write_text("a,label\n" + "".join(f"{('-', i)[i % 2]},{i % 2}\n" for i in range(24)))
+    as_text = load_data(data_of(file))
+    found = load_data(data_of(file, missing=["-"]))
+    assert as_text.table is not None and found.table is not None
+    assert "a=-" in as_text.table.features.names
+    assert found.table.features.names == ["a", "a missing"]
+
+
+WRONG = {
+    "no label": ("a,b\n1,2\n", {}, "data.label: no column 'label'; known: a, b"),
+    "near label": ("a,lable\n1,2\n", {}, "no column 'label'; did you mean 'lable'?"),
+    "no features": ("label\n1\n0\n", {}, "has no column besides 'label'"),
+    "no rows": ("a,label\n", {}, "has no rows"),
+    "two alike": ("a,a,label\n1,2,0\n", {}, "column 'a' is there more than once"),
+    "no name": ("a,,label\n1,2,0\n", {}, "column 2 has no name"),
+    "short row": ("a,label\n1,0\n2\n", {}, "cannot be read: CSV parse error"),
+    "no drop": ("a,label\n1,0\n", {"drop": "id"}, "data.drop: no column 'id'"),
+    "no category": ("a,label\n1,0\n", {"categories": "c"}, "data.categories: no column 'c'"),
+    "gap in label": ("a,label\n1,yes\n2,\n", {}, "column 'label': has no label in row 1"),
+    "regression": ("a,label\n1,0.5\n2,0.7\n", {}, "regression is not there"),
+    "one class": ("a,label\n1,x\n2,x\n", {}, "at least two classes, found only class 'x'"),
+    "dates": ("a,label\n2020-01-01,0\n", {}, "column 'a': should hold numbers or text, holds date"),
+    "empty column": ("a,b,label\n,1,0\n,2,1\n", {}, "column 'a': has no value"),
+    "infinite": ("a,label\n" + "inf,0\n1,1\n" * 12, {}, "should be a float32, found inf"),
+    "empty file": ("", {}, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_table_is_refused_in_words(file: Path, name: str) -> None:
+    text, section, message = WRONG[name]
+    file.write_text(text)
+    with pytest.raises(DataError) as error:
+        load_data(data_of(file, **section))
+    assert str(file) in str(error.value)
+    assert message in str(error.value)
+
+
+def test_other_parts_must_have_the_columns_of_the_training_part(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("a,b,label\n" + "1,x,0\n2,y,1\n" * 4)
+    other = tmp_path / "test.csv"
+    for text, message in (
+        ("a,label\n1,0\n", "lacks 'b'"),
+        ("a,b,c,label\n1,x,2,0\n", "has also 'c'"),
+        (
+            "a,b,label\n1,x,0\nmany,x,1\n",
+            "should hold numbers as in the training part, holds text: 'many' in row 1",
+        ),
+        ("a,b,label\n1,x,0\n1,x,2\n", "class '2' is not in y_train"),
+    ):
+        other.write_text(text)
+        with pytest.raises(DataError) as error:
+            load_data(data_of(tmp_path))
+        assert message in str(error.value)
+    other.write_text("b,a,label\n7,1,0\n")  # another order, and texts that look like numbers
+    assert load_test(data_of(tmp_path)).x.tolist() == [[1, 0, 0]]
+
+
+def test_category_that_looks_like_names_is_refused(file: Path) -> None:
+    count = 3 * MOST_VALUES
+    file.write_text("who,label\n" + "".join(f"n{i},{i % 2}\n" for i in range(count)))
+    with pytest.raises(DataError, match=r"column 'who': a category may have 1,000 values.*drop"):
+        load_data(data_of(file))
+
+
+def test_keys_go_with_tables() -> None:
+    with pytest.raises(StudyError, match=r"data\.drop: goes with source"):
+        parse_study({"data": {"source": "digits", "drop": "a"}})
+    with pytest.raises(StudyError, match=r"data\.path: is required"):
+        parse_study({"data": {"source": "csv"}})
+    with pytest.raises(StudyError, match="no value twice"):
+        parse_study({"data": {"source": "csv", "path": "a.csv", "drop": ["a", "a"]}})
+
+
+COLUMNS = (
+    Column(name="age", kind="number", gap=True, fill=40.0),
+    Column(name="town", kind="category", gap=True, values=("Bonn", "Ulm")),
+)
+
+
+def test_rows_of_a_user_become_features() -> None:
+    features = Features(columns=COLUMNS)
+    rows = [{"age": 3, "town": "Ulm"}, {"age": None, "town": " Bonn"}, {"age": math.nan}]
+    expected = [[3, 0, 0, 1, 0], [40, 1, 1, 0, 0], [40, 1, 0, 0, 1]]
+    assert features.transform(features.table(rows)).tolist() == expected
+    columns = {"age": np.array([3, np.nan, np.nan]), "town": ["Ulm", "Bonn", ""], "more": [1, 2, 3]}
+    assert features.transform(features.table(columns)).tolist() == expected
+    with pytest.raises(DataError, match="rows: column 'town' is missing"):
+        features.table({"age": [1]})
+    with pytest.raises(DataError, match="column 'age' should hold numbers, found 'old' in row 0"):
+        features.table([{"age": "old", "town": "Ulm"}])
+
+
+def test_features_survive_json() -> None:
+    features = Features(columns=COLUMNS)
+    assert Features.from_content(json.loads(json.dumps(features.content()))) == features
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "any.csv"
+    file.write_bytes(b"a,label\n" + content)
+    with contextlib.suppress(DataError):
+        load_data(data_of(file))
