@@ -71,7 +71,9 @@ class TeacherSection(Section):
         "make(*, in_shape, num_classes) -> Module",
     )
     checkpoint: PathText | None = key(
-        None, "file of its weights: .safetensors, or a torch file that loads with weights_only=True"
+        None,
+        "file of its weights: .safetensors, or a torch file that loads with weights_only=True; "
+        "prefixes of names that wrappers add are taken off",
     )
     inputs: Literal["raw", "standardized"] = key(
         "raw",

@@ -22,6 +22,7 @@ from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import check_loaded, check_model, check_reload, state_digest
 from tasearch.models.families import FAMILIES, Build
 from tasearch.models.functions import ModelFunction, ReturnedParameters
+from tasearch.models.loaded import LoadedTeacher, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
 from tasearch.models.wrappers import FromRaw
 
@@ -81,7 +82,7 @@ class Models:
         if section.checkpoint is not None:
             origin.append(self._digest)
         elif section.loaded:
-            origin.append(self._loaded[1])
+            origin.append(self._loaded.digest)
         if section.loaded:
             origin.append(section.inputs)
         return ModelSpec(
@@ -98,15 +99,8 @@ class Models:
         Raises:
             ModelError: The teacher cannot be built.
         """
-        section, family = self.study.teacher, self.study.model.family
-        name = f"{family.rpartition(':')[2]} {section.width}"
-        if section.factory is not None:
-            name = section.factory.rpartition(":")[2]
-        size = _in_words(_size(self.build(section.width)))
-        if section.loaded:
-            return f"teacher {name}, {size}: loaded, frozen, {section.inputs} samples"
-        epochs = f"{section.epochs} epoch{'s' * (section.epochs > 1)}"
-        return f"teacher {name}, {size}: trained here, {epochs}, standardized samples"
+        loaded = self._loaded if self.study.teacher.loaded else None
+        return describe_teacher(self.study, size(self.build(self.study.teacher.width)), loaded)
 
     def checkpoint_path(self) -> Path:
         """The path of the teacher's checkpoint, of which there must be one."""
@@ -126,7 +120,7 @@ class Models:
             ModelError: The user's function or checkpoint breaks its contract.
         """
         if self._is_loaded(width):
-            return self._loaded[0]
+            return self._loaded.net
         net = self._make(width, seed)
         return adapted(net, self._call_style(width))
 
@@ -150,7 +144,7 @@ class Models:
                 continue
             nets[width] = self._checked(width)
             if wider is not None:
-                self._check_falling(wider, _size(nets[wider]), width, _size(nets[width]))
+                self._check_falling(wider, size(nets[wider]), width, size(nets[width]))
             wider = width
         return nets
 
@@ -171,7 +165,7 @@ class Models:
         if section.checkpoint is not None:
             where = f"teacher.checkpoint: {self.checkpoint_path()}"
         samples = (torch.tensor(data.validation.x).float() - self.mean) / self.std
-        check_loaded(self._loaded[0], f"{where}: the teacher", samples, self.num_classes, device)
+        check_loaded(self._loaded.net, f"{where}: the teacher", samples, self.num_classes, device)
 
     def _checked(self, width: int) -> nn.Module:
         """A model as it is built, after it was tried."""
@@ -213,18 +207,18 @@ class Models:
         return file_digest(self.checkpoint_path())
 
     @cached_property
-    def _loaded(self) -> tuple[nn.Module, str]:
-        """The loaded teacher of standardized samples, and the digest of its weights."""
-        section = self.study.teacher
+    def _loaded(self) -> LoadedTeacher:
+        section, words = self.study.teacher, ""
         net = self._make(section.width, 0)
         if section.checkpoint is not None:
-            load_checkpoint(net, self.checkpoint_path(), self._digest)
+            words = load_checkpoint(net, self.checkpoint_path(), self._digest)
         digest = state_digest(net)
         if self._is_users(section.width):
             net = adapted(net, find_call_style(net, self.in_shape, trained=False))
         if section.inputs == "raw":
             net = FromRaw(net, self.mean, self.std, whole=self.whole)
-        return net.eval().requires_grad_(False), digest
+        net = net.eval().requires_grad_(False)
+        return LoadedTeacher(net=net, digest=digest, words=(words,) if words else ())
 
     @cached_property
     def _call_styles(self) -> dict[int, CallStyle]:
@@ -283,16 +277,3 @@ class Models:
     @cached_property
     def _returned(self) -> ReturnedParameters:
         return ReturnedParameters()
-
-
-def _size(net: nn.Module) -> int:
-    """The number of parameters."""
-    return sum(parameter.numel() for parameter in net.parameters())
-
-
-def _in_words(count: int) -> str:
-    """A number of parameters in three digits."""
-    for size, unit in ((1e6, " M"), (1e3, " k")):
-        if count >= 0.9995 * size:
-            return f"{count / size:.3g}{unit} parameters"
-    return f"{count} parameter{'s' * (count != 1)}"

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from tasearch.config.files import open_regular
 from tasearch.errors import ModelError, raised, shown
-from tasearch.models.weights import read_tensors
+from tasearch.models.contract import state_digest
+from tasearch.models.names import Names, match_names, tied_names
+from tasearch.models.weights import Weights, read_weights
 
 
 def file_digest(path: Path) -> str:
@@ -27,23 +29,30 @@ def file_digest(path: Path) -> str:
         raise ModelError(f"teacher.checkpoint: {shown(path)}: {error.strerror}") from None
 
 
-def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> None:
+def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> str:
     """Load a file's weights into a model.
 
-    Numbers are converted to the model's dtype within one kind: float to float, integer to integer.
-    A tensor that the model has under several names may be in the file under one of them.
+    Prefixes and parts of names that wrappers add are taken off where the names then match. Numbers
+    are converted to the model's dtype within one kind: float to float, integer to integer. A tensor
+    that the model has under several names may be in the file under one of them. If the names do not
+    match and the model has a `load_state_dict` or hooks of its own, it gets the file's tensors.
 
     Args:
         net: The model that receives the weights.
-        path: A safetensors file, or a torch file of a state dict or of `{"state_dict": ...}`.
+        path: A safetensors file, or a torch file of a state dict, which may be the value of one of
+            `weights.STATE_DICTS`.
         digest: What `file_digest` returned for the file before; None for any content.
+
+    Returns:
+        What was done to make the names match, in words; empty if nothing was.
 
     Raises:
         ModelError: The file is damaged or has changed, or its tensors do not fit the model.
     """
     where = f"teacher.checkpoint: {shown(path)}"
     try:
-        net.load_state_dict(_fitted(read_tensors(path, digest), net))
+        found = read_weights(path, digest)
+        return ", ".join(_load(net, found))
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from None
     except MemoryError:
@@ -54,28 +63,54 @@ def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> No
         ) from None
 
 
-def _fitted(given: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """A file's tensors under all names of a model, in the model's dtypes."""
+def _load(net: nn.Module, found: Weights) -> list[str]:
+    """Load weights, and say what was done."""
     every = net.state_dict(keep_vars=True)
     expected = {name: value for name, value in every.items() if isinstance(value, Tensor)}
-    state = dict(given)
+    names = match_names(found.tensors, expected, extra=every.keys() - expected.keys())
+    words = [f"the file's {found.place}"] if found.place else []
+    if not names.match and _loads_by_itself(net):
+        before = state_digest(net)
+        net.load_state_dict(found.tensors)
+        if state_digest(net) == before:
+            raise ModelError("the teacher's model took no weights from it")
+        return [*words, "by the model's own load_state_dict"]
+    net.load_state_dict(_fitted(names, expected))
+    return words + names.words
+
+
+def _loads_by_itself(net: nn.Module) -> bool:
+    """Whether a model, or a module in it, has a way of its own to take a state dict."""
+    if type(net).load_state_dict is not nn.Module.load_state_dict:
+        return True
+    return any(
+        module._load_state_dict_pre_hooks
+        or not type(module)._load_from_state_dict.__module__.startswith("torch.nn.")
+        for module in net.modules()
+    )
+
+
+def _fitted(names: Names, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A file's tensors under all names of a model, in the model's dtypes."""
+    state = dict(names.tensors)
     faults = _tie(state, expected)
     common = sorted(expected.keys() & state.keys())
-    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - every.keys())
     faults += [
-        f"{what}: {', '.join(map(shown, names[:3]))}{', ...' if len(names) > 3 else ''}"
-        for what, names in (
-            ("missing", missing),
-            ("unknown", unknown),
+        f"{what}: {', '.join(map(shown, listed[:3]))}{', ...' if len(listed) > 3 else ''}"
+        for what, listed in (
+            ("missing", names.missing),
+            ("unknown", names.unknown),
             ("mis-shaped", _misfits(state, expected, common)),
             ("of another kind", _other_kinds(state, expected, common)),
         )
-        if names
+        if listed
     ]
     if faults:
-        hint = _prefix(given, expected) if missing and unknown else ""
-        raise ModelError("does not match the teacher's model; " + "; ".join(faults) + hint)
-    return {name: _converted(state[name], expected[name], name) for name in common}
+        raise ModelError("does not match the teacher's model; " + "; ".join(faults) + names.hint)
+    return {
+        name: _converted(state[name], value, name) if name in state else value.detach()
+        for name, value in expected.items()
+    }
 
 
 def _tie(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
@@ -84,11 +119,8 @@ def _tie(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
     Returns:
         A message for each tensor that the file has under two names with different values.
     """
-    names: dict[int, list[str]] = {}
-    for name, value in expected.items():
-        names.setdefault(id(value), []).append(name)
     faults = []
-    for tied in names.values():
+    for tied in tied_names(expected):
         there = [name for name in tied if name in state]
         for name in tied if there else []:
             other = state.setdefault(name, state[there[0]])
@@ -165,18 +197,3 @@ def _converted(value: Tensor, expected: Tensor, name: str) -> Tensor:
 def _wide(value: Tensor) -> Tensor:
     """A tensor of 8-bit floats, which torch cannot compare, in 32 bits; any other as it is."""
     return value.float() if value.dtype.itemsize == 1 else value
-
-
-def _prefix(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """A hint for names that differ only by a common prefix, as a wrapper adds it; else empty."""
-    for longer, shorter, whose in ((given, expected, "file"), (expected, given, "model")):
-        first = next(iter(longer))
-        parts = first.split(".")
-        for count in range(1, len(parts)):
-            prefix = ".".join(parts[:count]) + "."
-            if {prefix + name for name in shorter} == longer.keys():
-                remedy = "save the state_dict() of the model inside of the wrapper"
-                if whose == "model":
-                    remedy = "add it to them"
-                return f"; all names in the {whose} begin with {shown(prefix)!r}: {remedy}"
-    return ""

@@ -14,15 +14,17 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from tasearch.config.files import open_regular
-from tasearch.errors import ModelError, first_line, shown
+from tasearch.errors import ModelError, first_line, short, shown
 
 OTHERS = (  # first bytes of files that are given by mistake
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes it"),
@@ -36,13 +38,32 @@ OTHERS = (  # first bytes of files that are given by mistake
 )
 BEFORE_1_6 = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # first bytes of a torch file
 WANTED = "save the model's state_dict() with torch.save or as safetensors"
+STATE_DICTS = ("state_dict", "model_state_dict", "model", "net")  # keys that hold one in a file
+DEEPEST = 3  # keys that lead to a state dict
 
 
-def read_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, on CPU.
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The state dict in a checkpoint.
 
     Args:
-        path: A safetensors file, or a torch file of a state dict or of `{"state_dict": ...}`.
+        tensors: The tensors by name, on CPU.
+        place: Keys of the file that lead to the state dict, such as `state_dict`; empty where the
+            file is one.
+    """
+
+    tensors: dict[str, Tensor]
+    place: str = ""
+
+
+def read_weights(path: Path, digest: str | None = None) -> Weights:
+    """The state dict in a checkpoint.
+
+    What a training keeps beside it, such as the optimizer's state or hyper-parameters, is ignored.
+
+    Args:
+        path: A safetensors file, or a torch file of a state dict, which may be the value of one of
+            `STATE_DICTS`.
         digest: The first 32 hex digits of SHA-256 that the file should have; None for any.
 
     Raises:
@@ -62,12 +83,12 @@ def read_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
     if content.startswith(b"PK"):
         return _plain(_torch(_checked(content), "holds more than tensors"))
     if content[8:9] == b"{":
-        return _safetensors(content)
+        return Weights(tensors=_safetensors(content))
     for begin, what in OTHERS:
         if content.startswith(begin):
             raise ModelError(f"is no readable checkpoint: it is {what}; {WANTED}")
     if path.suffix == ".safetensors" and not content.startswith(BEFORE_1_6):
-        return _safetensors(content)
+        return Weights(tensors=_safetensors(content))
     return _plain(_torch(content, "is no readable checkpoint: it is damaged or of another format"))
 
 
@@ -136,17 +157,34 @@ def _torch(content: bytes, refused: str) -> Any:
     except MemoryError:
         raise
     except pickle.UnpicklingError:
-        raise ModelError(f"{refused}; {WANTED}") from None
+        raise ModelError(f"{_pickled(content) or refused}; {WANTED}") from None
     except Exception:  # torch raises anything from EOFError to IndexError here
         raise ModelError(
             f"is no readable checkpoint: it is damaged or of another format; {WANTED}"
         ) from None
 
 
-def _plain(content: Any) -> dict[str, Tensor]:
+def _pickled(content: bytes) -> str:
+    """What a torch archive holds besides tensors, by the names of classes; empty if unknown."""
+    try:  # the names are read, and nothing is imported
+        names = sorted(get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
+    except Exception:  # of a file from before torch 1.6, or of a damaged one
+        return ""
+    if any(name.startswith("torch.nn.modules.") for name in names):
+        return "is a whole pickled model, whose code is never run"
+    listed = ", ".join(shown(short(name)) for name in names[:3])
+    return f"holds more than tensors ({listed}{', ...' if len(names) > 3 else ''})"
+
+
+def _plain(content: Any) -> Weights:
     """The state dict in a file, with names that are text and values that are tensors."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    keys: list[str] = []
+    while len(keys) < DEEPEST and (held := _state_dicts(content, DEEPEST - len(keys))):
+        if len(held) > 1:
+            listed = " and ".join(map(repr, held))
+            raise ModelError(f"holds several state dicts, {listed}; save one of them alone")
+        keys += held
+        content = content[held[0]]
     if not isinstance(content, Mapping):
         kind = "one tensor" if isinstance(content, Tensor) else type(content).__name__
         raise ModelError(f"should hold a state dict of tensors, holds {kind}; {WANTED}")
@@ -158,4 +196,25 @@ def _plain(content: Any) -> dict[str, Tensor]:
         else:
             continue
         raise ModelError(f"should hold a state dict of tensors, holds {words}; {WANTED}")
-    return {name: value.detach() for name, value in content.items()}
+    tensors = {name: value.detach() for name, value in content.items()}
+    return Weights(tensors=tensors, place=".".join(keys))
+
+
+def _state_dicts(content: Any, depth: int) -> list[str]:
+    """The keys of `STATE_DICTS` that lead to tensors; if none does, those that hold a mapping.
+
+    Args:
+        content: Anything.
+        depth: How many keys may lead to the tensors.
+    """
+    if not isinstance(content, Mapping) or not depth:
+        return []
+    held = [name for name in STATE_DICTS if isinstance(content.get(name), Mapping)]
+    return [name for name in held if _leads_to_tensors(content[name], depth - 1)] or held
+
+
+def _leads_to_tensors(content: Mapping[Any, Any], depth: int) -> bool:
+    own = any(isinstance(value, Tensor) for value in content.values())
+    return own or any(
+        _leads_to_tensors(content[name], depth - 1) for name in _state_dicts(content, depth)
+    )

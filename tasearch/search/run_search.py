@@ -40,7 +40,7 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
         with run.locked():
             manifest, repaired = _write(prepared)
             history = run.history()
-            run.log("search", trials=trials)
+            run.log("search", trials=trials, teacher=prepared.teacher)
             if history.damage:
                 left = "it is left out, and so are its seconds"
                 yield Notice(message=f"{history.damage}; {left}")

@@ -257,7 +257,7 @@ class Evil:
 def test_build_unpickles_no_object(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"1.weight": Evil()}, root / "t.pt")
     made = models(root, model={"family": "users:good"}, teacher={"width": 64, "checkpoint": "t.pt"})
-    with pytest.raises(ModelError, match="holds more than tensors; save the model's state_dict"):
+    with pytest.raises(ModelError, match=r"holds more than tensors \(builtins.print\); save the"):
         made.build(64)
     assert "never" not in capsys.readouterr().out
 

@@ -164,16 +164,92 @@ def test_checkpoint_may_hold_tied_weights_once(tmp_path: Path) -> None:
     )
 
 
-def test_message_has_remedy_for_prefixed_names(tmp_path: Path) -> None:
-    wrapped = {f"module.net.{name}": value for name, value in Net().state_dict().items()}
-    assert said(saved(tmp_path, wrapped)) == (
-        f"{MISFIT}missing: a.bias, a.weight, norm.bias, ...; unknown: module.net.a.bias, "
-        "module.net.a.weight, module.net.norm.bias, ...; all names in the file begin with "
-        "'module.net.': save the state_dict() of the model inside of the wrapper"
+def under(*prefixes: str, **more: Any) -> dict[str, Any]:
+    """The state dict of one net below each prefix."""
+    return {p + name: value for p in prefixes for name, value in STATE.items()} | more
+
+
+STATE = Net().state_dict()
+COMPILED = {name.replace(".", "._orig_mod.", 1): value for name, value in STATE.items()}
+KEPT = {"epoch": 3, "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}}
+ACCEPTED: dict[str, tuple[dict[str, Any], str]] = {
+    "plain": (under(""), ""),
+    "data parallel": (under("module."), "names without 'module.'"),
+    "compiled": (under("_orig_mod."), "names without '_orig_mod.'"),
+    "compiled in data parallel": (
+        under("module._orig_mod."),
+        "names without '_orig_mod.' and 'module.'",
+    ),
+    "compiled inside": (COMPILED, "names without '_orig_mod.'"),
+    "any prefix": (under("ema.backbone."), "names without 'ema.backbone.'"),
+    "averaged": (
+        under("module.", n_averaged=torch.tensor(3)),
+        "names without 'module.', 1 other tensor left out",
+    ),
+    "state_dict": ({**KEPT, "state_dict": under("")}, "the file's state_dict"),
+    "model": ({**KEPT, "model": under(""), "model_ema": under("")}, "the file's model"),
+    "net": ({"net": under(""), "acc": 91.2, "model": "resnet"}, "the file's net"),
+    "nested": ({"model": {"state_dict": under("")}}, "the file's model.state_dict"),
+    "settings as model": (
+        {"model": {"depth": 3}, "model_state_dict": under("")},
+        "the file's model_state_dict",
+    ),
+    "lightning": (
+        {
+            "pytorch-lightning_version": "2.5.0",
+            "global_step": 10,
+            "loops": {"fit_loop": {"state_dict": {}}},
+            "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": None}},
+            "hyper_parameters": {"lr": 0.1, "widths": [1, 2]},
+            "state_dict": under("model.", **{"loss.weight": torch.ones(4)}),
+        },
+        "the file's state_dict, names without 'model.', 1 other tensor left out",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_checkpoint_of_a_training_is_taken_as_it_comes(tmp_path: Path, case: str) -> None:
+    content, words = ACCEPTED[case]
+    net = Net()
+    assert load_checkpoint(net, saved(tmp_path, content)) == words
+    assert all(torch.equal(value, STATE[name]) for name, value in net.state_dict().items())
+
+
+def test_safetensors_file_may_have_a_prefix(tmp_path: Path) -> None:
+    net = Net()
+    save_file(under("module."), tmp_path / "t.safetensors")
+    assert load_checkpoint(net, tmp_path / "t.safetensors") == "names without 'module.'"
+    assert all(torch.equal(value, STATE[name]) for name, value in net.state_dict().items())
+
+
+def test_checkpoint_of_old_batch_norms_has_no_counters(tmp_path: Path) -> None:
+    net = Net()
+    content = {n: value for n, value in under("module.").items() if "num_batches" not in n}
+    assert load_checkpoint(net, saved(tmp_path, content)) == "names without 'module.'"
+    assert torch.equal(net.a.weight, STATE["a.weight"])
+
+
+def test_checkpoint_refuses_to_choose_among_models(tmp_path: Path) -> None:
+    assert said(saved(tmp_path, under("student.", "ema."))) == (
+        "holds several models that match, below 'ema.' and 'student.'; save the state_dict() of one"
     )
+    assert said(saved(tmp_path, {"net": under(""), "model": under("")})) == (
+        "holds several state dicts, 'model' and 'net'; save one of them alone"
+    )
+    both = said(saved(tmp_path, under("", "ema.")))  # the model's own names are there
+    assert both == f"{MISFIT}unknown: ema.a.bias, ema.a.weight, ema.norm.bias, ..."
+
+
+def test_message_has_remedy_for_names_that_do_not_match(tmp_path: Path) -> None:
     file = saved(tmp_path, Net().state_dict())
     assert said(file, nn.ModuleDict({"net": Net()})).endswith(
         "; all names in the model begin with 'net.': add it to them"
+    )
+    renamed = {name.replace("norm", "bn"): value for name, value in under("module.").items()}
+    assert said(saved(tmp_path, renamed)) == (
+        f"{MISFIT}missing: a.bias, a.weight, norm.bias, ...; unknown: module.a.bias, "
+        "module.a.weight, module.bn.bias, ...; the nearest in the file to a.bias is module.a.bias"
     )
 
 
@@ -289,13 +365,18 @@ class Evil:
 
 @pytest.mark.parametrize("form", ["torch", "torch before 1.6", "pickle"])
 def test_checkpoint_runs_no_code_of_file(tmp_path: Path, form: str) -> None:
-    for content in ({"a.weight": Evil()}, Net(), Evil()):
+    more = "holds more than tensors (builtins.getattr)"  # by which Evil finds its function
+    for content, words in (
+        ({"a.weight": Evil()}, more),
+        (Net(), "is a whole pickled model, whose code is never run"),
+        (Evil(), more),
+    ):
         if form == "pickle":
             (tmp_path / "t.pt").write_bytes(pickle.dumps(content))
         else:
             saved(tmp_path, content, _use_new_zipfile_serialization=form == "torch")
         found = said(tmp_path / "t.pt")
-        assert found == (f"holds more than tensors; {WANTED}" if form == "torch" else OTHER)
+        assert found == (f"{words}; {WANTED}" if form == "torch" else OTHER)
         assert "weights_only" not in found
     assert not ran
 
@@ -306,7 +387,7 @@ def test_checkpoint_refuses_content_without_state_dict(tmp_path: Path) -> None:
         (torch.zeros(3), "one tensor"),
         ([torch.zeros(3)], "list"),
         ({1: torch.zeros(3)}, "a name that is no text (int)"),
-        ({"epoch": 3, "model": {}}, "'epoch', which is int"),
+        ({"epoch": 3, "weights": {}}, "'epoch', which is int"),
         ({"state_dict": {"a": None}}, "'a', which is NoneType"),
     ):
         assert said(saved(tmp_path, content)) == f"{wrong}{words}; {WANTED}"
@@ -345,3 +426,30 @@ def test_message_names_failure_of_own_load_state_dict(tmp_path: Path) -> None:
     assert said(saved(tmp_path, state()), Own()) == (
         "the teacher's model does not take it: ZeroDivisionError: of the user's"
     )
+
+
+def test_model_may_rename_tensors_itself(tmp_path: Path) -> None:
+    class Own(Net):
+        def load_state_dict(self, given: Any, *args: Any, **options: Any) -> Any:
+            named = {name.replace("old_", ""): value for name, value in given.items()}
+            return super().load_state_dict(named, *args, **options)
+
+    class Hooked(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_load_state_dict_pre_hook(rename)
+
+    def rename(module: nn.Module, given: dict[str, Tensor], *args: Any) -> None:
+        for name in [*given]:
+            given[name.replace("old_", "")] = given.pop(name)
+
+    class Deaf(Net):
+        def load_state_dict(self, *args: Any, **options: Any) -> Any:
+            return None
+
+    file = saved(tmp_path, under("old_"))
+    for net in (Own(), Hooked()):
+        assert load_checkpoint(net, file) == "by the model's own load_state_dict"
+        assert all(torch.equal(value, STATE[name]) for name, value in net.state_dict().items())
+    assert said(file, Deaf()) == "the teacher's model took no weights from it"
+    assert said(file).startswith(f"{MISFIT}missing: ")

@@ -179,6 +179,32 @@ def test_run_takes_a_factorys_model_unchanged(
         assert hops[file.name] == file.read_bytes()
 
 
+WRAPPED = (
+    "teacher trained, 650 parameters: loaded, frozen, raw samples; "
+    "the file's state_dict, names without 'module.'"
+)
+
+
+def wrapped(root: Path) -> Study:
+    """A study whose teacher was saved by a training on several GPUs."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    named = {f"module.{name}": value for name, value in net.state_dict().items()}
+    torch.save({"state_dict": named, "epoch": 3}, root / "t.pt")
+    return study_of(root, "trained", teacher={"checkpoint": "t.pt"})
+
+
+def test_line_tells_what_was_done_to_the_checkpoint(root: Path) -> None:
+    study = wrapped(root)
+    assert Models.for_study(study, load_data(study)).describe_teacher() == WRAPPED
+
+
+@pytest.mark.slow
+def test_run_keeps_what_was_done_to_the_checkpoint(root: Path) -> None:
+    run = tasearch.run(wrapped(root), runs_dir=root / "runs")
+    (begun,) = (event for event in run.directory.events() if event["event"] == "search")
+    assert begun["teacher"] == WRAPPED
+
+
 @pytest.mark.slow
 def test_export_compares_the_student_with_a_loaded_teacher(root: Path) -> None:
     """The teacher knows every digit, so that agreement with it is accuracy."""
@@ -296,7 +322,7 @@ def test_origin_of_a_teacher_holds_the_digest_of_its_weights(root: Path) -> None
     data = load_data(study)
     first = Models.for_study(study, data)
     assert Models.for_study(study, data).teacher() == first.teacher()
-    net, _ = first._loaded
+    net = first._loaded.net
     digest = first.teacher().origin
     assert digest is not None and digest.endswith("+raw")
     moody = study_of(root, "moody")
@@ -312,7 +338,7 @@ def test_factory_makes_the_same_weights_with_any_settings_of_the_process(
     """A fit of scikit-learn's has other last bits with several threads."""
     study = study_of(root, "counting")
     with cpu_threads(threads, flush_denormals=flush), threadpool_limits(threads):
-        net, _ = Models.for_study(study, load_data(study))._loaded
+        net = Models.for_study(study, load_data(study))._loaded.net
         denormal = torch.tensor(5e-324, dtype=torch.float64) * 1
         assert torch.get_num_threads() == threads and (float(denormal) == 0) == flush
     assert net.net[1].bias[:2].tolist() == [1, 1]  # type: ignore[union-attr, index]

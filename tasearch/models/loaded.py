@@ -1,0 +1,56 @@
+"""The teacher: what is known of a loaded one, and how it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from tasearch.config.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedTeacher:
+    """A teacher that is taken as it is.
+
+    Args:
+        net: The model, frozen and in eval mode, which takes standardized samples.
+        digest: Digest of its weights.
+        words: What was done to load it, for the user.
+    """
+
+    net: nn.Module
+    digest: str
+    words: tuple[str, ...] = ()
+
+
+def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None) -> str:
+    """What is done about the teacher, in one line.
+
+    Args:
+        study: The study.
+        params: Number of its parameters.
+        loaded: The teacher; None if it is trained here.
+    """
+    section, family = study.teacher, study.model.family
+    name = f"{family.rpartition(':')[2]} {section.width}"
+    if section.factory is not None:
+        name = section.factory.rpartition(":")[2]
+    words = f"teacher {name}, {_in_words(params)}: "
+    if loaded is not None:
+        return "; ".join([f"{words}loaded, frozen, {section.inputs} samples", *loaded.words])
+    epochs = f"{section.epochs} epoch{'s' * (section.epochs > 1)}"
+    return f"{words}trained here, {epochs}, standardized samples"
+
+
+def size(net: nn.Module) -> int:
+    """The number of parameters."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def _in_words(count: int) -> str:
+    """A number of parameters in three digits."""
+    for scale, unit in ((1e6, " M"), (1e3, " k")):
+        if count >= 0.9995 * scale:
+            return f"{count / scale:.3g}{unit} parameters"
+    return f"{count} parameter{'s' * (count != 1)}"
