@@ -43,6 +43,12 @@ def check_early(study: Study, options: RunOptions) -> None:
         RunDirectory.open(options.latency_from, options.runs_dir)
     _check_data(study)
     _check_checkpoint(study)
+    package = study.teacher.package
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise ModelError(
+            f"teacher.factory: {study.teacher.factory!r}: needs {package}, which is not installed: "
+            f"pip install 'tasearch[{package}]'"
+        )
     for path, name in study.own_functions:
         _check_module(path, name, study.root)
 

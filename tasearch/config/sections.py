@@ -13,7 +13,6 @@ from tasearch.chains.recipe import LABELS_ONLY, TRAINED
 from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
     MOST_CONCURRENT,
-    MOST_EPOCHS,
     MOST_HOURS,
     MOST_REPLICATES,
     MOST_RUNGS,
@@ -26,14 +25,11 @@ from tasearch.config.values import (
     Fractions,
     Guidance,
     Losses,
-    PathText,
     Positive,
-    Rate,
     Rates,
     TeacherEpochs,
     Temperatures,
     Threads,
-    Width,
     Widths,
     distinct,
 )
@@ -55,41 +51,6 @@ class ModelSection(Section):
     def options(self) -> dict[str, float]:
         """What the family's function takes besides width and shapes."""
         return {"multiplier": self.multiplier} if self.family == SCALABLE else {}
-
-
-class TeacherSection(Section):
-    """The teacher, which every chain begins with: trained here once, or loaded."""
-
-    width: Width = key(
-        64,
-        "its width; with a factory, a number that stands for the teacher in chains, above all "
-        "other widths",
-    )
-    factory: str | None = key(
-        None,
-        'for a teacher that is not of the family: "package.module:make", called as '
-        "make(*, in_shape, num_classes) -> Module",
-    )
-    checkpoint: PathText | None = key(
-        None,
-        "file of its weights: .safetensors, or a torch file that loads with weights_only=True; "
-        "prefixes of names that wrappers add are taken off",
-    )
-    inputs: Literal["raw", "standardized"] = key(
-        "raw",
-        'samples that a loaded teacher expects: "raw" as in the data, or "standardized" '
-        "per channel",
-    )
-    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = key(
-        40,
-        "epochs of its training; 0 takes it from the factory as it is; not used with a checkpoint",
-    )
-    learning_rate: Rate = key(0.01, "peak learning rate of its training; not used if it is loaded")
-
-    @property
-    def loaded(self) -> bool:
-        """Whether it is taken as it is, from a checkpoint or a factory, and never trained."""
-        return self.checkpoint is not None or self.epochs == 0
 
 
 class Distilled(Section):

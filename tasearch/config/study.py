@@ -22,8 +22,8 @@ from tasearch.config.sections import (
     ModelSection,
     SearchSection,
     StudentSection,
-    TeacherSection,
 )
+from tasearch.config.teacher_section import OWN, TeacherSection
 from tasearch.config.training_section import TrainingSection
 from tasearch.config.values import (
     FAMILIES,
@@ -49,8 +49,11 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "data.drop": [],
     "data.categories": [],
     "data.missing": [*MISSING],
+    "teacher.pretrained": False,
+    "teacher.size": None,
+    "teacher.mean": None,
+    "teacher.std": None,
 }
-OWN = 'should be "package.module:function"'
 
 
 def _listed(widths: Iterable[int]) -> str:
@@ -89,6 +92,7 @@ class Study(Section):
             *self._width_conflicts(),
             *self._assistant_conflicts(),
             *self._recipe_conflicts(),
+            *self.teacher.conflicts(),
             *self.data.conflicts(),
             *self._ladder_conflicts(),
         ]
@@ -105,9 +109,6 @@ class Study(Section):
             for name in names:
                 if ":" not in name and name not in known:
                     yield path, f"unknown name {quoted(name)}{nearest(name, known)}"
-        factory = self.teacher.factory
-        if factory is not None and ":" not in factory:
-            yield "teacher.factory", f"{OWN}, found {quoted(factory)}"
         for path, name in self.own_functions:
             module, _, function = name.partition(":")
             if not all(part.isidentifier() for part in (*module.split("."), function)):
@@ -174,16 +175,12 @@ class Study(Section):
         if self.model.multiplier != 1 and self.model.family != SCALABLE:
             rule = f'goes with family = "{SCALABLE}", found {quoted(self.model.family)}'
             yield "model.multiplier", rule
-        teacher = self.teacher
-        for role, early in self.early_teachers.items() if teacher.loaded else ():
+        for role, early in self.early_teachers.items() if self.teacher.loaded else ():
             rule = (
                 "should be 1.0 with a loaded teacher, of which there are no earlier epochs: "
                 "leave the key out, or have the teacher trained here"
             )
             yield f"{role}.teacher_epoch", f"{rule}, found {quoted(early[0])}"
-        if teacher.loaded and teacher.factory is None and teacher.checkpoint is None:
-            rule = "should be at least 1 without teacher.factory or teacher.checkpoint, found 0"
-            yield "teacher.epochs", rule
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -209,7 +206,7 @@ class Study(Section):
             "assistants.loss": self.assistants.loss,
             "student.loss": self.student.loss,
             "model.family": [self.model.family],
-            "teacher.factory": [self.teacher.factory or ""],
+            "teacher.factory": [self.teacher.own_factory or ""],
             "data.source": [self.data.source],
         }
         return tuple((path, name) for path, all_ in names.items() for name in all_ if ":" in name)

@@ -27,6 +27,7 @@ FILES = ("npz", *FOLDERS)  # sources with a path
 LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "random", "brute")
 SOURCES = ("digits", *FILES)
+PACKAGES = ("torchvision", "timm")  # whose models may be teachers, by their names
 
 # Bounds far beyond any use that hashing, NumPy, torch and file systems can still handle.
 MOST_COUNT = 2**63 - 1
@@ -34,8 +35,8 @@ MOST_EPOCHS = 1_000_000
 MOST_HOURS = 1e6
 MOST_RATE = 1e30
 MOST_REPLICATES = 1_000
-MOST_RUNGS = 10_000
 MOST_SIDE = 65_535  # pixels of an image's side
+MOST_RUNGS = 10_000
 MOST_SEED = 2**32 - 1
 MOST_STACKED = 1_024
 MOST_CONCURRENT = 10_000
@@ -49,7 +50,7 @@ LONGEST_TEXT = 4_096
 RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10)}
 
 
-def _options(value: Any) -> Any:
+def as_options(value: Any) -> Any:
     """One value or a list of them, as a tuple."""
     return _listed(value) if isinstance(value, list | tuple) else (value,)
 
@@ -156,24 +157,24 @@ Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
-Losses = Annotated[tuple[str, ...], BeforeValidator(_options), AfterValidator(distinct)]
+Losses = Annotated[tuple[str, ...], BeforeValidator(as_options), AfterValidator(distinct)]
 Temperatures = Annotated[
     tuple[Annotated[float, Field(ge=0.01, le=1000)], ...],
-    BeforeValidator(_options),
+    BeforeValidator(as_options),
     AfterValidator(distinct),
 ]
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)], ...],
-    BeforeValidator(_options),
+    BeforeValidator(as_options),
     AfterValidator(_different),
 ]
 Guidance = Annotated[
-    tuple[Literal["serial", "dense"], ...], BeforeValidator(_options), AfterValidator(distinct)
+    tuple[Literal["serial", "dense"], ...], BeforeValidator(as_options), AfterValidator(distinct)
 ]
-Rates = Annotated[tuple[Rate, ...], BeforeValidator(_options), AfterValidator(distinct)]
+Rates = Annotated[tuple[Rate, ...], BeforeValidator(as_options), AfterValidator(distinct)]
 Fractions = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1)], ...],
-    BeforeValidator(_options),
+    BeforeValidator(as_options),
     AfterValidator(distinct),
 ]
 _TEACHER_EPOCH = {
@@ -183,6 +184,6 @@ TeacherEpochs = Annotated[
     tuple[
         Annotated[float | str, PlainValidator(_teacher_epoch), WithJsonSchema(_TEACHER_EPOCH)], ...
     ],
-    BeforeValidator(_options),
+    BeforeValidator(as_options),
     AfterValidator(distinct),
 ]

@@ -107,7 +107,7 @@ def stored_teacher(
         code is not there any more, or is not what the run had, or if its factory may not run.
     """
     section, store = run.manifest.study.teacher, run.directory.store(lambda damage: None)
-    if section.factory is not None and not trusted:
+    if section.own_factory is not None and not trusted:
         return None
     used = (t.hops[0] for t in run.trials if t.hops and t.hops[0].width == section.width)
     try:

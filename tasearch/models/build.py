@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +23,10 @@ from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import check_loaded, check_model, check_reload, state_digest
 from tasearch.models.families import FAMILIES, Build
 from tasearch.models.functions import ModelFunction, ReturnedParameters
+from tasearch.models.inputs import InputSpec, OwnInput
 from tasearch.models.loaded import LoadedTeacher, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
+from tasearch.models.packages import input_spec, package_factory
 from tasearch.models.wrappers import FromRaw
 
 
@@ -41,6 +44,7 @@ class Models:
             that takes raw samples.
         std: Standard deviation of raw training samples, shaped like `mean`.
         whole: Whether raw samples are whole numbers.
+        unit: Value of a raw sample that is 1 in the units of `teacher.mean`: 255 for uint8 samples.
     """
 
     study: Study
@@ -49,6 +53,7 @@ class Models:
     mean: Tensor
     std: Tensor
     whole: bool = False
+    unit: float = 1.0
 
     @classmethod
     def for_study(cls, study: Study, data: Dataset) -> Models:
@@ -60,6 +65,7 @@ class Models:
             mean=torch.from_numpy(data.mean),
             std=torch.from_numpy(data.std),
             whole=is_whole(data.train.x) and is_whole(data.validation.x),
+            unit=255.0 if data.train.x.dtype == np.uint8 else 1.0,
         )
 
     @property
@@ -78,13 +84,15 @@ class Models:
         section = self.study.teacher
         origin = []
         if section.factory is not None:
-            origin.append(plugins.identity(self._factory.name, self.study.root))
+            own = section.own_factory is not None
+            name = section.factory
+            origin.append(plugins.identity(name, self.study.root) if own else name)
         if section.checkpoint is not None:
             origin.append(self._digest)
         elif section.loaded:
             origin.append(self._loaded.digest)
         if section.loaded:
-            origin.append(section.inputs)
+            origin.append(section.inputs + self._input_spec.words)
         return ModelSpec(
             width=section.width,
             recipe=self.study.teacher_recipe(),
@@ -100,7 +108,9 @@ class Models:
             ModelError: The teacher cannot be built.
         """
         loaded = self._loaded if self.study.teacher.loaded else None
-        return describe_teacher(self.study, size(self.build(self.study.teacher.width)), loaded)
+        params = size(self.build(self.study.teacher.width))
+        grey = len(self.in_shape) == 3 and self.in_shape[0] == 1
+        return describe_teacher(self.study, params, loaded, grey=grey)
 
     def checkpoint_path(self) -> Path:
         """The path of the teacher's checkpoint, of which there must be one."""
@@ -212,13 +222,20 @@ class Models:
         net = self._make(section.width, 0)
         if section.checkpoint is not None:
             words = load_checkpoint(net, self.checkpoint_path(), self._digest)
-        digest = state_digest(net)
+        digest, spec = state_digest(net), self._input_spec
+        if not spec.plain:
+            net = OwnInput(net, spec, self.unit, len(self.in_shape))
         if self._is_users(section.width):
             net = adapted(net, find_call_style(net, self.in_shape, trained=False))
         if section.inputs == "raw":
             net = FromRaw(net, self.mean, self.std, whole=self.whole)
         net = net.eval().requires_grad_(False)
-        return LoadedTeacher(net=net, digest=digest, words=(words,) if words else ())
+        return LoadedTeacher(net=net, digest=digest, spec=spec, words=(words,) if words else ())
+
+    @cached_property
+    def _input_spec(self) -> InputSpec:
+        """The samples that a loaded teacher expects."""
+        return input_spec(self.study.teacher, self.in_shape)
 
     @cached_property
     def _call_styles(self) -> dict[int, CallStyle]:
@@ -258,7 +275,10 @@ class Models:
     def _factory(self) -> ModelFunction:
         path, name = "teacher.factory", self.study.teacher.factory
         assert name is not None
-        function = plugins.resolve(name, {}, path=path, root=self.study.root)
+        if self.study.teacher.package is not None:
+            function = package_factory(name, pretrained=self.study.teacher.pretrained)
+        else:
+            function = plugins.resolve(name, {}, path=path, root=self.study.root)
         return self._function(path, name, function, {}, takes_width=False)
 
     def _function(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tasearch.config.study import Study
+from tasearch.models.inputs import InputSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,31 +17,36 @@ class LoadedTeacher:
     Args:
         net: The model, frozen and in eval mode, which takes standardized samples.
         digest: Digest of its weights.
+        spec: The samples that it expects, made of raw or standardized ones.
         words: What was done to load it, for the user.
     """
 
     net: nn.Module
     digest: str
+    spec: InputSpec
     words: tuple[str, ...] = ()
 
 
-def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None) -> str:
+def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None, *, grey: bool) -> str:
     """What is done about the teacher, in one line.
 
     Args:
         study: The study.
         params: Number of its parameters.
         loaded: The teacher; None if it is trained here.
+        grey: Whether samples are images of one channel.
     """
     section, family = study.teacher, study.model.family
     name = f"{family.rpartition(':')[2]} {section.width}"
     if section.factory is not None:
         name = section.factory.rpartition(":")[2]
     words = f"teacher {name}, {_in_words(params)}: "
+    notes = ["grey images as three equal channels"] if section.package and grey else []
     if loaded is not None:
-        return "; ".join([f"{words}loaded, frozen, {section.inputs} samples", *loaded.words])
+        words += f"loaded, frozen, {section.inputs} samples{loaded.spec.words}"
+        return "; ".join([words, *notes, *loaded.words])
     epochs = f"{section.epochs} epoch{'s' * (section.epochs > 1)}"
-    return f"{words}trained here, {epochs}, standardized samples"
+    return "; ".join([f"{words}trained here, {epochs}, standardized samples", *notes])
 
 
 def size(net: nn.Module) -> int:

@@ -105,7 +105,7 @@ class StudyParts:
             RunError: It has been edited since.
         """
         study = self.study
-        factory = study.teacher.factory or ""
+        factory = study.teacher.own_factory or ""
         names = [*self.losses, study.model.family, factory, study.search.sampler]
         code = plugins.frozen(names, study.root)
         code.check()

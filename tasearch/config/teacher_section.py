@@ -1,0 +1,143 @@
+"""The section `[teacher]` of a study file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tasearch.config.section_base import Section, key
+from tasearch.config.values import (
+    MOST_EPOCHS,
+    MOST_SIDE,
+    PACKAGES,
+    ImageSize,
+    PathText,
+    Rate,
+    Width,
+    as_options,
+)
+from tasearch.errors import quoted
+
+OWN = 'should be "package.module:function"'
+NAMED = " or ".join(f'"{package}:..."' for package in PACKAGES)
+LOADED = (
+    "goes with a loaded teacher, which has teacher.checkpoint, teacher.pretrained = true, or "
+    "teacher.factory with teacher.epochs = 0"
+)
+
+Numbers = Annotated[
+    tuple[float, ...], BeforeValidator(as_options), Field(min_length=1, max_length=MOST_SIDE)
+]
+PositiveNumbers = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...],
+    BeforeValidator(as_options),
+    Field(min_length=1, max_length=MOST_SIDE),
+]
+
+
+class TeacherSection(Section):
+    """The teacher, which every chain begins with: trained here once, or loaded."""
+
+    width: Width = key(
+        64,
+        "its width; with a factory, a number that stands for the teacher in chains, above all "
+        "other widths",
+    )
+    factory: str | None = key(
+        None,
+        'for a teacher that is not of the family: "package.module:make", called as '
+        "make(*, in_shape, num_classes) -> Module, or a model of an installed package by its name, "
+        'such as "torchvision:resnet18" or "timm:resnet18"',
+    )
+    checkpoint: PathText | None = key(
+        None,
+        "file of its weights: .safetensors, or a torch file that loads with weights_only=True; "
+        "prefixes of names that wrappers add are taken off",
+    )
+    pretrained: bool = key(
+        False,
+        f"for {NAMED}: take the package's own weights, which must be for the classes of the data",
+    )
+    inputs: Literal["raw", "standardized"] = key(
+        "raw",
+        'samples that a loaded teacher expects: "raw" as in the data, or "standardized" '
+        "per channel",
+    )
+    size: ImageSize | None = key(
+        None,
+        "height and width, or one number for both, to which images are resized for a loaded "
+        "teacher: bilinear, antialiased; with pretrained, by default what the package states",
+    )
+    mean: Numbers | None = key(
+        None,
+        "for a loaded teacher of raw samples: what is subtracted from each channel or feature, "
+        "after uint8 samples are divided by 255; with pretrained, by default what the package "
+        "states",
+    )
+    std: PositiveNumbers | None = key(
+        None, "what samples are divided by after that; goes with mean"
+    )
+    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = key(
+        40,
+        "epochs of its training; 0 takes it from the factory as it is; not used with a checkpoint",
+    )
+    learning_rate: Rate = key(0.01, "peak learning rate of its training; not used if it is loaded")
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it is taken as it is, from a file, a package or a factory, and never trained."""
+        return self.checkpoint is not None or self.pretrained or self.epochs == 0
+
+    @property
+    def package(self) -> str | None:
+        """The package whose model it is by its name; None for any other teacher."""
+        package, colon, _ = (self.factory or "").partition(":")
+        return package if colon and package in PACKAGES else None
+
+    @property
+    def own_factory(self) -> str | None:
+        """The factory, if it is a function of the user's."""
+        return None if self.package else self.factory
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Violations of rules that involve several keys of the section: path and rule of each."""
+        if self.own_factory is not None and ":" not in self.own_factory:
+            yield "teacher.factory", f"{OWN}, found {quoted(self.factory)}"
+        if self.epochs == 0 and self.checkpoint is None and not self.pretrained:
+            rule = "should be at least 1 without teacher.factory or teacher.checkpoint, found 0"
+            if self.package is not None:
+                rule = (
+                    f"should be at least 1 with {quoted(self.factory)}, whose weights are random "
+                    f"without teacher.checkpoint or teacher.pretrained = true, found 0"
+                )
+            if self.own_factory is None:
+                yield "teacher.epochs", rule
+        if self.pretrained:
+            yield from self._pretrained_conflicts()
+        yield from self._input_conflicts()
+
+    def _pretrained_conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.package is None:
+            yield "teacher.pretrained", f"goes with factory = {NAMED}, found {quoted(self.factory)}"
+        if self.checkpoint is not None:
+            yield "teacher.pretrained", "goes without teacher.checkpoint, which has other weights"
+        if self.inputs != "raw":
+            rule = 'should be "raw" with teacher.pretrained = true: the package states mean and std'
+            yield "teacher.inputs", f"{rule}, found {quoted(self.inputs)}"
+
+    def _input_conflicts(self) -> Iterator[tuple[str, str]]:
+        given = {"size": self.size, "mean": self.mean, "std": self.std}
+        for name, value in given.items():
+            if value is not None and not self.loaded:
+                yield f"teacher.{name}", LOADED
+        if (self.mean is None) != (self.std is None):
+            absent, there = ("mean", "std") if self.mean is None else ("std", "mean")
+            yield f"teacher.{absent}", f"is required with teacher.{there}"
+        elif self.mean is not None and self.std is not None:
+            if len(self.mean) != len(self.std):
+                found = f"{len(self.std)} and {len(self.mean)}"
+                yield "teacher.std", f"should have as many numbers as teacher.mean, found {found}"
+            if self.inputs != "raw":
+                yield "teacher.mean", 'goes with inputs = "raw", found "standardized"'
