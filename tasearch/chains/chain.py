@@ -49,6 +49,11 @@ class Chain:
         return tuple(model.width for model in self.models)
 
     @property
+    def teacher(self) -> str:
+        """The name of the teacher; empty if it has none."""
+        return self.models[0].name
+
+    @property
     def student(self) -> ModelSpec:
         """The last model."""
         return self.models[-1]
@@ -94,17 +99,18 @@ def teaching(chain: Sequence[int], recipe: Mapping[str, Any] | None) -> Teaching
     return "assistants" if len(chain) > 2 else "direct"
 
 
-def label(chain: tuple[int, ...], recipe: Mapping[str, Any] | None) -> str:
+def label(chain: Sequence[int], recipe: Mapping[str, Any] | None, teacher: str = "") -> str:
     """A chain in one line: its widths, or only the student's if it learns without a teacher.
 
     Args:
         chain: The widths, the teacher's first.
         recipe: The recipes as `Candidate.recipe` has them; None if they are not known.
+        teacher: Name of the teacher, which stands in place of its width; empty for the width.
 
     Example:
-        >>> label((64, 24, 6), None)
-        '64 → 24 → 6'
+        >>> label((64, 24, 6), None), label((64, 24, 6), None, "resnet18")
+        ('64 → 24 → 6', 'resnet18 → 24 → 6')
     """
     if teaching(chain, recipe) == "no teacher":
         return f"{chain[-1]} (no teacher)"
-    return arrows(chain)
+    return arrows([teacher, *chain[1:]] if teacher and chain else chain)

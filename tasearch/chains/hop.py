@@ -8,8 +8,8 @@ with itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -27,11 +27,13 @@ class ModelSpec:
         recipe: How it is trained; None for a teacher that is loaded.
         origin: Digest of the checkpoint or factory of a teacher that is not built by the family;
             None otherwise.
+        name: What a teacher is called in chains; empty for its width. It decides nothing.
     """
 
     width: int
     recipe: Recipe | None
     origin: str | None = None
+    name: str = field(default="", compare=False)
 
     @property
     def distilled(self) -> bool:
@@ -118,6 +120,7 @@ class Hop:
                     width=model["width"],
                     recipe=Recipe(**model["recipe"]) if model["recipe"] else None,
                     origin=model["origin"],
+                    name=model["name"],
                 )
                 for model in content["lineage"]
             )
@@ -150,8 +153,8 @@ class Hop:
 
     @property
     def label(self) -> str:
-        """The widths of the lineage in one line, such as `64 → 24 → 6`."""
-        return arrows(tuple(model.width for model in self.lineage))
+        """The lineage in one line, such as `64 → 24 → 6`: widths, or the name of the teacher."""
+        return arrows([model.name or model.width for model in self.lineage])
 
     def key(self, setting: Setting) -> str:
         """The name under which this hop is stored, 32 hexadecimal digits.
@@ -177,8 +180,8 @@ class Hop:
 
 def _content(model: ModelSpec) -> dict[str, Any]:
     """The fields of a model by name, as they are hashed."""
-    recipe = model.recipe
-    return {**asdict(model), "recipe": None if recipe is None else recipe.content()}
+    recipe = None if model.recipe is None else model.recipe.content()
+    return {"width": model.width, "recipe": recipe, "origin": model.origin}
 
 
 @cache
@@ -186,6 +189,6 @@ def _canonical(model: ModelSpec, ancestors: int) -> ModelSpec:
     return model.canonical(ancestors)
 
 
-def arrows(widths: tuple[int, ...]) -> str:
-    """Widths in one line, such as `64 → 24 → 6`."""
-    return " → ".join(map(str, widths))
+def arrows(models: Iterable[int | str]) -> str:
+    """Widths or names of models in one line, such as `64 → 24 → 6`."""
+    return " → ".join(map(str, models))

@@ -273,6 +273,7 @@ class Study(Section):
             else:
                 flat[section] = value
         del flat["data.unreadable"]  # the digest of the data tells what is left
+        del flat["teacher.name"]  # decides nothing
         for name, default in LATER_KEYS.items():
             if flat[name] == default:
                 del flat[name]

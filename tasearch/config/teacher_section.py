@@ -27,6 +27,13 @@ LOADED = (
     "teacher.factory with teacher.epochs = 0"
 )
 
+MOST_OF_NAME = 40
+GENERAL = ("make", "build")  # functions that say nothing of their model: their modules may
+
+TeacherName = Annotated[
+    str,  # of letters and digits that need no care in HTML and in a terminal, and no arrow
+    Field(pattern=r"^[\w.+/()-]([\w .+/()-]*[\w.+/()-])?$", max_length=MOST_OF_NAME),
+]
 Numbers = Annotated[
     tuple[float, ...], BeforeValidator(as_options), Field(min_length=1, max_length=MOST_SIDE)
 ]
@@ -40,6 +47,11 @@ PositiveNumbers = Annotated[
 class TeacherSection(Section):
     """The teacher, which every chain begins with: trained here once, or loaded."""
 
+    name: TeacherName | None = key(
+        None,
+        "what it is called in chains, such as `resnet18 → 16 → 8`; by default the name of its "
+        "factory, or its width",
+    )
     width: Width = key(
         64,
         "its width; with a factory, a number that stands for the teacher in chains, above all "
@@ -84,6 +96,15 @@ class TeacherSection(Section):
         "epochs of its training; 0 takes it from the factory as it is; not used with a checkpoint",
     )
     learning_rate: Rate = key(0.01, "peak learning rate of its training; not used if it is loaded")
+
+    @property
+    def label(self) -> str:
+        """What it is called in chains; empty for its width."""
+        if self.name is not None or self.factory is None:
+            return self.name or ""
+        module, _, function = self.factory.partition(":")
+        found = module.rpartition(".")[2] if function in GENERAL else function
+        return found[:MOST_OF_NAME]
 
     @property
     def loaded(self) -> bool:

@@ -48,7 +48,7 @@ def _comparison(question: Question, first: Chain, second: Chain) -> Comparison:
 
 
 def _arm(chain: Chain) -> Arm:
-    return Arm(chain=chain.widths, recipe=describe_recipes(chain))
+    return Arm(chain=chain.widths, recipe=describe_recipes(chain), teacher=chain.teacher)
 
 
 def _labels_only(space: Space, width: int, finished: Sequence[Candidate]) -> Chain:

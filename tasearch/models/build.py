@@ -97,6 +97,7 @@ class Models:
             width=section.width,
             recipe=self.study.teacher_recipe(),
             origin="+".join(origin) or None,
+            name=section.label,
         )
 
     def describe_teacher(self) -> str:

@@ -37,9 +37,7 @@ def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None, *,
         grey: Whether samples are images of one channel.
     """
     section, family = study.teacher, study.model.family
-    name = f"{family.rpartition(':')[2]} {section.width}"
-    if section.factory is not None:
-        name = section.factory.rpartition(":")[2]
+    name = section.label or f"{family.rpartition(':')[2]} {section.width}"
     words = f"teacher {name}, {_in_words(params)}: "
     notes = ["grey images as three equal channels"] if section.package and grey else []
     if loaded is not None:

@@ -20,6 +20,7 @@ class Candidate:
         params: Number of parameters.
         bytes: Bytes of all weights and buffers, as stored.
         latency_ms: Latency of one batch, in milliseconds.
+        teacher: Name of the teacher in chains; empty for its width.
     """
 
     trial: int
@@ -29,11 +30,12 @@ class Candidate:
     params: int
     bytes: int
     latency_ms: float
+    teacher: str = ""
 
     @property
     def label(self) -> str:
         """The chain in one line, such as `64 → 24 → 6`."""
-        return label(self.chain, self.recipe)
+        return label(self.chain, self.recipe, self.teacher)
 
 
 def preference(candidate: Candidate) -> tuple[float, int, float, int, int]:

@@ -105,7 +105,7 @@ def report_info(run: Run) -> Info:
         view=FrontView(
             rows=rows,
             samples=manifest.validation,
-            teacher=f"teacher {teacher}",
+            teacher=f"teacher {study.teacher.label or teacher}",
             teacher_accuracy=teacher_accuracy(run),
         ),
         gains=gains_of(run, rows),

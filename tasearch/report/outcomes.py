@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from tasearch.runs.records import TrialRecord
 
 ENDED = ("complete", "pruned", "failed")
-_HOP = re.compile(r"^hop [\d → ]+: ")
+_HOP = re.compile(r"^hop [^:]+: ")
 
 
 def outcome_text(trials: Iterable[TrialRecord]) -> str:

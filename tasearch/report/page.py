@@ -98,7 +98,7 @@ def _data(info: Info) -> dict[str, Any]:
 def _row(row: Row) -> list[Any]:
     """A row for the script, without what only figures need: values by `COLUMNS`."""
     values: list[Any] = [getattr(row, name) for name in COLUMNS[:PLAIN]]
-    models = [(m.role, m.width, m.params, m.accuracy) for m in row.models]
+    models = [(m.role, m.name, m.params, m.accuracy) for m in row.models]
     fresh = asdict(replace(row.confirmed, quality=None)) if row.confirmed else None
     known = zip(COLUMNS, (*values, models, fresh), strict=True)
     return [value if name == "latency_ms" else _short(value) for name, value in known]

@@ -23,12 +23,14 @@ class Link:
     Args:
         role: "teacher", "assistant" or "student".
         width: Width of the model.
+        name: What it is called in chains: its width, or the name of the teacher.
         params: Number of parameters.
         accuracy: Accuracy on the validation set, 0 to 1; None if the model is not trained.
     """
 
     role: str
     width: int
+    name: int | str
     params: int
     accuracy: float | None
 
@@ -206,14 +208,15 @@ def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
 
 def _links(run: Run, trial: TrialRecord) -> tuple[Link, ...]:
     """The models that a trial's student learns from, and the student."""
-    measured, teacher = run.manifest.measured, run.manifest.study.teacher.width
+    measured, section = run.manifest.measured, run.manifest.study.teacher
     known = {use.width: use.accuracy for use in trial.hops if use.trained == use.epochs}
     widths = [use.width for use in trial.hops] or list(trial.chain)
-    roles = {teacher: "teacher", trial.chain[-1]: "student"}
+    roles = {section.width: "teacher", trial.chain[-1]: "student"}
     return tuple(
         Link(
             role=roles.get(width, "assistant"),
             width=width,
+            name=(section.label if width == section.width else "") or width,
             params=measured[width].params,
             accuracy=known.get(width),
         )

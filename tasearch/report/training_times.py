@@ -32,7 +32,8 @@ class TrainingTimes:
             epoch: Number of epochs done before.
             seconds: Seconds so far.
         """
-        width = int(label.rpartition(" ")[2])
+        teacher, last = self._manifest.study.teacher, label.rpartition(" → ")[2]
+        width = teacher.width if last == teacher.label else int(last)
         _, before = self.reached.get(key, (width, 0))
         self.reached[key], self._seen[key] = (width, max(before, epoch)), seconds
 

@@ -58,6 +58,7 @@ class TrialRecord:
             in addition.
         cause: Cause of a failure: "code", which would fail again, or "machine", which may not.
         retry_of: Number of the failed trial whose chain this trial tries again.
+        teacher: Name of the teacher in chains; empty for its width.
     """
 
     number: int
@@ -74,11 +75,12 @@ class TrialRecord:
     free: bool = False
     cause: str | None = None
     retry_of: int | None = None
+    teacher: str = ""
 
     @property
     def label(self) -> str:
         """The chain in words, such as `64 → 12 → 4`."""
-        return label(self.chain, self.recipe)
+        return label(self.chain, self.recipe, self.teacher)
 
     @property
     def falsely_pruned(self) -> bool:
@@ -118,6 +120,7 @@ def candidates(
             params=measured[t.chain[-1]].params,
             bytes=measured[t.chain[-1]].bytes,
             latency_ms=measured[t.chain[-1]].latency_ms,
+            teacher=t.teacher,
         )
         for t in trials
         if t.state == "complete" and t.accuracy is not None

@@ -73,8 +73,9 @@ def place(trial: FrozenTrial) -> tuple[int, bool, int]:
 
 def describe_chain(chain: Chain) -> dict[str, Any]:
     """The attributes by which `chain_of` knows a chain, and its label for people."""
-    recipe = describe_recipes(chain)
-    return {"chain": [*chain.widths], "recipe": recipe, "label": label(chain.widths, recipe)}
+    recipe, named = describe_recipes(chain), {"teacher": chain.teacher} if chain.teacher else {}
+    words = label(chain.widths, recipe, chain.teacher)
+    return {"chain": [*chain.widths], "recipe": recipe, "label": words, **named}
 
 
 def describe_recipes(chain: Chain) -> dict[str, Any]:
@@ -124,6 +125,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         free=bool(attrs.get("free")),
         cause=attrs.get("cause"),
         retry_of=attrs.get("retry_of"),
+        teacher=attrs.get("teacher", ""),
     )
 
 

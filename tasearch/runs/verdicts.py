@@ -84,6 +84,7 @@ class Arm:
         quality: Quality on the held-out test set, mean over the fresh seeds; None until the
             verdict, and for a confirmation that was made before it was measured.
         flops: Training FLOPs of its models beyond the teacher, on all of these seeds.
+        teacher: Name of the teacher in chains; empty for its width.
     """
 
     chain: tuple[int, ...]
@@ -92,11 +93,12 @@ class Arm:
     test: tuple[float | None, ...] = ()
     quality: Quality | None = None
     flops: float = 0.0
+    teacher: str = ""
 
     @property
     def label(self) -> str:
         """The chain in one line, such as `64 → 24 → 6`."""
-        return label(self.chain, self.recipe)
+        return label(self.chain, self.recipe, self.teacher)
 
     @property
     def accuracy(self) -> float | None:

@@ -153,7 +153,7 @@ class Driver:
             self._start_proposed(trial, chain)
             yield TrialStarted(
                 number=trial.number,
-                label=label(chain.widths, describe_recipes(chain)),
+                label=label(chain.widths, describe_recipes(chain), chain.teacher),
                 done=self.ended.done,
                 trials=self.target,
             )

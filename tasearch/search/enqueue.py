@@ -77,7 +77,9 @@ def enqueue(
     directory = run.directory if isinstance(run, Run) else RunDirectory.open(run, runs_dir)
     manifest = directory.read()
     space = _space(manifest)
-    choices = _choices(space, manifest, _widths(chain), student or {}, assistants or {})
+    choices = _choices(
+        space, manifest, _widths(chain, space.teacher.name), student or {}, assistants or {}
+    )
     named = space.chain(choices)
     assert named is not None
     name = manifest.study.name
@@ -100,12 +102,13 @@ def _space(manifest: Manifest) -> Space:
     from tasearch.search.chain_space import make_space
 
     study = manifest.study
-    teacher = ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe())
+    section = study.teacher
+    teacher = ModelSpec(width=section.width, recipe=study.teacher_recipe(), name=section.label)
     return make_space(study, teacher, manifest.measured)
 
 
 def _label(chain: Chain) -> str:
-    return label(chain.widths, describe_recipes(chain))
+    return label(chain.widths, describe_recipes(chain), chain.teacher)
 
 
 def _recipe_in_words(chain: Chain, choices: Choices) -> str:
@@ -132,15 +135,18 @@ def _appending(directory: RunDirectory) -> Iterator[None]:
         yield
 
 
-def _widths(chain: str | Sequence[int]) -> list[int]:
-    """The widths that a person has written.
+def _widths(chain: str | Sequence[int], teacher: str) -> list[int]:
+    """The widths that a person has written, behind the teacher's name or not.
 
     Raises:
         StudyError: They are no integers, or do not fall strictly.
     """
     words: list[object] = []
     if isinstance(chain, Sequence):
-        words = [*(SEPARATORS.split(chain.strip()) if isinstance(chain, str) else chain)]
+        words = [*chain]
+    if isinstance(chain, str):
+        named = rf"{re.escape(teacher)}(?:{SEPARATORS.pattern})+" if teacher else ""
+        words = [*SEPARATORS.split(re.sub(f"^{named}", "", chain.strip()))]
     are_integers = all(
         type(word) is int or (isinstance(word, str) and re.fullmatch("[0-9]{1,9}", word))
         for word in words
