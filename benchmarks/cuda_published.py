@@ -11,7 +11,7 @@ from typing import Any
 import tasearch
 from benchmarks import common
 from benchmarks.cuda_bench import CudaBench
-from tasearch.api import run_events
+from tasearch.api.running import run_events
 from tasearch.config.run_options import RunOptions
 from tasearch.runs.events import SearchFinished
 from tasearch.runs.records import TrialRecord

@@ -239,7 +239,7 @@ def _facts(run: str) -> None:
 
 def _stop(study: str, runs_dir: str, latency_from: str, trials: str) -> None:
     """Run a study until enough trials are complete and a hop has saved a checkpoint."""
-    from tasearch.api import run_events
+    from tasearch.api.running import run_events
     from tasearch.config.run_options import RunOptions
 
     loaded = tasearch.load_study(study)

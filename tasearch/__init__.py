@@ -18,7 +18,8 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasearch.api import confirm, run
+    from tasearch.api.confirming import confirm
+    from tasearch.api.running import run
     from tasearch.config.study import Study
     from tasearch.config.study_file import load_study, parse_study
     from tasearch.errors import (
@@ -55,13 +56,13 @@ _HOMES = {
     "StudyError": "errors",
     "TasearchError": "errors",
     "TrainingError": "errors",
-    "confirm": "api",
+    "confirm": "api.confirming",
     "enqueue": "search.enqueue",
     "export": "exports.export",
     "load": "exports.load",
     "load_study": "config.study_file",
     "parse_study": "config.study_file",
-    "run": "api",
+    "run": "api.running",
 }
 
 __version__ = importlib.metadata.version("tasearch")

@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import tasearch
-from tasearch.api import run_events
+from tasearch.api.running import run_events
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.runs.events import Event, TrialDone, TrialStarted

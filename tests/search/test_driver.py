@@ -332,7 +332,7 @@ def test_closed_steps_leave_no_worker(finished: tasearch.Run, tmp_path: Path) ->
         def noticing(*args: Any, **kwargs: Any) -> Any:
             return replace(real(*args, **kwargs), notices=("busy",))
 
-        patch.setattr("tasearch.api.prepare", noticing)
+        patch.setattr("tasearch.api.running.prepare", noticing)
         assert next(events) == Notice(message="busy")
     events.close()
     assert children() == before
