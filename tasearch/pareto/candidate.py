@@ -37,6 +37,11 @@ class Candidate:
         """The chain in one line, such as `64 → 24 → 6`."""
         return label(self.chain, self.recipe, self.teacher)
 
+    @property
+    def brief(self) -> str:
+        """The student in one line, such as `64 → 24 → 6: 97.2%, 1,234 params`."""
+        return f"{self.label}: {self.accuracy:.1%}, {self.params:,} params"
+
 
 def preference(candidate: Candidate) -> tuple[float, int, float, int, int]:
     """Sort key that puts the best first: by accuracy, size, latency, length of chain, trial."""

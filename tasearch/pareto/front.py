@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate, preference
+from tasearch.pareto.front_table import data_frame, html_table
+
+if TYPE_CHECKING:
+    import pandas
 
 NO_LIMIT = Budget()
 
@@ -33,6 +38,24 @@ class Front:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def __repr__(self) -> str:
+        best = f", best {self.candidates[0].brief}" if self.candidates else ""
+        return f"<Front: {len(self)} of {len(self.candidates)} finished students{best}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.members)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The members as a table of pandas, the smallest first.
+
+        Returns:
+            A row for each member: `label`, and the fields of `Candidate`.
+
+        Raises:
+            TasearchError: pandas is not installed.
+        """
+        return data_frame(self.members)
 
     def best(self, budget: Budget = NO_LIMIT) -> Candidate:
         """The most accurate candidate within a budget.

@@ -1,0 +1,59 @@
+"""A front as a table: in a notebook, and for pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from tasearch.errors import TasearchError
+from tasearch.pareto.candidate import Candidate
+
+if TYPE_CHECKING:
+    import pandas
+
+HEAD = ("trial", "chain", "accuracy", "params", "bytes", "latency")
+
+
+def html_table(candidates: Sequence[Candidate]) -> str:
+    """A table of students in HTML, without scripts and without colours of its own.
+
+    Args:
+        candidates: The students, in the order of the rows.
+    """
+    head = "".join(f"<th>{name}</th>" for name in HEAD)
+    rows = "".join(f"<tr>{''.join(map(_cell, _cells(c)))}</tr>" for c in candidates)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
+    """Students as a table of pandas: the fields of `Candidate`, and the chain in words.
+
+    Args:
+        candidates: The students, in the order of the rows.
+
+    Raises:
+        TasearchError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise TasearchError("to_pandas() needs pandas: pip install pandas") from None
+    names = [*Candidate.__dataclass_fields__]
+    rows = [[c.label, *(getattr(c, name) for name in names)] for c in candidates]
+    return pandas.DataFrame(rows, columns=["label", *names])
+
+
+def _cells(candidate: Candidate) -> tuple[str, ...]:
+    return (
+        str(candidate.trial),
+        candidate.label,
+        f"{candidate.accuracy:.1%}",
+        f"{candidate.params:,}",
+        f"{candidate.bytes:,}",
+        f"{candidate.latency_ms:.4g} ms",
+    )
+
+
+def _cell(text: str) -> str:
+    return f"<td>{escape(text)}</td>"
