@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasearch.api.confirming import confirm
+    from tasearch.api.opened import Run
     from tasearch.api.running import run
     from tasearch.config.study import Study
     from tasearch.config.study_file import load_study, parse_study
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from tasearch.pareto.budget import Budget
     from tasearch.pareto.candidate import Candidate
     from tasearch.pareto.front import Front
-    from tasearch.runs.run import Run
     from tasearch.search.enqueue import enqueue
 
 _HOMES = {
@@ -49,7 +49,7 @@ _HOMES = {
     "Front": "pareto.front",
     "ModelError": "errors",
     "NothingFits": "errors",
-    "Run": "runs.run",
+    "Run": "api.opened",
     "RunError": "errors",
     "StoreError": "errors",
     "Study": "config.study",

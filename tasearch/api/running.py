@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from tasearch.api.confirming import confirm
+from tasearch.api.opened import Run
 from tasearch.config.arguments import check_function
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
@@ -14,7 +15,6 @@ from tasearch.config.study_file import check_study
 from tasearch.errors import NothingFits
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import Event, Notice
-from tasearch.runs.run import Run
 from tasearch.search.file_watch import watched
 from tasearch.search.prepare import prepare
 from tasearch.search.run_search import search

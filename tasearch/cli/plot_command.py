@@ -9,11 +9,10 @@ from typing import cast, get_args
 from tasearch.cli.console import out
 from tasearch.config.arguments import check_choice, check_figure
 from tasearch.config.files import write_atomic
-from tasearch.errors import NothingFits, RunError
+from tasearch.errors import RunError
 from tasearch.report.figure_files import check_images, figure_bytes
 from tasearch.report.front_figure import X, Y
-from tasearch.report.info import report_info
-from tasearch.report.plots import PLOTS, Look
+from tasearch.report.plots import PLOTS, Look, drawn
 from tasearch.report.style import DARK, LIGHT
 from tasearch.runs.run import Run
 
@@ -41,11 +40,8 @@ def write_plot(
     ending = check_figure(file)
     check_images(ending)
     run = opened()
-    info, plot = report_info(run), PLOTS[name]
-    if not plot.shows(info):
-        raise NothingFits(f"{run.path}: has nothing to show as {name!r} yet; it needs {plot.needs}")
-    title = f"{info.head.name}: {name}"
-    write_atomic(file, figure_bytes(plot.draw(info, look), ending, title))
+    title = f"{run.manifest.study.name}: {name}"
+    write_atomic(file, figure_bytes(drawn(run, name, look), ending, title))
     out.print(f"wrote {file}", soft_wrap=True)
 
 

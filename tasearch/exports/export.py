@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import nn
+
 from tasearch.config import plugins
 from tasearch.config.arguments import check_folder, check_path
 from tasearch.config.files import is_temporary, write_atomic, write_error
@@ -79,15 +81,34 @@ def export(
     candidate = run.best_within(budget) if trial is None else run.candidate(trial)
     folder = folder.absolute()  # user code may change the current folder
     run.directory = RunDirectory(run.path.absolute())
-    if not run.trusted:
-        study = run.manifest.study
-        named = {"data.source": study.data.source, "model.family": study.model.family}
-        check_trust(named, study, trust=trust, what=f"{run.path}: exporting it")
-    plugins.new_run()
+    _check_code(run, "exporting it", trust=trust)
     _check_out(folder)
     student = rebuild_student(run, candidate, trusted=trust or run.trusted)
     _write(folder, _contents(student, folder))
     return candidate
+
+
+@contained("code that the run names")
+def student_model(run: Run, candidate: Candidate) -> nn.Module:
+    """The trained student of a candidate, on the CPU and in eval mode; it takes raw samples.
+
+    Raises:
+        ExportError: If the run's study names user code, and the run is not trusted.
+        RunError: If the run's data or models have changed.
+        StoreError: If the student's weights are missing or damaged.
+    """
+    run.directory = RunDirectory(run.path.absolute())
+    _check_code(run, "rebuilding its student", trust=False)
+    return rebuild_student(run, candidate, trusted=False).module
+
+
+def _check_code(run: Run, what: str, *, trust: bool) -> None:
+    """Refuse user code that is not trusted; what is trusted is imported as its files are now."""
+    if not run.trusted:
+        study = run.manifest.study
+        named = {"data.source": study.data.source, "model.family": study.model.family}
+        check_trust(named, study, trust=trust, what=f"{run.path}: {what}")
+    plugins.new_run()
 
 
 def _check_out(folder: Path) -> None:

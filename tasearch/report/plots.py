@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from tasearch.errors import NothingFits
 from tasearch.report.assistants_figure import assistants_figure
 from tasearch.report.figures import cost_figure, curves_figure, importance_figure, progress_figure
 from tasearch.report.front_figure import X, Y, front_figure
-from tasearch.report.info import Info
+from tasearch.report.info import Info, report_info
 from tasearch.report.style import LIGHT, Theme
 from tasearch.runs.importance import LEAST
+from tasearch.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +79,21 @@ PLOTS: Mapping[str, Plot] = {
         needs=f"{LEAST} finished trials or more, which differ in their parameters and accuracies",
     ),
 }
+
+
+def drawn(run: Run, name: str, look: Look) -> go.Figure:
+    """Draw a figure of a run.
+
+    Args:
+        run: A run, finished or not.
+        name: A name in `PLOTS`.
+        look: How it is drawn.
+
+    Raises:
+        NothingFits: The run has nothing to show in it yet.
+        RunError: A file of the run is damaged.
+    """
+    info, plot = report_info(run), PLOTS[name]
+    if not plot.shows(info):
+        raise NothingFits(f"{run.path}: has nothing to show as {name!r} yet; it needs {plot.needs}")
+    return plot.draw(info, look)

@@ -26,6 +26,7 @@ from tasearch.runs.sealed_journal import (
 from tasearch.runs.trial_attributes import to_record
 from tasearch.runs.unsealed_lines import INVALID_LINE
 
+OptunaStudy = optuna.Study  # other rooms do not import Optuna
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
 METRICS = ["accuracy", "params", "latency_ms"]
 IDENTITY = "identity"  # attribute of a study: the identity of its run
@@ -104,6 +105,27 @@ def read_study(run: RunDirectory, name: str) -> optuna.Study | None:
         if _find(storage, run.journal, name) is None:
             return None
         return optuna.load_study(study_name=name, storage=storage)
+
+
+def copied_study(run: RunDirectory, name: str) -> optuna.Study:
+    """A copy in memory of the study of a run, as it is now.
+
+    Args:
+        run: The run's directory.
+        name: The study's name.
+
+    Raises:
+        RunError: There is no study yet, or its file is damaged.
+    """
+    with _reporting_damage(run.journal):
+        found = read_study(run, name)
+        if found is None:
+            raise RunError(f"{run.path}: no trial has begun yet; try again when it trains")
+        copied = optuna.create_study(study_name=name, directions=found.directions)
+        copied.add_trials(found.get_trials(deepcopy=False))
+    for key, value in found.user_attrs.items():
+        copied.set_user_attr(key, value)
+    return copied
 
 
 def study_trials(study: optuna.Study | None) -> list[TrialRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from tasearch.config.arguments import check_path
 from tasearch.errors import NothingFits, RunError, quoted
@@ -45,7 +46,7 @@ class Run:
         self.directory, self.trusted = directory, trusted
 
     @classmethod
-    def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> Run:
+    def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> Self:
         """A run by its path or by its name.
 
         Args:
