@@ -39,10 +39,19 @@ def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndar
             raise DataError(
                 f"{where}: the names of arrays should be text, found {type(key).__name__}"
             )
-    return {key: _array(value, f"{where}: {key}") for key, value in given.items()}
+    return {key: as_array(value, f"{where}: {key}") for key, value in given.items()}
 
 
-def _array(value: Any, where: str) -> np.ndarray:
+def as_array(value: Any, where: str) -> np.ndarray:
+    """What numpy converts to an array: lists of numbers, torch tensors, columns of pandas.
+
+    Args:
+        value: The value.
+        where: Where it comes from, for messages.
+
+    Raises:
+        DataError: It is no array of numbers or text.
+    """
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     try:
         if np.ma.isMaskedArray(value):

@@ -1,0 +1,151 @@
+"""Data that are given from Python: arrays, tensors, lists, and map-style datasets of torch."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasearch.data.arrays import PARTS, check
+from tasearch.data.decoding import Progress
+from tasearch.data.returned import as_array
+from tasearch.errors import DataError, quoted, raised
+
+NAME = "data.npz"
+LAYOUT = "chw"  # of the arrays in the file
+READ_TWICE = "bring arrays, lists, or a dataset of torch with __len__ and __getitem__"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """Data that are given.
+
+    Args:
+        x: Samples; or a dataset of (sample, label) pairs.
+        y: Labels; None with a dataset.
+        validation: A pair of samples and labels, or a dataset; None to split it off.
+        test: The same of the held-out test set.
+    """
+
+    x: Any
+    y: Any
+    validation: Any
+    test: Any
+
+    @property
+    def there(self) -> bool:
+        """Whether there are any.
+
+        Raises:
+            DataError: Only a part of them is there.
+        """
+        if self.x is not None:
+            return True
+        for name in ("y", "validation", "test"):
+            if getattr(self, name) is not None:
+                raise DataError(f"{name}: goes with x, which is not given")
+        return False
+
+    def content(self, *, layout: str, progress: Progress | None = None) -> bytes:
+        """The content of an .npz file with the data.
+
+        Args:
+            layout: Place of the channels: "auto", "chw" or "hwc".
+            progress: Called with (done, total) while a dataset is read.
+
+        Raises:
+            DataError: The data break a rule; the message names the argument or the array.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        parts = (("x", (self.x, self.y)), ("validation", self.validation), ("test", self.test))
+        for part, (where, pair) in zip(PARTS, parts, strict=True):
+            if pair is not None:
+                x, y = _two(pair, where)
+                names = ("x", "y") if where == "x" else (f"{where}[0]", f"{where}[1]")
+                arrays[f"x_{part}"], arrays[f"y_{part}"] = _arrays(x, y, names, progress)
+        checked, _ = check(arrays, layout=layout, where="search")
+        stream = io.BytesIO()
+        named = {f"{axis}_{n}": getattr(part, axis) for n, part in checked.items() for axis in "xy"}
+        np.savez(stream, **named)
+        return stream.getvalue()
+
+
+def _two(pair: Any, where: str) -> tuple[Any, Any]:
+    """Samples and labels; of a dataset itself and None."""
+    if isinstance(pair, tuple | list):
+        if len(pair) != 2:
+            raise DataError(f"{where}: should be (samples, labels), found {len(pair)} values")
+        return pair[0], pair[1]
+    return pair, None
+
+
+def _arrays(
+    x: Any, y: Any, names: tuple[str, str], progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Samples and labels as arrays."""
+    for name, value in zip(names, (x, y), strict=True):
+        _check_kind(value, name)
+    if not _is_dataset(x):
+        if y is None:
+            raise DataError(
+                f"{names[1]}: labels are missing; bring them, or a dataset of (sample, label) pairs"
+            )
+        return as_array(x, names[0]), as_array(y, names[1])
+    if y is not None:
+        raise DataError(f"{names[1]}: goes with arrays; the dataset {names[0]} has its own labels")
+    return _read(x, names[0], progress)
+
+
+def _check_kind(value: Any, name: str) -> None:
+    """Refuse what can be read only once, or in no fixed order."""
+    kind, data = type(value).__name__, getattr(sys.modules.get("torch"), "utils", None)
+    if isinstance(value, Iterator):
+        raise DataError(f"{name}: is a {kind}, which can be read only once; {READ_TWICE}")
+    if data is not None and isinstance(value, data.data.IterableDataset):
+        raise DataError(f"{name}: is an iterable dataset ({kind}), without an order; {READ_TWICE}")
+    if data is not None and isinstance(value, data.data.DataLoader):
+        raise DataError(f"{name}: is a DataLoader, which draws batches; bring its dataset")
+
+
+def _is_dataset(value: Any) -> bool:
+    """Whether a value is a map-style dataset, and not an array, a tensor or a list."""
+    has = hasattr(value, "__getitem__") and hasattr(value, "__len__")
+    return has and not (hasattr(value, "__array__") or isinstance(value, list | tuple | str | dict))
+
+
+def _read(dataset: Any, where: str, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+    """All samples and labels of a dataset, each read once."""
+    total = len(dataset)
+    if not total:
+        raise DataError(f"{where}: has no samples")
+    x, labels = np.empty(0), np.empty(total, np.int64)
+    for i in range(total):
+        sample, labels[i] = _item(dataset, i, f"{where}[{i}]")
+        if i == 0:
+            x = np.empty((total, *sample.shape), sample.dtype)
+        if (sample.shape, sample.dtype) != (x.shape[1:], x.dtype):
+            raise DataError(
+                f"{where}[{i}]: should be {x.dtype} of shape {x.shape[1:]} as {where}[0] is, "
+                f"found {sample.dtype} of shape {sample.shape}"
+            )
+        x[i] = sample
+        if progress is not None:
+            progress(i + 1, total)
+    return x, labels
+
+
+def _item(dataset: Any, i: int, where: str) -> tuple[np.ndarray, int]:
+    try:
+        item = dataset[i]
+    except Exception as error:  # the user's class may raise anything
+        raise DataError(f"{where} raised {raised(error)}") from error
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"{where}: should be a pair (sample, label), found {type(item).__name__}")
+    sample, label = as_array(item[0], where), as_array(item[1], where)
+    if label.size != 1 or label.dtype.kind not in "iu":
+        raise DataError(f"{where}: the label should be one integer, found {quoted(item[1])}")
+    return sample, int(label.reshape(()))
