@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasearch.api.confirming import confirm
     from tasearch.api.opened import Run
     from tasearch.api.running import run
+    from tasearch.api.search import search
     from tasearch.config.study import Study
     from tasearch.config.study_file import load_study, parse_study
     from tasearch.errors import (
@@ -63,7 +66,19 @@ _HOMES = {
     "load_study": "config.study_file",
     "parse_study": "config.study_file",
     "run": "api.running",
+    "search": "api.search",
 }
+
+
+class _Package(ModuleType):
+    """The package, in which `search` is the function and never the room of the same name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "search" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package  # Python makes a package's modules its attributes
 
 __version__ = importlib.metadata.version("tasearch")
 __all__ = [
@@ -88,6 +103,7 @@ __all__ = [
     "load_study",
     "parse_study",
     "run",
+    "search",
 ]
 
 

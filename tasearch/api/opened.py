@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
+from tasearch.api.inputs import own_modules
 from tasearch.config.arguments import check_choice
 from tasearch.errors import TasearchError
 from tasearch.pareto.candidate import Candidate
@@ -51,7 +52,8 @@ class Student(Candidate):
         """
         from tasearch.exports.export import student_model
 
-        return student_model(self.run, self)
+        with own_modules(self.run):
+            return student_model(self.run, self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Candidate):
@@ -183,15 +185,15 @@ class Run(reading.Run):
         """
         from tasearch.exports.export import export
 
-        found: Candidate = export(
-            self,
-            out,
-            max_params=max_params,
-            max_bytes=max_bytes,
-            max_latency_ms=max_latency_ms,
-            trial=trial,
-        )
-        return found
+        with own_modules(self):
+            return export(
+                self,
+                out,
+                max_params=max_params,
+                max_bytes=max_bytes,
+                max_latency_ms=max_latency_ms,
+                trial=trial,
+            )
 
     def confirm(
         self, *, on_event: Callable[[Event], None] | None = None, **options: Any
@@ -202,7 +204,8 @@ class Run(reading.Run):
         """
         from tasearch.api.confirming import confirm
 
-        found = confirm(self, on_event=on_event, **options)
+        with own_modules(self):
+            found = confirm(self, on_event=on_event, **options)
         self.refresh()
         return found
 

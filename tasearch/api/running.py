@@ -16,7 +16,7 @@ from tasearch.errors import NothingFits
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import Event, Notice
 from tasearch.search.file_watch import watched
-from tasearch.search.prepare import prepare
+from tasearch.search.prepare import Bring, prepare
 from tasearch.search.run_search import search
 
 
@@ -65,20 +65,43 @@ def run(
         latency_from=latency_from,
         workers=workers,
         retry_failed=retry_failed,
-    ).absolute()  # user code may change the current folder
+    )
+    return run_to_end(study, options, on_event)
+
+
+def run_to_end(
+    study: Study,
+    options: RunOptions,
+    on_event: Callable[[Event], None] | None = None,
+    bring: Bring = lambda run: lambda: None,
+) -> Run:
+    """Run a study, or continue its run, until its trials are done; confirm it if it says so.
+
+    Args:
+        study: The study.
+        options: How it is run.
+        on_event: Called with each event.
+        bring: Puts data and code into the folder of the run; see `tasearch.search.prepare`.
+
+    Raises:
+        TasearchError: Something is wrong with the study, its data, its models or its run.
+    """
+    options = options.absolute()  # user code may change the current folder
     # a kept exception would keep an open generator, and this the run's lock
-    with contextlib.closing(run_events(study, options)) as events:
+    with contextlib.closing(run_events(study, options, bring)) as events:
         for event in events:
             if on_event is not None:
                 on_event(event)
     found = Run(RunDirectory.open(options.run_path(study)), trusted=True)
     if study.confirm.after_run:
         with contextlib.suppress(NothingFits):  # there is nothing to compare
-            confirm(found, device=device, workers=workers, on_event=on_event)
+            confirm(found, device=options.device, workers=options.workers, on_event=on_event)
     return found
 
 
-def run_events(study: Study, options: RunOptions) -> Generator[Event, None, None]:
+def run_events(
+    study: Study, options: RunOptions, bring: Bring = lambda run: lambda: None
+) -> Generator[Event, None, None]:
     """Run a study, or continue its run, as an iterator of its events.
 
     The iterator may be closed at any time; another one with the same arguments continues.
@@ -86,12 +109,13 @@ def run_events(study: Study, options: RunOptions) -> Generator[Event, None, None
     Args:
         study: The study.
         options: How it is run.
+        bring: Puts data and code into the folder of the run; see `tasearch.search.prepare`.
 
     Raises:
         TasearchError: Something is wrong with the study, its data, its models or its run.
     """
     options.check_places(study)
-    prepared = prepare(study, options)
+    prepared = prepare(study, options, bring=bring)
     with contextlib.closing(prepared):
         yield from (Notice(message=notice) for notice in prepared.notices)
         events = search(prepared, options.trials_of(study), options.retry_failed)

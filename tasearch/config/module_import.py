@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -152,3 +152,34 @@ def _process_start() -> float:
     except (OSError, ValueError, IndexError, AttributeError):
         return 0.0
     return time.time() - age
+
+
+@contextlib.contextmanager
+def only_from(root: Path, names: Collection[str]) -> Iterator[None]:
+    """A context in which some modules are imported from a folder alone, also by new workers.
+
+    The program may have imported others of these names before, such as those of which the folder
+    has copies: it has them again afterwards.
+
+    Args:
+        root: The folder.
+        names: Names of modules and packages in it.
+    """
+    before = _taken_out(names)
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the user's code may change the list itself
+            sys.path.remove(str(root))
+        _taken_out(names)
+        sys.modules.update(before)
+
+
+def _taken_out(names: Collection[str]) -> dict[str, ModuleType]:
+    """Remove modules and packages, with all that is in them, from those that are loaded."""
+    taken = {name: of for name, of in sys.modules.items() if name.partition(".")[0] in names}
+    for name in taken:
+        del sys.modules[name]
+        executed.pop(name, None)
+    return taken

@@ -6,6 +6,7 @@ journal.log        Optuna's study
 events.jsonl       every hop's start and end, with seconds
 lock               held by the driver
 locks/             held by workers
+inputs/            data, code and study file, where they were brought from Python
 hops/ checkpoints/ snapshots/ targets/   the store
 """
 

@@ -10,8 +10,9 @@ from tasearch.errors import RunError
 from tasearch.runs.store import KINDS
 
 JOURNAL = "journal.log"
+INPUTS = "inputs"  # data and code that were brought from Python
 OURS = {  # what the folder of a run may hold before run.json is written
-    *("lock", "locks", "measurements.json", "events.jsonl", "report.html", *KINDS)
+    *("lock", "locks", INPUTS, "measurements.json", "events.jsonl", "report.html", *KINDS)
 }
 
 

@@ -30,6 +30,8 @@ from tasearch.search.study_parts import StudyParts
 from tasearch.train.workers.pool import Pool
 from tasearch.train.workers.processes import Process
 
+Bring = Callable[[RunDirectory], Callable[[], None]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -80,6 +82,7 @@ def prepare(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: None,
     step: Step = no_step,
+    bring: Bring = lambda run: lambda: None,
 ) -> Prepared:
     """Load, check and measure; nothing is written.
 
@@ -91,12 +94,13 @@ def prepare(
         progress: Called with (done, total) while images are decoded.
         say: Called with the line about the teacher, before it takes effect.
         step: Called with the name of each step when it begins.
+        bring: Puts data and code into the folder of the run, and returns a function that takes them
+            back, which is called if something is wrong.
 
     Raises:
         TasearchError: Something is wrong with the study, its data, its models or its run.
     """
-    study, options = _absolute(study, options)
-    run = RunDirectory(options.run_path(study))
+    study, options, run = _absolute(study, options)
     plugins.new_run(study.training.stall_minutes)
     with contained(), contextlib.ExitStack() as undo:
         for process in processes:
@@ -104,6 +108,7 @@ def prepare(
         source = _latency_source(options)
         held = undo.enter_context(contextlib.ExitStack())
         held.enter_context(run.claimed())
+        undo.callback(bring(run))
         devices = undo.enter_context(contextlib.closing(take_devices(study, options, processes)))
         preflight = Preflight(study, devices.pool)
         notices = list[str]()
@@ -128,10 +133,11 @@ def prepare(
     return prepared
 
 
-def _absolute(study: Study, options: RunOptions) -> tuple[Study, RunOptions]:
-    """A study and its options with absolute paths, before user code can change the folder."""
-    root = str(Path(study.root).resolve())
-    return study.model_copy(update={"root": root}), options.absolute()
+def _absolute(study: Study, options: RunOptions) -> tuple[Study, RunOptions, RunDirectory]:
+    """A study, its options and its run by absolute paths: user code may change the folder."""
+    root, options = str(Path(study.root).resolve()), options.absolute()
+    study = study.model_copy(update={"root": root})
+    return study, options, RunDirectory(options.run_path(study))
 
 
 def _latency_source(options: RunOptions) -> RunDirectory | None:

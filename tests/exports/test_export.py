@@ -41,6 +41,7 @@ from tasearch.runs.verdicts import (
     Verdict,
     write_confirmations,
 )
+from tasearch.search import profiler
 from tasearch.search.chain_space import make_space
 from tasearch.train.quality import measure_quality
 from tests.helpers.commands import command
@@ -416,7 +417,7 @@ def test_chain_file_keeps_the_training_modes_of_the_run(
     found = tasearch.export(run, tmp_path / "out")
     pinned = load_study(tmp_path / "out" / "chain.toml")
     assert {*pinned.training.modes} == {*map(str, found.chain)}
-    monkeypatch.setattr("tasearch.search.profiler.study_modes", lambda *a, **k: {})
+    monkeypatch.setattr(profiler, "study_modes", lambda *a, **k: {})
     again = tasearch.run(tmp_path / "out" / "chain.toml", runs_dir=tmp_path / "again")
     key = run.trials[found.trial].hops[-1].key
     assert again.trials[0].hops[-1].key == key

@@ -28,6 +28,7 @@ from tasearch.runs.events import (
 )
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.store import Store
+from tasearch.search import profiler
 from tasearch.search.prepare import prepare
 from tasearch.search.sampler import SAMPLERS
 from tests.helpers.processes import children
@@ -345,7 +346,7 @@ def test_run_lends_modes_despite_changes_without_effect(
     def finding(*args: Any) -> Any:
         raise AssertionError("modes are found again")
 
-    monkeypatch.setattr("tasearch.search.profiler.study_modes", finding)
+    monkeypatch.setattr(profiler, "study_modes", finding)
     study = tiny(training={"stall_minutes": 3, "targets_gb": 0.5})
     run = tasearch.run(study, runs_dir=tmp_path, trials=1, latency_from=finished.path)
     assert run.manifest.modes == finished.manifest.modes

@@ -16,6 +16,7 @@ from tasearch.config.run_options import RunOptions
 from tasearch.config.user_modules import UserCode
 from tasearch.data import load_data
 from tasearch.errors import DataError, RunError
+from tasearch.search import study_parts
 from tasearch.search.prepare import prepare
 from tasearch.train.workers import processes
 from tasearch.train.workers.pool import Pool
@@ -110,7 +111,7 @@ def test_preparation_leaves_no_process_behind(
     with pytest.raises(DataError):
         prepare(missing, RunOptions(runs_dir=tmp_path, workers=2), processes=[Process(1)])
     assert not children()
-    monkeypatch.setattr("tasearch.search.study_parts.load_data", interrupt)
+    monkeypatch.setattr(study_parts, "load_data", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepare(tiny(), RunOptions(runs_dir=tmp_path, workers=2), processes=[Process(1)])
     assert not children()
