@@ -74,16 +74,16 @@ class ProgressLine:
         elif isinstance(event, SearchFinished):
             self._show(f"{self._trials_text}; finished: {event.reason}", now=True)
         elif isinstance(event, Notice) and self._write is not None:
-            print(f"notice: {event.message}", file=sys.stderr)
+            self._write(f"notice: {event.message}", True)
         if self._on_event is not None:
             self._on_event(event)
 
     def _compare_earlier(self) -> None:
         """Compare the best student of an earlier search, if there is one that can be read."""
-        with contextlib.suppress(TasearchError):
-            assert self.run is not None
-            for candidate in Run.open(self.run).front.candidates[:1]:
-                self._compare(candidate)
+        if self.run is not None:
+            with contextlib.suppress(TasearchError):
+                for candidate in Run.open(self.run).front.candidates[:1]:
+                    self._compare(candidate)
 
     def _compare(self, student: TrialRecord | Candidate) -> None:
         accuracy = student.accuracy
@@ -103,7 +103,10 @@ class ProgressLine:
 
 
 def _writer() -> Callable[[str, bool], None] | None:
-    """A function that draws a line in place of the last one, and may end it; None for a file."""
+    """A function that draws a line in place of the last one; None for a file.
+
+    It is called with the line, and with whether this one stays and another one begins.
+    """
     if "IPython" in sys.modules:
         from IPython import get_ipython
 
@@ -112,9 +115,9 @@ def _writer() -> Callable[[str, bool], None] | None:
     return _on_terminal if sys.stderr.isatty() else None
 
 
-def _on_terminal(text: str, last: bool) -> None:
+def _on_terminal(text: str, stays: bool) -> None:
     width = shutil.get_terminal_size().columns - 1
-    sys.stderr.write(f"\r{text[:width]:<{width}}" + "\n" * last)
+    sys.stderr.write(f"\r{text[:width]:<{width}}" + "\n" * stays)
     sys.stderr.flush()
 
 
@@ -124,12 +127,13 @@ def _in_notebook() -> Callable[[str, bool], None]:
 
     handle: Any = None
 
-    def write(text: str, last: bool) -> None:
+    def write(text: str, stays: bool) -> None:
         nonlocal handle
         bundle = {"text/plain": text}
         if handle is None:
             handle = display(bundle, raw=True, display_id=True)
         else:
             handle.update(bundle, raw=True)
+        handle = None if stays else handle
 
     return write
