@@ -121,13 +121,30 @@ class Run(reading.Run):
         max_latency_ms: float | None = None,
         trial: int | None = None,
     ) -> Student:
+        """The student to ship within a budget, or that of one trial.
+
+        Of each student width it is the best chain of the search, or what a confirmation of that
+        width ships.
+
+        Args:
+            max_params: Largest number of parameters.
+            max_bytes: Largest size in bytes.
+            max_latency_ms: Longest latency in milliseconds.
+            trial: Number of a finished trial, whose student it is, also if others beat it; it goes
+                without a budget.
+
+        Returns:
+            The student; its `model` is the trained module.
+
+        Raises:
+            NothingFits: No candidate is within the budget, or the trial has no finished student.
+            RunError: A trial is given together with a budget.
+        """
         found = super().best(
             max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms, trial=trial
         )
         own = {f.name: getattr(found, f.name) for f in fields(Candidate)}
         return Student(run=self, **own)
-
-    best.__doc__ = reading.Run.best.__doc__
 
     @property
     def study(self) -> OptunaStudy:
@@ -228,4 +245,5 @@ class Run(reading.Run):
         over = sum(trial.state in OVER for trial in self.trials if not trial.free)
         best = f", best {self.choices[0].brief}" if self.choices else ""
         name = repr(self.manifest.study.name)
-        return f"{name}: {state}, {over} trials, {len(self.front)} in the front{best}"
+        trials = f"{over} trial{'s' * (over != 1)}"
+        return f"{name}: {state}, {trials}, {len(self.front)} in the front{best}"

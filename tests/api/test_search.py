@@ -17,6 +17,7 @@ from torch import nn
 import tasearch
 from tasearch.config.study_file import load_study
 from tasearch.errors import TasearchError
+from tasearch.runs.events import Event, TrialDone
 from tests.helpers.commands import command
 from tests.helpers.notebook import Notebook
 from tests.helpers.runs import facts
@@ -97,6 +98,19 @@ def test_same_call_continues_and_more_trials_extend(place: Path) -> None:
     more = tasearch.search(X, Y, **BUILTIN)
     assert sum(not t.free for t in more.trials) == 4
     assert load_study(run.path / "inputs/study.toml").search.trials == 4
+
+
+def test_stopped_search_goes_on_as_if_it_had_not_been(place: Path) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, TrialDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tasearch.search(X, Y, **BUILTIN, on_event=stop)
+    assert repr(tasearch.Run.open("search")).startswith("<Run 'search': stopped, 1 trial, ")
+    run = tasearch.search(X, Y, **BUILTIN)
+    whole = tasearch.search(X, Y, **BUILTIN, runs_dir="whole", latency_from=run.path)
+    assert facts(run) == facts(whole)
 
 
 @pytest.mark.slow
