@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tasearch.errors import ModelError
-from tasearch.models.weights import read_tensors
+from tasearch.models.weights import read_weights
 
 
 class Tensors:
@@ -29,7 +29,7 @@ class Tensors:
     def __init__(self, module: str, digest: str) -> None:
         file = Path(module).with_suffix(".safetensors")
         try:
-            self._tensors = read_tensors(file, digest)
+            self._tensors = read_weights(file, digest).tensors
         except ModelError as error:
             raise ModelError(f"{file}: {error}") from None
         self._parameters: dict[str, nn.Parameter] = {}
