@@ -16,6 +16,7 @@ from tasearch import RunError, StoreError
 from tasearch.config.study_file import render
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import HopStarted
+from tasearch.runs.manifest import MeasurementsFile, manifest_of
 from tasearch.runs.seals import HashChain, seal_json, unseal_json
 from tests.helpers.commands import command
 from tests.helpers.damage import EDITED, resumed
@@ -250,3 +251,16 @@ def test_full_disk_at_any_write_is_one_message(
     run = tasearch.run(tiny(), trials=2, runs_dir=tmp_path, latency_from=finished.path)
     assert facts(run) == facts(finished)[:2]
     assert not run.directory.history().damage
+
+
+def test_run_json_keeps_names_of_classes(finished: tasearch.Run) -> None:
+    """Numbers are left out, so that the file of a run without names stays as it was."""
+    plain = finished.manifest
+    named = replace(plain, names=tuple("abcdefghij"), identity="")
+    for manifest in (plain, named):
+        blob, lent = manifest.run_json(finished.path), manifest.measurements_json()
+        assert (b"class_names" in blob) == bool(manifest.names)
+        read = manifest_of(blob, MeasurementsFile.from_json(lent), finished.path)
+        assert (read.names, read.class_names) == (manifest.names, manifest.class_names)
+    assert plain.class_names == tuple("0123456789")
+    assert named.identity == plain.identity  # names are in the digest of the data
