@@ -23,6 +23,10 @@ THREADS = 4  # Pillow releases the GIL while it decodes
 PIECE = 2**24  # bytes of pixels that a thread decodes in one task
 
 
+class SizesDiffer(DataError):
+    """Images have several sizes, and the study does not resize them."""
+
+
 class Images(Protocol):
     """Encoded images and their labels, in an order that is always the same."""
 
@@ -110,6 +114,7 @@ class Decoding:
             By part the numbers of the images that cannot be decoded, and the reasons.
 
         Raises:
+            SizesDiffer: Images have several sizes.
             DataError: An image or a label breaks a rule, or no image of a class can be decoded.
             OSError: The folder cannot be written.
         """
@@ -231,9 +236,8 @@ class Decoding:
         pixels = fitted(pixels, size=section.size, channels=section.channels)
         if pixels.shape[:2] != self._size:
             found, first = (f"{h}x{w}" for h, w in (pixels.shape[:2], self._size))
-            raise DataError(
-                f"{where}: is {found} pixels (height x width), should be {first} as "
-                f"{self._first} is; data.size resizes all images to one size"
+            raise SizesDiffer(
+                f"{where}: is {found} pixels (height x width), {self._first} is {first}"
             )
         return pixels, mode
 

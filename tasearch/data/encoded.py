@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from tasearch.config.data_section import DataSection
 from tasearch.data.cache import cached
-from tasearch.data.decoding import Decoding, Images, Progress, place
-from tasearch.data.images import DECODER
+from tasearch.data.decoding import Decoding, Images, Progress, SizesDiffer, place
+from tasearch.data.images import DECODER, stated_size, strictly
 from tasearch.errors import DataError
 
 Warn = Callable[[str], None]  # called with each notice for the user
@@ -50,7 +50,10 @@ def decoded_arrays(
             if section.unreadable == "error":
                 _refuse(parts[part], found)
 
-    arrays = dict(cached(key, write))
+    try:
+        arrays = dict(cached(key, write))
+    except SizesDiffer as error:
+        raise DataError(f"{error}; {_sizes(parts)}; data.size gives all one size") from None
     for part, sources in parts.items():
         rows = arrays.pop(f"unreadable_{part}", np.array([]))
         reasons = arrays.pop(f"reasons_{part}", np.array([]))
@@ -74,6 +77,25 @@ def _refuse(sources: Sequence[Images], found: Mapping[int, str]) -> None:
     raise DataError(
         f'{many}{_listed(sources, found)}; data.unreadable = "skip" leaves such images out'
     )
+
+
+def _sizes(parts: Mapping[str, Sequence[Images]]) -> str:
+    """The sizes of all images in words, such as `heights are 32 to 64, widths 48`."""
+    with strictly():
+        found = {
+            stated_size(blob)
+            for sources in parts.values()
+            for source in sources
+            for _, images, _ in source.batches()
+            for blob in images
+        }
+    heights, widths = ({*sides} for sides in zip(*(found - {None}), strict=True))
+    return f"heights are {_range(heights)}, widths {_range(widths)}"
+
+
+def _range(values: Set[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _words(sources: Sequence[Images], found: Mapping[int, str]) -> str:

@@ -39,6 +39,7 @@ DEEP = re.compile(r"I|F|(?:L|LA|RGB|RGBA|RGBX|RGBa|CMYK|LAB);(?:16|32|64)")
 ORIENTATION = 0x0112  # tag of EXIF
 FEW_GREYS = {"L;2": 85, "L;4": 17}  # factor by which Pillow multiplies such grey values
 RESIZING = Image.Resampling.LANCZOS
+LYING = (5, 6, 7, 8)  # orientations of EXIF that exchange height and width
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -109,6 +110,22 @@ def decode(blob: bytes | None, *, background: str, where: str) -> tuple[np.ndarr
             f"{where}: has more than 8 bits a channel (mode {depth}); bring such images as arrays"
         )
     return pixels, stored
+
+
+def stated_size(blob: bytes | None) -> tuple[int, int] | None:
+    """The height and the width that an image states, upright; None if Pillow cannot read them.
+
+    Args:
+        blob: Content of an image file; None if it is missing.
+    """
+    try:
+        image = Image.open(io.BytesIO(blob or b""))
+        width, height = image.size
+        turned = image.format == "TIFF"  # which Pillow turns itself
+        lies = not turned and image.getexif().get(ORIENTATION) in LYING
+    except Exception:  # of many kinds
+        return None
+    return (width, height) if lies else (height, width)
 
 
 def fitted(pixels: np.ndarray, *, size: tuple[int, int] | None, channels: Channels) -> np.ndarray:

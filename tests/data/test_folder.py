@@ -369,8 +369,8 @@ TREES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "several sizes": (
         lambda p: folders.write(p, {"emu": tables.pictures(9, 4, 7)}),
-        "/emu/000.png: is 4x7 pixels (height x width), should be 6x5 as PETS/cat/000.png is; "
-        "data.size resizes all images to one size",
+        "/emu/000.png: is 4x7 pixels (height x width), PETS/cat/000.png is 6x5; heights are 4 to "
+        "6, widths 5 to 7; data.size gives all one size",
     ),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasearch.data.images import TURNS, decode, strictly
+from tasearch.data.images import TURNS, decode, stated_size, strictly
 from tasearch.errors import DataError
 from tests.helpers.arrays import encoded
 
@@ -55,6 +55,7 @@ def test_decoder_applies_exif_orientation(kind: str, orientation: int) -> None:
     options = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind == "JPEG" else {}
     pixels = decoded(encoded(stored, kind, exif=exif, **options))
     assert np.abs(pixels.astype(int) - upright).max() <= (8 if kind == "JPEG" else 0)
+    assert stated_size(encoded(stored, kind, exif=exif, **options)) == upright.shape[:2]
 
 
 def test_decoder_ignores_unreadable_and_meaningless_exif() -> None:

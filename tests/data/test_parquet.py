@@ -107,7 +107,7 @@ DEEP = encoded(np.full((8, 8), 40_000, dtype=np.uint16))
         (
             [GREY, encoded(pictures(1, 8, 9)[0])],
             [0, 1],
-            "row 1: is 8x9 pixels (height x width), should be 8x8 as ",
+            "; heights are 8, widths 8 to 9; data.size gives",
         ),
         ([DEEP, DEEP], [0, 1], "row 0: has more than 8 bits a channel (mode I;16)"),
         ([GREY, GREY], [0, None], "row 1: has no label"),
