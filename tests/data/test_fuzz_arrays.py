@@ -25,12 +25,13 @@ from safetensors.torch import save
 from torch import nn
 
 from tasearch.config.data_section import DataSection
-from tasearch.data import load_data, load_test, parquet
+from tasearch.data import folder, load_data, load_test, parquet
 from tasearch.data.arrays import NAMES, Dataset, Split, check
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.errors import DataError, TasearchError
 from tasearch.models.checkpoint import load_checkpoint
+from tests.helpers import folders
 from tests.helpers.arrays import encoded, study_of
 
 LIMITS: dict[str, Any] = {
@@ -214,6 +215,36 @@ def test_damaged_parquet_file_gives_same_data_or_one_message(
             found = load()
             assert found.keys() == expected.keys()
             assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+        said = message(act)
+        assert not said or said.startswith(f"{file}: ")
+
+    law()
+
+
+@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "gif", "bmp", "tiff"])
+def test_damaged_image_gives_image_of_its_size_or_one_message(
+    kind: str, examples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every format has checksums, so that pixels may differ; nothing else may."""
+    rng = np.random.default_rng(0)
+    pixels = {name: rng.integers(0, 256, (3, 9, 7, 3), dtype="u1") for name in "ab"}
+    folders.write(tmp_path / "d", pixels, kind)
+    file = tmp_path / "d" / "b" / f"001.{kind}"
+    sound, section = file.read_bytes(), study_of(tmp_path, "imagefolder", path="d").data
+
+    @settings(max_examples=examples, **LIMITS)
+    @given(damage())
+    def law(apply: Callable[[bytes], bytes]) -> None:
+        file.write_bytes(apply(sound))
+
+        def act() -> None:
+            with tempfile.TemporaryDirectory(dir=tmp_path) as cache:
+                monkeypatch.setenv("TASEARCH_CACHE", cache)
+                found = folder.load(section, str(tmp_path))
+                assert found["x_train"].shape == (6, 3, 9, 7)
+                assert found["y_train"].tolist() == [*"aaabbb"]
 
         said = message(act)
         assert not said or said.startswith(f"{file}: ")
