@@ -139,13 +139,8 @@ class Decoding:
             self._done += len(piece.labels) + len(piece.lost)
             if self._progress is not None:
                 self._progress(self._done, self._total)
-        y, gone = np.concatenate(labels), np.setdiff1d(np.concatenate(lost), np.concatenate(labels))
-        if len(gone):
-            row, reason = next(iter(unreadable.items()))
-            raise DataError(
-                f"{place(self._parts[part], row)}: {reason}; no image of class "
-                f"{quoted(str(gone[0]))} in the {part} part can be decoded"
-            )
+        y = np.concatenate(labels)
+        self._check_classes(part, y, np.concatenate(lost), unreadable)
         assert out is not None, "some class has an image"
         out.close()
         self._channels = out.channels
@@ -154,6 +149,27 @@ class Decoding:
             np.save(folder / f"unreadable_{part}.npy", np.array([*unreadable]))
             np.save(folder / f"reasons_{part}.npy", np.array([*unreadable.values()]))
         return unreadable
+
+    def _check_classes(
+        self, part: str, y: np.ndarray, lost: np.ndarray, unreadable: Mapping[int, str]
+    ) -> None:
+        """Refuse a part that has lost a class.
+
+        Args:
+            part: Name of the part.
+            y: Labels of the images that are decoded.
+            lost: Labels of those that cannot be.
+            unreadable: Numbers of the latter in their part, and the reasons.
+
+        Raises:
+            DataError: No image of a class can be decoded.
+        """
+        for label in np.setdiff1d(lost, y):
+            row, reason = [*unreadable.items()][int((lost == label).argmax())]
+            raise DataError(
+                f"{place(self._parts[part], row)}: {reason}; no image of class "
+                f"{quoted(str(label))} in the {part} part can be decoded"
+            )
 
     def _append(self, piece: _Piece, part: str, out: PixelFile) -> None:
         if part != "train" and piece.colour is not None and self._channels == 1:
