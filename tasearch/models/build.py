@@ -23,7 +23,7 @@ from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import check_loaded, check_model, check_reload, state_digest
 from tasearch.models.families import FAMILIES, Build
 from tasearch.models.functions import ModelFunction, ReturnedParameters
-from tasearch.models.inputs import InputSpec, OwnInput
+from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
 from tasearch.models.packages import input_spec, package_factory
@@ -92,7 +92,7 @@ class Models:
         elif section.loaded:
             origin.append(self._loaded.digest)
         if section.loaded:
-            origin.append(section.inputs + self._input_spec.words)
+            origin.append(section.inputs + input_spec(section, self.in_shape).words)
         return ModelSpec(
             width=section.width,
             recipe=self.study.teacher_recipe(),
@@ -159,24 +159,28 @@ class Models:
             wider = width
         return nets
 
-    def check_teacher(self, data: Dataset, device: torch.device) -> None:
+    def check_teacher(self, data: Dataset, device: torch.device) -> Tensor | None:
         """Have a loaded teacher predict the validation set.
 
         Args:
             data: The study's data set.
             device: Device to call the teacher on.
 
+        Returns:
+            Its logits, float32 (samples, classes); None if the teacher is trained here.
+
         Raises:
             ModelError: The teacher fails, or gives anything but finite logits.
         """
         section = self.study.teacher
         if not section.loaded:
-            return
+            return None
         where = f"teacher.factory: {section.factory!r}"
         if section.checkpoint is not None:
             where = f"teacher.checkpoint: {self.checkpoint_path()}"
         samples = (torch.tensor(data.validation.x).float() - self.mean) / self.std
-        check_loaded(self._loaded.net, f"{where}: the teacher", samples, self.num_classes, device)
+        net, words = self._loaded.net, f"{where}: the teacher"
+        return check_loaded(net, words, samples, self.num_classes, device)
 
     def _checked(self, width: int) -> nn.Module:
         """A model as it is built, after it was tried."""
@@ -223,7 +227,7 @@ class Models:
         net = self._make(section.width, 0)
         if section.checkpoint is not None:
             words = load_checkpoint(net, self.checkpoint_path(), self._digest)
-        digest, spec = state_digest(net), self._input_spec
+        digest, spec = state_digest(net), input_spec(section, self.in_shape)
         if not spec.plain:
             net = OwnInput(net, spec, self.unit, len(self.in_shape))
         if self._is_users(section.width):
@@ -232,11 +236,6 @@ class Models:
             net = FromRaw(net, self.mean, self.std, whole=self.whole)
         net = net.eval().requires_grad_(False)
         return LoadedTeacher(net=net, digest=digest, spec=spec, words=(words,) if words else ())
-
-    @cached_property
-    def _input_spec(self) -> InputSpec:
-        """The samples that a loaded teacher expects."""
-        return input_spec(self.study.teacher, self.in_shape)
 
     @cached_property
     def _call_styles(self) -> dict[int, CallStyle]:

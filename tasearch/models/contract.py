@@ -60,7 +60,7 @@ def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: 
 
 def check_loaded(
     net: nn.Module, where: str, samples: Tensor, classes: int, device: torch.device
-) -> None:
+) -> Tensor:
     """Try a model that is not trained, on the samples of the validation set.
 
     Args:
@@ -69,6 +69,9 @@ def check_loaded(
         samples: Standardized samples, float32 (samples, *in_shape).
         classes: Number of classes.
         device: Device to call the model on.
+
+    Returns:
+        Its logits, float32 (samples, classes).
 
     Raises:
         ModelError: The model fails, or gives anything but finite logits.
@@ -88,6 +91,7 @@ def check_loaded(
         )
     refuse_probabilities(parts, where)
     check_state(net, where)
+    return logits
 
 
 def refuse_probabilities(found: Sequence[Tensor], where: str) -> None:

@@ -278,10 +278,11 @@ class HopExecutor:
         assert done is not None, f"hop {hop.label} has ended and is not stored"
         accuracy = done.curve[-1]
         yield replace(event, accuracy=accuracy, teacher=teacher)
-        if teacher and near_chance(accuracy, self._chance):
+        trained = hop.model.recipe is not None  # of a loaded one it was told before the search
+        if teacher and trained and near_chance(accuracy, self._chance):
             yield Notice(
                 message=f"the teacher is right in {accuracy:.1%} of the validation part, "
-                f"hardly better than chance; if it was loaded, see teacher.inputs"
+                f"hardly better than chance"
             )
 
     def _is_teacher(self, hop: Hop) -> bool:

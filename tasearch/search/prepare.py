@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ from tasearch.search.profiler import Profiler
 from tasearch.search.sampler import SAMPLERS, try_sampler
 from tasearch.search.steps import Step, no_step
 from tasearch.search.study_parts import StudyParts
+from tasearch.search.teacher_look import TeacherLook, look_at_teacher
 from tasearch.train.workers.pool import Pool
 from tasearch.train.workers.processes import Process
 
@@ -92,7 +93,7 @@ def prepare(
         processes: Worker processes that have been started already; they are ended if they are not
             needed, or if something is wrong.
         progress: Called with (done, total) while images are decoded.
-        say: Called with the line about the teacher, before it takes effect.
+        say: Called with the line about the teacher, before anything is measured or trained.
         step: Called with the name of each step when it begins.
         bring: Puts data and code into the folder of the run, and returns a function that takes them
             back, which is called if something is wrong.
@@ -114,8 +115,9 @@ def prepare(
         notices = list[str]()
         parts = StudyParts.load(study, preflight, progress, step, notices.append)
         inputs = parts.digests(devices.device.type)
-        teacher = parts.models.describe_teacher()
-        say(teacher)
+        look = _look(run, parts, devices)
+        notices += look.notices
+        say(look.words)
         found = find_manifest(run, inputs, _profiler(parts, devices, source, notices.append, step))
         _check_sampler(parts, preflight, found)
         prepared = Prepared(
@@ -123,7 +125,7 @@ def prepare(
             data=parts.data,
             models=parts.models,
             code=parts.code(),
-            teacher=teacher,
+            teacher=look.words,
             notices=tuple(notices),
             held=held.pop_all(),
             **vars(found),  # manifest, space, before
@@ -145,6 +147,15 @@ def _latency_source(options: RunOptions) -> RunDirectory | None:
     if options.latency_from is None:
         return None
     return RunDirectory(RunDirectory.open(options.latency_from, options.runs_dir).path.absolute())
+
+
+def _look(run: RunDirectory, parts: StudyParts, devices: Devices) -> TeacherLook:
+    """The line about the teacher; with its accuracy, if it is loaded and the run is new."""
+    words = parts.models.describe_teacher()
+    if run.exists or run.journal.exists():
+        return TeacherLook(words=words)
+    found = look_at_teacher(parts.models, parts.data, devices.device)
+    return replace(found, words=words + found.words)
 
 
 def _profiler(

@@ -64,7 +64,6 @@ class Profiler:
             TasearchError: A model is wrong, or no student fits the budget by its size.
         """
         checked = self.models.check(self.study.widths)
-        self.models.check_teacher(self.data, self.device)
         return self._measured_in(self._start_modes(), checked)
 
     def extend(self, before: Profile) -> Profile:

@@ -454,7 +454,7 @@ def test_search_reports_a_poor_teacher(rerun: Any) -> None:
     events: list[Any] = []
     rerun(tiny(teacher={"epochs": 1, "learning_rate": 1e-9}), trials=1, on_event=events.append)
     told, *_ = [e.message for e in reversed(events) if isinstance(e, Notice)]
-    assert "hardly better than chance; if it was loaded, see teacher.inputs" in told
+    assert "hardly better than chance" in told
     (done,) = [e for e in events if isinstance(e, HopEnded) and e.teacher]
     assert f"{done.accuracy:.1%}" in told
 

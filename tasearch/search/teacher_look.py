@@ -1,0 +1,82 @@
+"""A first look at a loaded teacher, before anything is spent: how good it is, and what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from tasearch.data import Dataset
+from tasearch.data.guesses import linear_guess, majority_guess
+from tasearch.models import Models
+from tasearch.runs.accuracies import near_chance
+
+CAUSES = (
+    "likely causes: teacher.inputs, which tells raw samples from standardized ones; teacher.mean "
+    "and teacher.std; data.layout; another order of the classes"
+)
+REORDERED = 1.5  # times the accuracy that classes in another order must reach to be told of
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherLook:
+    """What is known of a teacher before the search.
+
+    Args:
+        words: Its accuracy, for the end of the line about it; empty if it is trained here.
+        notices: What may be wrong with it.
+    """
+
+    words: str = ""
+    notices: tuple[str, ...] = ()
+
+
+def look_at_teacher(models: Models, data: Dataset, device: torch.device) -> TeacherLook:
+    """Have a loaded teacher predict the validation set, and compare it with simple guesses.
+
+    Args:
+        models: The models of the study.
+        data: Its training set and its validation set.
+        device: The device to call the teacher on.
+
+    Raises:
+        ModelError: The teacher fails, or gives anything but finite logits.
+    """
+    logits = models.check_teacher(data, device)
+    if logits is None:
+        return TeacherLook()
+    predicted = logits.argmax(dim=1).cpu().numpy()
+    accuracy = float((predicted == data.validation.y).mean())
+    found = f"right in {accuracy:.1%} of the validation part"
+    why = _why_poor(accuracy, data)
+    notices = (f"the teacher is {found}, {why}; {_causes(predicted, data)}",) if why else ()
+    return TeacherLook(words=f"; {found}", notices=notices)
+
+
+def _why_poor(accuracy: float, data: Dataset) -> str:
+    """With what a poor teacher was compared; empty for a good one."""
+    if near_chance(accuracy, 1 / data.num_classes):
+        return "hardly better than chance"
+    majority = majority_guess(data)
+    if accuracy <= majority:
+        return f"no better than the most frequent class, {majority:.1%}"
+    linear = linear_guess(data)
+    if accuracy < linear:
+        return f"less than the nearest mean of a class, {linear:.1%}"
+    return ""
+
+
+def _causes(predicted: np.ndarray, data: Dataset) -> str:
+    """What may be wrong with a poor teacher."""
+    pairs = np.zeros((data.num_classes, data.num_classes), dtype=np.int64)
+    np.add.at(pairs, (predicted, data.validation.y), 1)
+    rows, columns = linear_sum_assignment(pairs, maximize=True)
+    best, now = pairs[rows, columns].sum() / len(predicted), np.trace(pairs) / len(predicted)
+    if best > REORDERED * now and best > linear_guess(data):
+        return (
+            f"with its classes in another order it would be right in {best:.1%}: put its outputs "
+            f"into the order of the labels"
+        )
+    return CAUSES
