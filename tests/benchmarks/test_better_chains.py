@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
-from benchmarks import better_chains
+from benchmarks import chain_runs
 from benchmarks.better_chains import (
     CASES,
-    CHOOSING,
     DIRECT,
     INHERITED,
     RANDOM,
-    REPORTED,
     TWICE,
-    Case,
-    Length,
-    Runs,
     Side,
     chosen,
     correct,
     questions,
     summarize,
 )
+from benchmarks.chain_runs import CHOOSING, REPORTED, Case, Length, Runs
 from benchmarks.stacked_hops import FROM_LABELS, Method
 from tasearch.config.study_file import parse_study
 
@@ -104,20 +98,16 @@ def test_correction_counts_questions_of_all_parts() -> None:
     assert correct({"a": {"differences": [*rows, {"mean": 1.0, "p": 0.9}]}})["gains"] == 0
 
 
-def _trained(runs: Runs) -> Iterator[tuple[str, list[float]]]:
-    yield from runs.content["accuracies"].items()
-
-
 def test_study_goes_on_where_it_stopped(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = summarize(runs, CASE.losses, CASE.lengths)
     again = Runs(CASE, STUDY, tmp_path / "case.json", {})
-    for name, _ in [*_trained(again)][5::7]:
+    for name in [*again.content["accuracies"]][5::7]:
         del again.content["accuracies"][name]  # as if it had been stopped
     missing = len({*runs.content["accuracies"]} - {*again.content["accuracies"]})
     trained = []
-    monkeypatch.setattr(better_chains, "print", lambda name, _, **__: trained.append(name), False)
+    monkeypatch.setattr(chain_runs, "print", lambda name, _, **__: trained.append(name), False)
     assert summarize(again, CASE.losses, CASE.lengths)["parts"] == whole["parts"]
     assert len(trained) == missing > 5
 
@@ -141,11 +131,10 @@ def test_differences_are_means_over_students_of_pairs(runs: Runs) -> None:
     assert row["low"] < row["mean"] < row["high"]
 
 
-def test_chain_without_the_assistants_help_is_another_training(runs: Runs) -> None:
+def test_student_behind_an_assistant_is_another_training(runs: Runs, tmp_path: Path) -> None:
     method = Method(loss="dist")
     behind = runs.accuracies(REPORTED, (8, 4, 3), method, 2)
     assert behind != runs.accuracies(REPORTED, (8, 3), method, 2)
     assert runs.teachers(REPORTED) == runs.accuracies(REPORTED, (8,), FROM_LABELS, 2)
-    assert behind == Runs(replace(CASE), STUDY, runs._file.with_name("other.json"), {}).accuracies(
-        REPORTED, (8, 4, 3), method, 2
-    )
+    again = Runs(CASE, STUDY, tmp_path / "other.json", {})
+    assert behind == again.accuracies(REPORTED, (8, 4, 3), method, 2)
