@@ -48,7 +48,6 @@ class Case:
         students: Widths of students.
         lengths: Numbers of epochs.
         replicates: Number of replicates that are reported, and of those that choose.
-        teacher_epochs: Number of epochs of the teacher; None for the study's.
     """
 
     study: str
@@ -57,7 +56,6 @@ class Case:
     students: tuple[int, ...]
     lengths: tuple[Length, ...]
     replicates: tuple[int, int]
-    teacher_epochs: int | None = None
 
     def numbers(self, replicates: str) -> range:
         """Numbers of a set of replicates."""
@@ -70,12 +68,10 @@ class Case:
 def study_of(case: Case, data: Path) -> Study:
     """The study of a case; MNIST's files are in the folder `data`."""
     study = load_study(common.ROOT / f"benchmarks/tables/{case.study}.toml")
-    section, teacher = study.data, study.teacher
-    if section.path is not None:
-        section = section.model_copy(update={"path": str(data.resolve())})
-    if case.teacher_epochs is not None:
-        teacher = teacher.model_copy(update={"epochs": case.teacher_epochs})
-    return study.model_copy(update={"data": section, "teacher": teacher})
+    if study.data.path is None:
+        return study
+    section = study.data.model_copy(update={"path": str(data.resolve())})
+    return study.model_copy(update={"data": section})
 
 
 class Runs:
