@@ -40,9 +40,9 @@ class ModelSection(Section):
 
     family: str = key(
         "cnn",
-        '"cnn", "mlp", "plain" (of the TAKD paper; width 2, 4, 6, 8 or 10), "resnet" '
-        '(width 8, 14, 20, 26, 32, 44, 56 or 110), or "package.module:build", called as '
-        "build(width, *, in_shape, num_classes) -> Module",
+        '"cnn", "mlp", "mobile", "plain" (of the TAKD paper; width 2, 4, 6, 8 or 10), "resnet" '
+        '(width 8, 14, 20, 26, 32, 44, 56 or 110), "vit" (width 2 or more), or '
+        '"package.module:build", called as build(width, *, in_shape, num_classes) -> Module',
     )
     multiplier: Annotated[float, Field(gt=0, le=1_000)] = key(
         1.0, 'for family "resnet": factor on the number of channels'

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from torch import nn
 
-from tasearch.models import cnn, mlp, plain, resnet
+from tasearch.models import cnn, mlp, mobile, plain, resnet, vit
 
 Build = Callable[..., nn.Module]
 
 FAMILIES: dict[str, Build] = {
     "cnn": cnn.build,
     "mlp": mlp.build,
+    "mobile": mobile.build,
     "plain": plain.build,
     "resnet": resnet.build,
+    "vit": vit.build,
 }

@@ -28,10 +28,12 @@ BASELINES = 3  # chains without assistants that the small study tries first
 LADDERS = {  # widths to try each family at
     "cnn": (9, 4, 1),
     "mlp": (9, 4, 1),
+    "mobile": (9, 4, 1),
     "plain": (10, 8, 6, 4, 2),
     "resnet": (20, 14, 8),
+    "vit": (9, 4, 2),
 }
-IMAGES_ONLY = ("plain", "resnet")
+IMAGES_ONLY = ("mobile", "plain", "resnet", "vit")
 
 
 def tiny(**sections: Any) -> Study:

@@ -18,6 +18,7 @@ from tasearch.errors import ModelError
 from tasearch.models import FAMILIES, Models
 from tasearch.models.plain import WIDTHS as PLAIN
 from tasearch.models.resnet import WIDTHS as RESNET
+from tasearch.models.vit import DEPTH, Attention, Block, Tokens
 from tasearch.profiling.counts import forward_flops, parameters
 from tests.helpers.recipes import SETTING
 from tests.helpers.studies import IMAGES_ONLY, LADDERS, tiny
@@ -116,7 +117,7 @@ def test_build_refuses_flat_features(family: str) -> None:
 def test_check_accepts_all_widths_of_the_published_families(
     family: str, in_shape: tuple[int, ...]
 ) -> None:
-    widths = PLAIN if family == "plain" else RESNET[:4]
+    widths = {"plain": PLAIN, "resnet": RESNET[:4]}.get(family, LADDERS[family][::-1])
     made = models(family, in_shape)
     made.check(widths[::-1])
     for width in widths:
@@ -212,6 +213,58 @@ def test_channels_last_gives_the_same_logits(family: str) -> None:
         assert torch.allclose(last(x.to(memory_format=torch.channels_last)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [1, 8, 32])
+def test_mobile_has_the_sizes_of_its_blocks(width: int) -> None:
+    """Stem, then of each block nine weights a channel and a 1x1 convolution, with two norms."""
+    plan = [(1, 2), (2, 4), (4, 4), (4, 8), (8, 8)]  # of the blocks: channels in and out, in widths
+    stem = 9 * 3 * width + 2 * width
+    blocks = sum(9 * a * width + 2 * a * width + a * b * width**2 + 2 * b * width for a, b in plan)
+    net = built("mobile", width)
+    assert parameters(net) == stem + blocks + (8 * width + 1) * 10
+    pixels = [32**2, 16**2, 16**2, 8**2, 8**2]  # of each block's outputs
+    macs = sum((9 * a + a * b * width) * n for (a, b), n in zip(plan, pixels, strict=True))
+    assert forward_flops(net, CIFAR) == 2 * width * (27 * 32**2 + macs + 8 * 10)
+
+
+def test_attention_is_that_of_torch() -> None:
+    attention = Attention(20).double()
+    nn.init.normal_(attention.output.weight)
+    x = torch.randn(3, 7, 20, dtype=torch.float64)
+    parts = (x @ attention.inputs.weight.T + attention.inputs.bias).chunk(3, dim=2)
+    heads = [part.view(3, 7, 3, 8).transpose(1, 2) for part in parts]  # 20 features: three heads
+    mixed = nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(3, 7, 24)
+    expected = mixed @ attention.output.weight.T + attention.output.bias
+    torch.testing.assert_close(attention(x), expected)
+
+
+def test_block_of_a_transformer_starts_as_the_identity() -> None:
+    x = torch.randn(2, 5, 12)
+    assert torch.equal(Block(12)(x), x)
+    net = built("vit", 12)
+    assert sum(isinstance(module, Block) for module in net.modules()) == DEPTH
+
+
+@pytest.mark.parametrize(
+    ("in_shape", "count"),
+    [(CIFAR, 64), ((1, 28, 28), 49), ((1, 8, 8), 16), ((1, 1, 1), 1), ((4, 3, 50), 16)],
+    ids=str,
+)
+def test_tokens_cover_every_pixel(in_shape: tuple[int, ...], count: int) -> None:
+    x = torch.randn(1, *in_shape, requires_grad=True)
+    tokens = Tokens(6, in_shape)(x)
+    assert tokens.shape == (1, count, 6)
+    tokens.sum().backward()
+    assert x.grad is not None and bool((x.grad != 0).all())
+
+
+def test_transformer_refuses_a_width_whose_norms_are_constant() -> None:
+    with pytest.raises(ModelError) as error:
+        models("vit").build(1)
+    assert str(error.value) == (
+        "model.family: 'vit': width should be at least 2 (features of a token), found 1"
+    )
+
+
 def short(family: str, teacher: int, assistant: int, student: int, **section: Any) -> Any:
     return tiny(
         name=family,
@@ -224,8 +277,9 @@ def short(family: str, teacher: int, assistant: int, student: int, **section: An
 
 
 @pytest.mark.slow
-def test_study_of_plain_networks_completes(tmp_path: Path) -> None:
-    run = tasearch.run(short("plain", 6, 4, 2), runs_dir=tmp_path)
+@pytest.mark.parametrize("family", ["mobile", "plain", "vit"])
+def test_study_of_images_completes(tmp_path: Path, family: str) -> None:
+    run = tasearch.run(short(family, 6, 4, 2), runs_dir=tmp_path)
     assert {t.state for t in run.trials} == {"complete"}
     assert {t.chain for t in run.trials if not t.free} == {(6, 2), (6, 4, 2)}
     assert {t.chain for t in run.trials if t.free} == {(6, 4)}

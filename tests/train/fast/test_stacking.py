@@ -50,6 +50,7 @@ ALL = {**SGD, "schedule": "one-cycle", "clip": 0.5, "ema": 0.9}
     [
         "cnn",
         "mlp",
+        pytest.param("mobile", marks=pytest.mark.slow),
         pytest.param("plain", marks=pytest.mark.slow),
         pytest.param("resnet", marks=pytest.mark.slow),
     ],
