@@ -123,15 +123,16 @@ def _on_terminal(text: str, stays: bool) -> None:
 
 def _in_notebook() -> Callable[[str, bool], None]:
     """A line that is one output of its cell."""
-    from IPython.display import display
+    from IPython import display
 
+    show: Callable[..., Any] = display.display
     handle: Any = None
 
     def write(text: str, stays: bool) -> None:
         nonlocal handle
         bundle = {"text/plain": text}
         if handle is None:
-            handle = display(bundle, raw=True, display_id=True)
+            handle = show(bundle, raw=True, display_id=True)
         else:
             handle.update(bundle, raw=True)
         handle = None if stays else handle

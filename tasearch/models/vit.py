@@ -31,7 +31,7 @@ class Dense(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(samples, tokens, features) to (samples, tokens, other features)."""
-        return super().forward(x.flatten(0, 1)).unflatten(0, (-1, x.shape[1]))
+        return super().forward(x.flatten(0, 1)).view(-1, x.shape[1], self.out_features)
 
 
 class Attention(nn.Module):
