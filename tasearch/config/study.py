@@ -53,6 +53,7 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "teacher.size": None,
     "teacher.mean": None,
     "teacher.std": None,
+    "teacher.outputs": None,
 }
 
 
@@ -93,6 +94,7 @@ class Study(Section):
             *self._assistant_conflicts(),
             *self._recipe_conflicts(),
             *self.teacher.conflicts(),
+            *self._outputs_conflicts(),
             *self.data.conflicts(),
             *self._ladder_conflicts(),
         ]
@@ -181,6 +183,11 @@ class Study(Section):
                 "leave the key out, or have the teacher trained here"
             )
             yield f"{role}.teacher_epoch", f"{rule}, found {quoted(early[0])}"
+
+    def _outputs_conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.teacher.outputs is not None and self.training.augment != "none":
+            rule = 'should be "none" with teacher.outputs: of augmented images there are no outputs'
+            yield "training.augment", f"{rule}, found {quoted(self.training.augment)}"
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -91,6 +91,12 @@ class TeacherSection(Section):
     std: PositiveNumbers | None = key(
         None, "what samples are divided by after that; goes with mean"
     )
+    outputs: Literal["logits", "probabilities"] | None = key(
+        None,
+        "for a teacher of which there are only outputs: what the arrays teacher_train and "
+        "teacher_val of the data hold for x_train and x_val, (samples, classes); of probabilities "
+        "the logarithm is taken, of at least 0.000001",
+    )
     epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = key(
         40,
         "epochs of its training; 0 takes it from the factory as it is; not used with a checkpoint",
@@ -101,7 +107,7 @@ class TeacherSection(Section):
     def label(self) -> str:
         """What it is called in chains; empty for its width."""
         if self.name is not None or self.factory is None:
-            return self.name or ""
+            return self.name or ("teacher" if self.outputs else "")
         module, _, function = self.factory.partition(":")
         found = module.rpartition(".")[2] if function in GENERAL else function
         return found[:MOST_OF_NAME]
@@ -109,7 +115,8 @@ class TeacherSection(Section):
     @property
     def loaded(self) -> bool:
         """Whether it is taken as it is, from a file, a package or a factory, and never trained."""
-        return self.checkpoint is not None or self.pretrained or self.epochs == 0
+        given = self.checkpoint is not None or self.outputs is not None
+        return given or self.pretrained or self.epochs == 0
 
     @property
     def package(self) -> str | None:
@@ -126,6 +133,9 @@ class TeacherSection(Section):
         """Violations of rules that involve several keys of the section: path and rule of each."""
         if self.own_factory is not None and ":" not in self.own_factory:
             yield "teacher.factory", f"{OWN}, found {quoted(self.factory)}"
+        if self.outputs is not None:
+            yield from self._outputs_conflicts()
+            return
         if self.epochs == 0 and self.checkpoint is None and not self.pretrained:
             rule = "should be at least 1 without teacher.factory or teacher.checkpoint, found 0"
             if self.package is not None:
@@ -147,6 +157,13 @@ class TeacherSection(Section):
         if self.inputs != "raw":
             rule = 'should be "raw" with teacher.pretrained = true: the package states mean and std'
             yield "teacher.inputs", f"{rule}, found {quoted(self.inputs)}"
+
+    def _outputs_conflicts(self) -> Iterator[tuple[str, str]]:
+        fields = ("factory", "checkpoint", "pretrained", "inputs", "size", "mean", "std")
+        for name in fields:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                rule = "goes without teacher.outputs, of which there is no model"
+                yield f"teacher.{name}", f"{rule}, found {quoted(getattr(self, name))}"
 
     def _input_conflicts(self) -> Iterator[tuple[str, str]]:
         given = {"size": self.size, "mean": self.mean, "std": self.std}

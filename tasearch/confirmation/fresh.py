@@ -153,17 +153,24 @@ class Block:
         reasons = map(self.hops.reason, self.chain(arm).hops())
         return [reason for reason in reasons if reason is not None]
 
-    def teacher_logits(self, test: Split) -> Tensor:
-        """The teacher's logits on the held-out test set, float (samples, classes)."""
+    def teacher_logits(self, test: Split) -> Tensor | None:
+        """The teacher's logits on the held-out test set, float (samples, classes).
+
+        None for a teacher of which there are only outputs, and none on this set.
+        """
+        if self.study.teacher.outputs is not None:
+            return None if test.teacher is None else torch.tensor(test.teacher)
         return self._logits(self.models.build(self.study.teacher.width), test)
 
-    def qualities(self, arm: Arm, test: Split, teacher: Tensor) -> tuple[Quality | None, ...]:
+    def qualities(
+        self, arm: Arm, test: Split, teacher: Tensor | None
+    ) -> tuple[Quality | None, ...]:
         """An arm's quality on the held-out test set, replicate by replicate.
 
         Args:
             arm: The arm.
             test: The held-out test set.
-            teacher: The teacher's logits on it, float (samples, classes).
+            teacher: The teacher's logits on it, float (samples, classes); None if unknown.
         """
         hop = self.chain(arm).hop()
         saved = self._store.load("hops", self.hops.key(hop)) if self.hops.has(hop) else None

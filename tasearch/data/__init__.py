@@ -25,6 +25,7 @@ from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.data.table_parts import Parts, table_parts
 from tasearch.data.tables import Tables
+from tasearch.data.teacher_outputs import with_outputs
 from tasearch.errors import DataError, shown
 
 __all__ = ["SOURCES", "Dataset", "Progress", "Split", "load_data", "load_test"]
@@ -98,8 +99,15 @@ def _parts(
     else:
         found = returned_arrays(source, section.source)
     if isinstance(found, Tables):
+        if study.teacher.outputs is not None:
+            raise DataError(
+                f"{where}: a table has no array 'teacher_train', which teacher.outputs needs; "
+                f"bring arrays in an .npz file, or from a function"
+            )
         return table_parts(found.parts, section, where)
     layout = "chw" if section.source in IMAGES else section.layout
     given, names = check(found, layout=layout, where=where)
+    if study.teacher.outputs is not None:
+        given = with_outputs(given, found, study.teacher.outputs, len(names), where)
     parts = split(given, section=section, class_names=names, where=where)
     return Parts(parts=parts, class_names=names)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tasearch.data.features import TableData
 
 PARTS = ("train", "val", "test")
-NAMES = tuple(f"{axis}_{part}" for part in PARTS for axis in "xy")
+OUTPUTS = tuple(f"teacher_{part}" for part in PARTS)  # of a teacher, for teacher.outputs
+NAMES = (*(f"{axis}_{part}" for part in PARTS for axis in "xy"), *OUTPUTS)
 CHANNELS = (1, 3, 4)
 CHUNK = 256  # samples whose uint32 copies fit into the processor's cache
 
@@ -30,10 +31,12 @@ class Split:
         x: Samples in the source's units, uint8 or float32, (samples, channels, height, width) or
             (samples, features).
         y: Labels, int64 (samples,), in 0 .. classes - 1.
+        teacher: Logits of a teacher that is given by them alone, float32 (samples, classes).
     """
 
     x: np.ndarray
     y: np.ndarray
+    teacher: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -90,7 +93,8 @@ class Dataset:
         mean, std = moments(train.x)
         std[std < 1e-8] = 1.0
         digest = hashlib.sha256()
-        for array in (train.x, train.y, validation.x, validation.y):
+        outputs = [part.teacher for part in (train, validation) if part.teacher is not None]
+        for array in (train.x, train.y, validation.x, validation.y, *outputs):
             digest.update(f"{array.shape} {array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
         if not are_numbers(class_names):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -41,6 +42,8 @@ class SharedDataset:
         except OSError as error:
             raise _failure(error) from None
         try:
+            outputs = {"train": data.train.teacher, "val": data.validation.teacher}
+            given = {f"teacher_{n}": part for n, part in outputs.items() if part is not None}
             np.savez(
                 self._file,
                 x_train=data.train.x,
@@ -51,6 +54,7 @@ class SharedDataset:
                 mean=data.mean,
                 std=data.std,
                 fingerprint=data.fingerprint,
+                **given,  # type: ignore[arg-type]  # numpy's own signature has a flag as well
             )
         except OSError as error:
             self.close()
@@ -83,13 +87,22 @@ def read_shared(path: str) -> Dataset:
     """The data set of the `SharedDataset` at a path."""
     with np.load(path) as arrays:
         return Dataset(
-            train=Split(x=arrays["x_train"], y=arrays["y_train"]),
-            validation=Split(x=arrays["x_val"], y=arrays["y_val"]),
+            train=_part(arrays, "train"),
+            validation=_part(arrays, "val"),
             class_names=tuple(arrays["class_names"].tolist()),
             mean=arrays["mean"],
             std=arrays["std"],
             fingerprint=str(arrays["fingerprint"]),
         )
+
+
+def _part(arrays: Mapping[str, np.ndarray], name: str) -> Split:
+    outputs = f"teacher_{name}"
+    return Split(
+        x=arrays[f"x_{name}"],
+        y=arrays[f"y_{name}"],
+        teacher=arrays.get(outputs),
+    )
 
 
 def _temporary_file() -> IO[bytes]:

@@ -74,4 +74,5 @@ def _draw(
 
 
 def _take(part: Split, indices: np.ndarray) -> Split:
-    return Split(x=part.x[indices], y=part.y[indices])
+    teacher = None if part.teacher is None else part.teacher[indices]
+    return Split(x=part.x[indices], y=part.y[indices], teacher=teacher)

@@ -75,9 +75,9 @@ def _source_of_test(seed: int) -> dict[str, Any]:
 def _quality(student: ExportedStudent) -> Quality:
     """The student's quality on the held-out test set, which is read here and once."""
     test = load_test(student.run.manifest.study)
-    x, teacher = torch.tensor(test.x), student.teacher
-    return measure_quality(
-        predict(student.module, x),
-        torch.tensor(test.y),
-        None if teacher is None else predict(teacher, x),
-    )
+    x, teacher = torch.tensor(test.x), None
+    if test.teacher is not None:
+        teacher = torch.tensor(test.teacher)
+    elif student.teacher is not None:
+        teacher = predict(student.teacher, x)
+    return measure_quality(predict(student.module, x), torch.tensor(test.y), teacher)

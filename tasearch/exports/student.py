@@ -104,10 +104,11 @@ def stored_teacher(
 
     Returns:
         The teacher, which takes raw samples; None if the run's store or the teacher's checkpoint or
-        code is not there any more, or is not what the run had, or if its factory may not run.
+        code is not there any more, or is not what the run had, if its factory may not run, or if
+        there are only its outputs.
     """
     section, store = run.manifest.study.teacher, run.directory.store(lambda damage: None)
-    if section.own_factory is not None and not trusted:
+    if section.outputs is not None or (section.own_factory is not None and not trusted):
         return None
     used = (t.hops[0] for t in run.trials if t.hops and t.hops[0].width == section.width)
     try:

@@ -17,17 +17,16 @@ from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.data.arrays import is_whole
-from tasearch.errors import ModelError
 from tasearch.models.call_style import CallStyle, adapted, find_call_style
 from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import check_loaded, check_model, check_reload, state_digest
 from tasearch.models.families import FAMILIES, Build
 from tasearch.models.functions import ModelFunction, ReturnedParameters
 from tasearch.models.inputs import OwnInput
-from tasearch.models.loaded import LoadedTeacher, describe_teacher, size
+from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
 from tasearch.models.packages import input_spec, package_factory
-from tasearch.models.wrappers import FromRaw
+from tasearch.models.wrappers import FromRaw, NoModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +90,9 @@ class Models:
             origin.append(self._digest)
         elif section.loaded:
             origin.append(self._loaded.digest)
-        if section.loaded:
+        if section.outputs is not None:
+            origin.append(section.outputs)
+        elif section.loaded:
             origin.append(section.inputs + input_spec(section, self.in_shape).words)
         return ModelSpec(
             width=section.width,
@@ -155,7 +156,7 @@ class Models:
                 continue
             nets[width] = self._checked(width)
             if wider is not None:
-                self._check_falling(wider, size(nets[wider]), width, size(nets[width]))
+                check_falling(self.study, {w: size(nets[w]) for w in (wider, width)})
             wider = width
         return nets
 
@@ -173,6 +174,8 @@ class Models:
             ModelError: The teacher fails, or gives anything but finite logits.
         """
         section = self.study.teacher
+        if data.validation.teacher is not None:
+            return torch.tensor(data.validation.teacher)
         if not section.loaded:
             return None
         where = f"teacher.factory: {section.factory!r}"
@@ -196,22 +199,6 @@ class Models:
         net.load_state_dict(state)
         net.zero_grad()
         return net.eval()
-
-    def _check_falling(self, wider: int, most: int, width: int, least: int) -> None:
-        """Refuse a width whose parameters are no fewer than those of the next wider one."""
-        teacher = self.study.teacher
-        if least < most:
-            return
-        if wider == teacher.width and teacher.factory is not None:
-            raise ModelError(
-                f"teacher.factory: {teacher.factory!r}: the teacher should have "
-                f"more parameters than any other model, found {most:,} and "
-                f"{least:,} at width {width}"
-            )
-        raise ModelError(
-            f"model.family: {self.study.model.family!r}: parameters should fall with the "
-            f"width, found {most:,} at width {wider} and {least:,} at {width}"
-        )
 
     def _is_loaded(self, width: int) -> bool:
         return self.study.teacher.loaded and width == self.study.teacher.width
@@ -260,6 +247,8 @@ class Models:
     def _make(self, width: int, seed: int) -> nn.Module:
         """A model as the family or the factory returns it."""
         teacher = self.study.teacher
+        if width == teacher.width and teacher.outputs is not None:
+            return NoModel(self.num_classes)
         if width == teacher.width and teacher.factory is not None:
             with same_in_every_process():  # the factory may fit the model that it returns
                 return self._factory(width, seed)

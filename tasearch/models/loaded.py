@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
 from tasearch.config.study import Study
+from tasearch.errors import ModelError
 from tasearch.models.inputs import InputSpec
 
 
@@ -38,6 +40,9 @@ def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None, *,
     """
     section, family = study.teacher, study.model.family
     name = section.label or f"{family.rpartition(':')[2]} {section.width}"
+    if section.outputs is not None:
+        own = f" {section.name}," if section.name else ""
+        return f"teacher{own} of unknown size: its {section.outputs} are in the data"
     words = f"teacher {name}, {_in_words(params)}: "
     notes = ["grey images as three equal channels"] if section.package and grey else []
     if loaded is not None:
@@ -45,6 +50,31 @@ def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None, *,
         return "; ".join([words, *notes, *loaded.words])
     epochs = f"{section.epochs} epoch{'s' * (section.epochs > 1)}"
     return "; ".join([f"{words}trained here, {epochs}, standardized samples", *notes])
+
+
+def check_falling(study: Study, sizes: Mapping[int, int]) -> None:
+    """Refuse a width whose parameters are no fewer than those of the next wider one.
+
+    Args:
+        study: The study.
+        sizes: The number of parameters of both by width, the wider one first.
+
+    Raises:
+        ModelError: The narrower one has as many parameters, or more.
+    """
+    (wider, most), (width, least) = sizes.items()
+    if least < most:
+        return
+    if wider == study.teacher.width and study.teacher.factory is not None:
+        raise ModelError(
+            f"teacher.factory: {study.teacher.factory!r}: the teacher should have "
+            f"more parameters than any other model, found {most:,} and "
+            f"{least:,} at width {width}"
+        )
+    raise ModelError(
+        f"model.family: {study.model.family!r}: parameters should fall with the "
+        f"width, found {most:,} at width {wider} and {least:,} at {width}"
+    )
 
 
 def size(net: nn.Module) -> int:

@@ -31,6 +31,23 @@ class OnlyLogits(nn.Module):
         return logits_of(self.net(x))
 
 
+class NoModel(nn.Module):
+    """Stands for a teacher of which there are only outputs: it has no parameters.
+
+    Args:
+        classes: Number of classes.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any samples to NaN, (samples, classes)."""
+        unknown = x.flatten(1)[:, :1] * float("nan")
+        return unknown.expand(-1, self.classes)
+
+
 class _Scaled(nn.Module):
     """A model with the mean and standard deviation of the training set.
 

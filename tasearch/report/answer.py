@@ -86,10 +86,9 @@ def accuracy_words(run: Run, row: Row) -> str:
 
 
 def _size(run: Run, row: Row) -> str:
-    teacher = run.manifest.measured[run.manifest.study.teacher.width]
-    return (
-        f"{row.params:,} parameters, {teacher.params / row.params:.3g} times fewer than the teacher"
-    )
+    teacher = run.manifest.measured[run.manifest.study.teacher.width].params
+    words = f"{row.params:,} parameters"  # of a teacher without a model none are known
+    return f"{words}, {teacher / row.params:.3g} times fewer than the teacher" if teacher else words
 
 
 def _cost(run: Run, row: Row) -> str:

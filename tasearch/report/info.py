@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasearch.config.study import Study
 from tasearch.config.study_file import render
 from tasearch.pareto.measurement import Measurement
 from tasearch.report.answer import Answer, answer_of
@@ -84,6 +85,12 @@ class Info:
     digests: Mapping[str, str]
 
 
+def _teacher_text(study: Study) -> str:
+    """The teacher in words, such as "teacher resnet18"."""
+    label = study.teacher.label or str(study.teacher.width)
+    return "teacher" if label == "teacher" else f"teacher {label}"
+
+
 def report_info(run: Run) -> Info:
     """Collect everything that a run's page shows.
 
@@ -105,12 +112,16 @@ def report_info(run: Run) -> Info:
         view=FrontView(
             rows=rows,
             samples=manifest.validation,
-            teacher=f"teacher {study.teacher.label or teacher}",
+            teacher=_teacher_text(study),
             teacher_accuracy=teacher_accuracy(run),
         ),
         gains=gains_of(run, rows),
         teacher=manifest.measured[teacher],
-        measured=tuple(manifest.measured.values()),
+        measured=tuple(
+            size
+            for size in manifest.measured.values()
+            if size.width != teacher or study.teacher.outputs is None
+        ),
         ties=ties_text(manifest.measured),
         modes={width: str(mode) for width, mode in manifest.modes.items()},
         costs=run.costs,

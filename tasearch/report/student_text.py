@@ -23,9 +23,11 @@ def accuracy_text(run: Run, candidate: Candidate) -> str:
 
 def size_text(run: Run, candidate: Candidate) -> str:
     """The size, compared with the teacher's."""
-    teacher = run.manifest.measured[candidate.chain[0]]
-    times = teacher.params / candidate.params
-    return f"{candidate.params:,} params, {times:.3g} times smaller than the teacher"
+    teacher = run.manifest.measured[candidate.chain[0]].params
+    words = f"{candidate.params:,} params"
+    if not teacher:
+        return f"{words}; the size of the teacher is unknown"
+    return f"{words}, {teacher / candidate.params:.3g} times smaller than the teacher"
 
 
 def help_text(run: Run, best: Candidate) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from tasearch.search.profiler import Profiler
 from tasearch.search.sampler import SAMPLERS, try_sampler
 from tasearch.search.steps import Step, no_step
 from tasearch.search.study_parts import StudyParts
-from tasearch.search.teacher_look import TeacherLook, look_at_teacher
+from tasearch.search.teacher_look import look_at_teacher
 from tasearch.train.workers.pool import Pool
 from tasearch.train.workers.processes import Process
 
@@ -115,9 +115,7 @@ def prepare(
         notices = list[str]()
         parts = StudyParts.load(study, preflight, progress, step, notices.append)
         inputs = parts.digests(devices.device.type)
-        look = _look(run, parts, devices)
-        notices += look.notices
-        say(look.words)
+        teacher = _tell_teacher(run, parts, devices, say, notices)
         found = find_manifest(run, inputs, _profiler(parts, devices, source, notices.append, step))
         _check_sampler(parts, preflight, found)
         prepared = Prepared(
@@ -125,7 +123,7 @@ def prepare(
             data=parts.data,
             models=parts.models,
             code=parts.code(),
-            teacher=look.words,
+            teacher=teacher,
             notices=tuple(notices),
             held=held.pop_all(),
             **vars(found),  # manifest, space, before
@@ -149,13 +147,21 @@ def _latency_source(options: RunOptions) -> RunDirectory | None:
     return RunDirectory(RunDirectory.open(options.latency_from, options.runs_dir).path.absolute())
 
 
-def _look(run: RunDirectory, parts: StudyParts, devices: Devices) -> TeacherLook:
-    """The line about the teacher; with its accuracy, if it is loaded and the run is new."""
+def _tell_teacher(
+    run: RunDirectory,
+    parts: StudyParts,
+    devices: Devices,
+    say: Callable[[str], None],
+    notices: list[str],
+) -> str:
+    """Tell the line about the teacher; with its accuracy, if it is loaded and the run is new."""
     words = parts.models.describe_teacher()
-    if run.exists or run.journal.exists():
-        return TeacherLook(words=words)
-    found = look_at_teacher(parts.models, parts.data, devices.device)
-    return replace(found, words=words + found.words)
+    if not run.exists and not run.journal.exists():
+        look = look_at_teacher(parts.models, parts.data, devices.device)
+        words += look.words
+        notices += look.notices
+    say(words)
+    return words
 
 
 def _profiler(

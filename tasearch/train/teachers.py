@@ -27,6 +27,8 @@ class Teachers:
         models: The study's models.
         targets: Soft targets by hop and phase of the augmentation.
         placed: Function that moves a model to the device.
+        given: The logits of a loaded teacher of which there are only these, on the device, float16
+            (samples, classes); None where its model is there.
     """
 
     def __init__(
@@ -35,9 +37,10 @@ class Teachers:
         models: Models,
         targets: Targets,
         placed: Callable[[nn.Module], nn.Module],
+        given: Tensor | None = None,
     ) -> None:
         self._archive, self._models = archive, models
-        self._targets, self._placed = targets, placed
+        self._targets, self._placed, self._given = targets, placed, given
 
     def nets(self, hop: Hop, rung: int | None = None) -> list[nn.Module]:
         """The models of a stored hop, one for each replicate, on CPU and in eval mode.
@@ -97,6 +100,9 @@ class Teachers:
 
     def _logits(self, teacher: Hop, recipe: Recipe) -> Callable[[int], list[Tensor]]:
         """A function from the number of an epoch to one teacher's logits for each replicate."""
+        if self._given is not None and teacher.model.recipe is None:
+            given = [self._given] * len(self._archive.replicates)
+            return lambda epoch: given
         key, rungs = self._archive.key(teacher), self._archive.snapshots.rungs(teacher)
         record = cache(lambda: self._record(teacher))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -88,7 +89,11 @@ class Trainer(HopArchive):
         self.memory = Memory(store.warn)
         self.graphs = Graphs(device, store.warn) if device.type == "cuda" else None
         targets = Targets(self.views, store, study.training.targets_gb * 1e9)
-        self._teachers = Teachers(self, models, targets, self._placed)
+        given = _on_device(data.train.teacher, device)
+        self._teachers = Teachers(
+            self, models, targets, self._placed, None if given is None else given.half()
+        )
+        self._teacher_outputs = _on_device(data.validation.teacher, device)
 
     def begin(self, hop: Hop, part: Numbers = ()) -> tuple[list[State], list[TrainingJob]] | None:
         """Prepare the training of a hop.
@@ -233,7 +238,11 @@ class Trainer(HopArchive):
     def _store_teacher(self, hop: Hop) -> None:
         """Evaluate a loaded teacher, and store it as every replicate."""
         net = self._placed(self._teachers.loaded(hop))
-        accuracy = evaluate(net, *self.validation)
+        if self._teacher_outputs is None:
+            accuracy = evaluate(net, *self.validation)
+        else:
+            right = self._teacher_outputs.argmax(dim=1) == self.validation[1]
+            accuracy = float(right.double().mean())
         curves = [[accuracy]] * len(self.replicates)
         record = self.new_record(hop, epoch=0, epochs=[0], curves=curves)
         weights = numbered(net.state_dict() for _ in self.replicates)
@@ -265,3 +274,8 @@ class Trainer(HopArchive):
     def _record(self, hop: Hop, states: Sequence[State]) -> HopRecord:
         first, curves = states[0], [state.curve for state in states]
         return self.new_record(hop, epoch=first.epoch, epochs=first.rungs, curves=curves)
+
+
+def _on_device(outputs: np.ndarray | None, device: torch.device) -> Tensor | None:
+    """Outputs of a teacher as a tensor, (samples, classes)."""
+    return None if outputs is None else torch.tensor(outputs, device=device)

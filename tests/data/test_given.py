@@ -136,8 +136,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "labels of floats": (
         {"x": X, "y": Y / 2},
-        "search: y_train: labels should be integers of shape (samples,), found float64 of shape "
-        "(6,)",
+        "search: y_train: labels should be classes, one a sample: integers, booleans or strings of "
+        "shape (samples,), found float64 of shape (6,); regression is not there",
     ),
     "ragged": (
         {"x": [[1, 2], [3]], "y": [0, 1]},

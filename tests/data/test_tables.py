@@ -204,6 +204,13 @@ def test_category_that_looks_like_names_is_refused(file: Path) -> None:
         load_data(data_of(file))
 
 
+def test_table_has_no_outputs_of_a_teacher(file: Path) -> None:
+    section = {"source": "csv", "path": str(file)}
+    study = parse_study({"data": section, "teacher": {"outputs": "logits"}})
+    with pytest.raises(DataError, match="a table has no array 'teacher_train'"):
+        load_data(study)
+
+
 def test_keys_go_with_tables() -> None:
     with pytest.raises(StudyError, match=r"data\.drop: goes with source"):
         parse_study({"data": {"source": "digits", "drop": "a"}})

@@ -160,7 +160,7 @@ function models(row) {
     head.append(element("th", name, {class: kind, scope: "col"}));
   for (const [role, width, params, accuracy] of row.models) {
     const line = element("tr");
-    line.append(element("td", role), element("td", width, {class: "n"}), element("td", count(params), {class: "n"}),
+    line.append(element("td", role), element("td", width, {class: "n"}), element("td", params ? count(params) : "unknown", {class: "n"}),
                 element("td", accuracy === null ? "" : percent(accuracy), {class: "n"}));
     body.append(line);
   }
@@ -180,8 +180,9 @@ function lines(row, set) {
     const test = fresh.test === null ? "" : "; " + percent(fresh.test) + " of the test part";
     found.push(["Confirmed", percent(fresh.accuracy) + " (" + interval(fresh.interval) + "; mean of " + fresh.seeds + " fresh seeds" + test + ")"]);
   }
-  const times = data.teacher.params / row.params;
-  found.push(["Size", count(row.params) + " parameters, " + count(row.bytes) + " bytes; " + short(Number(times.toPrecision(3))) + " times fewer parameters than the teacher"]);
+  const times = short(Number((data.teacher.params / row.params).toPrecision(3)));
+  const factor = data.teacher.params ? "; " + times + " times fewer parameters than the teacher" : "";
+  found.push(["Size", count(row.params) + " parameters, " + count(row.bytes) + " bytes" + factor]);
   found.push(["Latency", short(row.latency_ms) + " ms, 95th percentile " + short(row.latency_p95_ms) + " ms"]);
   const gains = [];
   if (row.over_direct !== null) gains.push(points(row.over_direct) + " over direct distillation, same recipe");
