@@ -36,7 +36,7 @@ class Inputs:
     """
 
     study: Study
-    files: Mapping[str, bytes]
+    files: dict[str, bytes]
     words: Mapping[str, str]
 
     @property
@@ -89,6 +89,7 @@ class Inputs:
             for name in new:
                 write_atomic(folder / name, self.files[name])
             write_atomic(file, self._study_file())
+            self.files.clear()  # the data take memory, and are in their file now
         except BaseException:
             take_back()
             raise

@@ -53,6 +53,18 @@ class LiveSource:
             (at_once if now else later).add(name)
         return sorted(at_once), sorted(later - at_once)
 
+    def dotted(self) -> set[tuple[str, ...]]:
+        """Names with the attributes that are read of them: ("pkg", "sub") of `pkg.sub`."""
+        found = set()
+        for node in ast.walk(ast.parse(self.text)):
+            attributes: list[str] = []
+            while isinstance(node, ast.Attribute):
+                attributes.insert(0, node.attr)
+                node = node.value
+            if attributes and isinstance(node, ast.Name):
+                found.add((node.id, *attributes))
+        return found
+
 
 def live_source(value: FunctionType | type) -> LiveSource:
     """Find the source of a function or class.
@@ -86,8 +98,13 @@ def _methods(kind: type) -> Iterator[FunctionType]:
         held = (entry, getattr(entry, "__func__", None), getattr(entry, "fget", None))
         for function in held:
             found = inspect.unwrap(function) if callable(function) else None
-            if isinstance(found, FunctionType) and found.__code__.co_filename != "<string>":
+            if isinstance(found, FunctionType) and not _is_made(found.__code__):
                 yield found
+
+
+def _is_made(code: CodeType) -> bool:
+    """Whether a method has no definition of its own, but was made by Python or a decorator."""
+    return code.co_filename == "<string>" or code.co_name.startswith("__annotate")
 
 
 def _closed_over(function: FunctionType) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
+from tasearch.config.module_files import origin
 from tasearch.config.user_modules import reachable
 from tasearch.errors import StudyError
 
@@ -14,7 +13,7 @@ def module_copies(names: Iterable[str]) -> dict[str, bytes]:
     """The files of modules, and of the user's modules that they depend on, as they are now.
 
     Args:
-        names: Full names of modules that are imported and have a file.
+        names: Full names of modules that have a file.
 
     Returns:
         The content of each file by its path, relative to the folder that modules are looked for in.
@@ -24,7 +23,8 @@ def module_copies(names: Iterable[str]) -> dict[str, bytes]:
     """
     found: dict[str, bytes] = {}
     for name in sorted(names):
-        file = Path(str(sys.modules[name].__file__)).absolute()
+        file = origin(name)
+        assert file is not None, "a module of the user's has a file"
         root = file.parents[name.count(".") + (file.name == "__init__.py")]
         for other in reachable(name, root).values():
             if other is not None:

@@ -7,6 +7,7 @@ is not if it belongs to tasearch, or to a Python environment that is below the r
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sys
 import sysconfig
@@ -38,6 +39,23 @@ def locate(name: str, root: Path) -> Path | None:
             if file.is_file():
                 return below(file, root)
     return None
+
+
+def origin(name: str) -> Path | None:
+    """The file of a module as Python finds it, loaded or not; only packages above are imported.
+
+    Args:
+        name: The module's full name.
+
+    Returns:
+        Its absolute path; None if there is no such module, or if it has no file.
+    """
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):  # such as of a name below a module
+        return None
+    has_file = spec is not None and spec.has_location and spec.origin is not None
+    return Path(str(spec.origin)).absolute() if spec is not None and has_file else None
 
 
 def below(file: Path, root: Path) -> Path:

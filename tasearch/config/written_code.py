@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import enum
 import functools
-import importlib
 import inspect
 import math
 import sys
-from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NoReturn
 
-from tasearch.config.live_source import NoSource, live_source
-from tasearch.config.module_files import OURS, is_installed
+from tasearch.config.live_source import LiveSource, NoSource, live_source
+from tasearch.config.module_files import OURS, is_installed, origin
+from tasearch.config.syntax import imported_by
 from tasearch.errors import StudyError
 
-PLAIN = (type(None), bool, int, str, bytes, complex, type(...), range)
+PLAIN = (type(None), bool, int, str, bytes, type(...), range)
 BRACKETS: dict[type, str] = {list: "[]", set: "{}", tuple: "()", frozenset: "()"}
 TORCH = {"Size": "", "dtype": "", "device": "torch."}  # what their repr lacks
 MODULE = "put the function into a module, a .py file, and import it from there"
@@ -54,7 +53,7 @@ class WrittenCode:
         """
         lines = [f'"""Written by tasearch.search: its argument {self._where}."""']
         lines += ["from __future__ import annotations"] if self._postponed else []
-        lines += sorted(self._imports)
+        lines += sorted(set(self._imports))
         return "\n".join(lines) + "\n\n\n" + "\n\n\n".join([*lead, *self._body]) + "\n"
 
     def add(self, name: str, value: Any) -> None:
@@ -94,6 +93,8 @@ class WrittenCode:
             return repr(value)
         if kind is float:
             return repr(value) if math.isfinite(value) else f"float({str(value)!r})"
+        if kind is complex:
+            return f"complex({self.expression(value.real)}, {self.expression(value.imag)})"
         if name.count(".") > MOST_DEPTH:
             self.refuse(name, "is nested too deeply")
         if kind in BRACKETS or kind is dict:
@@ -175,6 +176,7 @@ class WrittenCode:
         except NoSource as error:
             self.refuse(name, str(error).replace("REMEDY", self._remedy))
         self._postponed |= source.postponed
+        self._import_inner(source)
         own, (at_once, later) = inner.__name__, source.needs()
         if source.decorated and source.names.get(own) is not value:
             self.refuse(name, "is not what the decorators in its source make: leave them out")
@@ -196,6 +198,21 @@ class WrittenCode:
         for needed in later:
             if needed != name or source.names.get(name) is not value:
                 self._add_needed(needed, source.names)
+
+    def _import_inner(self, source: LiveSource) -> None:
+        """Import what is read of packages, and note the modules that a function imports itself."""
+        for name, *attributes in source.dotted():
+            module = source.names.get(name)
+            inner = module.__name__ if isinstance(module, ModuleType) else ""
+            for attribute in attributes if inner else ():
+                if origin(f"{inner}.{attribute}") is None:
+                    break
+                inner += f".{attribute}"
+                line = f"import {inner} as _{inner.replace('.', '_')}"
+                self._import(inner, line, name, name)
+        for other in imported_by(source.text.encode(), "own", is_package=False):
+            if is_users_module(other):
+                self.modules.add(other)
 
     def _add_needed(self, name: str, names: Any) -> bool:
         """Let a name stand for what it stands for around a definition, if that is known."""
@@ -234,12 +251,12 @@ def importable(value: Any) -> str | None:
 
 def is_users_module(name: str) -> bool:
     """Whether a module is of a file of the user's, which is not installed."""
-    file = getattr(importlib.import_module(name), "__file__", None)
-    if not isinstance(file, str) or name.partition(".")[0] == "tasearch":
+    file = origin(name)
+    if file is None or name.partition(".")[0] == "tasearch":
         return False
-    place = Path(file).resolve()
+    place = file.resolve()
     foreign = {"site-packages", "dist-packages"} & {*place.parts} or place.is_relative_to(OURS)
-    return not (foreign or is_installed(place) or is_installed(Path(file)))
+    return not (foreign or is_installed(place) or is_installed(file))
 
 
 def _unwrapped(value: Any) -> Any:

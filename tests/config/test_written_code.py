@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import linecache
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tasearch.config.module_copies import module_copies
+from tasearch.config.module_import import only_from
 from tasearch.config.written_code import WrittenCode, importable, is_users_module
 from tasearch.errors import StudyError
 from tests.helpers.notebook import Notebook, cell
@@ -73,6 +78,14 @@ CELLS = {
     "local of a global's name": "x = object()\ndef f(x):\n    return x + 1",
     "postponed": "from __future__ import annotations\ndef f(x: Unknown) -> Nothing:\n    return x",
     "decorated line": "def same(g):\n    return g\n@same\n\n# comment\ndef f(x):\n    return x",
+    "dataclass": (
+        "import dataclasses\n@dataclasses.dataclass\nclass A:\n    n: int = 3\n"
+        "    def get(self):\n        return self.n\ndef f(x):\n    return A(x).get() + A().get()"
+    ),
+    "property": (
+        "class A:\n    @property\n    def n(self):\n        return 1\n    @staticmethod\n"
+        "    def m(x):\n        return x\ndef f(x):\n    return A().n + A.m(x)"
+    ),
     "async": "async def g():\n    pass\ndef f(x):\n    return g.__name__",
 }
 
@@ -82,6 +95,34 @@ def test_written_function_answers_as_the_original(text: str) -> None:
     original = cell(text).f
     for x in (0, 3):
         assert again(original)(x) == original(x)
+
+
+plain = (
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text()
+        | st.binary(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.lists(inner, max_size=3).map(tuple)
+            | st.dictionaries(st.text(), inner, max_size=3)
+        ),
+        max_leaves=10,
+    )
+    | st.sets(st.integers())
+    | st.frozensets(st.text())
+    | st.complex_numbers(allow_nan=False)
+)
+
+
+@given(plain)
+def test_plain_value_is_written_as_an_equal_one(value: Any) -> None:
+    code = WrittenCode("build")
+    made = eval(code.expression(value, "v"))
+    assert made == value and type(made) is type(value)
 
 
 def test_comments_and_layout_do_not_change_the_source() -> None:
@@ -182,6 +223,36 @@ def test_edited_source_is_refused(edited: str) -> None:
     file = f.__code__.co_filename
     linecache.cache[file] = len(edited), None, edited.splitlines(keepends=True), file
     assert refused(f) == "build: is of a file that was edited since; run it again"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import own_pkg.sub\ndef f(x):\n    return own_pkg.sub.g(x)",
+        "import own_pkg.sub, own_pkg as p\ndef f(x):\n    return p.sub.g(x)",
+        "def f(x):\n    from own_pkg.sub import g\n    return g(x)",
+        "def f(x):\n    import own_pkg.sub as s\n    return s.g(x)",
+        "from own_pkg import sub\ndef f(x):\n    return sub.g(x)",
+    ],
+)
+def test_modules_of_the_user_are_noted(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_pkg").mkdir()
+    (tmp_path / "own_pkg/__init__.py").write_text("")
+    (tmp_path / "own_pkg/sub.py").write_text("from own_pkg import other\ng = other.g\n")
+    (tmp_path / "own_pkg/other.py").write_text("def g(x):\n    return x + 1\n")
+    (tmp_path / "own_pkg/unused.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    f = cell(text).f
+    code = WrittenCode("build")
+    code.add("f", f)
+    copies = module_copies(code.modules)
+    assert copies.keys() == {f"own_pkg/{name}.py" for name in ("__init__", "sub", "other")}
+    with only_from(tmp_path, {"own_pkg"}):  # nothing is imported yet
+        assert again(f)(1) == 2
+    for name in [name for name in sys.modules if name.startswith("own_pkg")]:
+        del sys.modules[name]
 
 
 def test_functions_of_modules_are_imported() -> None:
