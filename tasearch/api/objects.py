@@ -42,9 +42,9 @@ class Objects:
                 return value
             value = _imported(value, where)
         if isinstance(value, nn.Module):
-            takes = {"build": "a width: build(width, *, in_shape, num_classes)"}
-            made = takes.get(where, "its arguments")
-            raise StudyError(f"{where}: is a model; bring the function that makes one of {made}")
+            maker = "the function that makes it: build(width, *, in_shape, num_classes)"
+            wanted = maker if where == "build" else "a function"
+            raise StudyError(f"{where}: is a module ({type(value).__name__}); bring {wanted}")
         if not callable(value):
             raise StudyError(f"{where}: should be a function or a name, found {quoted(value)}")
         place = importable(value)
@@ -53,7 +53,7 @@ class Objects:
             self._copy({module} if is_users_module(module) else ())
             return place
         name = getattr(value, "__name__", "")
-        name = name if name.isidentifier() else where
+        name = name if name.isidentifier() else where.rpartition(".")[2]
         code = LiveCode(where)
         code.add(name, value)
         return f"{self._write(code, name, where)}:{name}"

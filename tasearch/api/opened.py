@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 OVER = ("complete", "pruned", "failed")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Student(Candidate):
-    """A trained student of a run.
+    """A trained student of a run: a candidate with its model."""
 
-    Args:
-        run: The run that trained it.
-    """
+    _run: reading.Run  # no field: a student is equal to its candidate, and is no more as a dict
 
-    run: reading.Run = field(repr=False)
+    @classmethod
+    def of(cls, candidate: Candidate, run: reading.Run) -> Student:
+        """A candidate as a student of the run that trained it."""
+        found = cls(**{f.name: getattr(candidate, f.name) for f in fields(Candidate)})
+        object.__setattr__(found, "_run", run)
+        return found
 
     @cached_property
     def model(self) -> nn.Module:
@@ -52,8 +54,8 @@ class Student(Candidate):
         """
         from tasearch.exports.export import student_model
 
-        with own_modules(self.run):
-            return student_model(self.run, self)
+        with own_modules(self._run):
+            return student_model(self._run, self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Candidate):
@@ -143,8 +145,7 @@ class Run(reading.Run):
         found = super().best(
             max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms, trial=trial
         )
-        own = {f.name: getattr(found, f.name) for f in fields(Candidate)}
-        return Student(run=self, **own)
+        return Student.of(found, self)
 
     @property
     def study(self) -> OptunaStudy:

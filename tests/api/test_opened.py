@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import optuna
@@ -36,7 +37,7 @@ def test_damaged_run_can_still_be_shown(finished: tasearch.Run, tmp_path: Path) 
 def test_best_is_the_candidate_with_its_model(finished: tasearch.Run) -> None:
     best = finished.best(max_params=900)
     known = next(c for c in finished.front.candidates if c.trial == best.trial)
-    assert best == known and known == best
+    assert best == known and known == best and asdict(best) == asdict(known)
     assert finished.best(trial=finished.front.members[0].trial) != best
     assert repr(best) == (f"<Student {best.brief}, {best.latency_ms:.4g} ms, trial {best.trial}>")
     assert f"<td>{best.params:,}</td>" in best._repr_html_()

@@ -199,7 +199,7 @@ def test_functions_may_be_in_sections(place: Path) -> None:
         "    return {'x_train': np.eye(3)[y], 'y_train': y}\n"
         "def soft(logits, labels, targets, terms):\n"
         "    return F.mse_loss(logits, targets)\n"
-        "def sampler(seed):\n    return RandomSampler(seed=seed)\n"
+        "sampler = lambda seed: RandomSampler(seed=seed)\n"
     )
     run = tasearch.search(
         **BUILTIN
@@ -309,8 +309,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "teacher a number": ({"teacher": 3}, "teacher: should be a function or a name, found 3"),
     "build a model": (
         {"build": NET},
-        "build: is a model; bring the function that makes one of a width: "
-        "build(width, *, in_shape, num_classes)",
+        "build: is a module (Linear); bring the function that makes it: build(width, *, in_shape, "
+        "num_classes)",
+    ),
+    "loss a module": (
+        {"loss": nn.CrossEntropyLoss()},
+        "loss: is a module (CrossEntropyLoss); bring a function",
     ),
     "lambda of eval": (
         {"build": eval("lambda width, **shapes: None")},
