@@ -35,7 +35,6 @@ from benchmarks.gains import ALPHA, interval, less, p_value
 from benchmarks.stacked_hops import Hops, Method
 from tasearch.confirmation.statistics import holm
 
-RATES = (1.0, 3.0, 10.0, 0.3)  # factors of the study's learning rate
 WEIGHTS = {  # the first is the paper's, or that of later comparisons
     ATTENTION: (1000.0, 10.0),
     PROJECTED: (100.0, 1.0),
@@ -81,7 +80,7 @@ def chosen(runs: Runs, loss: str, length: Length) -> dict[str, Method]:
     found = {}
     for start in (RANDOM, INHERITED):
         first = Method(loss=loss, inherits=start == INHERITED)
-        found[start] = max((replace(first, rate=rate) for rate in RATES), key=accuracy)
+        found[start] = max((replace(first, rate=rate) for rate in length.rates), key=accuracy)
         for feature in length.features:
             tried = (
                 replace(found[start], feature=feature, weight=weight) for weight in WEIGHTS[feature]

@@ -30,11 +30,13 @@ class Length:
         epochs: The number.
         chosen_at: Number of epochs at which rates and weights are chosen.
         features: Feature losses that are tried.
+        rates: Factors of the study's learning rate that are tried.
     """
 
     epochs: int
     chosen_at: int
     features: tuple[str, ...] = (ATTENTION, PROJECTED)
+    rates: tuple[float, ...] = (1.0, 3.0, 10.0, 0.3)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ tokens pass four blocks of attention and dense layers, with layer norms before t
 simpler baseline (Beyer et al., arXiv 2205.01580), the mean over tokens is classified, and there is
 no dropout.
 
-The last layer of each branch starts at zero, so that a block starts as the identity: then the
-default learning rate, which suits networks with batch norms, does no harm (Zhang et al., arXiv
-1901.09321).
+The last layer of each branch starts at zero, so that a block starts as the identity (Zhang et al.,
+arXiv 1901.09321): then the default learning rate, which suits networks with batch norms, can train
+it, too.
 """
 
 from __future__ import annotations
