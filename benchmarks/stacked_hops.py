@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -170,7 +171,7 @@ class Hops:
             generators = map(torch.Generator().manual_seed, self._seeds("order", width, epoch))
             orders = [torch.randperm(len(self.x), generator=g) for g in generators]
             whole = len(self.x) // size * size
-            yield from torch.stack(orders)[:, :whole].split(size, dim=1)
+            yield from torch.split(torch.stack(orders)[:, :whole], size, dim=1)
 
 
 class Trained:
@@ -213,9 +214,8 @@ class Trained:
     @cache  # noqa: B019  # as long as the models
     def _kept(self, loss: str) -> list[list[Tensor]]:
         """By layer, the kept features of each model."""
-        keep = KEPT[loss]
         layers = zip(*(features for _, features in self._outputs), strict=True)
-        return [[keep(own[None])[0] for own in layer] for layer in layers]
+        return [[KEPT[loss](own[None])[0] for own in layer] for layer in layers]
 
 
 def _gathered(values: list[Tensor], samples: Tensor) -> Tensor:
@@ -227,7 +227,7 @@ def _gathered(values: list[Tensor], samples: Tensor) -> Tensor:
 def _logits_and_features(net: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Logits and features of all samples."""
     cut, logits, features = cuts(net), [], []
-    for part in x.split(256):
+    for part in torch.split(x, 256):
         own = []
         for block in cut[:-1]:
             part = block(part)
@@ -283,17 +283,14 @@ class Stack(nn.Module):
         *blocks, head = self.parts
         for block in blocks:
             x = block(x)
-            features.append(x.unflatten(1, (self.models, -1)).transpose(0, 1))
+            features.append(x.view(len(x), self.models, -1, *x.shape[2:]).transpose(0, 1))
         return head(x).view(len(x), self.models, -1).transpose(0, 1), features
 
     def feature_loss(self, features: list[Tensor], wanted: list[Tensor]) -> Tensor:
         """The feature loss of each model, the sum over layers, (models,)."""
-        if self.projections:
-            pairs = zip(self.projections, features, wanted, strict=True)
-            return torch.stack([project(own, other) for project, own, other in pairs]).sum(0)
-        return torch.stack(
-            [attention_transfer(own, maps) for own, maps in zip(features, wanted, strict=True)]
-        ).sum(0)
+        losses: list[Any] = [*self.projections] or [attention_transfer] * len(features)
+        layers = zip(losses, features, wanted, strict=True)
+        return torch.stack([loss(own, other) for loss, own, other in layers]).sum(0)
 
     @torch.no_grad()
     def hand_back(self, nets: Nets) -> None:

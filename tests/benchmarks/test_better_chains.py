@@ -18,6 +18,7 @@ from benchmarks.better_chains import (
     chosen,
     correct,
     questions,
+    rates,
     summarize,
 )
 from benchmarks.chain_runs import CHOOSING, REPORTED, Case, Length, Runs
@@ -138,3 +139,14 @@ def test_student_behind_an_assistant_is_another_training(runs: Runs, tmp_path: P
     assert runs.teachers(REPORTED) == runs.accuracies(REPORTED, (8,), FROM_LABELS, 2)
     again = Runs(CASE, STUDY, tmp_path / "other.json", {})
     assert behind == again.accuracies(REPORTED, (8, 4, 3), method, 2)
+
+
+def test_rates_are_compared_by_replicates_that_choose(tmp_path: Path) -> None:
+    made_up = MadeUp(tmp_path / "case.json")
+    found = rates(made_up, "dist", LENGTH)
+    assert {replicates for replicates, _, _ in made_up.asked} == {CHOOSING}
+    assert {*found} == {"0.3", "1", "3", "10"}
+    assert found["0.3"]["random less the study's rate"]["mean"] == -10
+    assert found["0.3"]["inherited less random"]["mean"] == 10
+    assert found["1"]["inherited less random"]["mean"] == -10
+    assert found["3"]["inherited less random"]["mean"] == 0
