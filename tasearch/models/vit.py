@@ -31,7 +31,8 @@ class Dense(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(samples, tokens, features) to (samples, tokens, other features)."""
-        return super().forward(x.flatten(0, 1)).view(-1, x.shape[1], self.out_features)
+        y = super().forward(x.flatten(0, 1))
+        return y.view(-1, x.shape[1], y.shape[1])
 
 
 class Attention(nn.Module):
