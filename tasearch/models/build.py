@@ -83,8 +83,8 @@ class Models:
         section = self.study.teacher
         origin = []
         if section.factory is not None:
+            name = self._factory.name  # which is imported by now, and so identified by its source
             own = section.own_factory is not None
-            name = section.factory
             origin.append(plugins.identity(name, self.study.root) if own else name)
         if section.checkpoint is not None:
             origin.append(self._digest)

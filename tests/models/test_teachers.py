@@ -331,6 +331,18 @@ def test_origin_of_a_teacher_holds_the_digest_of_its_weights(root: Path) -> None
     assert not any(p.requires_grad for p in net.parameters()) and not net.training
 
 
+def test_factory_is_identified_by_the_source_beside_its_study(tmp_path: Path) -> None:
+    """Another study of this process may have a module of the same name."""
+    origins = []
+    for folder, more in (("a", ""), ("b", "\nMORE = 1\n"), ("b", "\nMORE = 1\n")):
+        root = tmp_path / folder
+        root.mkdir(exist_ok=True)
+        (root / "teachers.py").write_text(OWN + more)
+        study = study_of(root, "table")
+        origins.append(Models.for_study(study, load_data(study)).teacher().origin)
+    assert origins[0] != origins[1] == origins[2]
+
+
 @pytest.mark.parametrize(("threads", "flush"), [(1, False), (1, True), (2, False)])
 def test_factory_makes_the_same_weights_with_any_settings_of_the_process(
     root: Path, threads: int, flush: bool
