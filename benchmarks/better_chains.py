@@ -231,7 +231,7 @@ def summarize(runs: Runs, losses: Sequence[str], lengths: Sequence[Length]) -> d
         for loss in losses
     }
     return {
-        "provenance_of_the_first_training": runs.content["provenance"],
+        "first_training": {key: runs.content["provenance"].get(key) for key in ("date", "commit")},
         "replicates": dict(zip((REPORTED, CHOOSING), runs.case.replicates, strict=True)),
         "samples": {"train": len(hops.x), "validation": len(hops.validation[1])},
         "teachers": interval(runs.teachers(REPORTED)),
