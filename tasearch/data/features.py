@@ -8,7 +8,8 @@ in all columns. Features are standardized like all others, later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import numbers
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasearch.data.table_notices import warn_of_identifier
 from tasearch.errors import DataError, quoted
 
 MOST_VALUES = 1_000  # of a category; more look like names or identifiers
@@ -75,17 +77,23 @@ class Features:
     columns: tuple[Column, ...]
 
     @classmethod
-    def fit(cls, rows: pa.Table, where: str) -> Features:
+    def fit(
+        cls, rows: pa.Table, where: str, warn: Callable[[str], None] = lambda notice: None
+    ) -> Features:
         """The features of a training part.
 
         Args:
             rows: Columns of float64 or string; null is missing.
             where: File that they come from, for messages.
+            warn: Called with each notice for the user.
 
         Raises:
             DataError: A column cannot be a feature.
         """
-        return cls(columns=tuple(_fitted(rows, name, where) for name in rows.column_names))
+        columns = tuple(_fitted(rows, name, where) for name in rows.column_names)
+        for column in columns:
+            warn_of_identifier(column.name, len(column.values), rows.num_rows, warn)
+        return cls(columns=columns)
 
     @property
     def names(self) -> list[str]:
@@ -102,20 +110,31 @@ class Features:
 
         Args:
             rows: A mapping from the name of a column to its values, such as a DataFrame or a dict
-                of lists, or a list of mappings, one a row. None and NaN are missing; other columns
-                are ignored.
+                of lists, or a list of mappings, one a row; a mapping to single values is one row.
+                None and NaN are missing; other columns are ignored.
 
         Raises:
             DataError: A column is missing, or has values of another kind.
         """
-        if isinstance(rows, Sequence) and not isinstance(rows, str):
-            rows = {c.name: [row.get(c.name) for row in rows] for c in self.columns}
+        if isinstance(rows, Sequence):
+            rows = self._by_column(rows)
         made = {}
         for column in self.columns:
             if column.name not in rows:
                 raise DataError(f"rows: column {quoted(column.name)} is missing")
             made[column.name] = _values(rows[column.name], column)
+        lengths = {name: len(values) for name, values in made.items()}
+        if len({*lengths.values()}) > 1:
+            raise DataError(f"rows: columns should have one length, found {quoted(lengths)}")
         return pa.table(made)
+
+    def _by_column(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """Rows as columns; each row has every column."""
+        for number, row in enumerate(rows):
+            missing = next((c.name for c in self.columns if c.name not in row), None)
+            if missing is not None:
+                raise DataError(f"rows: row {number} lacks column {quoted(missing)}")
+        return {c.name: [row[c.name] for row in rows] for c in self.columns}
 
     def content(self) -> list[dict[str, Any]]:
         """The columns as plain values."""
@@ -169,21 +188,28 @@ def _fitted(rows: pa.Table, name: str, where: str) -> Column:
 
 def _values(given: Any, column: Column) -> Any:
     """A user's values of a column, as float64 or string."""
-    listed = given.tolist() if hasattr(given, "tolist") else list(given)
+    single = given is None or isinstance(given, str | numbers.Number)
+    listed = [given] if single else given.tolist() if hasattr(given, "tolist") else list(given)
     known = [None if _is_missing(value) else value for value in listed]
     if column.kind == CATEGORY:
-        texts = (value if value is None else str(value).strip() for value in known)
+        texts = (value if value is None else _text(value) for value in known)
         return pa.array([text or None for text in texts], pa.string())
-    numbers = []
+    found = []
     for row, value in enumerate(known):
         try:
-            numbers.append(None if value is None else float(value))
+            found.append(None if value is None else float(value))
         except (TypeError, ValueError):
             raise DataError(
                 f"rows: column {quoted(column.name)} should hold numbers, found "
                 f"{quoted(value)} in row {row}"
             ) from None
-    return pa.array(numbers, pa.float64())
+    return pa.array(found, pa.float64())
+
+
+def _text(value: Any) -> str:
+    """A category as text; a whole number that has become a float is one."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip()
 
 
 def _is_missing(value: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tasearch.data.arrays import PARTS, check
 from tasearch.data.decoding import Progress
+from tasearch.data.labels import KINDS
 from tasearch.data.returned import as_array
 from tasearch.errors import DataError, quoted, raised
 
@@ -69,7 +70,8 @@ class Given:
                 arrays[f"x_{part}"], arrays[f"y_{part}"] = _arrays(x, y, names, progress)
         checked, _ = check(arrays, layout=layout, where="search")
         stream = io.BytesIO()
-        named = {f"{axis}_{n}": getattr(part, axis) for n, part in checked.items() for axis in "xy"}
+        named: dict[str, Any] = {f"x_{name}": part.x for name, part in checked.items()}
+        named |= {f"y_{name}": arrays[f"y_{name}"] for name in checked}  # with the classes' names
         np.savez(stream, **named)
         return stream.getvalue()
 
@@ -92,7 +94,7 @@ def _arrays(
     if not _is_dataset(x):
         if y is None:
             raise DataError(
-                f"{names[1]}: labels are missing; bring them, or a dataset of (sample, label) pairs"
+                f"{names[1]}: labels are missing; bring them, or a map-style dataset of torch"
             )
         return as_array(x, names[0]), as_array(y, names[1])
     if y is not None:
@@ -122,9 +124,10 @@ def _read(dataset: Any, where: str, progress: Progress | None) -> tuple[np.ndarr
     total = len(dataset)
     if not total:
         raise DataError(f"{where}: has no samples")
-    x, labels = np.empty(0), np.empty(total, np.int64)
+    x, labels = np.empty(0), []
     for i in range(total):
-        sample, labels[i] = _item(dataset, i, f"{where}[{i}]")
+        sample, label = _item(dataset, i, f"{where}[{i}]")
+        labels.append(label)
         if i == 0:
             x = np.empty((total, *sample.shape), sample.dtype)
         if (sample.shape, sample.dtype) != (x.shape[1:], x.dtype):
@@ -135,10 +138,10 @@ def _read(dataset: Any, where: str, progress: Progress | None) -> tuple[np.ndarr
         x[i] = sample
         if progress is not None:
             progress(i + 1, total)
-    return x, labels
+    return x, as_array(labels, f"{where}: labels")
 
 
-def _item(dataset: Any, i: int, where: str) -> tuple[np.ndarray, int]:
+def _item(dataset: Any, i: int, where: str) -> tuple[np.ndarray, int | bool | str]:
     try:
         item = dataset[i]
     except Exception as error:  # the user's class may raise anything
@@ -146,6 +149,9 @@ def _item(dataset: Any, i: int, where: str) -> tuple[np.ndarray, int]:
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"{where}: should be a pair (sample, label), found {type(item).__name__}")
     sample, label = as_array(item[0], where), as_array(item[1], where)
-    if label.size != 1 or label.dtype.kind not in "iu":
-        raise DataError(f"{where}: the label should be one integer, found {quoted(item[1])}")
-    return sample, int(label.reshape(()))
+    if label.size != 1 or label.dtype.kind not in KINDS:
+        raise DataError(
+            f"{where}: the label should be one integer, boolean or string, found {quoted(item[1])}"
+        )
+    own: int | bool | str = label.reshape(()).item()
+    return sample, own

@@ -50,7 +50,7 @@ def load(
     """
     assert section.path is not None
     if is_table(section, root):
-        return read_tables(section, root)
+        return read_tables(section, root, warn)
     files = files_by_part(Path(root) / section.path, section.path)
     parts = {part: [read_shard(file, section) for file in files[part]] for part in files}
     for shards in parts.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,13 +32,16 @@ class Parts:
     table: TableData | None = None
 
 
-def table_parts(given: Mapping[str, TablePart], section: DataSection, where: str) -> Parts:
+def table_parts(
+    given: Mapping[str, TablePart], section: DataSection, where: str, warn: Callable[[str], None]
+) -> Parts:
     """Split a table, and make features of its rows.
 
     Args:
         given: The parts that the source has, "train" among them.
         section: The `[data]` section of the study file.
         where: File or folder that the table comes from, for messages.
+        warn: Called with each notice for the user.
 
     Raises:
         DataError: Labels or columns break a rule, or a class has too few rows.
@@ -50,7 +53,7 @@ def table_parts(given: Mapping[str, TablePart], section: DataSection, where: str
         part: given[part if part in given else "train"].rows.take(own.x)
         for part, own in places.items()
     }
-    features = Features.fit(rows["train"], where)
+    features = Features.fit(rows["train"], where, warn)
     parts = {
         part: Split(x=_finite(features, rows[part], f"{where}: {part}"), y=places[part].y)
         for part in places

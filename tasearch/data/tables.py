@@ -21,7 +21,9 @@ import pyarrow.parquet as pq
 
 from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
+from tasearch.data.encoded import Warn
 from tasearch.data.part_files import files_by_part
+from tasearch.data.table_notices import is_number, warn_of_numbers
 from tasearch.errors import DataError, first_line, nearest, quoted, shown
 
 SUFFIXES = {"csv": ".csv", "parquet": ".parquet"}  # by source
@@ -81,27 +83,28 @@ def _holds_bytes(kind: Any) -> bool:
     )
 
 
-def load(section: DataSection, root: str, progress: object = None, warn: object = None) -> Tables:
+def load(section: DataSection, root: str, progress: object, warn: Warn) -> Tables:
     """The source "csv": one file, or a folder's files train*, validation* and test*.
 
     Args:
         section: The `[data]` section of the study file, with the path and the columns.
         root: Folder that the path is relative to.
         progress: Not used: nothing is decoded.
-        warn: Not used.
+        warn: Called with each notice for the user.
 
     Raises:
         DataError: A file, a column or a row breaks a rule; the message names it.
     """
-    return read_tables(section, root)
+    return read_tables(section, root, warn)
 
 
-def read_tables(section: DataSection, root: str) -> Tables:
+def read_tables(section: DataSection, root: str, warn: Warn) -> Tables:
     """Read a table, or a folder's tables.
 
     Args:
         section: The `[data]` section of the study file, with the path and the columns.
         root: Folder that the path is relative to.
+        warn: Called with each notice for the user.
 
     Raises:
         DataError: A file, a column or a row breaks a rule; the message names it.
@@ -116,6 +119,8 @@ def read_tables(section: DataSection, root: str) -> Tables:
         rows = pa.concat_tables([each.rows for each in read])
         labels = np.concatenate([each.labels for each in read])
         parts[part] = TablePart(rows=rows, labels=labels)
+        if part == "train":
+            warn_of_numbers(rows, section.categories, warn)
     return Tables(parts=parts)
 
 
@@ -184,6 +189,13 @@ def _feature(column: Any, kind: Any, category: bool, where: str) -> Any:
         made = pc.utf8_trim_whitespace(column.cast(TEXT))
     elif category and (pa.types.is_integer(found) or pa.types.is_boolean(found)):
         made = column.cast(TEXT)
+    elif category and pa.types.is_floating(found):  # pandas' integers with gaps
+        gaps = pc.if_else(pc.is_nan(column), None, column)
+        if not pc.all(pc.equal(gaps, pc.round(gaps))).as_py():
+            raise DataError(f"{where}: data.categories: should hold whole numbers or text")
+        made = gaps.cast(pa.int64()).cast(TEXT)
+    elif pa.types.is_binary(found):
+        raise DataError(f"{where}: holds text that is not UTF-8; save the file in UTF-8")
     elif pa.types.is_boolean(found):
         made = column.cast(pa.uint8()).cast(NUMBER)
     elif pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found):
@@ -206,12 +218,9 @@ def _first_text(column: Any) -> str:
     """The first text of a column that should hold numbers, as the end of a message."""
     if column.type != TEXT:
         return ""
-    for row, text in enumerate(column.to_pylist()):
-        with contextlib.suppress(TypeError, ValueError):
-            float(text)
-            continue
-        return f": {quoted(text)} in row {row}"
-    return ""
+    places = enumerate(column.to_pylist())
+    found = next(((row, text) for row, text in places if text and not is_number(text)), None)
+    return "" if found is None else f": {quoted(found[1])} in row {found[0]}"
 
 
 def _gaps(column: Any, section: DataSection) -> Any:

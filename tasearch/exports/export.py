@@ -115,6 +115,8 @@ def _check_out(folder: Path) -> None:
     """Refuse a folder with files that are no export, and a path where no folder can be."""
     names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
     others = sorted(n for n in names - {*FILES} if not is_temporary(folder / n))
+    if names == {"README.md"}:  # an export that was cut off has other files as well
+        others = ["README.md"]
     if others:
         raise ExportError(f"{folder}: has other files ({others[0]}); name a new folder")
     if folder.exists() and not folder.is_dir():

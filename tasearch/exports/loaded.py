@@ -61,7 +61,7 @@ class LoadedStudent(Standardized):
         Args:
             x: Samples (samples, *in_shape), in the units of the training data: a tensor, an array
                 of numpy, or lists of numbers. For a student of a table also its rows: a DataFrame
-                or a dict of columns, or a list of dicts.
+                or a dict of columns, or a list of dicts; a dict of single values is one row.
 
         Raises:
             ExportError: If these are no samples of that shape.
@@ -75,6 +75,11 @@ class LoadedStudent(Standardized):
         """
         if self.features is not None and _are_rows(x):
             x = self.features.transform(self.features.table(x))
+        elif self.features is not None and not _are_features(x):
+            raise ExportError(
+                "x: should be rows of the table: a DataFrame, a dict of columns, or a list of "
+                f"dicts; or features of shape (n, {self.in_shape[0]}); found {type(x).__name__}"
+            )
         try:
             if not isinstance(x, Tensor):
                 x = torch.from_numpy(np.array(x, dtype=np.float32))  # a copy: x may be read-only
@@ -86,6 +91,9 @@ class LoadedStudent(Standardized):
             raise ExportError(
                 f"x: should be samples of shape (n, {wanted}), found shape {tuple(samples.shape)}"
             )
+        finite = samples.flatten(1).isfinite().all(dim=1)
+        if not finite.all():
+            raise ExportError(f"x[{int((~finite).nonzero()[0])}]: should be finite numbers")
         with torch.inference_mode():
             probabilities = predict(self, samples).softmax(dim=1)
         places = probabilities.argmax(dim=1).tolist()
@@ -99,3 +107,12 @@ def _are_rows(x: Any) -> bool:
     if isinstance(x, list | tuple):
         return bool(x) and all(isinstance(row, Mapping) for row in x)
     return isinstance(x, Mapping) or hasattr(x, "columns")
+
+
+def _are_features(x: Any) -> bool:
+    """Whether these may be features: numbers alone, at least a row of them."""
+    try:
+        array = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
+    except (TypeError, ValueError):
+        return False
+    return array.dtype.kind in "fiub" and array.ndim > 0 and array.size > 0

@@ -145,6 +145,8 @@ def rules_of(manifest: Manifest) -> Iterable[Rules]:
     """
     study, measured = manifest.study, manifest.measured
     teacher = measured[study.teacher.width].params
+    if not teacher:  # of one that has only outputs, no size is known
+        return
     for width in study.student.widths:
         if width not in manifest.candidates:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from tasearch.data.given import Given
+from tasearch.config.study_file import parse_study
+from tasearch.data import load_data
+from tasearch.data.given import NAME, Given
 from tasearch.errors import DataError
 
 X, Y = np.arange(48, dtype=np.uint8).reshape(6, 2, 4), np.array([0, 1, 0, 1, 0, 1])
@@ -111,7 +114,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no labels": (
         {"x": X},
-        "y: labels are missing; bring them, or a dataset of (sample, label) pairs",
+        "y: labels are missing; bring them, or a map-style dataset of torch",
     ),
     "labels twice": (
         {"x": Items((X[0], 0)), "y": Y},
@@ -123,7 +126,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no labels of a part": (
         {"x": X, "y": Y, "test": (X, None)},
-        "test[1]: labels are missing; bring them, or a dataset of (sample, label) pairs",
+        "test[1]: labels are missing; bring them, or a map-style dataset of torch",
     ),
     "shape": (
         {"x": np.zeros(6), "y": Y},
@@ -155,7 +158,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "label that is no integer": (
         {"x": Items((X[0], 0.5))},
-        "x[0]: the label should be one integer, found 0.5",
+        "x[0]: the label should be one integer, boolean or string, found 0.5",
     ),
     "empty dataset": ({"x": Items()}, "x: has no samples"),
 }
@@ -185,3 +188,18 @@ def test_other_parts_go_with_samples(name: str) -> None:
     with pytest.raises(DataError) as error:
         Given(**values | {name: [1]}).there  # noqa: B018
     assert str(error.value) == f"{name}: goes with x, which is not given"
+
+
+@pytest.mark.parametrize(
+    "names", [("red", "white", "blue"), (30, 10, 20), (True, False), ("10", "9", "100")]
+)
+def test_classes_keep_their_names(tmp_path: Path, names: tuple[Any, ...]) -> None:
+    y = [names[i % len(names)] for i in range(60)]
+    x = np.arange(120.0).reshape(60, 2)
+    file = tmp_path / NAME
+    file.write_bytes(Given(x=x, y=y, validation=None, test=None).content(layout="auto"))
+    data = load_data(parse_study({"data": {"source": "npz", "path": str(file)}}))
+    assert data.class_names == tuple(map(str, sorted(names)))
+    dataset = Items(*zip(x, y, strict=True))
+    file.write_bytes(Given(x=dataset, y=None, validation=None, test=None).content(layout="auto"))
+    assert np.load(file)["y_train"].tolist() == y

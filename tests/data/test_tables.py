@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -228,15 +229,67 @@ COLUMNS = (
 
 def test_rows_of_a_user_become_features() -> None:
     features = Features(columns=COLUMNS)
-    rows = [{"age": 3, "town": "Ulm"}, {"age": None, "town": " Bonn"}, {"age": math.nan}]
+    rows = [{"age": 3, "town": "Ulm"}, {"age": None, "town": " Bonn"}]
+    rows.append({"age": math.nan, "town": None})
     expected = [[3, 0, 0, 1, 0], [40, 1, 1, 0, 0], [40, 1, 0, 0, 1]]
     assert features.transform(features.table(rows)).tolist() == expected
     columns = {"age": np.array([3, np.nan, np.nan]), "town": ["Ulm", "Bonn", ""], "more": [1, 2, 3]}
     assert features.transform(features.table(columns)).tolist() == expected
+    assert features.table({"age": 3, "town": "Ulm", "more": 1}).num_rows == 1
     with pytest.raises(DataError, match="rows: column 'town' is missing"):
         features.table({"age": [1]})
+    with pytest.raises(DataError, match="rows: row 1 lacks column 'town'"):
+        features.table([{"age": 1, "town": "Ulm"}, {"age": 1}])
+    with pytest.raises(DataError, match=r"columns should have one length, found .*1.*2"):
+        features.table({"age": [1], "town": ["Ulm", "Bonn"]})
     with pytest.raises(DataError, match="column 'age' should hold numbers, found 'old' in row 0"):
         features.table([{"age": "old", "town": "Ulm"}])
+
+
+def test_whole_numbers_are_categories_also_as_floats(tmp_path: Path) -> None:
+    """pandas makes floats of integers as soon as one is missing."""
+    code = pa.array([None, *(float(i % 3) for i in range(39))])
+    table = pa.table({"code": code, "label": [i % 2 for i in range(40)]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    section = {"source": "parquet", "path": str(tmp_path / "a.parquet"), "categories": "code"}
+    found = load_data(parse_study({"data": section}))
+    assert found.table is not None
+    names = found.table.features.names
+    assert [n for n in names if "missing" not in n] == ["code=0", "code=1", "code=2"]
+    rows = found.table.features.table({"code": [2.0, 2, "2"]})
+    assert (found.table.features.transform(rows)[:, 2] == 1).all()
+    pq.write_table(table.set_column(0, "code", pa.array([0.5] * 40)), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"data\.categories: should hold whole numbers or text"):
+        load_data(parse_study({"data": section}))
+
+
+NOTICES = {
+    "text among numbers": (["old", *map(str, range(30))], "1 of its 31 values.* such as 'old'"),
+    "decimal commas": ([f"{i},5" for i in range(30)], "30 of its 30 values.* such as '0,5'"),
+    "identifiers": ([f"u{i}" for i in range(60)], "has .* values in .* rows.*data.drop"),
+    "numbers": ([*map(str, range(60))], None),
+    "words": (["a", "b", "c"] * 20, None),
+}
+
+
+@pytest.mark.parametrize("name", NOTICES)
+def test_columns_that_may_not_be_what_they_seem_are_told(file: Path, name: str) -> None:
+    values, notice = NOTICES[name]
+    rows = "".join(f'"{value}",{i % 2}\n' for i, value in enumerate(values))
+    file.write_text("a,label\n" + rows)
+    told: list[str] = []
+    load_data(data_of(file), warn=told.append)
+    if notice is None:
+        assert not told
+    else:
+        assert len(told) == 1
+        assert re.search(f"column 'a'.*{notice}", told[0])
+
+
+def test_file_that_is_not_utf8_is_refused(file: Path) -> None:
+    file.write_bytes("town,label\nKöln,0\nUlm,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match="column 'town': holds text that is not UTF-8"):
+        load_data(data_of(file))
 
 
 def test_features_survive_json() -> None:

@@ -330,6 +330,11 @@ def test_export_replaces_an_export_and_nothing_else(finished: tasearch.Run, tmp_
     assert (
         str(error.value) == f"{tmp_path / 'out'}: has other files (thesis.tex); name a new folder"
     )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("my own")
+    with pytest.raises(ExportError, match=r"has other files \(README.md\); name a new folder"):
+        tasearch.export(finished, tmp_path / "mine")
+    assert (tmp_path / "mine" / "README.md").read_text() == "my own"
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="is no folder; name a new folder"):
         tasearch.export(finished, tmp_path / "file")

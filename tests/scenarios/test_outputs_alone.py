@@ -13,10 +13,11 @@ import pytest
 
 import tasearch
 from tasearch.config.study import Study
-from tasearch.config.study_file import load_study
+from tasearch.config.study_file import load_study, render
 from tasearch.report.info import report_info
 from tasearch.report.student_text import size_text
 from tasearch.runs.events import HopEnded
+from tests.helpers.commands import command
 from tests.helpers.studies import tiny
 
 FOREST = Path(__file__).parents[2] / "studies" / "forest"
@@ -145,3 +146,17 @@ def test_example_study_runs(root: Path) -> None:
     assert (given.argmax(axis=1) == labels).mean() > 0.95
     distilled = [trial.label for trial in run.trials if len(trial.hops) > 1]
     assert distilled and all(label.startswith("forest → ") for label in distilled)
+
+
+@pytest.mark.slow
+def test_check_of_a_teacher_without_a_size(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rules that go by the teacher's size say nothing."""
+    file = root / "checked.toml"
+    file.write_text(render(study_of(root, outputs="probabilities")))
+    code, out, err = command(
+        capsys, "check", file, "--runs-dir", tmp_path / "runs", "--workers", "1"
+    )
+    assert code == 0, err
+    assert "\nchains " in out and "\nrules " not in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import torch
 
 import tasearch
 from tasearch.data import load_data, load_test
+from tasearch.errors import DataError, ExportError
 
 pytestmark = pytest.mark.slow
 STUDY = Path(__file__).parents[2] / "studies" / "own-table"
@@ -92,6 +94,19 @@ def test_model_takes_features_as_well(winner: Path, run: tasearch.Run, folder: P
     by_features = model.predict(data.validation.x).probabilities
     columns = data.table.validation.to_pydict()
     torch.testing.assert_close(model.predict(columns).probabilities, by_features)
+
+
+def test_wrong_rows_are_refused_in_words(winner: Path) -> None:
+    model = tasearch.load(winner)
+    row = {"age": 42, "months": 7, "plan": "plus", "town": None, "calls": 3, "price": 17.9}
+    assert len(model.predict(row).labels) == len(model.predict([row]).labels) == 1
+    for wrong in ([], [["a", 1]], "text", None, 3):
+        with pytest.raises(ExportError, match="x: should be rows of the table: a DataFrame"):
+            model.predict(wrong)
+    with pytest.raises(ExportError, match=r"x\[1\]: should be finite numbers"):
+        model.predict([row, {**row, "price": math.inf}])
+    with pytest.raises(DataError, match="row 1 lacks column 'age'"):
+        model.predict([row, {name: row[name] for name in row if name != "age"}])
 
 
 def test_code_of_the_card_runs(winner: Path) -> None:
