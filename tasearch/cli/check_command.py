@@ -38,9 +38,12 @@ def check_shown(study: Study, options: RunOptions, *, as_json: bool) -> None:
         lines = None if as_json else out
         with Stop() as stop, preparing(study, options, stop, lines) as prepared:
             from tasearch.search.outlook import outlook
+            from tasearch.search.run_search import too_few_trials
 
-            found = outlook(prepared, options.trials_of(study))
-            for notice in () if as_json else prepared.notices:
+            trials = options.trials_of(study)
+            found = outlook(prepared, trials)
+            notices = [*prepared.notices, too_few_trials(prepared.space, trials)]
+            for notice in () if as_json else filter(None, notices):
                 print_line(f"notice: {notice}")
             show_outlook(found, len(prepared.workers), as_json=as_json)
     except KeyboardInterrupt:

@@ -105,7 +105,9 @@ class StudentSection(Distilled):
     """The student: the last model of a chain."""
 
     widths: Annotated[Widths, AfterValidator(distinct)] = key(
-        (12, 8, 6, 4, 3, 2), "widths that a student may have, strictly decreasing"
+        (12, 8, 6, 4, 3, 2),
+        "widths that a student may have, strictly decreasing; an assistant within the budget is a "
+        "student too, with the recipe of [assistants]",
     )
 
 

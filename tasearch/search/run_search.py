@@ -46,7 +46,7 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
                 yield Notice(message=f"{history.damage}; {left}")
             if repaired:
                 yield Notice(message=repaired)
-            if few := _too_few_trials(prepared.space, trials):
+            if few := too_few_trials(prepared.space, trials):
                 yield Notice(message=few)
             driver = Driver(
                 manifest=manifest,
@@ -71,7 +71,7 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
         prepared.close()
 
 
-def _too_few_trials(space: Space, trials: int) -> str:
+def too_few_trials(space: Space, trials: int) -> str:
     """What to do if a search would end before its first chain with assistants; else empty."""
     baselines = len(space.baselines())
     if not baselines or trials > baselines or space.size <= baselines:

@@ -87,6 +87,17 @@ def test_search_is_the_run_of_a_study_file(place: Path) -> None:
     assert not (same.path / "inputs").exists()
 
 
+@pytest.mark.slow
+def test_classes_are_called_by_their_names(place: Path) -> None:
+    names = np.array(["red", "white", "blue"])[Y]
+    run = tasearch.search(X, names, **BUILTIN)
+    run.export("winner")
+    assert {*tasearch.load("winner").predict(X).labels} <= {"red", "white", "blue"}
+    assert tasearch.load("winner").class_names == ("blue", "red", "white")
+    others = np.array(["rot", "weiss", "blau"])[Y]
+    assert "data" in refused(y=others)
+
+
 def test_same_call_continues_and_more_trials_extend(place: Path) -> None:
     own: dict[str, Any] = BUILTIN | {"trials": 3}
     run = tasearch.search(X, Y, **own)

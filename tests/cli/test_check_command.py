@@ -46,6 +46,15 @@ def test_page_of_a_study(capsys: pytest.CaptureFixture[str], study_file: Path) -
     assert [*study_file.parent.iterdir()] == [study_file], "something was written"
 
 
+def test_search_without_any_assistant_is_told(
+    capsys: pytest.CaptureFixture[str], study_file: Path
+) -> None:
+    _, out, _ = checked(capsys, study_file, "--workers", "1", "--trials", "1")
+    assert "notice: no assistant will be tried" in out
+    _, out, _ = checked(capsys, study_file, "--workers", "1")
+    assert "no assistant will be tried" not in out
+
+
 def test_numbers_for_programs(capsys: pytest.CaptureFixture[str], study_file: Path) -> None:
     code, out, _ = checked(capsys, study_file, "--json", "--trials", "3", "--workers", "1")
     found = json.loads(out)
