@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_best_finds_a_run_by_path_and_by_name(finished: tasearch.Run) -> None:
     assert call("best", "tiny", "--runs-dir", finished.path.parent) == text
     found = json.loads(call("best", finished.path, "--json"))
     assert found["confirmed"] is found["lead_over_direct"] is None  # it has no assistants
-    assert found.items() >= json.loads(json.dumps({**vars(best), "label": best.label})).items()
+    assert found.items() >= json.loads(json.dumps({**asdict(best), "label": best.label})).items()
     needed = {"chain", "recipe", "accuracy", "params", "bytes", "latency_ms", "trial"}
     assert found.keys() >= needed
 
