@@ -34,6 +34,7 @@ def student_numbers(run: Run, row: Row) -> dict[str, Any]:
         "trial": row.trial,
         "chain": row.chain,
         "label": row.label,
+        "teacher": candidate.teacher,  # its name in the label; empty where it is its width
         "teaching": row.teaching,
         "recipe": candidate.recipe,
         "accuracy": row.accuracy,
