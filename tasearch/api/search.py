@@ -62,7 +62,7 @@ def search(
             (samples, height, width), or with channels before or after height and width. Or a
             map-style dataset of torch, whose items are (sample, label); it is read once. None where
             `study` names a source of data.
-        y: Labels, integers of 0 to classes - 1 of shape (samples,); none with a dataset.
+        y: Labels, integers, booleans or strings of shape (samples,); none with a dataset.
         validation: The validation set: a pair of samples and labels, or a dataset. If not given,
             a fifth of the samples is held out.
         test: The same of the test set.

@@ -61,6 +61,7 @@ def preparing(
         study: The study; its root is absolute.
         options: How it is run.
         stop: Interrupts the preparation when it is asked to stop.
+        lines: Where its lines that stay are printed; None for nowhere.
 
     Raises:
         TasearchError: Something is wrong with the study, its data, its models or its run.
