@@ -1,11 +1,13 @@
-"""Which file of a folder is which part."""
+"""Which file of a folder is which part, and what it means that one cannot be read."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from tasearch.config.files import check_regular
-from tasearch.errors import DataError, shown
+from tasearch.errors import DataError, first_line, shown
 
 PARTS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 
@@ -46,3 +48,17 @@ def files_by_part(path: Path, given: str, suffix: str = ".parquet") -> dict[str,
     if "train" not in parts:
         raise DataError(f"{path}: should hold train*{suffix}, found {sorted(parts) or 'nothing'}")
     return parts
+
+
+@contextlib.contextmanager
+def reading(file: Path, failed: str = "cannot be read") -> Iterator[None]:
+    """A context in which exceptions of pyarrow, of many kinds, become a `DataError`."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except OSError as error:
+        words = f"cannot be read: {error.strerror}" if error.strerror else f"{failed}: {error}"
+        raise DataError(f"{shown(file)}: {shown(words)}") from None
+    except Exception as error:
+        raise DataError(f"{shown(file)}: {failed}: {shown(first_line(error))}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ import pyarrow.parquet as pq
 
 from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
-from tasearch.errors import DataError, first_line, nearest, shown
+from tasearch.data.part_files import reading
+from tasearch.errors import DataError, nearest, shown
 
 ROWS, BYTES = 512, 2**25  # largest batch, in rows and in stored bytes
 IMAGES = "encoded images: binary, or a struct of bytes and path"
@@ -66,7 +66,7 @@ class Shard:
             DataError: The file cannot be read or has changed, or a label is missing or too large.
         """
         row = 0
-        with _reading(self.file), open_regular(self.file) as stream:
+        with reading(self.file), open_regular(self.file) as stream:
             self._same(stream)
             table = pq.ParquetFile(stream, page_checksum_verification=True)
             for batch in table.iter_batches(self.batch, columns=[self.image, self.label]):
@@ -115,22 +115,17 @@ def read_shard(file: Path, section: DataSection) -> Shard:
     Raises:
         DataError: The file cannot be read as parquet, or has no such columns.
     """
-    with _reading(file, "is no readable parquet file"):
-        try:
-            stream = open_regular(file)
-        except OSError as error:
-            raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from None
-        with stream:
-            stamp = _stamp(stream)
-            digest = hashlib.file_digest(stream, "sha256").digest()
-            stream.seek(0)
-            table = pq.ParquetFile(stream)
-            image, label, classes = _columns(file, table.schema_arrow, section)
-            rows = table.metadata.num_rows
-            groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
-            size = sum(group.total_byte_size for group in groups)
-            if rows != sum(group.num_rows for group in groups):
-                raise DataError(f"{shown(file)}: is no readable parquet file: it is damaged")
+    with reading(file, "is no readable parquet file"), open_regular(file) as stream:
+        stamp = _stamp(stream)
+        digest = hashlib.file_digest(stream, "sha256").digest()
+        stream.seek(0)
+        table = pq.ParquetFile(stream)
+        image, label, classes = _columns(file, table.schema_arrow, section)
+        rows = table.metadata.num_rows
+        groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
+        size = sum(group.total_byte_size for group in groups)
+        if rows != sum(group.num_rows for group in groups):
+            raise DataError(f"{shown(file)}: is no readable parquet file: it is damaged")
     batch = min(max(BYTES * max(rows, 1) // max(size, 1), 1), ROWS)
     return Shard(
         file=file,
@@ -142,19 +137,6 @@ def read_shard(file: Path, section: DataSection) -> Shard:
         digest=digest,
         stamp=stamp,
     )
-
-
-@contextlib.contextmanager
-def _reading(file: Path, failed: str = "cannot be read") -> Iterator[None]:
-    """A context in which exceptions of pyarrow, of many kinds, become a `DataError`."""
-    try:
-        yield
-    except (DataError, MemoryError):
-        raise
-    except OSError as error:
-        raise DataError(f"{file}: {failed}: {error.strerror or shown(first_line(error))}") from None
-    except Exception as error:
-        raise DataError(f"{file}: {failed}: {shown(first_line(error))}") from None
 
 
 def _stamp(stream: BinaryIO) -> Stamp:

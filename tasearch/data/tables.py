@@ -7,8 +7,7 @@ part decides what a column is; other parts must have it as well.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
 from tasearch.data.encoded import Warn
-from tasearch.data.part_files import files_by_part
+from tasearch.data.part_files import files_by_part, reading
 from tasearch.data.table_notices import is_number, warn_of_numbers
 from tasearch.errors import DataError, first_line, nearest, quoted, shown
 
@@ -71,7 +70,7 @@ def is_table(section: DataSection, root: str) -> bool:
         return False
     assert section.path is not None
     file, *_ = files_by_part(Path(root) / section.path, section.path)["train"]
-    with _reading(file, "is no readable parquet file"), open_regular(file) as stream:
+    with reading(file, "is no readable parquet file"), open_regular(file) as stream:
         schema = pq.ParquetFile(stream).schema_arrow
     held = any(_holds_bytes(field.type) for field in schema)
     return not held and "image" not in schema.names
@@ -252,20 +251,6 @@ def _labels(table: Any, section: DataSection, file: Path) -> np.ndarray:
     return values
 
 
-@contextlib.contextmanager
-def _reading(file: Path, failed: str = "cannot be read") -> Iterator[None]:
-    """A context in which exceptions of pyarrow, of many kinds, become a `DataError`."""
-    try:
-        yield
-    except (DataError, MemoryError):
-        raise
-    except OSError as error:
-        words = f"cannot be read: {error.strerror}" if error.strerror else f"{failed}: {error}"
-        raise DataError(f"{shown(file)}: {shown(words)}") from None
-    except Exception as error:
-        raise DataError(f"{shown(file)}: {failed}: {shown(first_line(error))}") from None
-
-
 def _read_csv(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.Table:
     """A CSV file with a head; numbers are found by their looks.
 
@@ -273,7 +258,7 @@ def _read_csv(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.
     """
     text = dict.fromkeys((*section.categories, *(n for n, k in kinds.items() if k == TEXT)), TEXT)
     missing = ["", *section.missing]
-    with _reading(file), open_regular(file) as stream:
+    with reading(file), open_regular(file) as stream:
         separator = _separator(stream)
         return pyarrow.csv.read_csv(
             stream,
@@ -292,7 +277,7 @@ def _separator(stream: BinaryIO) -> str:
 
 
 def _read_parquet(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.Table:
-    with _reading(file), open_regular(file) as stream:
+    with reading(file), open_regular(file) as stream:
         return pq.ParquetFile(stream, page_checksum_verification=True).read()
 
 
