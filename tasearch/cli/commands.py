@@ -226,7 +226,7 @@ READING = {  # each with two examples
     dashboard: ("dashboard digits", "dashboard digits --port 8081"),
     export: ("export digits --out winner", "export digits --max-params 1000 --out winner"),
     status: ("status digits", "status runs/digits"),
-    init: ("init study.toml", "init my-study.toml"),
+    init: ("init study.toml", "init mine.toml --data photos --teacher resnet18.pt"),
 }
 for _command, _examples in READING.items():
     app.command(epilog=examples(*_examples))(_command)

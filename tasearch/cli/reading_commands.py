@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,9 +21,6 @@ from tasearch.cli.option_types import (
 )
 from tasearch.config.arguments import check_folder, check_page
 from tasearch.config.files import write_atomic
-from tasearch.config.study import Study
-from tasearch.config.study_file import render
-from tasearch.config.values import name_from
 from tasearch.errors import ExportError, RunError, StudyError
 from tasearch.pareto.budget import Budget
 
@@ -135,14 +131,37 @@ def status(run: RunArgument, runs_dir: RunsDir = Path("runs")) -> None:
 
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Must not exist yet.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Your data: a folder of images, or a file."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of labels of a table.")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="Your teacher: weights, torchvision:NAME, timm:NAME, or module:make.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights of a teacher that is given by its name."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Write every key.")] = False,
 ) -> None:
-    """Write a study file with every key, its default and what it means."""
+    """Look at your data and your teacher, and write a study file with the keys that matter.
+
+    Without data, for scikit-learn's digits.
+    """
     if os.path.lexists(file):
         raise StudyError(f"{file}: exists already")
     check_folder(file.parent, str(file), StudyError)
-    study = Study(name=name_from(file.stem))
-    write_atomic(file, render(study, "A study: `tasearch run` reads it.").encode())
-    out.print(f"wrote {file}; run it with: tasearch run {shlex.quote(str(file))}", soft_wrap=True)
+    from tasearch.cli.init_command import write_study
+
+    given = {"label": label, "teacher": teacher, "checkpoint": checkpoint}
+    write_study(file, data, given, full=full)
 
 
 def _check_alone(trial: int | None, budget: Budget) -> None:

@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,16 +154,21 @@ def _toml(path: Path) -> dict[str, Any]:
         raise StudyError(f"{path}: is not valid TOML: {short(reason, 300)}") from None
 
 
-def render(study: Study, title: str = "A tasearch study.") -> str:
+def render(
+    study: Study, title: str = "A tasearch study.", keys: Collection[str] | None = None
+) -> str:
     """A study as commented TOML.
 
     Args:
         study: The study.
         title: The comment at the top.
+        keys: The keys to write, such as `data.source`; None for all. The others should have their
+            defaults.
 
     Returns:
-        The text, with every key and its meaning; keys without a value are commented out.
+        The text, with each key and its meaning; keys without a value are commented out.
     """
+    written = (lambda path: True) if keys is None else {*keys}.__contains__
     lines = [f"# {line}".rstrip() for line in title.splitlines()]
     lines += ["# loss, temperature, alpha, guidance, teacher_epoch and learning_rate take one"]
     lines += ["# value, or a list of values to try.", ""]
@@ -172,11 +177,14 @@ def render(study: Study, title: str = "A tasearch study.") -> str:
         value = getattr(study, name)
         if isinstance(value, Section):
             sections.append((name, value))
-        else:
+        elif written(name):
             lines += _entry(name, field.description or "", value)
     for name, section in sections:
-        lines += ["", f"# {(type(section).__doc__ or '').strip()}", f"[{name}]"]
-        for inner, field in type(section).model_fields.items():
+        fields = type(section).model_fields.items()
+        inside = [(inner, field) for inner, field in fields if written(f"{name}.{inner}")]
+        if inside:
+            lines += ["", f"# {(type(section).__doc__ or '').strip()}", f"[{name}]"]
+        for inner, field in inside:
             lines += _entry(inner, field.description or "", getattr(section, inner))
     return "\n".join(lines) + "\n"
 

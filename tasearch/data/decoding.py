@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,16 @@ PIECE = 2**24  # bytes of pixels that a thread decodes in one task
 
 
 class SizesDiffer(DataError):
-    """Images have several sizes, and the study does not resize them."""
+    """Images have several sizes, and the study does not resize them.
+
+    Args:
+        message: The message.
+        sizes: Heights and widths of all images, as far as they are known.
+    """
+
+    def __init__(self, message: str, sizes: Set[tuple[int, int]] = frozenset()) -> None:
+        super().__init__(message)
+        self.sizes = sizes
 
 
 class Images(Protocol):

@@ -53,7 +53,9 @@ def decoded_arrays(
     try:
         arrays = dict(cached(key, write))
     except SizesDiffer as error:
-        raise DataError(f"{error}; {_sizes(parts)}; data.size gives all one size") from None
+        sizes = _sizes(parts)
+        words = f"{error}; {_in_words(sizes)}; data.size gives all one size"
+        raise SizesDiffer(words, sizes) from None
     for part, sources in parts.items():
         rows = arrays.pop(f"unreadable_{part}", np.array([]))
         reasons = arrays.pop(f"reasons_{part}", np.array([]))
@@ -79,8 +81,8 @@ def _refuse(sources: Sequence[Images], found: Mapping[int, str]) -> None:
     )
 
 
-def _sizes(parts: Mapping[str, Sequence[Images]]) -> str:
-    """The sizes of all images in words, such as `heights are 32 to 64, widths 48`."""
+def _sizes(parts: Mapping[str, Sequence[Images]]) -> set[tuple[int, int]]:
+    """The heights and widths of all images that can be read."""
     with strictly():
         found = {
             stated_size(blob)
@@ -89,7 +91,12 @@ def _sizes(parts: Mapping[str, Sequence[Images]]) -> str:
             for _, images, _ in source.batches()
             for blob in images
         }
-    heights, widths = ({*sides} for sides in zip(*(found - {None}), strict=True))
+    return {size for size in found if size is not None}
+
+
+def _in_words(sizes: Set[tuple[int, int]]) -> str:
+    """Sizes in words, such as `heights are 32 to 64, widths 48`."""
+    heights, widths = ({*sides} for sides in zip(*sizes, strict=True))
     return f"heights are {_range(heights)}, widths {_range(widths)}"
 
 

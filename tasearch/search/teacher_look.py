@@ -27,10 +27,12 @@ class TeacherLook:
     Args:
         words: Its accuracy, for the end of the line about it; empty if it is trained here.
         notices: What may be wrong with it.
+        accuracy: Its accuracy on the validation set, 0..1; None if it is trained here.
     """
 
     words: str = ""
     notices: tuple[str, ...] = ()
+    accuracy: float | None = None
 
 
 def look_at_teacher(models: Models, data: Dataset, device: torch.device) -> TeacherLook:
@@ -52,7 +54,7 @@ def look_at_teacher(models: Models, data: Dataset, device: torch.device) -> Teac
     found = f"right in {accuracy:.1%} of the validation part"
     why = _why_poor(accuracy, data)
     notices = (f"the teacher is {found}, {why}; {_causes(predicted, data)}",) if why else ()
-    return TeacherLook(words=f"; {found}", notices=notices)
+    return TeacherLook(words=f"; {found}", notices=notices, accuracy=accuracy)
 
 
 def _why_poor(accuracy: float, data: Dataset) -> str:

@@ -1,0 +1,262 @@
+"""A first study for somebody's data and teacher: the few keys that matter, with values that fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
+from tasearch.data import Dataset, Progress, load_data
+from tasearch.data.decoding import SizesDiffer
+from tasearch.data.recognized import recognize, teacher_outputs
+from tasearch.errors import ModelError, StudyError, quoted, shown
+from tasearch.models import Models
+from tasearch.models.first_ladder import family_for, find_family, make_ladder
+from tasearch.models.loaded import size
+from tasearch.models.weights import read_weights
+from tasearch.search.teacher_look import TeacherLook, look_at_teacher
+
+SIDE = 64  # pixels of the side of images above which training on a CPU takes long
+STEP = 8  # of a side that is chosen here
+SAMPLES = 5_000  # of which a training of EPOCHS takes as long as a larger one of fewer epochs
+EPOCHS, FEWEST = 40, 10
+TRIALS = 40
+RATES = (0.01, 0.03)
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a first study is made from.
+
+    Args:
+        name: Name of the study.
+        folder: Folder of the study file; paths in it are relative to that.
+        data: File or folder of the data.
+        label: Column of labels of a table; None to find it.
+        teacher: Name of a teacher's factory, or of a package's model; None to train one.
+        checkpoint: File of a teacher's weights.
+    """
+
+    name: str
+    folder: Path
+    data: Path
+    label: str | None = None
+    teacher: str | None = None
+    checkpoint: Path | None = None
+
+    @classmethod
+    def of(
+        cls, *, teacher: str | None, checkpoint: Path | None, name: str, folder: Path, **data: Any
+    ) -> Given:
+        """What is given on the command line, where a teacher may be the file of its weights.
+
+        Raises:
+            StudyError: The teacher is neither a file of weights nor a name of a model.
+        """
+        if teacher is not None and ":" not in teacher:
+            if Path(teacher).suffix.lower() not in WEIGHTS:
+                raise StudyError(
+                    f"--teacher: should be a file of weights ({', '.join(WEIGHTS)}), "
+                    f'"torchvision:NAME", "timm:NAME", or "package.module:make", found '
+                    f"{quoted(teacher)}"
+                )
+            if checkpoint is not None:
+                raise StudyError("--checkpoint: goes with the name of a model as --teacher")
+            checkpoint, teacher = Path(teacher), None
+        elif checkpoint is not None and teacher is None:
+            raise StudyError("--checkpoint: goes with the name of its model, as --teacher")
+        return cls(name=name, folder=folder, teacher=teacher, checkpoint=checkpoint, **data)
+
+
+@dataclass(kw_only=True)
+class FirstStudy:
+    """A study in the making.
+
+    Args:
+        given: What it is made from.
+        content: Its content, as of a study file.
+    """
+
+    given: Given
+    content: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def study(self) -> Study:
+        """The study so far, whose root is the folder of its file."""
+        study = parse_study({"name": self.given.name, **self.content}, "tasearch init")
+        return study.model_copy(update={"root": str(self.given.folder.resolve())})
+
+    def keys(self) -> list[str]:
+        """The keys that the file should show, such as `data.source`."""
+        return ["name", *(f"{name}.{key}" for name, keys in self.content.items() for key in keys)]
+
+
+def first_study(given: Given, say: Say, progress: Progress | None = None) -> FirstStudy:
+    """Look at data and a teacher, and choose the keys of a study for them.
+
+    Args:
+        given: What there is.
+        say: Called with each line about what was found.
+        progress: Called with (done, total) while images are decoded.
+
+    Raises:
+        TasearchError: The data or the teacher cannot be used.
+    """
+    made = FirstStudy(given=given)
+    data = _look_at_data(made, say, progress)
+    _look_at_teacher(made, data, say)
+    section, epochs = made.content, _epochs(len(data.train))
+    if "teacher" in section and not made.study().teacher.loaded:
+        section["teacher"]["epochs"] = epochs
+    section["assistants"] |= {"epochs": epochs}
+    losses = ["kd", "dist", "ce"] if data.num_classes > 2 else ["kd", "ce"]
+    section["student"] |= {"loss": losses, "learning_rate": [*RATES], "epochs": epochs}
+    if len(data.in_shape) == 3 and not made.study().teacher.outputs:
+        section["training"] = {"augment": "none"}
+    section["search"] = {"trials": TRIALS}
+    section["confirm"] = {"after_run": True}
+    return made
+
+
+def _look_at_data(made: FirstStudy, say: Say, progress: Progress | None) -> Dataset:
+    """Fill the sections of the data and of a teacher that is in them, and load them."""
+    given, notices = made.given, list[str]()
+    section = recognize(given.data, given.label)
+    if not given.data.is_absolute():
+        section["path"] = os.path.relpath(given.data, given.folder)
+    made.content["data"] = section
+    if section["source"] == "npz" and (outputs := teacher_outputs(given.data)) is not None:
+        made.content["teacher"] = {"outputs": outputs}
+    try:
+        data = load_data(made.study(), progress, notices.append)
+        sides = data.in_shape[1:]
+        large = len(sides) == 2 and section["source"] in ("parquet", "imagefolder")
+        wanted = _side({sides}) if large and max(sides) > SIDE else None
+    except SizesDiffer as error:
+        wanted = _side(error.sizes)
+    if wanted is not None:
+        section["size"] = [wanted, wanted]
+        notices.clear()
+        data = load_data(made.study(), progress, notices.append)
+    for line in _data_lines(section, data):
+        say(line)
+    for notice in notices:
+        say(f"notice: {notice}")
+    return data
+
+
+def _side(sizes: Any) -> int:
+    """The side to which images are resized: the shortest that there is, at most SIDE."""
+    shortest = min((min(pair) for pair in sizes), default=SIDE)
+    return max(min(shortest, SIDE) // STEP * STEP, STEP)
+
+
+def _data_lines(section: dict[str, Any], data: Dataset) -> Iterator[str]:
+    counts = np.bincount(data.train.y)
+    shape = "x".join(map(str, data.in_shape))
+    yield (
+        f"data: {section['source']}, {len(data.train):,} training and {len(data.validation):,} "
+        f"validation samples of {shape}, {data.num_classes} classes, "
+        f"{counts.max() / counts.sum():.1%} in the largest"
+    )
+    if section["source"] == "csv" or "label" in section:
+        yield f"labels: column {section.get('label', 'label')!r}; --label names another one"
+    if "size" in section:
+        yield f"images are resized to {section['size'][0]} pixels a side; change data.size at will"
+
+
+def _look_at_teacher(made: FirstStudy, data: Dataset, say: Say) -> None:
+    """Fill the sections of the models: a ladder below the teacher."""
+    given, shape, classes = made.given, data.in_shape, data.num_classes
+    family, width, params = family_for(shape), None, None
+    teacher = made.content.get("teacher", {})
+    if "outputs" in teacher and (given.teacher is not None or given.checkpoint is not None):
+        raise StudyError(f"--teacher: the outputs of one are in {shown(given.data)} already")
+    if given.checkpoint is not None:
+        teacher["checkpoint"] = _relative(given.checkpoint, given.folder)
+    if given.teacher is not None:
+        teacher["factory"] = given.teacher
+        if given.checkpoint is None:
+            packaged = given.teacher.partition(":")[0] in ("torchvision", "timm")
+            teacher |= {"pretrained": True} if packaged else {"epochs": 0}
+    elif given.checkpoint is not None:
+        family, width = _family_of(given.checkpoint, data)
+    made.content |= {"model": {"family": family}}
+    ladder = make_ladder(family, shape, classes, width=width)
+    _fill(made, teacher, ladder)
+    if given.teacher is not None or given.checkpoint is not None:
+        models = _best_inputs(made, data, say)
+        params = size(models.build(ladder.teacher))
+    if given.teacher is not None:
+        _fill(made, teacher, make_ladder(family, shape, classes, params=params))
+    if not teacher.keys() - {"width"}:
+        say(f"teacher: {family} {ladder.teacher}, trained by the run")
+
+
+def _fill(made: FirstStudy, teacher: dict[str, Any], ladder: Any) -> None:
+    teacher["width"] = ladder.teacher
+    made.content |= {
+        "teacher": teacher,
+        "assistants": {"max": 2, "widths": [*ladder.assistants]},
+        "student": {"widths": [*ladder.students]},
+        "budget": {"max_params": ladder.max_params},
+    }
+
+
+def _family_of(checkpoint: Path, data: Dataset) -> tuple[str, int]:
+    """The built-in family of a file of weights, and its width."""
+    where = f"--teacher: {shown(checkpoint)}"
+    try:
+        found = find_family(read_weights(checkpoint).tensors, data.in_shape, data.num_classes)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from None
+    if found is None:
+        raise ModelError(
+            f"{where}: holds weights of no built-in family for these data; name the model that "
+            f"they are of, and give the file as --checkpoint: --teacher timm:NAME, "
+            f"torchvision:NAME, or package.module:make"
+        )
+    return found
+
+
+def _best_inputs(made: FirstStudy, data: Dataset, say: Say) -> Models:
+    """Find out whether a loaded teacher takes raw or standardized samples: where it does better."""
+    teacher, device = made.content["teacher"], torch.device("cpu")
+    tried: dict[str, tuple[float, Models, TeacherLook]] = {}
+    failed = []
+    for inputs in ("raw",) if teacher.get("pretrained") else ("raw", "standardized"):
+        teacher["inputs"] = inputs
+        models = Models.for_study(made.study(), data)
+        try:
+            look = look_at_teacher(models, data, device)
+        except ModelError as error:  # such as logits that are too large, of samples of a wrong kind
+            failed.append(error)
+        else:
+            tried[inputs] = (look.accuracy or 0.0, models, look)
+    if not tried:
+        raise failed[0]
+    best = max(tried, key=lambda inputs: tried[inputs][0])
+    _, models, look = tried[best]
+    teacher["inputs"] = best
+    say(f"{models.describe_teacher()}{look.words}")
+    for notice in look.notices:
+        say(f"notice: {notice}")
+    return models
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return str(path) if path.is_absolute() else os.path.relpath(path, folder)
+
+
+def _epochs(samples: int) -> int:
+    """Epochs of a training: fewer of many samples, for about the same number of steps."""
+    return max(min(round(EPOCHS * SAMPLES / samples), EPOCHS), FEWEST)
