@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasearch.api.confirming import confirm
+    from tasearch.api.estimator import DistilledClassifier
     from tasearch.api.opened import Run
     from tasearch.api.running import run
     from tasearch.api.search import search
@@ -48,6 +49,7 @@ _HOMES = {
     "Budget": "pareto.budget",
     "Candidate": "pareto.candidate",
     "DataError": "errors",
+    "DistilledClassifier": "api.estimator",
     "ExportError": "errors",
     "Front": "pareto.front",
     "ModelError": "errors",
@@ -85,6 +87,7 @@ __all__ = [
     "Budget",
     "Candidate",
     "DataError",
+    "DistilledClassifier",
     "ExportError",
     "Front",
     "ModelError",

@@ -174,7 +174,7 @@ def check(
     labels, class_names = number_classes({part: arrays[f"y_{part}"] for part in given}, where)
     parts: dict[str, Split] = {}
     for part in given:
-        x = _samples(arrays[f"x_{part}"], layout, f"{where}: x_{part}")
+        x = as_samples(arrays[f"x_{part}"], layout, f"{where}: x_{part}")
         if len(x) != len(labels[part]):
             raise DataError(
                 f"{where}: x_{part} and y_{part} should have the same length, "
@@ -191,7 +191,7 @@ def check(
     return parts, class_names
 
 
-def _samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
+def as_samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
     """Samples as uint8, or else as float32, with channels first."""
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where}: samples should be real numbers, found {shown(x.dtype)}")
