@@ -8,7 +8,7 @@ follows is the same for all sources.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,12 +19,14 @@ from tasearch.config.study import Study
 from tasearch.config.values import IMAGES
 from tasearch.data import digits, folder, npz, parquet, tables
 from tasearch.data.arrays import Dataset, Split, check
+from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.data.table_parts import Parts, table_parts
 from tasearch.data.tables import Tables
+from tasearch.data.taken import take_parts
 from tasearch.data.teacher_outputs import with_outputs
 from tasearch.errors import DataError, shown
 
@@ -57,13 +59,13 @@ def load_data(
         StudyError: There is no such source.
     """
     with _in_memory(study):
-        found = _parts(study, progress, warn)
+        found = _parts(study, ("train", "val"), progress, warn)
         data = Dataset.from_splits(
             train=found.parts["train"],
             validation=found.parts["val"],
             class_names=found.class_names,
         )
-        return replace(data, table=found.table)
+        return replace(data, table=found.table, file=found.file)
 
 
 def load_test(study: Study) -> Split:
@@ -74,7 +76,7 @@ def load_test(study: Study) -> Split:
         StudyError: There is no such source.
     """
     with _in_memory(study):
-        return _parts(study).parts["test"]
+        return _parts(study, ("test",)).parts["test"]
 
 
 @contextlib.contextmanager
@@ -88,9 +90,12 @@ def _in_memory(study: Study) -> Iterator[None]:
 
 
 def _parts(
-    study: Study, progress: Progress | None = None, warn: Warn = lambda notice: None
+    study: Study,
+    wanted: Sequence[str],
+    progress: Progress | None = None,
+    warn: Warn = lambda notice: None,
 ) -> Parts:
-    """All three parts, and the names of the classes."""
+    """The parts that are wanted, or more, and the names of the classes."""
     section = study.data
     source = plugins.resolve(section.source, SOURCES, path="data.source", root=study.root)
     where = shown(section.path or section.source)
@@ -109,5 +114,7 @@ def _parts(
     given, names = check(found, layout=layout, where=where)
     if study.teacher.outputs is not None:
         given = with_outputs(given, found, study.teacher.outputs, len(names), where)
-    parts = split(given, section=section, class_names=names, where=where)
-    return Parts(parts=parts, class_names=names)
+    drawn = split(given, section=section, class_names=names, where=where)
+    folder = cache_folder() if section.source in IMAGES else None  # which has room for them
+    parts, file = take_parts({name: drawn[name] for name in wanted}, folder)
+    return Parts(parts=parts, class_names=names, file=file)

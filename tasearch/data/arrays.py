@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tasearch.data.array_file import ArrayFile
 from tasearch.data.labels import are_numbers, number_classes
 from tasearch.errors import DataError, nearest, short, shown
 
@@ -56,6 +57,7 @@ class Dataset:
         fingerprint: The first 32 hex digits of SHA-256 over both sets, and over the names of the
             classes where they are more than numbers.
         table: How a table's rows became features; None for other data, and in workers.
+        file: The file in which the samples are, mapped; None where they are in memory.
     """
 
     train: Split
@@ -65,6 +67,7 @@ class Dataset:
     std: np.ndarray
     fingerprint: str
     table: TableData | None = None
+    file: ArrayFile | None = None
 
     @property
     def in_shape(self) -> tuple[int, ...]:

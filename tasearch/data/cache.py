@@ -3,7 +3,7 @@
 An entry is a folder of `.npy` files and a seal, which holds their checksums and its own. A new
 entry is written under a temporary name and renamed, so that it is complete or not there at all.
 Checksums are compared whenever an entry is read, and a damaged entry is made again. Arrays are
-memory-mapped, and stay valid when the entry is deleted.
+memory-mapped, and stay valid when the entry is deleted; what is written to them changes no file.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def cache_folder() -> Path:
 
 
 def cached(key: str, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
-    """The arrays of an entry, memory-mapped for reading; made if the entry is missing or damaged.
+    """The arrays of an entry, memory-mapped; made if the entry is missing or damaged.
 
     Args:
         key: Digest of the content, which is the entry's name.
@@ -167,7 +167,7 @@ def _read(folder: Path) -> dict[str, np.ndarray] | None:
         files = {name: folder / f"{name}.npy" for name in sums}
         if any(_checksum(file) != sums[name] for name, file in files.items()):
             return None
-        return {name: np.load(file, mmap_mode="r") for name, file in files.items()}
+        return {name: np.load(file, mmap_mode="c") for name, file in files.items()}
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except (ValueError, AttributeError, TypeError, RecursionError):

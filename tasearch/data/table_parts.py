@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasearch.config.data_section import DataSection
+from tasearch.data.array_file import ArrayFile
 from tasearch.data.arrays import Split
 from tasearch.data.features import Features, TableData
 from tasearch.data.labels import number_classes
@@ -22,14 +23,16 @@ class Parts:
     """The parts of any data.
 
     Args:
-        parts: The parts "train", "val" and "test".
+        parts: Parts by name: "train", "val" and "test", or those that were asked for.
         class_names: Names of the classes by number.
         table: How the rows of a table became features; None for other data.
+        file: The file in which the samples are, mapped; None where they are in memory.
     """
 
     parts: dict[str, Split]
     class_names: tuple[str, ...]
     table: TableData | None = None
+    file: ArrayFile | None = None
 
 
 def table_parts(
@@ -48,7 +51,8 @@ def table_parts(
     """
     labels, class_names = number_classes({part: own.labels for part, own in given.items()}, where)
     numbers = {part: Split(x=np.arange(len(y)), y=y) for part, y in labels.items()}
-    places = split(numbers, section=section, class_names=class_names, where=where)
+    drawn = split(numbers, section=section, class_names=class_names, where=where)
+    places = {part: own.in_memory() for part, own in drawn.items()}
     rows = {
         part: given[part if part in given else "train"].rows.take(own.x)
         for part, own in places.items()

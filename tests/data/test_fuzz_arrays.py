@@ -88,7 +88,8 @@ def test_random_arrays_keep_contract_or_give_one_message(examples: int) -> None:
         try:
             returned = returned_arrays(lambda: arrays, "m:f")
             parts, names = check(returned, layout=layout, where="m:f")
-            made = split(parts, section=section, class_names=names, where="m:f")
+            drawn = split(parts, section=section, class_names=names, where="m:f")
+            made = {name: rows.in_memory() for name, rows in drawn.items()}
             data = Dataset.from_splits(
                 train=made["train"], validation=made["val"], class_names=names
             )

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasearch.data import load_data, shared
+from tasearch.data import array_file, load_data
+from tasearch.data.array_file import ArrayFile
 from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import DataError
 from tests.helpers.studies import tiny
@@ -40,11 +41,11 @@ def test_shared_dataset_without_room_names_tmpdir(
 ) -> None:
     data = load_data(tiny())
 
-    def full(file: Any, **arrays: Any) -> None:
+    def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(np, "savez", full)
+        patched.setattr(ArrayFile, "add", full)
         with pytest.raises(DataError, match="No space left on device; set TMPDIR"):
             SharedDataset(data)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
@@ -52,17 +53,17 @@ def test_shared_dataset_without_room_names_tmpdir(
         SharedDataset(data)
 
 
-@pytest.mark.parametrize("unnamed", [shared.UNNAMED, False])
+@pytest.mark.parametrize("unnamed", [array_file.UNNAMED, False])
 def test_shared_dataset_outlives_its_writer_and_leaves_no_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unnamed: bool
 ) -> None:
     """Without /proc, as on macOS and Windows, the file has a name."""
-    monkeypatch.setattr(shared, "UNNAMED", unnamed)
+    monkeypatch.setattr(array_file, "UNNAMED", unnamed)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     data = load_data(tiny())
     written = SharedDataset(data)
     adopted = SharedDataset.adopt(written.path)
-    written._file.close()  # as at the end of the process that has written it
+    written._file._file.close()  # as at the end of the process that has written it
     assert read_shared(adopted.path).fingerprint == data.fingerprint
     adopted.close()
     assert [*tmp_path.iterdir()] == []
