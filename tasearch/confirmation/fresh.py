@@ -25,6 +25,7 @@ from tasearch.config.values import MOST_SEED
 from tasearch.data import Split
 from tasearch.errors import RunError
 from tasearch.models import Models, Standardized
+from tasearch.models.tensors import as_tensor
 from tasearch.models.wrappers import OnlyLogits
 from tasearch.runs.events import Event, LookStarted
 from tasearch.runs.quality import Quality
@@ -186,8 +187,8 @@ class Block:
     def _logits(self, net: nn.Module, test: Split) -> Tensor:
         """Logits of a model of standardized samples, float (samples, classes)."""
         data = self.prepared.data
-        mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
-        return predict(Standardized(net, mean, std), torch.tensor(test.x))
+        module = Standardized(net, as_tensor(data.mean), as_tensor(data.std))
+        return predict(module, as_tensor(test.x))
 
     @property
     def _store(self) -> Store:

@@ -10,6 +10,7 @@ import torch
 
 from tasearch.data import load_test
 from tasearch.exports.student import ExportedStudent
+from tasearch.models.tensors import as_tensor
 from tasearch.pareto.measurement import tied_with
 from tasearch.report.evidence import evidence_lines
 from tasearch.report.intervals import accuracy_interval
@@ -75,7 +76,7 @@ def _source_of_test(seed: int) -> dict[str, Any]:
 def _quality(student: ExportedStudent) -> Quality:
     """The student's quality on the held-out test set, which is read here and once."""
     test = load_test(student.run.manifest.study)
-    x, teacher = torch.tensor(test.x), None
+    x, teacher = as_tensor(test.x), None
     if test.teacher is not None:
         teacher = torch.tensor(test.teacher)
     elif student.teacher is not None:

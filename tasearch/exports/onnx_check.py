@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
-import torch
 from torch import nn
 
 from tasearch.data import Split
 from tasearch.errors import ExportError, ModelError
 from tasearch.exports.features_graph import inputs_of, with_features
 from tasearch.exports.student import ExportedStudent
+from tasearch.models.tensors import as_tensor
 from tasearch.profiling.machine import timed_in_onnx
 from tasearch.profiling.onnx import onnx_outputs, to_onnx
 from tasearch.train.loop import predict
@@ -85,11 +85,15 @@ def onnx_difference(
         The largest |a - b| / max(1, |b|) over all logits a of ONNX Runtime and b of torch, because
         float32 has 7 digits.
     """
-    expected = predict(module, torch.tensor(part.x)).numpy()
-    given = {"x": part.x.astype(np.float32)} if inputs is None else inputs
+    expected = predict(module, as_tensor(part.x)).numpy()
     rows = np.arange(len(part))
     batches = [*np.array_split(rows, len(part) // BATCH + 1), *rows[:SINGLE, None]]
-    feeds = [{name: values[batch] for name, values in given.items()} for batch in batches]
+    feeds: Iterable[Mapping[str, np.ndarray]] = (
+        {"x": part.x[batch].astype(np.float32)}
+        if inputs is None
+        else {name: values[batch] for name, values in inputs.items()}
+        for batch in batches
+    )
     logits = np.concatenate(onnx_outputs(model, feeds))
     expected = np.concatenate([expected, expected[:SINGLE]])
     return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())

@@ -10,6 +10,7 @@ from torch import nn
 from tasearch.data import Dataset, load_data
 from tasearch.errors import RunError, StoreError
 from tasearch.models import Models, Standardized
+from tasearch.models.tensors import as_tensor
 from tasearch.pareto.candidate import Candidate
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
@@ -117,7 +118,7 @@ def stored_teacher(
         net = models.build(section.width)
         net.load_state_dict(replicate(tensors, 0))
         teacher = _standardized(net, data)
-        now = evaluate(teacher, *map(torch.tensor, (data.validation.x, data.validation.y)))
+        now = evaluate(teacher, *map(as_tensor, (data.validation.x, data.validation.y)))
     except Exception:  # nothing is stored, or the teacher's own code, which may raise anything
         return None
     return teacher if abs(now - record.accuracies[0]) <= MAX_DRIFT else None
@@ -125,7 +126,7 @@ def stored_teacher(
 
 def _standardized(net: nn.Module, data: Dataset) -> Standardized:
     """A model of standardized samples as one of raw samples, in eval mode."""
-    module = Standardized(net, torch.from_numpy(data.mean), torch.from_numpy(data.std))
+    module = Standardized(net, as_tensor(data.mean), as_tensor(data.std))
     return module.eval()
 
 
@@ -140,7 +141,7 @@ def _stored_weights(run: Run, key: str) -> dict[str, torch.Tensor]:
 
 def _check_accuracy(student: ExportedStudent) -> None:
     candidate, validation = student.candidate, student.data.validation
-    now = evaluate(student.module, *map(torch.tensor, (validation.x, validation.y)))
+    now = evaluate(student.module, *map(as_tensor, (validation.x, validation.y)))
     recorded, *_ = student.trial.accuracies or (candidate.accuracy,)
     if abs(now - recorded) > MAX_DRIFT:
         raise RunError(

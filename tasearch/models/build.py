@@ -19,13 +19,14 @@ from tasearch.data import Dataset
 from tasearch.data.arrays import is_whole
 from tasearch.models.call_style import CallStyle, adapted, find_call_style
 from tasearch.models.checkpoint import file_digest, load_checkpoint
-from tasearch.models.contract import check_loaded, check_model, check_reload, state_digest
+from tasearch.models.contract import BATCH, check_loaded, check_model, check_reload, state_digest
 from tasearch.models.families import FAMILIES, Build
 from tasearch.models.functions import ModelFunction, ReturnedParameters
 from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
 from tasearch.models.packages import input_spec, package_factory
+from tasearch.models.tensors import as_tensor
 from tasearch.models.wrappers import FromRaw, NoModel
 
 
@@ -61,8 +62,8 @@ class Models:
             study=study,
             in_shape=data.in_shape,
             num_classes=data.num_classes,
-            mean=torch.from_numpy(data.mean),
-            std=torch.from_numpy(data.std),
+            mean=as_tensor(data.mean),
+            std=as_tensor(data.std),
             whole=is_whole(data.train.x) and is_whole(data.validation.x),
             unit=255.0 if data.train.x.dtype == np.uint8 else 1.0,
         )
@@ -181,7 +182,8 @@ class Models:
         where = f"teacher.factory: {section.factory!r}"
         if section.checkpoint is not None:
             where = f"teacher.checkpoint: {self.checkpoint_path()}"
-        samples = (torch.tensor(data.validation.x).float() - self.mean) / self.std
+        raw = torch.split(as_tensor(data.validation.x), BATCH)
+        samples = ((x.float() - self.mean) / self.std for x in raw)
         net, words = self._loaded.net, f"{where}: the teacher"
         return check_loaded(net, words, samples, self.num_classes, device)
 

@@ -6,7 +6,7 @@ Models are tried on random samples, and every violation becomes one message.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from safetensors.torch import save
@@ -59,14 +59,14 @@ def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: 
 
 
 def check_loaded(
-    net: nn.Module, where: str, samples: Tensor, classes: int, device: torch.device
+    net: nn.Module, where: str, batches: Iterable[Tensor], classes: int, device: torch.device
 ) -> Tensor:
     """Try a model that is not trained, on the samples of the validation set.
 
     Args:
         net: The model, in eval mode; it is moved to `device`.
         where: Name of the model in messages.
-        samples: Standardized samples, float32 (samples, *in_shape).
+        batches: Batches of standardized samples, float32 (samples, *in_shape).
         classes: Number of classes.
         device: Device to call the model on.
 
@@ -77,9 +77,7 @@ def check_loaded(
         ModelError: The model fails, or gives anything but finite logits.
     """
     net = net.to(device)
-    parts = [
-        _called(net, x.to(device), where, classes, graph=False) for x in torch.split(samples, BATCH)
-    ]
+    parts = [_called(net, x.to(device), where, classes, graph=False) for x in batches]
     logits = torch.cat(parts).float()
     wrong = ~(logits.isfinite() & (logits.abs() <= LARGEST)).all(dim=1)
     if wrong.any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def _runtime_errors(where: str = "") -> Iterator[None]:
         ) from error
 
 
-def onnx_outputs(model: bytes, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
+def onnx_outputs(model: bytes, feeds: Iterable[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
     """Run a model in ONNX Runtime.
 
     Args:

@@ -15,6 +15,7 @@ from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.errors import ModelError, RunError
 from tasearch.models import Models, Standardized
+from tasearch.models.tensors import as_tensor
 from tasearch.profiling.call_limits import check_calls
 from tasearch.profiling.counts import parameters
 from tasearch.profiling.machine import describe_backend
@@ -141,7 +142,7 @@ class Profiler:
             checked: Models that `Models.check` returned, by width; others are built here.
         """
         data = self.data
-        mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
+        mean, std = as_tensor(data.mean), as_tensor(data.std)
         built = {w: checked[w] if w in checked else self.models.build(w) for w in self.study.widths}
         nets = {width: Standardized(net, mean, std) for width, net in built.items()}
         if self.latency_source is not None:

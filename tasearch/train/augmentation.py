@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -75,32 +76,53 @@ class AugmentedData:
     """The samples of a data set and their views, on the device.
 
     Mirror images are kept in memory if they are views. Samples of floats are standardized once;
-    samples of bytes, which take a quarter of the memory, when they are in a batch.
+    samples of bytes, which take a quarter of the memory, when they are in a batch. If those would
+    take more memory than `most`, they stay where they are, such as in a mapped file, and go to the
+    device by batch: with the same values, bit for bit.
 
     Args:
-        x: Raw samples, uint8 or float32 (samples, *in_shape), on the device.
-        mean: Mean of raw samples, broadcastable to a sample.
-        std: Standard deviation of raw samples, broadcastable to a sample.
+        x: Raw samples, uint8 or float32 (samples, *in_shape); uint8 may be on CPU for any device.
+        mean: Mean of raw samples, broadcastable to a sample, on the device.
+        std: Standard deviation of raw samples, broadcastable to a sample, on the device.
         views: The set of views.
         seed: Seed of the order of views.
+        most: Largest size in bytes of samples of bytes that are kept on the device.
     """
 
     def __init__(
-        self, x: Tensor, mean: Tensor, std: Tensor, views: Augmentation, seed: int
+        self,
+        x: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        views: Augmentation,
+        seed: int,
+        most: float = math.inf,
     ) -> None:
         self._views, self._samples, self._shape = views, len(x), x.shape[1:]
-        scale, shift = _channels_last(1 / std), _channels_last(-mean / std)
-        pad = views.pad
-        x = _channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
-        if x.dtype != torch.uint8:
-            x = torch.addcmul(shift, x, scale)
+        self._device = mean.device
+        self._scale, self._shift = _channels_last(1 / std), _channels_last(-mean / std)
+        self.held = x.dtype != torch.uint8 or self._size() <= most
+        self._x = self._laid_out(x.to(self._device)) if self.held else x
         if (
             x.ndim == 4
         ):  # whole lines of an image: a loop over its few channels would be too short to be fast
-            scale, shift = (s.expand(1, self._shape[-1], -1).contiguous() for s in (scale, shift))
-        self._scale, self._shift = scale, shift
-        self._x = torch.stack([x, x.flip(2)]) if views.flip else x
+            self._scale, self._shift = (
+                s.expand(1, self._shape[-1], -1).contiguous() for s in (self._scale, self._shift)
+            )
         self._draw(seed)
+
+    def _size(self) -> int:
+        """Bytes that samples of bytes take as they are laid out."""
+        sides = [side + 2 * self._views.pad for side in self._shape[1:]]
+        return self._samples * self._shape[0] * math.prod(sides) * (1 + self._views.flip)
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        """Samples with their borders, channels last; with mirror images, (2, samples, ...)."""
+        pad = self._views.pad
+        x = _channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
+        if x.dtype != torch.uint8:
+            x = torch.addcmul(self._shift, x, self._scale)
+        return torch.stack([x, x.flip(2)]) if self._views.flip else x
 
     def reseeded(self, seed: int) -> AugmentedData:
         """The same samples, in shared memory, with another order of views."""
@@ -109,12 +131,12 @@ class AugmentedData:
         return other
 
     def _draw(self, seed: int) -> None:
-        views, x = self._views, self._x
+        views, device = self._views, self._device
         generator = torch.Generator().manual_seed(seed)
         units = torch.tensor([n for n in range(views.count) if math.gcd(n, views.count) == 1])
         picked = torch.randint(len(units), (self._samples,), generator=generator)
-        self._stride = units[picked].to(x.device)
-        self._start = torch.randint(views.count, (self._samples,), generator=generator).to(x.device)
+        self._stride = units[picked].to(device)
+        self._start = torch.randint(views.count, (self._samples,), generator=generator).to(device)
 
     def __len__(self) -> int:
         return self._samples
@@ -126,7 +148,7 @@ class AugmentedData:
 
     @property
     def device(self) -> torch.device:
-        return self._x.device
+        return self._device
 
     def phase(self, epoch: int) -> int:
         """The phase of an epoch, 0 to count - 1; epochs of one phase show the same views."""
@@ -149,21 +171,37 @@ class AugmentedData:
         Returns:
             Standardized samples, float32 (batch, *in_shape); images in channels_last format.
         """
+        x, places = self._x, samples
+        if not self.held:
+            x = self._laid_out(x.index_select(0, samples.cpu()).to(self._device))
+            places = torch.arange(len(samples), device=self._device)
         if self._views.count == 1:
-            x = self._x.index_select(0, samples)
+            x = x.index_select(0, places)
         else:
-            x = self._shown(samples, numbers[samples])
+            x = self._shown(x, places, numbers[samples])
         if x.dtype == torch.uint8:
             x = torch.addcmul(self._shift, x.float(), self._scale)
         return x.movedim(-1, 1) if x.ndim == 4 else x
 
-    def _shown(self, samples: Tensor, numbers: Tensor) -> Tensor:
-        """Views of images by their numbers: (batch, height, width, channels)."""
+    def split(self, size: int) -> Iterator[Tensor]:
+        """All samples in their views of the first phase, in batches of a size, in their order."""
+        numbers = self.numbers(0)
+        for samples in torch.split(torch.arange(self._samples, device=self._device), size):
+            yield self.batch(samples, numbers)
+
+    def _shown(self, x: Tensor, samples: Tensor, numbers: Tensor) -> Tensor:
+        """Views of images by their numbers: (batch, height, width, channels).
+
+        Args:
+            x: Images as `_laid_out` gives them.
+            samples: Their places in x, int64 (batch,).
+            numbers: The number of each one's view, int64 (batch,).
+        """
         flip, place = numbers % 2, numbers // 2
         side, (channels, height, width) = 2 * self._views.pad + 1, self._shape
-        f, n, h, w, c = self._x.stride()
-        windows = self._x.as_strided(
-            (2, self._samples, side, side, height, width, channels), (f, n, h, w, h, w, c)
+        f, n, h, w, c = x.stride() if self._views.flip else (0, *x.stride())
+        windows = x.as_strided(
+            (2, x.shape[-4], side, side, height, width, channels), (f, n, h, w, h, w, c)
         )
         row, column = place // side, place % side
         column = torch.where(

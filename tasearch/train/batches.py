@@ -27,8 +27,8 @@ class TrainingJob:
         targets: Function from the number of an epoch, from 0, to the logits of its teachers on its
             phase of the augmentation, float16 (ancestors, samples, classes), the oldest ancestor
             first; None to learn from labels alone.
-        validation: The validation set: standardized inputs, float32 (samples, *in_shape), and
-            labels, int64 (samples,).
+        validation: The validation set: standardized inputs, float32 (samples, *in_shape), or what
+            gives them by batch; and labels, int64 (samples,).
         loss: The loss that the recipe names.
         rungs: Number of evaluations, evenly spaced over the epochs.
         bf16: Whether forward passes run under bfloat16 autocast.
@@ -39,7 +39,7 @@ class TrainingJob:
     views: AugmentedData
     y: Tensor
     targets: Callable[[int], Tensor] | None
-    validation: tuple[Tensor, Tensor]
+    validation: tuple[Tensor | AugmentedData, Tensor]
     loss: Loss
     rungs: int
     bf16: bool

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tasearch.chains.rungs import rung_epochs
 from tasearch.errors import TrainingError
 from tasearch.runs import heartbeat
+from tasearch.train.augmentation import AugmentedData
 from tasearch.train.batches import Batch, EpochPlan, TrainingJob
 from tasearch.train.layout import evaluation_batch, input_format, to_format
 from tasearch.train.losses import Loss, Terms, training_loss
@@ -162,14 +163,14 @@ def epoch_result(state: State, loss: float, accuracy: float | None) -> EpochResu
 
 
 @torch.no_grad()  # not inference mode: a model may keep a tensor, and train with it later
-def predict(net: nn.Module, x: Tensor) -> Tensor:
+def predict(net: nn.Module, x: Tensor | AugmentedData) -> Tensor:
     """Logits (samples, classes) of a model in eval mode, computed in batches."""
     net.eval()
-    parts = torch.split(x, evaluation_batch(x.device))
+    parts = x.split(evaluation_batch(x.device))
     return torch.cat([net(part) for part in heartbeat.each(parts)])
 
 
-def evaluate(net: nn.Module, x: Tensor, y: Tensor) -> float:
+def evaluate(net: nn.Module, x: Tensor | AugmentedData, y: Tensor) -> float:
     """Accuracy of a model: the fraction of samples whose largest logit is their label's.
 
     Raises:
@@ -181,7 +182,7 @@ def evaluate(net: nn.Module, x: Tensor, y: Tensor) -> float:
     return accuracy
 
 
-def accuracy_on_device(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def accuracy_on_device(net: nn.Module, x: Tensor | AugmentedData, y: Tensor) -> Tensor:
     """Accuracy of a model, float64 (), on its device; NaN where a logit is not finite."""
     logits = predict(net, x)
     right = (logits.argmax(dim=1) == y).sum().double() / len(y)

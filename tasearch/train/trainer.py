@@ -18,13 +18,14 @@ from tasearch.config.study import Study
 from tasearch.data import Dataset, Split
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, raised
 from tasearch.models import Models
+from tasearch.models.tensors import as_tensor
 from tasearch.runs.store import HopRecord, Store, numbered, replicate
 from tasearch.train.archive import HopArchive
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
 from tasearch.train.batches import TrainingJob
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.cuda_graphs import Graphs
-from tasearch.train.fast.memory import Memory, is_out_of_memory
+from tasearch.train.fast.memory import Memory, is_out_of_memory, samples_in_memory
 from tasearch.train.fast.norms import fuse_norms
 from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
@@ -260,16 +261,20 @@ class Trainer(HopArchive):
         return net.to(self.device)
 
     def _views(self, data: Dataset, part: Split, name: str) -> AugmentedData:
-        x = torch.tensor(part.x, device=self.device)
-        mean, std = (torch.from_numpy(a).to(self.device) for a in (data.mean, data.std))
-        return AugmentedData(x, mean, std, AUGMENTATIONS[name], seed=0)
+        x = as_tensor(part.x)
+        x = x if x.dtype == torch.uint8 else x.to(self.device)
+        mean, std = (as_tensor(a).to(self.device) for a in (data.mean, data.std))
+        most = samples_in_memory(self.device)
+        return AugmentedData(x, mean, std, AUGMENTATIONS[name], seed=0, most=most)
 
-    def _validation(self, data: Dataset) -> tuple[Tensor, Tensor]:
-        """Standardized inputs and labels of the validation set."""
+    def _validation(self, data: Dataset) -> tuple[Tensor | AugmentedData, Tensor]:
+        """Inputs and labels of the validation set; many inputs are standardized by batch."""
         whole = self._views(data, data.validation, "none")
+        y = torch.tensor(data.validation.y, device=self.device)
+        if not whole.held:
+            return whole, y
         samples = torch.arange(len(whole), device=self.device)
-        x = whole.batch(samples, whole.numbers(0))
-        return x, torch.tensor(data.validation.y, device=self.device)
+        return whole.batch(samples, whole.numbers(0)), y
 
     def _record(self, hop: Hop, states: Sequence[State]) -> HopRecord:
         first, curves = states[0], [state.curve for state in states]

@@ -92,3 +92,23 @@ def test_augmentation_flips_small_images_and_refuses_to_shift_them() -> None:
     check_augmentation("crop4+flip", (1, 28, 28))
     with pytest.raises(StudyError, match="needs images of 16 pixels a side, found 8x8"):
         check_augmentation("crop4+flip", (1, 8, 8))
+
+
+@pytest.mark.parametrize("name", [*AUGMENTATIONS])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_samples_by_batch_equal_samples_in_memory_bit_for_bit(name: str, channels: int) -> None:
+    x = images(samples=70)[:, :channels]
+    mean = torch.tensor([90.7, 100.3, 110.9])[:channels, None, None]
+    whole, by_batch = (
+        AugmentedData(x, mean, mean / 3, AUGMENTATIONS[name], seed=3, most=most)
+        for most in (float("inf"), 0)
+    )
+    assert (whole.held, by_batch.held) == (True, False)
+    chosen = torch.tensor([69, 0, 0, 33, 5])
+    for phase in range(min(AUGMENTATIONS[name].count, 12)):
+        numbers = whole.numbers(phase)
+        pair = [views.batch(chosen, numbers) for views in (whole, by_batch)]
+        assert torch.equal(*pair)
+        assert pair[0].stride() == pair[1].stride()
+    at_once = whole.batch(torch.arange(70), whole.numbers(0))
+    assert torch.equal(torch.cat([*by_batch.split(64)]), at_once)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from tasearch.chains.hop import Hop
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.train import soft_targets as targets
+from tasearch.train.fast import memory
 from tasearch.train.loop import evaluate
 from tests.helpers.studies import tiny
 from tests.helpers.training import (
@@ -76,6 +77,20 @@ def test_resumed_training_repeats_dropout(tmp_path: Path) -> None:
             torch.rand(3)  # whatever else draws from torch's generator in between
         train_all(own, lineage[1:])
     assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.mark.parametrize("mode", ["", "fp32 x2"])
+def test_samples_that_stay_in_their_file_end_in_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    study = image_study(tmp_path, "flip", search={"replicates": 2})
+    lineage = hops(study, 4)
+    train_all(trainer(tmp_path / "held", study, mode=mode), lineage)
+    monkeypatch.setattr(memory, "SAMPLES", 0)
+    by_batch = trainer(tmp_path / "mapped", study, mode=mode)
+    assert not by_batch.views[0].held
+    train_all(by_batch, lineage)
+    assert files(tmp_path / "held") == files(tmp_path / "mapped")
 
 
 def test_order_of_hops_changes_no_result(tmp_path: Path) -> None:

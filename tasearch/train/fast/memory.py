@@ -1,4 +1,4 @@
-"""The number of models that fit in memory at once."""
+"""What fits in memory at once: samples, and models."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ from tasearch.chains.mode import Mode
 from tasearch.errors import message
 from tasearch.models.numerics import rounded_up
 
+SAMPLES = 2**29  # bytes of samples that a process keeps on CPU
+GPU_FRACTION = 1 / 4  # fraction of a GPU's memory that samples may take
 ON_CPU = "can't allocate memory"  # part of torch's message
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is exhausted."""
     return isinstance(error, torch.OutOfMemoryError) or ON_CPU in message(error)
+
+
+def samples_in_memory(device: torch.device) -> float:
+    """Largest size in bytes of uint8 samples that a process keeps; more stay in their file."""
+    if device.type != "cuda":
+        return SAMPLES
+    return torch.cuda.get_device_properties(device).total_memory * GPU_FRACTION
 
 
 class Memory:
