@@ -42,7 +42,7 @@ def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     build = Models.build
 
-    def views(own: Trainer, data: Dataset, part: Split, name: str) -> AugmentedData:
+    def views(own: Trainer, data: Dataset, part: Split, name: str, **options: Any) -> AugmentedData:
         x, mean, std = (torch.tensor(a, device=own.device) for a in (part.x, data.mean, data.std))
         return AugmentedData(x.double(), mean.double(), std.double(), AUGMENTATIONS[name], seed=0)
 

@@ -37,6 +37,8 @@ from tasearch.train.state import State, pack, unpack
 from tasearch.train.teachers import Teachers
 from tasearch.train.workers.replicates import Numbers
 
+FLOAT_BYTES = 4  # of a standardized value, for each byte of a sample
+
 
 class Trainer(HopArchive):
     """An archive of hops that can train them.
@@ -260,16 +262,26 @@ class Trainer(HopArchive):
             net = net.to(memory_format=layout)  # type: ignore[call-overload]
         return net.to(self.device)
 
-    def _views(self, data: Dataset, part: Split, name: str) -> AugmentedData:
+    def _views(
+        self, data: Dataset, part: Split, name: str, *, as_floats: bool = False
+    ) -> AugmentedData:
+        """The augmented samples of a part.
+
+        Args:
+            data: The data set.
+            part: One of its parts.
+            name: Name of the augmentation.
+            as_floats: Whether samples that are kept on the device will be standardized at once.
+        """
         x = as_tensor(part.x)
         x = x if x.dtype == torch.uint8 else x.to(self.device)
         mean, std = (as_tensor(a).to(self.device) for a in (data.mean, data.std))
-        most = samples_in_memory(self.device)
+        most = samples_in_memory(self.device) / (FLOAT_BYTES if as_floats else 1)
         return AugmentedData(x, mean, std, AUGMENTATIONS[name], seed=0, most=most)
 
     def _validation(self, data: Dataset) -> tuple[Tensor | AugmentedData, Tensor]:
         """Inputs and labels of the validation set; many inputs are standardized by batch."""
-        whole = self._views(data, data.validation, "none")
+        whole = self._views(data, data.validation, "none", as_floats=True)
         y = torch.tensor(data.validation.y, device=self.device)
         if not whole.held:
             return whole, y

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from tasearch.chains.hop import Hop
 from tasearch.errors import OutOfMemoryError, TrainingError
 from tasearch.train import soft_targets as targets
+from tasearch.train.augmentation import AugmentedData
 from tasearch.train.fast import memory
 from tasearch.train.loop import evaluate
 from tests.helpers.studies import tiny
@@ -89,6 +90,7 @@ def test_samples_that_stay_in_their_file_end_in_the_same_bits(
     monkeypatch.setattr(memory, "SAMPLES", 0)
     by_batch = trainer(tmp_path / "mapped", study, mode=mode)
     assert not by_batch.views[0].held
+    assert isinstance(by_batch.validation[0], AugmentedData)
     train_all(by_batch, lineage)
     assert files(tmp_path / "held") == files(tmp_path / "mapped")
 
