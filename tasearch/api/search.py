@@ -140,7 +140,7 @@ def _inputs(content: Content, given: Given, options: RunOptions, progress: Progr
         content.put_data()
     study = content.study()
     if given.there:
-        files[NAME] = given.content(layout=study.data.layout, progress=progress)
+        files[NAME] = given.content(study.data, progress)
         section = study.data.model_copy(update={"layout": LAYOUT})
         study = study.model_copy(update={"data": section})
     root = str(options.run_path(study) / INPUTS)

@@ -78,6 +78,12 @@ class DataSection(Section):
         'order of the axes of images that are arrays; "auto" takes the axis of size 1, 3 or 4 as '
         "the channels",
     )
+    standardize: bool = key(
+        True,
+        "whether models take samples less their mean, divided by their deviation, of each channel "
+        "or feature of the training part; if not, they take them as they are, and integers of "
+        "shape (samples, length) stay integers, such as token ids",
+    )
     validation: Annotated[float, Field(gt=0, lt=1)] = key(
         0.2,
         "fraction held out as the validation set, unless the data come with one; the "

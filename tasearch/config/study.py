@@ -49,6 +49,7 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "data.drop": [],
     "data.categories": [],
     "data.missing": [*MISSING],
+    "data.standardize": True,
     "teacher.pretrained": False,
     "teacher.size": None,
     "teacher.mean": None,

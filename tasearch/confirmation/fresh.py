@@ -26,7 +26,7 @@ from tasearch.data import Split
 from tasearch.errors import RunError
 from tasearch.models import Models, Standardized
 from tasearch.models.tensors import as_tensor
-from tasearch.models.wrappers import OnlyLogits
+from tasearch.models.wrappers import without_wrappers
 from tasearch.runs.events import Event, LookStarted
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
@@ -221,8 +221,7 @@ def fixed_teacher(prepared: Prepared) -> Path:
         )
     net = prepared.models.build(prepared.manifest.study.teacher.width)
     net.load_state_dict(replicate(saved[0], 0))
-    if isinstance(net, OnlyLogits):  # a checkpoint has the names of the user's own model
-        net = net.net
+    net = without_wrappers(net)  # a checkpoint has the names of the user's own model
     blob = save({name: t.contiguous() for name, t in net.state_dict().items()})
     if not file.is_file() or file.read_bytes() != blob:
         write_atomic(file, blob)

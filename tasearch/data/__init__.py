@@ -64,6 +64,7 @@ def load_data(
             train=found.parts["train"],
             validation=found.parts["val"],
             class_names=found.class_names,
+            standardize=study.data.standardize,
         )
         return replace(data, table=found.table, file=found.file)
 
@@ -111,7 +112,7 @@ def _parts(
             )
         return table_parts(found.parts, section, where, warn)
     layout = "chw" if section.source in IMAGES else section.layout
-    given, names = check(found, layout=layout, where=where)
+    given, names = check(found, layout=layout, where=where, ids=not section.standardize)
     if study.teacher.outputs is not None:
         given = with_outputs(given, found, study.teacher.outputs, len(names), where)
     drawn = split(given, section=section, class_names=names, where=where)

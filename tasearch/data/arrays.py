@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasearch.data.array_file import ArrayFile
+from tasearch.data.ids import Ids, are_ids, as_ids, ids_of
 from tasearch.data.labels import are_numbers, number_classes
 from tasearch.errors import DataError, nearest, short, shown
 
@@ -30,7 +32,7 @@ class Split:
 
     Args:
         x: Samples in the source's units, uint8 or float32, (samples, channels, height, width) or
-            (samples, features).
+            (samples, features); or integers that stay so, int32 or int64 (samples, length).
         y: Labels, int64 (samples,), in 0 .. classes - 1.
         teacher: Logits of a teacher that is given by them alone, float32 (samples, classes).
     """
@@ -51,9 +53,10 @@ class Dataset:
         train: The training set.
         validation: The validation set.
         class_names: Names of the classes by number; "0", "1" and so on where they have no others.
-        mean: Mean of the training set per channel or feature, float32, broadcastable to one sample.
+        mean: Mean of the training set per channel or feature, float32, broadcastable to one sample;
+            0 where samples are not standardized.
         std: Standard deviation of the training set, shaped like `mean`; 1 for a channel or feature
-            that is constant.
+            that is constant, and where samples are not standardized.
         fingerprint: The first 32 hex digits of SHA-256 over both sets, and over the names of the
             classes where they are more than numbers.
         table: How a table's rows became features; None for other data, and in workers.
@@ -79,9 +82,19 @@ class Dataset:
         """Number of classes."""
         return len(self.class_names)
 
+    @cached_property
+    def ids(self) -> Ids | None:
+        """What samples of integers hold; None for other samples."""
+        return ids_of([self.train.x, self.validation.x])
+
     @classmethod
     def from_splits(
-        cls, *, train: Split, validation: Split, class_names: tuple[str, ...]
+        cls,
+        *,
+        train: Split,
+        validation: Split,
+        class_names: tuple[str, ...],
+        standardize: bool = True,
     ) -> Dataset:
         """A data set with its statistics and its fingerprint.
 
@@ -92,10 +105,16 @@ class Dataset:
             train: The training set.
             validation: The validation set.
             class_names: Names of the classes by number.
+            standardize: Whether models take standardized samples.
         """
-        mean, std = moments(train.x)
-        std[std < 1e-8] = 1.0
         digest = hashlib.sha256()
+        if standardize:
+            mean, std = moments(train.x)
+            std[std < 1e-8] = 1.0
+        else:
+            mean = np.zeros((train.x.shape[1], *(1,) * (train.x.ndim - 2)))
+            std = np.ones_like(mean)
+            digest.update(b"not standardized")  # for models, these are other samples
         outputs = [part.teacher for part in (train, validation) if part.teacher is not None]
         for array in (train.x, train.y, validation.x, validation.y, *outputs):
             digest.update(f"{array.shape} {array.dtype}".encode())
@@ -116,9 +135,9 @@ def is_whole(x: np.ndarray) -> bool:
     """Whether all samples consist of whole numbers.
 
     Args:
-        x: Samples, uint8 or float32 (samples, ...).
+        x: Samples, of integers or float32 (samples, ...).
     """
-    return x.dtype == np.uint8 or all(np.array_equal(one, np.rint(one)) for one in x)
+    return x.dtype != np.float32 or all(np.array_equal(one, np.rint(one)) for one in x)
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +168,7 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check(
-    arrays: Mapping[str, np.ndarray], *, layout: str, where: str
+    arrays: Mapping[str, np.ndarray], *, layout: str, where: str, ids: bool = False
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
     """Check arrays, and make parts of them.
 
@@ -159,6 +178,7 @@ def check(
             (samples, features).
         layout: Place of the channels: "auto", "chw" or "hwc".
         where: File or function that the arrays come from, for messages.
+        ids: Whether integers of shape (samples, length) stay integers.
 
     Returns:
         The given parts by name, and the names of the classes by number.
@@ -177,7 +197,7 @@ def check(
     labels, class_names = number_classes({part: arrays[f"y_{part}"] for part in given}, where)
     parts: dict[str, Split] = {}
     for part in given:
-        x = as_samples(arrays[f"x_{part}"], layout, f"{where}: x_{part}")
+        x = as_samples(arrays[f"x_{part}"], layout, f"{where}: x_{part}", ids=ids)
         if len(x) != len(labels[part]):
             raise DataError(
                 f"{where}: x_{part} and y_{part} should have the same length, "
@@ -190,12 +210,13 @@ def check(
             )
         parts[part] = Split(x=x, y=labels[part])
     if len({part.x.dtype for part in parts.values()}) > 1:
-        parts = {n: replace(part, x=part.x.astype(np.float32)) for n, part in parts.items()}
+        kind = np.int64 if all(are_ids(part.x) for part in parts.values()) else np.float32
+        parts = {n: replace(part, x=part.x.astype(kind)) for n, part in parts.items()}
     return parts, class_names
 
 
-def as_samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
-    """Samples as uint8, or else as float32, with channels first."""
+def as_samples(x: np.ndarray, layout: str, where: str, *, ids: bool = False) -> np.ndarray:
+    """Samples as uint8, or else as float32, with channels first; or as integers that stay so."""
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where}: samples should be real numbers, found {shown(x.dtype)}")
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
@@ -203,6 +224,8 @@ def as_samples(x: np.ndarray, layout: str, where: str) -> np.ndarray:
             f"{where}: samples should be (n, features), (n, height, width) or (n, height, width, "
             f"channels) in either order, found shape {x.shape}"
         )
+    if ids and x.ndim == 2 and x.dtype.kind in "iu":
+        return as_ids(x, where)
     if x.dtype != np.uint8:
         given = x
         with np.errstate(over="ignore", invalid="ignore"):

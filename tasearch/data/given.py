@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tasearch.config.data_section import DataSection
 from tasearch.data.arrays import PARTS, check
 from tasearch.data.decoding import Progress
 from tasearch.data.labels import KINDS
@@ -51,11 +52,11 @@ class Given:
                 raise DataError(f"{name}: goes with x, which is not given")
         return False
 
-    def content(self, *, layout: str, progress: Progress | None = None) -> bytes:
+    def content(self, section: DataSection, progress: Progress | None = None) -> bytes:
         """The content of an .npz file with the data.
 
         Args:
-            layout: Place of the channels: "auto", "chw" or "hwc".
+            section: The `[data]` section of the study, with the layout.
             progress: Called with (done, total) while a dataset is read.
 
         Raises:
@@ -68,7 +69,8 @@ class Given:
                 x, y = _two(pair, where)
                 names = ("x", "y") if where == "x" else (f"{where}[0]", f"{where}[1]")
                 arrays[f"x_{part}"], arrays[f"y_{part}"] = _arrays(x, y, names, progress)
-        checked, _ = check(arrays, layout=layout, where="search")
+        ids = not section.standardize
+        checked, _ = check(arrays, layout=section.layout, where="search", ids=ids)
         stream = io.BytesIO()
         named: dict[str, Any] = {f"x_{name}": part.x for name, part in checked.items()}
         named |= {f"y_{name}": arrays[f"y_{name}"] for name in checked}  # with the classes' names

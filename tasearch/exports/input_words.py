@@ -26,15 +26,23 @@ def input_words(data: Dataset) -> dict[str, str]:
     if data.table is not None:
         return _table_words(data.table, data.num_classes)
     shape = ", ".join(map(str, data.in_shape))
-    samples = f"np.zeros((1, {shape}), dtype=np.float32)"
+    kind, note = "float32", "standardization is part of the model"
+    if data.ids is not None:
+        kind, note = data.ids.dtype, f"the training data hold {data.ids.low:,} to {data.ids.high:,}"
+    elif not (data.mean.any() or (data.std != 1).any()):
+        note = "they are not standardized"
+    samples, example = f"np.zeros((1, {shape}), dtype=np.{kind})", f"torch.zeros(1, {shape})"
+    if data.ids is not None:
+        samples = f"np.full((1, {shape}), {data.ids.low}, dtype=np.{kind})"
+        example = f"torch.full((1, {shape}), {data.ids.low})"
     return {
         "takes": (
-            f"It takes raw float32 samples of shape (n, {shape}) and gives logits of shape "
-            f"(n, {data.num_classes});\nstandardization is part of the model."
+            f"It takes raw {kind} samples of shape (n, {shape}) and gives logits of shape "
+            f"(n, {data.num_classes});\n{note}."
         ),
         "feed": f'feed = {{"x": {samples}}}  # your samples',
         "imports": "import torch\n",
-        "example": f"torch.zeros(1, {shape})",
+        "example": example,
     }
 
 

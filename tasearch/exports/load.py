@@ -9,11 +9,13 @@ import torch
 from tasearch.config import plugins
 from tasearch.config.arguments import check_path
 from tasearch.config.guard import contained
+from tasearch.config.study import Study
 from tasearch.config.study_file import load_study
 from tasearch.errors import ExportError, quoted
 from tasearch.exports import weights_file
 from tasearch.exports.loaded import LoadedStudent
 from tasearch.exports.trust import check_trust
+from tasearch.exports.weights_file import StudentWeights
 from tasearch.models import Models
 
 
@@ -26,9 +28,9 @@ def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
         trust: Whether a model family that is user code may be imported, which runs it.
 
     Returns:
-        The module on the CPU, in eval mode. It takes raw float32 samples (samples, *in_shape), and
-        returns logits (samples, classes); `class_names` names the classes, `predict` those of
-        samples.
+        The module on the CPU, in eval mode. It takes raw samples (samples, *in_shape): float32, or
+        the integers of a training on such. It returns logits (samples, classes); `class_names`
+        names the classes, `predict` those of samples.
 
     Raises:
         ExportError: If the folder is no export, if its weights do not fit the family, or if the
@@ -56,9 +58,7 @@ def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
             f"the study's are {list(study.student.widths)}"
         )
     plugins.new_run()
-    in_shape, names, scale = weights.in_shape, weights.class_names, weights.scale
-    mean, std = scale["mean"], scale["std"]
-    models = Models(study=study, in_shape=in_shape, num_classes=len(names), mean=mean, std=std)
+    models = _models(study, weights)
     if study.expects.family not in (None, models.family):
         raise ExportError(
             f"{folder}: the student was trained with {study.expects.family!r}, and the code is now "
@@ -66,14 +66,25 @@ def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
         )
     module = LoadedStudent(
         models.build(weights.width),
-        torch.zeros_like(mean),
-        torch.ones_like(std),
-        in_shape=in_shape,
-        class_names=names,
+        *map(torch.clone, (models.mean, models.std)),
+        in_shape=weights.in_shape,
+        class_names=weights.class_names,
         features=weights.features,
+        ids=weights.ids,
     )
     try:
         module.load_state_dict(weights.state)
     except RuntimeError as error:
         raise ExportError(f"{file}: does not fit the family as it is now: {error}") from None
     return module.eval()
+
+
+def _models(study: Study, weights: StudentWeights) -> Models:
+    return Models(
+        study=study,
+        in_shape=weights.in_shape,
+        num_classes=len(weights.class_names),
+        mean=weights.scale["mean"],
+        std=weights.scale["std"],
+        ids=weights.ids,
+    )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.data.features import Features
+from tasearch.data.ids import Ids
 from tasearch.errors import ExportError, first_line, shown
 from tasearch.models import Standardized
 from tasearch.train.loop import predict
@@ -40,6 +41,7 @@ class LoadedStudent(Standardized):
         in_shape: Shape of one sample, (channels, height, width) or (features,).
         class_names: Names of the classes, in the order of the logits.
         features: How rows of a table become samples; None for other data.
+        ids: What samples of integers hold; None for numbers to compute with.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class LoadedStudent(Standardized):
         in_shape: tuple[int, ...],
         class_names: tuple[str, ...],
         features: Features | None = None,
+        ids: Ids | None = None,
     ) -> None:
         super().__init__(net, mean, std)
+        self.ids = ids
         self.in_shape, self.class_names, self.features = in_shape, class_names, features
 
     def predict(self, x: Any) -> Prediction:
@@ -60,8 +64,9 @@ class LoadedStudent(Standardized):
 
         Args:
             x: Samples (samples, *in_shape), in the units of the training data: a tensor, an array
-                of numpy, or lists of numbers. For a student of a table also its rows: a DataFrame
-                or a dict of columns, or a list of dicts; a dict of single values is one row.
+                of numpy, or lists of numbers; integers, if the model was trained on such. For a
+                student of a table also its rows: a DataFrame or a dict of columns, or a list of
+                dicts; a dict of single values is one row.
 
         Raises:
             ExportError: If these are no samples of that shape.
@@ -80,12 +85,7 @@ class LoadedStudent(Standardized):
                 "x: should be rows of the table: a DataFrame, a dict of columns, or a list of "
                 f"dicts; or features of shape (n, {self.in_shape[0]}); found {type(x).__name__}"
             )
-        try:
-            if not isinstance(x, Tensor):
-                x = torch.from_numpy(np.array(x, dtype=np.float32))  # a copy: x may be read-only
-            samples = x.to(self.mean.device, torch.float32)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ExportError(f"x: is no array of numbers: {shown(first_line(error))}") from None
+        samples = self._samples(x)
         if tuple(samples.shape[1:]) != self.in_shape or samples.dim() == 0:
             wanted = ", ".join(map(str, self.in_shape))
             raise ExportError(
@@ -94,12 +94,40 @@ class LoadedStudent(Standardized):
         finite = samples.flatten(1).isfinite().all(dim=1)
         if not finite.all():
             raise ExportError(f"x[{int((~finite).nonzero()[0])}]: should be finite numbers")
+        self._check_ids(samples)
         with torch.inference_mode():
             probabilities = predict(self, samples).softmax(dim=1)
         places = probabilities.argmax(dim=1).tolist()
         return Prediction(
             labels=tuple(self.class_names[place] for place in places), probabilities=probabilities
         )
+
+    def _samples(self, x: Any) -> Tensor:
+        """Numbers as a tensor of the type that the model takes."""
+        wanted = torch.float32 if self.ids is None else getattr(torch, self.ids.dtype)
+        try:
+            if not isinstance(x, Tensor):
+                kind = np.float32 if self.ids is None else None
+                x = torch.from_numpy(np.array(x, dtype=kind))  # a copy: x may be read-only
+            samples: Tensor = x.to(self.mean.device, wanted)
+            if self.ids is not None and (x.is_floating_point() or x.is_complex()):
+                raise ExportError(f"x: should be integers, as in the training, found {x.dtype}")
+            return samples
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ExportError(f"x: is no array of numbers: {shown(first_line(error))}") from None
+
+    def _check_ids(self, samples: Tensor) -> None:
+        """Refuse integers that the training data did not have; an embedding may not, either."""
+        if self.ids is None:
+            return
+        low, high = self.ids.low, self.ids.high
+        wrong = (samples < low) | (samples > high)
+        if wrong.any():
+            place = wrong.nonzero()[0].tolist()
+            raise ExportError(
+                f"x{place}: should be {low:,} to {high:,}, as in the training, found "
+                f"{int(samples[tuple(place)]):,}"
+            )
 
 
 def _are_rows(x: Any) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
+import torch
 from torch import nn
 
 from tasearch.data import Split
+from tasearch.data.ids import are_ids
 from tasearch.errors import ExportError, ModelError
 from tasearch.exports.features_graph import inputs_of, with_features
 from tasearch.exports.student import ExportedStudent
@@ -40,7 +42,8 @@ def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
     """
     try:
         data = student.data
-        model = _named(to_onnx(student.module, data.in_shape), data.class_names)
+        kind = getattr(torch, "float32" if data.ids is None else data.ids.dtype)
+        model = _named(to_onnx(student.module, data.in_shape, kind), data.class_names)
         difference = onnx_difference(model, student.module, data.validation)
         if data.table is not None:
             model = with_features(model, data.table.features)
@@ -89,7 +92,7 @@ def onnx_difference(
     rows = np.arange(len(part))
     batches = [*np.array_split(rows, len(part) // BATCH + 1), *rows[:SINGLE, None]]
     feeds: Iterable[Mapping[str, np.ndarray]] = (
-        {"x": part.x[batch].astype(np.float32)}
+        {"x": part.x[batch] if are_ids(part.x) else part.x[batch].astype(np.float32)}
         if inputs is None
         else {name: values[batch] for name, values in inputs.items()}
         for batch in batches

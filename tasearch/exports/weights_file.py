@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from tasearch.chains.keys import canonical_json
 from tasearch.config.files import not_regular
 from tasearch.data.features import Features
+from tasearch.data.ids import KINDS, LARGEST, Ids
 from tasearch.errors import ExportError, first_line
 from tasearch.exports.student import ExportedStudent
 
@@ -33,6 +34,7 @@ class StudentWeights:
         state: State dict of the model.
         scale: The tensors "mean" and "std" of the standardization.
         features: How rows of a table become samples; None for other data.
+        ids: What samples of integers hold; None for numbers to compute with.
     """
 
     in_shape: tuple[int, ...]
@@ -41,6 +43,7 @@ class StudentWeights:
     state: dict[str, Tensor]
     scale: dict[str, Tensor]
     features: Features | None = None
+    ids: Ids | None = None
 
 
 def write_weights(student: ExportedStudent) -> bytes:
@@ -59,6 +62,8 @@ def write_weights(student: ExportedStudent) -> bytes:
         "num_classes": student.data.num_classes,
         "class_names": student.data.class_names,
     }
+    if student.data.ids is not None:
+        meta["ids"] = asdict(student.data.ids)
     if student.data.table is not None:
         meta["features"] = student.data.table.features.content()
     state = {name: t.clone().contiguous() for name, t in student.module.state_dict().items()}
@@ -91,6 +96,7 @@ def read_weights(file: Path) -> StudentWeights:
             state=state,
             scale={name: state[name] for name in ("mean", "std")},
             features=_features(meta),
+            ids=_ids(meta),
         )
     except FileNotFoundError:
         raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None
@@ -101,6 +107,16 @@ def read_weights(file: Path) -> StudentWeights:
 def _features(meta: dict[str, Any]) -> Features | None:
     """How rows of a table become samples."""
     return Features.from_content(meta["features"]) if "features" in meta else None
+
+
+def _ids(meta: dict[str, Any]) -> Ids | None:
+    """What samples of integers hold."""
+    if "ids" not in meta:
+        return None
+    ids = Ids(**meta["ids"])
+    if ids.dtype not in KINDS or not -LARGEST <= ids.low <= ids.high < LARGEST:
+        raise ValueError(f"ids should be {' or '.join(KINDS)}, found {ids}")
+    return ids
 
 
 def _class_names(meta: dict[str, Any]) -> tuple[str, ...]:

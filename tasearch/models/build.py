@@ -17,6 +17,7 @@ from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.data.arrays import is_whole
+from tasearch.data.ids import Ids
 from tasearch.models.call_style import CallStyle, adapted, find_call_style
 from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import BATCH, check_loaded, check_model, check_reload, state_digest
@@ -27,7 +28,7 @@ from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teache
 from tasearch.models.numerics import same_in_every_process
 from tasearch.models.packages import input_spec, package_factory
 from tasearch.models.tensors import as_tensor
-from tasearch.models.wrappers import FromRaw, NoModel
+from tasearch.models.wrappers import FromRaw, NoModel, taking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class Models:
         std: Standard deviation of raw training samples, shaped like `mean`.
         whole: Whether raw samples are whole numbers.
         unit: Value of a raw sample that is 1 in the units of `teacher.mean`: 255 for uint8 samples.
+        ids: What samples of integers hold, which are passed to models as they are; None for others.
     """
 
     study: Study
@@ -54,6 +56,7 @@ class Models:
     std: Tensor
     whole: bool = False
     unit: float = 1.0
+    ids: Ids | None = None
 
     @classmethod
     def for_study(cls, study: Study, data: Dataset) -> Models:
@@ -66,6 +69,7 @@ class Models:
             std=as_tensor(data.std),
             whole=is_whole(data.train.x) and is_whole(data.validation.x),
             unit=255.0 if data.train.x.dtype == np.uint8 else 1.0,
+            ids=data.ids,
         )
 
     @property
@@ -135,7 +139,7 @@ class Models:
         if self._is_loaded(width):
             return self._loaded.net
         net = self._make(width, seed)
-        return adapted(net, self._call_style(width))
+        return taking(self.ids, adapted(net, self._call_style(width)))
 
     def check(self, widths: Sequence[int]) -> dict[int, nn.Module]:
         """Build a model of each width and try it: each must learn, and sizes must fall.
@@ -183,7 +187,7 @@ class Models:
         if section.checkpoint is not None:
             where = f"teacher.checkpoint: {self.checkpoint_path()}"
         raw = torch.split(as_tensor(data.validation.x), BATCH)
-        samples = ((x.float() - self.mean) / self.std for x in raw)
+        samples = (x if self.ids else (x.float() - self.mean) / self.std for x in raw)
         net, words = self._loaded.net, f"{where}: the teacher"
         return check_loaded(net, words, samples, self.num_classes, device)
 
@@ -217,11 +221,14 @@ class Models:
         if section.checkpoint is not None:
             words = load_checkpoint(net, self.checkpoint_path(), self._digest)
         digest, spec = state_digest(net), input_spec(section, self.in_shape)
+        spec.check(self.in_shape, ids=self.ids is not None)
         if not spec.plain:
             net = OwnInput(net, spec, self.unit, len(self.in_shape))
         if self._is_users(section.width):
-            net = adapted(net, find_call_style(net, self.in_shape, trained=False))
-        if section.inputs == "raw":
+            style = find_call_style(taking(self.ids, net), self.in_shape, trained=False)
+            net = adapted(net, style)
+        net = taking(self.ids, net)
+        if section.inputs == "raw" and not self.ids:
             net = FromRaw(net, self.mean, self.std, whole=self.whole)
         net = net.eval().requires_grad_(False)
         return LoadedTeacher(net=net, digest=digest, spec=spec, words=(words,) if words else ())
@@ -236,7 +243,8 @@ class Models:
         if width not in self._call_styles:
             style = CallStyle()
             if self._is_users(width):
-                style = find_call_style(self._make(width, 0), self.in_shape, trained=True)
+                net = taking(self.ids, self._make(width, 0))
+                style = find_call_style(net, self.in_shape, trained=True)
             self._call_styles[width] = style
         return self._call_styles[width]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.models.contract import noise
-from tasearch.models.wrappers import OnlyLogits, logits_of
+from tasearch.models.wrappers import OnlyLogits, TakesIds, logits_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ def find_call_style(net: nn.Module, in_shape: tuple[int, ...], *, trained: bool)
     more_outputs = overwrites = False
     for mode in (False, True) if trained else (False,):
         batch = noise(2, in_shape)
+        batch = net.as_ids(batch) if isinstance(net, TakesIds) else batch
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 output = net.train(mode)(batch)

@@ -39,17 +39,20 @@ class InputSpec:
                 words += f", {name} {' '.join(f'{number:.10g}' for number in numbers)}"
         return words
 
-    def check(self, in_shape: tuple[int, ...]) -> None:
+    def check(self, in_shape: tuple[int, ...], *, ids: bool = False) -> None:
         """Refuse a size of samples that are no images, and numbers of other channels.
 
         Args:
             in_shape: Shape of a sample: (channels, height, width) or (features,).
+            ids: Whether samples are integers that stay so.
 
         Raises:
             ModelError: The samples of the data cannot be made into these.
         """
         if self.size is not None and len(in_shape) != 3:
             raise ModelError(f"teacher.size: goes with images, found samples of shape {in_shape}")
+        if self.mean is not None and ids:
+            raise ModelError("teacher.mean: goes with numbers to compute with, found integers")
         first = in_shape[0]
         grey = len(in_shape) == 3 and first == 1
         fitting = (1, 3) if grey else (1, first)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from tasearch.data.ids import Ids
 
 
 def logits_of(output: Any) -> Any:
@@ -29,6 +32,51 @@ class OnlyLogits(nn.Module):
     def forward(self, x: Tensor) -> Any:
         """Float32 (samples, *in_shape) to logits (samples, num_classes)."""
         return logits_of(self.net(x))
+
+
+class TakesIds(nn.Module):
+    """A model of integers, which is tried and timed with random numbers, too.
+
+    Numbers that are no integers stand for any values between the least and the greatest one, both
+    of which occur. Integers are passed on as they are.
+
+    Args:
+        net: The model, which takes integers such as token ids.
+        ids: What samples hold.
+    """
+
+    def __init__(self, net: nn.Module, ids: Ids) -> None:
+        super().__init__()
+        self.net, self.ids, self.dtype = net, ids, getattr(torch, ids.dtype)
+
+    def as_ids(self, x: Tensor) -> Tensor:
+        """Integers as they are; of other numbers, the integers that they stand for."""
+        if not x.is_floating_point():
+            return x
+        low, high = self.ids.low, self.ids.high
+        some = low + (x.abs().double() * 1e6).long() % (high - low + 1)
+        return torch.where(x.abs() >= 1, high, some).to(self.dtype)
+
+    def forward(self, x: Tensor) -> Any:
+        """Integers (samples, length) to what the model returns."""
+        return self.net(self.as_ids(x))
+
+
+def taking(ids: Ids | None, net: nn.Module) -> nn.Module:
+    """A model that can be tried with random numbers, whatever samples are.
+
+    Args:
+        ids: What samples of integers hold; None for numbers to compute with.
+        net: The model, which takes the samples.
+    """
+    return net if ids is None else TakesIds(net, ids)
+
+
+def without_wrappers(net: nn.Module) -> nn.Module:
+    """The model as its function has made it."""
+    while isinstance(net, OnlyLogits | TakesIds):
+        net = net.net
+    return net
 
 
 class NoModel(nn.Module):
@@ -68,11 +116,15 @@ class _Scaled(nn.Module):
 
 
 class Standardized(_Scaled):
-    """Feeds raw samples, standardized, to a model of standardized samples."""
+    """Feeds raw samples, standardized, to a model of standardized samples.
+
+    A model of integers gets them as they are.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw float32 (samples, *in_shape) to logits (samples, num_classes)."""
-        logits: Tensor = self.net((x - self.mean) / self.std)
+        """Raw samples (samples, *in_shape) to logits (samples, num_classes)."""
+        plain = isinstance(self.net, TakesIds)
+        logits: Tensor = self.net(x if plain else (x - self.mean) / self.std)
         return logits
 
 

@@ -43,18 +43,20 @@ def usable_inputs(net: nn.Module, inputs: Tensor, samples: Tensor | None) -> Ten
         samples: Real raw samples, (samples, *in_shape), or None.
 
     Returns:
-        The random batches, or as many batches of real samples where the model fails on random
-        numbers, as one with an embedding table does.
+        The random batches, or as many batches of real samples where these are integers, or the
+        model fails on random numbers, as one with an embedding table does.
     """
     if samples is None:
         return inputs
-    try:
-        with torch.no_grad():
-            net(inputs[0, :1])
-    except Exception:  # a user's model may raise anything
-        index = torch.arange(inputs.shape[0] * inputs.shape[1]) % len(samples)
-        return samples[index].view(inputs.shape)
-    return inputs
+    if samples.is_floating_point():
+        try:
+            with torch.no_grad():
+                net(inputs[0, :1])
+            return inputs
+        except Exception:  # a user's model may raise anything
+            pass
+    index = torch.arange(inputs.shape[0] * inputs.shape[1]) % len(samples)
+    return samples[index].view(inputs.shape)
 
 
 def timed_call(

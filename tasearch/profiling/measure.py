@@ -46,8 +46,9 @@ def measure(
         models: ONNX models of `timed_models` by width, if they exist already; a width that is
             missing is timed in torch.
         warn: Receiver of messages about what is not possible with a model and what is done instead.
-        samples: Real raw samples, (samples, *in_shape), for a model that fails on random numbers,
-            as one with an embedding table does; None if there are none.
+        samples: Real raw samples, float32 or integers (samples, *in_shape), for a model of integers
+            and one that fails on random numbers, as one with an embedding table does; None if
+            there are none.
 
     Returns:
         The measurements by width, with one latency for all widths that are tied, and the timings
@@ -57,7 +58,8 @@ def measure(
         ModelError: If a model cannot be exported to ONNX, or fails in a timed call.
     """
     if section.backend == "onnx" and models is None:
-        models = timed_models(nets, in_shape, section.batch)
+        kind = torch.float32 if samples is None else samples.dtype
+        models = timed_models(nets, in_shape, section.batch, kind)
     warn_of = {width: partial(_warn_of_width, width, warn) for width in nets}
     prepare = partial(timed_call, section=section, device=device)
     inputs = rotated_inputs(in_shape, section.batch)

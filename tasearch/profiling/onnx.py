@@ -17,12 +17,13 @@ from tasearch.errors import ModelError, first_line
 from tasearch.profiling.torch_adapter import quiet
 
 
-def to_onnx(net: nn.Module, in_shape: tuple[int, ...]) -> bytes:
+def to_onnx(net: nn.Module, in_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> bytes:
     """Export a model with input `x`, output `logits` and any batch size.
 
     Args:
         net: Model on the CPU, which takes raw samples; it is put into eval mode.
         in_shape: Shape of one sample, (channels, height, width) or (features,).
+        dtype: Type of the input.
 
     Returns:
         The serialized ONNX model.
@@ -30,7 +31,7 @@ def to_onnx(net: nn.Module, in_shape: tuple[int, ...]) -> bytes:
     Raises:
         ModelError: If torch cannot export it.
     """
-    example, batch = torch.zeros(2, *in_shape), torch.export.Dim("batch")
+    example, batch = torch.zeros(2, *in_shape, dtype=dtype), torch.export.Dim("batch")
     program = _program(net, example, ["logits"], dynamic_shapes=({0: batch},))
     return bytes(program.SerializeToString())
 
@@ -47,7 +48,10 @@ class _SideBySide(nn.Module):
 
 
 def timed_models(
-    nets: Mapping[int, nn.Module], in_shape: tuple[int, ...], batch: int
+    nets: Mapping[int, nn.Module],
+    in_shape: tuple[int, ...],
+    batch: int,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[int, bytes]:
     """Export models for one batch size, with the same operators as `to_onnx`.
 
@@ -58,6 +62,7 @@ def timed_models(
         nets: Models by width, on the CPU, which take raw samples; they are put into eval mode.
         in_shape: Shape of one sample, (channels, height, width) or (features,).
         batch: Samples in a call.
+        dtype: Type of the input.
 
     Returns:
         Serialized ONNX models by width; ONNX Runtime has run each once.
@@ -66,7 +71,7 @@ def timed_models(
         ModelError: If torch cannot export a model, or ONNX Runtime cannot run it.
     """
     names = {width: f"logits{width}" for width in nets}
-    example = torch.zeros(batch, *in_shape)
+    example = torch.zeros(batch, *in_shape, dtype=dtype)
     try:
         whole = onnx.utils.Extractor(
             _program(_SideBySide(nets.values()), example, [*names.values()])
@@ -74,7 +79,7 @@ def timed_models(
         parts = {width: whole.extract_model(["x"], [name]) for width, name in names.items()}
         models = {width: part.SerializeToString() for width, part in parts.items()}
     except Exception:  # exporting one by one finds the model at fault
-        models = {width: _exported(net, in_shape, width) for width, net in nets.items()}
+        models = {width: _exported(net, in_shape, width, dtype) for width, net in nets.items()}
     for width, model in models.items():
         with _runtime_errors(f"width {width}: "):
             onnx_session(model, 1).run(None, {"x": example.numpy()})
@@ -150,8 +155,8 @@ def onnx_session(model: bytes | Path, threads: int) -> onnxruntime.InferenceSess
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def _exported(net: nn.Module, in_shape: tuple[int, ...], width: int) -> bytes:
+def _exported(net: nn.Module, in_shape: tuple[int, ...], width: int, dtype: torch.dtype) -> bytes:
     try:
-        return to_onnx(net, in_shape)
+        return to_onnx(net, in_shape, dtype)
     except ModelError as error:
         raise ModelError(f"width {width}: {error}") from error.__cause__

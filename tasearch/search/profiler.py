@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
 from tasearch.config.study import Study
@@ -151,10 +151,12 @@ class Profiler:
             return replace(lent, setup=self._setup(), modes=find_modes())
         check_sizes(self.study, nets)
         section, exported = self.study.latency, None
+        samples = torch.tensor(data.validation.x[:SAMPLES])
+        samples = samples if data.ids else samples.float()
         check_calls(nets, data.in_shape, section, self.device)
         if section.backend == "onnx":
             self.step("ONNX export")
-            exported = _exported(nets, data.in_shape, section.batch, self.warn)
+            exported = _exported(nets, samples, section.batch, self.warn)
             if exported is None:
                 section = section.model_copy(update={"backend": "torch"})
         self.step("autotuning")
@@ -167,7 +169,7 @@ class Profiler:
             device=self.device,
             models=exported,
             warn=self.warn,
-            samples=torch.tensor(data.validation.x[:SAMPLES]).float(),
+            samples=samples,
         )
         for notice in timing.notices:
             self.warn(notice)
@@ -209,19 +211,20 @@ class Profiler:
 
 def _exported(
     nets: Mapping[int, Standardized],
-    in_shape: tuple[int, ...],
+    samples: Tensor,
     batch: int,
     warn: Callable[[str], None],
 ) -> dict[int, bytes] | None:
     """ONNX models by width, perhaps without the teacher's; None if another one fails."""
+    in_shape, kind = tuple(samples.shape[1:]), samples.dtype
     try:
-        return timed_models(nets, in_shape, batch)
+        return timed_models(nets, in_shape, batch, kind)
     except ModelError as error:
         first = error
     teacher, *_ = nets
     try:
         rest = {width: net for width, net in nets.items() if width != teacher}
-        exported = timed_models(rest, in_shape, batch)
+        exported = timed_models(rest, in_shape, batch, kind)
     except ModelError as error:
         warn(f"all latencies are torch's, not ONNX Runtime's: {error}")
         return None

@@ -11,6 +11,7 @@ from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import StudyError
 from tasearch.models import Models
+from tasearch.models.families import check_takes
 from tasearch.search.acquisition import Acquisition
 from tasearch.search.preflight import Preflight, losses_of
 from tasearch.search.sampler import MakeSampler, make_sampler
@@ -67,6 +68,7 @@ class StudyParts:
         own_source = ":" in study.data.source
         data = preflight.load() if own_source else load_data(study, progress, warn)
         step("models")
+        check_takes(study.model.family, data.ids)
         preflight.try_all(data)
         for name, (loss, recipe, _) in losses.items():
             check_loss(loss, name, recipe, data.num_classes)

@@ -78,10 +78,11 @@ class AugmentedData:
     Mirror images are kept in memory if they are views. Samples of floats are standardized once;
     samples of bytes, which take a quarter of the memory, when they are in a batch. If those would
     take more memory than `most`, they stay where they are, such as in a mapped file, and go to the
-    device by batch: with the same values, bit for bit.
+    device by batch: with the same values, bit for bit. Other integers are passed on as they are.
 
     Args:
-        x: Raw samples, uint8 or float32 (samples, *in_shape); uint8 may be on CPU for any device.
+        x: Raw samples, uint8, float32, int32 or int64 (samples, *in_shape); uint8 may be on CPU for
+            any device.
         mean: Mean of raw samples, broadcastable to a sample, on the device.
         std: Standard deviation of raw samples, broadcastable to a sample, on the device.
         views: The set of views.
@@ -120,7 +121,7 @@ class AugmentedData:
         """Samples with their borders, channels last; with mirror images, (2, samples, ...)."""
         pad = self._views.pad
         x = _channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
-        if x.dtype != torch.uint8:
+        if x.is_floating_point():
             x = torch.addcmul(self._shift, x, self._scale)
         return torch.stack([x, x.flip(2)]) if self._views.flip else x
 
@@ -169,7 +170,8 @@ class AugmentedData:
             numbers: The views of all samples of the data set, int64 (samples,), from `numbers`.
 
         Returns:
-            Standardized samples, float32 (batch, *in_shape); images in channels_last format.
+            Standardized samples, float32 (batch, *in_shape); images in channels_last format. Or
+            the integers as they are.
         """
         x, places = self._x, samples
         if not self.held:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from tasearch.config.data_section import DataSection
 from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
 from tasearch.data.given import NAME, Given
@@ -42,7 +43,9 @@ def content(
     x: Any, y: Any = None, *, validation: Any = None, test: Any = None, layout: str = "auto"
 ) -> dict[str, np.ndarray]:
     given = Given(x=x, y=y, validation=validation, test=test)
-    with np.load(io.BytesIO(given.content(layout=layout)), allow_pickle=False) as arrays:
+    with np.load(
+        io.BytesIO(given.content(DataSection(layout=layout))), allow_pickle=False
+    ) as arrays:
         return dict(arrays)
 
 
@@ -89,7 +92,7 @@ def test_parts_may_be_pairs_and_datasets() -> None:
 def test_dataset_is_read_once_with_progress() -> None:
     data, told = Items(*zip(X, Y, strict=True)), list[tuple[int, int]]()
     given = Given(x=data, y=None, validation=None, test=None)
-    given.content(layout="auto", progress=lambda done, total: told.append((done, total)))
+    given.content(DataSection(), lambda done, total: told.append((done, total)))
     assert data.read == [*range(6)]
     assert told == [(i + 1, 6) for i in range(6)]
 
@@ -197,9 +200,9 @@ def test_classes_keep_their_names(tmp_path: Path, names: tuple[Any, ...]) -> Non
     y = [names[i % len(names)] for i in range(60)]
     x = np.arange(120.0).reshape(60, 2)
     file = tmp_path / NAME
-    file.write_bytes(Given(x=x, y=y, validation=None, test=None).content(layout="auto"))
+    file.write_bytes(Given(x=x, y=y, validation=None, test=None).content(DataSection()))
     data = load_data(parse_study({"data": {"source": "npz", "path": str(file)}}))
     assert data.class_names == tuple(map(str, sorted(names)))
     dataset = Items(*zip(x, y, strict=True))
-    file.write_bytes(Given(x=dataset, y=None, validation=None, test=None).content(layout="auto"))
+    file.write_bytes(Given(x=dataset, y=None, validation=None, test=None).content(DataSection()))
     assert np.load(file)["y_train"].tolist() == y

@@ -1,0 +1,62 @@
+"""Samples of integers that stay integers, such as token ids: for models with an embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasearch.errors import DataError
+
+KINDS = ("int32", "int64")
+LARGEST = 2**63  # bound of int64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ids:
+    """What samples of integers hold.
+
+    Args:
+        low: Least value.
+        high: Greatest value.
+        dtype: "int32" or "int64".
+    """
+
+    low: int
+    high: int
+    dtype: str
+
+
+def are_ids(x: np.ndarray) -> bool:
+    """Whether samples are such integers; bytes are pixels."""
+    return str(x.dtype) in KINDS
+
+
+def as_ids(x: np.ndarray, where: str) -> np.ndarray:
+    """Integers of any type as int32, or int64 where they do not fit.
+
+    Args:
+        x: Integers, (samples, length).
+        where: Name of the array, for messages.
+
+    Raises:
+        DataError: A value does not fit into int64.
+    """
+    if x.dtype == np.uint64 and x.max() >= LARGEST:
+        place = [int(i) for i in np.argwhere(x >= LARGEST)[0]]
+        raise DataError(f"{where}{place}: should be below 2**63, found {x.max()}")
+    kind = np.int32 if np.can_cast(x.dtype, np.int32) else np.int64
+    return np.ascontiguousarray(x, dtype=kind)
+
+
+def ids_of(parts: Sequence[np.ndarray]) -> Ids | None:
+    """What the samples of several parts hold; None where they are numbers to compute with.
+
+    Args:
+        parts: Samples of one type, (samples, ...).
+    """
+    if not are_ids(parts[0]):
+        return None
+    low, high = min(int(x.min()) for x in parts), max(int(x.max()) for x in parts)
+    return Ids(low=low, high=high, dtype=str(parts[0].dtype))
