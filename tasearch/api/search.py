@@ -16,7 +16,7 @@ from tasearch.api.running import run_to_end
 from tasearch.config.module_import import only_from
 from tasearch.config.run_options import RunOptions
 from tasearch.data import Progress
-from tasearch.data.given import LAYOUT, NAME, Given
+from tasearch.data.given import NAME, Given
 from tasearch.pareto.budget import Budget
 from tasearch.runs.events import Event
 from tasearch.runs.folder_check import INPUTS
@@ -140,8 +140,7 @@ def _inputs(content: Content, given: Given, options: RunOptions, progress: Progr
         content.put_data()
     study = content.study()
     if given.there:
-        files[NAME] = given.content(study.data, progress)
-        section = study.data.model_copy(update={"layout": LAYOUT})
+        files[NAME], section = given.content(study.data, progress)
         study = study.model_copy(update={"data": section})
     root = str(options.run_path(study) / INPUTS)
     return Inputs(

@@ -78,6 +78,11 @@ class DataSection(Section):
         'order of the axes of images that are arrays; "auto" takes the axis of size 1, 3 or 4 as '
         "the channels",
     )
+    export_layout: Literal["given", "chw", "hwc"] = key(
+        "given",
+        'order of the axes of images that an exported student takes; "given": that of the arrays, '
+        '"chw" for encoded images',
+    )
     standardize: bool = key(
         True,
         "whether models take samples less their mean, divided by their deviation, of each channel "

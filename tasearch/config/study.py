@@ -281,7 +281,7 @@ class Study(Section):
             else:
                 flat[section] = value
         del flat["data.unreadable"]  # the digest of the data tells what is left
-        del flat["teacher.name"]  # decides nothing
+        del flat["teacher.name"], flat["data.export_layout"]  # they decide nothing
         for name, default in LATER_KEYS.items():
             if flat[name] == default:
                 del flat[name]

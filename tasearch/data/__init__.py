@@ -18,7 +18,7 @@ from tasearch.config.data_section import DataSection
 from tasearch.config.study import Study
 from tasearch.config.values import IMAGES
 from tasearch.data import digits, folder, npz, parquet, tables
-from tasearch.data.arrays import Dataset, Split, check
+from tasearch.data.arrays import Dataset, Split, are_channels_last, check
 from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn
@@ -66,7 +66,8 @@ def load_data(
             class_names=found.class_names,
             standardize=study.data.standardize,
         )
-        return replace(data, table=found.table, file=found.file)
+        last = _exports_channels_last(study.data, data, found)
+        return replace(data, table=found.table, file=found.file, channels_last=last)
 
 
 def load_test(study: Study) -> Split:
@@ -118,4 +119,20 @@ def _parts(
     drawn = split(given, section=section, class_names=names, where=where)
     folder = cache_folder() if section.source in IMAGES else None  # which has room for them
     parts, file = take_parts({name: drawn[name] for name in wanted}, folder)
-    return Parts(parts=parts, class_names=names, file=file)
+    last = are_channels_last(found["x_train"], layout, f"{where}: x_train")
+    return Parts(parts=parts, class_names=names, file=file, channels_last=last)
+
+
+def _exports_channels_last(section: DataSection, data: Dataset, found: Parts) -> bool:
+    """Whether exported students take images with their channels last.
+
+    Raises:
+        DataError: The study wants a layout, and samples are no images.
+    """
+    if section.export_layout == "given":
+        return found.channels_last
+    if len(data.in_shape) != 3:
+        raise DataError(
+            f"data.export_layout: goes with images, found samples of shape {data.in_shape}"
+        )
+    return section.export_layout == "hwc"

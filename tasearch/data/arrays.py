@@ -61,6 +61,7 @@ class Dataset:
             classes where they are more than numbers.
         table: How a table's rows became features; None for other data, and in workers.
         file: The file in which the samples are, mapped; None where they are in memory.
+        channels_last: Whether exported students take images with their channels last.
     """
 
     train: Split
@@ -71,11 +72,18 @@ class Dataset:
     fingerprint: str
     table: TableData | None = None
     file: ArrayFile | None = None
+    channels_last: bool = False
 
     @property
     def in_shape(self) -> tuple[int, ...]:
         """(channels, height, width) or (features,)."""
         return tuple(self.train.x.shape[1:])
+
+    @property
+    def export_shape(self) -> tuple[int, ...]:
+        """The shape of a sample of exported students: `in_shape`, or (height, width, channels)."""
+        first, *rest = self.in_shape
+        return (*rest, first) if self.channels_last else self.in_shape
 
     @property
     def num_classes(self) -> int:
@@ -239,6 +247,20 @@ def as_samples(x: np.ndarray, layout: str, where: str, *, ids: bool = False) -> 
     elif x.ndim == 4 and _channels_last(x.shape, layout, where):
         x = np.moveaxis(x, 3, 1)
     return np.ascontiguousarray(x)
+
+
+def are_channels_last(x: np.ndarray, layout: str, where: str) -> bool:
+    """Whether samples are images whose last axis is that of channels.
+
+    Args:
+        x: Samples, as a source gives them.
+        layout: Place of the channels: "auto", "chw" or "hwc".
+        where: Name of the array, for messages.
+
+    Raises:
+        DataError: That cannot be told.
+    """
+    return x.ndim == 4 and _channels_last(x.shape, layout, where)
 
 
 def _channels_last(shape: tuple[int, ...], layout: str, where: str) -> bool:

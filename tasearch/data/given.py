@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasearch.config.data_section import DataSection
-from tasearch.data.arrays import PARTS, check
+from tasearch.data.arrays import PARTS, are_channels_last, check
 from tasearch.data.decoding import Progress
 from tasearch.data.labels import KINDS
 from tasearch.data.returned import as_array
@@ -52,11 +52,13 @@ class Given:
                 raise DataError(f"{name}: goes with x, which is not given")
         return False
 
-    def content(self, section: DataSection, progress: Progress | None = None) -> bytes:
-        """The content of an .npz file with the data.
+    def content(
+        self, section: DataSection, progress: Progress | None = None
+    ) -> tuple[bytes, DataSection]:
+        """The content of an .npz file with the data, and the section of a study that reads it.
 
         Args:
-            section: The `[data]` section of the study, with the layout.
+            section: The `[data]` section of the study, with the layout of what is given.
             progress: Called with (done, total) while a dataset is read.
 
         Raises:
@@ -75,7 +77,11 @@ class Given:
         named: dict[str, Any] = {f"x_{name}": part.x for name, part in checked.items()}
         named |= {f"y_{name}": arrays[f"y_{name}"] for name in checked}  # with the classes' names
         np.savez(stream, **named)
-        return stream.getvalue()
+        own = {"layout": LAYOUT}
+        last = are_channels_last(arrays["x_train"], section.layout, "x")
+        if last and section.export_layout == "given":  # which the file does not tell any more
+            own["export_layout"] = "hwc"
+        return stream.getvalue(), section.model_copy(update=own)
 
 
 def _two(pair: Any, where: str) -> tuple[Any, Any]:

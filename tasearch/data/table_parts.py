@@ -27,12 +27,14 @@ class Parts:
         class_names: Names of the classes by number.
         table: How the rows of a table became features; None for other data.
         file: The file in which the samples are, mapped; None where they are in memory.
+        channels_last: Whether the source gives images with their channels last.
     """
 
     parts: dict[str, Split]
     class_names: tuple[str, ...]
     table: TableData | None = None
     file: ArrayFile | None = None
+    channels_last: bool = False
 
 
 def table_parts(

@@ -99,7 +99,7 @@ def student_model(run: Run, candidate: Candidate) -> nn.Module:
     """
     run.directory = RunDirectory(run.path.absolute())
     _check_code(run, "rebuilding its student", trust=False)
-    return rebuild_student(run, candidate, trusted=False).module
+    return rebuild_student(run, candidate, trusted=False).exported
 
 
 def _check_code(run: Run, what: str, *, trust: bool) -> None:

@@ -25,7 +25,7 @@ def input_words(data: Dataset) -> dict[str, str]:
     """
     if data.table is not None:
         return _table_words(data.table, data.num_classes)
-    shape = ", ".join(map(str, data.in_shape))
+    shape = ", ".join(map(str, data.export_shape))
     kind, note = "float32", "standardization is part of the model"
     if data.ids is not None:
         kind, note = data.ids.dtype, f"the training data hold {data.ids.low:,} to {data.ids.high:,}"

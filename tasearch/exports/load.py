@@ -29,7 +29,8 @@ def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
 
     Returns:
         The module on the CPU, in eval mode. It takes raw samples (samples, *in_shape): float32, or
-        the integers of a training on such. It returns logits (samples, classes); `class_names`
+        the integers of a training on such; images as the arrays of the training had them, with
+        channels last or first. It returns logits (samples, classes); `class_names`
         names the classes, `predict` those of samples.
 
     Raises:
@@ -68,6 +69,7 @@ def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
         models.build(weights.width),
         *map(torch.clone, (models.mean, models.std)),
         in_shape=weights.in_shape,
+        channels_last=weights.channels_last,
         class_names=weights.class_names,
         features=weights.features,
         ids=weights.ids,

@@ -38,7 +38,8 @@ class LoadedStudent(Standardized):
         net: Model of standardized samples.
         mean: Mean of raw training samples, float32, broadcastable to one sample.
         std: Standard deviation of raw training samples, shaped like `mean`.
-        in_shape: Shape of one sample, (channels, height, width) or (features,).
+        in_shape: Shape of one sample of `net`, (channels, height, width) or (features,).
+        channels_last: Whether this module takes images with their channels last.
         class_names: Names of the classes, in the order of the logits.
         features: How rows of a table become samples; None for other data.
         ids: What samples of integers hold; None for numbers to compute with.
@@ -51,20 +52,27 @@ class LoadedStudent(Standardized):
         std: Tensor,
         *,
         in_shape: tuple[int, ...],
+        channels_last: bool = False,
         class_names: tuple[str, ...],
         features: Features | None = None,
         ids: Ids | None = None,
     ) -> None:
         super().__init__(net, mean, std)
-        self.ids = ids
-        self.in_shape, self.class_names, self.features = in_shape, class_names, features
+        self.ids, self.channels_last = ids, channels_last
+        self.in_shape = (*in_shape[1:], in_shape[0]) if channels_last else in_shape
+        self.class_names, self.features = class_names, features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw samples (samples, *in_shape) to logits (samples, num_classes)."""
+        return super().forward(x.movedim(-1, 1) if self.channels_last else x)
 
     def predict(self, x: Any) -> Prediction:
         """Name the classes of raw samples.
 
         Args:
             x: Samples (samples, *in_shape), in the units of the training data: a tensor, an array
-                of numpy, or lists of numbers; integers, if the model was trained on such. For a
+                of numpy, or lists of numbers; integers, if the model was trained on such. Grey
+                images may be without their axis of channels. For a
                 student of a table also its rows: a DataFrame or a dict of columns, or a list of
                 dicts; a dict of single values is one row.
 
@@ -85,12 +93,7 @@ class LoadedStudent(Standardized):
                 "x: should be rows of the table: a DataFrame, a dict of columns, or a list of "
                 f"dicts; or features of shape (n, {self.in_shape[0]}); found {type(x).__name__}"
             )
-        samples = self._samples(x)
-        if tuple(samples.shape[1:]) != self.in_shape or samples.dim() == 0:
-            wanted = ", ".join(map(str, self.in_shape))
-            raise ExportError(
-                f"x: should be samples of shape (n, {wanted}), found shape {tuple(samples.shape)}"
-            )
+        samples = self._shaped(self._samples(x))
         finite = samples.flatten(1).isfinite().all(dim=1)
         if not finite.all():
             raise ExportError(f"x[{int((~finite).nonzero()[0])}]: should be finite numbers")
@@ -115,6 +118,30 @@ class LoadedStudent(Standardized):
             return samples
         except (TypeError, ValueError, RuntimeError) as error:
             raise ExportError(f"x: is no array of numbers: {shown(first_line(error))}") from None
+
+    def _shaped(self, samples: Tensor) -> Tensor:
+        """Samples of the model's shape; grey images may lack their axis of channels."""
+        grey = len(self.in_shape) == 3 and samples.dim() == 3
+        axis = -1 if self.channels_last else 1
+        whole = samples.unsqueeze(axis) if grey else samples
+        if whole.dim() > 0 and tuple(whole.shape[1:]) == self.in_shape:
+            return whole
+        raise ExportError(
+            f"x: should be samples of shape (n, {', '.join(map(str, self.in_shape))}), found shape "
+            f"{tuple(samples.shape)}{self._advice(tuple(samples.shape))}"
+        )
+
+    def _advice(self, found: tuple[int, ...]) -> str:
+        """What to bring instead of samples of another shape, as the end of a message."""
+        if found == self.in_shape:
+            return "; bring x[None] for one sample"
+        first, *rest = self.in_shape
+        other, order = (*rest, first), "0, 3, 1, 2"
+        if self.channels_last:
+            other, order = (rest[-1], first, *rest[:-1]), "0, 2, 3, 1"
+        if len(rest) == 2 and found[1:] == other:
+            return f"; bring x.transpose({order}) of an array, x.permute({order}) of a tensor"
+        return ""
 
     def _check_ids(self, samples: Tensor) -> None:
         """Refuse integers that the training data did not have; an embedding may not, either."""

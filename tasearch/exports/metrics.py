@@ -61,7 +61,7 @@ def student_metrics(
         ),
         "onnx_difference": difference,
         "file_bytes": {name: len(content) for name, content in contents.items()},
-        "in_shape": data.in_shape,
+        "in_shape": data.export_shape,
         "num_classes": data.num_classes,
         "class_names": data.class_names,
         "versions": {name: importlib.metadata.version(name) for name in ("tasearch", "torch")},

@@ -43,8 +43,10 @@ def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
     try:
         data = student.data
         kind = getattr(torch, "float32" if data.ids is None else data.ids.dtype)
-        model = _named(to_onnx(student.module, data.in_shape, kind), data.class_names)
-        difference = onnx_difference(model, student.module, data.validation)
+        model = _named(to_onnx(student.exported, data.export_shape, kind), data.class_names)
+        difference = onnx_difference(
+            model, student.module, data.validation, channels_last=data.channels_last
+        )
         if data.table is not None:
             model = with_features(model, data.table.features)
             inputs = inputs_of(data.table.validation, data.table.features)
@@ -75,6 +77,8 @@ def onnx_difference(
     module: nn.Module,
     part: Split,
     inputs: Mapping[str, np.ndarray] | None = None,
+    *,
+    channels_last: bool = False,
 ) -> float:
     """Largest difference between ONNX Runtime's logits and torch's.
 
@@ -83,6 +87,7 @@ def onnx_difference(
         module: The same model in torch, in eval mode.
         part: Samples to compare, in batches and one by one.
         inputs: The same samples as the ONNX model takes them, by input; None for `x` itself.
+        channels_last: Whether the ONNX model takes images with their channels last.
 
     Returns:
         The largest |a - b| / max(1, |b|) over all logits a of ONNX Runtime and b of torch, because
@@ -92,7 +97,7 @@ def onnx_difference(
     rows = np.arange(len(part))
     batches = [*np.array_split(rows, len(part) // BATCH + 1), *rows[:SINGLE, None]]
     feeds: Iterable[Mapping[str, np.ndarray]] = (
-        {"x": part.x[batch] if are_ids(part.x) else part.x[batch].astype(np.float32)}
+        {"x": _input(part.x[batch], channels_last=channels_last)}
         if inputs is None
         else {name: values[batch] for name, values in inputs.items()}
         for batch in batches
@@ -100,3 +105,9 @@ def onnx_difference(
     logits = np.concatenate(onnx_outputs(model, feeds))
     expected = np.concatenate([expected, expected[:SINGLE]])
     return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())
+
+
+def _input(x: np.ndarray, *, channels_last: bool) -> np.ndarray:
+    """Samples as the ONNX model takes them."""
+    x = x if are_ids(x) else x.astype(np.float32)
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if channels_last else x

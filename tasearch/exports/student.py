@@ -11,6 +11,7 @@ from tasearch.data import Dataset, load_data
 from tasearch.errors import RunError, StoreError
 from tasearch.models import Models, Standardized
 from tasearch.models.tensors import as_tensor
+from tasearch.models.wrappers import ChannelsLast
 from tasearch.pareto.candidate import Candidate
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
@@ -28,7 +29,7 @@ class ExportedStudent:
         run: The run that trained it.
         candidate: The candidate.
         trial: The candidate's trial.
-        module: Trained model in eval mode, which takes raw samples.
+        module: Trained model in eval mode, which takes raw samples, images with channels first.
         teacher: The run's teacher, its first replicate, which takes raw samples; None if it is not
             there any more as the run had it, or its factory may not run.
         data: Training set and validation set.
@@ -40,6 +41,11 @@ class ExportedStudent:
     module: Standardized
     teacher: Standardized | None
     data: Dataset
+
+    @property
+    def exported(self) -> nn.Module:
+        """The model as it is exported: it takes images as the arrays of the data have them."""
+        return ChannelsLast(self.module).eval() if self.data.channels_last else self.module
 
     @property
     def title(self) -> str:

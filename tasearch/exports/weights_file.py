@@ -35,6 +35,7 @@ class StudentWeights:
         scale: The tensors "mean" and "std" of the standardization.
         features: How rows of a table become samples; None for other data.
         ids: What samples of integers hold; None for numbers to compute with.
+        channels_last: Whether `tasearch.load` takes images with their channels last.
     """
 
     in_shape: tuple[int, ...]
@@ -44,6 +45,7 @@ class StudentWeights:
     scale: dict[str, Tensor]
     features: Features | None = None
     ids: Ids | None = None
+    channels_last: bool = False
 
 
 def write_weights(student: ExportedStudent) -> bytes:
@@ -62,6 +64,8 @@ def write_weights(student: ExportedStudent) -> bytes:
         "num_classes": student.data.num_classes,
         "class_names": student.data.class_names,
     }
+    if student.data.channels_last:
+        meta["layout"] = "hwc"
     if student.data.ids is not None:
         meta["ids"] = asdict(student.data.ids)
     if student.data.table is not None:
@@ -97,6 +101,7 @@ def read_weights(file: Path) -> StudentWeights:
             scale={name: state[name] for name in ("mean", "std")},
             features=_features(meta),
             ids=_ids(meta),
+            channels_last=meta.get("layout") == "hwc",
         )
     except FileNotFoundError:
         raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None

@@ -128,6 +128,23 @@ class Standardized(_Scaled):
         return logits
 
 
+class ChannelsLast(nn.Module):
+    """Feeds images with their channels last to a model of images with their channels first.
+
+    Args:
+        net: The model.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (samples, height, width, channels) to logits (samples, num_classes)."""
+        logits: Tensor = self.net(x.movedim(-1, 1))
+        return logits
+
+
 class FromRaw(_Scaled):
     """Feeds standardized samples, made raw again, to a model of raw samples.
 

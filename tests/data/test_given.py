@@ -44,7 +44,7 @@ def content(
 ) -> dict[str, np.ndarray]:
     given = Given(x=x, y=y, validation=validation, test=test)
     with np.load(
-        io.BytesIO(given.content(DataSection(layout=layout))), allow_pickle=False
+        io.BytesIO(given.content(DataSection(layout=layout))[0]), allow_pickle=False
     ) as arrays:
         return dict(arrays)
 
@@ -200,9 +200,9 @@ def test_classes_keep_their_names(tmp_path: Path, names: tuple[Any, ...]) -> Non
     y = [names[i % len(names)] for i in range(60)]
     x = np.arange(120.0).reshape(60, 2)
     file = tmp_path / NAME
-    file.write_bytes(Given(x=x, y=y, validation=None, test=None).content(DataSection()))
+    file.write_bytes(Given(x=x, y=y, validation=None, test=None).content(DataSection())[0])
     data = load_data(parse_study({"data": {"source": "npz", "path": str(file)}}))
     assert data.class_names == tuple(map(str, sorted(names)))
     dataset = Items(*zip(x, y, strict=True))
-    file.write_bytes(Given(x=dataset, y=None, validation=None, test=None).content(DataSection()))
+    file.write_bytes(Given(x=dataset, y=None, validation=None, test=None).content(DataSection())[0])
     assert np.load(file)["y_train"].tolist() == y

@@ -345,11 +345,11 @@ def test_export_refuses_onnx_that_differs_from_torch(
 ) -> None:
     faithful = onnx_check.to_onnx
 
-    def careless(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
+    def careless(module: torch.nn.Module, in_shape: tuple[int, ...], *more: Any) -> bytes:
         changed = copy.deepcopy(module)
         with torch.no_grad():
             next(changed.parameters()).add_(0.01)
-        return faithful(changed, in_shape)
+        return faithful(changed, in_shape, *more)
 
     monkeypatch.setattr(onnx_check, "to_onnx", careless)
     with pytest.raises(ExportError, match=r"^ONNX Runtime and torch differ by .* nothing"):
@@ -362,7 +362,7 @@ def test_export_omits_onnx_only_if_the_study_timed_torch(
 ) -> None:
     """The latencies of the finished run were measured in torch."""
 
-    def unable(module: torch.nn.Module, in_shape: tuple[int, ...]) -> bytes:
+    def unable(module: torch.nn.Module, in_shape: tuple[int, ...], *more: Any) -> bytes:
         raise ModelError("model: torch cannot export it")
 
     out = tmp_path / "out"
