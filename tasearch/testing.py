@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,8 +133,8 @@ def check_loss_function(loss: Loss, *, num_classes: int = 10) -> None:
         assert close, "the loss should not depend on the order of the samples"
 
 
-def check_source(load: Callable[[], Mapping[str, Any]]) -> None:
-    """Check a data source: `load() -> {"x_train": ..., "y_train": ..., ...}`.
+def check_source(load: Callable[[], Any]) -> None:
+    """Check a data source: `load() -> {"x_train": ..., "y_train": ..., ...}`, or (x, y), ...
 
     Its arrays keep the contract of data, and two calls return the same ones.
 

@@ -104,7 +104,7 @@ def _parts(
     if section.source in SOURCES:
         found = source(section, study.root, progress, warn)
     else:
-        found = returned_arrays(source, section.source)
+        found = returned_arrays(source, section.source, progress)
     if isinstance(found, Tables):
         if study.teacher.outputs is not None:
             raise DataError(

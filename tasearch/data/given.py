@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +11,11 @@ import numpy as np
 from tasearch.config.data_section import DataSection
 from tasearch.data.arrays import PARTS, are_channels_last, check
 from tasearch.data.decoding import Progress
-from tasearch.data.labels import KINDS
-from tasearch.data.returned import as_array
-from tasearch.errors import DataError, quoted, raised
+from tasearch.data.pairs import arrays_of, pair_of
+from tasearch.errors import DataError
 
 NAME = "data.npz"
 LAYOUT = "chw"  # of the arrays in the file
-READ_TWICE = "bring arrays, lists, or a dataset of torch with __len__ and __getitem__"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +64,9 @@ class Given:
         parts = (("x", (self.x, self.y)), ("validation", self.validation), ("test", self.test))
         for part, (where, pair) in zip(PARTS, parts, strict=True):
             if pair is not None:
-                x, y = _two(pair, where)
+                x, y = pair_of(pair, where)
                 names = ("x", "y") if where == "x" else (f"{where}[0]", f"{where}[1]")
-                arrays[f"x_{part}"], arrays[f"y_{part}"] = _arrays(x, y, names, progress)
+                arrays[f"x_{part}"], arrays[f"y_{part}"] = arrays_of(x, y, names, progress)
         ids = not section.standardize
         checked, _ = check(arrays, layout=section.layout, where="search", ids=ids)
         stream = io.BytesIO()
@@ -82,84 +78,3 @@ class Given:
         if last and section.export_layout == "given":  # which the file does not tell any more
             own["export_layout"] = "hwc"
         return stream.getvalue(), section.model_copy(update=own)
-
-
-def _two(pair: Any, where: str) -> tuple[Any, Any]:
-    """Samples and labels; of a dataset itself and None."""
-    if isinstance(pair, tuple | list):
-        if len(pair) != 2:
-            raise DataError(f"{where}: should be (samples, labels), found {len(pair)} values")
-        return pair[0], pair[1]
-    return pair, None
-
-
-def _arrays(
-    x: Any, y: Any, names: tuple[str, str], progress: Progress | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Samples and labels as arrays."""
-    for name, value in zip(names, (x, y), strict=True):
-        _check_kind(value, name)
-    if not _is_dataset(x):
-        if y is None:
-            raise DataError(
-                f"{names[1]}: labels are missing; bring them, or a map-style dataset of torch"
-            )
-        return as_array(x, names[0]), as_array(y, names[1])
-    if y is not None:
-        raise DataError(f"{names[1]}: goes with arrays; the dataset {names[0]} has its own labels")
-    return _read(x, names[0], progress)
-
-
-def _check_kind(value: Any, name: str) -> None:
-    """Refuse what can be read only once, or in no fixed order."""
-    kind, data = type(value).__name__, getattr(sys.modules.get("torch"), "utils", None)
-    if isinstance(value, Iterator):
-        raise DataError(f"{name}: is a {kind}, which can be read only once; {READ_TWICE}")
-    if data is not None and isinstance(value, data.data.IterableDataset):
-        raise DataError(f"{name}: is an iterable dataset ({kind}), without an order; {READ_TWICE}")
-    if data is not None and isinstance(value, data.data.DataLoader):
-        raise DataError(f"{name}: is a DataLoader, which draws batches; bring its dataset")
-
-
-def _is_dataset(value: Any) -> bool:
-    """Whether a value is a map-style dataset, and not an array, a tensor or a list."""
-    has = hasattr(value, "__getitem__") and hasattr(value, "__len__")
-    return has and not (hasattr(value, "__array__") or isinstance(value, list | tuple | str | dict))
-
-
-def _read(dataset: Any, where: str, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
-    """All samples and labels of a dataset, each read once."""
-    total = len(dataset)
-    if not total:
-        raise DataError(f"{where}: has no samples")
-    x, labels = np.empty(0), []
-    for i in range(total):
-        sample, label = _item(dataset, i, f"{where}[{i}]")
-        labels.append(label)
-        if i == 0:
-            x = np.empty((total, *sample.shape), sample.dtype)
-        if (sample.shape, sample.dtype) != (x.shape[1:], x.dtype):
-            raise DataError(
-                f"{where}[{i}]: should be {x.dtype} of shape {x.shape[1:]} as {where}[0] is, "
-                f"found {sample.dtype} of shape {sample.shape}"
-            )
-        x[i] = sample
-        if progress is not None:
-            progress(i + 1, total)
-    return x, as_array(labels, f"{where}: labels")
-
-
-def _item(dataset: Any, i: int, where: str) -> tuple[np.ndarray, int | bool | str]:
-    try:
-        item = dataset[i]
-    except Exception as error:  # the user's class may raise anything
-        raise DataError(f"{where} raised {raised(error)}") from error
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        raise DataError(f"{where}: should be a pair (sample, label), found {type(item).__name__}")
-    sample, label = as_array(item[0], where), as_array(item[1], where)
-    if label.size != 1 or label.dtype.kind not in KINDS:
-        raise DataError(
-            f"{where}: the label should be one integer, boolean or string, found {quoted(item[1])}"
-        )
-    own: int | bool | str = label.reshape(()).item()
-    return sample, own

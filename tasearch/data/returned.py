@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from tasearch.errors import DataError, first_line, raised, shown
+from tasearch.data.converted import as_array
+from tasearch.data.decoding import Progress
+from tasearch.data.pairs import arrays_of, is_dataset, pair_of
+from tasearch.data.part_files import PARTS
+from tasearch.errors import DataError, raised
+
+WANTED = (
+    "a dict of arrays, (samples, labels), a map-style dataset of torch, or a dict of such by part"
+)
 
 
-def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndarray]:
+def returned_arrays(
+    function: Callable[[], Any], name: str, progress: Progress | None = None
+) -> dict[str, np.ndarray]:
     """Call a user's source.
 
     Args:
-        function: Function without arguments which returns a mapping of arrays, or of what numpy
-            converts to arrays: lists of numbers, torch tensors, columns of pandas. Labels may be
-            strings.
+        function: Function without arguments. It returns a mapping of arrays by name, a pair of
+            samples and labels, a map-style dataset of torch, or a mapping from "train",
+            "validation" and "test" to pairs or datasets. Arrays may be all that numpy converts to
+            arrays: lists of numbers, torch tensors, columns of pandas. Labels may be strings.
         name: Name of the function in the study file, for messages.
+        progress: Called with (done, total) while a dataset is read.
 
     Raises:
         DataError: The function raises, exits, or returns anything else.
@@ -26,80 +37,41 @@ def returned_arrays(function: Callable[[], Any], name: str) -> dict[str, np.ndar
     where = f"data.source: {name!r}"
     try:
         returned = function()
-        kind = type(returned).__name__
-        given = {**returned} if isinstance(returned, Mapping) else None
+        given = {**returned} if isinstance(returned, Mapping) else returned
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # it may raise anything, and call sys.exit()
         raise DataError(f"{where} raised {raised(error)}") from error
-    if given is None:
-        raise DataError(f"{where} should return a dict of arrays, returned {kind}")
+    if isinstance(given, tuple) or is_dataset(given):
+        return _pair(given, "train", where, progress)
+    if not isinstance(given, dict):
+        raise DataError(f"{where} should return {WANTED}; returned {type(given).__name__}")
     for key in given:
         if not isinstance(key, str):
             raise DataError(
                 f"{where}: the names of arrays should be text, found {type(key).__name__}"
             )
+    if given and {*given} <= {*PARTS}:
+        return _parts(given, where, progress)
     return {key: as_array(value, f"{where}: {key}") for key, value in given.items()}
 
 
-def as_array(value: Any, where: str) -> np.ndarray:
-    """What numpy converts to an array: lists of numbers, torch tensors, columns of pandas.
-
-    Args:
-        value: The value.
-        where: Where it comes from, for messages.
-
-    Raises:
-        DataError: It is no array of numbers or text.
-    """
-    kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    try:
-        if np.ma.isMaskedArray(value):
-            masked = int(np.count_nonzero(value.mask))
-            if masked:
-                raise DataError(f"{where}: should have no masked values, found {masked:,}")
-            value = value.data
-        array = np.asarray(_numbers(value, where))
-    except (KeyboardInterrupt, MemoryError, DataError):
-        raise
-    except BaseException as error:  # numpy calls methods of the value, which may be a user's
-        reason = shown(first_line(error))
-        raise DataError(f"{where}: is no array of numbers ({kind}): {reason}") from None
-    if array.dtype.hasobject and array.ndim == 1:
-        array = _text(array, where)
-    if array.dtype.hasobject:
-        raise DataError(f"{where}: should be an array of numbers, is {kind}, which holds objects")
-    return array
+def _parts(
+    given: Mapping[str, Any], where: str, progress: Progress | None
+) -> dict[str, np.ndarray]:
+    """The arrays of pairs and datasets by part."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, pair in given.items():
+        part = PARTS[name]
+        if f"x_{part}" in arrays:
+            raise DataError(f"{where}: returned the part {part!r} twice; found {sorted(given)}")
+        arrays |= _pair(pair, part, f"{where}: {name}", progress)
+    return arrays
 
 
-def _text(array: np.ndarray, where: str) -> np.ndarray:
-    """Strings, as in columns of pandas and in numpy's StringDType, as numpy's own; others as is.
-
-    Raises:
-        DataError: Some values are strings, and some are not, such as a missing label.
-    """
-    others = [i for i, value in enumerate(array) if type(value) not in (str, np.str_)]
-    if len(others) == len(array):
-        return array
-    if others:
-        kind = type(array[others[0]]).__name__
-        raise DataError(f"{where}[{others[0]}]: should be text as others are, found {kind}")
-    return np.array(array.tolist(), dtype=np.str_)
-
-
-def _numbers(value: Any, where: str) -> Any:
-    """A torch tensor as an array of numpy; anything else as it is."""
-    torch = sys.modules.get("torch")  # where it is not imported, no value is a tensor
-    if torch is None or not isinstance(value, torch.Tensor):
-        return value
-    for wrong, words in (
-        (value.is_meta, "has no values (device meta)"),
-        (value.is_quantized, "is quantized; bring value.dequantize()"),
-        (value.is_nested, "is a nested tensor; bring one of a single shape"),
-        (value.layout != torch.strided, "is sparse; bring value.to_dense()"),
-    ):
-        if wrong:
-            raise DataError(f"{where}: {words}")
-    value = value.detach().cpu().resolve_conj().resolve_neg()
-    narrow = value.is_floating_point() and value.dtype.itemsize < 4  # numpy has no bfloat16
-    return (value.float() if narrow else value).numpy()
+def _pair(pair: Any, part: str, where: str, progress: Progress | None) -> dict[str, np.ndarray]:
+    """The arrays of one part."""
+    x, y = pair_of(pair, where)
+    names = (where, where) if y is None else (f"{where}[0]", f"{where}[1]")
+    arrays = arrays_of(x, y, names, progress)
+    return {f"{axis}_{part}": array for axis, array in zip("xy", arrays, strict=True)}

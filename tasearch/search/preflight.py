@@ -49,7 +49,8 @@ def load(content: Content, step: Step) -> str:
     """Load the data set from a user's source, and return the path of its `SharedDataset`."""
     study = _study(content)
     step(f"data.source: {study.data.source!r}, when called")
-    return _kept(SharedDataset(load_data(study))).path
+    data = load_data(study, lambda done, total: heartbeat.beat())
+    return _kept(SharedDataset(data)).path
 
 
 def try_all(content: Content, step: Step) -> None:

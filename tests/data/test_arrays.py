@@ -347,7 +347,8 @@ def test_source_refuses_user_function_that_breaks_contract(tmp_path: Path) -> No
         (
             "broken:text",
             DataError,
-            "data.source: 'broken:text' should return a dict of arrays, returned str",
+            "data.source: 'broken:text' should return a dict of arrays, (samples, labels), a "
+            "map-style dataset of torch, or a dict of such by part; returned str",
         ),
         (
             "broken:nothing",

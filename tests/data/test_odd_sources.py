@@ -17,6 +17,10 @@ from tasearch.errors import DataError, StudyError
 from tests.helpers.arrays import npz, sound, study_of
 
 GOOD = sound()
+RULE = (
+    "should return a dict of arrays, (samples, labels), a map-style dataset of torch, or a dict of "
+    "such by part"
+)
 X, Y = GOOD["x_train"], GOOD["y_train"]
 
 
@@ -201,9 +205,17 @@ def test_npz_reader_refuses_odd_samples(tmp_path: Path, case: str) -> None:
 
 
 RETURNS: dict[str, tuple[str, str]] = {
-    "None": ("return None", " should return a dict of arrays, returned NoneType"),
-    "a generator": ("yield 'x_train', X", " should return a dict of arrays, returned generator"),
-    "a tuple": ("return X, Y", " should return a dict of arrays, returned tuple"),
+    "None": ("return None", f" {RULE}; returned NoneType"),
+    "a generator": ("yield 'x_train', X", f" {RULE}; returned generator"),
+    "three values": ("return X, Y, Y", ": should be (samples, labels), found 3 values"),
+    "samples alone": (
+        "return {'train': X}",
+        ": train: labels are missing; bring them, or a map-style dataset of torch",
+    ),
+    "a part twice": (
+        "return {'train': (X, Y), 'val': (X, Y), 'validation': (X, Y)}",
+        ": returned the part 'val' twice; found ['train', 'val', 'validation']",
+    ),
     "objects": (
         "return {'x_train': np.array([None] * 40), 'y_train': Y}",
         ": x_train: should be an array of numbers, is numpy.ndarray, which holds objects",
