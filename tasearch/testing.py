@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from optuna.samplers import BaseSampler
 from torch import Tensor, nn
 
 from tasearch.chains.hop import ModelSpec
+from tasearch.chains.sizes import sized
 from tasearch.chains.space import Space
 from tasearch.config.study import Study
 from tasearch.data.arrays import check
@@ -46,7 +48,7 @@ ROUNDING = 1e-4  # relative, of a float32 sum in another order
 def check_family(
     build: Callable[..., nn.Module],
     *,
-    widths: Sequence[int],
+    widths: Sequence[int] | Mapping[str, Mapping[str, Any]],
     in_shape: tuple[int, ...] = (1, 8, 8),
     num_classes: int = 10,
 ) -> None:
@@ -58,7 +60,8 @@ def check_family(
 
     Args:
         build: The family's function.
-        widths: Widths to try, at least two.
+        widths: Widths to try, at least two; or sizes by name, from large to small, each with the
+            arguments that `build` takes instead of a width.
         in_shape: Shape of one sample: (channels, height, width) or (features,).
         num_classes: Length of the logits.
 
@@ -71,23 +74,21 @@ def check_family(
         >>> check_family(mlp.build, widths=(8, 4), in_shape=(20,), num_classes=3)
     """
     sizes = []
-    for width in sorted(widths):
-        net, same = (
-            _built(build, width, in_shape=in_shape, num_classes=num_classes) for _ in range(2)
-        )
+    named, shape = isinstance(widths, Mapping), {"in_shape": in_shape, "num_classes": num_classes}
+    for where, make in _makers(build, widths).items():
+        net, same = (_built(make, **shape) for _ in range(2))
         for (name, a), (_, b) in zip(
             net.state_dict().items(), same.state_dict().items(), strict=True
         ):
-            assert torch.equal(a, b), (
-                f"width {width}: {name} differs between two builds of one seed"
-            )
+            assert torch.equal(a, b), f"{where}: {name} differs between two builds of one seed"
             apart = a.numel() == 0 or a.data_ptr() != b.data_ptr()
-            assert apart, f"width {width}: two models share the memory of {name}"
+            assert apart, f"{where}: two models share the memory of {name}"
         sizes.append(parameters(net))
-        check_model(copy.deepcopy(net), f"width {width}", in_shape, num_classes)
+        check_model(copy.deepcopy(net), where, in_shape, num_classes)
     assert len(sizes) > 1, f"at least two widths are needed, found {widths}"
-    growing = all(a < b for a, b in itertools.pairwise(sizes))
-    assert growing, f"a wider model should have more parameters, found {sizes} at {sorted(widths)}"
+    growing = all(a < b or (named and a == b) for a, b in itertools.pairwise(sizes))
+    found = f"found {sizes} at {[*_makers(build, widths)]}"
+    assert growing, f"a wider model should have more parameters, {found}"
 
 
 def check_loss_function(loss: Loss, *, num_classes: int = 10) -> None:
@@ -179,10 +180,19 @@ def check_sampler(make: Callable[[int], BaseSampler], *, trials: int = 12) -> No
     assert first == second, "proposals should depend on the seed and the trials alone"
 
 
-def _built(build: Callable[..., nn.Module], width: int, **shape: Any) -> nn.Module:
+def _makers(
+    build: Callable[..., nn.Module], widths: Sequence[int] | Mapping[str, Mapping[str, Any]]
+) -> dict[str, Callable[..., nn.Module]]:
+    """A family's function with each width or size, the smallest first, by its name in messages."""
+    if isinstance(widths, Mapping):
+        return {f"size {name}": partial(build, **widths[name]) for name in [*widths][::-1]}
+    return {sized(width): partial(build, width) for width in sorted(widths)}
+
+
+def _built(make: Callable[..., nn.Module], **shape: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(width)
-        return build(width, **shape)
+        torch.manual_seed(0)
+        return make(**shape)
 
 
 def _value(

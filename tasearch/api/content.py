@@ -95,6 +95,11 @@ class Content:
         Raises:
             StudyError: They are no widths, or too few.
         """
+        if isinstance(widths, Mapping):
+            sizes = [{"name": name, **_arguments(own)} for name, own in widths.items()]
+            self.put("model.sizes", sizes, "widths")
+            self.put("student.widths", student_widths, "student_widths")
+            return
         known = None if widths is None else _widths(widths, "widths")
         students = None if student_widths is None else _widths(student_widths, "student_widths")
         if known is not None:
@@ -171,6 +176,14 @@ def _widths(values: Any, name: str) -> list[int]:
         rule = "should be widths, strictly decreasing, such as [64, 32, 16]"
         raise StudyError(f"{name}: {rule}, found {quoted(values)}")
     return found
+
+
+def _arguments(size: Any) -> Mapping[str, Any]:
+    """The arguments of a size, by name."""
+    if isinstance(size, Mapping):
+        return size
+    rule = 'should hold the arguments of each size, such as {"s": {"width": 8, "depth": 2}}'
+    raise StudyError(f"widths: {rule}, found {quoted(size)}")
 
 
 def _absolute(path: Any) -> Any:

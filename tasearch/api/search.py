@@ -33,8 +33,8 @@ def search(
     test: Any = None,
     build: str | Build | None = None,
     teacher: nn.Module | Build | str | None = None,
-    widths: Sequence[int] | None = None,
-    student_widths: Sequence[int] | None = None,
+    widths: Sequence[int] | Mapping[str, Mapping[str, Any]] | None = None,
+    student_widths: Sequence[int | str] | None = None,
     loss: Loss | Sequence[Loss] | None = None,
     epochs: int | None = None,
     trials: int | None = None,
@@ -72,7 +72,9 @@ def search(
             as they are in `x`. Or a function `make(*, in_shape, num_classes) -> nn.Module`, whose
             model is trained here. None to train the widest of `widths` as the teacher.
         widths: Widths of all models, strictly decreasing. The first one is the teacher's if no
-            teacher is given. If not given, those of a study file.
+            teacher is given. Or sizes with a name, from large to small, and the arguments with
+            which `build` makes each: `{"m": {"width": 16, "depth": 3}, "s": {"width": 8}}`. If not
+            given, those of a study file.
         student_widths: Widths that a student may have; if not given, all but the teacher's.
         loss: The loss of assistants and students, or several to try: names, or functions
             `loss(logits, labels, targets, terms) -> scalar`.

@@ -16,6 +16,7 @@ from typing import Any
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import TRAINED, Recipe
+from tasearch.chains.sizes import Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +28,18 @@ class ModelSpec:
         recipe: How it is trained; None for a teacher that is loaded.
         origin: Digest of the checkpoint or factory of a teacher that is not built by the family;
             None otherwise.
-        name: What a teacher is called in chains; empty for its width. It decides nothing.
+        name: What it is called in chains: the name of a teacher or of a size; empty for its width.
+            It decides nothing.
     """
 
     width: int
     recipe: Recipe | None
     origin: str | None = None
     name: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.width, Size) and not self.name:
+            object.__setattr__(self, "name", self.width.name)
 
     @property
     def distilled(self) -> bool:
@@ -83,6 +89,8 @@ class Setting:
         device: "cpu" or "cuda", which round differently.
         augment: Name of the augmentation.
         modes: Width and training mode of each width. A key includes those of the lineage.
+        sizes: Number and identity of each size that has a name: in keys the identity stands for the
+            number, which depends on the other sizes of the study.
         rungs: Number of rungs. A key includes it if a model of the lineage learns from an earlier
             epoch of its teacher.
     """
@@ -98,6 +106,7 @@ class Setting:
     augment: str
     modes: tuple[tuple[int, Mode], ...]
     rungs: int = 0
+    sizes: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,21 +176,28 @@ class Hop:
         used = {model.recipe.loss for model in self.lineage if model.recipe}
         losses = tuple(pair for pair in setting.losses if pair[0] in used)
         trained = {model.width for model in self.lineage if model.recipe}
-        modes = [(width, str(mode)) for width, mode in setting.modes if width in trained]
+        sizes: dict[int, int | str] = {**dict(setting.sizes)}
+        modes = [
+            (sizes.get(width, width), str(mode))
+            for width, mode in setting.modes
+            if width in trained
+        ]
         own = {**asdict(replace(setting, losses=losses, modes=())), "modes": modes}
+        del own["sizes"]
         if not any(model.early for model in self.canonical_lineage):
             del own["rungs"]
         content = {
             "setting": own,
-            "lineage": [_content(model) for model in self.canonical_lineage],
+            "lineage": [_content(model, sizes) for model in self.canonical_lineage],
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
 
 
-def _content(model: ModelSpec) -> dict[str, Any]:
+def _content(model: ModelSpec, sizes: Mapping[int, int | str]) -> dict[str, Any]:
     """The fields of a model by name, as they are hashed."""
     recipe = None if model.recipe is None else model.recipe.content()
-    return {"width": model.width, "recipe": recipe, "origin": model.origin}
+    width = sizes.get(model.width, model.width)
+    return {"width": width, "recipe": recipe, "origin": model.origin}
 
 
 @cache

@@ -51,8 +51,8 @@ class Mode:
 
 
 def modes_as_text(modes: Mapping[int, Mode]) -> dict[str, str]:
-    """Modes by width, as JSON and TOML hold them."""
-    return {str(width): str(mode) for width, mode in modes.items()}
+    """Modes by width, as JSON holds them: under the number of a size that has a name."""
+    return {str(int(width)): str(mode) for width, mode in modes.items()}
 
 
 def modes_from_text(content: Mapping[str, str]) -> dict[int, Mode]:

@@ -67,10 +67,12 @@ class Space:
             The chain; None if fewer than `min_assistants` assistants are left.
         """
         student = ModelSpec(
-            width=int(choices["student"]), recipe=self.student_recipes.pick(choices, "student_")
+            width=self._named(choices["student"]),
+            recipe=self.student_recipes.pick(choices, "student_"),
         )
         places = range(1, int(choices["assistants"]) + 1)
-        widths = sorted({int(choices[f"assistant_{place}"]) for place in places}, reverse=True)
+        chosen = {self._named(choices[f"assistant_{place}"]) for place in places}
+        widths = sorted(chosen, reverse=True)
         widths = [width for width in widths if width > student.width]
         assistants: tuple[ModelSpec, ...] = ()
         if widths:
@@ -80,6 +82,14 @@ class Space:
         if len(assistants) < self.min_assistants:
             return None
         return self._canonical(assistants, student)
+
+    def _named(self, choice: Choice) -> int:
+        """A width of this space, with its name, for a choice that Optuna may have stored."""
+        return self._widths.get(int(choice), int(choice))
+
+    @cached_property
+    def _widths(self) -> dict[int, int]:
+        return {width: width for width in (*self.assistant_widths, *self.student_widths)}
 
     def canonical(self, chain: Chain) -> Chain:
         """The chain of this space that trains the same student.

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from tasearch.chains.chain import label
+from tasearch.chains.sizes import Size
 from tasearch.cli.console import out, print_json, print_line
 from tasearch.cli.exit_codes import INTERRUPTED
 from tasearch.cli.run_command import preparing
@@ -67,7 +68,8 @@ def outlook_numbers(found: Outlook, workers: int) -> dict[str, Any]:
         "largest_class": found.largest_class,
         "widths": [
             {
-                "width": width,
+                "width": int(width),
+                **({"size": str(width)} if isinstance(width, Size) else {}),
                 "roles": _roles(found, width),
                 "within_budget": width in candidates,
                 "params": size.params,

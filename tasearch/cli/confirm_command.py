@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from tasearch.chains.sizes import sized
 from tasearch.cli.confirm_view import ConfirmLiveView, ConfirmPlainView, LookState
 from tasearch.cli.console import err, out, print_json, print_line
 from tasearch.cli.preparation import Preparation
@@ -113,14 +114,14 @@ def look_lines(found: Confirmation) -> Iterator[str]:
             for c in own
         ]
         if parts:
-            yield f"{look}: width {width}: {', '.join(parts)}"
+            yield f"{look}: {sized(width)}: {', '.join(parts)}"
 
 
 def print_verdicts(run: Run, found: Confirmation) -> None:
     """Print the verdicts of a confirmation, and what they say to ship."""
     for width in dict.fromkeys(c.width for c in found.comparisons):
         own = [c for c in found.comparisons if c.width == width]
-        out.print(Text(f"\nstudent of width {width}", style="bold"), soft_wrap=True)
+        out.print(Text(f"\nstudent of {sized(width)}", style="bold"), soft_wrap=True)
         for comparison in own:
             words = verdict_text(comparison, found.plan, len(found.comparisons))
             print_line(f"  {comparison.label}:")

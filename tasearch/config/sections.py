@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipe import LABELS_ONLY, TRAINED
 from tasearch.config.section_base import Section, key
+from tasearch.config.sizes import Arguments, Sizes, arguments, ladder
 from tasearch.config.values import (
     MOST_CONCURRENT,
     MOST_HOURS,
@@ -47,10 +49,27 @@ class ModelSection(Section):
     multiplier: Annotated[float, Field(gt=0, le=1_000)] = key(
         1.0, 'for family "resnet": factor on the number of channels'
     )
+    sizes: Sizes = key(
+        (),
+        'sizes with a name and arguments, from large to small, such as [{ name = "m", width = 16, '
+        'depth = 3 }, { name = "s", width = 8, depth = 2 }]; widths are then such names, and the '
+        "family is called with the arguments of a size instead of a width",
+    )
 
     def options(self) -> dict[str, float]:
         """What the family's function takes besides width and shapes."""
         return {"multiplier": self.multiplier} if self.family == SCALABLE else {}
+
+    @property
+    def arguments(self) -> dict[int, Arguments]:
+        """The arguments of each size by its number; empty where widths have no names."""
+        named = ladder(self.sizes).values()
+        return {place: arguments(size) for place, size in zip(named, self.sizes, strict=True)}
+
+    @property
+    def identities(self) -> dict[int, str]:
+        """What identifies each size by its number: its arguments, whatever its name and number."""
+        return {place: canonical_json(own) for place, own in self.arguments.items()}
 
 
 class Distilled(Section):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import LABELS_ONLY, TRAINED, Recipe
 from tasearch.chains.recipes import SEARCHED, Recipes
+from tasearch.chains.sizes import sized
 from tasearch.config.data_section import MISSING, DataSection
 from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
@@ -23,11 +25,12 @@ from tasearch.config.sections import (
     SearchSection,
     StudentSection,
 )
+from tasearch.config.size_rules import ladder_conflicts, size_conflicts
+from tasearch.config.sizes import with_sizes
 from tasearch.config.teacher_section import OWN, TeacherSection
 from tasearch.config.training_section import TrainingSection
 from tasearch.config.values import (
     FAMILIES,
-    LADDERS,
     LONGEST_NAME,
     LOSSES,
     SAMPLERS,
@@ -55,12 +58,8 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "teacher.mean": None,
     "teacher.std": None,
     "teacher.outputs": None,
+    "model.sizes": [],
 }
-
-
-def _listed(widths: Iterable[int]) -> str:
-    """Widths for a message, such as `6, 4, 2`."""
-    return ", ".join(map(str, widths))
 
 
 class Study(Section):
@@ -87,17 +86,23 @@ class Study(Section):
     confirm: ConfirmSection = ConfirmSection()
     expects: ExpectsSection = ExpectsSection()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, content: Any) -> Any:
+        return with_sizes(content)
+
     def conflicts(self) -> list[tuple[str, str]]:
         """Violations of rules that involve several keys: the path and the rule of each."""
         return [
             *self._unknown_names(),
+            *size_conflicts(self.model, self.teacher, self.assistants, self.student),
             *self._width_conflicts(),
             *self._assistant_conflicts(),
             *self._recipe_conflicts(),
             *self.teacher.conflicts(),
             *self._outputs_conflicts(),
             *self.data.conflicts(),
-            *self._ladder_conflicts(),
+            *ladder_conflicts(self.model, self.teacher, self.assistants, self.student),
         ]
 
     def _unknown_names(self) -> Iterator[tuple[str, str]]:
@@ -124,28 +129,11 @@ class Study(Section):
         ):
             unused = section == "assistants" and not self.assistants.max
             if not unused and widths and widths[0] >= self.teacher.width:
-                rule = f"should be below the teacher's width {self.teacher.width}"
+                rule = f"should be below the teacher's {sized(self.teacher.width)}"
                 yield f"{section}.widths[0]", f"{rule}, found {widths[0]}"
         for width in self.training.modes:
             if width not in map(str, self.widths):
                 yield f"training.modes.{short(width)}", "is no width of this study"
-
-    def _ladder_conflicts(self) -> Iterator[tuple[str, str]]:
-        """Widths that a family of fixed networks does not have."""
-        ladder = LADDERS.get(self.model.family)
-        if ladder is None:
-            return
-        named: dict[str, tuple[int, ...]] = {}
-        if self.teacher.factory is None:
-            named["teacher.width"] = (self.teacher.width,)
-        if self.assistants.max:
-            named["assistants.widths"] = self.assistants.widths
-        named["student.widths"] = self.student.widths
-        for path, widths in named.items():
-            wrong = [width for width in widths if width not in ladder]
-            if wrong:
-                rule = f"of family {quoted(self.model.family)} should be among {_listed(ladder)}"
-                yield path, f"{rule}, found {_listed(wrong)}"
 
     def _assistant_conflicts(self) -> Iterator[tuple[str, str]]:
         low, high, number = self.assistants.min, self.assistants.max, len(self.assistants.widths)
@@ -197,6 +185,12 @@ class Study(Section):
         if self.assistants.max:
             rest |= {*self.assistants.widths}
         return (self.teacher.width, *sorted(rest, reverse=True))
+
+    @property
+    def pinned_modes(self) -> dict[int, Mode]:
+        """The modes that `training.modes` gives, by width."""
+        named = {str(width): width for width in self.widths}
+        return {named[name]: Mode.parse(mode) for name, mode in self.training.modes.items()}
 
     @property
     def early_teachers(self) -> dict[str, tuple[float | str, ...]]:

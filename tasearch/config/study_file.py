@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tasearch.chains.sizes import plain
 from tasearch.config.arguments import check_path, check_utf8
 from tasearch.config.files import not_regular
 from tasearch.config.section_base import Section
@@ -26,6 +27,7 @@ from tasearch.config.study import Study
 from tasearch.errors import StudyError, first_line, nearest, quoted, short
 
 LARGEST_FILE = 1_000_000  # bytes of a study file
+LISTS = ("widths", "sizes")  # keys whose list of one value stays a list
 MOST_MISTAKES = 20  # that one message lists
 RENAMED = {  # keys of before 0.1, by section
     "assistants": {"edges": "guidance", "drop": "teacher_dropout"},
@@ -192,7 +194,7 @@ def render(
 def _entry(name: str, meaning: str, value: Any) -> list[str]:
     if value is None:
         return [f"# {meaning}", f"# {name} ="]
-    if isinstance(value, tuple) and len(value) == 1 and name != "widths":
+    if isinstance(value, tuple) and len(value) == 1 and name not in LISTS:
         value = value[0]
     return [f"# {meaning}", f"{name} = {_literal(value)}"]
 
@@ -202,6 +204,7 @@ def _literal(value: Any) -> str:
 
     JSON writes strings and numbers as TOML does, except for the character DEL.
     """
+    value = plain(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_literal, value)) + "]"
     if isinstance(value, dict):
@@ -235,8 +238,8 @@ def _mistake(error: ErrorDetails, content: Mapping[str, Any]) -> str:
             section = inner.annotation
         value = value.get(part) if isinstance(value, Mapping) else value
     rule = error["msg"].removeprefix("Input ").replace("String should", "should")
-    for pattern, plain in _PLAIN_WORDS:
-        rule = re.sub(pattern, plain, rule)
+    for pattern, words in _PLAIN_WORDS:
+        rule = re.sub(pattern, words, rule)
     found = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
     return f"{path}: {rule[0].lower()}{rule[1:]}, found {_shown(found)}"
 
@@ -246,6 +249,7 @@ _PLAIN_WORDS = (("a valid tuple", "a list"), ("a valid dictionary.*", "a table")
 
 def _shown(value: Any) -> str:
     """A value as a study file has it, shortened."""
+    value = [*map(plain, value)] if isinstance(value, list) else plain(value)
     try:
         return short(json.dumps(value, default=str))
     except Exception:  # a number of too many digits, nesting too deep, an object's own __str__

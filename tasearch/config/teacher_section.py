@@ -113,6 +113,11 @@ class TeacherSection(Section):
         return found[:MOST_OF_NAME]
 
     @property
+    def brought(self) -> bool:
+        """Whether it is not of the family."""
+        return self.factory is not None or self.outputs is not None
+
+    @property
     def loaded(self) -> bool:
         """Whether it is taken as it is, from a file, a package or a factory, and never trained."""
         given = self.checkpoint is not None or self.outputs is not None

@@ -5,11 +5,21 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import PROGRESSIVE
+from tasearch.chains.sizes import Size, plain
 
 SCALABLE = "resnet"  # the family whose channels have a multiplier
 
@@ -81,6 +91,15 @@ def _falling(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _width(value: Any, number: ValidatorFunctionWrapHandler) -> int:
+    if isinstance(value, Size):
+        return value
+    if isinstance(value, str):
+        raise PydanticCustomError("width", "should be an integer, or a name in model.sizes")
+    found: int = number(value)
+    return found
+
+
 def _mode(text: str) -> str:
     try:
         mode = Mode.parse(text)
@@ -141,7 +160,12 @@ def fit_for_a_folder(name: str) -> str:
     return name
 
 
-Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
+Width = Annotated[
+    Annotated[int, Field(ge=1, le=MOST_WIDTH)],
+    WrapValidator(_width),
+    PlainSerializer(plain),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "name of a size"}]}),
+]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
 ImageSize = Annotated[
     tuple[int, int],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+from tasearch.chains.sizes import sized
 from tasearch.config.run_options import RunOptions
 from tasearch.confirmation.confirm import confirm
 from tasearch.confirmation.plan import planned_comparisons
@@ -53,7 +54,7 @@ def confirm_events(
     comparisons = planned_comparisons(run, prepared.space, widths)
     if not comparisons:
         prepared.close()
-        listed = ", ".join(map(str, widths)) or "any width"
+        listed = sized(*widths) if widths else "any width"
         raise NothingFits(
             f"{run.path}: nothing to compare: {_no_assistants(run, listed)}; name another budget, "
             f"or confirm the whole front (--front)"
@@ -61,11 +62,10 @@ def confirm_events(
     plan = LookPlan(alpha=study.confirm.alpha, margin=study.confirm.margin / 100)
     yield from (Notice(message=notice) for notice in prepared.notices)
     with_assistants = {c.width for c in comparisons if c.question == "assistants"}
-    without = [str(width) for width in widths if width not in with_assistants]
+    without = [width for width in widths if width not in with_assistants]
     if without:
-        yield Notice(
-            message=f"assistants are not compared: {_no_assistants(run, ', '.join(without))}"
-        )
+        words = _no_assistants(run, sized(*without))
+        yield Notice(message=f"assistants are not compared: {words}")
     yield from confirm(prepared, comparisons, plan)
 
 
@@ -73,4 +73,4 @@ def _no_assistants(run: Run, widths: str) -> str:
     """Why chains with assistants cannot be compared."""
     if not run.manifest.study.assistants.max:
         return "the study has no assistants"
-    return f"no chain with assistants that ends in width {widths} was trained to its end"
+    return f"no chain with assistants that ends in {widths} was trained to its end"

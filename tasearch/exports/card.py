@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text
+from tasearch.chains.sizes import sized
 from tasearch.config import plugins
 from tasearch.data.labels import are_numbers
 from tasearch.errors import shown
@@ -70,7 +71,7 @@ def _origin(student: ExportedStudent) -> str:
     """How the student was trained, in one sentence."""
     if _labels_only(student):
         width = student.candidate.chain[-1]
-        return f"Width {width}, trained on the labels alone, without a teacher."
+        return f"{sized(width).capitalize()}, trained on the labels alone, without a teacher."
     words = f"Distilled along the chain {student.candidate.label} (widths, teacher first)"
     recipes = student.candidate.recipe
     for role, who in (("assistants", "the assistants"), ("student", "the student")):

@@ -38,8 +38,8 @@ def pinned_study(student: ExportedStudent, folder: Path) -> Study:
     # If the student is an assistant within the budget, these are the assistants' values.
     values["student"] |= {name: own[name] for name in ("epochs", "teacher_dropout")}
     values["budget"] = {}
-    modes = student.run.manifest.modes
-    values["training"] |= {"modes": {str(w): str(modes[w]) for w in trial.chain if w in modes}}
+    modes, chain = student.run.manifest.pinned_modes(), map(str, trial.chain)
+    values["training"] |= {"modes": {name: modes[name] for name in chain if name in modes}}
     values["search"] |= {"trials": 1, "pruner": "none"}
     values["expects"] = _expected_inputs(student, values)
     return Study.model_validate(values)

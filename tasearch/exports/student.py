@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tasearch.chains.sizes import sized
 from tasearch.data import Dataset, load_data
 from tasearch.errors import RunError, StoreError
 from tasearch.models import Models, Standardized
@@ -83,7 +84,7 @@ def rebuild_student(run: Run, candidate: Candidate, *, trusted: bool) -> Exporte
             )
     width = candidate.chain[-1]
     if width not in manifest.study.widths[1:]:
-        raise RunError(f"{run.path}: trial {candidate.trial} is of width {width}, not the study's")
+        raise RunError(f"{run.path}: trial {candidate.trial} is of {sized(width)}, not the study's")
     net = models.build(width)
     net.load_state_dict(replicate(_stored_weights(run, trial.hops[-1].key), 0))
     student = ExportedStudent(

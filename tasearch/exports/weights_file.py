@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tasearch.chains.keys import canonical_json
+from tasearch.chains.sizes import size_names
 from tasearch.config.files import not_regular
 from tasearch.data.features import Features
 from tasearch.data.ids import KINDS, LARGEST, Ids
@@ -59,7 +60,7 @@ def write_weights(student: ExportedStudent) -> bytes:
     """
     meta = {
         "family": student.run.manifest.study.model.family,
-        "width": student.candidate.chain[-1],
+        "width": int(student.candidate.chain[-1]),
         "in_shape": student.data.in_shape,
         "num_classes": student.data.num_classes,
         "class_names": student.data.class_names,
@@ -68,6 +69,8 @@ def write_weights(student: ExportedStudent) -> bytes:
         meta["layout"] = "hwc"
     if student.data.ids is not None:
         meta["ids"] = asdict(student.data.ids)
+    if size_names(student.candidate.chain[-1:]):
+        meta["size"] = str(student.candidate.chain[-1])
     if student.data.table is not None:
         meta["features"] = student.data.table.features.content()
     state = {name: t.clone().contiguous() for name, t in student.module.state_dict().items()}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.chains.hop import ModelSpec
+from tasearch.chains.sizes import sized
 from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset
@@ -193,7 +194,7 @@ class Models:
 
     def _checked(self, width: int) -> nn.Module:
         """A model as it is built, after it was tried."""
-        where, net = f"the model of width {width}", self.build(width)
+        where, net = f"the model of {sized(width)}", self.build(width)
         if self._is_users(width):
             check_model(net, where, self.in_shape, self.num_classes)
             check_reload(net, self.build(width, 1), where, self.in_shape)
@@ -291,6 +292,7 @@ class Models:
             takes_width=takes_width,
             options=shapes | options,
             returned=self._returned,
+            sizes=self.study.model.arguments if takes_width else {},
         )
 
     @cached_property

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from tasearch.chains.sizes import sized
 from tasearch.config.guard import timely
 from tasearch.errors import ModelError, StudyError, first_line, raised
 from tasearch.models.families import Build
+from tasearch.models.resized import RESOLUTION, Resized, checked_resolution
 
 
 class ReturnedParameters:
@@ -60,6 +64,7 @@ class ModelFunction:
         function: The function itself.
         takes_width: Whether its first argument is a width.
         options: Keyword arguments: `in_shape`, `num_classes` and the options of a family.
+        sizes: By number, keyword arguments of sizes that have a name; they stand for the width.
         returned: The parameters of all models that the study's functions returned so far.
     """
 
@@ -69,6 +74,7 @@ class ModelFunction:
     takes_width: bool
     options: Mapping[str, Any]
     returned: ReturnedParameters
+    sizes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def __call__(self, width: int, seed: int) -> nn.Module:
         """A new model on CPU.
@@ -81,13 +87,16 @@ class ModelFunction:
             ModelError: The function takes other arguments, raises, or returns anything but a model.
             StudyError: The function takes too long.
         """
-        args = (width,) if self.takes_width else ()
-        self._check_signature(args)
-        where = f"{self.path}: {self.name!r}" + (f" at width {width}" if args else "")
+        own = self.sizes.get(width)
+        args = (width,) if self.takes_width and own is None else ()
+        options = {**self.options, **(own or {})}
+        self._check_signature(args, options)
+        where = f"{self.path}: {self.name!r}"
+        where += f" at {sized(width)}" if self.takes_width else ""
         try:
             with torch.random.fork_rng(devices=[]), timely(where):
                 torch.manual_seed(seed)
-                net = self.function(*args, **self.options)
+                net = self._resized(args, options)
         except StudyError:
             raise
         except ModelError as error:  # a built-in family says which widths it has
@@ -101,13 +110,30 @@ class ModelFunction:
         self.returned.add(net, where)
         return net
 
-    def _check_signature(self, args: tuple[int, ...]) -> None:
-        wanted = f"({'width, ' if args else ''}*, in_shape, num_classes)"
+    def _resized(self, args: tuple[int, ...], options: dict[str, Any]) -> nn.Module:
+        """The model as the function returns it, or for images of a size's resolution."""
+        if RESOLUTION not in options or self._takes_resolution:
+            return self.function(*args, **options)
+        side = checked_resolution(options.pop(RESOLUTION), options["in_shape"])
+        channels, *own = options["in_shape"]
+        net = self.function(*args, **{**options, "in_shape": (channels, *side)})
+        return net if [*side] == own or not isinstance(net, nn.Module) else Resized(net, side)
+
+    @cached_property
+    def _takes_resolution(self) -> bool:
+        """Whether the function has an argument of this name, and so resizes images itself."""
+        with contextlib.suppress(TypeError, ValueError):  # a builtin may have no signature
+            return RESOLUTION in inspect.signature(self.function).parameters
+        return False
+
+    def _check_signature(self, args: tuple[int, ...], options: Mapping[str, Any]) -> None:
+        given = {k: v for k, v in options.items() if k != RESOLUTION or self._takes_resolution}
+        wanted = f"({', '.join(['width'] * len(args) + ['*', *given])})"
         takes = "what cannot be told"
         try:
             signature = inspect.signature(self.function)
             takes = str(signature)
-            signature.bind(*args, **self.options)
+            signature.bind(*args, **given)
         except (TypeError, ValueError) as error:  # a builtin may have no signature
             raise ModelError(
                 f"{self.path}: {self.name!r} should take {wanted}, takes {takes}: "

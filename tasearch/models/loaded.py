@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tasearch.chains.sizes import Size, sized
 from tasearch.config.study import Study
 from tasearch.errors import ModelError
 from tasearch.models.inputs import InputSpec
@@ -63,17 +64,19 @@ def check_falling(study: Study, sizes: Mapping[int, int]) -> None:
         ModelError: The narrower one has as many parameters, or more.
     """
     (wider, most), (width, least) = sizes.items()
-    if least < most:
+    named = isinstance(width, Size)  # of as many parameters may be one of smaller images
+    if least < most or (named and least == most):
         return
     if wider == study.teacher.width and study.teacher.factory is not None:
         raise ModelError(
             f"teacher.factory: {study.teacher.factory!r}: the teacher should have "
             f"more parameters than any other model, found {most:,} and "
-            f"{least:,} at width {width}"
+            f"{least:,} at {sized(width)}"
         )
+    falling = "from size to size" if named else "with the width"
     raise ModelError(
-        f"model.family: {study.model.family!r}: parameters should fall with the "
-        f"width, found {most:,} at width {wider} and {least:,} at {width}"
+        f"model.family: {study.model.family!r}: parameters should fall {falling}, found {most:,} "
+        f"at {sized(wider)} and {least:,} at {width}"
     )
 
 

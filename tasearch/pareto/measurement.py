@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
+
+from tasearch.chains.sizes import Size, sized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,16 @@ class Measurement:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Measurement:
-        """The value whose fields these are, as read from JSON."""
-        return cls(**{**values, "rounds": TimingRounds.from_json(values.get("rounds", {}))})
+        """The value that `content` has described, as read from JSON."""
+        own = {**values, "rounds": TimingRounds.from_json(values.get("rounds", {}))}
+        if "size" in own:
+            own["width"] = Size(own["width"], own.pop("size"))
+        return cls(**own)
+
+    def content(self) -> dict[str, Any]:
+        """The fields by name, as they are stored; with the name of a size that has one."""
+        named = {"size": self.width.name} if isinstance(self.width, Size) else {}
+        return {**asdict(self), "width": int(self.width), **named}
 
     @property
     def median_ms(self) -> float:
@@ -92,6 +102,4 @@ def latency_words(width: int, measured: Mapping[int, Measurement]) -> str:
     words = f"{size.latency_ms:.4g} ms"
     if not others:
         return words
-    *most, last = map(str, others)
-    listed = f"widths {', '.join(most)} and {last}" if most else f"width {last}"
-    return f"{words}, tied with {listed}; its own median is {size.median_ms:.4g} ms"
+    return f"{words}, tied with {sized(*others)}; its own median is {size.median_ms:.4g} ms"

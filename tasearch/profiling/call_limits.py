@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tasearch.chains.sizes import sized
 from tasearch.config.sections import LatencySection
 from tasearch.errors import ModelError, StudyError, raised
 from tasearch.models.numerics import cpu_threads
@@ -56,11 +57,11 @@ def check_calls(
                 seconds = min(_seconds(net, x) for _ in range(CALLS)) / SMALL_BATCH
             except Exception as error:  # a user's model may raise anything
                 raise ModelError(
-                    f"width {width}: a call with {SMALL_BATCH} samples failed: {raised(error)}"
+                    f"{sized(width)}: a call with {SMALL_BATCH} samples failed: {raised(error)}"
                 ) from error
-            words = f"one operation of width {width} may take {OPERATION_GB:g} GiB"
+            words = f"one operation of {sized(width)} may take {OPERATION_GB:g} GiB"
             _check(batch, words, int(OPERATION_GB * 2**30 * SMALL_BATCH / max(largest.bytes, 1)))
-            words = f"one call of width {width} may take {CALL_S:g} s"
+            words = f"one call of {sized(width)} may take {CALL_S:g} s"
             _check(batch, words, int(ESTIMATE_FACTOR * CALL_S / max(seconds, 1e-9)))
 
 

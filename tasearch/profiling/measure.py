@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from tasearch.chains.sizes import sized
 from tasearch.config.sections import LatencySection
 from tasearch.models.numerics import cpu_threads
 from tasearch.pareto.measurement import Measurement, TimingConditions, tied_with
@@ -66,7 +67,7 @@ def measure(
     calls: dict[int, Call] = {}
     examples: dict[int, Tensor] = {}
     for width, net in nets.items():
-        what = f"width {width}: a timed call with latency.batch = {section.batch}"
+        what = f"{sized(width)}: a timed call with latency.batch = {section.batch}"
         own = usable_inputs(net.eval(), inputs, samples)
         model = (models or {}).get(width)
         calls[width] = prepare(net, model, own, what=what, warn=warn_of[width])
@@ -108,4 +109,4 @@ def _measurements(
 
 
 def _warn_of_width(width: int, warn: Callable[[str], None], text: str) -> None:
-    warn(f"width {width}: {text}")
+    warn(f"{sized(width)}: {text}")

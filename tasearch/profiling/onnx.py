@@ -13,6 +13,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from tasearch.chains.sizes import sized
 from tasearch.errors import ModelError, first_line
 from tasearch.profiling.torch_adapter import quiet
 
@@ -81,7 +82,7 @@ def timed_models(
     except Exception:  # exporting one by one finds the model at fault
         models = {width: _exported(net, in_shape, width, dtype) for width, net in nets.items()}
     for width, model in models.items():
-        with _runtime_errors(f"width {width}: "):
+        with _runtime_errors(f"{sized(width)}: "):
             onnx_session(model, 1).run(None, {"x": example.numpy()})
     return models
 
@@ -159,4 +160,4 @@ def _exported(net: nn.Module, in_shape: tuple[int, ...], width: int, dtype: torc
     try:
         return to_onnx(net, in_shape, dtype)
     except ModelError as error:
-        raise ModelError(f"width {width}: {error}") from error.__cause__
+        raise ModelError(f"{sized(width)}: {error}") from error.__cause__

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasearch.chains.sizes import sized
 from tasearch.errors import ModelError
 from tasearch.pareto.measurement import TimingRounds
 from tasearch.profiling.ties import settled
@@ -64,7 +65,7 @@ def time_rounds(
     Raises:
         ModelError: If one call takes longer than `CALL_S`.
     """
-    timers = {width: _Timer(f"width {width}", call, clock) for width, call in calls.items()}
+    timers = {width: _Timer(f"{sized(width)}", call, clock) for width, call in calls.items()}
     net = _Timer("the reference net", reference, clock)
     in_turn = [net, *timers.values()]
     for timer in in_turn:

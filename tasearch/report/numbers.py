@@ -5,9 +5,11 @@ Accuracies, their intervals and their differences are 0 to 1. What is not known 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tasearch.chains.sizes import Size, size_names
 from tasearch.report.intervals import Interval, accuracy_interval
 from tasearch.report.rows import Row
 from tasearch.runs.leads import lead_over_direct
@@ -32,7 +34,7 @@ def student_numbers(run: Run, row: Row) -> dict[str, Any]:
     source = {"part": "validation", "seeds": "search", "seed": study.seed}
     return {
         "trial": row.trial,
-        "chain": row.chain,
+        **_chain(row.chain),
         "label": row.label,
         "teacher": candidate.teacher,  # its name in the label; empty where it is its width
         "teaching": row.teaching,
@@ -110,7 +112,8 @@ def _comparison_numbers(run: Run, comparison: Comparison) -> dict[str, Any]:
     arms = {"first": comparison.first, "second": comparison.second}
     return {
         "question": comparison.question,
-        "width": comparison.width,
+        "width": int(comparison.width),
+        **({"size": str(comparison.width)} if isinstance(comparison.width, Size) else {}),
         "label": comparison.label,
         **{name: {**_names(arm), **_arm_numbers(run, arm)} for name, arm in arms.items()},
         "verdict": _verdict_numbers(comparison.verdict),
@@ -119,7 +122,13 @@ def _comparison_numbers(run: Run, comparison: Comparison) -> dict[str, Any]:
 
 
 def _names(arm: Arm) -> dict[str, Any]:
-    return {"chain": arm.chain, "label": arm.label, "recipe": arm.recipe}
+    return {**_chain(arm.chain), "label": arm.label, "recipe": arm.recipe}
+
+
+def _chain(chain: Sequence[int]) -> dict[str, Any]:
+    """The widths of a chain, and beside them the names of those that are sizes with names."""
+    names = size_names(chain)
+    return {"chain": [*map(int, chain)], **({"sizes": names} if names else {})}
 
 
 def _confirmed_numbers(run: Run, found: Confirmation, arm: Arm) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from tasearch.chains.chain import Teaching, teaching
+from tasearch.chains.sizes import plain
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.intervals import Interval, accuracy_interval, apart
 from tasearch.report.known import known_interval
@@ -23,7 +24,7 @@ class Link:
     Args:
         role: "teacher", "assistant" or "student".
         width: Width of the model.
-        name: What it is called in chains: its width, or the name of the teacher.
+        name: What it is called in chains: its width, or the name of its size or of the teacher.
         params: Number of parameters.
         accuracy: Accuracy on the validation set, 0 to 1; None if the model is not trained.
     """
@@ -216,7 +217,7 @@ def _links(run: Run, trial: TrialRecord) -> tuple[Link, ...]:
         Link(
             role=roles.get(width, "assistant"),
             width=width,
-            name=(section.label if width == section.width else "") or width,
+            name=(section.label if width == section.width else "") or plain(width),
             params=measured[width].params,
             accuracy=known.get(width),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasearch.chains.sizes import sized
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.gains import question_words
 from tasearch.report.known import known_interval
@@ -64,7 +65,7 @@ def _assistants_text(run: Run, width: int) -> str:
     own = (c for c in run.front.candidates if len(c.chain) > 2 and c.chain[-1] == width)
     rival = next(own, None)
     if rival is None:
-        return f"no chain with assistants that ends in width {width} was trained to its end"
+        return f"no chain with assistants that ends in {sized(width)} was trained to its end"
     lead = lead_over_direct(run, rival)
     return "no finished direct chain with the same recipe" if lead is None else lead.words
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tasearch.chains.recipe import LABELS_ONLY, complete_recipe, early_teacher_text
 from tasearch.chains.recipes import ONLY_DISTILLED
+from tasearch.chains.sizes import sized
 from tasearch.pareto.measurement import Measurement
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")  # of the SI, a factor of 1,000 each
@@ -87,11 +88,11 @@ def ties_text(measured: Mapping[int, Measurement]) -> str:
     Returns:
         Text such as "Widths 12 and 8 are tied, at 0.0445 ms."; empty if none are tied.
     """
-    groups: dict[float, list[str]] = {}
+    groups: dict[float, list[int]] = {}
     for size in measured.values():
-        groups.setdefault(size.latency_ms, []).append(str(size.width))
+        groups.setdefault(size.latency_ms, []).append(size.width)
     return " ".join(
-        f"Widths {', '.join(widths[:-1])} and {widths[-1]} are tied, at {latency:.4g} ms."
+        f"{sized(*widths).capitalize()} are tied, at {latency:.4g} ms."
         for latency, widths in sorted(groups.items())
         if len(widths) > 1
     )

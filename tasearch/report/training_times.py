@@ -33,7 +33,8 @@ class TrainingTimes:
             seconds: Seconds so far.
         """
         teacher, last = self._manifest.study.teacher, label.rpartition(" → ")[2]
-        width = teacher.width if last == teacher.label else int(last)
+        known = {str(width): width for width in self._manifest.measured}
+        width = teacher.width if last == teacher.label else known[last]
         _, before = self.reached.get(key, (width, 0))
         self.reached[key], self._seen[key] = (width, max(before, epoch)), seconds
 

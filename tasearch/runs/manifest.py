@@ -41,13 +41,18 @@ class Profile:
     device: str
     timing: TimingConditions = field(default_factory=TimingConditions)
 
+    def pinned_modes(self) -> dict[str, str]:
+        """The modes as the key `training.modes` of a study has them, under the names of sizes."""
+        named = {width: width for width in self.measured}
+        return {str(named[width]): str(mode) for width, mode in self.modes.items()}
+
     def content(self) -> dict[str, Any]:
         """The content of measurements.json, as plain values."""
         return {
             "device": self.device,
             "setup": dict(self.setup),
             "modes": modes_as_text(self.modes),
-            "measurements": [asdict(m) for m in self.measured.values()],
+            "measurements": [m.content() for m in self.measured.values()],
             "timing": asdict(self.timing),
         }
 

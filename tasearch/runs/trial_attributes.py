@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tasearch.chains.chain import Chain, label
 from tasearch.chains.hop import ModelSpec
 from tasearch.chains.recipe import Recipe
+from tasearch.chains.sizes import size_names, with_names
 from tasearch.pareto.skyline import PruningDecision
 from tasearch.runs.records import HopUse, TrialRecord
 
@@ -73,9 +74,11 @@ def place(trial: FrozenTrial) -> tuple[int, bool, int]:
 
 def describe_chain(chain: Chain) -> dict[str, Any]:
     """The attributes by which `chain_of` knows a chain, and its label for people."""
-    recipe, named = describe_recipes(chain), {"teacher": chain.teacher} if chain.teacher else {}
+    recipe, names = describe_recipes(chain), size_names(chain.widths)
     words = label(chain.widths, recipe, chain.teacher)
-    return {"chain": [*chain.widths], "recipe": recipe, "label": words, **named}
+    named: dict[str, Any] = {"teacher": chain.teacher} if chain.teacher else {}
+    named |= {"sizes": names} if names else {}
+    return {"chain": [*map(int, chain.widths)], "recipe": recipe, "label": words, **named}
 
 
 def describe_recipes(chain: Chain) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def chain_of(attrs: Mapping[str, Any], teacher: ModelSpec) -> Chain:
         attrs: User attributes of one of the search's own trials.
         teacher: The teacher of all chains.
     """
-    _, *widths, student = attrs["chain"]
+    _, *widths, student = with_names(attrs["chain"], attrs.get("sizes", ()))
     recipe = attrs["recipe"]
     shared = Recipe(**recipe["assistants"]) if widths else None
     assistants = tuple(ModelSpec(width=width, recipe=shared) for width in widths)
@@ -106,6 +109,8 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     if not is_own(trial):
         return _foreign_record(trial)
     attrs = trial.user_attrs
+    chain = with_names(attrs.get("chain") or (), attrs.get("sizes", ()))
+    named = {width: width for width in chain}
     curve = tuple(attrs.get("curve") or ())
     state = "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
     finished = trial.values[0] if trial.state == TrialState.COMPLETE else None
@@ -113,12 +118,15 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
         state=state,
-        chain=tuple(attrs.get("chain") or ()),
+        chain=chain,
         recipe=attrs.get("recipe"),
         accuracy=curve[-1] if finished is None and curve else finished,
         epochs=tuple(attrs.get("epochs") or ()),
         curve=curve,
-        hops=tuple(HopUse(**use) for use in attrs.get("hops") or ()),
+        hops=tuple(
+            HopUse(**{**use, "width": named.get(use["width"], use["width"])})
+            for use in attrs.get("hops") or ()
+        ),
         accuracies=tuple(attrs.get("accuracies") or ()),
         reason=attrs.get("reason"),
         audit=PruningDecision(**audit) if audit else None,

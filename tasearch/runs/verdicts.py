@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasearch.chains.chain import label
+from tasearch.chains.sizes import size_names, with_names
 from tasearch.config.files import write_atomic
 from tasearch.runs.accuracies import mean_of_known
 from tasearch.runs.quality import Quality
@@ -212,7 +213,7 @@ def write_confirmations(run: Path, confirmations: Sequence[Confirmation]) -> Non
     Raises:
         StoreError: The file cannot be written.
     """
-    content = {"confirmations": [asdict(found) for found in confirmations]}
+    content = {"confirmations": [_content(found) for found in confirmations]}
     write_atomic(run / FILE, seal_json("verdicts", content))
 
 
@@ -267,10 +268,22 @@ def _comparison(content: Mapping[str, Any]) -> Comparison:
     )
 
 
+def _content(found: Confirmation) -> dict[str, Any]:
+    """A confirmation as it is stored; the names of sizes stand beside the numbers of a chain."""
+    content = asdict(found)
+    for comparison in content["comparisons"]:
+        for arm in (comparison["first"], comparison["second"]):
+            names = size_names(arm["chain"])
+            arm |= {"sizes": names} if names else {}
+    return content
+
+
 def _arm(content: Mapping[str, Any]) -> Arm:
-    listed = {name: tuple(content[name]) for name in ("chain", "accuracies", "test")}
-    quality = content.get("quality")
-    return Arm(**{**content, **listed, "quality": quality and _quality(quality)})
+    own = {**content}
+    own["chain"] = with_names(own["chain"], own.pop("sizes", ()))
+    own |= {name: tuple(own[name]) for name in ("accuracies", "test")}
+    quality = own.get("quality")
+    return Arm(**{**own, "quality": quality and _quality(quality)})
 
 
 def _quality(content: Mapping[str, Any]) -> Quality:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasearch.chains.hop import ModelSpec
+from tasearch.chains.sizes import sized
 from tasearch.chains.space import Space
 from tasearch.config.study import Study
 from tasearch.errors import StudyError
@@ -45,7 +46,7 @@ def _refuse(budget: Budget, students: list[Measurement]) -> None:
     near = min(students, key=lambda m: (budget.excess(m), m.params))
     took = f" and takes {near.latency_ms:.4g} ms" if near.latency_ms else ""
     raise StudyError(
-        f"budget: no student fits {budget}; the nearest, width {near.width}, "
+        f"budget: no student fits {budget}; the nearest, {sized(near.width)}, "
         f"has {near.params:,} params in {near.bytes:,} bytes{took}"
     )
 

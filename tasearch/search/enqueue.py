@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from tasearch.chains.hop import ModelSpec, arrows
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipes import SEARCHED, Choice, Choices, Recipes
 from tasearch.chains.space import Space
-from tasearch.errors import RunError, StudyError, short
+from tasearch.errors import RunError, StudyError
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_study
 from tasearch.runs.optuna_adapter import StudyStorage
@@ -26,8 +24,8 @@ from tasearch.runs.sealed_journal import clean_after_kill
 from tasearch.runs.trial_attributes import chain_of, describe_recipes, is_own
 from tasearch.search.queue import complete_choices, listed, matching, shown
 from tasearch.search.trials import FIXED
+from tasearch.search.written_chain import written_widths
 
-SEPARATORS = re.compile(r"\s*(?:->|→|-|,|\s)\s*")
 Fields = Mapping[str, Choice | None]  # fields of a recipe by name; None if not given
 
 
@@ -48,7 +46,7 @@ class Queued:
 
 def enqueue(
     run: Run | str | Path,
-    chain: str | Sequence[int],
+    chain: str | Sequence[int | str],
     *,
     student: Fields | None = None,
     assistants: Fields | None = None,
@@ -61,7 +59,7 @@ def enqueue(
 
     Args:
         run: A run, its folder, or its name under `runs_dir`; it must have tried a chain already.
-        chain: Widths, the student's last; the teacher's may come first.
+        chain: Widths or names of sizes, the student's last; the teacher's may come first.
         student: Searched fields of the student's recipe; a field that is missing receives the first
             of its values.
         assistants: Searched fields of the recipe that all assistants share.
@@ -78,7 +76,7 @@ def enqueue(
     manifest = directory.read()
     space = _space(manifest)
     choices = _choices(
-        space, manifest, _widths(chain, space.teacher.name), student or {}, assistants or {}
+        space, manifest, written_widths(chain, manifest.study), student or {}, assistants or {}
     )
     named = space.chain(choices)
     assert named is not None
@@ -133,32 +131,6 @@ def _appending(directory: RunDirectory) -> Iterator[None]:
     with directory.locked():
         clean_after_kill(directory.journal)
         yield
-
-
-def _widths(chain: str | Sequence[int], teacher: str) -> list[int]:
-    """The widths that a person has written, behind the teacher's name or not.
-
-    Raises:
-        StudyError: They are no integers, or do not fall strictly.
-    """
-    words: list[object] = []
-    if isinstance(chain, Sequence):
-        words = [*chain]
-    if isinstance(chain, str):
-        named = rf"{re.escape(teacher)}(?:{SEPARATORS.pattern})+" if teacher else ""
-        words = [*SEPARATORS.split(re.sub(f"^{named}", "", chain.strip()))]
-    are_integers = all(
-        type(word) is int or (isinstance(word, str) and re.fullmatch("[0-9]{1,9}", word))
-        for word in words
-    )
-    if not words or not are_integers:
-        rule = 'should be widths joined by "-", such as 16-8-4'
-        raise StudyError(f"chain: {rule}, found {shown(chain)}")
-    widths = [int(str(word)) for word in words]
-    if any(a <= b for a, b in itertools.pairwise(widths)):
-        found = short(arrows(tuple(widths)))
-        raise StudyError(f"chain: widths should fall strictly, found {found}")
-    return widths
 
 
 def _choices(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import cache
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from tasearch.chains.recipe import Recipe
+from tasearch.chains.sizes import sized
 from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset, load_data
@@ -58,7 +58,7 @@ def try_all(content: Content, step: Step) -> None:
     study, data = _study(content), read_shared(content["data"])
     models, teacher = Models.for_study(study, data), study.teacher
     for width in study.widths:
-        words = f"model.family: {study.model.family!r} at width {width}"
+        words = f"model.family: {study.model.family!r} at {sized(width)}"
         if width == teacher.width and teacher.factory is not None:
             words = f"teacher.factory: {teacher.factory!r}"
         step(words)
@@ -128,7 +128,7 @@ class Preflight:
             StudyError: The sampler is wrong.
         """
         if self._pool is not None and ":" in self._study.search.sampler:
-            listed = [asdict(m) for m in measured.values()]
+            listed = [m.content() for m in measured.values()]
             self._call(propose, data=self._pool.share_data(data), measured=listed)
 
     def _call(self, function: Callable[[Content, Step], Any], **content: Any) -> Any:

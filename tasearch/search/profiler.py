@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
+from tasearch.chains.mode import Mode
+from tasearch.chains.sizes import sized
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.errors import ModelError, RunError
@@ -85,7 +86,7 @@ class Profiler:
         first, *rest = sorted({*study.widths, *before.measured}, reverse=True)
         assert first == study.teacher.width
         training = study.training.model_copy(
-            update={"modes": modes_as_text(before.modes) | study.training.modes}
+            update={"modes": before.pinned_modes() | study.training.modes}
         )
         student = study.student.model_copy(update={"widths": tuple(rest)})
         wide = replace(
@@ -109,7 +110,7 @@ class Profiler:
         lent = self._lent_modes()
         if {*trained} <= {*lent}:
             return lambda: {width: lent[width] for width in trained}
-        pinned = modes_from_text(study.training.modes)
+        pinned = study.pinned_modes
         to_find = [width for width in trained if width not in pinned]
         if pool is not None:
             pool.ask_modes(self.data, to_find)
@@ -200,10 +201,11 @@ class Profiler:
             )
         given = found.measured
         for width, params in sizes.items():
-            if width not in given or given[width].params != params:
-                has = f"{given[width].params:,} params" if width in given else "no measurement"
+            same = width in given and str(given[width].width) == str(width)
+            if not same or given[width].params != params:
+                has = f"{given[width].params:,} params" if same else "no measurement"
                 raise RunError(
-                    f"--latency-from {latency_source.path}: should measure width {width} with "
+                    f"--latency-from {latency_source.path}: should measure {sized(width)} with "
                     f"{params:,} params, has {has}"
                 )
         return replace(found, measured={width: given[width] for width in sizes})

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipes import Choice, Choices
+from tasearch.chains.sizes import Size
 from tasearch.chains.space import Space
 from tasearch.runs.trial_attributes import MACHINE, chain_of, is_free, is_retry, retry_of
 from tasearch.search.trials import FIXED, Trials
@@ -206,7 +207,9 @@ def _completions(space: Space, known: Choices) -> Iterator[Choices]:
 def matching(value: Any, domain: tuple[Choice, ...]) -> Choice | None:
     """The value of a domain that equals a given value: 2.0 equals 2, "2" and True do not."""
     for known in domain:
-        if isinstance(value, str) or isinstance(known, str):
+        if isinstance(known, Size) and isinstance(value, str):
+            same = value == known.name
+        elif isinstance(value, str) or isinstance(known, str):
             same = type(value) is type(known) and value == known
         else:
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -218,7 +221,7 @@ def matching(value: Any, domain: tuple[Choice, ...]) -> Choice | None:
 
 def listed(domain: tuple[Choice, ...]) -> str:
     """The values of a domain for a message: `6, 4, 2`."""
-    return ", ".join(json.dumps(value) for value in domain)
+    return ", ".join(str(v) if isinstance(v, Size) else json.dumps(v) for v in domain)
 
 
 def shown(value: Any) -> str:

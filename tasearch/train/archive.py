@@ -65,6 +65,7 @@ class HopArchive:
             augment=study.training.augment,
             modes=tuple(sorted(self.modes.items())),
             rungs=study.search.rungs,
+            sizes=tuple(study.model.identities.items()),
         )
 
     def key(self, hop: Hop) -> str:

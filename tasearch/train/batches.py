@@ -33,7 +33,8 @@ class TrainingJob:
         rungs: Number of evaluations, evenly spaced over the epochs.
         bf16: Whether forward passes run under bfloat16 autocast.
         width: Width of the model.
-        seed_parts: Numbers from which, together with the width, seeds are derived.
+        seed_parts: What seeds are derived from: the study's seed, the number of the replicate, and
+            the width, or the identity of a size.
     """
 
     views: AugmentedData
@@ -44,11 +45,11 @@ class TrainingJob:
     rungs: int
     bf16: bool
     width: int
-    seed_parts: tuple[int, ...]
+    seed_parts: tuple[int | str, ...]
 
     def seed(self, purpose: str, epoch: int) -> int:
         """The seed for one kind of random numbers in an epoch."""
-        return derived_seed(purpose, *self.seed_parts, self.width, epoch)
+        return derived_seed(purpose, *self.seed_parts, epoch)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,7 @@ class Trainer(HopArchive):
                 rungs=self.study.search.rungs,
                 bf16=self.mode(hop).bf16,
                 width=hop.model.width,
-                seed_parts=(self.study.seed, i),
+                seed_parts=self._seed_parts(i, hop.model.width),
             )
             for i in part or self.replicates
         ]
@@ -212,7 +212,7 @@ class Trainer(HopArchive):
             if saved is not None and not self.snapshots.whole(hop, name, saved[1].epochs):
                 saved = None  # so that the snapshots are made again
             for place, i in enumerate(numbers):
-                seed = derived_seed("weights", self.study.seed, i, width)
+                seed = derived_seed("weights", *self._seed_parts(i, width))
                 net = self._placed(self.models.build(width, seed))
                 fuse_norms(net)
                 state = State(net, recipe)
@@ -223,6 +223,10 @@ class Trainer(HopArchive):
                     state.rungs, state.curve = list(record.epochs), list(record.curves[place])
                 states.append(state)
         return states
+
+    def _seed_parts(self, replicate: int, width: int) -> tuple[int | str, ...]:
+        """What initial weights and orders of batches depend on: no chain, and no other size."""
+        return self.study.seed, replicate, self.study.model.identities.get(width, width)
 
     def _finish(self, hop: Hop, states: list[State]) -> None:
         """Store a hop, if all its models are trained to the end."""

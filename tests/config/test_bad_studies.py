@@ -227,7 +227,10 @@ def test_message_lists_first_of_many_mistakes() -> None:
     with pytest.raises(StudyError) as error:
         parse_study({"student": {"widths": ["a"] * 200}}, "s")
     lines = str(error.value).splitlines()
-    assert lines[19] == 's: student.widths[19]: should be a valid integer, found "a"'
+    assert (
+        lines[19]
+        == 's: student.widths[19]: should be an integer, or a name in model.sizes, found "a"'
+    )
     assert lines[20:] == ["s: and 180 more mistakes"]
 
 

@@ -20,7 +20,9 @@ MISTAKES = {
         "zzz: unknown key; known: assistants, budget, confirm, data, expects, latency, model, "
         "name, root, search, seed, student, teacher, training"
     ),
-    '[student]\nwidths = [3, "a"]': 'student.widths[1]: should be a valid integer, found "a"',
+    '[student]\nwidths = [3, "a"]': (
+        'student.widths[1]: should be an integer, or a name in model.sizes, found "a"'
+    ),
     "[student]\nwidths = [3, 4]": "student.widths: should be strictly decreasing, found [3, 4]",
     "[student]\nwidths = [3, 3]": "student.widths: should be strictly decreasing, found [3, 3]",
     "[student]\nwidths = [3, 0]": (

@@ -51,6 +51,6 @@ def problem(seed: int, **changes: Any) -> tuple[State, TrainingJob]:
         rungs=3,
         bf16=False,
         width=16,
-        seed_parts=(0, seed),
+        seed_parts=(0, seed, 16),
     )
     return State(model(seed), own), job

@@ -14,7 +14,7 @@ from tasearch.config.study_file import parse_study, render
 from tasearch.config.teacher_section import TeacherSection
 from tasearch.errors import RunError, StudyError
 from tasearch.runs.events import HopEnded, HopStarted, TrialDone, TrialStarted
-from tasearch.search.enqueue import _widths
+from tasearch.search.written_chain import written_widths
 from tests.helpers.commands import command
 from tests.helpers.recipes import SETTING
 from tests.helpers.studies import tiny
@@ -103,7 +103,7 @@ def test_name_is_shown_wherever_a_chain_is(
 
 def test_chain_to_enqueue_may_begin_with_the_name() -> None:
     for text in ("R18-x - 12 - 4", "R18-x → 12 → 4", "R18-x->12-4", "12-4", " R18-x 12 4"):
-        assert _widths(text, "R18-x") == [12, 4]
-    assert _widths("64-12-4", "") == [64, 12, 4]
+        assert written_widths(text, tiny(teacher={"name": "R18-x"})) == [12, 4]
+    assert written_widths("64-12-4", tiny()) == [64, 12, 4]
     with pytest.raises(StudyError, match="should be widths"):
-        _widths("R18-12-4", "R18-x")
+        written_widths("R18-12-4", tiny(teacher={"name": "R18-x"}))

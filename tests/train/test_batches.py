@@ -32,9 +32,9 @@ def test_order_is_the_same_for_all_chains_and_another_for_all_else() -> None:
     assert torch.equal(order, epoch_order(other, 0))
     others = [
         epoch_order(job, 1),
-        epoch_order(replace(job, width=8), 0),
-        epoch_order(replace(job, seed_parts=(0, 1)), 0),  # another replicate
-        epoch_order(replace(job, seed_parts=(1, 0)), 0),  # another study
+        epoch_order(replace(job, seed_parts=(0, 0, 8)), 0),  # another width
+        epoch_order(replace(job, seed_parts=(0, 1, 16)), 0),  # another replicate
+        epoch_order(replace(job, seed_parts=(1, 0, 16)), 0),  # another study
     ]
     assert not any(torch.equal(order, another) for another in others)
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import Recipe
+from tasearch.chains.sizes import sized
 from tasearch.errors import StudyError, TasearchError, raised
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads, rounded_up
@@ -75,7 +76,7 @@ def choose_modes(
                     faults.setdefault(f"trained one by one, for {fault}", []).append(width)
             modes[width] = mode
     for fault, those in faults.items():
-        warn(f"width{'s' * (len(those) > 1)} {', '.join(map(str, those))}: {fault}")
+        warn(f"{sized(*those)}: {fault}")
     return modes
 
 
@@ -96,8 +97,8 @@ def _tuned_precision(
         found = raised(error)
         if precision == "bf16":
             raise StudyError(
-                f'training.precision: should be "fp32" or "auto" for the model of width '
-                f'{width}, found "bf16": a step raised {found}'
+                f'training.precision: should be "fp32" or "auto" for the model of {sized(width)}, '
+                f'found "bf16": a step raised {found}'
             ) from error
         return replace(mode, bf16=False), f"trained in fp32, for bf16 raised {found}"
     return mode, ""

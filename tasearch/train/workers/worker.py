@@ -60,7 +60,8 @@ def _find_modes(content: dict[str, Any], warn: Any) -> dict[str, str] | None:
         set_up_cuda(device, deterministic=study.training.deterministic)
     try:
         models = Models.for_study(study, data)
-        return modes_as_text(study_modes(models, content["widths"], device, warn))
+        widths = [width for width in study.widths if width in content["widths"]]  # with names
+        return modes_as_text(study_modes(models, widths, device, warn))
     except Exception:
         raise
     except BaseException:  # such as sys.exit()
