@@ -20,6 +20,7 @@ from tasearch.config.values import (
     MOST_RUNGS,
     MOST_TRIALS,
     MOST_VALUES,
+    PACKAGES,
     SCALABLE,
     Count,
     Epochs,
@@ -44,7 +45,8 @@ class ModelSection(Section):
         "cnn",
         '"cnn", "mlp", "mobile", "plain" (of the TAKD paper; width 2, 4, 6, 8 or 10), "resnet" '
         '(width 8, 14, 20, 26, 32, 44, 56 or 110), "vit" (width 2 or more), or '
-        '"package.module:build", called as build(width, *, in_shape, num_classes) -> Module',
+        '"package.module:build", called as build(width, *, in_shape, num_classes) -> Module; with '
+        'sizes also a model of a package by its name, such as "timm:vit_tiny_patch16_224"',
     )
     multiplier: Annotated[float, Field(gt=0, le=1_000)] = key(
         1.0, 'for family "resnet": factor on the number of channels'
@@ -59,6 +61,17 @@ class ModelSection(Section):
     def options(self) -> dict[str, float]:
         """What the family's function takes besides width and shapes."""
         return {"multiplier": self.multiplier} if self.family == SCALABLE else {}
+
+    @property
+    def package(self) -> str | None:
+        """The package whose model the family is, by its name; None for any other family."""
+        package, colon, _ = self.family.partition(":")
+        return package if colon and package in PACKAGES else None
+
+    @property
+    def own_family(self) -> str:
+        """The family if it is a function of the user's; else empty."""
+        return self.family if ":" in self.family and self.package is None else ""
 
     @property
     def arguments(self) -> dict[int, Arguments]:

@@ -25,6 +25,9 @@ def size_conflicts(
 ) -> Iterator[tuple[str, str]]:
     """Widths without a name where sizes have names, and a teacher that is called like a size."""
     if not model.sizes:
+        if model.package is not None:
+            rule = "is required with a model of a package, which has no width, as family"
+            yield "model.sizes", f"{rule}, found {quoted(model.family)}"
         return
     known, brought = ladder(model.sizes), teacher.brought
     named = {"assistants.widths": assistants.widths, "student.widths": student.widths}

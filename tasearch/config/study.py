@@ -207,7 +207,7 @@ class Study(Section):
             "search.sampler": [self.search.sampler],
             "assistants.loss": self.assistants.loss,
             "student.loss": self.student.loss,
-            "model.family": [self.model.family],
+            "model.family": [self.model.own_family],
             "teacher.factory": [self.teacher.own_factory or ""],
             "data.source": [self.data.source],
         }

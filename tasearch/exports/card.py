@@ -155,8 +155,9 @@ def _markdown(text: str) -> str:
 def _load_line(student: ExportedStudent) -> str:
     """The expression in the card's example that loads the model."""
     study = student.run.manifest.study
-    if ":" not in study.model.family:
-        return 'tasearch.load(".")'
+    if not study.model.own_family:
+        needs = f"  # needs {study.model.package}" if study.model.package else ""
+        return f'tasearch.load("."){needs}'
     file = Path(plugins.place(study.model.family, study.root)).name
     words = f"runs {file} ({study.model.family}), which is not in here"
     return f'tasearch.load(".", trust=True)  # {words}'

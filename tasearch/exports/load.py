@@ -50,7 +50,7 @@ def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
     if not (folder / "chain.toml").is_file():
         raise ExportError(f"{folder / 'chain.toml'}: no such file; it names the student's family")
     study = load_study(folder / "chain.toml")
-    family = {"model.family": study.model.family}
+    family = {"model.family": study.model.own_family}
     check_trust(family, study, trust=trust, what=f"{folder}: loading it")
     # Another width could be a teacher's, whose own factory nothing has asked to trust.
     if weights.width not in study.student.widths:

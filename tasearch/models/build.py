@@ -27,7 +27,7 @@ from tasearch.models.functions import ModelFunction, ReturnedParameters
 from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
-from tasearch.models.packages import input_spec, package_factory
+from tasearch.models.packages import input_spec, package_factory, package_family
 from tasearch.models.tensors import as_tensor
 from tasearch.models.wrappers import FromRaw, NoModel, taking
 
@@ -80,7 +80,8 @@ class Models:
         For a user's own family that is the digest of its source; for any family, a multiplier other
         than 1.
         """
-        name = plugins.identity(self._family.name, self.study.root)
+        name, package = self._family.name, self.study.model.package
+        name = name if package else plugins.identity(name, self.study.root)
         multiplier = self.study.model.multiplier
         return name if multiplier == 1 else f"{name} x{multiplier}"
 
@@ -268,7 +269,10 @@ class Models:
     @cached_property
     def _family(self) -> ModelFunction:
         path, name = "model.family", self.study.model.family
-        function = plugins.resolve(name, FAMILIES, path=path, root=self.study.root)
+        if self.study.model.package is not None:
+            function = package_family(name)
+        else:
+            function = plugins.resolve(name, FAMILIES, path=path, root=self.study.root)
         return self._function(path, name, function, self.study.model.options(), takes_width=True)
 
     @cached_property

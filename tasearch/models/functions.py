@@ -92,7 +92,8 @@ class ModelFunction:
         options = {**self.options, **(own or {})}
         self._check_signature(args, options)
         where = f"{self.path}: {self.name!r}"
-        where += f" at {sized(width)}" if self.takes_width else ""
+        if self.takes_width:
+            where += f" at {sized(next((size for size in self.sizes if size == width), width))}"
         try:
             with torch.random.fork_rng(devices=[]), timely(where):
                 torch.manual_seed(seed)

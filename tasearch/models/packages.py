@@ -1,4 +1,4 @@
-"""Teachers by name from torchvision and timm; both packages are optional."""
+"""Models by name from torchvision and timm; both packages are optional."""
 
 from __future__ import annotations
 
@@ -42,18 +42,40 @@ def package_factory(name: str, *, pretrained: bool) -> Build:
     package, _, model = name.partition(":")
 
     def make(*, in_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        if len(in_shape) != 3 or in_shape[0] not in (1, 3):
-            raise ModelError(f"takes images of 1 or 3 channels, found samples of shape {in_shape}")
+        _check_channels(in_shape)
         module = _imported(package)
         _check_name(model, _NAMES[package](module))
         net = _loaded(name, module, num_classes) if pretrained else None
         if net is None:
             net = _BUILD[package](module, model, num_classes)
-        if in_shape[0] == 1:
-            net.register_forward_pre_hook(_in_three_channels)
-        return net
+        return _for_channels(net, in_shape)
 
     return make
+
+
+def package_family(name: str) -> Build:
+    """A function like a family's, which builds a model of a package with the arguments of a size.
+
+    timm's models take images of any number of channels; torchvision's as a teacher's do. A model
+    for images of one size alone is built for that of its images.
+
+    Args:
+        name: Name of the package and of the model, such as "timm:vit_tiny_patch16_224"; another
+            model is built where the arguments have a `model_name`.
+    """
+    package, _, model = name.partition(":")
+
+    def build(*, in_shape: tuple[int, ...], num_classes: int, **arguments: Any) -> nn.Module:
+        if len(in_shape) != 3:
+            raise ModelError(f"takes images, found samples of shape {in_shape}")
+        chosen, module = arguments.pop("model_name", model), _imported(package)
+        _check_name(chosen, _NAMES[package](module))
+        if package == "timm":
+            return _timm_sized(module, chosen, in_shape, num_classes, arguments)
+        net: nn.Module = module.models.get_model(chosen, num_classes=num_classes, **arguments)
+        return _for_channels(net, in_shape)
+
+    return build
 
 
 def input_spec(section: TeacherSection, in_shape: tuple[int, ...]) -> InputSpec:
@@ -130,13 +152,27 @@ def _imported(package: str) -> Any:
         ) from error
 
 
-def _check_name(model: str, known: Iterable[str]) -> None:
+def _check_name(model: Any, known: Iterable[str]) -> None:
     names = {*known}
+    model = str(model)
     if model.partition(".")[0] in names:  # what follows the dot is a tag of timm's weights
         return
     near = difflib.get_close_matches(model, names, n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ModelError(f"there is no such model for classification{hint}")
+
+
+def _check_channels(in_shape: tuple[int, ...]) -> None:
+    if len(in_shape) != 3 or in_shape[0] not in (1, 3):
+        raise ModelError(f"takes images of 1 or 3 channels, found samples of shape {in_shape}")
+
+
+def _for_channels(net: nn.Module, in_shape: tuple[int, ...]) -> nn.Module:
+    """A model of three channels, for images of as many or of one."""
+    _check_channels(in_shape)
+    if in_shape[0] == 1:
+        net.register_forward_pre_hook(_in_three_channels)
+    return net
 
 
 def _in_three_channels(net: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -178,6 +214,16 @@ def _timm_names(module: Any) -> list[str]:
 
 def _timm_model(module: Any, model: str, classes: int) -> nn.Module:
     net: nn.Module = module.create_model(model, pretrained=False, num_classes=classes)
+    return net
+
+
+def _timm_sized(
+    module: Any, model: str, in_shape: tuple[int, ...], classes: int, arguments: dict[str, Any]
+) -> nn.Module:
+    stated = module.models.get_pretrained_cfg(model)
+    own = {"img_size": in_shape[1:]} if stated is not None and stated.fixed_input_size else {}
+    shape = {"in_chans": in_shape[0], "num_classes": classes}
+    net: nn.Module = module.create_model(model, **shape, **{**own, **arguments})
     return net
 
 

@@ -128,7 +128,7 @@ def _names(arm: Arm) -> dict[str, Any]:
 def _chain(chain: Sequence[int]) -> dict[str, Any]:
     """The widths of a chain, and beside them the names of those that are sizes with names."""
     names = size_names(chain)
-    return {"chain": [*map(int, chain)], **({"sizes": names} if names else {})}
+    return {"chain": tuple(map(int, chain)), **({"sizes": names} if names else {})}
 
 
 def _confirmed_numbers(run: Run, found: Confirmation, arm: Arm) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class StudyParts:
         """
         study = self.study
         factory = study.teacher.own_factory or ""
-        names = [*self.losses, study.model.family, factory, study.search.sampler]
+        names = [*self.losses, study.model.own_family, factory, study.search.sampler]
         code = plugins.frozen(names, study.root)
         code.check()
         return code
