@@ -36,8 +36,8 @@ OPENING = """# The study file
 A study is one TOML file. Every key has a default, so that an empty file is a study: the digits of
 scikit-learn, a teacher of width 64, up to three assistants.
 
-- `tasearch init study.toml --data PATH` looks at your data, and at your teacher with `--teacher FILE|NAME`, and writes the
-  few keys that matter, with values that fit; `--full` writes every key and its meaning.
+- `tasearch init study.toml --data PATH` looks at your data (and with `--teacher FILE|NAME` at your
+  teacher) and writes the few keys that matter; `--full` writes every key and its meaning.
 - Unknown keys and wrong values are refused before anything starts, with their path and the rule.
 - Paths, and modules of your own, are looked for beside the study file (`root` changes that).
 - Where the type ends in "or a list", a list of values is searched, and a single value is fixed.
