@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +20,13 @@ import pyarrow.parquet as pq
 
 from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
+from tasearch.data.csv_lines import row_words, separator_of
 from tasearch.data.encoded import Warn
 from tasearch.data.part_files import files_by_part, reading
 from tasearch.data.table_notices import is_number, warn_of_numbers
 from tasearch.errors import DataError, first_line, nearest, quoted, shown
 
 SUFFIXES = {"csv": ".csv", "parquet": ".parquet"}  # by source
-SEPARATORS = ",;\t|"  # of which a file's first line has the one that it uses
-HEAD = 2**16  # bytes in which the first line ends
-
 NUMBER, TEXT = pa.float64(), pa.string()
 
 
@@ -147,7 +145,8 @@ def _read(file: Path, section: DataSection, kinds: dict[str, Any]) -> TablePart:
     for name in kinds or names:
         where = f"{shown(file)}: column {quoted(name)}"
         column = table.column(name).combine_chunks()
-        columns[name] = _feature(column, kinds.get(name), name in section.categories, where)
+        made = _feature(column, name in section.categories, where)
+        columns[name] = _of_kind(made, kinds.get(name), where, file, section)
         columns[name] = _gaps(columns[name], section)
     kinds.update({name: column.type for name, column in columns.items()})
     return TablePart(rows=pa.table(columns), labels=_labels(table, section, file))
@@ -168,22 +167,19 @@ def _check_names(file: Path, names: list[str], section: DataSection) -> None:
             raise DataError(f"{shown(file)}: {key}: no column {quoted(name)}{nearest(name, names)}")
 
 
-def _feature(column: Any, kind: Any, category: bool, where: str) -> Any:
-    """A column as float64 or as text.
+def _feature(column: Any, category: bool, where: str) -> Any:
+    """A column as float64 or as text, or as it is if it has no values.
 
     Args:
         column: The column as the file has it.
-        kind: What it must be, float64 or text; None to find out.
         category: Whether numbers are categories.
         where: The place of the column, for messages.
     """
     found = column.type
     if pa.types.is_dictionary(found):
-        return _feature(column.dictionary_decode(), kind, category, where)
+        return _feature(column.dictionary_decode(), category, where)
     if pa.types.is_null(found):
-        if kind is None:
-            raise DataError(f"{where}: has no value in the training part; name it in data.drop")
-        return column.cast(kind)
+        return column
     if pa.types.is_string(found) or pa.types.is_large_string(found):
         made = pc.utf8_trim_whitespace(column.cast(TEXT))
     elif category and (pa.types.is_integer(found) or pa.types.is_boolean(found)):
@@ -204,22 +200,41 @@ def _feature(column: Any, kind: Any, category: bool, where: str) -> Any:
             f"{where}: should hold numbers or text, holds {shown(found)}; bring it as numbers, or "
             f"name it in data.drop"
         )
-    if kind is not None and made.type != kind:
-        words = {NUMBER: "numbers", TEXT: "text"}
-        raise DataError(
-            f"{where}: should hold {words[kind]} as in the training part, holds {words[made.type]}"
-            f"{_first_text(made)}"
-        )
     return made
 
 
-def _first_text(column: Any) -> str:
+def _of_kind(column: Any, kind: Any, where: str, file: Path, section: DataSection) -> Any:
+    """A column of float64 or of text, as that of the training part is.
+
+    Args:
+        column: The column, from `_feature`.
+        kind: What it must be; None for the training part, which decides it.
+        where: The place of the column, for messages.
+        file: Its file.
+        section: The `[data]` section.
+    """
+    if pa.types.is_null(column.type):
+        if kind is None:
+            raise DataError(f"{where}: has no value in the training part; name it in data.drop")
+        return column.cast(kind)
+    if kind is not None and column.type != kind:
+        words = {NUMBER: "numbers", TEXT: "text"}
+        raise DataError(
+            f"{where}: should hold {words[kind]} as in the training part, holds "
+            f"{words[column.type]}{_first_text(column, file, section)}"
+        )
+    return column
+
+
+def _first_text(column: Any, file: Path, section: DataSection) -> str:
     """The first text of a column that should hold numbers, as the end of a message."""
     if column.type != TEXT:
         return ""
     places = enumerate(column.to_pylist())
     found = next(((row, text) for row, text in places if text and not is_number(text)), None)
-    return "" if found is None else f": {quoted(found[1])} in row {found[0]}"
+    if found is None:
+        return ""
+    return f": {quoted(found[1])} in {row_words(file, found[0], section.source)}"
 
 
 def _gaps(column: Any, section: DataSection) -> Any:
@@ -241,7 +256,7 @@ def _labels(table: Any, section: DataSection, file: Path) -> np.ndarray:
         column = pc.if_else(pc.equal(column, ""), None, column)
     if column.null_count:
         row = column.is_valid().to_pylist().index(False)
-        raise DataError(f"{where}: has no label in row {row}")
+        raise DataError(f"{where}: has no label in {row_words(file, row, section.source)}")
     try:
         values: np.ndarray = np.array(column.to_pylist())
     except (ValueError, OverflowError) as error:
@@ -259,7 +274,7 @@ def _read_csv(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.
     text = dict.fromkeys((*section.categories, *(n for n, k in kinds.items() if k == TEXT)), TEXT)
     missing = ["", *section.missing]
     with reading(file), open_regular(file) as stream:
-        separator = _separator(stream)
+        separator = separator_of(stream)
         return pyarrow.csv.read_csv(
             stream,
             parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
@@ -267,13 +282,6 @@ def _read_csv(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.
                 column_types=text, null_values=missing, strings_can_be_null=True
             ),
         )
-
-
-def _separator(stream: BinaryIO) -> str:
-    """The separator that the first line has most of; a comma if it has none."""
-    head = stream.read(HEAD).split(b"\n", 1)[0].decode("utf-8", "replace")
-    stream.seek(0)
-    return max(SEPARATORS, key=head.count)
 
 
 def _read_parquet(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.Table:

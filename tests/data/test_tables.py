@@ -158,7 +158,12 @@ WRONG = {
     "short row": ("a,label\n1,0\n2\n", {}, "cannot be read: CSV parse error"),
     "no drop": ("a,label\n1,0\n", {"drop": "id"}, "data.drop: no column 'id'"),
     "no category": ("a,label\n1,0\n", {"categories": "c"}, "data.categories: no column 'c'"),
-    "gap in label": ("a,label\n1,yes\n2,\n", {}, "column 'label': has no label in row 1"),
+    "gap in label": ("a,label\n1,yes\n2,\n", {}, "column 'label': has no label in line 3"),
+    "gap far below": (
+        'a,b,label\n"1\n2",x,yes\n\n"3\n",x,no\n4,x,\n',
+        {},
+        "has no label in line 7",  # texts have line breaks, and an empty line is no row
+    ),
     "regression": ("a,label\n1,0.5\n2,0.7\n", {}, "regression is not there"),
     "one class": ("a,label\n1,x\n2,x\n", {}, "at least two classes, found only class 'x'"),
     "dates": ("a,label\n2020-01-01,0\n", {}, "column 'a': should hold numbers or text, holds date"),
@@ -186,7 +191,7 @@ def test_other_parts_must_have_the_columns_of_the_training_part(tmp_path: Path) 
         ("a,b,c,label\n1,x,2,0\n", "has also 'c'"),
         (
             "a,b,label\n1,x,0\nmany,x,1\n",
-            "should hold numbers as in the training part, holds text: 'many' in row 1",
+            "should hold numbers as in the training part, holds text: 'many' in line 3",
         ),
         ("a,b,label\n1,x,0\n1,x,2\n", "class '2' is not in y_train"),
     ):
