@@ -14,6 +14,7 @@ from tasearch.models import Models, Standardized
 from tasearch.models.tensors import as_tensor
 from tasearch.models.wrappers import ChannelsLast
 from tasearch.pareto.candidate import Candidate
+from tasearch.runs.comparable import CHANGED, DATA
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
 from tasearch.runs.store import replicate
@@ -76,11 +77,10 @@ def rebuild_student(run: Run, candidate: Candidate, *, trusted: bool) -> Exporte
     trial = run.trials[candidate.trial]
     data = load_data(manifest.study)
     models = Models.for_study(manifest.study, data)
-    for name, now in (("digest of data", data.fingerprint), ("digest of family", models.family)):
+    for name, now in ((DATA, data.fingerprint), ("digest of family", models.family)):
         if manifest.inputs[name] != now:
             raise RunError(
-                f"{run.path}: {name} was {manifest.inputs[name]!r}, is {now!r}: "
-                f"this is not what the student was trained with"
+                f"{run.path}: {CHANGED[name]}: this is not what the student was trained with"
             )
     width = candidate.chain[-1]
     if width not in manifest.study.widths[1:]:

@@ -13,6 +13,12 @@ from tasearch.runs.directory import RunDirectory
 from tasearch.runs.manifest import Manifest
 
 DATA = "digest of data"  # of the training and the validation set
+CHANGED = {  # what is told of a digest, which says nothing to its reader
+    DATA: "its data have changed",
+    "digest of family": "the family or its code has changed",
+    "digest of teacher": "its teacher has changed",
+    "digest of losses": "the code of a loss has changed",
+}
 MAY_CHANGE = {  # keys that say which chains are tried, and how they are chosen
     *("assistants.widths", "assistants.min", "assistants.max", "student.widths"),
     *(f"{role}.{field}" for role in ("assistants", "student") for field in SEARCHED),
@@ -41,9 +47,9 @@ def check_comparable(
     now = study.identity() | dict(inputs)
     for name in now:
         if was.get(name) != now[name] and not _may_change(name, was.get(name), now[name]):
+            words = f"{name} was {json.dumps(was.get(name))}, is {json.dumps(now[name])}"
             raise RunError(
-                f"{run.path}: was made by a different study: {name} was "
-                f"{json.dumps(was.get(name))}, is {json.dumps(now[name])}; "
+                f"{run.path}: was made by a different study: {CHANGED.get(name, words)}; "
                 f"give the study another name, or use another --runs-dir"
             )
 

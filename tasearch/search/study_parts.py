@@ -12,6 +12,7 @@ from tasearch.data import Dataset, Progress, load_data
 from tasearch.errors import StudyError
 from tasearch.models import Models
 from tasearch.models.families import check_takes
+from tasearch.runs.comparable import CHANGED
 from tasearch.search.acquisition import Acquisition
 from tasearch.search.preflight import Preflight, losses_of
 from tasearch.search.sampler import MakeSampler, make_sampler
@@ -123,7 +124,7 @@ class StudyParts:
             digest = found[f"digest of {name}"]
             if expected is not None and {*expected.split(" ")} != {*digest.split(" ")}:
                 raise StudyError(
-                    f"expects.{name}: the chain was exported from {expected!r}, found {digest!r}: "
+                    f"expects.{name}: {CHANGED[f'digest of {name}']} since the chain was exported: "
                     f"the weights would be others; put back what it was made of, or remove "
                     f"[expects]"
                 )

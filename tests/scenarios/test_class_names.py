@@ -78,7 +78,7 @@ def test_run_refuses_other_names(run: tasearch.Run, home: Path, tmp_path: Path) 
     renamed = {**found, "y_train": np.char.add(found["y_train"], "s")}
     np.savez(tmp_path / "d.npz", **renamed)
     study = study_in(home).model_copy(update={"root": str(tmp_path)})
-    with pytest.raises(tasearch.errors.RunError, match="digest of data was"):
+    with pytest.raises(tasearch.errors.RunError, match="its data have changed; give"):
         tasearch.run(study, runs_dir=run.path.parent)
 
 

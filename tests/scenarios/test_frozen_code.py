@@ -65,7 +65,9 @@ def test_run_freezes_module_imported_before_it(
     )
     assert (shown.returncode, shown.stderr) == (0, "")
     (tmp_path / "place/own.py").write_text(FAMILY.replace("0.1", "0.2"))
-    with pytest.raises(RunError, match="was made by a different study: digest of family was"):
+    with pytest.raises(
+        RunError, match="was made by a different study: the family or its code has changed"
+    ):
         tasearch.run(study, runs_dir=tmp_path / "runs", trials=2)
     (tmp_path / "place/own.py").write_text("# only a comment\n" + FAMILY)
     again = tasearch.run(study, runs_dir=tmp_path / "runs", trials=2)

@@ -258,7 +258,7 @@ def test_run_refuses_another_study(rerun: Any, tmp_path: Path) -> None:
 
 def test_run_refuses_another_digest_of_the_data(finished: tasearch.Run) -> None:
     inputs = {**finished.manifest.inputs, "digest of data": "0" * 8}
-    with pytest.raises(RunError, match="was made by a different study: digest of data was"):
+    with pytest.raises(RunError, match="was made by a different study: its data have changed;"):
         check_comparable(finished.directory, finished.manifest, finished.manifest.study, inputs)
 
 
@@ -274,7 +274,7 @@ def test_run_refuses_changed_data(tmp_path: Path, rerun: Any) -> None:
     study = tiny(data={"source": "moving:data"}).model_copy(update={"root": str(tmp_path)})
     rerun(study, trials=1)
     (tmp_path / "moving.py").write_text(code.format(n=800) + "# edited\n")
-    with pytest.raises(RunError, match="was made by a different study: digest of data was"):
+    with pytest.raises(RunError, match="was made by a different study: its data have changed;"):
         rerun(study, trials=1)
 
 
