@@ -22,6 +22,7 @@ from tasearch.data.arrays import Dataset, Split, are_channels_last, check
 from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn
+from tasearch.data.hub_names import hub_names
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.data.table_parts import Parts, table_parts
@@ -66,6 +67,9 @@ def load_data(
             class_names=found.class_names,
             standardize=study.data.standardize,
         )
+        if study.data.source == "parquet":  # the fingerprint stays that of numbers
+            names = hub_names(study.data, study.root, data.class_names)
+            data = replace(data, class_names=names)
         last = _exports_channels_last(study.data, data, found)
         return replace(data, table=found.table, file=found.file, channels_last=last)
 
