@@ -55,7 +55,7 @@ def check_early(study: Study, options: RunOptions) -> None:
 
 def _check_data(study: Study) -> None:
     given = study.data.path
-    if given is None:
+    if given is None or study.data.hub:  # which makes its folder
         return
     path, source = Path(study.root) / given, study.data.source
     where = f"(data.path = {given!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
     FILES,
+    HUBS,
     IMAGES,
     MOST_COUNT,
     SOURCES,
@@ -23,6 +25,11 @@ from tasearch.config.values import (
 from tasearch.errors import short
 
 MISSING = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+HUB_NAMES = {  # what follows the colon
+    "torchvision": re.compile(r"\w+"),
+    "hf": re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:\w[\w.-]*)?"),
+    "openml": re.compile(r"\w[\w.-]*(:\d+)?"),
+}
 GOES_WITH = {  # sources that have a key, for keys that not all sources have
     "image": ("parquet",),
     "label": TABLES,
@@ -39,13 +46,17 @@ class DataSection(Section):
     """The data set: scikit-learn's digits, files, or a function of yours."""
 
     source: str = key(
-        "digits", '"digits", "npz", "parquet", "imagefolder", "csv", or "package.module:function"'
+        "digits",
+        '"digits", "npz", "parquet", "imagefolder", "csv", or "package.module:function"; or a set '
+        'that is downloaded once: "torchvision:NAME", "hf:NAME", "hf:NAME:CONFIG", "openml:NAME", '
+        '"openml:NAME:VERSION" or "openml:ID"',
     )
     path: PathText | None = key(
         None,
         "for npz: the .npz file; for parquet and csv: the file, or a folder of train*, "
         "validation* and test* files; for imagefolder: the folder of train, validation and test, "
-        "or of one folder for each class",
+        "or of one folder for each class; for sets that are downloaded: the folder where they are "
+        "kept, by default one in the user's cache",
     )
     image: str | None = key(
         None, "for parquet: the column of images; needed only if several columns hold images"
@@ -103,6 +114,17 @@ class DataSection(Section):
         0, "seed of the stratified split and of limit; `seed` does not change them"
     )
 
+    @property
+    def hub(self) -> str | None:
+        """What has the set that the source names; None for other sources."""
+        prefix, colon, _ = self.source.partition(":")
+        return prefix if colon and prefix in HUBS else None
+
+    @property
+    def own_source(self) -> str | None:
+        """The source, if it is a function of the user's."""
+        return self.source if ":" in self.source and self.hub is None else None
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Violations of rules that involve several keys: the path and the rule of each."""
         if ":" not in self.source and self.source not in SOURCES:
@@ -110,14 +132,18 @@ class DataSection(Section):
         found = f"found {short(json.dumps(self.source))}"
         if self.source in FILES and self.path is None:
             yield "data.path", f"is required with source = {short(json.dumps(self.source))}"
-        if self.source not in FILES and self.path is not None:
+        if self.hub and not HUB_NAMES[self.hub].fullmatch(self.source.partition(":")[2]):
+            more = {"hf": ' or "hf:NAME:CONFIG"', "openml": ' or "openml:NAME:VERSION"'}
+            yield "data.source", f'should be "{self.hub}:NAME"{more.get(self.hub, "")}, {found}'
+        if self.source not in FILES and self.path is not None and not self.hub:
             yield "data.path", f"goes with {_sources(FILES)}, {found}"
         if self.source == "digits" and self.validation + self.test >= 1:
             sum_of = f"{self.validation:g} and {self.test:g}"
             yield "data.validation", f"and data.test should sum to less than 1, found {sum_of}"
         default: Any = DataSection()
+        kind = "parquet" if self.hub else self.source
         for name, sources in GOES_WITH.items():
-            if self.source not in sources and getattr(self, name) != getattr(default, name):
+            if kind not in sources and getattr(self, name) != getattr(default, name):
                 yield f"data.{name}", f"goes with {_sources(sources)}, {found}"
 
 

@@ -209,7 +209,7 @@ class Study(Section):
             "student.loss": self.student.loss,
             "model.family": [self.model.own_family],
             "teacher.factory": [self.teacher.own_factory or ""],
-            "data.source": [self.data.source],
+            "data.source": [self.data.own_source or ""],
         }
         return tuple((path, name) for path, all_ in names.items() for name in all_ if ":" in name)
 

@@ -34,6 +34,7 @@ IMAGES = ("parquet", "imagefolder")  # sources of encoded images
 TABLES = ("parquet", "csv")  # sources of tables; parquet files have images, or are tables
 FOLDERS = (*IMAGES, "csv")  # sources whose path may be a folder
 FILES = ("npz", *FOLDERS)  # sources with a path
+HUBS = ("torchvision", "hf", "openml")  # whose sets may be sources, by their names
 LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "random", "brute")
 SOURCES = ("digits", *FILES)

@@ -23,6 +23,7 @@ from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn
 from tasearch.data.hub_names import hub_names
+from tasearch.data.hubs import downloaded
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.data.table_parts import Parts, table_parts
@@ -60,6 +61,7 @@ def load_data(
         StudyError: There is no such source.
     """
     with _in_memory(study):
+        study = _with_files(study, progress)
         found = _parts(study, ("train", "val"), progress, warn)
         data = Dataset.from_splits(
             train=found.parts["train"],
@@ -82,7 +84,13 @@ def load_test(study: Study) -> Split:
         StudyError: There is no such source.
     """
     with _in_memory(study):
-        return _parts(study, ("test",)).parts["test"]
+        return _parts(_with_files(study), ("test",)).parts["test"]
+
+
+def _with_files(study: Study, progress: Progress | None = None) -> Study:
+    """The study, which reads the files of a set that it names."""
+    section = downloaded(study.data, study.root, progress)
+    return study.model_copy(update={"data": section})
 
 
 @contextlib.contextmanager

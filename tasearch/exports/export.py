@@ -106,7 +106,10 @@ def _check_code(run: Run, what: str, *, trust: bool) -> None:
     """Refuse user code that is not trusted; what is trusted is imported as its files are now."""
     if not run.trusted:
         study = run.manifest.study
-        named = {"data.source": study.data.source, "model.family": study.model.own_family}
+        named = {
+            "data.source": study.data.own_source or "",
+            "model.family": study.model.own_family,
+        }
         check_trust(named, study, trust=trust, what=f"{run.path}: {what}")
     plugins.new_run()
 

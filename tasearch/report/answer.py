@@ -129,6 +129,6 @@ def export_command(run: Run, *, path: Path | None = None, trial: int | str | Non
         trial: Number of the student's trial; None for the best student.
     """
     study = run.manifest.study
-    own = " --trust" if ":" in study.model.own_family + study.data.source else ""
+    own = " --trust" if study.data.own_source or ":" in study.model.own_family else ""
     which = "" if trial is None else f" --trial {trial}"
     return f"tasearch export {shlex.quote(str(path or run.path))}{which} --out winner{own}"

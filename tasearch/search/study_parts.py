@@ -66,8 +66,7 @@ class StudyParts:
         preflight.import_all()
         sampler = make_sampler(study)
         losses = losses_of(study)
-        own_source = ":" in study.data.source
-        data = preflight.load() if own_source else load_data(study, progress, warn)
+        data = preflight.load() if study.data.own_source else load_data(study, progress, warn)
         step("models")
         check_takes(study.model.family, data.ids)
         preflight.try_all(data)
