@@ -174,6 +174,8 @@ class Study(Section):
             yield f"{role}.teacher_epoch", f"{rule}, found {quoted(early[0])}"
 
     def _outputs_conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.teacher.inputs == "standardized" and not self.data.standardize:
+            yield "teacher.inputs", 'should be "raw" with data.standardize = false'
         if self.teacher.outputs is not None and self.training.augment != "none":
             rule = 'should be "none" with teacher.outputs: of augmented images there are no outputs'
             yield "training.augment", f"{rule}, found {quoted(self.training.augment)}"

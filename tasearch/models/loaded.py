@@ -50,7 +50,8 @@ def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None, *,
         words += f"loaded, frozen, {section.inputs} samples{loaded.spec.words}"
         return "; ".join([words, *notes, *loaded.words])
     epochs = f"{section.epochs} epoch{'s' * (section.epochs > 1)}"
-    return "; ".join([f"{words}trained here, {epochs}, standardized samples", *notes])
+    samples = "standardized samples" if study.data.standardize else "samples as they are"
+    return "; ".join([f"{words}trained here, {epochs}, {samples}", *notes])
 
 
 def check_falling(study: Study, sizes: Mapping[int, int]) -> None:

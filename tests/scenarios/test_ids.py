@@ -13,9 +13,11 @@ import torch
 
 import tasearch
 from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
 from tasearch.data.ids import Ids
-from tasearch.errors import DataError, ExportError, ModelError
+from tasearch.errors import DataError, ExportError, ModelError, StudyError
+from tasearch.models import Models
 from tests.helpers.arrays import npz
 from tests.helpers.studies import SMALL, tiny
 
@@ -142,6 +144,16 @@ def test_samples_that_are_not_standardized_reach_models_as_they_are(tmp_path: Pa
     assert (data.mean == 0).all() and (data.std == 1).all()
     assert data.mean.shape == plain.mean.shape
     assert data.fingerprint != plain.fingerprint  # other samples for models, and so other hops
+
+
+def test_teacher_is_told_to_take_samples_as_they_are(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    words = Models.for_study(study, load_data(study)).describe_teacher()
+    assert words.endswith("trained here, 1 epoch, samples as they are")
+    wrong = {"data": {"standardize": False}, "teacher": {"factory": "a:b", "epochs": 0}}
+    wrong["teacher"]["inputs"] = "standardized"
+    with pytest.raises(StudyError, match=r'teacher\.inputs: should be "raw" with data.standardize'):
+        parse_study(wrong)
 
 
 @pytest.mark.parametrize(
