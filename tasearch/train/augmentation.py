@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -72,8 +73,88 @@ def check_augmentation(name: str, in_shape: tuple[int, ...]) -> None:
         )
 
 
-class AugmentedData:
+class ViewedData:
     """The samples of a data set and their views, on the device.
+
+    A subclass gathers views, in `views`.
+
+    Args:
+        shape: Shape of all samples, (samples, *in_shape).
+        count: Number of views of one sample.
+        mean: Mean of raw samples, broadcastable to a sample.
+        std: Standard deviation of raw samples, broadcastable to a sample.
+        seed: Seed of the order of views.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], count: int, mean: Tensor, std: Tensor, seed: int
+    ) -> None:
+        self._samples, self._shape, self._count = shape[0], tuple(shape[1:]), count
+        self.device = mean.device
+        self._scale, self._shift = channels_last(1 / std), channels_last(-mean / std)
+        self._draw(seed)
+
+    def reseeded(self, seed: int) -> Self:
+        """The same samples, in shared memory, with another order of views."""
+        other = copy.copy(self)
+        other._draw(seed)
+        return other
+
+    def _draw(self, seed: int) -> None:
+        count, generator = self._count, torch.Generator().manual_seed(seed)
+        units = torch.tensor([n for n in range(count) if math.gcd(n, count) == 1])
+        picked = torch.randint(len(units), (self._samples,), generator=generator)
+        self._stride = units[picked].to(self.device)
+        self._start = torch.randint(count, (self._samples,), generator=generator).to(self.device)
+
+    def __len__(self) -> int:
+        return self._samples
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a sample."""
+        return self._shape
+
+    def phase(self, epoch: int) -> int:
+        """The phase of an epoch, 0 to count - 1; epochs of one phase show the same views."""
+        return epoch % self._count
+
+    def numbers(self, phase: int) -> Tensor:
+        """The number of the view that each sample shows in a phase, int64 (samples,).
+
+        Over all phases a sample shows each of its views once.
+        """
+        return (self._start + self._stride * phase) % self._count
+
+    def batch(self, samples: Tensor, numbers: Tensor) -> Tensor:
+        """A batch of samples, each in its view.
+
+        Args:
+            samples: Indices of the samples, int64 (batch,).
+            numbers: The views of all samples of the data set, int64 (samples,), from `numbers`.
+
+        Returns:
+            Standardized samples, float32 (batch, *in_shape); images in channels_last format.
+        """
+        return self.views(samples, numbers[samples])
+
+    def views(self, samples: Tensor, numbers: Tensor) -> Tensor:
+        """Some views of samples, as `batch` returns them.
+
+        Args:
+            samples: Indices of the samples, int64 (batch,).
+            numbers: The number of the view of each, int64 (batch,).
+        """
+        raise NotImplementedError
+
+    def _standardized(self, x: Tensor) -> Tensor:
+        """Raw samples with the channels last, standardized."""
+        x = x.float() if x.dtype == torch.uint8 else x
+        return torch.addcmul(self._shift, x, self._scale)
+
+
+class AugmentedData(ViewedData):
+    """The samples of a data set, and the views of an `Augmentation`.
 
     Mirror images are kept in memory if they are views. Samples of floats are standardized once;
     samples of bytes, which take a quarter of the memory, when they are in a batch. If those would
@@ -99,96 +180,47 @@ class AugmentedData:
         seed: int,
         most: float = math.inf,
     ) -> None:
-        self._views, self._samples, self._shape = views, len(x), x.shape[1:]
-        self._device = mean.device
-        self._scale, self._shift = _channels_last(1 / std), _channels_last(-mean / std)
+        super().__init__(x.shape, views.count, mean, std, seed)
+        self._pad, self._flip = views.pad, views.flip
         self.held = x.dtype != torch.uint8 or self._size() <= most
-        self._x = self._laid_out(x.to(self._device)) if self.held else x
+        self._x = self._laid_out(x.to(self.device)) if self.held else x
         if (
             x.ndim == 4
         ):  # whole lines of an image: a loop over its few channels would be too short to be fast
+            width = self._shape[-1]
             self._scale, self._shift = (
-                s.expand(1, self._shape[-1], -1).contiguous() for s in (self._scale, self._shift)
+                s.expand(1, width, -1).contiguous() for s in (self._scale, self._shift)
             )
-        self._draw(seed)
 
     def _size(self) -> int:
         """Bytes that samples of bytes take as they are laid out."""
-        sides = [side + 2 * self._views.pad for side in self._shape[1:]]
-        return self._samples * self._shape[0] * math.prod(sides) * (1 + self._views.flip)
+        sides = [side + 2 * self._pad for side in self._shape[1:]]
+        return self._samples * self._shape[0] * math.prod(sides) * (1 + self._flip)
 
     def _laid_out(self, x: Tensor) -> Tensor:
         """Samples with their borders, channels last; with mirror images, (2, samples, ...)."""
-        pad = self._views.pad
-        x = _channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
+        pad = self._pad
+        x = channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
         if x.is_floating_point():
-            x = torch.addcmul(self._shift, x, self._scale)
-        return torch.stack([x, x.flip(2)]) if self._views.flip else x
+            x = self._standardized(x)
+        return torch.stack([x, x.flip(2)]) if self._flip else x
 
-    def reseeded(self, seed: int) -> AugmentedData:
-        """The same samples, in shared memory, with another order of views."""
-        other = copy.copy(self)
-        other._draw(seed)
-        return other
-
-    def _draw(self, seed: int) -> None:
-        views, device = self._views, self._device
-        generator = torch.Generator().manual_seed(seed)
-        units = torch.tensor([n for n in range(views.count) if math.gcd(n, views.count) == 1])
-        picked = torch.randint(len(units), (self._samples,), generator=generator)
-        self._stride = units[picked].to(device)
-        self._start = torch.randint(views.count, (self._samples,), generator=generator).to(device)
-
-    def __len__(self) -> int:
-        return self._samples
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a sample."""
-        return tuple(self._shape)
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
-
-    def phase(self, epoch: int) -> int:
-        """The phase of an epoch, 0 to count - 1; epochs of one phase show the same views."""
-        return epoch % self._views.count
-
-    def numbers(self, phase: int) -> Tensor:
-        """The number of the view that each sample shows in a phase, int64 (samples,).
-
-        Over all phases a sample shows each of its views once.
-        """
-        return (self._start + self._stride * phase) % self._views.count
-
-    def batch(self, samples: Tensor, numbers: Tensor) -> Tensor:
-        """A batch of samples, each in its view.
-
-        Args:
-            samples: Indices of the samples, int64 (batch,).
-            numbers: The views of all samples of the data set, int64 (samples,), from `numbers`.
-
-        Returns:
-            Standardized samples, float32 (batch, *in_shape); images in channels_last format. Or
-            the integers as they are.
-        """
+    def views(self, samples: Tensor, numbers: Tensor) -> Tensor:
+        """Some views of samples; see `ViewedData.views`. Integers are returned as they are."""
         x, places = self._x, samples
         if not self.held:
-            x = self._laid_out(x.index_select(0, samples.cpu()).to(self._device))
-            places = torch.arange(len(samples), device=self._device)
-        if self._views.count == 1:
-            x = x.index_select(0, places)
-        else:
-            x = self._shown(x, places, numbers[samples])
+            x = self._laid_out(x.index_select(0, samples.cpu()).to(self.device))
+            places = torch.arange(len(samples), device=self.device)
+        one = self._count == 1
+        x = x.index_select(0, places) if one else self._shown(x, places, numbers)
         if x.dtype == torch.uint8:
-            x = torch.addcmul(self._shift, x.float(), self._scale)
-        return x.movedim(-1, 1) if x.ndim == 4 else x
+            x = self._standardized(x)
+        return channels_first(x)
 
     def split(self, size: int) -> Iterator[Tensor]:
         """All samples in their views of the first phase, in batches of a size, in their order."""
         numbers = self.numbers(0)
-        for samples in torch.split(torch.arange(self._samples, device=self._device), size):
+        for samples in torch.split(torch.arange(self._samples, device=self.device), size):
             yield self.batch(samples, numbers)
 
     def _shown(self, x: Tensor, samples: Tensor, numbers: Tensor) -> Tensor:
@@ -200,8 +232,8 @@ class AugmentedData:
             numbers: The number of each one's view, int64 (batch,).
         """
         flip, place = numbers % 2, numbers // 2
-        side, (channels, height, width) = 2 * self._views.pad + 1, self._shape
-        f, n, h, w, c = x.stride() if self._views.flip else (0, *x.stride())
+        side, (channels, height, width) = 2 * self._pad + 1, self._shape
+        f, n, h, w, c = x.stride() if self._flip else (0, *x.stride())
         windows = x.as_strided(
             (2, x.shape[-4], side, side, height, width, channels), (f, n, h, w, h, w, c)
         )
@@ -212,6 +244,11 @@ class AugmentedData:
         return windows[flip, samples, row, column]
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """One image or several with the channels as the last axis; features unchanged."""
     return x.movedim(-3, -1) if x.ndim > 2 else x
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """Several images with the channels before height and width; features unchanged."""
+    return x.movedim(-1, 1) if x.ndim == 4 else x

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tasearch.errors import TrainingError
 from tasearch.runs import heartbeat
 from tasearch.runs.store import HopRecord, Store
-from tasearch.train.augmentation import AugmentedData
+from tasearch.train.augmentation import ViewedData
 from tasearch.train.layout import evaluation_batch
 
 CPU_BYTES = 256 * 2**20  # size of the targets that a trainer holds in memory, on CPU
@@ -30,7 +30,7 @@ class Targets:
         limit: Largest size on disk in bytes; the least recently used files are deleted first.
     """
 
-    def __init__(self, views: Sequence[AugmentedData], store: Store, limit: float) -> None:
+    def __init__(self, views: Sequence[ViewedData], store: Store, limit: float) -> None:
         self._views, self._store, self._limit = views, store, limit
         self._held: OrderedDict[str, list[Tensor]] = OrderedDict()
         self._room = _bytes_in_memory(views[0].device)
@@ -102,7 +102,7 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
 
 
 @torch.no_grad()
-def view_logits(net: nn.Module, views: AugmentedData, phase: int) -> Tensor:
+def view_logits(net: nn.Module, views: ViewedData, phase: int) -> Tensor:
     """A model's logits on one phase of the augmentation, float32 (samples, classes)."""
     samples, numbers = torch.arange(len(views), device=views.device), views.numbers(phase)
     parts = torch.split(samples, evaluation_batch(views.device))
