@@ -1,4 +1,4 @@
-"""The cache of decoded images on disk, keyed by the digest of the encoded images.
+"""The cache of decoded images and of views on disk, keyed by the digest of what they come from.
 
 An entry is a folder of `.npy` files and a seal, which holds their checksums and its own. A new
 entry is written under a temporary name and renamed, so that it is complete or not there at all.
@@ -50,16 +50,19 @@ def cache_folder() -> Path:
         folder = Path(shared) if shared else Path.home() / ".cache"
     except RuntimeError:
         if not own:
-            raise DataError(f"decoded images cannot be kept: no home folder; {ADVICE}") from None
+            raise DataError(f"the cache cannot be kept: no home folder; {ADVICE}") from None
     return START / (own if own else folder / "tasearch")
 
 
-def cached(key: str, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
+def cached(
+    key: str, make: Callable[[Path], None], what: str = "decoded images"
+) -> dict[str, np.ndarray]:
     """The arrays of an entry, memory-mapped; made if the entry is missing or damaged.
 
     Args:
         key: Digest of the content, which is the entry's name.
         make: Function that writes files `<name>.npy` into a folder.
+        what: What the arrays are, in words.
 
     Raises:
         DataError: The cache cannot be read or written; `make` may raise other errors.
@@ -68,11 +71,16 @@ def cached(key: str, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
     try:
         arrays = _read(folder)
     except OSError as error:
-        raise _failure(folder, "read", error) from None
-    return _made(folder, make) if arrays is None else arrays
+        raise _failure(folder, f"{what} cannot be read", error) from None
+    return _made(folder, make, what) if arrays is None else arrays
 
 
-def _made(folder: Path, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
+def is_cached(key: str) -> bool:
+    """Whether there is an entry, which may be damaged."""
+    return (cache_folder() / key / SEAL).is_file()
+
+
+def _made(folder: Path, make: Callable[[Path], None], what: str) -> dict[str, np.ndarray]:
     """The arrays of a new entry."""
     name = f".tasearch-{secrets.token_hex(8)}"
     temporary, lock = folder.with_name(f"{name}.tmp"), FileLock(folder.with_name(f"{name}.lock"))
@@ -97,7 +105,7 @@ def _made(folder: Path, make: Callable[[Path], None]) -> dict[str, np.ndarray]:
             if arrays is None:
                 raise OSError(errno.ENOENT, "another process has removed them")
     except OSError as error:
-        raise _failure(folder.parent, "written", error) from None
+        raise _failure(folder.parent, f"{what} cannot be written", error) from None
     finally:
         _drop(temporary, lock)
     return arrays
@@ -132,11 +140,8 @@ def _drop(temporary: Path, lock: FileLock) -> None:
         Path(lock.lock_file).unlink()
 
 
-def _failure(folder: Path, verb: str, error: OSError) -> DataError:
-    return DataError(
-        f"{shown(folder)}: decoded images cannot be {verb} here: {error.strerror or error}; "
-        f"{ADVICE}"
-    )
+def _failure(folder: Path, words: str, error: OSError) -> DataError:
+    return DataError(f"{shown(folder)}: {words} here: {error.strerror or error}; {ADVICE}")
 
 
 def _remove(folder: Path) -> None:

@@ -184,7 +184,7 @@ def test_cache_reports_missing_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(DataError) as error:
         cached("key", Maker())
-    assert str(error.value) == f"decoded images cannot be kept: no home folder; {ADVICE}"
+    assert str(error.value) == f"the cache cannot be kept: no home folder; {ADVICE}"
 
 
 def test_cache_removes_remains_of_killed_process(folder: Path) -> None:
