@@ -37,8 +37,15 @@ from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.parameters import distributions
 from tasearch.search.sampler import ChainSampler, check_made, try_sampler
 from tasearch.train.losses import Loss, Terms, check_loss
+from tasearch.train.own_views import OwnViews
 
-__all__ = ["check_family", "check_loss_function", "check_sampler", "check_source"]
+__all__ = [
+    "check_augmentation",
+    "check_family",
+    "check_loss_function",
+    "check_sampler",
+    "check_source",
+]
 
 BATCH = 6
 LARGE = 30.0  # a logit's size that a loss must be finite for
@@ -132,6 +139,26 @@ def check_loss_function(loss: Loss, *, num_classes: int = 10) -> None:
         other, _ = _value(loss, logits[turned], labels[turned], targets[turned], terms)
         close = torch.allclose(value, other, rtol=ROUNDING, atol=ROUNDING)
         assert close, "the loss should not depend on the order of the samples"
+
+
+def check_augmentation(augment: Callable[[Tensor], Any], x: np.ndarray) -> None:
+    """Check an augmentation: `augment(x) -> a view of the sample x`.
+
+    Its views have the shape and the dtype of the sample, and two calls with the same seeds of
+    torch, `numpy.random` and `random` return the same.
+
+    Args:
+        augment: The augmentation, such as a transform of `torchvision.transforms.v2`.
+        x: Raw samples, uint8 or float32 (samples, *in_shape), the channels first.
+
+    Raises:
+        StudyError: A rule is broken; the message says which.
+
+    Example:
+        >>> check_augmentation(lambda x: x.flip(-1), np.zeros((2, 3, 8, 8), np.uint8))
+    """
+    name = "augmentation"
+    OwnViews(name=name, function=augment, identity=name, count=8, seed=0, limit=np.inf).try_out(x)
 
 
 def check_source(load: Callable[[], Any]) -> None:

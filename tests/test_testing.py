@@ -147,3 +147,12 @@ def test_check_refuses_sampler_that_breaks_a_rule() -> None:
 
     with pytest.raises(StudyError, match="broken"):
         testing.check_sampler(lambda seed: Broken(seed=seed))
+
+
+def test_check_refuses_augmentations_that_differ_or_change_the_shape() -> None:
+    x = np.zeros((3, 1, 8, 8), np.uint8)
+    testing.check_augmentation(lambda x: x + torch.randint(9, (), dtype=torch.uint8), x)
+    with pytest.raises(StudyError, match="made two views with the same seed"):
+        testing.check_augmentation(lambda x: x + next(COUNT), x)
+    with pytest.raises(StudyError, match=r"should return uint8 of shape \(1, 8, 8\)"):
+        testing.check_augmentation(lambda x: x[:, 1:], x)

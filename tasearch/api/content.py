@@ -23,6 +23,7 @@ FUNCTIONS = {  # keys that name functions, and the arguments that set them
     "assistants.loss": "loss",
     "student.loss": "loss",
     "search.sampler": "search.sampler",
+    "training.augment": "training.augment",
 }
 PATHS = ("data.path", "teacher.checkpoint")
 

@@ -87,7 +87,7 @@ class Setting:
             differently.
         trainer: Version of the training code.
         device: "cpu" or "cuda", which round differently.
-        augment: Name of the augmentation.
+        augment: Name of the augmentation; of the user's own, with digest, number and seed of views.
         modes: Width and training mode of each width. A key includes those of the lineage.
         sizes: Number and identity of each size that has a name: in keys the identity stands for the
             number, which depends on the other sizes of the study.

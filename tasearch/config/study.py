@@ -30,6 +30,7 @@ from tasearch.config.sizes import with_sizes
 from tasearch.config.teacher_section import OWN, TeacherSection
 from tasearch.config.training_section import TrainingSection
 from tasearch.config.values import (
+    AUGMENTATIONS,
     FAMILIES,
     LONGEST_NAME,
     LOSSES,
@@ -59,6 +60,7 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "teacher.std": None,
     "teacher.outputs": None,
     "model.sizes": [],
+    "training.views": None,
 }
 
 
@@ -102,6 +104,7 @@ class Study(Section):
             *self.teacher.conflicts(),
             *self._outputs_conflicts(),
             *self.data.conflicts(),
+            *self.training.conflicts(),
             *ladder_conflicts(self.model, self.teacher, self.assistants, self.student),
         ]
 
@@ -113,6 +116,7 @@ class Study(Section):
             ("assistants.loss", self.assistants.loss, LOSSES),
             ("student.loss", self.student.loss, LOSSES),
             ("search.sampler", [self.search.sampler], SAMPLERS),
+            ("training.augment", [self.training.augment], AUGMENTATIONS),
         ):
             for name in names:
                 if ":" not in name and name not in known:
@@ -212,6 +216,7 @@ class Study(Section):
             "model.family": [self.model.own_family],
             "teacher.factory": [self.teacher.own_factory or ""],
             "data.source": [self.data.own_source or ""],
+            "training.augment": [self.training.augment],
         }
         return tuple((path, name) for path, all_ in names.items() for name in all_ if ":" in name)
 

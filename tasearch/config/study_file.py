@@ -32,7 +32,7 @@ MOST_MISTAKES = 20  # that one message lists
 RENAMED = {  # keys of before 0.1, by section
     "assistants": {"edges": "guidance", "drop": "teacher_dropout"},
     "student": {"edges": "guidance", "drop": "teacher_dropout"},
-    "training": {"views": "augment", "fuse": "stack"},
+    "training": {"fuse": "stack"},
     "search": {
         "patience": "min_improvement",
         "max_cost": "max_flops",

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from tasearch.config.section_base import Section, key
-from tasearch.config.values import MOST_RATE, Fraction, ModeText, Positive, Rate, Threads
+from tasearch.config.values import (
+    MOST_RATE,
+    MOST_VIEWS,
+    Fraction,
+    ModeText,
+    Positive,
+    Rate,
+    Threads,
+)
+from tasearch.errors import quoted
 
 
 class TrainingSection(Section):
     """What all trainings have in common."""
 
-    augment: Literal["none", "flip", "crop4+flip"] = key(
+    augment: str = key(
         "none",
-        'augmentation of images: "flip" mirrors them, "crop4+flip" also shifts them by '
-        "up to 4 pixels; teacher and student see the same augmented image",
+        'augmentation: "flip" mirrors images, "crop4+flip" also shifts them by up to 4 pixels, '
+        '"package.module:function" is yours, called as augment(x) -> a view of the sample x; '
+        "teacher and student see the same view",
+    )
+    views: Annotated[int, Field(ge=2, le=MOST_VIEWS)] | None = key(
+        None, "for an augmentation of yours: number of seeded views of each sample, drawn once"
+    )
+    views_gb: Annotated[float, Field(gt=0, le=1e9)] = key(
+        10.0, "most gigabytes of the cache on disk that the views of an augmentation of yours take"
     )
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = key(64, "samples per step")
     optimizer: Literal["adamw", "sgd"] = key("adamw", '"adamw", or "sgd" with Nesterov momentum')
@@ -72,6 +89,16 @@ class TrainingSection(Section):
         "recently used are deleted",
     )
 
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Violations of rules that involve several keys: the path and the rule of each."""
+        own = ":" in self.augment
+        if own and self.views is None:
+            rule = f"is required with an augmentation of yours, {quoted(self.augment)}"
+            yield "training.views", rule
+        if not own and self.views is not None:
+            rule = f"goes with an augmentation of yours, found augment = {quoted(self.augment)}"
+            yield "training.views", rule
+
     def deciding(self) -> dict[str, Any]:
         """The keys that influence the weights: all but limits of time and of disk space."""
-        return self.model_dump(mode="json", exclude={"targets_gb", "stall_minutes"})
+        return self.model_dump(mode="json", exclude={"targets_gb", "views_gb", "stall_minutes"})

@@ -25,6 +25,7 @@ SCALABLE = "resnet"  # the family whose channels have a multiplier
 
 # The built-in names that each key may have, besides "package.module:function". Copies of the
 # registries of the same names, whose import is slow: it needs torch or Optuna.
+AUGMENTATIONS = ("none", "flip", "crop4+flip")
 FAMILIES = ("cnn", "mlp", "mobile", "plain", "resnet", "vit")
 LADDERS = {  # the widths of families that can only be built at some widths
     "plain": (2, 4, 6, 8, 10),
@@ -54,6 +55,7 @@ MOST_CONCURRENT = 10_000
 MOST_THREADS = 256
 MOST_TRIALS = 1_000_000
 MOST_VALUES = 256  # in a list
+MOST_VIEWS = 10_000
 MOST_WIDTH = 2**31 - 1
 LONGEST_NAME = 200  # file systems take 255 bytes
 LONGEST_TEXT = 4_096

@@ -1,6 +1,6 @@
 """Runs user code in a worker first: a crash or a hang there becomes a message of the search.
 
-`Pool.call` runs the first four functions below in a worker. Each is called with plain values, among
+`Pool.call` runs the first six functions below in a worker. Each is called with plain values, among
 them the study as JSON, and with a function that it calls before each step, with the step in words.
 """
 
@@ -28,6 +28,7 @@ from tasearch.runs import heartbeat
 from tasearch.search.chain_space import make_space
 from tasearch.search.sampler import make_sampler, try_sampler
 from tasearch.train.losses import LOSSES, Loss, check_loss
+from tasearch.train.own_views import OwnViews
 from tasearch.train.workers.pool import Pool
 
 Content = Mapping[str, Any]
@@ -67,6 +68,24 @@ def try_all(content: Content, step: Step) -> None:
     for name, (loss, recipe, path) in losses_of(study).items():
         step(f"{path}: {name!r}, when called")
         check_loss(loss, name, recipe, data.num_classes)
+
+
+def try_augmentation(content: Content, step: Step) -> float:
+    """Call a user's augmentation on a few samples; the seconds of one call."""
+    study, data = _study(content), read_shared(content["data"])
+    step(f"training.augment: {study.training.augment!r}, when called")
+    views = OwnViews.of(study)
+    assert views is not None
+    return views.try_out(data.train.x)
+
+
+def draw_views(content: Content, step: Step) -> None:
+    """Draw all views of a user's augmentation, unless they are cached."""
+    study, data = _study(content), read_shared(content["data"])
+    step(f"training.augment: {study.training.augment!r}, when called")
+    views = OwnViews.of(study)
+    assert views is not None
+    views.drawn(data)
 
 
 def propose(content: Content, step: Step) -> None:
@@ -120,6 +139,28 @@ class Preflight:
         """
         if self._pool is not None:
             self._call(try_all, data=self._pool.share_data(data))
+
+    def try_augmentation(self, data: Dataset) -> float:
+        """Call a user's augmentation on a few samples.
+
+        Returns:
+            Seconds of one call; 0 for one that is built in.
+
+        Raises:
+            StudyError: It is wrong.
+        """
+        if self._pool is None or ":" not in self._study.training.augment:
+            return 0.0
+        return float(self._call(try_augmentation, data=self._pool.share_data(data)))
+
+    def draw_views(self, data: Dataset) -> None:
+        """Draw all views of a user's augmentation, unless they are cached.
+
+        Raises:
+            TasearchError: The function is wrong, or there is no room for the views.
+        """
+        if self._pool is not None and ":" in self._study.training.augment:
+            self._call(draw_views, data=self._pool.share_data(data))
 
     def propose(self, data: Dataset, measured: Mapping[int, Measurement]) -> None:
         """Ask a user's sampler for a chain.

@@ -12,6 +12,7 @@ from tasearch.runs.sealed_journal import count_lines
 from tasearch.search.annotations import excesses
 from tasearch.search.driver import Driver
 from tasearch.search.extension import extend
+from tasearch.search.preflight import Preflight
 from tasearch.search.prepare import Prepared
 from tasearch.search.trained_hops import trained_hops
 
@@ -37,6 +38,7 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
     """
     run = prepared.run
     try:
+        Preflight(prepared.manifest.study, prepared.pool).draw_views(prepared.data)
         with run.locked():
             manifest, repaired = _write(prepared)
             history = run.history()

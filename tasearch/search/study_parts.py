@@ -20,6 +20,7 @@ from tasearch.search.steps import Step, no_step
 from tasearch.train.archive import TRAINER_VERSION
 from tasearch.train.augmentation import check_augmentation
 from tasearch.train.losses import check_loss
+from tasearch.train.own_views import OwnViews, price
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class StudyParts:
         preflight.try_all(data)
         for name, (loss, recipe, _) in losses.items():
             check_loss(loss, name, recipe, data.num_classes)
-        check_augmentation(study.training.augment, data.in_shape)
+        _check_augmentation(study, data, preflight, warn)
         models = Models.for_study(study, data)
         return cls(
             study=study, data=data, models=models, losses=tuple(losses), make_sampler=sampler
@@ -97,6 +98,8 @@ class StudyParts:
             "device": device,
             "version of the trainer": str(TRAINER_VERSION),
         }
+        if ":" in self.study.training.augment:
+            found["digest of augment"] = plugins.identity(self.study.training.augment, root)
         self._check_expected(found)
         return found
 
@@ -108,7 +111,8 @@ class StudyParts:
         """
         study = self.study
         factory = study.teacher.own_factory or ""
-        names = [*self.losses, study.model.own_family, factory, study.search.sampler]
+        own = study.training.augment, study.search.sampler
+        names = [*self.losses, study.model.own_family, factory, *own]
         code = plugins.frozen(names, study.root)
         code.check()
         return code
@@ -120,10 +124,26 @@ class StudyParts:
             StudyError: A digest differs; the message names the first one.
         """
         for name, expected in self.study.expects.model_dump().items():
-            digest = found[f"digest of {name}"]
+            digest = found.get(f"digest of {name}", "")
             if expected is not None and {*expected.split(" ")} != {*digest.split(" ")}:
                 raise StudyError(
                     f"expects.{name}: {CHANGED[f'digest of {name}']} since the chain was exported: "
                     f"the weights would be others; put back what it was made of, or remove "
                     f"[expects]"
                 )
+
+
+def _check_augmentation(
+    study: Study, data: Dataset, preflight: Preflight, warn: Callable[[str], None]
+) -> None:
+    """Check the augmentation; of one of the user's, tell what its views take.
+
+    Raises:
+        StudyError: It cannot be used.
+    """
+    seconds = preflight.try_augmentation(data)
+    views = OwnViews.of(study)
+    if views is None:
+        check_augmentation(study.training.augment, data.in_shape)
+    elif not views.are_drawn(data):
+        warn(price(views, data, seconds))

@@ -62,7 +62,7 @@ class HopArchive:
             threads=study.training.threads,
             trainer=TRAINER_VERSION,
             device=device,
-            augment=study.training.augment,
+            augment=_augmentation(study),
             modes=tuple(sorted(self.modes.items())),
             rungs=study.search.rungs,
             sizes=tuple(study.model.identities.items()),
@@ -179,3 +179,11 @@ class HopArchive:
         """Delete the checkpoints of a hop."""
         for name in self.checkpoints(hop):
             self.store.drop("checkpoints", name)
+
+
+def _augmentation(study: Study) -> str:
+    """The name of the augmentation; of the user's own, with all that its views depend on."""
+    training, own = study.training, plugins.identity(study.training.augment, study.root)
+    if training.views is None:
+        return own
+    return f"{own} {training.views} views of seed {study.data.split_seed}"

@@ -21,7 +21,7 @@ from tasearch.models import Models
 from tasearch.models.tensors import as_tensor
 from tasearch.runs.store import HopRecord, Store, numbered, replicate
 from tasearch.train.archive import HopArchive
-from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
+from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData, ViewedData
 from tasearch.train.batches import TrainingJob
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.cuda_graphs import Graphs
@@ -31,6 +31,7 @@ from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
 from tasearch.train.loop import EpochResult, evaluate, least_epoch
 from tasearch.train.losses import LOSSES
+from tasearch.train.own_views import DrawnData, OwnViews
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.soft_targets import Targets
 from tasearch.train.state import State, pack, unpack
@@ -81,7 +82,7 @@ class Trainer(HopArchive):
         self.models, self.device = models, device
         if device.type == "cuda":
             set_up_cuda(device, deterministic=study.training.deterministic)
-        views = self._views(data, data.train, study.training.augment)
+        views = self._training_views(data)
         self.views = [views.reseeded(derived_seed("views", study.seed, i)) for i in self.replicates]
         self.y = torch.tensor(data.train.y, device=device)
         self.validation = self._validation(data)
@@ -266,6 +267,17 @@ class Trainer(HopArchive):
             net = net.to(memory_format=layout)  # type: ignore[call-overload]
         return net.to(self.device)
 
+    def _training_views(self, data: Dataset) -> ViewedData:
+        own = OwnViews.of(self.study)
+        if own is None:
+            return self._views(data, data.train, self.study.training.augment)
+        return DrawnData(own.drawn(data), *self._moments(data), seed=0)
+
+    def _moments(self, data: Dataset) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of raw samples, on the device."""
+        mean, std = (as_tensor(a).to(self.device) for a in (data.mean, data.std))
+        return mean, std
+
     def _views(
         self, data: Dataset, part: Split, name: str, *, as_floats: bool = False
     ) -> AugmentedData:
@@ -279,9 +291,8 @@ class Trainer(HopArchive):
         """
         x = as_tensor(part.x)
         x = x if x.dtype == torch.uint8 else x.to(self.device)
-        mean, std = (as_tensor(a).to(self.device) for a in (data.mean, data.std))
         most = samples_in_memory(self.device) / (FLOAT_BYTES if as_floats else 1)
-        return AugmentedData(x, mean, std, AUGMENTATIONS[name], seed=0, most=most)
+        return AugmentedData(x, *self._moments(data), AUGMENTATIONS[name], seed=0, most=most)
 
     def _validation(self, data: Dataset) -> tuple[Tensor | AugmentedData, Tensor]:
         """Inputs and labels of the validation set; many inputs are standardized by batch."""

@@ -201,7 +201,8 @@ def test_modules_of_the_user_are_copied_and_stay_imported(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_functions_may_be_in_sections(place: Path) -> None:
+def test_functions_may_be_in_sections(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASEARCH_CACHE", str(place / "cache"))
     notebook = Notebook()
     names = notebook.run(
         "import numpy as np\nimport torch.nn.functional as F\nfrom optuna.samplers import "
@@ -211,6 +212,7 @@ def test_functions_may_be_in_sections(place: Path) -> None:
         "def soft(logits, labels, targets, terms):\n"
         "    return F.mse_loss(logits, targets)\n"
         "sampler = lambda seed: RandomSampler(seed=seed)\n"
+        "def shaken(x):\n    return x + np.random.rand()\n"
     )
     run = tasearch.search(
         **BUILTIN
@@ -218,12 +220,14 @@ def test_functions_may_be_in_sections(place: Path) -> None:
             "loss": ["kd", names.soft],
             "trials": 3,
             "study": SECTIONS
-            | {"data": {"source": names.data}, "search": {"sampler": names.sampler}},
+            | {"data": {"source": names.data}, "search": {"sampler": names.sampler}}
+            | {"training": SECTIONS["training"] | {"augment": names.shaken, "views": 2}},
         }
     )
     study = run.manifest.study
     assert study.student.loss == study.assistants.loss == ("kd", "own_soft:soft")
     assert (study.data.source, study.search.sampler) == ("own_data:data", "own_sampler:sampler")
+    assert study.training.augment == "own_shaken:shaken"
     assert sum(t.state == "complete" for t in run.trials) >= 3
 
 

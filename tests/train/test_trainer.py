@@ -118,10 +118,15 @@ def test_models_of_one_width_start_alike_under_any_teacher(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("views", ["none", "flip", "crop4+flip"])
-def test_stored_targets_equal_an_online_teacher(tmp_path: Path, views: str) -> None:
+@pytest.mark.parametrize("views", ["none", "flip", "crop4+flip", "mine:turned"])
+def test_stored_targets_equal_an_online_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: str
+) -> None:
     """In every epoch, for each sample, on the very view that the model sees."""
-    study = image_study(tmp_path, views)
+    monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "cache"))
+    text = "import torch\ndef turned(x):\n    return x.rot90(int(torch.randint(4, ())), (1, 2))\n"
+    (tmp_path / "mine.py").write_text(text)
+    study = image_study(tmp_path, views, training={"views": 3} if ":" in views else {})
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
     train_all(own, lineage[:2])
