@@ -41,6 +41,7 @@ from tasearch.config.values import (
     Seed,
     fit_for_a_folder,
 )
+from tasearch.config.view_rules import view_conflicts
 from tasearch.errors import nearest, quoted, short
 from tasearch.pareto.budget import Budget
 
@@ -61,6 +62,7 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "teacher.outputs": None,
     "model.sizes": [],
     "training.views": None,
+    "training.mixup": None,
 }
 
 
@@ -102,9 +104,9 @@ class Study(Section):
             *self._assistant_conflicts(),
             *self._recipe_conflicts(),
             *self.teacher.conflicts(),
-            *self._outputs_conflicts(),
+            *self._view_conflicts(),
             *self.data.conflicts(),
-            *self.training.conflicts(),
+            *self._input_conflicts(),
             *ladder_conflicts(self.model, self.teacher, self.assistants, self.student),
         ]
 
@@ -177,12 +179,14 @@ class Study(Section):
             )
             yield f"{role}.teacher_epoch", f"{rule}, found {quoted(early[0])}"
 
-    def _outputs_conflicts(self) -> Iterator[tuple[str, str]]:
+    def _input_conflicts(self) -> Iterator[tuple[str, str]]:
         if self.teacher.inputs == "standardized" and not self.data.standardize:
             yield "teacher.inputs", 'should be "raw" with data.standardize = false'
-        if self.teacher.outputs is not None and self.training.augment != "none":
-            rule = 'should be "none" with teacher.outputs: of augmented images there are no outputs'
-            yield "training.augment", f"{rule}, found {quoted(self.training.augment)}"
+
+    def _view_conflicts(self) -> Iterator[tuple[str, str]]:
+        losses = {"assistants": self.assistants.loss, "student": self.student.loss}
+        alone = self.teacher.outputs is not None
+        return view_conflicts(self.training, losses, outputs_alone=alone)
 
     @property
     def widths(self) -> tuple[int, ...]:

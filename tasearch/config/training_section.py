@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,7 +16,6 @@ from tasearch.config.values import (
     Rate,
     Threads,
 )
-from tasearch.errors import quoted
 
 
 class TrainingSection(Section):
@@ -30,7 +28,14 @@ class TrainingSection(Section):
         "teacher and student see the same view",
     )
     views: Annotated[int, Field(ge=2, le=MOST_VIEWS)] | None = key(
-        None, "for an augmentation of yours: number of seeded views of each sample, drawn once"
+        None,
+        "for mixup, and for an augmentation of yours, which draws them once: number of seeded "
+        "views of each sample; soft targets are computed up to so many times",
+    )
+    mixup: Annotated[float, Field(gt=0, le=1000)] | None = key(
+        None,
+        "alpha of mixup: each view is a mix of two samples, by shares from Beta(alpha, alpha), and "
+        "so is its label; the pairs are drawn once, for each view",
     )
     views_gb: Annotated[float, Field(gt=0, le=1e9)] = key(
         10.0, "most gigabytes of the cache on disk that the views of an augmentation of yours take"
@@ -88,16 +93,6 @@ class TrainingSection(Section):
         "gigabytes of cached soft targets in the run directory; beyond that, the least "
         "recently used are deleted",
     )
-
-    def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Violations of rules that involve several keys: the path and the rule of each."""
-        own = ":" in self.augment
-        if own and self.views is None:
-            rule = f"is required with an augmentation of yours, {quoted(self.augment)}"
-            yield "training.views", rule
-        if not own and self.views is not None:
-            rule = f"goes with an augmentation of yours, found augment = {quoted(self.augment)}"
-            yield "training.views", rule
 
     def deciding(self) -> dict[str, Any]:
         """The keys that influence the weights: all but limits of time and of disk space."""

@@ -65,9 +65,10 @@ def try_all(content: Content, step: Step) -> None:
         step(words)
         nets = models.check([width])
         _evaluate(models, nets[width] if width in nets else models.build(width))
+    mixes = study.training.mixup is not None
     for name, (loss, recipe, path) in losses_of(study).items():
         step(f"{path}: {name!r}, when called")
-        check_loss(loss, name, recipe, data.num_classes)
+        check_loss(loss, name, recipe, data.num_classes, shares=mixes)
 
 
 def try_augmentation(content: Content, step: Step) -> float:

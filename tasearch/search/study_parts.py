@@ -71,8 +71,9 @@ class StudyParts:
         step("models")
         check_takes(study.model.family, data.ids)
         preflight.try_all(data)
+        mixes = study.training.mixup is not None
         for name, (loss, recipe, _) in losses.items():
-            check_loss(loss, name, recipe, data.num_classes)
+            check_loss(loss, name, recipe, data.num_classes, shares=mixes)
         _check_augmentation(study, data, preflight, warn)
         models = Models.for_study(study, data)
         return cls(

@@ -186,4 +186,5 @@ def _augmentation(study: Study) -> str:
     training, own = study.training, plugins.identity(study.training.augment, study.root)
     if training.views is None:
         return own
-    return f"{own} {training.views} views of seed {study.data.split_seed}"
+    mixed = "" if training.mixup is None else f" mixed by {training.mixup:g}"
+    return f"{own} {training.views} views of seed {study.data.split_seed}{mixed}"

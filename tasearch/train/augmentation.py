@@ -81,17 +81,15 @@ class ViewedData:
     Args:
         shape: Shape of all samples, (samples, *in_shape).
         count: Number of views of one sample.
-        mean: Mean of raw samples, broadcastable to a sample.
-        std: Standard deviation of raw samples, broadcastable to a sample.
+        device: The device.
         seed: Seed of the order of views.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], count: int, mean: Tensor, std: Tensor, seed: int
+        self, shape: tuple[int, ...], count: int, device: torch.device, *, seed: int
     ) -> None:
-        self._samples, self._shape, self._count = shape[0], tuple(shape[1:]), count
-        self.device = mean.device
-        self._scale, self._shift = channels_last(1 / std), channels_last(-mean / std)
+        self._samples, self._shape, self.count = shape[0], tuple(shape[1:]), count
+        self.device = device
         self._draw(seed)
 
     def reseeded(self, seed: int) -> Self:
@@ -101,7 +99,7 @@ class ViewedData:
         return other
 
     def _draw(self, seed: int) -> None:
-        count, generator = self._count, torch.Generator().manual_seed(seed)
+        count, generator = self.count, torch.Generator().manual_seed(seed)
         units = torch.tensor([n for n in range(count) if math.gcd(n, count) == 1])
         picked = torch.randint(len(units), (self._samples,), generator=generator)
         self._stride = units[picked].to(self.device)
@@ -117,14 +115,14 @@ class ViewedData:
 
     def phase(self, epoch: int) -> int:
         """The phase of an epoch, 0 to count - 1; epochs of one phase show the same views."""
-        return epoch % self._count
+        return epoch % self.count
 
     def numbers(self, phase: int) -> Tensor:
         """The number of the view that each sample shows in a phase, int64 (samples,).
 
         Over all phases a sample shows each of its views once.
         """
-        return (self._start + self._stride * phase) % self._count
+        return (self._start + self._stride * phase) % self.count
 
     def batch(self, samples: Tensor, numbers: Tensor) -> Tensor:
         """A batch of samples, each in its view.
@@ -147,10 +145,18 @@ class ViewedData:
         """
         raise NotImplementedError
 
-    def _standardized(self, x: Tensor) -> Tensor:
-        """Raw samples with the channels last, standardized."""
-        x = x.float() if x.dtype == torch.uint8 else x
-        return torch.addcmul(self._shift, x, self._scale)
+    def labels(self, y: Tensor, samples: Tensor, numbers: Tensor) -> Tensor:
+        """The labels of some samples in their views.
+
+        Args:
+            y: Labels of all samples, int64 (samples,).
+            samples: Indices of the samples, int64 (batch,).
+            numbers: The views of all samples of the data set, int64 (samples,), from `numbers`.
+
+        Returns:
+            Classes, int64 (batch,); of mixes their shares, float32 (batch, classes).
+        """
+        return y[samples]
 
 
 class AugmentedData(ViewedData):
@@ -180,17 +186,17 @@ class AugmentedData(ViewedData):
         seed: int,
         most: float = math.inf,
     ) -> None:
-        super().__init__(x.shape, views.count, mean, std, seed)
+        super().__init__(x.shape, views.count, mean.device, seed=seed)
+        scale, shift = channels_last(1 / std), channels_last(-mean / std)
+        self._scale, self._shift = scale, shift
         self._pad, self._flip = views.pad, views.flip
         self.held = x.dtype != torch.uint8 or self._size() <= most
         self._x = self._laid_out(x.to(self.device)) if self.held else x
         if (
             x.ndim == 4
         ):  # whole lines of an image: a loop over its few channels would be too short to be fast
-            width = self._shape[-1]
-            self._scale, self._shift = (
-                s.expand(1, width, -1).contiguous() for s in (self._scale, self._shift)
-            )
+            scale, shift = (s.expand(1, self._shape[-1], -1).contiguous() for s in (scale, shift))
+            self._scale, self._shift = scale, shift
 
     def _size(self) -> int:
         """Bytes that samples of bytes take as they are laid out."""
@@ -202,7 +208,7 @@ class AugmentedData(ViewedData):
         pad = self._pad
         x = channels_last(F.pad(x, (pad, pad, pad, pad)) if pad else x).contiguous()
         if x.is_floating_point():
-            x = self._standardized(x)
+            x = standardized(x, self._scale, self._shift)
         return torch.stack([x, x.flip(2)]) if self._flip else x
 
     def views(self, samples: Tensor, numbers: Tensor) -> Tensor:
@@ -211,10 +217,10 @@ class AugmentedData(ViewedData):
         if not self.held:
             x = self._laid_out(x.index_select(0, samples.cpu()).to(self.device))
             places = torch.arange(len(samples), device=self.device)
-        one = self._count == 1
+        one = self.count == 1
         x = x.index_select(0, places) if one else self._shown(x, places, numbers)
         if x.dtype == torch.uint8:
-            x = self._standardized(x)
+            x = standardized(x, self._scale, self._shift)
         return channels_first(x)
 
     def split(self, size: int) -> Iterator[Tensor]:
@@ -242,6 +248,17 @@ class AugmentedData(ViewedData):
             flip == 1, side - 1 - column, column
         )  # a mirror image is shifted the other way
         return windows[flip, samples, row, column]
+
+
+def standardized(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Raw samples with the channels last, standardized.
+
+    Args:
+        x: uint8 or float, (samples, ..., channels).
+        scale: 1 / std, with the channels last.
+        shift: -mean / std, with the channels last.
+    """
+    return torch.addcmul(shift, x.float() if x.dtype == torch.uint8 else x, scale)
 
 
 def channels_last(x: Tensor) -> Tensor:

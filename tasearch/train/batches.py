@@ -58,7 +58,7 @@ class Batch:
 
     Args:
         x: Standardized inputs, float32 (batch, *in_shape).
-        labels: int64 (batch,).
+        labels: int64 (batch,); with mixup, shares of the classes, float32 (batch, classes).
         targets: The teachers' logits, float32 (ancestors, batch, classes); None for labels alone.
         kept: float32 (ancestors,), 1 for the ancestors that count in this step and 0 for the
             others; None where there are fewer than two.
@@ -99,7 +99,8 @@ class EpochPlan:
         job, step = self._job, 0
         for block in blocks(self.steps, self._size, 4 * math.prod(job.views.shape)):
             samples = self._order[block]
-            x, labels = job.views.batch(samples, self._view_numbers), job.y[samples]
+            x = job.views.batch(samples, self._view_numbers)
+            labels = job.views.labels(job.y, samples, self._view_numbers)
             targets = None if self._targets is None else self._targets[:, samples].float()
             for start in range(0, len(x), self._size):
                 own = slice(start, start + self._size)

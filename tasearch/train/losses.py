@@ -1,7 +1,7 @@
 """Losses of a model: functions `(logits, labels, targets, terms) -> scalar`.
 
 logits   The model's logits, float (batch, classes).
-labels   int64 (batch,).
+labels   int64 (batch,); with mixup, shares of the classes, float (batch, classes).
 targets  An ancestor's raw logits, float (batch, classes); None for a model without ancestors.
 terms    Weights of the loss's terms.
 
@@ -9,8 +9,8 @@ Every loss is (1 - alpha) times the cross-entropy of the labels, plus alpha time
 term. No loss branches on values, because the weights may be tensors on the device.
 
 The losses of `LOSSES` also take several models at once: logits and targets (models, batch,
-classes), labels (models, batch), and weights that are floats or (models,). They return a value for
-each model, (models,).
+classes), labels (models, batch[, classes]), and weights that are floats or (models,). They return
+a value for each model, (models,).
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ Loss = Callable[[Tensor, Tensor, Tensor | None, Terms], Tensor]
 
 def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
     """Mean negative log-likelihood of the labels; nothing is distilled."""
+    if labels.is_floating_point():
+        shares: Tensor = (labels * F.log_softmax(logits, dim=-1)).sum(dim=-1)
+        return -shares.mean(dim=-1)
     if logits.ndim == 2:
         return F.cross_entropy(logits, labels)
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
@@ -205,8 +208,17 @@ def kept_ancestors(
     return kept
 
 
-def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
+def check_loss(
+    loss: Loss, name: str, recipe: Recipe, num_classes: int, *, shares: bool = False
+) -> None:
     """Try a loss on a batch of two samples.
+
+    Args:
+        loss: The loss.
+        name: Its name.
+        recipe: A recipe that uses it.
+        num_classes: Number of classes.
+        shares: Whether labels are shares of the classes, as with mixup.
 
     Raises:
         StudyError: If the loss raises, returns no scalar with a gradient, or means nothing for
@@ -219,12 +231,15 @@ def check_loss(loss: Loss, name: str, recipe: Recipe, num_classes: int) -> None:
         )
     logits = torch.linspace(-1, 1, 2 * num_classes).reshape(2, num_classes).requires_grad_()
     labels = torch.tensor([0, num_classes - 1])
+    if shares:
+        labels = 0.5 * F.one_hot(labels, num_classes) + 0.5 / num_classes
     terms = Terms(temperature=recipe.temperature, alpha=recipe.alpha)
     try:
         value = loss(logits, labels, logits.detach().flip(0), terms)
     except Exception as error:  # a user's loss may raise anything
         raise StudyError(
             f"loss {name!r} called with (logits, labels, targets, terms) raised {raised(error)}"
+            f"{'; with training.mixup labels are shares of classes' if shares else ''}"
         ) from error
     if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
         found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -31,7 +31,12 @@ from tasearch.data.cache import cached, is_cached
 from tasearch.data.returned import as_array
 from tasearch.errors import DataError, StudyError, raised
 from tasearch.runs import heartbeat
-from tasearch.train.augmentation import ViewedData, channels_first, channels_last
+from tasearch.train.augmentation import (
+    ViewedData,
+    channels_first,
+    channels_last,
+    standardized,
+)
 
 TRIED = 4  # samples that a function is tried on, and views of each
 FORMAT = "views 1"  # raise the number when files of before cannot be read any more
@@ -184,7 +189,8 @@ class DrawnData(ViewedData):
 
     def __init__(self, x: np.ndarray, mean: Tensor, std: Tensor, seed: int) -> None:
         shape = channels_first(torch.empty(0, *x.shape[2:])).shape[1:]
-        super().__init__((len(x), *shape), x.shape[1], mean, std, seed)
+        super().__init__((len(x), *shape), x.shape[1], mean.device, seed=seed)
+        self._scale, self._shift = channels_last(1 / std), channels_last(-mean / std)
         if self.device.type == "cuda":
             _check_fits(x.nbytes, self.device)
         with warnings.catch_warnings():  # torch has no tensors that are only read
@@ -194,8 +200,8 @@ class DrawnData(ViewedData):
 
     def views(self, samples: Tensor, numbers: Tensor) -> Tensor:
         """Some views of samples; see `ViewedData.views`."""
-        x = self._x.index_select(0, samples * self._count + numbers)
-        return channels_first(self._standardized(x))
+        x = self._x.index_select(0, samples * self.count + numbers)
+        return channels_first(standardized(x, self._scale, self._shift))
 
 
 def price(views: OwnViews, data: Dataset, call_s: float) -> str:

@@ -31,6 +31,7 @@ from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
 from tasearch.train.loop import EpochResult, evaluate, least_epoch
 from tasearch.train.losses import LOSSES
+from tasearch.train.mixup import mixed
 from tasearch.train.own_views import DrawnData, OwnViews
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.soft_targets import Targets
@@ -269,9 +270,12 @@ class Trainer(HopArchive):
 
     def _training_views(self, data: Dataset) -> ViewedData:
         own = OwnViews.of(self.study)
+        views: ViewedData
         if own is None:
-            return self._views(data, data.train, self.study.training.augment)
-        return DrawnData(own.drawn(data), *self._moments(data), seed=0)
+            views = self._views(data, data.train, self.study.training.augment)
+        else:
+            views = DrawnData(own.drawn(data), *self._moments(data), seed=0)
+        return mixed(views, data.num_classes, self.study)
 
     def _moments(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of raw samples, on the device."""

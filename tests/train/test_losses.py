@@ -205,6 +205,23 @@ def test_loss_of_extreme_logits_and_of_one_sample_stays_finite(name: str) -> Non
         assert logits.grad is not None and logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["ce", "kd", "kd-std", "dist"])
+def test_loss_of_shares_is_the_mean_over_their_classes(name: str) -> None:
+    """The cross-entropy is linear in the labels: half of two classes is the mean of both."""
+    parts = [problem(seed) for seed in (9, 12)]
+    both = []
+    for logits, labels, targets in parts:
+        other = (labels + 1) % 6
+        half = 0.5 * F.one_hot(labels, 6).double() + 0.5 * F.one_hot(other, 6)
+        each = [LOSSES[name](logits, one, targets, TERMS) for one in (labels, other)]
+        both.append(LOSSES[name](logits, half, targets, TERMS))
+        assert torch.allclose(both[-1], sum(each) / 2, rtol=1e-12)
+    stacked = (torch.stack(part) for part in zip(*parts, strict=True))
+    logits, labels, targets = stacked
+    half = 0.5 * F.one_hot(labels, 6).double() + 0.5 * F.one_hot((labels + 1) % 6, 6)
+    assert torch.allclose(LOSSES[name](logits, half, targets, TERMS), torch.stack(both))
+
+
 def test_cross_entropy_needs_no_targets() -> None:
     logits, labels, _ = problem(9)
     expected = -logits.log_softmax(1)[torch.arange(5), labels].mean()

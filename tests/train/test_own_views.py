@@ -218,7 +218,10 @@ def test_views_keep_to_their_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("training", "message"),
     [
         ({"augment": "mine:noisy"}, r"training.views: is required with an augmentation of yours"),
-        ({"views": 3}, r"training.views: goes with an augmentation of yours, found augment = "),
+        (
+            {"views": 3},
+            r"training.views: goes with an augmentation of yours, or with training.mixup, found",
+        ),
         ({"augment": "flop"}, "training.augment: unknown name 'flop'; did you mean 'flip'"),
         ({"augment": "a b:c", "views": 2}, "training.augment: .*found 'a b:c'"),
     ],

@@ -118,7 +118,7 @@ def test_models_of_one_width_start_alike_under_any_teacher(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("views", ["none", "flip", "crop4+flip", "mine:turned"])
+@pytest.mark.parametrize("views", ["none", "flip", "crop4+flip", "mine:turned", "mixup"])
 def test_stored_targets_equal_an_online_teacher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: str
 ) -> None:
@@ -126,7 +126,9 @@ def test_stored_targets_equal_an_online_teacher(
     monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "cache"))
     text = "import torch\ndef turned(x):\n    return x.rot90(int(torch.randint(4, ())), (1, 2))\n"
     (tmp_path / "mine.py").write_text(text)
-    study = image_study(tmp_path, views, training={"views": 3} if ":" in views else {})
+    training = {"mine:turned": {"views": 3}, "mixup": {"views": 3, "mixup": 1.0}}.get(views, {})
+    name = "crop4+flip" if views == "mixup" else views
+    study = image_study(tmp_path, name, training=training)
     own = trainer(tmp_path, study)
     lineage = hops(study, 8, 4)
     train_all(own, lineage[:2])

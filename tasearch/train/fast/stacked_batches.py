@@ -73,10 +73,10 @@ class LossGroup:
     ) -> None:
         self.slots, self._stacked = slots, stacked
         self._loss, self._is_own = jobs[0].loss, recipes[0].loss not in LOSSES
-        self._labels = [job.y for job in jobs]
         self._targets = [known for known in targets if known is not None]
         self._kept = self._epoch_dropout(recipes, jobs, epoch, steps)
-        self._set_terms([epoch_terms(recipe, epoch) for recipe in recipes], recorded=recorded)
+        terms = [epoch_terms(recipe, epoch) for recipe in recipes]
+        self._set_terms(terms, jobs[0].y.device, recorded=recorded)
 
     def _epoch_dropout(
         self, recipes: Sequence[Recipe], jobs: Sequence[TrainingJob], epoch: int, steps: int
@@ -92,9 +92,9 @@ class LossGroup:
             return None
         return torch.stack(kept, dim=2) if self._stacked else kept[0]
 
-    def _set_terms(self, each: list[Terms], *, recorded: bool) -> None:
+    def _set_terms(self, each: list[Terms], device: torch.device, *, recorded: bool) -> None:
         """Keep the weights of the loss's terms, as one value for all models and for each."""
-        device, ramp = self._labels[0].device, each[0].ramp
+        ramp = each[0].ramp
         temperature, alpha = (
             torch.tensor([getattr(terms, name) for terms in each], device=device)
             for name in ("temperature", "alpha")
@@ -118,21 +118,21 @@ class LossGroup:
         """Replace the ancestors' logits, which others read as well, by copies of its own."""
         self._targets = [targets.clone() for targets in self._targets]
 
-    def supervision(self, samples: Sequence[Tensor]) -> Supervision:
+    def supervision(self, samples: Sequence[Tensor], labels: Sequence[Tensor]) -> Supervision:
         """Labels and ancestors' logits.
 
         Args:
             samples: The samples of each model, int64 (samples,).
+            labels: Their labels for each model, (samples[, classes]).
 
         Returns:
-            Labels, ([models,] samples), and logits, float32 (ancestors, [models,] samples,
-            classes).
+            Labels, ([models,] samples[, classes]), and logits, float32 (ancestors, [models,]
+            samples, classes).
         """
-        labels = [y[own] for y, own in zip(self._labels, samples, strict=True)]
         targets = [t[:, own] for t, own in zip(self._targets, samples, strict=False)]
         if not self._stacked:
             return labels[0], targets[0].float() if targets else None
-        return torch.stack(labels), torch.stack(targets, dim=1).float() if targets else None
+        return torch.stack([*labels]), torch.stack(targets, dim=1).float() if targets else None
 
     def losses(self, logits: Tensor, supervision: Supervision, step: int | Tensor) -> Tensor:
         """The loss of each model, (models,); () where they are not stacked.
@@ -168,7 +168,7 @@ class StackedPlan:
 
     Args:
         recipes: The recipe of each model.
-        jobs: What each model learns from; alike in sample shape, precision and batch size.
+        jobs: What each model learns from; alike in samples, labels, precision and batch size.
         epoch: Number of the epoch, from 0.
         stacked: Whether the models are one stacked model; otherwise there is one model.
         recorded: Whether the weights of the losses' terms are tensors; see `LossGroup`.
@@ -188,6 +188,7 @@ class StackedPlan:
         recorded: bool = False,
     ) -> None:
         self._size, self.steps = batch_size(recipes[0], jobs[0])
+        self._stacked, self._y = stacked, jobs[0].y
         phase = jobs[0].views.phase(epoch)
         # models with the same seeds see equal samples, which are gathered once
         sources = {job.seed_parts: job for job in jobs}
@@ -262,15 +263,23 @@ class StackedPlan:
 
     def _gather(self, samples: Sequence[Tensor]) -> Iterator[StackedBatch]:
         """Batches of the samples that are given for each order."""
-        sources = zip(self._views, samples, self._view_numbers, strict=True)
+        sources = [*zip(self._views, samples, self._view_numbers, strict=True)]
         inputs = [views.batch(own, numbers) for views, own, numbers in sources]
+        found = [views.labels(self._y, own, numbers) for views, own, numbers in sources]
         by_model = [samples[source] for source in self._source_of]
-        given = [group.supervision(by_model[group.slots]) for group in self._loss_groups]
+        labels_of = [found[source] for source in self._source_of]
+        given = [
+            group.supervision(by_model[group.slots], labels_of[group.slots])
+            for group in self._loss_groups
+        ]
         x = side_by_side([inputs[source] for source in self._source_of])
         for start in range(0, len(x), self._size):
             end = start + self._size
             own = [
-                (labels[..., start:end], None if t is None else t[..., start:end, :])
+                (
+                    labels[:, start:end] if self._stacked else labels[start:end],
+                    None if t is None else t[..., start:end, :],
+                )
                 for labels, t in given
             ]
             yield StackedBatch(x=x[start:end], supervision=own)

@@ -55,7 +55,15 @@ ALL = {**SGD, "schedule": "one-cycle", "clip": 0.5, "ema": 0.9}
         pytest.param("resnet", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("training", [SGD, {**ALL, "augment": "flip"}], ids=["sgd", "all"])
+@pytest.mark.parametrize(
+    "training",
+    [
+        SGD,
+        {**ALL, "augment": "flip"},
+        pytest.param({**SGD, "mixup": 0.4, "views": 3}, marks=pytest.mark.slow),
+    ],
+    ids=["sgd", "all", "mixup"],
+)
 @pytest.mark.parametrize("device", DEVICES)
 def test_stacked_replicates_end_as_each_alone(
     tmp_path: Path, family: str, training: dict[str, Any], device: str

@@ -1,0 +1,82 @@
+"""Mixup in a fixed number of views: each is a mix of a sample with another one.
+
+Zhang et al., 1710.09412: x = l x_i + (1 - l) x_j and y = l y_i + (1 - l) y_j with l drawn from
+Beta(alpha, alpha). Here j and l are drawn once for each view of each sample, not in each step, so
+that an ancestor's logits on the views can be stored.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasearch.chains.keys import derived_seed
+from tasearch.config.study import Study
+from tasearch.train.augmentation import ViewedData
+
+
+def mixed(data: ViewedData, classes: int, study: Study) -> ViewedData:
+    """Data as a study mixes them; the same data if it does not.
+
+    Args:
+        data: The training set and its views.
+        classes: Number of classes.
+        study: The study.
+    """
+    training = study.training
+    if training.mixup is None:
+        return data
+    assert training.views is not None  # a rule of the section
+    seed = derived_seed("mixup", study.data.split_seed)
+    return MixedData(data, classes, count=training.views, alpha=training.mixup, seed=seed)
+
+
+class MixedData(ViewedData):
+    """Mixes of views of data, with mixed labels.
+
+    Args:
+        data: The samples and the views that are mixed.
+        classes: Number of classes.
+        count: Number of mixes of each sample.
+        alpha: Both parameters of the Beta distribution of the shares.
+        seed: Seed of the mixes; their order has another one, from `reseeded`.
+    """
+
+    def __init__(
+        self, data: ViewedData, classes: int, *, count: int, alpha: float, seed: int
+    ) -> None:
+        super().__init__((len(data), *data.shape), count, data.device, seed=0)
+        self._data, self._classes = data, torch.arange(classes, device=data.device)
+        draw = np.random.default_rng(seed)
+        shape = (2, len(data), count)
+        samples = draw.integers(len(data), size=shape, dtype=np.int32)
+        samples[0] = np.arange(len(data))[:, None]
+        numbers = draw.integers(data.count, size=shape, dtype=np.int32)
+        given = samples, numbers, draw.beta(alpha, alpha, size=shape[1:]).astype(np.float32)
+        self._parts, self._numbers, self._shares = (
+            torch.from_numpy(part).to(data.device).flatten(-2) for part in given
+        )
+
+    def views(self, samples: Tensor, numbers: Tensor) -> Tensor:
+        """Some views of samples; see `ViewedData.views`."""
+        places = samples * self.count + numbers
+        one, other = (
+            self._data.views(part[places].long(), number[places].long())
+            for part, number in zip(self._parts, self._numbers, strict=True)
+        )
+        share = self._shares[places].to(one.dtype).view(-1, *[1] * (one.ndim - 1))
+        return share * one + (1 - share) * other
+
+    def labels(self, y: Tensor, samples: Tensor, numbers: Tensor) -> Tensor:
+        """The labels of some samples in their views.
+
+        Returns:
+            Shares of the classes, float32 (batch, classes); they sum to 1.
+        """
+        places = samples * self.count + numbers[samples]
+        one, other = (
+            (y[part[places].long()][:, None] == self._classes).float() for part in self._parts
+        )
+        share = self._shares[places].float()[:, None]
+        return share * one + (1 - share) * other
