@@ -45,9 +45,10 @@ def check_comparable(
     """
     was = manifest.study.identity() | dict(manifest.inputs)
     now = study.identity() | dict(inputs)
-    for name in now:
-        if was.get(name) != now[name] and not _may_change(name, was.get(name), now[name]):
-            words = f"{name} was {json.dumps(was.get(name))}, is {json.dumps(now[name])}"
+    for name in [*now, *(name for name in was if name not in now)]:  # defaults of some are left out
+        one, other = was.get(name), now.get(name)
+        if one != other and not _may_change(name, one, other):
+            words = f"{name} was {json.dumps(one)}, is {json.dumps(other)}"
             raise RunError(
                 f"{run.path}: was made by a different study: {CHANGED.get(name, words)}; "
                 f"give the study another name, or use another --runs-dir"

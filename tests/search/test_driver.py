@@ -262,6 +262,16 @@ def test_run_refuses_another_digest_of_the_data(finished: tasearch.Run) -> None:
         check_comparable(finished.directory, finished.manifest, finished.manifest.study, inputs)
 
 
+def test_key_that_is_taken_out_makes_another_study(finished: tasearch.Run) -> None:
+    """An identity leaves out keys at their defaults."""
+    directory, manifest = finished.directory, finished.manifest
+    mixed = replace(manifest, study=tiny(training={"mixup": 0.5, "views": 3}))
+    with pytest.raises(RunError, match=r"different study: training\.views was 3, is null"):
+        check_comparable(directory, mixed, manifest.study, manifest.inputs)
+    with pytest.raises(RunError, match=r"different study: training\.views was null, is 3"):
+        check_comparable(directory, manifest, mixed.study, manifest.inputs)
+
+
 @pytest.mark.slow
 def test_run_refuses_changed_data(tmp_path: Path, rerun: Any) -> None:
     code = (
