@@ -31,6 +31,7 @@ def search(
     *,
     validation: Any = None,
     test: Any = None,
+    unlabelled: Any = None,
     build: str | Build | None = None,
     teacher: nn.Module | Build | str | None = None,
     widths: Sequence[int] | Mapping[str, Mapping[str, Any]] | None = None,
@@ -66,6 +67,8 @@ def search(
         validation: The validation set: a pair of samples and labels, or a dataset. If not given,
             a fifth of the samples is held out.
         test: The same of the test set.
+        unlabelled: Samples without labels, like those in `x`. Models that learn from a teacher
+            learn what it says of these, too.
         build: The family of the models: its name, such as "cnn" or "mlp", or a function
             `build(width, *, in_shape, num_classes) -> nn.Module`. "cnn" if not given.
         teacher: A trained model in eval mode on the CPU, which is used as it is; it takes samples
@@ -122,7 +125,7 @@ def search(
     content.put_widths(widths, student_widths)
     content.put_recipes(loss, epochs)
     content.put_limits(trials, budget)
-    given = Given(x=x, y=y, validation=validation, test=test)
+    given = Given(x=x, y=y, validation=validation, test=test, unlabelled=unlabelled)
     with ProgressLine(name, on_event, shown=progress) as line:
         return _search(content, given, options, line)
 

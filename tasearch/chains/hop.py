@@ -93,6 +93,8 @@ class Setting:
             number, which depends on the other sizes of the study.
         rungs: Number of rungs. A key includes it if a model of the lineage learns from an earlier
             epoch of its teacher.
+        unlabelled: Digest of the samples without labels, and their share of a batch; empty if there
+            are none. A key includes it if a model of the lineage is distilled.
     """
 
     data: str
@@ -107,6 +109,7 @@ class Setting:
     modes: tuple[tuple[int, Mode], ...]
     rungs: int = 0
     sizes: tuple[tuple[int, str], ...] = ()
+    unlabelled: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +189,8 @@ class Hop:
         del own["sizes"]
         if not any(model.early for model in self.canonical_lineage):
             del own["rungs"]
+        if not setting.unlabelled or not any(model.distilled for model in self.lineage):
+            del own["unlabelled"]
         content = {
             "setting": own,
             "lineage": [_content(model, sizes) for model in self.canonical_lineage],

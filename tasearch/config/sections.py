@@ -184,6 +184,7 @@ class ExpectsSection(Section):
     family: str | None = key(None, "family, with the digest of its source if it is yours")
     teacher: str | None = key(None, "digest of the teacher's factory and checkpoint")
     losses: str | None = key(None, "losses, with the digests of those that are yours")
+    unlabelled: str | None = key(None, "digest of the samples without labels")
     augment: str | None = key(None, "augmentation of yours, with the digest of its source")
 
 

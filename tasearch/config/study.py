@@ -63,6 +63,7 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "model.sizes": [],
     "training.views": None,
     "training.mixup": None,
+    "training.unlabelled_share": 0.5,
 }
 
 

@@ -37,6 +37,11 @@ class TrainingSection(Section):
         "alpha of mixup: each view is a mix of two samples, by shares from Beta(alpha, alpha), and "
         "so is its label; the pairs are drawn once, for each view",
     )
+    unlabelled_share: Annotated[float, Field(gt=0, lt=1)] = key(
+        0.5,
+        "share of samples without labels in each batch of a model that learns from a teacher, if "
+        "the data have some",
+    )
     views_gb: Annotated[float, Field(gt=0, le=1e9)] = key(
         10.0, "most gigabytes of the cache on disk that the views of an augmentation of yours take"
     )

@@ -18,7 +18,7 @@ from tasearch.config.data_section import DataSection
 from tasearch.config.study import Study
 from tasearch.config.values import IMAGES
 from tasearch.data import digits, folder, npz, parquet, tables
-from tasearch.data.arrays import Dataset, Split, are_channels_last, check
+from tasearch.data.arrays import UNLABELLED, Dataset, Split, are_channels_last, check
 from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn
@@ -30,6 +30,7 @@ from tasearch.data.table_parts import Parts, table_parts
 from tasearch.data.tables import Tables
 from tasearch.data.taken import take_parts
 from tasearch.data.teacher_outputs import with_outputs
+from tasearch.data.unlabelled import refuse_copies, unlabelled_samples
 from tasearch.errors import DataError, shown
 
 __all__ = ["SOURCES", "Dataset", "Progress", "Split", "load_data", "load_test"]
@@ -73,7 +74,13 @@ def load_data(
             names = hub_names(study.data, study.root, data.class_names)
             data = replace(data, class_names=names)
         last = _exports_channels_last(study.data, data, found)
-        return replace(data, table=found.table, file=found.file, channels_last=last)
+        return replace(
+            data,
+            table=found.table,
+            file=found.file,
+            channels_last=last,
+            unlabelled=found.unlabelled,
+        )
 
 
 def load_test(study: Study) -> Split:
@@ -128,11 +135,22 @@ def _parts(
     given, names = check(found, layout=layout, where=where, ids=not section.standardize)
     if study.teacher.outputs is not None:
         given = with_outputs(given, found, study.teacher.outputs, len(names), where)
+        if UNLABELLED in found:
+            raise DataError(
+                f"{where}: array {UNLABELLED!r} goes without teacher.outputs: of these samples "
+                f"there are no outputs"
+            )
+    unlabelled = unlabelled_samples(found, given["train"], layout=layout, where=where)
     drawn = split(given, section=section, class_names=names, where=where)
+    if unlabelled is not None:
+        held = {name: drawn[name].in_memory() for name in ("val", "test")}
+        refuse_copies(unlabelled, held, where)
     folder = cache_folder() if section.source in IMAGES else None  # which has room for them
     parts, file = take_parts({name: drawn[name] for name in wanted}, folder)
     last = are_channels_last(found["x_train"], layout, f"{where}: x_train")
-    return Parts(parts=parts, class_names=names, file=file, channels_last=last)
+    return Parts(
+        parts=parts, class_names=names, file=file, channels_last=last, unlabelled=unlabelled
+    )
 
 
 def _exports_channels_last(section: DataSection, data: Dataset, found: Parts) -> bool:

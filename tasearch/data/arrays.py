@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test")
 OUTPUTS = tuple(f"teacher_{part}" for part in PARTS)  # of a teacher, for teacher.outputs
-NAMES = (*(f"{axis}_{part}" for part in PARTS for axis in "xy"), *OUTPUTS)
+UNLABELLED = "x_unlabelled"
+NAMES = (*(f"{axis}_{part}" for part in PARTS for axis in "xy"), *OUTPUTS, UNLABELLED)
 CHANNELS = (1, 3, 4)
 CHUNK = 256  # samples whose uint32 copies fit into the processor's cache
 
@@ -62,6 +63,7 @@ class Dataset:
         table: How a table's rows became features; None for other data, and in workers.
         file: The file in which the samples are, mapped; None where they are in memory.
         channels_last: Whether exported students take images with their channels last.
+        unlabelled: Samples without labels, like those of the training set; None if there are none.
     """
 
     train: Split
@@ -73,6 +75,21 @@ class Dataset:
     table: TableData | None = None
     file: ArrayFile | None = None
     channels_last: bool = False
+    unlabelled: np.ndarray | None = None
+
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """Samples of the training set, and those without labels behind them."""
+        if self.unlabelled is None:
+            return self.train.x
+        return np.concatenate([self.train.x, self.unlabelled])
+
+    @cached_property
+    def unlabelled_digest(self) -> str:
+        """SHA-256 of the samples without labels, 32 hex digits; empty if there are none."""
+        if self.unlabelled is None:
+            return ""
+        return hashlib.sha256(np.ascontiguousarray(self.unlabelled).data).hexdigest()[:32]
 
     @property
     def in_shape(self) -> tuple[int, ...]:

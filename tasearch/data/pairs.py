@@ -48,7 +48,7 @@ def arrays_of(
         DataError: They are no arrays, and no such dataset.
     """
     for name, value in zip(names, (x, y), strict=True):
-        _check_kind(value, name)
+        check_kind(value, name)
     if not is_dataset(x):
         if y is None:
             raise DataError(
@@ -60,8 +60,16 @@ def arrays_of(
     return _read(x, names[0], progress)
 
 
-def _check_kind(value: Any, name: str) -> None:
-    """Refuse what can be read only once, or in no fixed order."""
+def check_kind(value: Any, name: str) -> None:
+    """Refuse what can be read only once, or in no fixed order.
+
+    Args:
+        value: What was given.
+        name: What it is called in messages.
+
+    Raises:
+        DataError: It is such.
+    """
     kind, data = type(value).__name__, getattr(sys.modules.get("torch"), "utils", None)
     if isinstance(value, Iterator):
         raise DataError(f"{name}: is a {kind}, which can be read only once; {READ_TWICE}")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tasearch.data.array_file import ArrayFile, read_arrays
-from tasearch.data.arrays import Dataset, Split
+from tasearch.data.arrays import UNLABELLED, Dataset, Split
 from tasearch.errors import DataError
 
 
@@ -72,6 +72,7 @@ def read_shared(path: str) -> Dataset:
         mean=arrays["mean"],
         std=arrays["std"],
         fingerprint=str(arrays["fingerprint"]),
+        unlabelled=arrays.get(UNLABELLED),
     )
 
 
@@ -82,6 +83,8 @@ def _arrays(data: Dataset) -> dict[str, np.ndarray]:
     for name, part in parts.items():
         if part.teacher is not None:
             found[f"teacher_{name}"] = part.teacher
+    if data.unlabelled is not None:
+        found[UNLABELLED] = data.unlabelled
     names, fingerprint = np.array(data.class_names), np.array(data.fingerprint)
     own = {"class_names": names, "mean": data.mean, "std": data.std, "fingerprint": fingerprint}
     return found | own

@@ -28,6 +28,7 @@ class Parts:
         table: How the rows of a table became features; None for other data.
         file: The file in which the samples are, mapped; None where they are in memory.
         channels_last: Whether the source gives images with their channels last.
+        unlabelled: Samples without labels; None if there are none.
     """
 
     parts: dict[str, Split]
@@ -35,6 +36,7 @@ class Parts:
     table: TableData | None = None
     file: ArrayFile | None = None
     channels_last: bool = False
+    unlabelled: np.ndarray | None = None
 
 
 def table_parts(

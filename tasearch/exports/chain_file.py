@@ -50,8 +50,8 @@ def _expected_inputs(student: ExportedStudent, values: dict[str, Any]) -> dict[s
     inputs = student.run.manifest.inputs
     losses = {*values["assistants"]["loss"], *values["student"]["loss"]}
     used = [d for d in inputs["digest of losses"].split(" ") if d.partition("#")[0] in losses]
-    augment = inputs.get("digest of augment")
-    return ({} if augment is None else {"augment": augment}) | {
+    names = {name: f"digest of {name}" for name in ("unlabelled", "augment")}
+    return {name: inputs[digest] for name, digest in names.items() if digest in inputs} | {
         "data": inputs["digest of data"],
         "family": inputs["digest of family"],
         "teacher": inputs["digest of teacher"],

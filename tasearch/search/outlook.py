@@ -14,10 +14,12 @@ from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop
 from tasearch.chains.mode import Mode
 from tasearch.chains.space import Space
+from tasearch.data import Dataset
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads
 from tasearch.runs.manifest import Manifest
 from tasearch.search.prepare import Prepared
+from tasearch.train.batches import batch_shape
 from tasearch.train.fast.probe import Probe
 
 MOST_CHAINS = 20_000  # of more chains, no time is told
@@ -73,7 +75,8 @@ def outlook(prepared: Prepared, trials: int) -> Outlook:
         trials: Number of trials to reach in all.
     """
     manifest, space = prepared.manifest, prepared.space
-    epoch_s = epoch_seconds(prepared.models, manifest, prepared.device)
+    alone = epoch_seconds(prepared.models, manifest, prepared.device)
+    epoch_s = with_unlabelled(alone, manifest, prepared.data)
     counts = np.bincount(prepared.data.train.y)
     teacher = Hop(lineage=(space.teacher,))
     return Outlook(
@@ -104,6 +107,26 @@ def epoch_seconds(models: Models, manifest: Manifest, device: torch.device) -> d
             step = _step_seconds(probe, mode, study.search.replicates)
             found[width] = step * manifest.samples / probe.batch
     return found
+
+
+def with_unlabelled(
+    epoch_s: Mapping[int, float], manifest: Manifest, data: Dataset
+) -> dict[int, float]:
+    """Seconds of one epoch by width, where batches also have samples without labels.
+
+    All models but the teacher count as distilled: those with loss "ce" take less.
+
+    Args:
+        epoch_s: Seconds of one epoch of the labelled samples, by width.
+        manifest: The study, and the number of labelled samples.
+        data: The data set.
+    """
+    if data.unlabelled is None:
+        return {**epoch_s}
+    training, teacher = manifest.study.training, manifest.study.teacher.width
+    share, samples = training.unlabelled_share, manifest.samples
+    labelled, size, _ = batch_shape(training.batch_size, samples, share)
+    return {w: s if w == teacher else s * size / labelled for w, s in epoch_s.items()}
 
 
 def _step_seconds(probe: Probe, mode: Mode, replicates: int) -> float:

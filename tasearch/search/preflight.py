@@ -65,10 +65,10 @@ def try_all(content: Content, step: Step) -> None:
         step(words)
         nets = models.check([width])
         _evaluate(models, nets[width] if width in nets else models.build(width))
-    mixes = study.training.mixup is not None
+    labels = label_kinds(study, data)
     for name, (loss, recipe, path) in losses_of(study).items():
         step(f"{path}: {name!r}, when called")
-        check_loss(loss, name, recipe, data.num_classes, shares=mixes)
+        check_loss(loss, name, recipe, data.num_classes, **labels)
 
 
 def try_augmentation(content: Content, step: Step) -> float:
@@ -77,7 +77,7 @@ def try_augmentation(content: Content, step: Step) -> float:
     step(f"training.augment: {study.training.augment!r}, when called")
     views = OwnViews.of(study)
     assert views is not None
-    return views.try_out(data.train.x)
+    return views.try_out(data.inputs)
 
 
 def draw_views(content: Content, step: Step) -> None:
@@ -191,6 +191,11 @@ def losses_of(study: Study) -> dict[str, tuple[Loss, Recipe, str]]:
             loss = plugins.resolve(recipe.loss, LOSSES, path=path, root=study.root)
             found[recipe.loss] = (loss, recipe, path)
     return found
+
+
+def label_kinds(study: Study, data: Dataset) -> dict[str, bool]:
+    """What labels may be like, as `check_loss` takes it."""
+    return {"shares": study.training.mixup is not None, "unlabelled": data.unlabelled is not None}
 
 
 def _study(content: Content) -> Study:

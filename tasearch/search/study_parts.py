@@ -14,11 +14,12 @@ from tasearch.models import Models
 from tasearch.models.families import check_takes
 from tasearch.runs.comparable import CHANGED
 from tasearch.search.acquisition import Acquisition
-from tasearch.search.preflight import Preflight, losses_of
+from tasearch.search.preflight import Preflight, label_kinds, losses_of
 from tasearch.search.sampler import MakeSampler, make_sampler
 from tasearch.search.steps import Step, no_step
 from tasearch.train.archive import TRAINER_VERSION
 from tasearch.train.augmentation import check_augmentation
+from tasearch.train.batches import batch_shape
 from tasearch.train.losses import check_loss
 from tasearch.train.own_views import OwnViews, price
 
@@ -68,12 +69,13 @@ class StudyParts:
         sampler = make_sampler(study)
         losses = losses_of(study)
         data = preflight.load() if study.data.own_source else load_data(study, progress, warn)
+        _tell_unlabelled(study, data, warn)
         step("models")
         check_takes(study.model.family, data.ids)
         preflight.try_all(data)
-        mixes = study.training.mixup is not None
+        labels = label_kinds(study, data)
         for name, (loss, recipe, _) in losses.items():
-            check_loss(loss, name, recipe, data.num_classes, shares=mixes)
+            check_loss(loss, name, recipe, data.num_classes, **labels)
         _check_augmentation(study, data, preflight, warn)
         models = Models.for_study(study, data)
         return cls(
@@ -101,6 +103,8 @@ class StudyParts:
         }
         if ":" in self.study.training.augment:
             found["digest of augment"] = plugins.identity(self.study.training.augment, root)
+        if self.data.unlabelled is not None:
+            found["digest of unlabelled"] = self.data.unlabelled_digest
         self._check_expected(found)
         return found
 
@@ -148,3 +152,18 @@ def _check_augmentation(
         check_augmentation(study.training.augment, data.in_shape)
     elif not views.are_drawn(data):
         warn(price(views, data, seconds))
+
+
+def _tell_unlabelled(study: Study, data: Dataset, warn: Callable[[str], None]) -> None:
+    """Tell how samples without labels take part."""
+    if data.unlabelled is None:
+        return
+    training = study.training
+    labelled, size, steps = batch_shape(
+        training.batch_size, len(data.train), training.unlabelled_share
+    )
+    warn(
+        f"{len(data.unlabelled):,} samples without labels: a model that learns from a teacher sees "
+        f"{size - labelled} of them in each batch, beside {labelled} with labels; its epoch is one "
+        f"pass over these, {steps:,} steps; models that learn from labels alone see none"
+    )

@@ -100,6 +100,7 @@ def _archive(prepared: Prepared, study: Study, models: Models, store: Store) -> 
         device=prepared.device.type,
         modes=prepared.manifest.modes,
         store=store,
+        unlabelled=prepared.data.unlabelled_digest,
     )
 
 

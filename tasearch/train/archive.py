@@ -30,6 +30,7 @@ class HopArchive:
         device: Kind of the device that trains: "cpu" or "cuda".
         modes: How models are trained, by width.
         store: Where hops and checkpoints are stored.
+        unlabelled: Digest of the samples without labels; empty if there are none.
 
     Attributes:
         replicates: Numbers of the replicates of each hop.
@@ -47,6 +48,7 @@ class HopArchive:
         device: str,
         modes: Mapping[int, Mode],
         store: Store,
+        unlabelled: str = "",
     ) -> None:
         self.study, self.store, self.modes = study, store, dict(modes)
         self.snapshots = Snapshots(study, store)
@@ -66,6 +68,7 @@ class HopArchive:
             modes=tuple(sorted(self.modes.items())),
             rungs=study.search.rungs,
             sizes=tuple(study.model.identities.items()),
+            unlabelled=unlabelled and f"{unlabelled} {study.training.unlabelled_share:g}",
         )
 
     def key(self, hop: Hop) -> str:
@@ -102,7 +105,9 @@ class HopArchive:
             teacher_dropout=0.0,
             teacher_epoch=TRAINED,
         )
-        return hop.model.width, neutral, checkpoint.epoch if checkpoint and usable else 0
+        batches = recipe.distilled and bool(self.setting.unlabelled)  # they have other samples
+        epoch = checkpoint.epoch if checkpoint and usable else 0
+        return hop.model.width, neutral, batches, epoch
 
     def separable(self, hop: Hop) -> Sequence[int]:
         """Numbers of the replicates that several workers may divide among themselves.

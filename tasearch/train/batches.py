@@ -22,8 +22,9 @@ class TrainingJob:
     """What a model learns from, and how.
 
     Args:
-        views: The augmented training set, on the device.
-        y: Labels of the training set, int64 (samples,).
+        views: The augmented training set, on the device; behind it samples without labels, if there
+            are some.
+        y: Labels of the training set, int64 (labelled,).
         targets: Function from the number of an epoch, from 0, to the logits of its teachers on its
             phase of the augmentation, float16 (ancestors, samples, classes), the oldest ancestor
             first; None to learn from labels alone.
@@ -35,6 +36,7 @@ class TrainingJob:
         width: Width of the model.
         seed_parts: What seeds are derived from: the study's seed, the number of the replicate, and
             the width, or the identity of a size.
+        unlabelled: Share of samples without labels in each batch, 0 for none.
     """
 
     views: ViewedData
@@ -46,6 +48,7 @@ class TrainingJob:
     bf16: bool
     width: int
     seed_parts: tuple[int | str, ...]
+    unlabelled: float = 0.0
 
     def seed(self, purpose: str, epoch: int) -> int:
         """The seed for one kind of random numbers in an epoch."""
@@ -58,7 +61,8 @@ class Batch:
 
     Args:
         x: Standardized inputs, float32 (batch, *in_shape).
-        labels: int64 (batch,); with mixup, shares of the classes, float32 (batch, classes).
+        labels: int64 (batch,); with mixup, shares of the classes, float32 (batch, classes). They
+            are those of the first samples, if the last ones have none.
         targets: The teachers' logits, float32 (ancestors, batch, classes); None for labels alone.
         kept: float32 (ancestors,), 1 for the ancestors that count in this step and 0 for the
             others; None where there are fewer than two.
@@ -85,10 +89,10 @@ class EpochPlan:
 
     def __init__(self, recipe: Recipe, job: TrainingJob, epoch: int) -> None:
         self._job = job
-        self._size, self.steps = batch_size(recipe, job)
+        self._labelled, self._size, self.steps = batch_size(recipe, job)
         phase = job.views.phase(epoch)
         self._view_numbers = job.views.numbers(phase)
-        self._order = epoch_order(job, epoch)[: self.steps * self._size]
+        self._order = epoch_samples(recipe, job, epoch)
         self._targets = job.targets(epoch) if job.targets else None
         ancestors = 0 if self._targets is None else len(self._targets)
         self._kept = epoch_dropout(recipe, job, epoch, self.steps, ancestors)
@@ -100,33 +104,76 @@ class EpochPlan:
         for block in blocks(self.steps, self._size, 4 * math.prod(job.views.shape)):
             samples = self._order[block]
             x = job.views.batch(samples, self._view_numbers)
-            labels = job.views.labels(job.y, samples, self._view_numbers)
+            known = labelled_of(samples, self._labelled, self._size)
+            labels = job.views.labels(job.y, known, self._view_numbers)
             targets = None if self._targets is None else self._targets[:, samples].float()
-            for start in range(0, len(x), self._size):
+            for i, start in enumerate(range(0, len(x), self._size)):
                 own = slice(start, start + self._size)
                 yield Batch(
                     x=x[own],
-                    labels=labels[own],
+                    labels=labels[i * self._labelled : (i + 1) * self._labelled],
                     targets=None if targets is None else targets[:, own],
                     kept=None if self._kept is None else self._kept[step],
                 )
                 step += 1
 
 
-def batch_size(recipe: Recipe, job: TrainingJob) -> tuple[int, int]:
-    """The samples of a batch, and the batches of an epoch."""
-    samples = len(job.views)
-    size = min(recipe.batch_size, samples)
-    return size, samples // size
+def batch_size(recipe: Recipe, job: TrainingJob) -> tuple[int, int, int]:
+    """The labelled samples of a batch, all its samples, and the batches of an epoch.
+
+    An epoch goes once through the labelled samples; those without labels fill each batch up.
+    """
+    return batch_shape(recipe.batch_size, len(job.y), job.unlabelled)
+
+
+def batch_shape(batch_size: int, samples: int, unlabelled: float) -> tuple[int, int, int]:
+    """The same as `batch_size`, of numbers.
+
+    Args:
+        batch_size: The study's batch size.
+        samples: Number of labelled samples.
+        unlabelled: Share of samples without labels in each batch, 0 for none.
+    """
+    size = min(batch_size, samples)
+    others = min(max(round(unlabelled * size), 1), size - 1) if unlabelled else 0
+    return size - others, size, samples // (size - others)
+
+
+def epoch_samples(recipe: Recipe, job: TrainingJob, epoch: int) -> Tensor:
+    """The samples of all batches of an epoch, one batch after another, int64 (steps * size,).
+
+    In each batch the labelled samples come first. No sample without a label is shown twice in an
+    epoch before all are shown.
+    """
+    labelled, size, steps = batch_size(recipe, job)
+    order = epoch_order(job, epoch)[: steps * labelled]
+    if labelled == size:
+        return order
+    first, count, needed = len(job.y), len(job.views) - len(job.y), steps * (size - labelled)
+    generator = torch.Generator().manual_seed(job.seed("unlabelled", epoch))
+    rounds = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
+    others = first + torch.cat(rounds)[:needed].to(job.y.device)
+    return torch.cat([order.view(steps, -1), others.view(steps, -1)], dim=1).view(-1)
+
+
+def labelled_of(samples: Tensor, labelled: int, size: int) -> Tensor:
+    """The labelled samples of whole batches, which come first in each.
+
+    Args:
+        samples: Samples of some batches, int64 (batches * size,).
+        labelled: Labelled samples of a batch.
+        size: All samples of a batch.
+    """
+    return samples if labelled == size else samples.view(-1, size)[:, :labelled].reshape(-1)
 
 
 def epoch_order(job: TrainingJob, epoch: int) -> Tensor:
-    """The order in which an epoch goes through the training set: int64 (samples,).
+    """The order in which an epoch goes through the training set: int64 (labelled,).
 
     It is drawn on CPU, so that it is the same on every device.
     """
     generator = torch.Generator().manual_seed(job.seed("order", epoch))
-    return torch.randperm(len(job.views), generator=generator).to(job.y.device)
+    return torch.randperm(len(job.y), generator=generator).to(job.y.device)
 
 
 def epoch_terms(recipe: Recipe, epoch: int) -> Terms:

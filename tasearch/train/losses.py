@@ -1,7 +1,8 @@
 """Losses of a model: functions `(logits, labels, targets, terms) -> scalar`.
 
 logits   The model's logits, float (batch, classes).
-labels   int64 (batch,); with mixup, shares of the classes, float (batch, classes).
+labels   int64 (batch,); with mixup, shares of the classes, float (batch, classes). They are
+         those of the first samples, if the last ones of a batch have none.
 targets  An ancestor's raw logits, float (batch, classes); None for a model without ancestors.
 terms    Weights of the loss's terms.
 
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tasearch.chains.recipe import LABELS_ONLY, Recipe
+from tasearch.config.view_rules import ONE_LABEL
 from tasearch.errors import StudyError, raised
 
 DKD_WARMUP = 20 / 240  # fraction of all epochs over which DKD's weight rises, as in its paper
@@ -50,6 +52,9 @@ Loss = Callable[[Tensor, Tensor, Tensor | None, Terms], Tensor]
 
 def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
     """Mean negative log-likelihood of the labels; nothing is distilled."""
+    labelled = labels.shape[logits.ndim - 2]
+    if labelled < logits.shape[-2]:
+        logits = logits[..., :labelled, :]
     if labels.is_floating_point():
         shares: Tensor = (labels * F.log_softmax(logits, dim=-1)).sum(dim=-1)
         return -shares.mean(dim=-1)
@@ -209,7 +214,13 @@ def kept_ancestors(
 
 
 def check_loss(
-    loss: Loss, name: str, recipe: Recipe, num_classes: int, *, shares: bool = False
+    loss: Loss,
+    name: str,
+    recipe: Recipe,
+    num_classes: int,
+    *,
+    shares: bool = False,
+    unlabelled: bool = False,
 ) -> None:
     """Try a loss on a batch of two samples.
 
@@ -219,6 +230,7 @@ def check_loss(
         recipe: A recipe that uses it.
         num_classes: Number of classes.
         shares: Whether labels are shares of the classes, as with mixup.
+        unlabelled: Whether the last samples of a batch may have no labels.
 
     Raises:
         StudyError: If the loss raises, returns no scalar with a gradient, or means nothing for
@@ -229,17 +241,24 @@ def check_loss(
             f"loss {name!r} should have more than two classes to compare, the data have 2: "
             f"{MANY_CLASSES[name]}; use 'kd'"
         )
+    if unlabelled and name in ONE_LABEL:
+        raise StudyError(
+            f"loss {name!r} compares the label of each sample with the other classes, and the data "
+            f"have samples without labels: leave one of both out"
+        )
     logits = torch.linspace(-1, 1, 2 * num_classes).reshape(2, num_classes).requires_grad_()
     labels = torch.tensor([0, num_classes - 1])
     if shares:
         labels = 0.5 * F.one_hot(labels, num_classes) + 0.5 / num_classes
+    labels = labels[:1] if unlabelled else labels
     terms = Terms(temperature=recipe.temperature, alpha=recipe.alpha)
     try:
         value = loss(logits, labels, logits.detach().flip(0), terms)
     except Exception as error:  # a user's loss may raise anything
         raise StudyError(
             f"loss {name!r} called with (logits, labels, targets, terms) raised {raised(error)}"
-            f"{'; with training.mixup labels are shares of classes' if shares else ''}"
+            + ("; with training.mixup labels are shares of classes" if shares else "")
+            + ("; only the first len(labels) samples have labels" if unlabelled else "")
         ) from error
     if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
         found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -16,11 +16,12 @@ from tasearch.config.study import Study
 from tasearch.train.augmentation import ViewedData
 
 
-def mixed(data: ViewedData, classes: int, study: Study) -> ViewedData:
+def mixed(data: ViewedData, labelled: int, classes: int, study: Study) -> ViewedData:
     """Data as a study mixes them; the same data if it does not.
 
     Args:
         data: The training set and its views.
+        labelled: Number of its samples with labels, the first ones.
         classes: Number of classes.
         study: The study.
     """
@@ -29,7 +30,7 @@ def mixed(data: ViewedData, classes: int, study: Study) -> ViewedData:
         return data
     assert training.views is not None  # a rule of the section
     seed = derived_seed("mixup", study.data.split_seed)
-    return MixedData(data, classes, count=training.views, alpha=training.mixup, seed=seed)
+    return MixedData(data, labelled, classes, count=training.views, alpha=training.mixup, seed=seed)
 
 
 class MixedData(ViewedData):
@@ -37,6 +38,8 @@ class MixedData(ViewedData):
 
     Args:
         data: The samples and the views that are mixed.
+        labelled: Number of the samples with labels, the first ones, which are mixed with one
+            another alone.
         classes: Number of classes.
         count: Number of mixes of each sample.
         alpha: Both parameters of the Beta distribution of the shares.
@@ -44,16 +47,21 @@ class MixedData(ViewedData):
     """
 
     def __init__(
-        self, data: ViewedData, classes: int, *, count: int, alpha: float, seed: int
+        self, data: ViewedData, labelled: int, classes: int, *, count: int, alpha: float, seed: int
     ) -> None:
         super().__init__((len(data), *data.shape), count, data.device, seed=0)
         self._data, self._classes = data, torch.arange(classes, device=data.device)
         draw = np.random.default_rng(seed)
         shape = (2, len(data), count)
-        samples = draw.integers(len(data), size=shape, dtype=np.int32)
-        samples[0] = np.arange(len(data))[:, None]
+        own = np.arange(len(data))[:, None]
+        among = np.where(own < labelled, labelled, len(data))  # a label is mixed with another one
+        samples = np.stack(np.broadcast_arrays(own, draw.integers(among, size=shape[1:])))
         numbers = draw.integers(data.count, size=shape, dtype=np.int32)
-        given = samples, numbers, draw.beta(alpha, alpha, size=shape[1:]).astype(np.float32)
+        given = (
+            samples.astype(np.int32),
+            numbers,
+            draw.beta(alpha, alpha, size=shape[1:]).astype(np.float32),
+        )
         self._parts, self._numbers, self._shares = (
             torch.from_numpy(part).to(data.device).flatten(-2) for part in given
         )

@@ -126,7 +126,7 @@ class OwnViews:
         """
 
         def write(folder: Path) -> None:
-            self._write(data.train.x, folder / "views.npy")
+            self._write(data.inputs, folder / "views.npy")
 
         return cached(self._key(data), write, "views of samples")["views"]
 
@@ -135,7 +135,8 @@ class OwnViews:
         return is_cached(self._key(data))
 
     def _key(self, data: Dataset) -> str:
-        parts = FORMAT, data.fingerprint, self.identity, self.count, self.seed
+        given = data.fingerprint, data.unlabelled_digest
+        parts = FORMAT, *given, self.identity, self.count, self.seed
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:32]
 
     def _write(self, x: np.ndarray, path: Path) -> None:
@@ -212,7 +213,7 @@ def price(views: OwnViews, data: Dataset, call_s: float) -> str:
         data: The data set.
         call_s: Seconds of one call of the function.
     """
-    samples, size = len(data.train), views.count * data.train.x.nbytes / 1e6
+    samples, size = len(data.inputs), views.count * data.inputs.nbytes / 1e6
     calls = views.count * samples
     return (
         f"training.views: {views.count} views of {samples:,} samples are drawn once, before "

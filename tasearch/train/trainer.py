@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -79,12 +80,14 @@ class Trainer(HopArchive):
             device=device.type,
             modes=modes,
             store=store,
+            unlabelled=data.unlabelled_digest,
         )
         self.models, self.device = models, device
         if device.type == "cuda":
             set_up_cuda(device, deterministic=study.training.deterministic)
         views = self._training_views(data)
         self.views = [views.reseeded(derived_seed("views", study.seed, i)) for i in self.replicates]
+        self._share = study.training.unlabelled_share if data.unlabelled is not None else 0.0
         self.y = torch.tensor(data.train.y, device=device)
         self.validation = self._validation(data)
         self.losses = {
@@ -127,6 +130,7 @@ class Trainer(HopArchive):
                 bf16=self.mode(hop).bf16,
                 width=hop.model.width,
                 seed_parts=self._seed_parts(i, hop.model.width),
+                unlabelled=self._share if targets else 0.0,
             )
             for i in part or self.replicates
         ]
@@ -269,13 +273,12 @@ class Trainer(HopArchive):
         return net.to(self.device)
 
     def _training_views(self, data: Dataset) -> ViewedData:
-        own = OwnViews.of(self.study)
-        views: ViewedData
-        if own is None:
-            views = self._views(data, data.train, self.study.training.augment)
+        own, part = OwnViews.of(self.study), replace(data.train, x=data.inputs)
+        if own is not None:
+            views: ViewedData = DrawnData(own.drawn(data), *self._moments(data), seed=0)
         else:
-            views = DrawnData(own.drawn(data), *self._moments(data), seed=0)
-        return mixed(views, data.num_classes, self.study)
+            views = self._views(data, part, self.study.training.augment)
+        return mixed(views, len(data.train), data.num_classes, self.study)
 
     def _moments(self, data: Dataset) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of raw samples, on the device."""

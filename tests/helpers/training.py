@@ -86,11 +86,13 @@ def train_all(own: Trainer, lineage: list[Hop]) -> None:
             pass
 
 
-def image_study(folder: Path, views: str, **sections: Any) -> Study:
-    """A study of 16x16 images in two colours, made from digits."""
+def image_study(folder: Path, views: str, *, unlabelled: int = 0, **sections: Any) -> Study:
+    """A study of 16x16 images in two colours, made from digits; some may have no labels."""
     digits = load_digits()
-    x = np.kron(digits.images[:360], np.ones((2, 2)))[:, None].repeat(2, 1)
-    np.savez(folder / "images.npz", x_train=x.astype(np.uint8), y_train=digits.target[:360])
+    images = digits.images[: 360 + unlabelled]
+    x = np.kron(images, np.ones((2, 2)))[:, None].repeat(2, 1).astype(np.uint8)
+    arrays = {"x_unlabelled": x[360:]} if unlabelled else {}
+    np.savez(folder / "images.npz", x_train=x[:360], y_train=digits.target[:360], **arrays)
     training = {"augment": views, **sections.pop("training", {})}
     study = tiny(
         data={"source": "npz", "path": "images.npz", "layout": "chw"},

@@ -6,13 +6,15 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tasearch
 from tasearch.chains.hop import ModelSpec
+from tasearch.data import Dataset, Split
 from tasearch.runs.manifest import Manifest
 from tasearch.search.chain_space import make_space
-from tasearch.search.outlook import rules_of, trial_seconds
+from tasearch.search.outlook import rules_of, trial_seconds, with_unlabelled
 from tests.helpers.studies import tiny
 
 EPOCH_S = {16: 8.0, 12: 4.0, 8: 2.0, 6: 1.0, 4: 0.5, 2: 0.25}
@@ -46,6 +48,16 @@ def test_shared_assistants_are_counted_once(manifest: Manifest) -> None:
     two, costliest_two = seconds(manifest, 2, assistants={"max": 2})
     assert one < two < every
     assert costliest < costliest_two < 2 * costliest
+
+
+def test_epochs_take_longer_with_samples_without_labels(manifest: Manifest) -> None:
+    part = Split(x=np.eye(4, dtype=np.float32), y=np.arange(4) % 2)
+    data = Dataset.from_splits(train=part, validation=part, class_names=("0", "1"))
+    assert with_unlabelled(EPOCH_S, manifest, data) == EPOCH_S
+    study = tiny(training={"unlabelled_share": 0.75})
+    more = replace(data, unlabelled=part.x)
+    found = with_unlabelled(EPOCH_S, replace(manifest, study=study), more)
+    assert found == {w: s if w == 16 else 4 * s for w, s in EPOCH_S.items()}
 
 
 def test_rules_are_told_for_students_within_the_budget(manifest: Manifest) -> None:

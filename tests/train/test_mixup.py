@@ -25,7 +25,7 @@ def unit_vectors(alpha: float = 0.4, seed: int = 3) -> MixedData:
     """Mixes of unit vectors, which show what was mixed: sample i is 1 at i, and 0 elsewhere."""
     x = torch.eye(SAMPLES)
     data = AugmentedData(x, torch.zeros(SAMPLES), torch.ones(SAMPLES), AUGMENTATIONS["none"], 0)
-    return MixedData(data, CLASSES, count=COUNT, alpha=alpha, seed=seed)
+    return MixedData(data, SAMPLES, CLASSES, count=COUNT, alpha=alpha, seed=seed)
 
 
 def all_views(data: MixedData) -> Tensor:

@@ -20,8 +20,9 @@ from tasearch.train.batches import (
     batch_size,
     blocks,
     epoch_dropout,
-    epoch_order,
+    epoch_samples,
     epoch_terms,
+    labelled_of,
 )
 from tasearch.train.fast.stacking import side_by_side
 from tasearch.train.losses import LOSSES, Terms, training_loss
@@ -187,7 +188,7 @@ class StackedPlan:
         stacked: bool,
         recorded: bool = False,
     ) -> None:
-        self._size, self.steps = batch_size(recipes[0], jobs[0])
+        self._labelled, self._size, self.steps = batch_size(recipes[0], jobs[0])
         self._stacked, self._y = stacked, jobs[0].y
         phase = jobs[0].views.phase(epoch)
         # models with the same seeds see equal samples, which are gathered once
@@ -195,8 +196,7 @@ class StackedPlan:
         self._source_of = [[*sources].index(job.seed_parts) for job in jobs]
         self._views = [job.views for job in sources.values()]
         self._view_numbers = [views.numbers(phase) for views in self._views]
-        count = self.steps * self._size
-        self._orders = [epoch_order(job, epoch)[:count] for job in sources.values()]
+        self._orders = [epoch_samples(recipes[0], job, epoch) for job in sources.values()]
         targets = [job.targets(epoch) if job.targets else None for job in jobs]
         kinds = [
             (recipe.loss, 0 if known is None else len(known))
@@ -215,7 +215,7 @@ class StackedPlan:
             )
             for slots in _equal_neighbors(kinds)
         ]
-        self.kind = self._size, tuple(self._source_of), tuple(kinds)
+        self.kind = self._labelled, self._size, tuple(self._source_of), tuple(kinds)
 
     def batches(self) -> Iterator[StackedBatch]:
         """All batches of the epoch, in order."""
@@ -265,7 +265,8 @@ class StackedPlan:
         """Batches of the samples that are given for each order."""
         sources = [*zip(self._views, samples, self._view_numbers, strict=True)]
         inputs = [views.batch(own, numbers) for views, own, numbers in sources]
-        found = [views.labels(self._y, own, numbers) for views, own, numbers in sources]
+        shape = self._labelled, self._size
+        found = [v.labels(self._y, labelled_of(own, *shape), n) for v, own, n in sources]
         by_model = [samples[source] for source in self._source_of]
         labels_of = [found[source] for source in self._source_of]
         given = [
@@ -274,13 +275,11 @@ class StackedPlan:
         ]
         x = side_by_side([inputs[source] for source in self._source_of])
         for start in range(0, len(x), self._size):
-            end = start + self._size
+            end, batch = start + self._size, start // self._size
+            there = slice(batch * self._labelled, (batch + 1) * self._labelled)
+            cut = (slice(None), there) if self._stacked else there
             own = [
-                (
-                    labels[:, start:end] if self._stacked else labels[start:end],
-                    None if t is None else t[..., start:end, :],
-                )
-                for labels, t in given
+                (labels[cut], None if t is None else t[..., start:end, :]) for labels, t in given
             ]
             yield StackedBatch(x=x[start:end], supervision=own)
 

@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "dense": {"student": {"guidance": "dense", "teacher_dropout": 0.5, "loss": "dkd"}},
     "flip": {"training": {"augment": "flip"}},
     "mixup": {"training": {"augment": "flip", "mixup": 0.4, "views": 3}},
+    "unlabelled": {"unlabelled": 90},
     "progressive": {"student": {"guidance": "dense", "teacher_epoch": "progressive"}},
 }
 KINDS = [

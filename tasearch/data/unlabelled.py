@@ -1,0 +1,71 @@
+"""Samples without labels, which models learn from by the outputs of their teachers alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from tasearch.data.arrays import UNLABELLED, Split, as_samples
+from tasearch.data.ids import are_ids
+from tasearch.errors import DataError
+
+LISTED = 5  # samples that a message names
+
+
+def unlabelled_samples(
+    arrays: Mapping[str, np.ndarray], train: Split, *, layout: str, where: str
+) -> np.ndarray | None:
+    """The samples without labels of a source; None if it has none.
+
+    Args:
+        arrays: The source's arrays.
+        train: The samples with labels, whose shape and dtype these should have.
+        layout: Place of the channels: "auto", "chw" or "hwc".
+        where: File or function that the arrays come from, for messages.
+
+    Raises:
+        DataError: They break a rule.
+    """
+    if UNLABELLED not in arrays:
+        return None
+    name, place = f"{where}: {UNLABELLED}", train.x
+    x = as_samples(arrays[UNLABELLED], layout, name, ids=are_ids(place))
+    if x.dtype == np.uint8 and place.dtype == np.float32:
+        x = x.astype(np.float32)
+    if (x.shape[1:], x.dtype) != (place.shape[1:], place.dtype):
+        raise DataError(
+            f"{where}: {UNLABELLED}: should have samples of {place.dtype} and shape "
+            f"{place.shape[1:]} as x_train has, found {x.dtype} and {x.shape[1:]}"
+        )
+    return x
+
+
+def refuse_copies(x: np.ndarray, parts: Mapping[str, Split], where: str) -> None:
+    """Refuse samples without labels that are exact copies of held-out ones.
+
+    A student that has learned what the teacher says of a test sample looks better than it is.
+
+    Args:
+        x: Samples without labels.
+        parts: The parts "train", "val" and "test".
+        where: File or function that they come from, for messages.
+
+    Raises:
+        DataError: There are copies; the message counts and places them.
+    """
+    held = {_digest(one): name for name in ("val", "test") for one in parts[name].x}
+    found = [(i, held[digest]) for i, one in enumerate(x) if (digest := _digest(one)) in held]
+    if not found:
+        return
+    sets = " and ".join(sorted({name for _, name in found}, reverse=True))
+    listed = ", ".join(str(i) for i, _ in found[:LISTED]) + (", ..." if found[LISTED:] else "")
+    raise DataError(
+        f"{where}: {UNLABELLED}: {len(found):,} of {len(x):,} samples are exact copies of held-out "
+        f"ones ({sets}), which no model should learn from: take them out; numbers {listed}"
+    )
+
+
+def _digest(sample: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(sample).data, digest_size=16).digest()

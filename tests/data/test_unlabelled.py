@@ -1,0 +1,146 @@
+"""The array of samples without labels: its rules, and the way to workers."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tasearch
+from tasearch.config.study import Study
+from tasearch.data import load_data
+from tasearch.data.given import Given
+from tasearch.data.shared import SharedDataset, read_shared
+from tasearch.errors import DataError
+from tests.helpers.studies import tiny
+
+X = np.random.default_rng(0).integers(256, size=(90, 8, 8), dtype=np.uint8)
+Y = np.arange(60) % 3
+
+
+def study_of(folder: Path, **arrays: Any) -> Study:
+    np.savez(folder / "d.npz", **{"x_train": X[:60], "y_train": Y, **arrays})
+    study = tiny(data={"source": "npz", "path": "d.npz"})
+    return study.model_copy(update={"root": str(folder)})
+
+
+def test_samples_without_labels_come_to_workers(tmp_path: Path) -> None:
+    data = load_data(study_of(tmp_path, x_unlabelled=X[60:]))
+    assert data.unlabelled is not None
+    assert np.array_equal(data.unlabelled, X[60:, None])
+    assert np.array_equal(data.inputs, np.concatenate([data.train.x, X[60:, None]]))
+    with closing(SharedDataset(data)) as shared:
+        read = read_shared(shared.path)
+    assert read.unlabelled is not None and np.array_equal(read.unlabelled, data.unlabelled)
+    assert read.unlabelled_digest == data.unlabelled_digest != ""
+
+
+def test_labelled_data_are_the_same_without(tmp_path: Path) -> None:
+    data, plain = load_data(study_of(tmp_path, x_unlabelled=X[60:])), load_data(study_of(tmp_path))
+    assert (plain.unlabelled, plain.unlabelled_digest) == (None, "")
+    assert plain.inputs is plain.train.x
+    assert plain.fingerprint == data.fingerprint
+    assert np.array_equal(plain.mean, data.mean)
+    other = load_data(study_of(tmp_path, x_unlabelled=X[61:]))
+    assert other.unlabelled_digest != data.unlabelled_digest
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (
+            {"x_unlabelled": X[60:, :4]},
+            "should have samples of uint8 and shape (1, 8, 8) as x_train has, found uint8 and "
+            "(1, 4, 8)",
+        ),
+        (
+            {"x_unlabelled": X[60:] / 255},
+            "should have samples of uint8 and shape (1, 8, 8) as x_train has, found float32 and "
+            "(1, 8, 8)",
+        ),
+        ({"x_unlabelled": X[60:].astype(str)}, "samples should be real numbers, found <U3"),
+        (
+            {"x_unlabelled": X[60:], "x_test": X[61:64], "y_test": Y[:3]},
+            "3 of 30 samples are exact copies of held-out ones (test), which no model should learn "
+            "from: take them out; numbers 1, 2, 3",
+        ),
+    ],
+    ids=["shape", "dtype", "text", "copies"],
+)
+def test_rules(tmp_path: Path, arrays: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError) as error:
+        load_data(study_of(tmp_path, **arrays))
+    assert str(error.value) == f"d.npz: x_unlabelled: {words}"
+
+
+def test_samples_that_are_split_off_count_as_held_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"24 of 60 samples are exact copies .*\(val and test\)"):
+        load_data(study_of(tmp_path, x_unlabelled=X[:60]))
+
+
+def test_bytes_are_made_floats_where_labelled_samples_are(tmp_path: Path) -> None:
+    data = load_data(study_of(tmp_path, x_train=X[:60] / 2, x_unlabelled=X[60:]))
+    assert data.unlabelled is not None and data.unlabelled.dtype == np.float32
+
+
+def test_outputs_alone_go_with_labelled_samples_alone(tmp_path: Path) -> None:
+    logits = np.eye(3)[Y] * 5
+    study = study_of(tmp_path, x_unlabelled=X[60:], teacher_train=logits)
+    teacher = study.teacher.model_copy(update={"outputs": "logits"})
+    parts = {"x_val": X[:9], "y_val": Y[:9], "teacher_val": logits[:9]}
+    np.savez(
+        tmp_path / "d.npz",
+        x_train=X[9:60], y_train=Y[9:], teacher_train=logits[9:], x_unlabelled=X[60:], **parts,
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"'x_unlabelled' goes without teacher\.outputs"):
+        load_data(study.model_copy(update={"teacher": teacher}))
+
+
+def test_given_samples_are_checked() -> None:
+    given = Given(x=X[:60], y=Y, validation=None, test=None, unlabelled=X[60:])
+    with np.load(io.BytesIO(given.content(layout="auto"))) as arrays:
+        assert np.array_equal(arrays["x_unlabelled"], X[60:, None])
+    pairs = [(x, 0) for x in X[60:]]
+
+    class Pairs:
+        def __len__(self) -> int:
+            return len(pairs)
+
+        def __getitem__(self, i: int) -> Any:
+            return pairs[i]
+
+    for wrong, words in (
+        (Pairs(), "unlabelled: should be an array, a tensor or lists of samples, found a dataset"),
+        (X[60:, :3], "search: x_unlabelled: should have samples of uint8 and shape"),
+        (iter(X), "unlabelled: is a"),
+    ):
+        with pytest.raises(DataError, match=words):
+            Given(x=X[:60], y=Y, validation=None, test=None, unlabelled=wrong).content(
+                layout="auto"
+            )
+    with pytest.raises(DataError, match="unlabelled: goes with x, which is not given"):
+        _ = Given(x=None, y=None, validation=None, test=None, unlabelled=X).there
+
+
+@pytest.mark.slow
+def test_search_learns_from_samples_without_labels(tmp_path: Path) -> None:
+    said = list[Any]()
+    run = tasearch.search(
+        X[:60],
+        Y,
+        unlabelled=X[60:],
+        build="mlp",
+        widths=[8, 4],
+        epochs=1,
+        trials=1,
+        study={"training": {"precision": "fp32"}, "latency": {"backend": "torch"}},
+        runs_dir=tmp_path,
+        progress=False,
+        on_event=said.append,
+    )
+    assert "digest of unlabelled" in run.manifest.inputs
+    assert any("30 samples without labels" in getattr(event, "message", "") for event in said)
