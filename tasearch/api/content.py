@@ -25,7 +25,7 @@ FUNCTIONS = {  # keys that name functions, and the arguments that set them
     "search.sampler": "search.sampler",
     "training.augment": "training.augment",
 }
-PATHS = ("data.path", "teacher.checkpoint")
+PATHS = ("data.path", "data.unlabelled", "teacher.checkpoint")
 
 
 class Content:

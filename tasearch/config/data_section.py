@@ -39,6 +39,7 @@ GOES_WITH = {  # sources that have a key, for keys that not all sources have
     "size": IMAGES,
     "channels": IMAGES,
     "unreadable": IMAGES,
+    "unlabelled": ("imagefolder",),
 }
 
 
@@ -76,6 +77,9 @@ class DataSection(Section):
     )
     unreadable: Literal["error", "skip"] = key(
         "error", "encoded images that cannot be decoded: refused, or left out with a notice"
+    )
+    unlabelled: PathText | None = key(
+        None, "for imagefolder: a folder of images without labels, for distillation"
     )
     background: Literal["black", "white"] = key(
         "black", "colour behind transparent pixels of encoded images"

@@ -61,6 +61,7 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "teacher.std": None,
     "teacher.outputs": None,
     "model.sizes": [],
+    "data.unlabelled": None,
     "training.views": None,
     "training.mixup": None,
     "training.unlabelled_share": 0.5,

@@ -23,7 +23,7 @@ from tasearch.config.files import open_regular
 from tasearch.data.decoding import THREADS, Encoded, Progress
 from tasearch.data.encoded import LISTED, Warn, decoded_arrays
 from tasearch.data.folder_tree import class_folders, image_files
-from tasearch.errors import DataError, shown
+from tasearch.errors import DataError, quoted, shown
 
 ROWS, BYTES = 512, 2**25  # largest batch, in files and in bytes
 
@@ -94,13 +94,37 @@ def load(
     with ThreadPoolExecutor(THREADS) as pool:
         parts = {part: _image_files(classes, pool) for part, classes in folders.items()}
     _tell_duplicates(parts, warn)
+    if section.unlabelled is not None:
+        parts["unlabelled"] = _without_labels(Path(root) / section.unlabelled, section.unlabelled)
     digest = b"".join(
         f"{part} {label!r} ".encode() + one
         for part, images in parts.items()
         for label, one in zip(images.labels.tolist(), images.digests, strict=True)
     )
     sources = {part: [images] for part, images in parts.items()}
-    return decoded_arrays(sources, digest, section, progress, warn)
+    arrays = decoded_arrays(sources, digest, section, progress, warn)
+    arrays.pop("y_unlabelled", None)  # they have none
+    return arrays
+
+
+def _without_labels(folder: Path, given: str) -> ImageFiles:
+    """The images of a folder, whose labels are empty.
+
+    Raises:
+        DataError: There is no such folder, or it holds anything but images.
+    """
+    where = f"(data.unlabelled = {given!r})"
+    if not folder.is_dir():
+        raise DataError(f"{shown(folder)}: no such data folder {where}")
+    within = [e.name for e in sorted(folder.iterdir()) if e.is_dir() and e.name[0] != "."]
+    if within:
+        raise DataError(
+            f"{shown(folder)}: should hold images alone, as they have no classes, has the folder "
+            f"{quoted(within[0])} {where}"
+        )
+    files = tuple(image_files(folder))
+    labels = np.array([""] * len(files), dtype=np.str_)
+    return ImageFiles(files=files, labels=labels, digests=tuple(map(_digest, files)))
 
 
 def _image_files(classes: Mapping[str, Path], pool: ThreadPoolExecutor) -> ImageFiles:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasearch.config.study_file import parse_study
 from tasearch.data import folder, load_data, load_test, parquet
-from tasearch.errors import DataError
+from tasearch.errors import DataError, StudyError
 from tests.helpers import folders
 from tests.helpers import parquet as tables
 from tests.helpers.arrays import encoded
@@ -419,3 +420,38 @@ def _images(pets: Path) -> folder.ImageFiles:
     files = tuple(sorted(pets.glob("*/*.png")))
     digests = tuple(map(folder._digest, files))
     return folder.ImageFiles(files=files, labels=np.arange(40).astype(str), digests=digests)
+
+
+def pictures(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(256, size=(count, 6, 5), dtype=np.uint8)
+
+
+def test_folder_of_images_without_labels_is_read_beside_classes(tmp_path: Path) -> None:
+    pets, more = tmp_path / "pets", pictures(2, 7)
+    folders.write(pets, {"dog": pictures(0, 20), "cat": pictures(1, 20)})
+    plain = load_data(folders.study(pets))
+    folders.write(tmp_path, {"more": more})
+    study = folders.study(pets, unlabelled="more")
+    data = load_data(study)
+    assert data.unlabelled is not None
+    assert np.array_equal(data.unlabelled, more[:, None])
+    assert data.fingerprint == plain.fingerprint
+    assert len(load_test(study)) == 8
+    folders.write(tmp_path, {"more": pictures(0, 20)})  # with the dogs that are held out
+    assert "x_unlabelled: 8 of 20 samples are exact copies of held-out ones (val and test)" in said(
+        pets, unlabelled="more"
+    )
+
+
+def test_folder_without_labels_has_its_rules(pets: Path, tmp_path: Path) -> None:
+    assert said(pets, unlabelled="none") == (
+        f"{tmp_path}/none: no such data folder (data.unlabelled = 'none')"
+    )
+    assert said(pets, unlabelled="pets") == (
+        f"{pets}: should hold images alone, as they have no classes, has the folder 'cat' "
+        f"(data.unlabelled = 'pets')"
+    )
+    (tmp_path / "empty").mkdir()
+    assert said(pets, unlabelled="empty").startswith(f"{tmp_path}/empty: has no images")
+    with pytest.raises(StudyError, match=r'data\.unlabelled: goes with source = "imagefolder"'):
+        parse_study({"data": {"unlabelled": "more"}})
