@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tasearch.chains.keys import derived_seed
 from tasearch.chains.recipe import Recipe
-from tasearch.train.augmentation import ViewedData
+from tasearch.train.augmentation import AugmentedData, ViewedData
 from tasearch.train.losses import Loss, Terms, kept_ancestors, ramp
 
 BLOCK_BYTES = 8 * 2**20  # of samples that are gathered by one call

@@ -28,7 +28,7 @@ from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.data.cache import cached, is_cached
-from tasearch.data.returned import as_array
+from tasearch.data.converted import as_array
 from tasearch.errors import DataError, StudyError, raised
 from tasearch.runs import heartbeat
 from tasearch.train.augmentation import (
