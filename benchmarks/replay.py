@@ -230,7 +230,7 @@ def make_driver(
             archive=archive,
             make_engine=lambda: engine,
             teacher=space.teacher,
-            chance=0.0,
+            metric=manifest.metric,
             log=lambda *args, **values: None,
             warnings=[],
         ),

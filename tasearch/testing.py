@@ -1,4 +1,4 @@
-"""Contract suites for what users bring: families, losses, data sources, samplers.
+"""Contract suites for what users bring: families, losses, metrics, data sources, samplers.
 
 Call these from your own tests. Each function tries the rules that tasearch relies on, and raises
 an error that says which one is broken:
@@ -8,7 +8,7 @@ an error that says which one is broken:
     def test_family():
         testing.check_family(build, widths=(16, 8, 4), in_shape=(3, 32, 32), num_classes=10)
 
-The families, losses, sources and samplers of tasearch pass the same suites.
+The families, losses, metrics, sources and samplers of tasearch pass the same suites.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ __all__ = [
     "check_augmentation",
     "check_family",
     "check_loss_function",
+    "check_metric_function",
     "check_sampler",
     "check_source",
 ]
@@ -159,6 +160,48 @@ def check_augmentation(augment: Callable[[Tensor], Any], x: np.ndarray) -> None:
     """
     name = "augmentation"
     OwnViews(name=name, function=augment, identity=name, count=8, seed=0, limit=np.inf).try_out(x)
+
+
+def check_metric_function(
+    metric: Callable[[Tensor, Tensor], float | Tensor], *, num_classes: int = 10
+) -> None:
+    """Check a metric: `metric(logits, labels) -> float`.
+
+    It is a finite number, more for perfect predictions than where all logits are equal; it changes
+    none of its arguments, gives the same value twice, and does not depend on the order of the
+    samples.
+
+    Args:
+        metric: The metric; see `tasearch.train.metrics`.
+        num_classes: Length of the logits, at least 2.
+
+    Raises:
+        AssertionError: A rule is broken; the message says which.
+
+    Example:
+        >>> from tasearch.train.metrics import macro_f1
+        >>> check_metric_function(macro_f1)
+    """
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(BATCH * num_classes) % num_classes
+    for scale in (1.0, LARGE):
+        logits = scale * torch.randn(len(labels), num_classes, generator=generator)
+        kept = logits.clone(), labels.clone()
+        value = float(metric(logits, labels))
+        assert np.isfinite(value), f"the metric should be finite, found {value}"
+        unchanged = all(map(torch.equal, (logits, labels), kept))
+        assert unchanged, "the metric should change none of its arguments"
+        again = float(metric(logits, labels))
+        assert value == again, "the metric should give the same value twice"
+        other = float(metric(logits.flip(0), labels.flip(0)))
+        close = abs(value - other) <= ROUNDING * max(1.0, abs(value))
+        assert close, "the metric should not depend on the order of the samples"
+    perfect = LARGE * torch.nn.functional.one_hot(labels, num_classes).float()
+    best, guess = (float(metric(logits, labels)) for logits in (perfect, 0 * perfect))
+    assert best > guess, (
+        f"more should be better, but perfect predictions give {best:.4g} and equal logits "
+        f"{guess:.4g}"
+    )
 
 
 def check_source(load: Callable[[], Any]) -> None:

@@ -17,6 +17,7 @@ from tasearch.errors import DataError, ModelError, StudyError
 from tasearch.models import FAMILIES
 from tasearch.search.sampler import SAMPLERS
 from tasearch.train.losses import LOSSES, Terms, kd
+from tasearch.train.metrics import METRICS
 from tests.helpers.studies import IMAGES_ONLY, LADDERS
 
 COUNT = iter(range(1000))
@@ -32,6 +33,35 @@ def test_check_accepts_families(family: str) -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_check_accepts_losses(loss: str) -> None:
     testing.check_loss_function(LOSSES[loss])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_check_accepts_metrics(metric: str) -> None:
+    testing.check_metric_function(METRICS[metric])
+    testing.check_metric_function(METRICS[metric], num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (lambda logits, labels: float("inf"), "should be finite"),
+        (
+            lambda logits, labels: logits.zero_().sum() + labels.sum(),
+            "change none of its arguments",
+        ),
+        (lambda logits, labels: next(COUNT), "the same value twice"),
+        (lambda logits, labels: logits[0, 0], "not depend on the order"),
+        (
+            lambda logits, labels: (logits.argmax(1) != labels).float().mean(),
+            "more should be better",
+        ),
+    ],
+)
+def test_check_refuses_metrics_that_break_a_rule(
+    metric: Callable[[Tensor, Tensor], float], words: str
+) -> None:
+    with pytest.raises(AssertionError, match=words):
+        testing.check_metric_function(metric)
 
 
 def test_check_accepts_source() -> None:

@@ -24,6 +24,7 @@ FUNCTIONS = {  # keys that name functions, and the arguments that set them
     "student.loss": "loss",
     "search.sampler": "search.sampler",
     "training.augment": "training.augment",
+    "objective.metric": "metric",
 }
 PATHS = ("data.path", "data.unlabelled", "teacher.checkpoint")
 
@@ -121,8 +122,9 @@ class Content:
             "student.widths", students, "widths" if student_widths is None else "student_widths"
         )
 
-    def put_recipes(self, loss: Any, epochs: Any) -> None:
-        """Set the loss and the epochs of all models, where no section has its own."""
+    def put_recipes(self, loss: Any, epochs: Any, metric: Any) -> None:
+        """Set the metric, and loss and epochs of all models, where no section has its own."""
+        self.put("objective.metric", metric, "metric")
         for section in ("assistants", "student"):
             self.default(f"{section}.loss", loss)
             self.default(f"{section}.epochs", epochs)

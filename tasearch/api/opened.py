@@ -179,7 +179,7 @@ class Run(reading.Run):
             RunError: An argument is wrong, or a file of the run is damaged.
             NothingFits: The run has nothing to show in this figure yet.
         """
-        from tasearch.report.front_figure import X, Y
+        from tasearch.report.front_view import X, Y
         from tasearch.report.plots import PLOTS, Look, drawn
         from tasearch.report.style import DARK, LIGHT
 

@@ -7,12 +7,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from tasearch.config.arguments import check_function
 from tasearch.errors import TasearchError
 from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.runs.events import EpochDone, Event, Notice, SearchFinished, TrialDone, TrialStarted
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
@@ -92,8 +94,15 @@ class ProgressLine:
 
     @property
     def _trials_text(self) -> str:
-        words = f"; best {self._best[1]}: {self._best[0]:.1%}" if self._best else ""
+        words = f"; best {self._best[1]}: {self._metric.text(self._best[0])}" if self._best else ""
         return f"{self._done} of {self._trials} trials{words}"
+
+    @cached_property
+    def _metric(self) -> Metric:
+        """What the students of the run are compared by."""
+        with contextlib.suppress(TasearchError):
+            return Run.open(self.run).metric if self.run is not None else ACCURACY
+        return ACCURACY
 
     def _show(self, words: str, *, now: bool = False) -> None:
         self._text = f"{self._name}: {words}"

@@ -37,6 +37,7 @@ def search(
     widths: Sequence[int] | Mapping[str, Mapping[str, Any]] | None = None,
     student_widths: Sequence[int | str] | None = None,
     loss: Loss | Sequence[Loss] | None = None,
+    metric: str | Callable[..., float] | None = None,
     epochs: int | None = None,
     trials: int | None = None,
     budget: Budget | Mapping[str, float] | None = None,
@@ -81,6 +82,8 @@ def search(
         student_widths: Widths that a student may have; if not given, all but the teacher's.
         loss: The loss of assistants and students, or several to try: names, or functions
             `loss(logits, labels, targets, terms) -> scalar`.
+        metric: What students are compared by: its name, such as "balanced-accuracy", or a function
+            `metric(logits, labels) -> float`, of which more is better. The accuracy if not given.
         epochs: Epochs of each model that is trained here.
         trials: Number of trials to reach in all.
         budget: Limits on the student: a `Budget`, or a dict with `max_params`, `max_bytes` and
@@ -123,7 +126,7 @@ def search(
     content = Content(study, name, seed)
     content.put_models(build, teacher)
     content.put_widths(widths, student_widths)
-    content.put_recipes(loss, epochs)
+    content.put_recipes(loss, epochs, metric)
     content.put_limits(trials, budget)
     given = Given(x=x, y=y, validation=validation, test=test, unlabelled=unlabelled)
     with ProgressLine(name, on_event, shown=progress) as line:

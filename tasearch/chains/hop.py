@@ -95,6 +95,8 @@ class Setting:
             epoch of its teacher.
         unlabelled: Digest of the samples without labels, and their share of a batch; empty if there
             are none. A key includes it if a model of the lineage is distilled.
+        class_weights: Weights of the classes in the cross-entropy, as the study has them; a key
+            includes them if there are any.
     """
 
     data: str
@@ -110,6 +112,7 @@ class Setting:
     rungs: int = 0
     sizes: tuple[tuple[int, str], ...] = ()
     unlabelled: str = ""
+    class_weights: str | tuple[float, ...] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +194,8 @@ class Hop:
             del own["rungs"]
         if not setting.unlabelled or not any(model.distilled for model in self.lineage):
             del own["unlabelled"]
+        if setting.class_weights == "none":
+            del own["class_weights"]
         content = {
             "setting": own,
             "lineage": [_content(model, sizes) for model in self.canonical_lineage],

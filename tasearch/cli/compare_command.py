@@ -17,7 +17,6 @@ from tasearch.report.figure_files import check_images, figure_bytes
 from tasearch.report.run_comparison import RunComparison, compare_runs
 from tasearch.report.runs_figure import runs_figure
 from tasearch.report.text import ends_text, flops_text
-from tasearch.report.verdict_text import points
 from tasearch.runs.run import Run
 
 
@@ -76,16 +75,29 @@ def runs_table(found: RunComparison) -> Table:
 
 def sizes_table(found: RunComparison) -> Table:
     """A line for each size and run: the best accuracy, and its difference from the first run."""
-    columns = ("params", "run", "accuracy", "95 % interval", "difference", "95 % interval", "apart")
+    metric = found.metric
+    columns = (
+        "params",
+        "run",
+        metric.words,
+        "95 % interval",
+        "difference",
+        "95 % interval",
+        "apart",
+    )
     table = number_table(columns, ("run",))
     for size in found.sizes:
         for place, student in enumerate(size.students):
             row = student.row
             assert row.interval is not None
-            cells = ["" if place else f"{size.params:,}", student.run, f"{row.accuracy:.1%}"]
-            cells.append(ends_text(row.interval))
+            cells = ["" if place else f"{size.params:,}", student.run, metric.text(row.accuracy)]
+            cells.append(ends_text(row.interval, metric))
             if student.difference is not None and student.interval is not None:
-                ends = " to ".join(map(points, student.interval))
-                cells += [points(student.difference), ends, "yes" if student.apart else "no"]
+                ends = metric.difference_range(*student.interval)
+                cells += [
+                    metric.difference(student.difference),
+                    ends,
+                    "yes" if student.apart else "no",
+                ]
             add_cells(table, cells)
     return table

@@ -15,9 +15,9 @@ from tasearch.cli.stop import Stop
 from tasearch.config.run_options import RunOptions
 from tasearch.errors import NothingFits
 from tasearch.pareto.budget import Budget
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.report.numbers import confirmation_numbers
-from tasearch.report.text import percent
-from tasearch.report.verdict_text import points, verdict_text
+from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.events import ConfirmationFinished, Event, LookDone, Notice
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import Comparison, Confirmation, shipped
@@ -82,7 +82,7 @@ def _show(
             if isinstance(event, Notice):
                 print_line(f"notice: {event.message}", console)
             elif isinstance(event, LookDone):
-                for line in look_lines(event.confirmation):
+                for line in look_lines(event.confirmation, run.metric):
                     print_line(line, console)
             elif isinstance(event, ConfirmationFinished):
                 found = event.confirmation
@@ -96,11 +96,12 @@ def _show(
     return True
 
 
-def look_lines(found: Confirmation) -> Iterator[str]:
+def look_lines(found: Confirmation, metric: Metric = ACCURACY) -> Iterator[str]:
     """What a look has found, a line for each student width that was trained for it.
 
     Args:
         found: The confirmation after the look.
+        metric: What the chains are compared by.
     """
     pairs = max(len(c.first.accuracies) for c in found.comparisons)
     looks = found.plan.pairs
@@ -110,7 +111,7 @@ def look_lines(found: Confirmation) -> Iterator[str]:
         parts = [
             f"{c.question} no pair trained"
             if c.verdict.difference is None
-            else f"{c.question} {points(c.verdict.difference)} points"
+            else f"{c.question} {metric.difference_words(c.verdict.difference)}"
             for c in own
         ]
         if parts:
@@ -123,21 +124,22 @@ def print_verdicts(run: Run, found: Confirmation) -> None:
         own = [c for c in found.comparisons if c.width == width]
         out.print(Text(f"\nstudent of {sized(width)}", style="bold"), soft_wrap=True)
         for comparison in own:
-            words = verdict_text(comparison, found.plan, len(found.comparisons))
+            words = verdict_text(comparison, found.plan, len(found.comparisons), run.metric)
             print_line(f"  {comparison.label}:")
             print_line(f"    {words}")
-            print_line(f"    {_both(comparison)}")
+            print_line(f"    {_both(comparison, run.metric)}")
             for fault in comparison.faults:
                 print_line(f"    not all seeds count: {fault}")
         _print_shipped(run, own)
 
 
-def _both(comparison: Comparison) -> str:
+def _both(comparison: Comparison, metric: Metric) -> str:
     """The accuracies of both chains, on the validation part and on the test part."""
     arms = (comparison.first, comparison.second)
     parts = (("validation", [a.accuracy for a in arms]), ("test", [a.test_accuracy for a in arms]))
     return "; ".join(
-        f"{part} {percent(first)} against {percent(second)}" for part, (first, second) in parts
+        f"{part} {metric.text(first)} against {metric.text(second)}"
+        for part, (first, second) in parts
     )
 
 
@@ -151,9 +153,8 @@ def _print_shipped(run: Run, comparisons: list[Comparison]) -> None:
     if ship.accuracy is not None and ship.test_accuracy is not None:
         searched = ""
         if trial is not None and trial.accuracy is not None:
-            searched = f"; the search said {trial.accuracy:.1%}"
-        seeds = ship.seeds
-        print_line(
-            f"    {ship.accuracy:.1%} of the validation part, mean of {seeds} fresh seeds{searched}"
-        )
-        print_line(f"    {ship.test_accuracy:.1%} of the test part, mean of the same seeds")
+            searched = f"; the search said {run.metric.text(trial.accuracy)}"
+        found = run.metric.of(ship.accuracy, "the validation part")
+        print_line(f"    {found}, mean of {ship.seeds} fresh seeds{searched}")
+        found = run.metric.of(ship.test_accuracy, "the test part")
+        print_line(f"    {found}, mean of the same seeds")

@@ -14,6 +14,7 @@ from tasearch.cli.live_view import Redrawn, hops_table
 from tasearch.cli.plain_view import TENTHS
 from tasearch.cli.search_state import HopState
 from tasearch.cli.words import Words
+from tasearch.pareto.metric import Metric
 from tasearch.report.time_left import Range, Work, left_text
 from tasearch.report.training_times import TrainingTimes
 from tasearch.runs.events import EpochDone, Event, HopEnded, HopStarted, LookStarted
@@ -32,7 +33,7 @@ class LookState:
     """
 
     def __init__(self, manifest: Manifest, clock: Callable[[], float] = time.monotonic) -> None:
-        self._words = Words.of_study(manifest.study, manifest.measured)
+        self._words = Words.of_run(manifest)
         self._times, self._clock, self._begun = TrainingTimes(manifest), clock, clock()
         self._look: LookStarted | None = None
         self._before: set[str] = set()  # hops that earlier looks have begun
@@ -99,6 +100,11 @@ class LookState:
         return whole, done
 
     @property
+    def metric(self) -> Metric:
+        """What the models are compared by."""
+        return self._words.metric
+
+    @property
     def seconds(self) -> float:
         """Seconds since the confirmation began."""
         return self._clock() - self._begun
@@ -130,7 +136,7 @@ class ConfirmLiveView:
 
     def render(self) -> Group:
         """What the terminal shows now."""
-        return Group(Text(self._state.line), hops_table(self._state.hops))
+        return Group(Text(self._state.line), hops_table(self._state.hops, self._state.metric))
 
 
 class ConfirmPlainView:

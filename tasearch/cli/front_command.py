@@ -12,6 +12,7 @@ from rich.table import Table
 from tasearch.cli.console import err, print_json, print_line
 from tasearch.cli.tables import add_cells, number_table, print_table
 from tasearch.errors import NothingFits, printable
+from tasearch.pareto.metric import ACCURACY
 from tasearch.report.evidence import damage_text
 from tasearch.report.front_table import front_and_shipped
 from tasearch.report.numbers import flat_numbers, student_numbers
@@ -65,13 +66,15 @@ def front_csv(students: Sequence[Mapping[str, Any]]) -> str:
 
 def front_table(rows: Sequence[Row]) -> Table:
     """Members of the front as a table, with accuracies on fresh seeds where there are any."""
-    columns = ("trial", "chain", "accuracy", "95 % interval", "params", "ms", "as good")
+    metric = rows[0].metric if rows else ACCURACY
+    columns = ("trial", "chain", metric.words, "95 % interval", "params", "ms", "as good")
     table = number_table(columns, ("chain",))
     for row in rows:
         accuracy, interval = row.known
         trial = f"{SHIPPED if row.shipped else ''} {row.trial}".strip()
         fresh = FRESH if row.confirmed else " "
-        cells = [trial, row.label, f"{accuracy:.1%}{fresh}", ends_text(interval)]
+        cells = [trial, row.label, f"{metric.text(accuracy)}{fresh}"]
+        cells.append(ends_text(interval, metric))
         cells += [f"{row.params:,}", f"{row.latency_ms:.4g}"]
         add_cells(table, [*cells, "" if row.smaller is None else str(row.smaller)])
     return table
@@ -86,6 +89,6 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
     if seeds:
         count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
         others = "" if all(row.confirmed for row in rows) else "; the others in the search"
-        yield f"{FRESH} mean accuracy on {count} fresh seeds{others}"
+        yield f"{FRESH} mean {rows[0].metric.words} on {count} fresh seeds{others}"
     if any(row.smaller is not None for row in rows):
         yield "as good: the trial of the smallest student that cannot be told apart from this one"

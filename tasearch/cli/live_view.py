@@ -15,6 +15,7 @@ from rich.text import Text
 from tasearch.cli.search_state import HopState, SearchState
 from tasearch.cli.words import Words
 from tasearch.pareto.front import Front
+from tasearch.pareto.metric import Metric
 from tasearch.runs.events import EpochDone, Event, HopEnded, Notice, TrialDone
 from tasearch.runs.records import TrialRecord
 
@@ -82,7 +83,7 @@ class LiveView:
             self._console.print(trial_line(self._state.words, event.record))
         elif isinstance(event, HopEnded):
             if event.teacher and event.accuracy is not None:
-                found = f"accuracy {event.accuracy:.1%} of the validation part"
+                found = f"{self._state.words.metric.named(event.accuracy)} of the validation part"
                 self._console.print(Text(f"teacher {event.label}: {found}"))
         elif isinstance(event, Notice):
             self._console.print(Text(f"notice: {event.message}", style="yellow"))
@@ -106,10 +107,10 @@ class LiveView:
                 head.add_row(name, Text(words))
         rows = self._console.height - len(state.hops) - 10
         table = front_table(state.front, state.words, min(FRONT_ROWS, max(3, rows)))
-        return Group("", head, hops_table(state.hops), table)
+        return Group("", head, hops_table(state.hops, state.words.metric), table)
 
 
-def hops_table(hops: Mapping[str, HopState]) -> Table:
+def hops_table(hops: Mapping[str, HopState], metric: Metric) -> Table:
     """The hops in training: epochs, loss and last known accuracy of each."""
     table = Table.grid(padding=(0, 2))
     table.add_column(width=8, no_wrap=True)
@@ -122,7 +123,7 @@ def hops_table(hops: Mapping[str, HopState]) -> Table:
             Text(hop.words),
             f"epoch {hop.epoch}/{hop.epochs}" if hop.epochs else "",
             "" if hop.loss is None else f"loss {hop.loss:.3f}",
-            "" if hop.accuracy is None else f"{hop.accuracy:.1%}",
+            "" if hop.accuracy is None else metric.text(hop.accuracy),
         )
     return table
 
@@ -133,7 +134,7 @@ def trial_line(words: Words, record: TrialRecord) -> Table:
     measured = words.measured.get(record.chain[-1]) if record.chain else None
     cells = [f"{record.number:>3}", f"{record.state:<8}"]
     if record.accuracy is not None and measured is not None:
-        cells += [f"{record.accuracy:6.1%}", f"{measured.params:>8,}"]
+        cells += [f"{words.metric.text(record.accuracy):>6}", f"{measured.params:>8,}"]
         cells += [f"{measured.latency_ms:>6.4g} ms"]
     for _ in cells:
         table.add_column(no_wrap=True)
@@ -154,14 +155,15 @@ def front_table(front: Front, words: Words, rows: int = FRONT_ROWS) -> Table:
     table = Table(title="front so far", title_justify="left", title_style="bold", box=None)
     for name in ("accuracy", "params", "ms"):
         style = "cyan" if name == "accuracy" else ""
-        table.add_column(name, justify="right", style=style, no_wrap=True)
+        head = words.metric.words if name == "accuracy" else name
+        table.add_column(head, justify="right", style=style, no_wrap=True)
     table.add_column("chain", overflow="fold", min_width=len("64 → 48 → 32"))
     table.add_column("trial", justify="right", style="dim", no_wrap=True)
     table.add_column("searched" if words.searched else "", style="dim", overflow="fold")
     ranked = sorted(front.members, key=lambda c: -c.accuracy)
     for c in ranked[:rows]:
         table.add_row(
-            f"{c.accuracy:.1%}",
+            words.metric.text(c.accuracy),
             f"{c.params:,}",
             f"{c.latency_ms:.4g}",
             c.label,

@@ -36,7 +36,7 @@ class PlainView:
             if state.done > before and before * TENTHS // state.trials < tenth < TENTHS:
                 self._print(f"{state.done} of {state.trials}: {state.outcome}; {state.left}")
         elif isinstance(event, HopEnded) and event.teacher and event.accuracy is not None:
-            self._print(f"  teacher {event.label}: accuracy {event.accuracy:.1%}")
+            self._print(f"  teacher {event.label}: {state.words.metric.named(event.accuracy)}")
         elif isinstance(event, Notice):
             self._print(f"notice: {event.message}")
         elif isinstance(event, SearchFinished):

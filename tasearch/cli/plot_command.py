@@ -11,7 +11,7 @@ from tasearch.config.arguments import check_choice, check_figure
 from tasearch.config.files import write_atomic
 from tasearch.errors import RunError
 from tasearch.report.figure_files import check_images, figure_bytes
-from tasearch.report.front_figure import X, Y
+from tasearch.report.front_view import X, Y
 from tasearch.report.plots import PLOTS, Look, drawn
 from tasearch.report.style import DARK, LIGHT
 from tasearch.runs.run import Run

@@ -114,7 +114,9 @@ def export(
         trial=trial,
         trust=trust,
     )
-    out.print(f"{chosen.label}, accuracy {chosen.accuracy:.1%}, is in {out_dir}:", soft_wrap=True)
+    out.print(
+        f"{chosen.label}, {chosen.metric.named(chosen.accuracy)}, is in {out_dir}:", soft_wrap=True
+    )
     for name in FILES:
         if (out_dir / name).exists():
             out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")

@@ -183,7 +183,7 @@ def _state(prepared: Prepared) -> SearchState:
         workers=len(prepared.workers),
         spent=prepared.run.history().seconds,
     )
-    words = Words.of_study(manifest.study, manifest.measured)
+    words = Words.of_run(manifest)
     return SearchState(words, progress, manifest.space, earlier)
 
 

@@ -12,7 +12,6 @@ from tasearch.pareto.front import Front
 from tasearch.report.outcomes import outcome_text
 from tasearch.report.progress import Progress
 from tasearch.report.time_left import left_text
-from tasearch.report.verdict_text import points
 from tasearch.runs.events import (
     EpochDone,
     Event,
@@ -82,7 +81,7 @@ class SearchState:
         self._clock, self._begun = clock, clock()
         self._records = {trial.number: trial for trial in earlier}
         self.hops: dict[str, HopState] = {}
-        self.front = Front(candidates(earlier, words.measured))
+        self.front = Front(candidates(earlier, words.measured, words.metric))
         self.done = self.trials = 0
         self.finished = ""
         self.best, self.outcome = self._best(), outcome_text(earlier)
@@ -104,7 +103,7 @@ class SearchState:
             self.done, self.trials = event.done, event.trials
             self._progress.end_trial(event.record)
             self._records[event.record.number] = event.record
-            new = candidates([event.record], self.words.measured)
+            new = candidates([event.record], self.words.measured, self.words.metric)
             self.front = Front([*self.front.candidates, *new])
             self.best, self.outcome = self._best(), outcome_text(self._records.values())
         elif isinstance(event, SearchFinished):
@@ -129,11 +128,13 @@ class SearchState:
         if not self.front.candidates:
             return "no student is trained yet"
         best = self.front.candidates[0]
-        accuracy = f"{best.label}: {best.accuracy:.1%}, {best.params:,} params"
+        value = self.words.metric.text(best.accuracy)
+        accuracy = f"{best.label}: {value}, {best.params:,} params"
         return f"{accuracy}; {self._gain(best)}" if len(best.chain) > 2 else accuracy
 
     def _gain(self, best: Candidate) -> str:
         direct = direct_trial(self._records.values(), best)
         if direct is None or direct.accuracy is None:
             return "no finished direct chain"
-        return f"{points(best.accuracy - direct.accuracy)} points over direct"
+        gain = self.words.metric.difference_words(best.accuracy - direct.accuracy)
+        return f"{gain} over direct"

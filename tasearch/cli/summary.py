@@ -10,6 +10,7 @@ from tasearch.report.answer import export_command
 from tasearch.report.outcomes import outcome_text
 from tasearch.report.student_text import accuracy_text, help_text, size_text
 from tasearch.report.text import duration, flops_text
+from tasearch.runs.accuracies import unseen_text
 from tasearch.runs.run import Run
 
 OTHERS = ("best", "confirm", "report", "status")
@@ -37,14 +38,16 @@ def print_summary(run: Run, path: Path) -> None:
         path: The path of its folder, as the user knows it.
     """
     best = run.best()
+    recalls = run.trials[best.trial].recalls
     out.print()
-    print_named(
-        [
-            ("ship", f"{best.label}: {accuracy_text(run, best)}, {size_text(run, best)}"),
-            ("verdict", help_text(run, best)),
-            ("cost", _cost(run)),
-        ]
-    )
+    lines = [
+        ("ship", f"{best.label}: {accuracy_text(run, best)}, {size_text(run, best)}"),
+        ("verdict", help_text(run, best)),
+        ("cost", _cost(run)),
+    ]
+    if 0 in recalls:
+        lines.insert(1, ("notice", f"it {unseen_text(recalls, run.manifest.class_names)}"))
+    print_named(lines)
     out.print(f"\nExport it:\n  {export_command(run, path=path)}", soft_wrap=True)
     out.print(f"Other commands for this run: {', '.join(OTHERS)}", soft_wrap=True)
 

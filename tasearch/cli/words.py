@@ -7,9 +7,10 @@ from typing import Any
 
 from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text
 from tasearch.chains.recipes import ONLY_DISTILLED, SEARCHED
-from tasearch.config.study import Study
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.runs.events import HopStarted
+from tasearch.runs.manifest import Manifest
 from tasearch.runs.records import TrialRecord
 
 SHORT = {"temperature": "T", "learning_rate": "lr"}
@@ -21,16 +22,21 @@ class Words:
     Args:
         measured: Measurement of each width.
         searched: (role, field) of the recipe fields that are searched, and so are shown.
+        metric: What models are compared by.
     """
 
     def __init__(
-        self, measured: Mapping[int, Measurement], searched: Sequence[tuple[str, str]]
+        self,
+        measured: Mapping[int, Measurement],
+        searched: Sequence[tuple[str, str]],
+        metric: Metric = ACCURACY,
     ) -> None:
-        self.measured, self.searched = measured, searched
+        self.measured, self.searched, self.metric = measured, searched, metric
 
     @classmethod
-    def of_study(cls, study: Study, measured: Mapping[int, Measurement]) -> Words:
-        """The words for a study, with all fields that differ between its trials."""
+    def of_run(cls, manifest: Manifest) -> Words:
+        """The words for a run, with all fields that differ between its trials."""
+        study, measured = manifest.study, manifest.measured
         both = study.assistants, study.student
         found = [("assistants", f) for f in study.recipes("assistants").searched]
         found += [("student", f) for f in study.recipes("student").searched]
@@ -39,7 +45,7 @@ class Words:
                 f for f in ("epochs", *SEARCHED) if len({str(getattr(r, f)) for r in both}) > 1
             )
             found += [("student", f) for f in differing if ("student", f) not in found]
-        return cls(measured, found)
+        return cls(measured, found, manifest.metric)
 
     def recipe(self, recipe: Mapping[str, Any]) -> str:
         """The searched fields of a trial's recipes, in short."""
@@ -83,7 +89,7 @@ class Words:
         if record.accuracy is not None:
             size = self.measured[record.chain[-1]]
             cost = f"{size.params:>9,} params {size.latency_ms:>8.4g} ms"
-            parts.append(f"{record.accuracy:6.1%} {cost}")
+            parts.append(f"{self.metric.text(record.accuracy):>6} {cost}")
         return "  ".join([*parts, self.chain(record)])
 
 

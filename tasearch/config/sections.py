@@ -28,6 +28,7 @@ from tasearch.config.values import (
     Fractions,
     Guidance,
     Losses,
+    MetricName,
     Positive,
     Rates,
     TeacherEpochs,
@@ -36,6 +37,7 @@ from tasearch.config.values import (
     Widths,
     distinct,
 )
+from tasearch.pareto.metric import ACCURACY_NAME
 
 
 class ModelSection(Section):
@@ -170,7 +172,9 @@ class ConfirmSection(Section):
         False, "whether `tasearch run` ends with a confirmation, for the budget of the study"
     )
     margin: Annotated[float, Field(gt=0, le=100)] = key(
-        1.0, "largest difference in accuracy that makes no difference, in percentage points"
+        1.0,
+        "largest difference in the metric that makes no difference, in percentage points; of a "
+        "metric that is no percentage in hundredths, such as 0.01 nats",
     )
     alpha: Annotated[float, Field(gt=0, le=0.05)] = key(
         0.05, 'probability that a confirmation holds any false "helps" or "hurts"'
@@ -186,6 +190,17 @@ class ExpectsSection(Section):
     losses: str | None = key(None, "losses, with the digests of those that are yours")
     unlabelled: str | None = key(None, "digest of the samples without labels")
     augment: str | None = key(None, "augmentation of yours, with the digest of its source")
+
+
+class ObjectiveSection(Section):
+    """What the search makes as good as it can, besides size and latency."""
+
+    metric: MetricName = key(
+        ACCURACY_NAME,
+        'what models are compared by on the validation set: "accuracy", "balanced-accuracy", '
+        '"macro-f1", "auc", "top-K" such as "top-5", "nll" (negative log-likelihood), or '
+        '"package.module:function", called as function(logits, labels) -> float, more is better',
+    )
 
 
 class SearchSection(Section):

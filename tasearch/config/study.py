@@ -22,6 +22,7 @@ from tasearch.config.sections import (
     ExpectsSection,
     LatencySection,
     ModelSection,
+    ObjectiveSection,
     SearchSection,
     StudentSection,
 )
@@ -44,6 +45,7 @@ from tasearch.config.values import (
 from tasearch.config.view_rules import view_conflicts
 from tasearch.errors import nearest, quoted, short
 from tasearch.pareto.budget import Budget
+from tasearch.pareto.metric import ACCURACY_NAME
 
 MOST_RECIPES = 10_000  # that the lists of [assistants] or [student] may make
 LATER_KEYS = {  # runs of before there was a key are the same study as with its default
@@ -65,6 +67,8 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "training.views": None,
     "training.mixup": None,
     "training.unlabelled_share": 0.5,
+    "objective.metric": ACCURACY_NAME,
+    "training.class_weights": "none",
 }
 
 
@@ -86,6 +90,7 @@ class Study(Section):
     assistants: AssistantsSection = AssistantsSection()
     student: StudentSection = StudentSection()
     training: TrainingSection = TrainingSection()
+    objective: ObjectiveSection = ObjectiveSection()
     budget: BudgetSection = BudgetSection()
     latency: LatencySection = LatencySection()
     search: SearchSection = SearchSection()
@@ -217,6 +222,7 @@ class Study(Section):
         """The key and the name, `"package.module:function"`, of each function of the user's."""
         names = {
             "search.sampler": [self.search.sampler],
+            "objective.metric": [self.objective.metric],
             "assistants.loss": self.assistants.loss,
             "student.loss": self.student.loss,
             "model.family": [self.model.own_family],

@@ -10,6 +10,7 @@ from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
     MOST_RATE,
     MOST_VIEWS,
+    ClassWeights,
     Fraction,
     ModeText,
     Positive,
@@ -44,6 +45,12 @@ class TrainingSection(Section):
     )
     views_gb: Annotated[float, Field(gt=0, le=1e9)] = key(
         10.0, "most gigabytes of the cache on disk that the views of an augmentation of yours take"
+    )
+    class_weights: ClassWeights = key(
+        "none",
+        'weights of the classes in the cross-entropy with the labels: "none", "balanced" (the '
+        "rarer, the heavier: samples / (classes * samples of the class)), or a list of one number "
+        "for each class; the distillation loss has none",
     )
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = key(64, "samples per step")
     optimizer: Literal["adamw", "sgd"] = key("adamw", '"adamw", or "sgd" with Nesterov momentum')

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import PROGRESSIVE
 from tasearch.chains.sizes import Size, plain
+from tasearch.pareto.metric import METRICS, TOP_K
 
 SCALABLE = "resnet"  # the family whose channels have a multiplier
 
@@ -42,6 +43,7 @@ SOURCES = ("digits", *FILES)
 PACKAGES = ("torchvision", "timm")  # whose models may be teachers, by their names
 
 # Bounds far beyond any use that hashing, NumPy, torch and file systems can still handle.
+MOST_CLASS_WEIGHT = 1e6
 MOST_COUNT = 2**63 - 1
 MOST_EPOCHS = 1_000_000
 MOST_HOURS = 1e6
@@ -124,6 +126,24 @@ def _teacher_epoch(value: Any) -> float | str:
     return float(value)
 
 
+def _metric(name: str) -> str:
+    if ":" not in name and name not in METRICS and not TOP_K.fullmatch(name):
+        known = ", ".join(f'"{known}"' for known in METRICS)
+        rule = f'should be {known}, "top-5" or of another number, or "package.module:function"'
+        raise PydanticCustomError("metric", "{rule}", {"rule": rule})
+    return name
+
+
+def _class_weights(value: Any) -> str | tuple[float, ...]:
+    if isinstance(value, str) and value in ("none", "balanced"):
+        return value
+    listed = isinstance(value, list | tuple) and len(value) >= 2
+    if not listed or not all(type(w) in (int, float) and 0 < w <= MOST_CLASS_WEIGHT for w in value):
+        rule = 'should be "none", "balanced", or a list of a number above 0 for each class'
+        raise PydanticCustomError("class_weights", rule)
+    return tuple(map(float, value))
+
+
 def _image_size(value: Any) -> tuple[int, int]:
     """A size as (height, width); one number is both."""
     sides = tuple(value) if isinstance(value, list | tuple) else (value, value)
@@ -189,6 +209,19 @@ Temperatures = Annotated[
     tuple[Annotated[float, Field(ge=0.01, le=1000)], ...],
     BeforeValidator(as_options),
     AfterValidator(distinct),
+]
+MetricName = Annotated[str, AfterValidator(_metric)]
+ClassWeights = Annotated[
+    Any,  # str | tuple[float, ...]
+    PlainValidator(_class_weights),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["none", "balanced"]},
+                {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}},
+            ]
+        }
+    ),
 ]
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)], ...],

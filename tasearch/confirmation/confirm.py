@@ -10,8 +10,10 @@ from dataclasses import replace
 from tasearch.confirmation.fresh import Block
 from tasearch.confirmation.statistics import assess
 from tasearch.data import load_test
+from tasearch.pareto.metric import Metric
 from tasearch.runs.events import ConfirmationFinished, Event, LookDone
-from tasearch.runs.quality import mean_quality
+from tasearch.runs.manifest import Manifest
+from tasearch.runs.quality import Quality, mean_quality
 from tasearch.runs.test_reads import log_read_of_test
 from tasearch.runs.verdicts import (
     Arm,
@@ -63,7 +65,7 @@ def confirm(
             blocks.append(block)
             open_ones = [c for c in found.comparisons if not c.verdict.settled]
             yield from block.train([arm for c in open_ones for arm in (c.first, c.second)])
-            found = _after_look(found, block, least_step=1 / prepared.manifest.validation)
+            found = _after_look(found, block, least_step=_least_step(prepared.manifest))
             write_confirmations(run.path, [*others, found])
             yield LookDone(confirmation=found)
         labels = [arm.label for c in found.comparisons for arm in (c.first, c.second)]
@@ -94,14 +96,25 @@ def _grown(found: Comparison, block: Block) -> Comparison:
 
 def _tested(found: Confirmation, blocks: Sequence[Block]) -> Confirmation:
     """The finished confirmation, with the quality on the test set, which is read here and once."""
-    test = load_test(blocks[0].prepared.manifest.study)
+    manifest = blocks[0].prepared.manifest
+    test, metric = load_test(manifest.study), manifest.metric
     teacher = blocks[0].teacher_logits(test)  # all blocks have the same teacher
 
     def tested(arm: Arm) -> Arm:
         own = (b for b in blocks if len(arm.accuracies) >= found.plan.pairs[b.number])
         seeds = [*itertools.chain(*(block.qualities(arm, test, teacher) for block in own))]
-        accuracies = tuple(None if seed is None else seed.accuracy for seed in seeds)
-        return replace(arm, test=accuracies, quality=mean_quality(seeds))
+        scores = tuple(None if seed is None else _score(seed, metric) for seed in seeds)
+        return replace(arm, test=scores, quality=mean_quality(seeds))
 
     own = (replace(c, first=tested(c.first), second=tested(c.second)) for c in found.comparisons)
     return replace(found, comparisons=tuple(own), finished=True)
+
+
+def _score(quality: Quality, metric: Metric) -> float | None:
+    return quality.accuracy if metric.is_accuracy else quality.score
+
+
+def _least_step(manifest: Manifest) -> float:
+    """The least standard deviation of a score that is believed: what one sample is worth."""
+    metric = manifest.metric
+    return (1.0 if metric.share else metric.best - metric.guess) / manifest.validation

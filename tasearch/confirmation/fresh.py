@@ -38,6 +38,7 @@ from tasearch.search.prepare import Prepared
 from tasearch.search.scheduler import begin_ready
 from tasearch.search.trained_hops import executor_for, stored_hops
 from tasearch.train.loop import predict
+from tasearch.train.metrics import score_function
 from tasearch.train.quality import measure_quality
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.workers.pool import Pool
@@ -146,7 +147,10 @@ class Block:
         saved = self.hops.saved(hops[-1]) if self.hops.has(hops[-1]) else None
         found = saved.accuracies if saved is not None else (None,) * self.pairs
         return replace(
-            arm, accuracies=arm.accuracies + found, flops=arm.flops + sum(map(self._flops, hops))
+            arm,
+            accuracies=arm.accuracies + found,
+            flops=arm.flops + sum(map(self._flops, hops)),
+            errors=arm.errors + (saved.errors if saved is not None else ()),
         )
 
     def faults(self, arm: Arm) -> list[str]:
@@ -177,11 +181,12 @@ class Block:
         saved = self._store.load("hops", self.hops.key(hop)) if self.hops.has(hop) else None
         if saved is None:
             return (None,) * self.pairs
+        score = score_function(self.study.objective.metric, self.study.root)
         labels, found = torch.tensor(test.y), []
         for i in range(self.pairs):
             net = self.models.build(hop.model.width)
             net.load_state_dict(replicate(saved[0], i))
-            found.append(measure_quality(self._logits(net, test), labels, teacher))
+            found.append(measure_quality(self._logits(net, test), labels, teacher, score))
         return tuple(found)
 
     def _logits(self, net: nn.Module, test: Split) -> Tensor:

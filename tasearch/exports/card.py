@@ -17,7 +17,9 @@ from tasearch.errors import shown
 from tasearch.exports.input_words import input_words
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import latency_words
+from tasearch.pareto.metric import Metric
 from tasearch.report.text import interval_text
+from tasearch.runs.accuracies import unseen_text
 from tasearch.train.quality import BINS
 
 ONNX = ("<!-- onnx -->\n", "<!-- end -->\n")  # around parts of the card about student.onnx
@@ -39,19 +41,21 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
     if difference is None:
         template = re.sub(f"{ONNX[0]}.*?{ONNX[1]}", "", template, flags=re.DOTALL)
     template = re.sub("|".join(ONNX), "", template)
-    candidate, data = student.candidate, student.data
+    candidate, data, metric = student.candidate, student.data, student.run.metric
     return Template(template).substitute(
         study=metrics["study"],
         made=_origin(student),
-        test=f"{metrics['test_accuracy']:.1%}",
-        test_interval=interval_text(metrics["test_interval"]),
+        metric=metric.words,
+        both="Both accuracies" if metric.is_accuracy else f"Both values of {metric.words}",
+        test=metric.text(metrics["test_accuracy"]),
+        test_interval=interval_text(metrics["test_interval"], metric),
         test_samples=f"{metrics['test_samples']:,}",
-        accuracy=_accuracy(metrics),
+        accuracy=_accuracy(metrics, metric),
         samples=f"{metrics['validation_samples']:,}",
         reads=_times(metrics["test_reads"]),
         seed=metrics["test"]["of"]["seed"],
         evidence=_evidence(metrics["evidence"]),
-        quality=quality_section(metrics["test"]),
+        quality=quality_section(metrics["test"], accuracy=not metric.is_accuracy),
         params=f"{candidate.params:,}",
         bytes=f"{candidate.bytes:,}",
         latency=latency_words(candidate.chain[-1], student.run.manifest.measured),
@@ -81,13 +85,13 @@ def _origin(student: ExportedStudent) -> str:
     return f"{words}."
 
 
-def _accuracy(metrics: dict[str, Any]) -> str:
-    """Validation accuracy with its interval; of several replicates the exported one's, too."""
-    interval, accuracies = interval_text(metrics["interval"]), metrics["accuracies"]
-    mean = f"{metrics['accuracy']:.1%}, {interval}"
+def _accuracy(metrics: dict[str, Any], metric: Metric) -> str:
+    """Validation score with its interval; of several replicates the exported one's, too."""
+    interval, accuracies = interval_text(metrics["interval"], metric), metrics["accuracies"]
+    mean = f"{metric.text(metrics['accuracy'])}, {interval}"
     if len(accuracies) == 1:
         return f"{mean}, one seed"
-    return f"{accuracies[0]:.1%}; mean of {len(accuracies)} replicates: {mean}"
+    return f"{metric.text(accuracies[0])}; mean of {len(accuracies)} replicates: {mean}"
 
 
 def _times(reads: int) -> str:
@@ -102,17 +106,24 @@ def _evidence(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def quality_section(test: dict[str, Any]) -> str:
+def quality_section(test: dict[str, Any], *, accuracy: bool = False) -> str:
     """The figures of quality in words, and a table of the classes, the worst first.
 
     Args:
         test: The object "test" of metrics.json.
+        accuracy: Whether to tell the accuracy, where the metric of the study is another one.
     """
     agreement = "The teacher is not there any more, or may not run: agreement is not known."
     if test["agreement_with_teacher"] is not None:
         share = f"{test['agreement_with_teacher']:.1%}"
         agreement = f"It predicts the same class as the teacher for {share} of the samples."
     lines = [f"- {agreement}"]
+    if accuracy:
+        lines.insert(0, f"- Accuracy: {test['accuracy']:.1%}.")
+    unseen = [c["recall"] if c["samples"] else None for c in test["per_class"]]
+    if 0 in unseen:
+        words = unseen_text(unseen, [c["name"] for c in test["per_class"]], "test")
+        lines.insert(0, f"- **It {_markdown(words)}.**")
     if test["nll"] is None:
         lines.append("- Some of its logits are not finite.")
     else:
@@ -125,13 +136,13 @@ def quality_section(test: dict[str, Any]) -> str:
 
 
 def _class_table(classes: list[dict[str, Any]]) -> list[str]:
-    """The accuracy of each class as a table; of many classes, the worst ones."""
-    known = sorted((c for c in classes if c["samples"]), key=lambda c: c["accuracy"])
+    """The recall of each class as a table; of many classes, the worst ones."""
+    known = sorted((c for c in classes if c["samples"]), key=lambda c: c["recall"])
     rows = [
-        f"| {_markdown(c['name'])} | {c['accuracy']:.1%} | {c['samples']:,} |"
+        f"| {_markdown(c['name'])} | {c['recall']:.1%} | {c['samples']:,} |"
         for c in known[:MOST_ROWS]
     ]
-    lines = ["| class | accuracy | samples |", "| --- | --- | --- |", *rows]
+    lines = ["| class | recall | samples |", "| --- | --- | --- |", *rows]
     if len(known) > MOST_ROWS:
         lines += ["", f"The worst first; {len(known) - MOST_ROWS} more classes are no worse."]
     return lines

@@ -109,6 +109,7 @@ def _check_code(run: Run, what: str, *, trust: bool) -> None:
         named = {
             "data.source": study.data.own_source or "",
             "model.family": study.model.own_family,
+            "objective.metric": study.objective.metric,
         }
         check_trust(named, study, trust=trust, what=f"{run.path}: {what}")
     plugins.new_run()

@@ -13,13 +13,14 @@ from tasearch.exports.student import ExportedStudent
 from tasearch.models.tensors import as_tensor
 from tasearch.pareto.measurement import tied_with
 from tasearch.report.evidence import evidence_lines
-from tasearch.report.intervals import accuracy_interval
+from tasearch.report.intervals import score_interval
 from tasearch.report.numbers import student_numbers
 from tasearch.report.rows import row_of
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
 from tasearch.runs.test_reads import log_read_of_test
 from tasearch.train.loop import predict
+from tasearch.train.metrics import score_function
 from tasearch.train.quality import measure_quality
 
 
@@ -39,13 +40,18 @@ def student_metrics(
     manifest, candidate, data = student.run.manifest, student.candidate, student.data
     size = manifest.measured[candidate.chain[-1]]
     reads = log_read_of_test(student.run.path, "export", [candidate.label])
-    quality = _quality(student)
+    quality, metric = _quality(student), student.run.metric
+    test = quality.accuracy if metric.is_accuracy else quality.score
+    errors = () if quality.error is None else (quality.error,)
     return {
         **student_numbers(student.run, row_of(student.run, candidate.trial)),
         "free": student.trial.free,  # an assistant within the budget, with the assistants' recipe
         "study": manifest.study.name,
-        "test_accuracy": quality.accuracy,
-        "test_interval": accuracy_interval([quality.accuracy], quality.samples),
+        "metric_words": metric.words,
+        "test_accuracy": test,  # as `accuracy`, a score of `metric`
+        "test_interval": None
+        if test is None
+        else score_interval(metric, [test], quality.samples, errors),
         "test_samples": quality.samples,
         "test_reads": reads,  # of all commands on this run, this one included
         "test": {"of": _source_of_test(manifest.study.seed), **quality.as_json(data.class_names)},
@@ -81,4 +87,6 @@ def _quality(student: ExportedStudent) -> Quality:
         teacher = torch.tensor(test.teacher)
     elif student.teacher is not None:
         teacher = predict(student.teacher, x)
-    return measure_quality(predict(student.module, x), torch.tensor(test.y), teacher)
+    study = student.run.manifest.study
+    score = score_function(study.objective.metric, study.root)
+    return measure_quality(predict(student.module, x), torch.tensor(test.y), teacher, score)

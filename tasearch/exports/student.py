@@ -19,8 +19,11 @@ from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
 from tasearch.runs.store import replicate
 from tasearch.train.loop import evaluate
+from tasearch.train.metrics import score_function
 
-MAX_DRIFT = 0.005  # difference in accuracy that rounding on another machine may cause
+# Difference in score that rounding on another machine may cause; or a standard error, if it is
+# larger: of a rare class one sample is more.
+MAX_DRIFT = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +128,11 @@ def stored_teacher(
         net = models.build(section.width)
         net.load_state_dict(replicate(tensors, 0))
         teacher = _standardized(net, data)
-        now = evaluate(teacher, *map(as_tensor, (data.validation.x, data.validation.y)))
+        now = _score(run, teacher, data)
     except Exception:  # nothing is stored, or the teacher's own code, which may raise anything
         return None
-    return teacher if abs(now - record.accuracies[0]) <= MAX_DRIFT else None
+    drift = max((MAX_DRIFT, *record.errors[:1]))
+    return teacher if abs(now - record.accuracies[0]) <= drift else None
 
 
 def _standardized(net: nn.Module, data: Dataset) -> Standardized:
@@ -147,11 +151,20 @@ def _stored_weights(run: Run, key: str) -> dict[str, torch.Tensor]:
 
 
 def _check_accuracy(student: ExportedStudent) -> None:
-    candidate, validation = student.candidate, student.data.validation
-    now = evaluate(student.module, *map(as_tensor, (validation.x, validation.y)))
+    candidate, metric = student.candidate, student.run.metric
+    now = _score(student.run, student.module, student.data)
     recorded, *_ = student.trial.accuracies or (candidate.accuracy,)
-    if abs(now - recorded) > MAX_DRIFT:
+    if abs(now - recorded) > max((MAX_DRIFT, *student.trial.errors[:1])):
+        name = "an accuracy" if metric.is_accuracy else f"a {metric.words}"
         raise RunError(
-            f"{student.run.path}: trial {candidate.trial} has an accuracy of {recorded:.2%} in the "
-            f"journal, but its weights have {now:.2%} on the validation set now"
+            f"{student.run.path}: trial {candidate.trial} has {name} of "
+            f"{metric.text(recorded, 2)} in the journal, but its weights have "
+            f"{metric.text(now, 2)} on the validation set now"
         )
+
+
+def _score(run: Run, net: nn.Module, data: Dataset) -> float:
+    """Score of a model of raw samples on the validation set, by the run's metric."""
+    study = run.manifest.study
+    x, y = map(torch.tensor, (data.validation.x, data.validation.y))
+    return evaluate(net, x, y, score_function(study.objective.metric, study.root))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasearch.chains.chain import label
+from tasearch.pareto.metric import ACCURACY, Metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +17,13 @@ class Candidate:
         trial: The number of its trial in the Optuna study.
         chain: The widths of its chain, the teacher's first.
         recipe: The recipes of its chain: `{"assistants": {...} or None, "student": {...}}`.
-        accuracy: Accuracy on the validation set after the last epoch, in 0..1.
+        accuracy: Score on the validation set after the last epoch: the accuracy in 0..1, or that of
+            another metric, of which more is better.
         params: Number of parameters.
         bytes: Bytes of all weights and buffers, as stored.
         latency_ms: Latency of one batch, in milliseconds.
         teacher: Name of the teacher in chains; empty for its width.
+        metric: What it is compared by.
     """
 
     trial: int
@@ -31,6 +34,7 @@ class Candidate:
     bytes: int
     latency_ms: float
     teacher: str = ""
+    metric: Metric = field(default=ACCURACY, compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -40,7 +44,8 @@ class Candidate:
     @property
     def brief(self) -> str:
         """The student in one line, such as `64 → 24 → 6: 97.2%, 1,234 params`."""
-        return f"{self.label}: {self.accuracy:.1%}, {self.params:,} params"
+        value = self.metric.text(self.accuracy)
+        return f"{self.label}: {value}, {self.params:,} params"
 
 
 def preference(candidate: Candidate) -> tuple[float, int, float, int, int]:

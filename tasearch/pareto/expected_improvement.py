@@ -29,7 +29,7 @@ def expected_improvement(grid: HypervolumeGrid, numbers: Array, mean: Array, sd:
     Returns:
         The expected gains as fractions of the box, (n,).
     """
-    scale = 1 - grid.reference.accuracy
+    scale = grid.reference.best - grid.reference.accuracy
     found = np.zeros(len(numbers))
     for number in set(numbers.tolist()):
         levels, areas = grid.levels(number)

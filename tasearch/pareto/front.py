@@ -75,7 +75,7 @@ class Front:
         raise NothingFits(
             f"no candidate fits {budget}; the nearest is trial {near.trial}, {near.label}: "
             f"{near.params:,} params, {near.bytes:,} bytes, {near.latency_ms:.4g} ms, "
-            f"accuracy {near.accuracy:.1%}"
+            f"{near.metric.named(near.accuracy)}"
         )
 
     def nearest_miss(self, budget: Budget) -> Candidate:

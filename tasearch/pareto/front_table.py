@@ -12,7 +12,7 @@ from tasearch.pareto.candidate import Candidate
 if TYPE_CHECKING:
     import pandas
 
-HEAD = ("trial", "chain", "accuracy", "params", "bytes", "latency")
+HEAD = ("trial", "chain", "accuracy", "params", "bytes", "latency")  # "accuracy": the metric
 
 
 def html_table(candidates: Sequence[Candidate]) -> str:
@@ -21,13 +21,16 @@ def html_table(candidates: Sequence[Candidate]) -> str:
     Args:
         candidates: The students, in the order of the rows.
     """
-    head = "".join(f"<th>{name}</th>" for name in HEAD)
+    names = {"accuracy": candidates[0].metric.words} if candidates else {}
+    head = "".join(f"<th>{escape(names.get(name, name))}</th>" for name in HEAD)
     rows = "".join(f"<tr>{''.join(map(_cell, _cells(c)))}</tr>" for c in candidates)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
     """Students as a table of pandas: the fields of `Candidate`, and the chain in words.
+
+    The column `metric` names the metric of the column `accuracy`, if that is another one.
 
     Args:
         candidates: The students, in the order of the rows.
@@ -39,16 +42,19 @@ def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
         import pandas
     except ModuleNotFoundError:
         raise TasearchError("to_pandas() needs pandas: pip install pandas") from None
-    names = [*Candidate.__dataclass_fields__]
+    names = [name for name in Candidate.__dataclass_fields__ if name != "metric"]
     rows = [[c.label, *(getattr(c, name) for name in names)] for c in candidates]
-    return pandas.DataFrame(rows, columns=["label", *names])
+    frame = pandas.DataFrame(rows, columns=["label", *names])
+    if not all(candidate.metric.is_accuracy for candidate in candidates):
+        frame["metric"] = [candidate.metric.name for candidate in candidates]
+    return frame
 
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:
     return (
         str(candidate.trial),
         candidate.label,
-        f"{candidate.accuracy:.1%}",
+        candidate.metric.text(candidate.accuracy),
         f"{candidate.params:,}",
         f"{candidate.bytes:,}",
         f"{candidate.latency_ms:.4g} ms",

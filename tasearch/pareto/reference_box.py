@@ -1,4 +1,4 @@
-"""The box in which hypervolume is measured: one axis for accuracy, two for size and latency."""
+"""The box in which hypervolume is measured: one axis for the score, two for size and latency."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.metric import Metric
 
 BEYOND = 1.1  # the axes of size and latency end at the largest value times this
 
@@ -20,32 +21,35 @@ class ReferenceBox:
     among large models as among small ones.
 
     Args:
-        accuracy: The accuracy at which its axis begins, in 0..1; the axis ends at 1.
+        accuracy: The score at which its axis begins: that of guessing.
         params: The numbers of parameters at which their axis begins and ends.
         latency_ms: The latencies at which their axis begins and ends, in milliseconds.
+        best: The score at which its axis ends: that of perfect predictions.
     """
 
     accuracy: float
     params: tuple[float, float]
     latency_ms: tuple[float, float]
+    best: float = 1.0
 
     @classmethod
-    def from_measurements(cls, measured: Iterable[Measurement], *, classes: int) -> ReferenceBox:
+    def from_measurements(cls, measured: Iterable[Measurement], *, metric: Metric) -> ReferenceBox:
         """The box in which every candidate of a study counts.
 
-        Accuracy begins at that of guessing. Size and latency begin at the lowest that was measured
+        Scores begin at that of guessing. Size and latency begin at the lowest that was measured
         and end a tenth beyond the highest.
 
         Args:
             measured: Size and latency of every width that a candidate may have.
-            classes: The number of classes in the data.
+            metric: What candidates are compared by.
         """
         listed = [*measured]
         sizes, latencies = [m.params for m in listed], [m.latency_ms for m in listed]
         return cls(
-            accuracy=1 / classes,
+            accuracy=metric.guess,
             params=(min(sizes), BEYOND * max(sizes)),
             latency_ms=(min(latencies), BEYOND * max(latencies)),
+            best=metric.best,
         )
 
     def corner(self, item: Measurement | Candidate) -> tuple[float, float]:
@@ -53,8 +57,8 @@ class ReferenceBox:
         return _position(item.params, self.params), _position(item.latency_ms, self.latency_ms)
 
     def height(self, accuracy: float) -> float:
-        """Where an accuracy lies on its axis, in 0..1."""
-        return max(0.0, accuracy - self.accuracy) / (1 - self.accuracy)
+        """Where a score lies on its axis, in 0..1."""
+        return max(0.0, accuracy - self.accuracy) / (self.best - self.accuracy)
 
 
 def _position(value: float, axis: tuple[float, float]) -> float:

@@ -1,6 +1,7 @@
 """The pruning rule: stop a student that cannot reach the front any more. Pure.
 
-Accuracies are in 0..1. A rung is an epoch at which a model is evaluated; the last rung is its end.
+Accuracies are scores of the study's metric, of which more is better. A rung is an epoch at which a
+model is evaluated; the last rung is its end.
 
     a[i]    accuracy of the student at rung i
     g[i]    accuracy that each finished student gained from rung i to its end
@@ -25,6 +26,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import variance
+
+from tasearch.pareto.metric import ACCURACY, Metric
 
 ROUNDING = 1e-9  # two sums of accuracies that are equal but for rounding differ by less
 SECOND_DIFFERENCE = 6.0  # variance of a - 2b + c for independent a, b, c of variance 1
@@ -142,7 +145,7 @@ class StudentHistory:
         for found, accuracy in zip(gains, curve, strict=True):
             bisect.insort(found, end - accuracy)
         size = student.params, student.latency_ms
-        self._best[size] = max(end, self._best.get(size, 0.0))
+        self._best[size] = max(end, self._best.get(size, end))
         if student.assistants:
             self._lead = max(self._lead, end - min(student.assistants))
             self._with_assistants += 1
@@ -261,6 +264,15 @@ class StoppingCriterion:
         return None
 
 
-def reason(decision: PruningDecision) -> str:
-    """Why a student was stopped, as a message."""
-    return f"could reach {decision.reach:.2%} at most, below the skyline of {decision.skyline:.2%}"
+def reason(decision: PruningDecision, metric: Metric = ACCURACY) -> str:
+    """Why a student was stopped, as a message.
+
+    Args:
+        decision: Where and why.
+        metric: What students are compared by.
+    """
+    reach, skyline = (metric.text(score, 2) for score in (decision.reach, decision.skyline))
+    of = "" if metric.is_accuracy else f"a {metric.words} of "
+    least = "least" if metric.sign < 0 else "most"
+    side = "above" if metric.sign < 0 else "below"
+    return f"could reach {of}{reach} at {least}, {side} the skyline of {skyline}"

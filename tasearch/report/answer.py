@@ -10,6 +10,7 @@ from pathlib import Path
 from tasearch.report.gains import question_words
 from tasearch.report.rows import Row
 from tasearch.report.text import duration, flops_text, interval_text
+from tasearch.runs.accuracies import unseen_text
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import shipped
 
@@ -68,21 +69,21 @@ def answer_of(run: Run, rows: Sequence[Row]) -> Answer | None:
 def accuracy_words(run: Run, row: Row) -> str:
     """A finished student's accuracy with its interval, of fresh seeds if there are any."""
     assert row.accuracy is not None and row.interval is not None
-    samples, replicates = run.manifest.validation, len(row.replicates)
+    metric, replicates = run.metric, len(row.replicates)
+    on = f"{run.manifest.validation:,} validation samples"
     if row.confirmed is None:
         seeds = f"mean of {replicates} seeds" if replicates else "one seed"
         return (
-            f"{row.accuracy:.1%} of {samples:,} validation samples "
-            f"({interval_text(row.interval)}; {seeds}, chosen by the search, not confirmed)"
+            f"{metric.of(row.accuracy, on)} ({interval_text(row.interval, metric)}; {seeds}, "
+            f"chosen by the search, not confirmed)"
         )
     found = row.confirmed
-    gone = 100 * (row.accuracy - found.accuracy)
     words = (
-        f"{found.accuracy:.1%} of {samples:,} validation samples ({interval_text(found.interval)}; "
-        f"mean of {found.seeds} fresh seeds; the search said {row.accuracy:.1%}, "
-        f"{abs(gone):.1f} points {'more' if gone >= 0 else 'less'})"
+        f"{metric.of(found.accuracy, on)} ({interval_text(found.interval, metric)}; "
+        f"mean of {found.seeds} fresh seeds; the search said {metric.text(row.accuracy)}, "
+        f"{metric.size(row.accuracy - found.accuracy, 'less', 'more')})"
     )
-    return words if found.test is None else f"{words}; {found.test:.1%} of the test part"
+    return words if found.test is None else f"{words}; {metric.of(found.test, 'the test part')}"
 
 
 def _size(run: Run, row: Row) -> str:
@@ -102,14 +103,17 @@ def _cost(run: Run, row: Row) -> str:
 
 def _notes(run: Run, row: Row, rows: Sequence[Row]) -> list[str]:
     notes = []
+    recalls = run.trials[row.trial].recalls
+    if 0 in recalls:
+        notes.append(f"it {unseen_text(recalls, run.manifest.class_names)}")
     smaller = next((other for other in rows if other.trial == row.smaller), None)
     if smaller is not None:
         accuracy, interval = smaller.known
         times = row.params / smaller.params
         notes.append(
-            f"a smaller student cannot be told apart from it: {smaller.label}, {accuracy:.1%} "
-            f"({interval_text(interval)}), {times:.3g} times fewer parameters "
-            f"(trial {smaller.trial})"
+            f"a smaller student cannot be told apart from it: {smaller.label}, "
+            f"{run.metric.text(accuracy)} ({interval_text(interval, run.metric)}), {times:.3g} "
+            f"times fewer parameters (trial {smaller.trial})"
         )
     candidate = next(c for c in run.front.candidates if c.trial == row.trial)
     found = run.confirmation_of(candidate)
@@ -129,6 +133,7 @@ def export_command(run: Run, *, path: Path | None = None, trial: int | str | Non
         trial: Number of the student's trial; None for the best student.
     """
     study = run.manifest.study
-    own = " --trust" if study.data.own_source or ":" in study.model.own_family else ""
+    own_code = (study.data.own_source or "", study.model.own_family, study.objective.metric)
+    own = " --trust" if any(":" in name for name in own_code) else ""
     which = "" if trial is None else f" --trial {trial}"
     return f"tasearch export {shlex.quote(str(path or run.path))}{which} --out winner{own}"

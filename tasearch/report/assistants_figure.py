@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from tasearch.pareto.metric import ACCURACY
 from tasearch.report.gains import Gain
 from tasearch.report.style import LIGHT, SYMBOLS, Theme, style
 
@@ -31,9 +32,11 @@ def assistants_figure(gains: Sequence[Gain], theme: Theme = LIGHT) -> go.Figure:
     _add_chains(figure, shown, theme)
     _add_verdicts(figure, shown, theme)
     _add_band_legend(figure, shown, theme)
-    title = "gain over direct distillation, points"
+    metric = gains[0].metric if gains else ACCURACY
+    title = metric.titled("gain over direct distillation")
     style(figure, theme, title, "", height=AROUND + ROW_HEIGHT * max(1, len(shown)))
-    most = max([1.0, *map(abs, _ends(shown))])
+    least = 1.0 if metric.share else 0.01
+    most = max([least, *map(abs, _ends(shown))])
     figure.update_xaxes(range=[-1.08 * most, 1.08 * most], ticksuffix="", tickformat="+.2~g")
     figure.update_yaxes(
         tickvals=list(range(len(shown))),
@@ -48,22 +51,28 @@ def assistants_figure(gains: Sequence[Gain], theme: Theme = LIGHT) -> go.Figure:
 
 
 def _ends(gains: Sequence[Gain]) -> list[float]:
-    """Everything that the x axis must have room for, in points."""
-    ends = [100 * (row.over_direct or 0.0) for gain in gains for row in gain.rows]
-    ends += [100 * gain.noise for gain in gains if gain.noise is not None]
+    """Everything that the x axis must have room for, as it is shown."""
+    ends = [g.metric.scale * (row.over_direct or 0.0) for g in gains for row in g.rows]
+    ends += [g.metric.scale * g.noise for g in gains if g.noise is not None]
     for gain in gains:
         verdict = gain.comparison.verdict if gain.comparison else None
         if verdict and verdict.low is not None and verdict.high is not None:
-            ends += [100 * verdict.low, 100 * verdict.high]
+            ends += [gain.metric.scale * end for end in (verdict.low, verdict.high)]
     return ends
+
+
+def _gain_form(gains: Sequence[Gain]) -> str:
+    """How plotly writes a gain that is at x."""
+    metric = gains[0].metric if gains else ACCURACY
+    return f"%{{x:{'+.1f' if metric.share else '+.3g'}}} {metric.units}".rstrip()
 
 
 def _add_band(figure: go.Figure, place: int, gain: Gain, theme: Theme) -> None:
     if gain.noise is not None:
         figure.add_shape(
             type="rect",
-            x0=-100 * gain.noise,
-            x1=100 * gain.noise,
+            x0=-gain.metric.scale * gain.noise,
+            x1=gain.metric.scale * gain.noise,
             y0=place - 0.4,
             y1=place + 0.4,
             line={"width": 1, "dash": "dot", "color": theme.line},
@@ -87,7 +96,7 @@ def _add_chains(figure: go.Figure, gains: Sequence[Gain], theme: Theme) -> None:
         count = len(gain.rows)
         for i, row in enumerate(gain.rows):
             up = SPREAD * ((i + 0.5) / count - 0.5) if count > 1 else 0.0
-            marks.append((100 * (row.over_direct or 0.0), place + up, row))
+            marks.append((gain.metric.scale * (row.over_direct or 0.0), place + up, row))
     figure.add_scatter(
         x=[x for x, _, _ in marks],
         y=[y for _, y, _ in marks],
@@ -101,7 +110,7 @@ def _add_chains(figure: go.Figure, gains: Sequence[Gain], theme: Theme) -> None:
         },
         customdata=[row.trial for _, _, row in marks],
         text=[f"<b>{row.label}</b> (trial {row.trial})" for _, _, row in marks],
-        hovertemplate="%{text}<br>%{x:+.1f} points<extra></extra>",
+        hovertemplate=f"%{{text}}<br>{_gain_form(gains)}<extra></extra>",
     )
 
 
@@ -113,7 +122,9 @@ def _add_verdicts(figure: go.Figure, gains: Sequence[Gain], theme: Theme) -> Non
             found.append((place, gain, verdict))
     if not found:
         return
-    middle = [100 * (v.difference or 0.0) for _, _, v in found]
+    scale = gains[0].metric.scale
+    middle = [scale * (v.difference or 0.0) for _, _, v in found]
+    ends = [sorted((scale * (v.low or 0), scale * (v.high or 0))) for _, _, v in found]
     figure.add_scatter(
         x=middle,
         y=[place for place, _, _ in found],
@@ -123,17 +134,15 @@ def _add_verdicts(figure: go.Figure, gains: Sequence[Gain], theme: Theme) -> Non
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [100 * (v.high or 0) - m for m, (_, _, v) in zip(middle, found, strict=True)],
-            "arrayminus": [
-                m - 100 * (v.low or 0) for m, (_, _, v) in zip(middle, found, strict=True)
-            ],
+            "array": [high - m for m, (_, high) in zip(middle, ends, strict=True)],
+            "arrayminus": [m - low for m, (low, _) in zip(middle, ends, strict=True)],
             "color": theme.ink,
             "thickness": 2.2,
             "width": 6,
         },
         text=[g.comparison.first.label for _, g, _ in found if g.comparison],
         customdata=[v.pairs for _, _, v in found],
-        hovertemplate="<b>%{text}</b><br>%{x:+.1f} points, %{customdata} fresh seeds"
+        hovertemplate=f"<b>%{{text}}</b><br>{_gain_form(gains)}, %{{customdata}} fresh seeds"
         "<extra></extra>",
     )
 

@@ -12,7 +12,7 @@ from tasearch.report.evidence import evidence
 from tasearch.report.known import searched_interval
 from tasearch.report.student_text import accuracy_text, size_text
 from tasearch.report.text import flops_text, interval_text, recipe_text
-from tasearch.report.verdict_text import points
+from tasearch.runs.accuracies import unseen_text
 from tasearch.runs.leads import direct_trial, labels_trial
 from tasearch.runs.records import HopUse, TrialRecord, training_flops
 from tasearch.runs.run import Run
@@ -34,7 +34,10 @@ def card_rows(run: Run, candidate: Candidate, budget: Budget) -> Rows:
     p95 = measured[candidate.chain[-1]].latency_p95_ms
     rows = [
         ("chain", f"{candidate.label}  (trial {candidate.trial}{free})"),
-        ("accuracy", _searched_accuracy(run, candidate, trial)),
+        (
+            "accuracy" if run.metric.is_accuracy else "metric",
+            _searched_accuracy(run, candidate, trial),
+        ),
         ("size", f"{size_text(run, candidate)}; {candidate.bytes:,} bytes"),
         ("latency", f"median {latency}; p95 {p95:.4g} ms ({run.manifest.device})"),
         *(("notice", notice) for notice in run.manifest.timing.notices),
@@ -44,8 +47,11 @@ def card_rows(run: Run, candidate: Candidate, budget: Budget) -> Rows:
         rows.append(("gain", _gains(run, candidate)))
     second = runner_up(run, candidate, budget)
     if second is not None:
-        words = f"{second.label}: {run.known_accuracy(second):.1%}, {second.params:,} params"
+        known = run.metric.text(run.known_accuracy(second))
+        words = f"{second.label}: {known}, {second.params:,} params"
         rows.append(("runner-up", f"{words} (trial {second.trial})"))
+    if 0 in trial.recalls:
+        rows.append(("notice", f"it {unseen_text(trial.recalls, run.manifest.class_names)}"))
     return rows + evidence(run, candidate)
 
 
@@ -64,10 +70,11 @@ def explanation(run: Run, candidate: Candidate, budget: Budget) -> list[str]:
     accuracy = accuracy_text(run, candidate)
     if candidate == best:
         within = "" if budget == Budget() else f" within {budget}"
-        why = f"{candidate.label} is the most accurate student of the search{within}: {accuracy}."
+        most = "most accurate" if run.metric.is_accuracy else "best"
+        why = f"{candidate.label} is the {most} student of the search{within}: {accuracy}."
         if run.confirmed(candidate) is not None:
             why = (
-                f"{candidate.label} is what the verdicts ship of the most accurate "
+                f"{candidate.label} is what the verdicts ship of the {most} "
                 f"size{within}: {accuracy}."
             )
     else:
@@ -84,12 +91,19 @@ def runner_up(run: Run, candidate: Candidate, budget: Budget) -> Candidate | Non
     return run.preferred([c for c in run.choices if c.chain[-1] != width and budget.admits(c)])
 
 
+def _name(run: Run) -> str:
+    return "accuracy" if run.metric.is_accuracy else "metric"
+
+
 def _searched_accuracy(run: Run, candidate: Candidate, trial: TrialRecord) -> str:
-    spread, count = "", len(trial.accuracies)
+    spread, count, metric = "", len(trial.accuracies), run.metric
     if count:
-        spread = f", standard deviation {stdev(trial.accuracies):.1%} over {count} replicates"
-    words = interval_text(searched_interval(run, candidate))
-    return f"{candidate.accuracy:.1%} of the validation part in the search ({words}){spread}"
+        found = stdev(trial.accuracies)
+        size = f"{found:.1%}" if metric.share else f"{found:.3g}"
+        spread = f", standard deviation {size} over {count} replicates"
+    words = interval_text(searched_interval(run, candidate), metric)
+    found_on = metric.of(candidate.accuracy, "the validation part")
+    return f"{found_on} in the search ({words}){spread}"
 
 
 def _gains(run: Run, candidate: Candidate) -> str:
@@ -99,7 +113,7 @@ def _gains(run: Run, candidate: Candidate) -> str:
         direct = direct_trial(run.trials, candidate)
         others.insert(0, ("direct distillation with the same recipe", direct))
     found = [
-        f"{points(candidate.accuracy - other.accuracy)} points over {name}"
+        f"{run.metric.difference_words(candidate.accuracy - other.accuracy)} over {name}"
         if other is not None and other.accuracy is not None
         else f"{name} was not finished"
         for name, other in others
@@ -136,6 +150,7 @@ def _second(run: Run, candidate: Candidate, budget: Budget) -> str:
     known = [run.confirmed(c) is not None for c in (second, candidate)]
     kind = "" if all(known) or not any(known) else ", one of them confirmed, the other not"
     return (
-        f"{role} is {second.label} (trial {second.trial}): {points(gain)} points{kind}, "
+        f"{role} is {second.label} (trial {second.trial}): "
+        f"{run.metric.difference_words(gain)}{kind}, "
         f"{second.params:,} params against {candidate.params:,}."
     )

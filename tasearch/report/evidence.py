@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasearch.pareto.candidate import Candidate
-from tasearch.report.intervals import accuracy_interval
+from tasearch.pareto.metric import Metric
+from tasearch.report.intervals import score_interval
 from tasearch.report.known import known_interval
 from tasearch.report.quality_text import quality_text
 from tasearch.report.text import interval_text
@@ -48,35 +49,35 @@ def damage_text(run: Run) -> str:
     return f"{run.verdicts_damage}; until then no verdict counts"
 
 
-def _of_the_test_part(arm: Arm, accuracy: float) -> str:
-    """The accuracy on the test part, with its interval if the number of samples is known."""
-    words = f"{accuracy:.1%} of the test part"
+def _of_the_test_part(arm: Arm, accuracy: float, metric: Metric) -> str:
+    """The score on the test part, with its interval if the number of samples is known."""
+    words = metric.of(accuracy, "the test part")
     if arm.quality is None:  # confirmed before quality was measured
         return words
     known = [accuracy for accuracy in arm.test if accuracy is not None]
     samples = arm.quality.samples
-    interval = interval_text(accuracy_interval(known, samples))
+    errors = () if arm.quality.error is None else (arm.quality.error,)
+    interval = interval_text(score_interval(metric, known, samples, errors), metric)
     return f"{words} ({interval}; {samples:,} samples)"
 
 
 def _confirmed_lines(
     run: Run, candidate: Candidate, found: Confirmation, arm: Arm, accuracy: float
 ) -> Iterator[tuple[str, str]]:
-    own = found.of_width(candidate.chain[-1])
-    gone = candidate.accuracy - accuracy
-    interval = interval_text(known_interval(run, candidate))
+    own, metric = found.of_width(candidate.chain[-1]), run.metric
+    interval = interval_text(known_interval(run, candidate), metric)
     yield (
         "confirmed",
-        f"{accuracy:.1%} of the validation part ({interval}), mean of {arm.seeds} fresh "
-        f"seeds: {100 * abs(gone):.1f} points {'less' if gone >= 0 else 'more'} than in the search",
+        f"{metric.of(accuracy, 'the validation part')} ({interval}), mean of {arm.seeds} fresh "
+        f"seeds: {metric.size(candidate.accuracy - accuracy, 'more', 'less')} than in the search",
     )
     if arm.test_accuracy is not None:
-        yield "test", f"{_of_the_test_part(arm, arm.test_accuracy)}, mean of the same seeds"
+        yield "test", f"{_of_the_test_part(arm, arm.test_accuracy, metric)}, mean of the same seeds"
     if arm.quality is not None:
         words = quality_text(arm.quality, run.manifest.class_names)
         yield "quality", f"on the test part, mean of the same seeds: {words}"
     for comparison in own:
-        words = verdict_text(comparison, found.plan, len(found.comparisons))
+        words = verdict_text(comparison, found.plan, len(found.comparisons), metric)
         yield "verdict", f"{comparison.label}: {words}"
     ship = shipped(own)
     if not ship.is_chain(candidate.chain, candidate.recipe):

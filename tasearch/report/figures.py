@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from tasearch.pareto.metric import ACCURACY
 from tasearch.report.rows import Row
 from tasearch.report.search_cost import Spent, Step
-from tasearch.report.style import LIGHT, Theme, percent_axis, style
+from tasearch.report.style import LIGHT, Theme, percent_axis, plain_axis, style
 
 CURVES = ("stopped early", "finished", "front")  # kinds, the last one is drawn on top
 
@@ -26,9 +27,10 @@ def curves_figure(rows: Sequence[Row], theme: Theme = LIGHT) -> go.Figure:
         own = [row for row in rows if row.curve and _kind(row) == kind]
         if own:
             _add_curves(figure, own, kind, colours[kind])
-    style(figure, theme, "epoch", "accuracy on the validation part")
-    shown = [accuracy for row in rows for accuracy in row.curve]
-    figure.update_yaxes(**percent_axis(shown))
+    metric = rows[0].metric if rows else ACCURACY
+    style(figure, theme, "epoch", f"{metric.words} on the validation part")
+    shown = [score if metric.share else metric.sign * score for row in rows for score in row.curve]
+    figure.update_yaxes(**(percent_axis(shown) if metric.share else plain_axis(shown)))
     return figure
 
 
@@ -40,13 +42,15 @@ def _kind(row: Row) -> str:
 
 def _add_curves(figure: go.Figure, rows: Sequence[Row], kind: str, colour: str) -> None:
     """Add the curves of several students as one trace, with gaps between them."""
-    epochs: list[int | None] = []
+    metric, epochs = rows[0].metric, list[int | None]()
     accuracies: list[float | None] = []
     trials: list[int] = []
     for row in rows:
         epochs += [*row.epochs, None]
-        accuracies += [*row.curve, None]
+        sign = 1 if metric.share else metric.sign
+        accuracies += [*(sign * score for score in row.curve), None]
         trials += [row.trial] * (len(row.curve) + 1)
+    form = ".1%" if metric.share else ".4g"
     figure.add_scatter(
         x=epochs,
         y=accuracies,
@@ -56,7 +60,7 @@ def _add_curves(figure: go.Figure, rows: Sequence[Row], kind: str, colour: str) 
         line={"color": colour, "width": 2.2 if kind == "front" else 1.2},
         marker={"size": 4 if kind == "front" else 3},
         customdata=trials,
-        hovertemplate="trial %{customdata}<br>epoch %{x}: %{y:.1%}<extra></extra>",
+        hovertemplate=f"trial %{{customdata}}<br>epoch %{{x}}: %{{y:{form}}}<extra></extra>",
     )
 
 

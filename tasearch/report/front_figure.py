@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import plotly.graph_objects as go
 
+from tasearch.report.front_view import FrontView, X, Y, front_axes
 from tasearch.report.rows import Row
-from tasearch.report.style import LIGHT, SYMBOLS, Theme, error_axis, percent_axis, size_axis, style
+from tasearch.report.style import (
+    LIGHT,
+    SYMBOLS,
+    Theme,
+    size_axis,
+    style,
+)
 from tasearch.report.text import ends_text
 
-X = Literal["params", "bytes", "latency_ms"]
-Y = Literal["error", "accuracy"]
-TITLES: Mapping[str, str] = {
-    "params": "parameters",
-    "bytes": "bytes",
-    "latency_ms": "latency of a batch, ms",
-    "error": "error on the validation part",
-    "accuracy": "accuracy on the validation part",
-}
 HEIGHT = 520
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrontView:
-    """What the figure shows.
-
-    Args:
-        rows: The run's rows.
-        samples: Number of samples in the validation set.
-        teacher: The teacher in words.
-        teacher_accuracy: Its accuracy on the validation set, 0 to 1; None if it is not known.
-    """
-
-    rows: tuple[Row, ...]
-    samples: int
-    teacher: str
-    teacher_accuracy: float | None
-
-    @property
-    def finished(self) -> list[Row]:
-        """The students that were trained to their end."""
-        return [row for row in self.rows if row.finished]
-
-    def height(self, accuracy: float, y: Y) -> float:
-        """Where an accuracy is on the y axis; no error is less than that of half a sample."""
-        return accuracy if y == "accuracy" else max(1 - accuracy, 0.5 / self.samples)
 
 
 def front_figure(
@@ -93,31 +63,11 @@ def front_figure(
         hoverinfo="skip",
         marker={"symbol": "circle-open", "size": 26, "color": theme.ink, "line": {"width": 2.5}},
     )
-    style(figure, theme, TITLES[x], TITLES[y], height=HEIGHT)
+    style(figure, theme, view.title(x), view.title(y), height=HEIGHT)
     axes = front_axes(view)
     figure.update_xaxes(**axes[x])
     figure.update_yaxes(**axes[y])
     return figure
-
-
-def front_axes(view: FrontView) -> dict[str, dict[str, object]]:
-    """Layout of each axis that the figure may have, by its name."""
-    found: dict[str, dict[str, object]] = {}
-    for x in get_args(X):
-        found[x] = {**size_axis([getattr(row, x) for row in view.finished]), **_title(x)}
-    shown = [row.accuracy for row in view.finished if row.accuracy is not None]
-    ends = [end for row in view.finished if row.front and row.interval for end in row.interval]
-    shown += [row.confirmed.accuracy for row in view.finished if row.front and row.confirmed]
-    if view.teacher_accuracy is not None:
-        shown.append(view.teacher_accuracy)
-    found["accuracy"] = {**percent_axis([*shown, *ends]), **_title("accuracy")}
-    errors = [view.height(accuracy, "error") for accuracy in (*shown, *ends)]
-    found["error"] = {**error_axis(errors), **_title("error")}
-    return found
-
-
-def _title(name: str) -> dict[str, object]:
-    return {"title": {"text": TITLES[name], "standoff": 10}}
 
 
 def _open(symbol: str, colour: str) -> dict[str, object]:
@@ -260,7 +210,7 @@ def _add_teacher(figure: go.Figure, view: FrontView, x: X, y: Y, theme: Theme) -
         meta=[view.teacher_accuracy] * 2,
         mode="lines+text",
         line={"color": theme.soft, "width": 1.3, "dash": "dash"},
-        text=[f" {view.teacher}: {view.teacher_accuracy:.1%}", ""],
+        text=[f" {view.teacher}: {view.metric.text(view.teacher_accuracy)}", ""],
         textposition="top right" if y == "error" else "bottom right",
         textfont={"color": theme.soft, "size": 12},
         hoverinfo="skip",
@@ -271,14 +221,16 @@ def _add_teacher(figure: go.Figure, view: FrontView, x: X, y: Y, theme: Theme) -
 def hover_text(row: Row) -> str:
     """What a mark says of its student, as HTML that plotly knows."""
     assert row.accuracy is not None
-    lines = [f"<b>{row.label}</b> (trial {row.trial})", f"accuracy {row.accuracy:.1%}"]
+    lines = [f"<b>{row.label}</b> (trial {row.trial})", row.metric.named(row.accuracy)]
     if row.interval is not None and row.finished:
-        lines[-1] += f" ({ends_text(row.interval)})"
+        lines[-1] += f" ({ends_text(row.interval, row.metric)})"
     if row.confirmed is not None:
-        lines.append(f"{row.confirmed.accuracy:.1%} on {row.confirmed.seeds} fresh seeds")
+        lines.append(
+            f"{row.metric.text(row.confirmed.accuracy)} on {row.confirmed.seeds} fresh seeds"
+        )
     lines.append(f"{row.params:,} params, {row.latency_ms:.4g} ms")
     if row.over_direct is not None:
-        lines.append(f"{100 * row.over_direct:+.1f} points over direct, same recipe")
+        lines.append(f"{row.metric.difference_words(row.over_direct)} over direct, same recipe")
     if row.state == "pruned":
         lines.append(f"stopped after {row.epochs[-1]} epochs")
     if row.searched:

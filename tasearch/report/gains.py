@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import stdev
+from statistics import fmean, stdev
 
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.report.rows import Row
 from tasearch.report.verdict_text import verdict_text
 from tasearch.runs.run import Run
@@ -30,6 +31,7 @@ class Gain:
         measured: Whether the noise was measured on fresh seeds, and so is that of seeds as well.
         comparison: The comparison on fresh seeds; None if there is none.
         words: The verdict in words.
+        metric: What the chains are compared by.
     """
 
     width: int
@@ -40,6 +42,7 @@ class Gain:
     measured: bool
     comparison: Comparison | None
     words: str
+    metric: Metric = ACCURACY
 
     @property
     def answer(self) -> str:
@@ -76,6 +79,7 @@ def _gain(run: Run, width: int, rows: Sequence[Row]) -> Gain:
         measured=_seed_noise(run, comparison) is not None,
         comparison=comparison,
         words=question_words(run, width, "assistants", rows),
+        metric=run.metric,
     )
 
 
@@ -89,10 +93,16 @@ def _seed_noise(run: Run, comparison: Comparison | None) -> float | None:
 
 def _sample_noise(run: Run, finished: Sequence[Row]) -> float | None:
     """The same from the samples alone, as if the two chains had other samples."""
-    direct = [row.accuracy for row in finished if row.teaching == "direct" and row.accuracy]
+    direct = [row for row in finished if row.teaching == "direct" and row.accuracy is not None]
     if not direct:
         return None
-    accuracy, samples = max(direct), run.manifest.validation
+    best = max(direct, key=lambda row: row.accuracy or 0.0)
+    if not run.metric.proportion:
+        errors = run.trials[best.trial].errors
+        return NORMAL_95 * math.sqrt(2) * fmean(errors) if errors else None
+    accuracy, samples = best.accuracy or 0.0, run.manifest.validation
+    if not accuracy:
+        return None
     return NORMAL_95 * math.sqrt(2 * accuracy * (1 - accuracy) / samples)
 
 
@@ -123,7 +133,7 @@ def question_words(run: Run, width: int, question: str, rows: Sequence[Row]) -> 
     found = newest_about(run, width, question)
     comparison = None if found is None else _asked(found, width, question)
     if found is not None and comparison is not None:
-        words = verdict_text(comparison, found.plan, len(found.comparisons))
+        words = verdict_text(comparison, found.plan, len(found.comparisons), run.metric)
         return f"{words}; compared were {comparison.first.label} and {comparison.second.label}"
     own = [row for row in rows if row.width == width and row.finished]
     if question == "assistants":
@@ -156,8 +166,10 @@ def _unconfirmed(run: Run, subject: str, lead: float, other: str) -> str:
     """A lead in the search in words: in samples, with the number of seeds."""
     samples, replicates = run.manifest.validation, run.manifest.study.search.replicates
     seeds = "one seed" if replicates == 1 else f"mean of {replicates} seeds"
-    hits = round(abs(lead) * samples, 2)
+    hits, side = round(abs(lead) * samples, 2), "ahead of" if lead > 0 else "behind"
     place = "level with"
-    if hits:
-        place = f"{hits:g} of {samples:,} samples {'ahead of' if lead > 0 else 'behind'}"
+    if hits and run.metric.proportion:
+        place = f"{hits:g} of {samples:,} samples {side}"
+    elif lead:
+        place = f"{run.metric.difference_words(lead)} {side}"
     return f"not confirmed: {subject} is {place} {other} ({seeds})"

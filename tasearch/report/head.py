@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tasearch.pareto.budget import Budget
 from tasearch.report.evidence import damage_text
 from tasearch.report.status import teacher_accuracy
-from tasearch.runs.accuracies import near_chance
+from tasearch.runs.accuracies import unseen_text
 from tasearch.runs.records import states
 from tasearch.runs.run import Run
 
@@ -55,6 +55,7 @@ def head_of(run: Run) -> Head:
             "seeds",
             f"study seed {study.seed}, {replicates} replicate{'s' * (replicates != 1)} a chain",
         ),
+        *(() if run.metric.is_accuracy else (("metric", run.metric.words),)),
         ("latency", manifest.device),
         ("versions", _versions(run)),
         ("date", _date(run)),
@@ -101,14 +102,26 @@ def _warnings(run: Run, over: int) -> list[str]:
         warnings.append(
             f"The run is not over: {over}{asked} trials are done. The same run command goes on."
         )
-    teacher, chance = teacher_accuracy(run), 1 / run.manifest.classes
-    if teacher is not None and near_chance(teacher, chance):
+    teacher = teacher_accuracy(run)
+    if teacher is not None and run.metric.near_chance(teacher):
+        found = run.metric.of(teacher, "the validation part")
         warnings.append(
-            f"The teacher is hardly better than chance: {teacher:.1%} of the validation part, with "
-            f"{run.manifest.classes} classes. What students learn from it says little."
+            f"The teacher is hardly better than chance: {found}, with {run.manifest.classes} "
+            f"classes. What students learn from it says little."
         )
+    warnings += _unseen(run)
     warnings += [f"{n[:1].upper()}{n[1:]}." for n in run.manifest.timing.notices]
     return warnings
+
+
+def _unseen(run: Run) -> list[str]:
+    """Which classes the student to ship finds no sample of."""
+    if not run.front.candidates:
+        return []
+    best = run.best()
+    recalls = run.trials[best.trial].recalls
+    words = unseen_text(recalls, run.manifest.class_names)
+    return [f"The student to ship, {best.label}, {words}."] if 0 in recalls else []
 
 
 def failures(run: Run) -> dict[str, int]:

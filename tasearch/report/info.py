@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from tasearch.config.study import Study
 from tasearch.config.study_file import render
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.metric import Metric
 from tasearch.report.answer import Answer, answer_of
 from tasearch.report.audit import AuditCount, audit_count
-from tasearch.report.front_figure import FrontView
+from tasearch.report.front_view import FrontView
 from tasearch.report.gains import Gain, gains_of
 from tasearch.report.head import Head, head_of
 from tasearch.report.rows import Row, rows_of
@@ -39,6 +40,7 @@ class Info:
         run: Path of the run's folder.
         head: What the run is of, and what its reader should be warned of.
         answer: What to ship within the study's budget; None where no student is finished.
+        metric: What is meant by accuracy here: the metric of the study.
         class_names: Names of the classes by number.
         rows: All trials.
         choices: Numbers of the trials that may be picked for a budget, one for each student width,
@@ -64,6 +66,7 @@ class Info:
     run: str
     head: Head
     answer: Answer | None
+    metric: Metric
     class_names: tuple[str, ...]
     rows: tuple[Row, ...]
     choices: tuple[int, ...]
@@ -106,6 +109,7 @@ def report_info(run: Run) -> Info:
         run=str(run.path),
         head=head_of(run),
         answer=answer_of(run, rows),
+        metric=run.metric,
         class_names=manifest.class_names,
         rows=rows,
         choices=tuple(candidate.trial for candidate in run.choices),
@@ -114,6 +118,7 @@ def report_info(run: Run) -> Info:
             samples=manifest.validation,
             teacher=_teacher_text(study),
             teacher_accuracy=teacher_accuracy(run),
+            metric=run.metric,
         ),
         gains=gains_of(run, rows),
         teacher=manifest.measured[teacher],

@@ -8,6 +8,8 @@ from statistics import fmean, stdev
 
 from scipy import stats
 
+from tasearch.pareto.metric import Metric
+
 CONFIDENCE = 0.95
 
 Interval = tuple[float, float]
@@ -41,6 +43,36 @@ def accuracy_interval(accuracies: Sequence[float], samples: int) -> Interval:
         t = float(stats.t.isf((1 - CONFIDENCE) / 2, count - 1))
         half = math.hypot(half, t * stdev(accuracies) / math.sqrt(count))
     return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+
+
+def score_interval(
+    metric: Metric, scores: Sequence[float], samples: int, errors: Sequence[float] = ()
+) -> Interval | None:
+    """The 95 % interval of a score.
+
+    Of a proportion it is `accuracy_interval`. Of another metric it is the normal interval from the
+    mean score and its standard error on these samples, with the standard error over replicates in
+    quadrature; it ends where the metric does.
+
+    Args:
+        metric: The metric.
+        scores: Score of each replicate, at least one.
+        samples: Number of samples on which each of them was measured.
+        errors: Standard error of each on these samples.
+
+    Returns:
+        Lower and upper end; None if standard errors are needed and not known.
+    """
+    if metric.proportion:
+        return accuracy_interval(scores, samples)
+    if not errors:
+        return None
+    mean, z, count = fmean(scores), float(stats.norm.isf((1 - CONFIDENCE) / 2)), len(scores)
+    half = z * fmean(errors)
+    if count > 1:
+        t = float(stats.t.isf((1 - CONFIDENCE) / 2, count - 1))
+        half = math.hypot(half, t * stdev(scores) / math.sqrt(count))
+    return min(mean, metric.clipped(mean - half)), max(mean, metric.clipped(mean + half))
 
 
 def difference_interval(

@@ -1,6 +1,8 @@
 """Students and verdicts as plain values for programs: one name for one fact in every command.
 
-Accuracies, their intervals and their differences are 0 to 1. What is not known is None.
+Accuracies, their intervals and their differences are 0 to 1. What is not known is None. In a study
+of another metric, which `metric` names, they are scores of that metric, of which more is better;
+`accuracy` of a test part and of a class is the accuracy all the same.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tasearch.chains.sizes import Size, size_names
-from tasearch.report.intervals import Interval, accuracy_interval
+from tasearch.pareto.metric import Metric
+from tasearch.report.intervals import Interval, score_interval
 from tasearch.report.rows import Row
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
@@ -39,6 +42,7 @@ def student_numbers(run: Run, row: Row) -> dict[str, Any]:
         "teacher": candidate.teacher,  # its name in the label; empty where it is its width
         "teaching": row.teaching,
         "recipe": candidate.recipe,
+        "metric": study.objective.metric,
         "accuracy": row.accuracy,
         "interval": row.interval,
         "accuracies": row.replicates or (row.accuracy,),
@@ -55,7 +59,8 @@ def student_numbers(run: Run, row: Row) -> dict[str, Any]:
         "as_good_as": row.smaller,
         "over_direct": row.over_direct,
         "over_labels": row.over_labels,
-        "lead_over_direct": None if lead is None else asdict(lead),
+        "recalls": row.recalls,
+        "lead_over_direct": None if lead is None else lead.content,
         "confirmed": None if confirmed is None else _confirmed_numbers(run, *confirmed),
     }
 
@@ -73,6 +78,7 @@ def flat_numbers(run: Run, row: Row) -> dict[str, Any]:
         "chain": " ".join(map(str, found["chain"])),
         "label": found["label"],
         "teaching": found["teaching"],
+        "metric": found["metric"],
         "accuracy": found["accuracy"],
         "low": low,
         "high": high,
@@ -140,25 +146,34 @@ def _confirmed_numbers(run: Run, found: Confirmation, arm: Arm) -> dict[str, Any
 def _arm_numbers(run: Run, arm: Arm) -> dict[str, Any]:
     """What a chain has reached on fresh seeds."""
     source = {"seeds": "fresh", "replicates": arm.seeds, "selected": False}
-    test = None
+    test, errors = None, tuple[float, ...]()
+    if arm.quality is not None and arm.quality.error is not None:
+        errors = (arm.quality.error,)
     if arm.quality is not None:
         test = {"of": {"part": "test", **source}, **arm.quality.as_json(run.manifest.class_names)}
     return {
         "accuracy": arm.accuracy,
-        "interval": _interval(arm.accuracies, run.manifest.validation),
+        "interval": _interval(run.metric, arm.accuracies, run.manifest.validation, arm.errors),
         "accuracies": arm.accuracies,
         "accuracy_of": {"part": "validation", **source},
         "test_accuracy": arm.test_accuracy,
-        "test_interval": _interval(arm.test, arm.quality.samples if arm.quality else 0),
+        "test_interval": _interval(
+            run.metric, arm.test, arm.quality.samples if arm.quality else 0, errors
+        ),
         "test_accuracies": arm.test,
         "test": test,
         "seeds": arm.seeds,
     }
 
 
-def _interval(accuracies: tuple[float | None, ...], samples: int) -> Interval | None:
+def _interval(
+    metric: Metric,
+    accuracies: tuple[float | None, ...],
+    samples: int,
+    errors: tuple[float, ...],
+) -> Interval | None:
     known = [accuracy for accuracy in accuracies if accuracy is not None]
-    return accuracy_interval(known, samples) if known and samples else None
+    return score_interval(metric, known, samples, errors) if known and samples else None
 
 
 def _verdict_numbers(verdict: Verdict) -> dict[str, Any]:

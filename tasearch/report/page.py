@@ -8,8 +8,10 @@ from dataclasses import asdict, replace
 from string import Template
 from typing import Any
 
+from tasearch.pareto.metric import Metric
 from tasearch.report.figure_files import PLOTLY
-from tasearch.report.front_figure import HEIGHT, front_axes
+from tasearch.report.front_figure import HEIGHT
+from tasearch.report.front_view import front_axes
 from tasearch.report.html import asset, escape, script_json
 from tasearch.report.html import figure as place_of
 from tasearch.report.info import Info
@@ -53,7 +55,9 @@ def render_page(info: Info) -> str:
     Returns:
         The page, with plotly's script and the figures inside.
     """
-    words = "Error of each student against its size; the table of all trials has the same."
+    metric = info.metric
+    what = "Error" if metric.is_accuracy else f"{metric.words[:1].upper()}{metric.words[1:]}"
+    words = f"{what} of each student against its size; the table of all trials has the same."
     figures = _figures(info)
     heights = {name: figure["layout"]["height"] for name, figure in figures.items()}
     return Template(asset("page.html").decode()).substitute(
@@ -62,6 +66,9 @@ def render_page(info: Info) -> str:
         head=head_html(info.head),
         answer=answer_html(info),
         front=place_of("front", HEIGHT, words) if info.view.finished else _EMPTY,
+        metric=escape(metric.words),
+        what=escape(what),
+        heights=_height_options(metric),
         gains=gains_html(info, heights),
         trials=trials_html(info),
         details=details_html(info, heights),
@@ -70,6 +77,13 @@ def render_page(info: Info) -> str:
         plotly=base64.b64encode(asset(PLOTLY)).decode(),
         script=asset("page.js").decode(),
     )
+
+
+def _height_options(metric: Metric) -> str:
+    """The axes of the figure that go up; a metric that is no share has one."""
+    error = "error" if metric.is_accuracy else f"1 - {metric.words}"
+    other = f'<option value="error">{escape(error)}</option>' if metric.share else ""
+    return f'{other}<option value="accuracy">{escape(metric.words)}</option>'
 
 
 _EMPTY = "<p>No student is trained to its end yet; the figure needs one.</p>"
@@ -89,6 +103,11 @@ def _data(info: Info) -> dict[str, Any]:
         "choices": info.choices,
         "axes": front_axes(info.view),
         "samples": info.view.samples,
+        "metric": {
+            **{name: getattr(info.metric, name) for name in ("words", "share", "sign", "scale")},
+            "units": info.metric.units,
+            "accuracy": info.metric.is_accuracy,
+        },
         "teacher": asdict(info.teacher) | {"rounds": None},
         "export": info.answer.export_any if info.answer else "",
         "dark": dict(zip(asdict(LIGHT).values(), asdict(DARK).values(), strict=True)),

@@ -9,7 +9,6 @@ from tasearch.report.gains import Gain
 from tasearch.report.head import Head
 from tasearch.report.html import escape, figure, list_of, table
 from tasearch.report.info import Info
-from tasearch.report.verdict_text import points
 
 NOT_ON_A_PHONE = ("samples", "latency", "versions")  # there the answer comes first
 HOW = {"no teacher": "without a teacher", "direct": "distilled directly", "assistants": ""}
@@ -92,7 +91,7 @@ def gains_html(info: Info, heights: Mapping[str, int]) -> str:
         ("student's width", "n"),
         ("parameters", "n wide"),
         ("chains", "n wide"),
-        ("best gain in the search, points", "n"),
+        (info.metric.titled("best gain in the search"), "n"),
         ("verdict", "words"),
     )
     rows = [
@@ -110,7 +109,7 @@ def gains_html(info: Info, heights: Mapping[str, int]) -> str:
 
 def _best(gain: Gain) -> str:
     gains = [row.over_direct for row in gain.rows if row.over_direct is not None]
-    return points(max(gains)) if gains else ""
+    return gain.metric.difference(max(gains)) if gains else ""
 
 
 def _upper(text: str) -> str:

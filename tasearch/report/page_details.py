@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tasearch.pareto.metric import Metric
 from tasearch.report.glossary import GLOSSARY
 from tasearch.report.html import escape, figure, list_of, table
 from tasearch.report.info import Info
@@ -19,9 +20,10 @@ def details_html(info: Info, heights: Mapping[str, int]) -> str:
         heights: Height of each figure of the page, in pixels.
     """
     parts = [
-        ("Learning curves", _curves(heights)),
+        ("Learning curves", _curves(heights, info.metric.words)),
         ("What the search cost", _cost(info, heights)),
         ("The tree of hops", _tree(info)),
+        ("Recall of each class", _recalls(info)),
         ("Calibration and classes", _quality(info)),
         ("Which choices mattered", _importance(heights)),
         ("Latency", _latency(info)),
@@ -36,8 +38,8 @@ def details_html(info: Info, heights: Mapping[str, int]) -> str:
     )
 
 
-def _curves(heights: Mapping[str, int]) -> str:
-    return _place("curves", heights, "Validation accuracy over epochs, by kind of student")
+def _curves(heights: Mapping[str, int], words: str) -> str:
+    return _place("curves", heights, f"Validation {words} over epochs, by kind of student")
 
 
 def _place(name: str, heights: Mapping[str, int], words: str) -> str:
@@ -67,17 +69,17 @@ def _cost(info: Info, heights: Mapping[str, int]) -> str:
 def _tree(info: Info) -> str:
     if not info.tree:
         return ""
-    inner = "".join(map(_node, info.tree))
+    inner = "".join(_node(node, info.metric) for node in info.tree)
     return (
         "<p>Each model learns from the one above it; how many trials needed it stands beside it. "
         f'</p><ul class="tree">{inner}</ul>'
     )
 
 
-def _node(node: HopNode) -> str:
-    accuracy = "stopped" if node.accuracy is None else f"{node.accuracy:.1%}"
+def _node(node: HopNode, metric: Metric) -> str:
+    accuracy = "stopped" if node.accuracy is None else metric.text(node.accuracy)
     used = f", used {node.uses} times" if node.uses > 1 else ""
-    below = "".join(map(_node, node.below))
+    below = "".join(_node(under, metric) for under in node.below)
     return (
         f"<li><b>{node.width}</b> {accuracy}{used}"
         + (f"<ul>{below}</ul>" if below else "")
@@ -114,6 +116,29 @@ def _quality(info: Info) -> str:
         f"<p>On the {known[0][1].samples:,} samples of the test part, mean over the fresh seeds: "
         "the expected calibration error in 15 bins, the negative log-likelihood in nats, and the "
         "accuracy on each class.</p>" + table(head, rows, "Calibration and classes")
+    )
+
+
+def _recalls(info: Info) -> str:
+    """The recall of each class of the front's students on the validation part."""
+    rows = [row for row in info.rows if (row.front or row.shipped) and row.recalls]
+    if not rows:
+        return ""
+    head = [("trial", "n"), ("chain", "chain"), (info.metric.words, "n")]
+    head += [(f"class {name}", "n") for name in info.class_names]
+    cells = [
+        (
+            row.trial,
+            row.label,
+            info.metric.text(row.accuracy),
+            *("" if recall is None else f"{recall:.1%}" for recall in row.recalls),
+        )
+        for row in rows
+    ]
+    return (
+        "<p>The share of the validation samples of each class that the students of the front get "
+        "right, mean over replicates. In the search, which chooses by the validation part.</p>"
+        + table(head, cells, "Recall of each class")
     )
 
 

@@ -6,7 +6,6 @@ from tasearch.report.html import escape
 from tasearch.report.info import Info
 from tasearch.report.rows import Row
 from tasearch.report.text import ends_text
-from tasearch.report.verdict_text import points
 
 COLUMNS = (  # name, class
     ("trial", "n"),
@@ -29,7 +28,7 @@ def trials_html(info: Info) -> str:
         return "<p>No trial has begun yet.</p>"
     head = "".join(
         f'<th scope="col" class="{style}" aria-sort="none">'
-        f'<button type="button" data-column="{i}">{escape(name)}</button></th>'
+        f'<button type="button" data-column="{i}">{escape(_title(name, info))}</button></th>'
         for i, (name, style) in enumerate(COLUMNS)
         if _shown(name, info)
     )
@@ -49,6 +48,13 @@ def trials_html(info: Info) -> str:
     )
 
 
+def _title(name: str, info: Info) -> str:
+    """The head of a column, in the words of the metric."""
+    if name == "accuracy":
+        return info.metric.words
+    return info.metric.titled("over direct") if name == "over direct, points" else name
+
+
 def _shown(name: str, info: Info) -> bool:
     return name != "searched" or any(row.searched for row in info.rows)
 
@@ -61,11 +67,11 @@ def _row(row: Row, info: Info) -> str:
         str(row.trial),
         row.label,
         LEARNS_FROM[row.teaching],
-        f"{row.accuracy:.1%}" if known else "",
-        ends_text(row.interval) if row.finished and row.interval else "",
+        row.metric.text(row.accuracy) if known else "",
+        ends_text(row.interval, row.metric) if row.finished and row.interval else "",
         f"{row.params:,}",
         f"{row.latency_ms:.4g}",
-        points(lead) if lead is not None else "",
+        row.metric.difference(lead) if lead is not None else "",
         row.searched,
         words,
     )

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from tasearch.errors import NothingFits
 from tasearch.report.assistants_figure import assistants_figure
 from tasearch.report.figures import cost_figure, curves_figure, importance_figure, progress_figure
-from tasearch.report.front_figure import X, Y, front_figure
+from tasearch.report.front_figure import front_figure
+from tasearch.report.front_view import X, Y
 from tasearch.report.info import Info, report_info
 from tasearch.report.style import LIGHT, Theme
 from tasearch.runs.importance import LEAST

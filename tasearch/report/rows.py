@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from tasearch.chains.chain import Teaching, teaching
 from tasearch.chains.sizes import plain
 from tasearch.pareto.candidate import Candidate
-from tasearch.report.intervals import Interval, accuracy_interval, apart
+from tasearch.pareto.metric import ACCURACY, Metric
+from tasearch.report.intervals import Interval, apart, score_interval
 from tasearch.report.known import known_interval
 from tasearch.report.text import recipe_text, searched_text
 from tasearch.runs.leads import direct_trials, labels_trial, same_student
@@ -91,6 +92,9 @@ class Row:
         flops: Training FLOPs of its models beyond the teacher, all replicates.
         epochs: Epochs after which the accuracy was measured.
         curve: Accuracy after each of these epochs.
+        recalls: Recall of each class on the validation set, 0 to 1, mean over replicates; empty
+            where it was not measured.
+        metric: What is meant by accuracy here: the metric of the study.
     """
 
     trial: int
@@ -120,6 +124,8 @@ class Row:
     flops: float
     epochs: tuple[int, ...]
     curve: tuple[float, ...]
+    recalls: tuple[float | None, ...] = ()
+    metric: Metric = ACCURACY
 
     @property
     def width(self) -> int:
@@ -175,7 +181,7 @@ def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
     interval = None
     if trial.accuracy is not None:
         own = trial.accuracies or (trial.accuracy,)
-        interval = accuracy_interval(own, manifest.validation)
+        interval = score_interval(run.metric, own, manifest.validation, trial.errors)
     return Row(
         trial=trial.number,
         state=trial.state,
@@ -204,6 +210,8 @@ def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
         ),
         epochs=trial.epochs,
         curve=trial.curve,
+        recalls=trial.recalls,
+        metric=run.metric,
     )
 
 
@@ -277,12 +285,12 @@ def _with_confirmation(run: Run, rows: Sequence[Row]) -> list[Row]:
 
 
 def _confirmed(run: Run, candidate: Candidate) -> Confirmed | None:
-    arm = run.fresh_arm(candidate)
-    if arm is None:
+    arm, interval = run.fresh_arm(candidate), known_interval(run, candidate)
+    if arm is None or interval is None:
         return None
     return Confirmed(
         accuracy=run.known_accuracy(candidate),
-        interval=known_interval(run, candidate),
+        interval=interval,
         test=arm.test_accuracy,
         seeds=arm.seeds,
         quality=arm.quality,

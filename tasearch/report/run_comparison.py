@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasearch.pareto.hypervolume import hypervolume
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.pareto.reference_box import ReferenceBox
 from tasearch.report.front_table import front_rows
 from tasearch.report.intervals import Interval, difference_interval
@@ -82,11 +83,13 @@ class RunComparison:
         runs: The runs.
         sizes: The sizes that at least two runs have, the smallest first.
         notice: What the reader should be warned of; empty if there is nothing.
+        metric: What the students are compared by.
     """
 
     runs: tuple[ComparedRun, ...]
     sizes: tuple[ComparedSize, ...]
     notice: str
+    metric: Metric = ACCURACY
 
 
 def compare_runs(runs: Mapping[str, Run]) -> RunComparison:
@@ -102,7 +105,9 @@ def compare_runs(runs: Mapping[str, Run]) -> RunComparison:
     check_same_data([(run.directory, run.manifest) for run in opened])
     box = common_box(opened)
     compared = tuple(_run(name, run, box) for name, run in runs.items())
-    return RunComparison(runs=compared, sizes=_sizes(compared), notice=_notice(opened))
+    return RunComparison(
+        runs=compared, sizes=_sizes(compared), notice=_notice(opened), metric=opened[0].metric
+    )
 
 
 def common_box(runs: Sequence[Run]) -> ReferenceBox:
@@ -117,7 +122,7 @@ def common_box(runs: Sequence[Run]) -> ReferenceBox:
         runs: Runs with the same data.
     """
     measured = [size for run in runs for size in run.manifest.candidates.values()]
-    return ReferenceBox.from_measurements(measured, classes=runs[0].manifest.classes)
+    return ReferenceBox.from_measurements(measured, metric=runs[0].manifest.metric)
 
 
 def _run(name: str, run: Run, box: ReferenceBox) -> ComparedRun:

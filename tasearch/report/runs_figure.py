@@ -6,14 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from tasearch.report.front_figure import (
-    HEIGHT,
-    TITLES,
-    FrontView,
-    add_marks,
-    error_bars,
-    front_axes,
-)
+from tasearch.pareto.metric import ACCURACY
+from tasearch.report.front_figure import HEIGHT, add_marks, error_bars
+from tasearch.report.front_view import FrontView, front_axes
 from tasearch.report.run_comparison import ComparedRun
 from tasearch.report.style import LIGHT, Theme, style
 
@@ -34,7 +29,13 @@ def runs_figure(runs: Sequence[ComparedRun], theme: Theme = LIGHT) -> go.Figure:
     """
     figure = go.Figure()
     members = tuple(row for run in runs for row in run.front)
-    view = FrontView(rows=members, samples=runs[0].samples, teacher="", teacher_accuracy=None)
+    view = FrontView(
+        rows=members,
+        samples=runs[0].samples,
+        teacher="",
+        teacher_accuracy=None,
+        metric=members[0].metric if members else ACCURACY,
+    )
     for place, run in enumerate(runs):
         if not run.front:
             continue
@@ -47,7 +48,7 @@ def runs_figure(runs: Sequence[ComparedRun], theme: Theme = LIGHT) -> go.Figure:
             line={"color": colour, "width": 1, "dash": "dot"},
             error_y={**bars, "color": colour, "thickness": 1.2, "width": 4},
         )
-    style(figure, theme, TITLES["params"], TITLES["error"], height=HEIGHT)
+    style(figure, theme, view.title("params"), view.title("error"), height=HEIGHT)
     axes = front_axes(view)
     figure.update_xaxes(**axes["params"])
     figure.update_yaxes(**axes["error"])

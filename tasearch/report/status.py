@@ -46,7 +46,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         ("run", f"{run.path}, study {run.manifest.study.name!r}"),
         ("trials", _trials(run, counts, over, history.target)),
         ("space", f"{run.manifest.space:,} chains within the budget"),
-        ("teacher", "not there yet" if teacher is None else f"accuracy {teacher:.1%}"),
+        ("teacher", "not there yet" if teacher is None else run.metric.named(teacher)),
         ("hops", _hops(run, history)),
         ("paid", f"{flops_text(costs.paid)} of training{shared}"),
         ("pruning", f"saved {saved:.1%}; {audit_count(run.trials).words}"),
@@ -69,7 +69,7 @@ def _verdicts(run: Run) -> list[str]:
         c.width: found for found in run.confirmations if found.finished for c in found.comparisons
     }
     words = [
-        short_verdict(c, found)
+        short_verdict(c, found, run.metric)
         for width, found in sorted(newest.items())
         for c in found.of_width(width)
     ]

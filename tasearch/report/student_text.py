@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from tasearch.chains.sizes import sized
 from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.report.gains import question_words
 from tasearch.report.known import known_interval
 from tasearch.report.rows import rows_of
 from tasearch.report.text import interval_text
-from tasearch.report.verdict_text import SENTENCES, margin_text, points
+from tasearch.report.verdict_text import SENTENCES, margin_text
 from tasearch.runs.leads import lead_over_direct
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import Comparison, Confirmation
@@ -18,8 +19,13 @@ def accuracy_text(run: Run, candidate: Candidate) -> str:
     """The accuracy that is known best, with its interval."""
     arm = run.fresh_arm(candidate)
     seeds = "" if arm is None else f" on {arm.seeds} fresh seeds"
-    words = interval_text(known_interval(run, candidate))
-    return f"{run.known_accuracy(candidate):.1%}{seeds} ({words})"
+    metric = run.metric
+    words, value = (
+        interval_text(known_interval(run, candidate), metric),
+        run.known_accuracy(candidate),
+    )
+    told = metric.text(value) if metric.is_accuracy else metric.named(value)
+    return f"{told}{seeds} ({words})"
 
 
 def size_text(run: Run, candidate: Candidate) -> str:
@@ -55,7 +61,7 @@ def _short_verdicts(run: Run, candidate: Candidate) -> dict[str, str]:
     """The verdicts of a candidate's width, by question."""
     found = run.confirmation_of(candidate)
     own = [] if found is None else found.of_width(candidate.chain[-1])
-    return {c.question: short_verdict(c, found) for c in own if found is not None}
+    return {c.question: short_verdict(c, found, run.metric) for c in own if found is not None}
 
 
 def _assistants_text(run: Run, width: int) -> str:
@@ -70,14 +76,14 @@ def _assistants_text(run: Run, width: int) -> str:
     return "no finished direct chain with the same recipe" if lead is None else lead.words
 
 
-def short_verdict(comparison: Comparison, found: Confirmation) -> str:
+def short_verdict(comparison: Comparison, found: Confirmation, metric: Metric = ACCURACY) -> str:
     """A verdict in a few words, with the chains that were compared."""
     verdict = comparison.verdict
     sentence = SENTENCES[comparison.question][verdict.answer]
-    answer = f"{comparison.label}: {sentence.format(margin=margin_text(found.plan))}"
+    answer = f"{comparison.label}: {sentence.format(margin=margin_text(found.plan, metric))}"
     if verdict.difference is None or verdict.low is None or verdict.high is None:
         return answer
     return (
-        f"{answer}: {points(verdict.difference)} points ({points(verdict.low)} to "
-        f"{points(verdict.high)}), {verdict.pairs} fresh seeds"
+        f"{answer}: {metric.difference_words(verdict.difference)} "
+        f"({metric.difference_range(verdict.low, verdict.high)}), {verdict.pairs} fresh seeds"
     )

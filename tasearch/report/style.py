@@ -148,6 +148,17 @@ def size_axis(values: Sequence[float]) -> dict[str, object]:
     }
 
 
+def plain_axis(values: Sequence[float]) -> dict[str, object]:
+    """Layout of a linear axis for values of a metric that is no share.
+
+    Args:
+        values: What the axis must show.
+    """
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    edge = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
+    return {"type": "linear", "range": [low - edge, high + edge], "tickformat": ".4~g"}
+
+
 def percent_axis(values: Sequence[float], *, most: float = 1.0) -> dict[str, object]:
     """Layout of an axis for accuracies of 0 to 1, in percent.
 

@@ -8,6 +8,7 @@ from tasearch.chains.recipe import LABELS_ONLY, complete_recipe, early_teacher_t
 from tasearch.chains.recipes import ONLY_DISTILLED
 from tasearch.chains.sizes import sized
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.metric import ACCURACY, Metric
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")  # of the SI, a factor of 1,000 each
 SHORT = {"temperature": "T", "learning_rate": "lr"}
@@ -137,26 +138,28 @@ def flops_text(flops: float) -> str:
     return f"{value:.4g} {PREFIXES[power]}FLOPs"
 
 
-def percent(accuracy: float | None) -> str:
-    """An accuracy of 0 to 1 in percent; "unknown" for None."""
-    return "unknown" if accuracy is None else f"{accuracy:.1%}"
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 in percent; "unknown" for None."""
+    return "unknown" if share is None else f"{share:.1%}"
 
 
-def ends_text(interval: tuple[float, float]) -> str:
-    """The ends of an interval of accuracies, in percent.
+def ends_text(interval: tuple[float, float], metric: Metric = ACCURACY) -> str:
+    """The ends of an interval of scores, those of a share in percent.
 
     Example:
         >>> ends_text((0.9702, 0.9911))
         '97.0 to 99.1'
     """
-    return " to ".join(f"{100 * end:.1f}" for end in interval)
+    return metric.range(*interval)
 
 
-def interval_text(interval: tuple[float, float]) -> str:
-    """An interval of accuracies in words.
+def interval_text(interval: tuple[float, float] | None, metric: Metric = ACCURACY) -> str:
+    """An interval of scores in words.
 
     Example:
         >>> interval_text((0.9702, 0.9911))
         '95 % interval 97.0 to 99.1'
     """
-    return f"95 % interval {ends_text(interval)}"
+    if interval is None:
+        return "its interval is not known"
+    return f"95 % interval {ends_text(interval, metric)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.runs.verdicts import Comparison, LookPlan
 
 SENTENCES = {
@@ -20,13 +21,16 @@ SENTENCES = {
 }
 
 
-def verdict_text(comparison: Comparison, plan: LookPlan, comparisons: int) -> str:
+def verdict_text(
+    comparison: Comparison, plan: LookPlan, comparisons: int, metric: Metric = ACCURACY
+) -> str:
     """A verdict in one line.
 
     Args:
         comparison: The comparison.
         plan: Its looks.
         comparisons: Number of comparisons in the command.
+        metric: What the chains are compared by.
 
     Example:
         >>> from tasearch.runs.verdicts import Arm, Verdict
@@ -41,7 +45,8 @@ def verdict_text(comparison: Comparison, plan: LookPlan, comparisons: int) -> st
         p = 0.008, corrected for 3 comparisons and 2 looks)
     """
     found = comparison.verdict
-    answer = SENTENCES[comparison.question][found.answer].format(margin=margin_text(plan))
+    margin = margin_text(plan, metric)
+    answer = SENTENCES[comparison.question][found.answer].format(margin=margin)
     if found.difference is None or found.low is None or found.high is None:
         return f"{answer}: no two fresh seeds were trained"
     same = "same recipe, " if comparison.question == "assistants" else ""
@@ -50,23 +55,24 @@ def verdict_text(comparison: Comparison, plan: LookPlan, comparisons: int) -> st
         corrected = f"{comparisons} comparisons and {corrected}"
     alone = " of this one alone" if comparisons > 1 else ""
     words = (
-        f"{answer}: {points(found.difference)} points (95 % interval{alone} {points(found.low)} to "
-        f"{points(found.high)}; {found.pairs} fresh seeds in common, {same}this teacher; "
-        f"p = {found.p:.2g}, corrected for {corrected})"
+        f"{answer}: {metric.difference_words(found.difference)}{_of(metric)} (95 % interval{alone} "
+        f"{metric.difference_range(found.low, found.high)}; {found.pairs} fresh seeds in common, "
+        f"{same}this teacher; p = {found.p:.2g}, corrected for {corrected})"
     )
     more = found.needed is not None and found.needed > found.pairs
     if found.answer == "cannot tell" and more:
-        words += f"; about {found.needed} seeds would find a difference of {margin_text(plan)}"
+        words += f"; about {found.needed} seeds would find a difference of {margin}"
     return words
 
 
-def margin_text(plan: LookPlan) -> str:
+def margin_text(plan: LookPlan, metric: Metric = ACCURACY) -> str:
     """The margin in words, such as `1 point`."""
-    size = f"{100 * plan.margin:.3g}"
-    return f"{size} point{'s' * (size != '1')}"
+    size = f"{abs(metric.scale) * plan.margin:.3g}"
+    if metric.share:
+        return f"{size} point{'s' * (size != '1')}"
+    return f"{size} {metric.unit}".rstrip()
 
 
-def points(difference: float) -> str:
-    """A difference in accuracy in points, with its sign: `+1.3`."""
-    shown = f"{100 * difference:+.1f}"
-    return "0.0" if float(shown) == 0 else shown
+def _of(metric: Metric) -> str:
+    """The name of a metric that is not the accuracy, after a difference."""
+    return "" if metric.is_accuracy else f" of {metric.words}"

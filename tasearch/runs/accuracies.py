@@ -11,13 +11,15 @@ fraction that is nearest to the rounded mean is the true one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from statistics import fmean
 
+from tasearch.errors import quoted
+
 MOST_SAMPLES = 10_000_000  # validation samples times replicates up to which means are exact
+MOST_NAMED = 5  # classes in a sentence
 ROUNDING = 1e-15  # above the rounding error of any mean of accuracies
-BARELY = 1.5  # times the accuracy of guessing
 
 
 def mean_accuracy(accuracies: Iterable[float]) -> float:
@@ -39,11 +41,21 @@ def mean_of_known(accuracies: Iterable[float | None]) -> float | None:
     return mean_accuracy(known) if known else None
 
 
-def near_chance(accuracy: float, chance: float) -> bool:
-    """Whether an accuracy is hardly better than that of guessing.
+def unseen_text(
+    recalls: Sequence[float | None], class_names: Sequence[str], part: str = "validation"
+) -> str:
+    """Which classes a model finds no sample of, as the end of a sentence.
 
     Args:
-        accuracy: The accuracy, 0..1.
-        chance: The accuracy of guessing.
+        recalls: Recall of each class, 0..1; None for a class without samples.
+        class_names: Names of the classes by number.
+        part: The part of the data, "validation" or "test".
+
+    Example:
+        >>> unseen_text((0.99, 0.0), ("healthy", "sick"))
+        "finds no validation sample of class 'sick' (recall 0)"
     """
-    return accuracy < BARELY * chance
+    names = [quoted(class_names[i]) for i, recall in enumerate(recalls) if recall == 0]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    listed = f"class{'es' * (len(names) > 1)} {', '.join(names[:MOST_NAMED])}{more}"
+    return f"finds no {part} sample of {listed} (recall 0)"

@@ -62,10 +62,16 @@ def check_same_data(runs: Sequence[tuple[RunDirectory, Manifest]]) -> None:
         runs: The directory and the manifest of each run.
 
     Raises:
-        RunError: The data of two runs differ; the message names both.
+        RunError: The data or the metrics of two runs differ; the message names both.
     """
     first, manifest = runs[0]
     for run, other in runs[1:]:
+        ours, theirs = manifest.metric.name, other.metric.name
+        if ours != theirs:
+            raise RunError(
+                f"{run.path}: is of the metric {theirs}, {first.path} of {ours}: their values "
+                f"cannot be compared; run both studies with the same objective.metric"
+            )
         if other.inputs[DATA] != manifest.inputs[DATA]:
             raise RunError(
                 f"{run.path}: has other data than {first.path}, or the same ones split in another "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tasearch.chains.chain import teaching
 from tasearch.chains.keys import canonical_json
 from tasearch.pareto.candidate import Candidate
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.runs.records import TrialRecord
 from tasearch.runs.run import Run
 
@@ -19,29 +21,39 @@ class Lead:
     """How far a student with assistants is ahead of the same student distilled directly.
 
     Args:
-        samples: Samples of the validation set that it has right in addition, mean over replicates.
+        samples: Samples of the validation set that it has right in addition, mean over replicates;
+            None for a metric that is no proportion of samples.
         validation: Samples in the validation set.
         chains: Finished chains with assistants that end in this student, of which it is the best.
         seeds: Replicates of each chain.
         direct: Number of the direct trial, which has the same recipe.
+        difference: Difference of the scores.
+        metric: What they are compared by.
     """
 
-    samples: float
+    samples: float | None
     validation: int
     chains: int
     seeds: int
     direct: int
+    difference: float = 0.0
+    metric: Metric = ACCURACY
 
     @property
     def words(self) -> str:
         """Such as `lead over direct: 1 of 359 samples, best of 6 chains, one seed: not ...`."""
         seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
         chains = f"best of {self.chains} chains" if self.chains > 1 else "one chain"
-        return (
-            f"lead over direct: {self.samples:.4g} of {self.validation} samples, "
-            f"{chains}, {seeds}: "
-            f"not confirmed"
-        )
+        gap = self.metric.difference_words(self.difference)
+        if self.samples is not None:
+            gap = f"{self.samples:.4g} of {self.validation} samples"
+        return f"lead over direct: {gap}, {chains}, {seeds}: not confirmed"
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The values by name, for programs."""
+        names = ("difference", "samples", "validation", "chains", "seeds", "direct")
+        return {name: getattr(self, name) for name in names}
 
 
 def lead_over_direct(run: Run, candidate: Candidate) -> Lead | None:
@@ -62,8 +74,11 @@ def lead_over_direct(run: Run, candidate: Candidate) -> Lead | None:
         return None
     validation, width = run.manifest.validation, candidate.chain[-1]
     rivals = [c for c in run.front.candidates if len(c.chain) > 2 and c.chain[-1] == width]
+    difference, metric = candidate.accuracy - direct.accuracy, run.metric
     return Lead(
-        samples=round((candidate.accuracy - direct.accuracy) * validation, 6),
+        difference=difference,
+        metric=metric,
+        samples=round(difference * validation, 6) if metric.proportion else None,
         validation=validation,
         chains=len(rivals),
         seeds=run.manifest.study.search.replicates,
@@ -102,7 +117,8 @@ def labels_trial(trials: Iterable[TrialRecord], width: int) -> TrialRecord | Non
         and teaching(trial.chain, trial.recipe) == "no teacher"
         and trial.chain[-1] == width
     )
-    return max(alone, key=lambda trial: trial.accuracy or 0.0, default=None)
+    known = (trial for trial in alone if trial.accuracy is not None)
+    return max(known, key=lambda trial: trial.accuracy or 0.0, default=None)
 
 
 def same_student(of: Candidate | TrialRecord) -> str:

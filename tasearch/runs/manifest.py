@@ -19,6 +19,7 @@ from tasearch.chains.mode import Mode, modes_as_text, modes_from_text
 from tasearch.config.study import Study
 from tasearch.errors import StoreError
 from tasearch.pareto.measurement import Measurement, TimingConditions
+from tasearch.pareto.metric import Metric, metric_of
 from tasearch.pareto.reference_box import ReferenceBox
 from tasearch.runs.seals import SEAL, seal_json, unseal_json
 
@@ -68,6 +69,7 @@ class Manifest(Profile):
         validation: Number of samples in the validation set.
         space: Number of chains within the budget.
         names: Names of the classes by number, if they are more than numbers.
+        bounds: Scores of guessing and of perfect predictions, for a metric of the user's.
         identity: Digest that run.json and the journal have in common; computed if not given.
     """
 
@@ -77,6 +79,7 @@ class Manifest(Profile):
     validation: int
     space: int
     names: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
     identity: str = ""
 
     @classmethod
@@ -104,6 +107,11 @@ class Manifest(Profile):
         return self.names or tuple(map(str, range(self.classes)))
 
     @property
+    def metric(self) -> Metric:
+        """What models are compared by."""
+        return metric_of(self.study.objective.metric, self.classes, self.bounds)
+
+    @property
     def candidates(self) -> dict[int, Measurement]:
         """Measurements of the students' and assistants' widths within the budget."""
         budget = self.study.limits()
@@ -113,7 +121,7 @@ class Manifest(Profile):
     @property
     def reference_box(self) -> ReferenceBox:
         """The box that this run's hypervolume is measured in."""
-        return ReferenceBox.from_measurements(self.candidates.values(), classes=self.classes)
+        return ReferenceBox.from_measurements(self.candidates.values(), metric=self.metric)
 
     @property
     def trained_samples(self) -> int:
@@ -152,6 +160,8 @@ class Manifest(Profile):
         }
         if self.names:
             content["class_names"] = self.names
+        if self.bounds is not None:
+            content["metric_bounds"] = self.bounds
         return seal_json("run", content)
 
 
@@ -209,7 +219,8 @@ def manifest_of(blob: bytes, found: MeasurementsFile, place: Path) -> Manifest:
         study = study.model_copy(update={"root": root})
     own = {key: content[key] for key in ("inputs", "samples", "validation", "space", "identity")}
     names = tuple(content.get("class_names", ()))
-    return Manifest.from_profile(found, study=study, names=names, **own)
+    bounds = tuple(content["metric_bounds"]) if "metric_bounds" in content else None
+    return Manifest.from_profile(found, study=study, names=names, bounds=bounds, **own)
 
 
 def home_of(place: Path) -> Path:

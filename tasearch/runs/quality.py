@@ -24,6 +24,9 @@ class Quality:
             logit is not finite.
         agreement: Fraction of the samples for which the student and the teacher predict the same
             class, 0..1; None if there is no teacher to compare with.
+        score: Score by the study's metric, if that is not the accuracy; None if it is, or if the
+            metric is not defined on these samples.
+        error: Its standard error on these samples; None for a proportion of samples.
         class_samples: Number of test samples of each class.
         class_accuracies: Accuracy on the samples of each class (its recall), 0..1; None for a class
             without samples.
@@ -36,6 +39,8 @@ class Quality:
     agreement: float | None
     class_samples: tuple[int, ...]
     class_accuracies: tuple[float | None, ...]
+    score: float | None = None
+    error: float | None = None
 
     @property
     def by_accuracy(self) -> list[tuple[int, float]]:
@@ -50,15 +55,17 @@ class Quality:
             class_names: Names of the classes by number.
         """
         classes = zip(class_names, self.class_samples, self.class_accuracies, strict=True)
+        scored = {} if self.score is None else {"score": self.score}
         return {
             "accuracy": self.accuracy,
+            **scored,
             "samples": self.samples,
             "ece": self.ece,
             "nll": self.nll,
             "agreement_with_teacher": self.agreement,
             "per_class": [
-                {"class": i, "name": name, "samples": samples, "accuracy": accuracy}
-                for i, (name, samples, accuracy) in enumerate(classes)
+                {"class": i, "name": name, "samples": samples, "accuracy": recall, "recall": recall}
+                for i, (name, samples, recall) in enumerate(classes)
             ],
         }
 
@@ -81,6 +88,8 @@ def mean_quality(found: Sequence[Quality | None]) -> Quality | None:
         agreement=_mean(quality.agreement for quality in known),
         class_samples=known[0].class_samples,
         class_accuracies=tuple(map(_mean, classes)),
+        score=_mean(quality.score for quality in known),
+        error=_mean(quality.error for quality in known),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tasearch.chains.chain import label
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.pareto.skyline import PruningDecision
 
 TRAINING_PASSES = 3  # an optimizer step costs one forward pass, and twice that for backward
@@ -46,11 +47,16 @@ class TrialRecord:
         chain: Widths, the teacher's first; empty before the chain is known.
         recipe: `{"assistants": {...} or None, "student": {...}}`.
         accuracy: Validation accuracy after the last epoch, or at the last rung of a pruned trial,
-            0..1, mean over replicates; None before the first rung.
+            0..1, mean over replicates; None before the first rung. In a study of another metric
+            this and all other accuracies are scores of it, of which more is better.
         epochs: Epochs of the rungs at which the curve was taken.
         curve: Validation accuracy of the student at these rungs, mean over replicates.
         hops: The hops that the trial used, the student's own last.
         accuracies: Accuracy of each replicate; empty if there is only one.
+        errors: Standard error of each replicate's score on the validation samples, for a metric
+            that is no proportion of samples.
+        recalls: Recall of each class on the validation set, 0..1, mean over replicates; None for a
+            class without samples, empty where it was not measured.
         reason: Why the trial failed or was pruned.
         audit: What the pruning rule would have decided, for a trial that was not stopped in order
             to measure the rule.
@@ -70,6 +76,8 @@ class TrialRecord:
     curve: tuple[float, ...] = ()
     hops: tuple[HopUse, ...] = ()
     accuracies: tuple[float, ...] = ()
+    errors: tuple[float, ...] = ()
+    recalls: tuple[float | None, ...] = ()
     reason: str | None = None
     audit: PruningDecision | None = None
     free: bool = False
@@ -103,13 +111,16 @@ def states(trials: Iterable[TrialRecord]) -> Counter[str]:
 
 
 def candidates(
-    trials: Iterable[TrialRecord], measured: Mapping[int, Measurement]
+    trials: Iterable[TrialRecord],
+    measured: Mapping[int, Measurement],
+    metric: Metric = ACCURACY,
 ) -> list[Candidate]:
     """The complete trials as candidates, in order.
 
     Args:
         trials: Trials in any state.
         measured: Size and latency by width.
+        metric: What they are compared by.
     """
     return [
         Candidate(
@@ -121,6 +132,7 @@ def candidates(
             bytes=measured[t.chain[-1]].bytes,
             latency_ms=measured[t.chain[-1]].latency_ms,
             teacher=t.teacher,
+            metric=metric,
         )
         for t in trials
         if t.state == "complete" and t.accuracy is not None

@@ -12,6 +12,7 @@ from tasearch.errors import NothingFits, RunError, quoted
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
+from tasearch.pareto.metric import Metric
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_trials
 from tasearch.runs.records import Costs, TrialRecord, candidates, costs
@@ -76,6 +77,11 @@ class Run:
         """
         return self.directory.read()
 
+    @property
+    def metric(self) -> Metric:
+        """What its students are compared by."""
+        return self.manifest.metric
+
     @cached_property
     def trials(self) -> list[TrialRecord]:
         """All trials by their numbers.
@@ -92,7 +98,7 @@ class Run:
         Students of trials from before the budget was tightened are left out.
         """
         limits = self.manifest.study.limits()
-        found = candidates(self.trials, self.manifest.measured)
+        found = candidates(self.trials, self.manifest.measured, self.manifest.metric)
         return Front(candidate for candidate in found if limits.admits(candidate))
 
     def best(
@@ -174,7 +180,7 @@ class Run:
                 f"{self.path}: trial {trial} is no finished student: it {ENDS[record.state]}{why}; "
                 f"name a trial that is complete{self._such_as}"
             )
-        (found,) = candidates([record], self.manifest.measured)
+        (found,) = candidates([record], self.manifest.measured, self.manifest.metric)
         return found
 
     @property

@@ -55,7 +55,12 @@ class HopRecord:
         mode: How its models were trained: precision, and whether in a stacked model.
         epoch: Number of epochs done.
         epochs: Epochs of the rungs at which the curves were taken.
-        curves: Validation accuracy at these rungs, 0..1, a curve for each replicate.
+        curves: Validation score at these rungs, a curve for each replicate: the accuracy in 0..1,
+            or that of the study's metric.
+        errors: Of a finished hop, the standard error of each replicate's last score on the
+            validation samples; empty where the score is a proportion, whose interval is known.
+        recalls: Of a finished hop, the recall of each class on the validation set, 0..1, mean over
+            replicates; None for a class without samples, empty where it was not measured.
     """
 
     widths: tuple[int, ...]
@@ -64,6 +69,8 @@ class HopRecord:
     epoch: int
     epochs: tuple[int, ...]
     curves: tuple[tuple[float, ...], ...]
+    errors: tuple[float, ...] = ()
+    recalls: tuple[float | None, ...] = ()
 
     @cached_property
     def curve(self) -> tuple[float, ...]:
@@ -81,7 +88,15 @@ class HopRecord:
             epoch=self.epochs[rung],
             epochs=self.epochs[: rung + 1],
             curves=tuple(curve[: rung + 1] for curve in self.curves),
+            errors=(),
+            recalls=(),
         )
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The record as JSON has it; without what was not measured."""
+        found = {**asdict(self), "mode": str(self.mode)}
+        return {n: v for n, v in found.items() if v or n not in ("errors", "recalls")}
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -160,7 +175,7 @@ class Store:
 
         # clones, because safetensors refuses tensors that share memory
         blob = save({k: t.detach().cpu().clone().contiguous() for k, t in tensors.items()})
-        blob = seal_tensors(blob, {**asdict(record), "mode": str(record.mode)}, f"{kind}/{key}")
+        blob = seal_tensors(blob, record.content, f"{kind}/{key}")
         write_atomic(self._file(kind, key), blob)
 
     def drop(self, kind: str, key: str) -> None:
@@ -280,4 +295,6 @@ def _record(record: Mapping[str, Any]) -> HopRecord:
         epoch=record["epoch"],
         epochs=tuple(record["epochs"]),
         curves=tuple(map(tuple, record["curves"])),
+        errors=tuple(record.get("errors", ())),
+        recalls=tuple(record.get("recalls", ())),
     )

@@ -128,6 +128,8 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
             for use in attrs.get("hops") or ()
         ),
         accuracies=tuple(attrs.get("accuracies") or ()),
+        errors=tuple(attrs.get("errors") or ()),
+        recalls=tuple(attrs.get("recalls") or ()),
         reason=attrs.get("reason"),
         audit=PruningDecision(**audit) if audit else None,
         free=bool(attrs.get("free")),

@@ -80,12 +80,15 @@ class Arm:
     Args:
         chain: Widths, the teacher's first.
         recipe: The recipes of the chain, as `Candidate.recipe` has them.
-        accuracies: Validation accuracy on each fresh seed, 0..1; None where training failed.
-        test: Accuracy on the held-out test set on each fresh seed; empty until the verdict.
+        accuracies: Validation score on each fresh seed, the accuracy in 0..1 unless the study has
+            another metric; None where training failed.
+        test: Score on the held-out test set on each fresh seed; empty until the verdict.
         quality: Quality on the held-out test set, mean over the fresh seeds; None until the
             verdict, and for a confirmation that was made before it was measured.
         flops: Training FLOPs of its models beyond the teacher, on all of these seeds.
         teacher: Name of the teacher in chains; empty for its width.
+        errors: Standard errors of the scores on the validation samples, of the seeds that count;
+            empty for a metric that is a proportion of samples.
     """
 
     chain: tuple[int, ...]
@@ -95,6 +98,7 @@ class Arm:
     quality: Quality | None = None
     flops: float = 0.0
     teacher: str = ""
+    errors: tuple[float, ...] = ()
 
     @property
     def label(self) -> str:
@@ -282,6 +286,7 @@ def _arm(content: Mapping[str, Any]) -> Arm:
     own = {**content}
     own["chain"] = with_names(own["chain"], own.pop("sizes", ()))
     own |= {name: tuple(own[name]) for name in ("accuracies", "test")}
+    own["errors"] = tuple(own.get("errors", ()))
     quality = own.get("quality")
     return Arm(**{**own, "quality": quality and _quality(quality)})
 

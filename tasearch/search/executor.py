@@ -9,8 +9,9 @@ from itertools import islice
 from typing import Protocol
 
 from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.pareto.metric import Metric
 from tasearch.pareto.skyline import Thresholds
-from tasearch.runs.accuracies import near_chance
+from tasearch.runs.accuracies import unseen_text
 from tasearch.runs.events import Event, HopEnded, HopStarted, Notice
 from tasearch.runs.records import HopUse
 from tasearch.runs.store import HopRecord
@@ -52,12 +53,14 @@ class HopExecutor:
         archive: Keys and records of the stored hops.
         make_engine: Returns the engine; called when there is something to train.
         teacher: The teacher of all chains.
-        chance: Accuracy of guessing, 0..1.
+        metric: What models are compared by.
+        class_names: Names of the classes by number.
         log: Called with each start and end of a hop, for the event log.
         warnings: Warnings of the archive that have not been reported; the archive appends to it.
         check: Called before a training begins; raises if the user's code has changed.
 
     Attributes:
+        metric: What models are compared by.
         failed: Reason of each hop that failed, by key; these are not tried again.
     """
 
@@ -67,13 +70,14 @@ class HopExecutor:
         archive: Archive,
         make_engine: Callable[[], Engine],
         teacher: ModelSpec,
-        chance: float,
+        metric: Metric,
+        class_names: Sequence[str] = (),
         log: Callable[..., None],
         warnings: list[str],
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._archive, self._make_engine, self._log = archive, make_engine, log
-        self._teacher, self._chance = teacher, chance
+        self._teacher, self.metric, self._class_names = teacher, metric, class_names
         self._warnings, self._check = warnings, check
         self._warned: set[str] = set()
         self._engine: Engine | None = None
@@ -279,11 +283,13 @@ class HopExecutor:
         accuracy = done.curve[-1]
         yield replace(event, accuracy=accuracy, teacher=teacher)
         trained = hop.model.recipe is not None  # of a loaded one it was told before the search
-        if teacher and trained and near_chance(accuracy, self._chance):
-            yield Notice(
-                message=f"the teacher is right in {accuracy:.1%} of the validation part, "
-                f"hardly better than chance"
-            )
+        if teacher and trained and self.metric.near_chance(accuracy):
+            found = self.metric.of(accuracy, "the validation part")
+            found = f"is right in {found}" if self.metric.is_accuracy else f"has {found}"
+            yield Notice(message=f"the teacher {found}, hardly better than chance")
+        elif teacher and trained and 0 in done.recalls:
+            words = unseen_text(done.recalls, self._class_names)
+            yield Notice(message=f"the teacher {words}; students learn from it")
 
     def _is_teacher(self, hop: Hop) -> bool:
         return hop.lineage == (self._teacher,)

@@ -73,6 +73,7 @@ def _make(profile: Profile, inputs: Mapping[str, str], profiler: Profiler) -> Fo
         validation=len(data.validation),
         space=space.size,
         names=() if are_numbers(data.class_names) else data.class_names,
+        bounds=profiler.bounds,
     )
     return FoundManifest(manifest=manifest, space=space)
 

@@ -27,7 +27,9 @@ from tasearch.pareto.measurement import Measurement
 from tasearch.runs import heartbeat
 from tasearch.search.chain_space import make_space
 from tasearch.search.sampler import make_sampler, try_sampler
+from tasearch.train.class_weights import class_weights
 from tasearch.train.losses import LOSSES, Loss, check_loss
+from tasearch.train.metrics import check_metric, score_function
 from tasearch.train.own_views import OwnViews
 from tasearch.train.workers.pool import Pool
 
@@ -55,7 +57,7 @@ def load(content: Content, step: Step) -> str:
 
 
 def try_all(content: Content, step: Step) -> None:
-    """Build and call the model of each width, and call each loss."""
+    """Build and call the model of each width, and call each loss and the metric."""
     study, data = _study(content), read_shared(content["data"])
     models, teacher = Models.for_study(study, data), study.teacher
     for width in study.widths:
@@ -69,6 +71,9 @@ def try_all(content: Content, step: Step) -> None:
     for name, (loss, recipe, path) in losses_of(study).items():
         step(f"{path}: {name!r}, when called")
         check_loss(loss, name, recipe, data.num_classes, **labels)
+    if ":" in study.objective.metric:
+        step(f"objective.metric: {study.objective.metric!r}, when called")
+        try_metric(study, data)
 
 
 def try_augmentation(content: Content, step: Step) -> float:
@@ -196,6 +201,17 @@ def losses_of(study: Study) -> dict[str, tuple[Loss, Recipe, str]]:
 def label_kinds(study: Study, data: Dataset) -> dict[str, bool]:
     """What labels may be like, as `check_loss` takes it."""
     return {"shares": study.training.mixup is not None, "unlabelled": data.unlabelled is not None}
+
+
+def try_metric(study: Study, data: Dataset) -> tuple[float, float] | None:
+    """Try the metric of a study, and the weights of its classes; see `check_metric`.
+
+    Raises:
+        StudyError: The metric or the weights are none for these data.
+    """
+    name, labels = study.objective.metric, torch.from_numpy(data.validation.y)
+    class_weights(study, torch.from_numpy(data.train.y), data.num_classes)
+    return check_metric(name, score_function(name, study.root), labels, data.class_names)
 
 
 def _study(content: Content) -> Study:

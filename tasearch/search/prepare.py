@@ -157,7 +157,7 @@ def _tell_teacher(
     """Tell the line about the teacher; with its accuracy, if it is loaded and the run is new."""
     words = parts.models.describe_teacher()
     if not run.exists and not run.journal.exists():
-        look = look_at_teacher(parts.models, parts.data, devices.device)
+        look = look_at_teacher(parts.models, parts.data, devices.device, parts.score)
         words += look.words
         notices += look.notices
     say(words)
@@ -180,6 +180,7 @@ def _profiler(
         latency_source=latency_source,
         warn=warn,
         step=step,
+        bounds=parts.bounds,
     )
 
 

@@ -48,6 +48,7 @@ class Profiler:
             its models train alike; None to measure.
         warn: Called with each notice for the user.
         step: Called with the name of each step when it begins.
+        bounds: Scores of guessing and of perfect predictions, for a metric of the user's.
     """
 
     study: Study
@@ -58,6 +59,7 @@ class Profiler:
     latency_source: RunDirectory | None
     warn: Callable[[str], None]
     step: Step = no_step
+    bounds: tuple[float, float] | None = None
 
     def profile(self) -> Profile:
         """The profile of all widths.

@@ -92,7 +92,7 @@ def trial_result(
         if saved is not None and decision is not None and not criterion.audited:
             rest = [(other, None) for other, _ in running_trial.criteria[len(used) + 1 :]]
             used += [(hop, saved.until(decision.rung)), *rest]
-            words = reason(decision)
+            words = reason(decision, hops.metric)
             if hop != running_trial.student or running_trial.free:
                 words = f"behind {hop.label} a student {words}"
             attrs = {"reason": words} | _details(used, hops, running_trial)
@@ -117,4 +117,8 @@ def _details(
         attrs |= {"epochs": list(saved.epochs), "curve": list(saved.curve)}
         if len(saved.curves) > 1:
             attrs["accuracies"] = list(saved.accuracies)
+        if saved.errors:
+            attrs["errors"] = list(saved.errors)
+        if saved.recalls:
+            attrs["recalls"] = [None if r is None else round(r, 4) for r in saved.recalls]
     return attrs

@@ -14,13 +14,15 @@ from tasearch.models import Models
 from tasearch.models.families import check_takes
 from tasearch.runs.comparable import CHANGED
 from tasearch.search.acquisition import Acquisition
-from tasearch.search.preflight import Preflight, label_kinds, losses_of
+from tasearch.search.majority import majority_notices
+from tasearch.search.preflight import Preflight, label_kinds, losses_of, try_metric
 from tasearch.search.sampler import MakeSampler, make_sampler
 from tasearch.search.steps import Step, no_step
 from tasearch.train.archive import TRAINER_VERSION
 from tasearch.train.augmentation import check_augmentation
 from tasearch.train.batches import batch_shape
 from tasearch.train.losses import check_loss
+from tasearch.train.metrics import Score, score_function
 from tasearch.train.own_views import OwnViews, price
 
 
@@ -33,6 +35,8 @@ class StudyParts:
         data: Its training set and its validation set.
         models: Its models.
         losses: Names of its losses.
+        score: Its metric.
+        bounds: Scores of guessing and of perfect predictions, for a metric of the user's.
         make_sampler: Returns the function that makes the study's sampler from a seed, for an
             acquisition function.
     """
@@ -41,6 +45,8 @@ class StudyParts:
     data: Dataset
     models: Models
     losses: tuple[str, ...]
+    score: Score
+    bounds: tuple[float, float] | None
     make_sampler: Callable[[Acquisition], MakeSampler]
 
     @classmethod
@@ -70,16 +76,25 @@ class StudyParts:
         losses = losses_of(study)
         data = preflight.load() if study.data.own_source else load_data(study, progress, warn)
         _tell_unlabelled(study, data, warn)
+        for notice in majority_notices(study, data):
+            warn(notice)
         step("models")
         check_takes(study.model.family, data.ids)
         preflight.try_all(data)
         labels = label_kinds(study, data)
         for name, (loss, recipe, _) in losses.items():
             check_loss(loss, name, recipe, data.num_classes, **labels)
+        bounds = try_metric(study, data)
         _check_augmentation(study, data, preflight, warn)
         models = Models.for_study(study, data)
         return cls(
-            study=study, data=data, models=models, losses=tuple(losses), make_sampler=sampler
+            study=study,
+            data=data,
+            models=models,
+            losses=tuple(losses),
+            score=score_function(study.objective.metric, study.root),
+            bounds=bounds,
+            make_sampler=sampler,
         )
 
     def digests(self, device: str) -> dict[str, str]:
@@ -105,6 +120,8 @@ class StudyParts:
             found["digest of augment"] = plugins.identity(self.study.training.augment, root)
         if self.data.unlabelled is not None:
             found["digest of unlabelled"] = self.data.unlabelled_digest
+        if ":" in self.study.objective.metric:
+            found["digest of metric"] = plugins.identity(self.study.objective.metric, root)
         self._check_expected(found)
         return found
 
@@ -116,7 +133,7 @@ class StudyParts:
         """
         study = self.study
         factory = study.teacher.own_factory or ""
-        own = study.training.augment, study.search.sampler
+        own = study.training.augment, study.search.sampler, study.objective.metric
         names = [*self.losses, study.model.own_family, factory, *own]
         code = plugins.frozen(names, study.root)
         code.check()

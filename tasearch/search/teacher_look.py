@@ -11,7 +11,9 @@ from scipy.optimize import linear_sum_assignment
 from tasearch.data import Dataset
 from tasearch.data.guesses import linear_guess, majority_guess
 from tasearch.models import Models
-from tasearch.runs.accuracies import near_chance
+from tasearch.pareto.metric import ACCURACY_NAME, metric_of
+from tasearch.runs.accuracies import unseen_text
+from tasearch.train.metrics import Score, accuracy, recalls
 
 CAUSES = (
     "likely causes: teacher.inputs, which tells raw samples from standardized ones; teacher.mean "
@@ -35,13 +37,16 @@ class TeacherLook:
     accuracy: float | None = None
 
 
-def look_at_teacher(models: Models, data: Dataset, device: torch.device) -> TeacherLook:
+def look_at_teacher(
+    models: Models, data: Dataset, device: torch.device, score: Score = accuracy
+) -> TeacherLook:
     """Have a loaded teacher predict the validation set, and compare it with simple guesses.
 
     Args:
         models: The models of the study.
         data: Its training set and its validation set.
         device: The device to call the teacher on.
+        score: The metric of the study.
 
     Raises:
         ModelError: The teacher fails, or gives anything but finite logits.
@@ -50,22 +55,30 @@ def look_at_teacher(models: Models, data: Dataset, device: torch.device) -> Teac
     if logits is None:
         return TeacherLook()
     predicted = logits.argmax(dim=1).cpu().numpy()
-    accuracy = float((predicted == data.validation.y).mean())
-    found = f"right in {accuracy:.1%} of the validation part"
-    why = _why_poor(accuracy, data)
-    notices = (f"the teacher is {found}, {why}; {_causes(predicted, data)}",) if why else ()
-    return TeacherLook(words=f"; {found}", notices=notices, accuracy=accuracy)
+    right = float((predicted == data.validation.y).mean())
+    found = f"right in {right:.1%} of the validation part"
+    why = _why_poor(right, data)
+    notices = [f"the teacher is {found}, {why}; {_causes(predicted, data)}"] if why else []
+    labels = torch.from_numpy(data.validation.y).to(logits.device)
+    found_of = recalls(logits, labels)
+    if 0 in found_of and not why:
+        words = unseen_text(found_of, data.class_names)
+        notices.append(f"the teacher {words}; students learn from it")
+    metric = metric_of(models.study.objective.metric, data.num_classes)
+    if not metric.is_accuracy:
+        found += f", {metric.named(float(score(logits, labels)))}"
+    return TeacherLook(words=f"; {found}", notices=tuple(notices), accuracy=right)
 
 
-def _why_poor(accuracy: float, data: Dataset) -> str:
+def _why_poor(right: float, data: Dataset) -> str:
     """With what a poor teacher was compared; empty for a good one."""
-    if near_chance(accuracy, 1 / data.num_classes):
+    if metric_of(ACCURACY_NAME, data.num_classes).near_chance(right):
         return "hardly better than chance"
     majority = majority_guess(data)
-    if accuracy <= majority:
+    if right <= majority:
         return f"no better than the most frequent class, {majority:.1%}"
     linear = linear_guess(data)
-    if accuracy < linear:
+    if right < linear:
         return f"less than the nearest mean of a class, {linear:.1%}"
     return ""
 

@@ -33,7 +33,18 @@ from tasearch.search.parameters import distributions
 FIXED = "fixed_params"  # system attribute: the parameters of a queued trial
 CONSTRAINTS = "constraints"  # system attribute that optuna-dashboard shows; feasible if <= 0
 RESULTS = (  # user attributes that a trial receives when it ends
-    *("curve", "epochs", "accuracies", "audit", "reason", "failed_hop", "cause", "hops"),
+    *(
+        "curve",
+        "epochs",
+        "accuracies",
+        "errors",
+        "recalls",
+        "audit",
+        "reason",
+        "failed_hop",
+        "cause",
+        "hops",
+    ),
     "refused",
 )
 

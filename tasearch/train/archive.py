@@ -69,6 +69,7 @@ class HopArchive:
             rungs=study.search.rungs,
             sizes=tuple(study.model.identities.items()),
             unlabelled=unlabelled and f"{unlabelled} {study.training.unlabelled_share:g}",
+            class_weights=study.training.class_weights,
         )
 
     def key(self, hop: Hop) -> str:
@@ -148,7 +149,7 @@ class HopArchive:
         """Whether a user's own code takes part in the training of a hop."""
         recipe = hop.model.recipe
         own = ":" in self.setting.family or (hop.model.origin and self.study.teacher.factory)
-        return bool(own or (recipe and ":" in recipe.loss))
+        return bool(own or (recipe and ":" in recipe.loss) or ":" in self.study.objective.metric)
 
     def new_record(
         self, hop: Hop, *, epoch: int, epochs: Sequence[int], curves: Sequence[Sequence[float]]
@@ -159,7 +160,7 @@ class HopArchive:
             hop: The hop.
             epoch: Number of epochs done.
             epochs: Epochs of the rungs.
-            curves: Validation accuracy at the rungs, 0..1, a curve for each replicate.
+            curves: Validation score at the rungs, a curve for each replicate.
         """
         recipes: list[dict[str, Any] | None] = [
             None if model.recipe is None else model.recipe.content() for model in hop.lineage

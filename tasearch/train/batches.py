@@ -13,6 +13,7 @@ from tasearch.chains.keys import derived_seed
 from tasearch.chains.recipe import Recipe
 from tasearch.train.augmentation import AugmentedData, ViewedData
 from tasearch.train.losses import Loss, Terms, kept_ancestors, ramp
+from tasearch.train.metrics import Score, accuracy
 
 BLOCK_BYTES = 8 * 2**20  # of samples that are gathered by one call
 
@@ -37,6 +38,9 @@ class TrainingJob:
         seed_parts: What seeds are derived from: the study's seed, the number of the replicate, and
             the width, or the identity of a size.
         unlabelled: Share of samples without labels in each batch, 0 for none.
+        score: The metric of the study.
+        class_weights: Weight of each class in the cross-entropy with the labels, float32
+            (classes,), of mean 1 over the training set; None where all are 1.
     """
 
     views: ViewedData
@@ -49,6 +53,8 @@ class TrainingJob:
     width: int
     seed_parts: tuple[int | str, ...]
     unlabelled: float = 0.0
+    score: Score = accuracy
+    class_weights: Tensor | None = None
 
     def seed(self, purpose: str, epoch: int) -> int:
         """The seed for one kind of random numbers in an epoch."""
@@ -96,7 +102,7 @@ class EpochPlan:
         self._targets = job.targets(epoch) if job.targets else None
         ancestors = 0 if self._targets is None else len(self._targets)
         self._kept = epoch_dropout(recipe, job, epoch, self.steps, ancestors)
-        self.terms = epoch_terms(recipe, epoch)
+        self.terms = epoch_terms(recipe, job, epoch)
 
     def batches(self) -> Iterator[Batch]:
         """All batches of the epoch, in order."""
@@ -176,10 +182,13 @@ def epoch_order(job: TrainingJob, epoch: int) -> Tensor:
     return torch.randperm(len(job.y), generator=generator).to(job.y.device)
 
 
-def epoch_terms(recipe: Recipe, epoch: int) -> Terms:
+def epoch_terms(recipe: Recipe, job: TrainingJob, epoch: int) -> Terms:
     """The weights of a loss's terms in an epoch."""
     return Terms(
-        temperature=recipe.temperature, alpha=recipe.alpha, ramp=ramp(epoch, recipe.epochs)
+        temperature=recipe.temperature,
+        alpha=recipe.alpha,
+        ramp=ramp(epoch, recipe.epochs),
+        class_weights=job.class_weights,
     )
 
 

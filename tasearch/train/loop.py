@@ -20,6 +20,7 @@ from tasearch.train.augmentation import AugmentedData
 from tasearch.train.batches import Batch, EpochPlan, TrainingJob
 from tasearch.train.layout import evaluation_batch, input_format, to_format
 from tasearch.train.losses import Loss, Terms, training_loss
+from tasearch.train.metrics import Score, accuracy
 from tasearch.train.optimizer import clip, set_rates
 from tasearch.train.schedules import SCHEDULES
 from tasearch.train.state import State
@@ -33,7 +34,8 @@ class EpochResult:
 
     Args:
         loss: Mean loss over the epoch's steps; None where the epoch was done before.
-        accuracy: Validation accuracy at a rung, 0..1; None at other epochs.
+        accuracy: Score on the validation set at a rung, the accuracy in 0..1 unless the study has
+            another metric; None at other epochs.
         fault: Why the model cannot be trained further; empty where it can.
     """
 
@@ -60,7 +62,7 @@ def train(state: State, job: TrainingJob) -> Iterator[EpochResult]:
             loss = _train_epoch(state, job, epoch)
         state.epoch = epoch + 1
         at_rung = state.epoch in rungs and math.isfinite(loss)
-        yield epoch_result(state, loss, _result_accuracy(state, job) if at_rung else None)
+        yield epoch_result(state, loss, _result_score(state, job) if at_rung else None)
 
 
 def _train_epoch(state: State, job: TrainingJob, epoch: int) -> float:
@@ -147,7 +149,7 @@ def epoch_result(state: State, loss: float, accuracy: float | None) -> EpochResu
     Args:
         state: The model.
         loss: Mean loss over the epoch's steps.
-        accuracy: Validation accuracy at a rung, NaN where a logit is not finite; None elsewhere.
+        accuracy: Validation score at a rung, NaN where a logit is not finite; None elsewhere.
     """
     recipe = state.recipe
     if not math.isfinite(loss):
@@ -170,28 +172,29 @@ def predict(net: nn.Module, x: Tensor | AugmentedData) -> Tensor:
     return torch.cat([net(part) for part in heartbeat.each(parts)])
 
 
-def evaluate(net: nn.Module, x: Tensor | AugmentedData, y: Tensor) -> float:
-    """Accuracy of a model: the fraction of samples whose largest logit is their label's.
+def evaluate(
+    net: nn.Module, x: Tensor | AugmentedData, y: Tensor, score: Score = accuracy
+) -> float:
+    """Score of a model: by default its accuracy.
 
     Raises:
         TrainingError: If a logit is not finite.
     """
-    accuracy = float(accuracy_on_device(net, x, y))
-    if math.isnan(accuracy):
+    found = float(score_on_device(net, x, y, score))
+    if math.isnan(found):
         raise TrainingError(NOT_FINITE)
-    return accuracy
+    return found
 
 
-def accuracy_on_device(net: nn.Module, x: Tensor | AugmentedData, y: Tensor) -> Tensor:
-    """Accuracy of a model, float64 (), on its device; NaN where a logit is not finite."""
+def score_on_device(net: nn.Module, x: Tensor | AugmentedData, y: Tensor, score: Score) -> Tensor:
+    """Score of a model, float64 (), on its device; NaN where a logit is not finite."""
     logits = predict(net, x)
-    right = (logits.argmax(dim=1) == y).sum().double() / len(y)
-    return torch.where(logits.isfinite().all(), right, torch.nan)
+    return torch.where(logits.isfinite().all(), score(logits, y), torch.nan)
 
 
-def _result_accuracy(state: State, job: TrainingJob) -> float:
+def _result_score(state: State, job: TrainingJob) -> float:
     with state.result() as net:
-        return float(accuracy_on_device(net, *job.validation))
+        return float(score_on_device(net, *job.validation, job.score))
 
 
 @contextlib.contextmanager

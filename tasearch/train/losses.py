@@ -40,27 +40,37 @@ class Terms:
         temperature: Divisor of both sides' logits in the distillation term.
         alpha: Weight of the distillation term; the labels' weight is 1 - alpha.
         ramp: Factor 0..1 for a loss whose weight rises over the first epochs.
+        class_weights: Weight of each class in the cross-entropy with the labels, float (classes,),
+            of mean 1 over the training set; None where all are 1. The same for all models.
     """
 
     temperature: float | Tensor
     alpha: float | Tensor
     ramp: float | Tensor = 1.0
+    class_weights: Tensor | None = None
 
 
 Loss = Callable[[Tensor, Tensor, Tensor | None, Terms], Tensor]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
-    """Mean negative log-likelihood of the labels; nothing is distilled."""
-    labelled = labels.shape[logits.ndim - 2]
+    """Mean negative log-likelihood of the labels, times their class weights if there are any.
+
+    Nothing is distilled. The sum is divided by the number of samples and not, as torch does, by the
+    sum of the weights in the batch: a batch's loss is then an unbiased estimate of the loss over
+    the training set, whichever classes are in it.
+    """
+    weights, labelled = terms.class_weights, labels.shape[logits.ndim - 2]
     if labelled < logits.shape[-2]:
         logits = logits[..., :labelled, :]
     if labels.is_floating_point():
-        shares: Tensor = (labels * F.log_softmax(logits, dim=-1)).sum(dim=-1)
-        return -shares.mean(dim=-1)
-    if logits.ndim == 2:
+        shares = labels if weights is None else labels * weights
+        return -(shares * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean(dim=-1)
+    if logits.ndim == 2 and weights is None:
         return F.cross_entropy(logits, labels)
-    each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    each = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
+    if weights is not None:
+        each = each * weights[labels.flatten()]
     return each.view(labels.shape).mean(dim=-1)
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from tasearch.runs.quality import Quality
+from tasearch.train.measured import is_proportion
+from tasearch.train.metrics import Score, standard_error
+from tasearch.train.metrics import accuracy as own_accuracy
 
 BINS = 15  # of the confidence, as in Guo et al.
 
 
-def measure_quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Quality:
+def measure_quality(
+    logits: Tensor, labels: Tensor, teacher: Tensor | None, score: Score = own_accuracy
+) -> Quality:
     """Measure how good predictions are.
 
     Args:
@@ -17,6 +24,7 @@ def measure_quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Q
         labels: Labels, int64 (samples,).
         teacher: Logits of the teacher on the same samples, float (samples, classes); None if there
             is none.
+        score: The metric of the study.
 
     Returns:
         The quality. The logarithms are taken in float64, so that large logits do no harm.
@@ -36,7 +44,17 @@ def measure_quality(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Q
         agreement=agreement,
         class_samples=tuple(samples),
         class_accuracies=tuple(h / n if n else None for h, n in zip(hits, samples, strict=True)),
+        **({} if score is own_accuracy else _scored(logits, labels, score)),
     )
+
+
+def _scored(logits: Tensor, labels: Tensor, score: Score) -> dict[str, float | None]:
+    """The score and its standard error; None where the metric is not defined."""
+    value = float(score(logits, labels))
+    if not math.isfinite(value):
+        return {"score": None, "error": None}
+    error = None if is_proportion(score) else standard_error(score, logits, labels)
+    return {"score": value, "error": error}
 
 
 def _calibration_error(confidence: Tensor, right: Tensor) -> float:

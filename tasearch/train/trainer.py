@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,14 +24,17 @@ from tasearch.runs.store import HopRecord, Store, numbered, replicate
 from tasearch.train.archive import HopArchive
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData, ViewedData
 from tasearch.train.batches import TrainingJob
+from tasearch.train.class_weights import class_weights
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.cuda_graphs import Graphs
 from tasearch.train.fast.memory import Memory, is_out_of_memory, samples_in_memory
 from tasearch.train.fast.norms import fuse_norms
 from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
-from tasearch.train.loop import EpochResult, evaluate, least_epoch
+from tasearch.train.loop import EpochResult, evaluate, least_epoch, predict
 from tasearch.train.losses import LOSSES
+from tasearch.train.measured import measured
+from tasearch.train.metrics import score_function
 from tasearch.train.mixup import mixed
 from tasearch.train.own_views import DrawnData, OwnViews
 from tasearch.train.snapshots import snapshot_name
@@ -58,6 +61,7 @@ class Trainer(HopArchive):
         views: The augmented training set, for each replicate.
         y: Labels of the training set, int64 (samples,).
         validation: Inputs and labels of the validation set.
+        score: The metric of the study.
         losses: The losses that the study may use, by name.
         memory: The largest stacked models that fit in memory.
         graphs: Recorded steps; None on CPU.
@@ -90,6 +94,8 @@ class Trainer(HopArchive):
         self._share = study.training.unlabelled_share if data.unlabelled is not None else 0.0
         self.y = torch.tensor(data.train.y, device=device)
         self.validation = self._validation(data)
+        self.score = score_function(study.objective.metric, study.root)
+        self._class_weights = class_weights(study, self.y, data.num_classes)
         self.losses = {
             name: plugins.resolve(name, LOSSES, path="loss", root=study.root)
             for name in self.loss_names
@@ -131,6 +137,8 @@ class Trainer(HopArchive):
                 width=hop.model.width,
                 seed_parts=self._seed_parts(i, hop.model.width),
                 unlabelled=self._share if targets else 0.0,
+                score=self.score,
+                class_weights=self._class_weights,
             )
             for i in part or self.replicates
         ]
@@ -238,26 +246,37 @@ class Trainer(HopArchive):
         """Store a hop, if all its models are trained to the end."""
         if least_epoch(states) < states[0].recipe.epochs:
             return
-        self._save_result("hops", self.key(hop), hop, states)
+        self._save_result("hops", self.key(hop), hop, states, ended=True)
         self.drop_checkpoints(hop)
 
-    def _save_result(self, kind: str, name: str, hop: Hop, states: Sequence[State]) -> None:
-        """Save the weights that count, with the hop's record."""
+    def _save_result(
+        self, kind: str, name: str, hop: Hop, states: Sequence[State], *, ended: bool = False
+    ) -> None:
+        """Save the weights that count, with the hop's record; measure it where it has ended."""
         with contextlib.ExitStack() as stack:
             nets = [stack.enter_context(state.result()) for state in states]
+            record = self._record(hop, states)
+            if ended:
+                record = self._measured(record, (predict(n, self.validation[0]) for n in nets))
             weights = numbered(net.state_dict() for net in nets)
-            self.store.save(kind, name, weights, self._record(hop, states))
+            self.store.save(kind, name, weights, record)
+
+    def _measured(self, record: HopRecord, logits: Iterable[Tensor]) -> HopRecord:
+        """The record of a finished hop, with what its logits on the validation set tell."""
+        return measured(record, logits, self.validation[1], self.score)
 
     def _store_teacher(self, hop: Hop) -> None:
         """Evaluate a loaded teacher, and store it as every replicate."""
         net = self._placed(self._teachers.loaded(hop))
         if self._teacher_outputs is None:
-            accuracy = evaluate(net, *self.validation)
+            found = evaluate(net, *self.validation, self.score)
+            logits = predict(net, self.validation[0])
         else:
-            right = self._teacher_outputs.argmax(dim=1) == self.validation[1]
-            accuracy = float(right.double().mean())
-        curves = [[accuracy]] * len(self.replicates)
+            logits = self._teacher_outputs
+            found = float(self.score(logits, self.validation[1]))
+        curves = [[found]] * len(self.replicates)
         record = self.new_record(hop, epoch=0, epochs=[0], curves=curves)
+        record = self._measured(record, [logits] * len(self.replicates))
         weights = numbered(net.state_dict() for _ in self.replicates)
         self.store.save("hops", self.key(hop), weights, record)
 

@@ -13,7 +13,8 @@ import pytest
 
 import tasearch
 from tasearch.report.figure_files import WIDTH, figure_bytes
-from tasearch.report.front_figure import HEIGHT, TITLES, front_figure
+from tasearch.report.front_figure import HEIGHT, front_figure
+from tasearch.report.front_view import TITLES
 from tasearch.report.info import Info, report_info
 from tasearch.report.plots import PLOTS, Look
 from tasearch.report.style import DARK

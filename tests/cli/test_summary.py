@@ -21,7 +21,10 @@ def test_summary_tells_the_answer_in_three_lines_and_one_command(
     print_summary(finished, Path("runs/tiny"))
     text = capsys.readouterr().out
     best = finished.best()
-    _, ship, verdict, cost, _, title, command, others = text.splitlines()
+    lines = text.splitlines()
+    told = [line for line in lines if line.startswith("notice") and "(recall 0)" in line]
+    assert len(told) == (0 in finished.trials[best.trial].recalls)
+    _, ship, verdict, cost, _, title, command, others = (line for line in lines if line not in told)
     assert ship.startswith(f"ship       {best.label}: {best.accuracy:.1%} (95 % interval ")
     teacher = finished.manifest.measured[16].params
     assert f"{teacher / best.params:.3g} times smaller than the teacher" in ship

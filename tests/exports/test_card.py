@@ -12,10 +12,10 @@ from tasearch.exports.card import MOST_ROWS, quality_section
 def measured(classes: int, **changes: Any) -> dict[str, Any]:
     """The object "test" of metrics.json; class i has an accuracy of 1 - i / classes."""
     listed = [
-        {"class": i, "name": str(i), "samples": 1000, "accuracy": 1 - i / classes}
+        {"class": i, "name": str(i), "samples": 1000, "recall": 1 - i / classes}
         for i in range(classes)
     ]
-    empty = {"class": classes, "name": str(classes), "samples": 0, "accuracy": None}
+    empty = {"class": classes, "name": str(classes), "samples": 0, "recall": None}
     values = {"ece": 0.0123, "nll": 0.08249, "agreement_with_teacher": 0.981}
     return {**values, "per_class": [*listed, empty], **changes}
 
@@ -28,7 +28,7 @@ def test_section_has_figures_in_words() -> None:
         "equal width).\n"
         "- Negative log-likelihood: 0.0825 nats, mean over the samples.\n"
         "\n"
-        "| class | accuracy | samples |\n"
+        "| class | recall | samples |\n"
         "| --- | --- | --- |\n"
         "| 1 | 50.0% | 1,000 |\n"
         "| 0 | 100.0% | 1,000 |"

@@ -16,7 +16,7 @@ def search_state(run: tasearch.Run, *, seconds: Iterator[float] | None = None) -
     manifest = run.manifest
     clock = seconds or iter(map(float, range(10**6)))
     return SearchState(
-        Words.of_study(manifest.study, manifest.measured),
+        Words.of_run(manifest),
         Progress(manifest),
         manifest.space,
         clock=lambda: next(clock),

@@ -11,6 +11,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.expected_improvement import expected_improvement
 from tasearch.pareto.hypervolume import HypervolumeGrid, hypervolume
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.metric import metric_of
 from tasearch.pareto.reference_box import ReferenceBox
 
 SIZES = {  # parameters and latencies in different orders
@@ -19,7 +20,7 @@ SIZES = {  # parameters and latencies in different orders
     )
     for width, params, ms in ((16, 160, 2.0), (8, 80, 3.0), (4, 40, 1.0), (2, 20, 1.0))
 }
-BOX = ReferenceBox.from_measurements(SIZES.values(), classes=10)
+BOX = ReferenceBox.from_measurements(SIZES.values(), metric=metric_of("accuracy", 10))
 
 
 def student(width: int, accuracy: float) -> Candidate:

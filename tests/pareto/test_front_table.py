@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import given
 from tasearch.errors import TasearchError
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
+from tasearch.pareto.front_table import html_table
+from tasearch.pareto.metric import metric_of
 from tests.helpers.candidates import candidate, candidate_lists
 
 
@@ -54,9 +57,19 @@ def test_data_frame_has_the_fields_of_each_member() -> None:
     front = Front([candidate(0.8, 2000, 2.0), candidate(0.5, 1000, 1.0, trial=1)])
     table = front.to_pandas()
     assert [*table["label"]] == [c.label for c in front.members]
-    for name in Candidate.__dataclass_fields__:
+    for name in Candidate.__dataclass_fields__.keys() - {"metric"}:
         assert [*table[name]] == [getattr(c, name) for c in front.members]
     assert [*Front([]).to_pandas().columns] == [*table.columns]
+
+
+def test_data_frame_names_another_metric_than_accuracy() -> None:
+    pytest.importorskip("pandas")
+    one = replace(candidate(-0.3, 2000, 2.0), metric=metric_of("nll", 10))
+    table = Front([one]).to_pandas()
+    assert [*table["metric"]] == ["nll"]
+    assert [*table["accuracy"]] == [-0.3]
+    text = html_table([one])
+    assert "<th>negative log-likelihood</th>" in text and "<td>0.3</td>" in text
 
 
 def test_missing_pandas_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

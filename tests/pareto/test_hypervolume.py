@@ -10,6 +10,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import HypervolumeGrid, hypervolume
 from tasearch.pareto.measurement import Measurement
+from tasearch.pareto.metric import metric_of
 from tasearch.pareto.reference_box import ReferenceBox
 from tests.helpers.candidates import candidate, candidate_lists
 from tests.helpers.measurements import measurement
@@ -49,14 +50,14 @@ def test_reference_reaches_beyond_everything_measured() -> None:
         )
         for w in (1, 2)
     ]
-    assert ReferenceBox.from_measurements(sizes, classes=10) == ReferenceBox(
+    assert ReferenceBox.from_measurements(sizes, metric=metric_of("accuracy", 10)) == ReferenceBox(
         accuracy=0.1, params=(10, 22.0), latency_ms=(0.5, 1.1)
     )
 
 
 def test_front_of_tied_widths_compares_accuracy_and_size() -> None:
     sizes = {width: measurement(width, 0.04) for width in (8, 4, 2)}
-    box = ReferenceBox.from_measurements(sizes.values(), classes=10)
+    box = ReferenceBox.from_measurements(sizes.values(), metric=metric_of("accuracy", 10))
     found = [candidate(a, 10 * w, 0.04) for w, a in ((8, 0.9), (4, 0.95), (2, 0.5))]
     assert [c.params for c in Front(found).members] == [20, 40]
     assert Front(found).best(Budget(max_latency_ms=0.04)).accuracy == 0.95

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import tasearch
 from tasearch.report.assistants_figure import assistants_figure
 from tasearch.report.figures import cost_figure, curves_figure, importance_figure, progress_figure
-from tasearch.report.front_figure import TITLES, X, Y, front_axes, front_figure
+from tasearch.report.front_figure import front_figure
+from tasearch.report.front_view import TITLES, X, Y, front_axes
 from tasearch.report.info import report_info
 from tasearch.report.rows import Confirmed
 from tasearch.report.style import DARK, LIGHT, SYMBOLS, error_axis

@@ -190,8 +190,11 @@ def test_run_without_a_finished_student_has_no_answer(
 
 
 def test_head_warns_of_nothing_without_need(finished: tasearch.Run) -> None:
-    notices = finished.manifest.timing.notices
-    assert len(head_of(finished).warnings) == len(notices)
+    notices, best = finished.manifest.timing.notices, finished.best()
+    unseen = 0 in finished.trials[best.trial].recalls
+    warnings = head_of(finished).warnings
+    assert len(warnings) == len(notices) + unseen
+    assert any("(recall 0)" in warning for warning in warnings) == unseen
 
 
 def test_failures_are_grouped_by_reason(finished: tasearch.Run) -> None:

@@ -49,8 +49,8 @@ def test_json_has_every_class() -> None:
         "nll": 0.2,
         "agreement_with_teacher": None,
         "per_class": [
-            {"class": 0, "name": "a", "samples": 1, "accuracy": 1.0},
-            {"class": 1, "name": "b", "samples": 3, "accuracy": 0.0},
-            {"class": 2, "name": "c", "samples": 0, "accuracy": None},
+            {"class": 0, "name": "a", "samples": 1, "accuracy": 1.0, "recall": 1.0},
+            {"class": 1, "name": "b", "samples": 3, "accuracy": 0.0, "recall": 0.0},
+            {"class": 2, "name": "c", "samples": 0, "accuracy": None, "recall": None},
         ],
     }

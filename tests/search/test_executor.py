@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tasearch.chains.hop import Hop, ModelSpec
+from tasearch.pareto.metric import metric_of
 from tasearch.search.executor import HopExecutor
 from tests.helpers.recipes import CE, KD
 
@@ -35,7 +36,7 @@ def test_executor_finds_a_failed_ancestor_of_a_long_chain(guidance: str) -> None
         archive=archive,
         make_engine=lambda: pytest.fail("nothing is trained"),
         teacher=ModelSpec(width=64, recipe=CE),
-        chance=0.1,
+        metric=metric_of("accuracy", 10),
         log=lambda event, **values: None,
         warnings=[],
     )

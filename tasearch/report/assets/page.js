@@ -14,14 +14,17 @@ let chosen = null, named = null;  // the shown trial; the one that was clicked, 
 
 // ---- numbers in words
 
-const percent = x => (100 * x).toFixed(1) + "%";
+const metric = data.metric, digits = (x, count) => String(Number(x.toPrecision(count)));
+const percent = x => metric.share ? (100 * x).toFixed(1) + "%" : digits(metric.sign * x, 4);
 const points = x => {
-  const size = Math.abs(100 * x).toFixed(1);
-  return (Number(size) === 0 ? "" : x < 0 ? "−" : "+") + size + " points";
+  const shown = metric.scale * x, size = metric.share ? Math.abs(shown).toFixed(1) : digits(Math.abs(shown), 3);
+  return (Number(size) === 0 ? "" : shown < 0 ? "−" : "+") + size + (metric.units && " " + metric.units);
 };
 const count = x => x.toLocaleString("en");
 const short = x => String(Number(x.toPrecision(4)));
-const interval = ([low, high]) => (100 * low).toFixed(1) + " to " + (100 * high).toFixed(1);
+const interval = ends => metric.share ? ends.map(end => (100 * end).toFixed(1)).join(" to ") :
+  ends.map(end => metric.sign * end).sort((a, b) => a - b).map(end => digits(end, 4)).join(" to ");
+const ofTest = x => percent(x) + (metric.accuracy ? " of" : " on") + " the test part";
 
 function element(tag, text = "", attributes = {}) {
   const made = document.createElement(tag);
@@ -156,7 +159,7 @@ function card(row, set) {
 
 function models(row) {
   const table = element("table"), head = element("tr"), body = element("tbody");
-  for (const [name, kind] of [["model", ""], ["width", "n"], ["parameters", "n"], ["accuracy", "n"]])
+  for (const [name, kind] of [["model", ""], ["width", "n"], ["parameters", "n"], [metric.words, "n"]])
     head.append(element("th", name, {class: kind, scope: "col"}));
   for (const [role, width, params, accuracy] of row.models) {
     const line = element("tr");
@@ -172,12 +175,12 @@ function models(row) {
 
 function lines(row, set) {
   const seeds = row.replicates.length > 1 ? "mean of " + row.replicates.length + " seeds" : "one seed";
-  const found = [["Accuracy in the search", percent(row.accuracy) + " (95 % interval " + interval(row.interval) + "; " + seeds + ")"]];
+  const found = [[metric.words[0].toUpperCase() + metric.words.slice(1) + " in the search", percent(row.accuracy) + " (95 % interval " + interval(row.interval) + "; " + seeds + ")"]];
   const spread = row.replicates.length > 1 ? row.replicates.map(percent).join(", ") : "";
   if (spread) found.push(["Replicates", spread]);
   const fresh = row.confirmed;
   if (fresh) {
-    const test = fresh.test === null ? "" : "; " + percent(fresh.test) + " of the test part";
+    const test = fresh.test === null ? "" : "; " + ofTest(fresh.test);
     found.push(["Confirmed", percent(fresh.accuracy) + " (" + interval(fresh.interval) + "; mean of " + fresh.seeds + " fresh seeds" + test + ")"]);
   }
   const times = short(Number((data.teacher.params / row.params).toPrecision(3)));
@@ -306,7 +309,7 @@ function withAxes(figure) {
   }
 }
 
-const height = (accuracy, y) => y === "accuracy" ? accuracy : Math.max(1 - accuracy, 0.5 / data.samples);
+const height = (accuracy, y) => !metric.share ? metric.sign * accuracy : y === "accuracy" ? accuracy : Math.max(1 - accuracy, 0.5 / data.samples);
 
 function ring() {
   if (!drawn.has("front")) return;

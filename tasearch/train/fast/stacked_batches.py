@@ -76,8 +76,8 @@ class LossGroup:
         self._loss, self._is_own = jobs[0].loss, recipes[0].loss not in LOSSES
         self._targets = [known for known in targets if known is not None]
         self._kept = self._epoch_dropout(recipes, jobs, epoch, steps)
-        terms = [epoch_terms(recipe, epoch) for recipe in recipes]
-        self._set_terms(terms, jobs[0].y.device, recorded=recorded)
+        each = [epoch_terms(r, job, epoch) for r, job in zip(recipes, jobs, strict=True)]
+        self._set_terms(each, jobs[0].y.device, recorded=recorded)
 
     def _epoch_dropout(
         self, recipes: Sequence[Recipe], jobs: Sequence[TrainingJob], epoch: int, steps: int
@@ -96,6 +96,7 @@ class LossGroup:
     def _set_terms(self, each: list[Terms], device: torch.device, *, recorded: bool) -> None:
         """Keep the weights of the loss's terms, as one value for all models and for each."""
         ramp = each[0].ramp
+        same = {"class_weights": each[0].class_weights}  # as in all hops of a study
         temperature, alpha = (
             torch.tensor([getattr(terms, name) for terms in each], device=device)
             for name in ("temperature", "alpha")
@@ -105,10 +106,10 @@ class LossGroup:
             ramp = torch.tensor(ramp, device=device)
             self._weights = [temperature, alpha, ramp]
             each = [
-                Terms(temperature=t, alpha=a, ramp=ramp)
+                Terms(temperature=t, alpha=a, ramp=ramp, **same)
                 for t, a in zip(temperature, alpha, strict=True)
             ]
-        together = Terms(temperature=temperature, alpha=alpha, ramp=ramp)
+        together = Terms(temperature=temperature, alpha=alpha, ramp=ramp, **same)
         self._each, self._terms = each, together if self._stacked else each[0]
 
     def tensors(self) -> list[Tensor]:

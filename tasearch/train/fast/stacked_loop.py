@@ -21,10 +21,10 @@ from tasearch.train.fast.stacked_batches import StackedPlan
 from tasearch.train.layout import input_format
 from tasearch.train.loop import (
     EpochResult,
-    accuracy_on_device,
     epoch_result,
     least_epoch,
     past_result,
+    score_on_device,
     seeded,
     train_in_turn,
 )
@@ -182,7 +182,7 @@ def _epoch_results(
         found = []
         for i in whole:
             with states[i].result() as net:
-                found.append(accuracy_on_device(net, *jobs[i].validation))
+                found.append(score_on_device(net, *jobs[i].validation, jobs[i].score))
         # the host waits for the device once, not once for each model
         for i, accuracy in zip(whole, torch.stack(found).tolist(), strict=True):
             accuracies[i] = accuracy
