@@ -36,7 +36,8 @@ from tasearch.profiling.counts import parameters
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.parameters import distributions
 from tasearch.search.sampler import ChainSampler, check_made, try_sampler
-from tasearch.train.losses import Loss, Terms, check_loss
+from tasearch.train.loss_check import check_loss
+from tasearch.train.losses import Loss, Terms
 from tasearch.train.own_views import OwnViews
 
 __all__ = [

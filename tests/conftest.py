@@ -15,8 +15,8 @@ from tasearch.config.study import Study
 from tasearch.data import Dataset, Split
 from tasearch.models import Models
 from tasearch.profiling import timing
+from tasearch.train import samples
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
-from tasearch.train.trainer import Trainer
 from tests.helpers.studies import tiny
 
 settings.register_profile("shared machine", deadline=None)
@@ -42,12 +42,14 @@ def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     build = Models.build
 
-    def views(own: Trainer, data: Dataset, part: Split, name: str, **options: Any) -> AugmentedData:
-        x, mean, std = (torch.tensor(a, device=own.device) for a in (part.x, data.mean, data.std))
+    def views(
+        data: Dataset, part: Split, name: str, device: torch.device, **options: Any
+    ) -> AugmentedData:
+        x, mean, std = (torch.tensor(a, device=device) for a in (part.x, data.mean, data.std))
         return AugmentedData(x.double(), mean.double(), std.double(), AUGMENTATIONS[name], seed=0)
 
     monkeypatch.setattr(Models, "build", lambda *args: build(*args).double())
-    monkeypatch.setattr(Trainer, "_views", views)
+    monkeypatch.setattr(samples, "part_views", views)
 
 
 @pytest.fixture(scope="session")

@@ -166,5 +166,5 @@ def _check_accuracy(student: ExportedStudent) -> None:
 def _score(run: Run, net: nn.Module, data: Dataset) -> float:
     """Score of a model of raw samples on the validation set, by the run's metric."""
     study = run.manifest.study
-    x, y = map(torch.tensor, (data.validation.x, data.validation.y))
+    x, y = map(as_tensor, (data.validation.x, data.validation.y))
     return evaluate(net, x, y, score_function(study.objective.metric, study.root))

@@ -28,7 +28,8 @@ from tasearch.runs import heartbeat
 from tasearch.search.chain_space import make_space
 from tasearch.search.sampler import make_sampler, try_sampler
 from tasearch.train.class_weights import class_weights
-from tasearch.train.losses import LOSSES, Loss, check_loss
+from tasearch.train.loss_check import check_loss
+from tasearch.train.losses import LOSSES, Loss
 from tasearch.train.metrics import check_metric, score_function
 from tasearch.train.own_views import OwnViews
 from tasearch.train.workers.pool import Pool

@@ -21,7 +21,7 @@ from tasearch.search.steps import Step, no_step
 from tasearch.train.archive import TRAINER_VERSION
 from tasearch.train.augmentation import check_augmentation
 from tasearch.train.batches import batch_shape
-from tasearch.train.losses import check_loss
+from tasearch.train.loss_check import check_loss
 from tasearch.train.metrics import Score, score_function
 from tasearch.train.own_views import OwnViews, price
 

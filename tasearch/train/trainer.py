@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,18 +15,16 @@ from tasearch.chains.mode import Mode
 from tasearch.chains.recipe import Recipe
 from tasearch.config import plugins
 from tasearch.config.study import Study
-from tasearch.data import Dataset, Split
+from tasearch.data import Dataset
 from tasearch.errors import OutOfMemoryError, TasearchError, TrainingError, raised
 from tasearch.models import Models
-from tasearch.models.tensors import as_tensor
 from tasearch.runs.store import HopRecord, Store, numbered, replicate
 from tasearch.train.archive import HopArchive
-from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData, ViewedData
 from tasearch.train.batches import TrainingJob
 from tasearch.train.class_weights import class_weights
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.cuda_graphs import Graphs
-from tasearch.train.fast.memory import Memory, is_out_of_memory, samples_in_memory
+from tasearch.train.fast.memory import Memory, is_out_of_memory
 from tasearch.train.fast.norms import fuse_norms
 from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
@@ -35,15 +32,12 @@ from tasearch.train.loop import EpochResult, evaluate, least_epoch, predict
 from tasearch.train.losses import LOSSES
 from tasearch.train.measured import measured
 from tasearch.train.metrics import score_function
-from tasearch.train.mixup import mixed
-from tasearch.train.own_views import DrawnData, OwnViews
+from tasearch.train.samples import training_views, validation_set
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.soft_targets import Targets
 from tasearch.train.state import State, pack, unpack
 from tasearch.train.teachers import Teachers
 from tasearch.train.workers.replicates import Numbers
-
-FLOAT_BYTES = 4  # of a standardized value, for each byte of a sample
 
 
 class Trainer(HopArchive):
@@ -89,11 +83,11 @@ class Trainer(HopArchive):
         self.models, self.device = models, device
         if device.type == "cuda":
             set_up_cuda(device, deterministic=study.training.deterministic)
-        views = self._training_views(data)
+        views = training_views(study, data, device)
         self.views = [views.reseeded(derived_seed("views", study.seed, i)) for i in self.replicates]
         self._share = study.training.unlabelled_share if data.unlabelled is not None else 0.0
         self.y = torch.tensor(data.train.y, device=device)
-        self.validation = self._validation(data)
+        self.validation = validation_set(data, device)
         self.score = score_function(study.objective.metric, study.root)
         self._class_weights = class_weights(study, self.y, data.num_classes)
         self.losses = {
@@ -290,44 +284,6 @@ class Trainer(HopArchive):
             layout = image_format(net, self.device)
             net = net.to(memory_format=layout)  # type: ignore[call-overload]
         return net.to(self.device)
-
-    def _training_views(self, data: Dataset) -> ViewedData:
-        own, part = OwnViews.of(self.study), replace(data.train, x=data.inputs)
-        if own is not None:
-            views: ViewedData = DrawnData(own.drawn(data), *self._moments(data), seed=0)
-        else:
-            views = self._views(data, part, self.study.training.augment)
-        return mixed(views, len(data.train), data.num_classes, self.study)
-
-    def _moments(self, data: Dataset) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of raw samples, on the device."""
-        mean, std = (as_tensor(a).to(self.device) for a in (data.mean, data.std))
-        return mean, std
-
-    def _views(
-        self, data: Dataset, part: Split, name: str, *, as_floats: bool = False
-    ) -> AugmentedData:
-        """The augmented samples of a part.
-
-        Args:
-            data: The data set.
-            part: One of its parts.
-            name: Name of the augmentation.
-            as_floats: Whether samples that are kept on the device will be standardized at once.
-        """
-        x = as_tensor(part.x)
-        x = x if x.dtype == torch.uint8 else x.to(self.device)
-        most = samples_in_memory(self.device) / (FLOAT_BYTES if as_floats else 1)
-        return AugmentedData(x, *self._moments(data), AUGMENTATIONS[name], seed=0, most=most)
-
-    def _validation(self, data: Dataset) -> tuple[Tensor | AugmentedData, Tensor]:
-        """Inputs and labels of the validation set; many inputs are standardized by batch."""
-        whole = self._views(data, data.validation, "none", as_floats=True)
-        y = torch.tensor(data.validation.y, device=self.device)
-        if not whole.held:
-            return whole, y
-        samples = torch.arange(len(whole), device=self.device)
-        return whole.batch(samples, whole.numbers(0)), y
 
     def _record(self, hop: Hop, states: Sequence[State]) -> HopRecord:
         first, curves = states[0], [state.curve for state in states]

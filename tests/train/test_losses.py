@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tasearch.errors import StudyError
-from tasearch.train.losses import LOSSES, Terms, check_loss, dense_loss, kept_ancestors, ramp
+from tasearch.train.loss_check import check_loss
+from tasearch.train.losses import LOSSES, Terms, dense_loss, kept_ancestors, ramp
 from tests.helpers.recipes import KD
 
 GUIDED = [name for name in LOSSES if name != "ce"]

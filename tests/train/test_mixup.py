@@ -13,7 +13,8 @@ from torch import Tensor
 from tasearch.config.study_file import parse_study
 from tasearch.errors import StudyError
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
-from tasearch.train.losses import Terms, check_loss, cross_entropy
+from tasearch.train.loss_check import check_loss
+from tasearch.train.losses import Terms, cross_entropy
 from tasearch.train.mixup import MixedData
 from tests.helpers.studies import tiny
 from tests.helpers.training import files, hops, image_study, train_all, train_in_parts, trainer

@@ -16,7 +16,8 @@ from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import StudyError
 from tasearch.train.batches import EpochPlan, batch_shape, epoch_samples
-from tasearch.train.losses import LOSSES, Terms, check_loss
+from tasearch.train.loss_check import check_loss
+from tasearch.train.losses import LOSSES, Terms
 from tests.helpers.clusters import SAMPLES, problem
 from tests.helpers.studies import tiny
 from tests.helpers.training import close, files, hops, train_all, train_in_parts, trainer

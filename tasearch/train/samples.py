@@ -1,0 +1,73 @@
+"""The samples of a study on the device that trains: views to learn from, and the validation set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from tasearch.config.study import Study
+from tasearch.data import Dataset, Split
+from tasearch.models.tensors import as_tensor
+from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData, ViewedData
+from tasearch.train.fast.memory import samples_in_memory
+from tasearch.train.mixup import mixed
+from tasearch.train.own_views import DrawnData, OwnViews
+
+FLOAT_BYTES = 4  # of a standardized value, for each byte of a sample
+
+
+def training_views(study: Study, data: Dataset, device: torch.device) -> ViewedData:
+    """The views of the training set, and of the samples without labels behind it.
+
+    Args:
+        study: The study.
+        data: Its data set.
+        device: The device that trains.
+    """
+    own, part = OwnViews.of(study), replace(data.train, x=data.inputs)
+    if own is not None:
+        views: ViewedData = DrawnData(own.drawn(data), *_moments(data, device), seed=0)
+    else:
+        views = part_views(data, part, study.training.augment, device)
+    return mixed(views, len(data.train), data.num_classes, study)
+
+
+def validation_set(data: Dataset, device: torch.device) -> tuple[Tensor | AugmentedData, Tensor]:
+    """Inputs and labels of the validation set; many inputs are standardized by batch.
+
+    Args:
+        data: The data set.
+        device: The device that trains.
+    """
+    whole = part_views(data, data.validation, "none", device, as_floats=True)
+    y = torch.tensor(data.validation.y, device=device)
+    if not whole.held:
+        return whole, y
+    samples = torch.arange(len(whole), device=device)
+    return whole.batch(samples, whole.numbers(0)), y
+
+
+def part_views(
+    data: Dataset, part: Split, name: str, device: torch.device, *, as_floats: bool = False
+) -> AugmentedData:
+    """The augmented samples of a part.
+
+    Args:
+        data: The data set.
+        part: One of its parts.
+        name: Name of the augmentation.
+        device: The device that trains.
+        as_floats: Whether samples that are kept on the device will be standardized at once.
+    """
+    x = as_tensor(part.x)
+    x = x if x.dtype == torch.uint8 else x.to(device)
+    most = samples_in_memory(device) / (FLOAT_BYTES if as_floats else 1)
+    return AugmentedData(x, *_moments(data, device), AUGMENTATIONS[name], seed=0, most=most)
+
+
+def _moments(data: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of raw samples, on the device."""
+    mean, std = (as_tensor(a).to(device) for a in (data.mean, data.std))
+    return mean, std
