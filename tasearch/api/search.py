@@ -129,16 +129,16 @@ def search(
     content.put_recipes(loss, epochs, metric)
     content.put_limits(trials, budget)
     given = Given(x=x, y=y, validation=validation, test=test, unlabelled=unlabelled)
-    with ProgressLine(name, on_event, shown=progress) as line:
-        return _search(content, given, options, line)
+    return _search(content, given, options, ProgressLine(name, on_event, shown=progress))
 
 
 def _search(content: Content, given: Given, options: RunOptions, line: ProgressLine) -> Run:
     """Search with inputs that are in the run's folder from then on."""
-    inputs = _inputs(content, given, options, line.read)
-    line.run = options.run_path(inputs.study)
-    with only_from(inputs.root, inputs.modules):
-        return run_to_end(inputs.study, options, line.take, inputs.bring)
+    with line:
+        inputs = _inputs(content, given, options, line.read)
+        line.run = options.run_path(inputs.study)
+        with only_from(inputs.root, inputs.modules):
+            return run_to_end(inputs.study, options, line.take, inputs.bring)
 
 
 def _inputs(content: Content, given: Given, options: RunOptions, progress: Progress) -> Inputs:

@@ -1,0 +1,312 @@
+"""Every source, teacher, family and metric, each at least once from data to an export that runs.
+
+A case goes all the way: search, front, verdict, export, and the exported ONNX in ONNX Runtime alone,
+which must agree with the exported module.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import tasearch
+from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
+from tasearch.config.values import FAMILIES, SOURCES
+from tasearch.exports.loaded import LoadedStudent
+from tasearch.models.families import FAMILIES as BUILDS
+from tasearch.pareto.metric import METRICS
+from tests.helpers import folders, parquet
+
+pytestmark = pytest.mark.slow
+
+NAMES = ("ash", "beech", "oak")
+SIDE, SAMPLES = 16, 90
+CODE = """
+import numpy as np
+import torch
+from torch import nn
+
+from helping import images, labels
+
+
+def pairs():
+    return images(), labels()
+
+
+class Items(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(labels())
+
+    def __getitem__(self, i):
+        return images()[i], int(labels()[i])
+
+
+def items():
+    return Items()
+
+
+def make(*, in_shape, num_classes):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(in_shape)), 300), nn.ReLU(),
+                         nn.Linear(300, num_classes))
+
+
+def tokens():
+    y = labels()
+    x = np.random.default_rng(0).integers(0, 20, size=(len(y), 6))
+    x[:, 0] = 20 + y
+    return x, y
+
+
+class Words(nn.Module):
+    def __init__(self, width, num_classes):
+        super().__init__()
+        self.words = nn.EmbeddingBag(23, width, mode="sum")
+        self.last = nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        return self.last(self.words(x))
+
+
+def build(width, *, in_shape, num_classes):
+    return Words(width, num_classes)
+
+
+def flipped(x):
+    return x.flip(-1) if torch.rand(()) < 0.5 else x
+
+
+def right(logits, labels):
+    return float((logits.argmax(dim=1) == labels).float().mean())
+"""
+HELPING = f"""
+import numpy as np
+
+def labels():
+    return np.arange({SAMPLES}) % 3
+
+def images(last=False):
+    y = labels()
+    x = np.random.default_rng(1).integers(0, 60, size=(len(y), 3, {SIDE}, {SIDE}), dtype=np.uint8)
+    x[np.arange(len(y)), y] += 120
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if last else x
+"""
+
+Y = np.arange(SAMPLES) % 3
+X = np.random.default_rng(1).integers(0, 60, size=(SAMPLES, 3, SIDE, SIDE), dtype=np.uint8)
+X[np.arange(SAMPLES), Y] += 120
+LAST = np.ascontiguousarray(X.transpose(0, 2, 3, 1))
+Content = dict[str, Any]
+
+
+def npz(place: Path) -> Content:
+    np.savez(place / "data.npz", x_train=X, y_train=np.array(NAMES)[Y])
+    return {"data": {"source": "npz", "path": "data.npz"}}
+
+
+def npz_with_channels_last(place: Path) -> Content:
+    np.savez(place / "data.npz", x_train=LAST, y_train=Y)
+    return {"data": {"source": "npz", "path": "data.npz"}}
+
+
+def npz_with_outputs(place: Path) -> Content:
+    outputs = 4.0 * np.eye(3)[Y]
+    np.savez(place / "data.npz", x_train=X, y_train=Y, teacher_train=outputs)
+    return {
+        "data": {"source": "npz", "path": "data.npz"},
+        "teacher": {"outputs": "logits", "width": 64},
+    }
+
+
+def npz_without_some_labels(place: Path) -> Content:
+    np.savez(place / "data.npz", x_train=X, y_train=Y, x_unlabelled=255 - X)
+    return {"data": {"source": "npz", "path": "data.npz"}}
+
+
+def images_in_parquet(place: Path) -> Content:
+    parquet.write(place / "train.parquet", [parquet.encoded(image) for image in LAST], Y.tolist())
+    return {"data": {"source": "parquet", "path": "train.parquet"}}
+
+
+def images_in_folders(place: Path) -> Content:
+    folders.write(place / "images", {name: LAST[i == Y] for i, name in enumerate(NAMES)})
+    return {"data": {"source": "imagefolder", "path": "images"}}
+
+
+def rows() -> dict[str, list[Any]]:
+    random = np.random.default_rng(2)
+    far = (Y + 0.1 * random.normal(size=SAMPLES)).round(3)
+    return {
+        "far": far.tolist(),
+        "colour": [("red", "blue", "")[i % 3 if i % 7 else 2] for i in Y],
+        "kind": [NAMES[i] for i in Y],
+    }
+
+
+def table_in_csv(place: Path) -> Content:
+    found = rows()
+    with (place / "data.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([[*found], *zip(*found.values(), strict=True)])
+    return {"data": {"source": "csv", "path": "data.csv", "label": "kind"}}
+
+
+def table_in_parquet(place: Path) -> Content:
+    pq.write_table(pa.table(rows()), place / "data.parquet")
+    return {"data": {"source": "parquet", "path": "data.parquet", "label": "kind"}}
+
+
+def digits(place: Path) -> Content:
+    return {"data": {"source": "digits", "limit": 200}}
+
+
+def own(name: str) -> Callable[[Path], Content]:
+    return lambda place: {"data": {"source": f"mine:{name}"}}
+
+
+def token_ids(place: Path) -> Content:
+    return {"data": {"source": "mine:tokens", "standardize": False}}
+
+
+def checkpoint(place: Path) -> Content:
+    """A file of the weights of a model that the family has at its width."""
+    torch.manual_seed(0)
+    net = BUILDS["cnn"](16, in_shape=(3, SIDE, SIDE), num_classes=3)
+    save_file(net.state_dict(), place / "teacher.safetensors")
+    return {"teacher": {"width": 16, "checkpoint": "teacher.safetensors", "inputs": "raw"}}
+
+
+FACTORY: Content = {"teacher": {"factory": "mine:make", "epochs": 0, "width": 64}}
+LADDER: Content = {
+    "teacher": {"width": 16},
+    "assistants": {"widths": [8], "max": 1},
+    "student": {"widths": [4, 3]},
+}
+SIZES: Content = {
+    "model": {
+        "family": "cnn",
+        "sizes": [
+            {"name": "l", "width": 16},
+            {"name": "m", "width": 8},
+            {"name": "s", "width": 8, "resolution": 8},
+        ],
+    },
+}
+CASES: dict[str, tuple[Callable[[Path], Content], str, str, Any]] = {
+    # source, family, metric, and more of the study
+    "digits": (digits, "cnn", "accuracy", {}),
+    "npz": (npz, "cnn", "balanced-accuracy", {"training": {"class_weights": "balanced"}}),
+    "channels last": (npz_with_channels_last, "mobile", "macro-f1", FACTORY),
+    "outputs": (npz_with_outputs, "mlp", "nll", {}),
+    "unlabelled": (npz_without_some_labels, "cnn", "accuracy", {}),
+    "parquet": (images_in_parquet, "cnn", "auc", checkpoint),
+    "imagefolder": (
+        images_in_folders,
+        "resnet",
+        "top-2",
+        {
+            "teacher": {"width": 20},
+            "assistants": {"widths": [14], "max": 1},
+            "student": {"widths": [8]},
+            "training": {"augment": "crop4+flip"},
+        },
+    ),
+    "csv": (table_in_csv, "mlp", "mine:right", {}),
+    "table in parquet": (table_in_parquet, "mlp", "accuracy", {}),
+    "function": (own("pairs"), "vit", "accuracy", {"training": {"mixup": 0.2, "views": 3}}),
+    "dataset": (
+        own("items"),
+        "plain",
+        "accuracy",
+        {
+            "teacher": {"width": 6},
+            "assistants": {"widths": [4], "max": 1},
+            "student": {"widths": [2]},
+            "training": {"augment": "mine:flipped", "views": 2},
+        },
+    ),
+    "token ids": (token_ids, "mine:build", "accuracy", {}),
+    "named sizes": (npz, "cnn", "accuracy", SIZES),
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "mine.py").write_text(CODE)
+    (tmp_path / "helping.py").write_text(HELPING)
+    monkeypatch.setenv("TASEARCH_CACHE", str(tmp_path / "cache"))
+    yield tmp_path
+
+
+def study_of(place: Path, case: str) -> Study:
+    source, family, metric, more = CASES[case]
+    parts = [source(place), more(place) if callable(more) else more]
+    content: Content = {
+        "name": "kind",
+        "model": {"family": family},
+        "objective": {"metric": metric},
+        "training": {"precision": "fp32", "batch_size": 16},
+        "search": {"trials": 3, "rungs": 2},
+    }
+    for section in ("teacher", "assistants", "student"):
+        content[section] = {"epochs": 4}
+    for part in [{} if more is SIZES else LADDER, *parts]:
+        for section, keys in part.items():
+            content[section] = {**content.get(section, {}), **keys}
+    return parse_study(content).model_copy(update={"root": str(place)})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_from_data_to_an_export_that_runs(case: str, place: Path) -> None:
+    study = study_of(place, case)
+    run = tasearch.run(study, runs_dir=place / "runs", workers=1)
+    assert run.front.members
+    assert run.front.members[0].accuracy == run.best(trial=run.front.members[0].trial).accuracy
+    tasearch.export(run, place / "winner", trust=True)
+    student = tasearch.load(place / "winner", trust=True)
+    samples = _samples(student)
+    session = onnxruntime.InferenceSession(place / "winner" / "student.onnx")
+    found = session.run(None, _inputs(session, student, samples))[0]
+    expected = student(samples).detach().numpy()
+    assert found.shape == expected.shape
+    assert np.allclose(found, expected, atol=1e-3)
+
+
+def _samples(student: LoadedStudent) -> torch.Tensor:
+    random = torch.Generator().manual_seed(0)
+    if student.ids is not None:
+        kind = getattr(torch, student.ids.dtype)
+        return torch.randint(0, 20, (5, *student.in_shape), generator=random).to(kind)
+    return 255 * torch.rand((5, *student.in_shape), generator=random)
+
+
+def _inputs(
+    session: onnxruntime.InferenceSession, student: LoadedStudent, samples: torch.Tensor
+) -> dict[str, np.ndarray]:
+    (first, *_) = session.get_inputs()
+    return {first.name: samples.numpy()}
+
+
+def test_no_kind_is_missing() -> None:
+    families = {family for _, family, _, _ in CASES.values()}
+    metrics = {metric for _, _, metric, _ in CASES.values()}
+    assert {*FAMILIES} <= families
+    assert {*METRICS} <= metrics
+    known = {
+        "digits": digits,
+        "npz": npz,
+        "parquet": images_in_parquet,
+        "imagefolder": images_in_folders,
+        "csv": table_in_csv,
+    }
+    assert {*SOURCES} <= {*known}
