@@ -78,20 +78,22 @@ class Content:
         self.put("data.source", "npz", "x")
         self.put("data.path", NAME, "x")
 
-    def put_models(self, build: Any, teacher: Any) -> None:
-        """Set the family and the teacher.
+    def put_models(self, build: Any, teacher: Any, widths: Any, student_widths: Any) -> None:
+        """Set the family, the teacher, and the widths.
 
         Raises:
-            StudyError: The teacher is a model that cannot be kept, or is to be trained.
+            StudyError: The teacher is a model that cannot be kept, or is to be trained; or the
+                widths are no widths, or too few.
         """
         self.put("model.family", build, "build")
-        if not isinstance(teacher, nn.Module):
+        if isinstance(teacher, nn.Module):
+            self.put("teacher.factory", self.objects.teacher(teacher), "teacher")
+            self.put("teacher.epochs", 0, "teacher")
+        else:
             self.put("teacher.factory", teacher, "teacher")
-            return
-        self.put("teacher.factory", self.objects.teacher(teacher), "teacher")
-        self.put("teacher.epochs", 0, "teacher")
+        self._put_widths(widths, student_widths)
 
-    def put_widths(self, widths: Any, student_widths: Any) -> None:
+    def _put_widths(self, widths: Any, student_widths: Any) -> None:
         """Set the widths of teacher, assistants and students.
 
         Raises:

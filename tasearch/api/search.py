@@ -124,8 +124,7 @@ def search(
         retry_failed=retry_failed,
     ).absolute()
     content = Content(study, name, seed)
-    content.put_models(build, teacher)
-    content.put_widths(widths, student_widths)
+    content.put_models(build, teacher, widths, student_widths)
     content.put_recipes(loss, epochs, metric)
     content.put_limits(trials, budget)
     given = Given(x=x, y=y, validation=validation, test=test, unlabelled=unlabelled)

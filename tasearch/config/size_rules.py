@@ -23,7 +23,10 @@ def size_conflicts(
     assistants: AssistantsSection,
     student: StudentSection,
 ) -> Iterator[tuple[str, str]]:
-    """Widths without a name where sizes have names, and a teacher that is called like a size."""
+    """Widths that a family of fixed networks does not have, or without a name where sizes have
+    names; and a teacher that is called like a size.
+    """
+    yield from _ladder_conflicts(model, teacher, assistants, student)
     if not model.sizes:
         if model.package is not None:
             rule = "is required with a model of a package, which has no width, as family"
@@ -46,7 +49,7 @@ def size_conflicts(
         yield "model.sizes", f"{rule}, found {quoted(teacher.label)}"
 
 
-def ladder_conflicts(
+def _ladder_conflicts(
     model: ModelSection,
     teacher: TeacherSection,
     assistants: AssistantsSection,

@@ -26,7 +26,7 @@ from tasearch.config.sections import (
     SearchSection,
     StudentSection,
 )
-from tasearch.config.size_rules import ladder_conflicts, size_conflicts
+from tasearch.config.size_rules import size_conflicts
 from tasearch.config.sizes import with_sizes
 from tasearch.config.teacher_section import OWN, TeacherSection
 from tasearch.config.training_section import TrainingSection
@@ -114,7 +114,6 @@ class Study(Section):
             *self._view_conflicts(),
             *self.data.conflicts(),
             *self._input_conflicts(),
-            *ladder_conflicts(self.model, self.teacher, self.assistants, self.student),
         ]
 
     def _unknown_names(self) -> Iterator[tuple[str, str]]:

@@ -97,10 +97,8 @@ class Trainer(HopArchive):
         self.memory = Memory(store.warn)
         self.graphs = Graphs(device, store.warn) if device.type == "cuda" else None
         targets = Targets(self.views, store, study.training.targets_gb * 1e9)
-        given = _on_device(data.train.teacher, device)
-        self._teachers = Teachers(
-            self, models, targets, self._placed, None if given is None else given.half()
-        )
+        given = _on_device(data.train.teacher, device, torch.float16)
+        self._teachers = Teachers(self, models, targets, self._placed, given)
         self._teacher_outputs = _on_device(data.validation.teacher, device)
 
     def begin(self, hop: Hop, part: Numbers = ()) -> tuple[list[State], list[TrainingJob]] | None:
@@ -290,6 +288,8 @@ class Trainer(HopArchive):
         return self.new_record(hop, epoch=first.epoch, epochs=first.rungs, curves=curves)
 
 
-def _on_device(outputs: np.ndarray | None, device: torch.device) -> Tensor | None:
+def _on_device(
+    outputs: np.ndarray | None, device: torch.device, dtype: torch.dtype | None = None
+) -> Tensor | None:
     """Outputs of a teacher as a tensor, (samples, classes)."""
-    return None if outputs is None else torch.tensor(outputs, device=device)
+    return None if outputs is None else torch.tensor(outputs, device=device, dtype=dtype)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tasearch
+from tasearch.config.data_section import DataSection
 from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.data.given import Given
@@ -102,7 +103,8 @@ def test_outputs_alone_go_with_labelled_samples_alone(tmp_path: Path) -> None:
 
 def test_given_samples_are_checked() -> None:
     given = Given(x=X[:60], y=Y, validation=None, test=None, unlabelled=X[60:])
-    with np.load(io.BytesIO(given.content(layout="auto"))) as arrays:
+    content, _ = given.content(DataSection())
+    with np.load(io.BytesIO(content)) as arrays:
         assert np.array_equal(arrays["x_unlabelled"], X[60:, None])
     pairs = [(x, 0) for x in X[60:]]
 
@@ -120,7 +122,7 @@ def test_given_samples_are_checked() -> None:
     ):
         with pytest.raises(DataError, match=words):
             Given(x=X[:60], y=Y, validation=None, test=None, unlabelled=wrong).content(
-                layout="auto"
+                DataSection()
             )
     with pytest.raises(DataError, match="unlabelled: goes with x, which is not given"):
         _ = Given(x=None, y=None, validation=None, test=None, unlabelled=X).there

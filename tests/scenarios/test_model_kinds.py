@@ -363,7 +363,7 @@ def test_model_without_bf16_trains_in_fp32(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(KINDS, "no bf16", NET.replace("CODE", code))
     study = study_of(tmp_path, "no bf16")
     assert notices_of(study, (6, 4), stack="never") == [
-        "widths 6, 4: trained in fp32, for bf16 raised RuntimeError: no bfloat16 here"
+        "widths 6 and 4: trained in fp32, for bf16 raised RuntimeError: no bfloat16 here"
     ]
     with pytest.raises(StudyError) as error:
         notices_of(study, (6, 4), precision="bf16")
