@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +21,11 @@ from tasearch.data.ids import Ids
 from tasearch.models.call_style import CallStyle, adapted, find_call_style
 from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import BATCH, check_loaded, check_model, check_reload, state_digest
-from tasearch.models.families import FAMILIES, Build
-from tasearch.models.functions import ModelFunction, ReturnedParameters
 from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
-from tasearch.models.packages import input_spec, package_factory, package_family
+from tasearch.models.packages import input_spec
+from tasearch.models.study_functions import StudyFunctions
 from tasearch.models.tensors import as_tensor
 from tasearch.models.wrappers import FromRaw, NoModel, taking
 
@@ -80,7 +78,7 @@ class Models:
         For a user's own family that is the digest of its source; for any family, a multiplier other
         than 1.
         """
-        name, package = self._family.name, self.study.model.package
+        name, package = self._functions.family.name, self.study.model.package
         name = name if package else plugins.identity(name, self.study.root)
         multiplier = self.study.model.multiplier
         return name if multiplier == 1 else f"{name} x{multiplier}"
@@ -90,7 +88,7 @@ class Models:
         section = self.study.teacher
         origin = []
         if section.factory is not None:
-            name = self._factory.name  # which is imported by now, and so identified by its source
+            name = self._functions.factory.name  # imported by now, and known by its source
             own = section.own_factory is not None
             origin.append(plugins.identity(name, self.study.root) if own else name)
         if section.checkpoint is not None:
@@ -263,42 +261,11 @@ class Models:
             return NoModel(self.num_classes)
         if width == teacher.width and teacher.factory is not None:
             with same_in_every_process():  # the factory may fit the model that it returns
-                return self._factory(width, seed)
-        return self._family(width, seed)
+                return self._functions.factory(width, seed)
+        return self._functions.family(width, seed)
 
     @cached_property
-    def _family(self) -> ModelFunction:
-        path, name = "model.family", self.study.model.family
-        if self.study.model.package is not None:
-            function = package_family(name)
-        else:
-            function = plugins.resolve(name, FAMILIES, path=path, root=self.study.root)
-        return self._function(path, name, function, self.study.model.options(), takes_width=True)
-
-    @cached_property
-    def _factory(self) -> ModelFunction:
-        path, name = "teacher.factory", self.study.teacher.factory
-        assert name is not None
-        if self.study.teacher.package is not None:
-            function = package_factory(name, pretrained=self.study.teacher.pretrained)
-        else:
-            function = plugins.resolve(name, {}, path=path, root=self.study.root)
-        return self._function(path, name, function, {}, takes_width=False)
-
-    def _function(
-        self, path: str, name: str, function: Build, options: dict[str, Any], *, takes_width: bool
-    ) -> ModelFunction:
-        shapes = {"in_shape": self.in_shape, "num_classes": self.num_classes}
-        return ModelFunction(
-            path=path,
-            name=name,
-            function=function,
-            takes_width=takes_width,
-            options=shapes | options,
-            returned=self._returned,
-            sizes=self.study.model.arguments if takes_width else {},
+    def _functions(self) -> StudyFunctions:
+        return StudyFunctions(
+            study=self.study, in_shape=self.in_shape, num_classes=self.num_classes
         )
-
-    @cached_property
-    def _returned(self) -> ReturnedParameters:
-        return ReturnedParameters()
