@@ -17,8 +17,6 @@ from torch import nn
 
 from tasearch.api.opened import Run, Student
 from tasearch.api.search import search
-from tasearch.data.arrays import as_samples
-from tasearch.data.ids import are_ids
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
 
@@ -130,9 +128,10 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "model_")
         X = validate_data(self, X, reset=False, allow_nd=True)  # noqa: N806
-        section = {"layout": "auto", "standardize": True, **(self.study or {}).get("data", {})}
-        x = as_samples(X, section["layout"], "X", ids=not section["standardize"])
-        samples = torch.tensor(x) if are_ids(x) else torch.tensor(x, dtype=torch.float32)
+        x = X[:, None] if X.ndim == 3 else X
+        standardize = (self.study or {}).get("data", {}).get("standardize", True)
+        ids = not standardize and x.ndim == 2 and x.dtype.kind in "iu"
+        samples = torch.tensor(x, dtype=torch.int64 if ids else torch.float32)
         with torch.inference_mode():
             batches = [self.model_(batch).softmax(dim=1) for batch in torch.split(samples, BATCH)]
         return torch.cat(batches).numpy()

@@ -18,6 +18,9 @@ CHANGED = {  # what is told of a digest, which says nothing to its reader
     "digest of family": "the family or its code has changed",
     "digest of teacher": "its teacher has changed",
     "digest of losses": "the code of a loss has changed",
+    "digest of augment": "the code of the augmentation has changed",
+    "digest of unlabelled": "the samples without labels have changed",
+    "digest of metric": "the code of the metric has changed",
 }
 MAY_CHANGE = {  # keys that say which chains are tried, and how they are chosen
     *("assistants.widths", "assistants.min", "assistants.max", "student.widths"),

@@ -162,5 +162,6 @@ def test_search_takes_sizes_with_arguments(tmp_path: Path) -> None:
         progress=False,
     )
     assert {trial.label for trial in run.trials} == {"l → s", "l → m → s", "l → m"}
-    assert run.best().model.net[-1].in_features == 4
+    smallest = next(trial.number for trial in run.trials if trial.label == "l → s")
+    assert run.best(trial=smallest).model.net[-1].in_features == 4
     assert load_study(run.path / "inputs" / "study.toml").widths == (3, 2, 1)

@@ -59,9 +59,11 @@ def test_augmentation_is_part_of_the_run(study: Study, tmp_path: Path) -> None:
     assert again.training.views == 3
     assert again.expects.augment == run.manifest.inputs["digest of augment"]
     (tmp_path / "mine.py").write_text(MINE.replace("rand(())", "rand(1)"))
-    with pytest.raises(RunError, match="different study: digest of augment was"):
+    with pytest.raises(RunError, match="different study: the code of the augmentation has changed"):
         tasearch.run(study, runs_dir=tmp_path / "runs", trials=2)
-    with pytest.raises(StudyError, match=r"expects\.augment: the chain was exported from"):
+    with pytest.raises(
+        StudyError, match=r"expects\.augment: the code of the augmentation has changed since"
+    ):
         tasearch.run(again, runs_dir=tmp_path / "runs")
 
 
