@@ -86,7 +86,10 @@ class Content:
                 widths are no widths, or too few.
         """
         self.put("model.family", build, "build")
-        if isinstance(teacher, nn.Module):
+        if isinstance(teacher, list | tuple):
+            members = [{"factory": self._kept(one)} for one in teacher]
+            self.put("teacher.members", members, "teacher")
+        elif isinstance(teacher, nn.Module):
             self.put("teacher.factory", self.objects.teacher(teacher), "teacher")
             self.put("teacher.epochs", 0, "teacher")
         else:
@@ -107,7 +110,7 @@ class Content:
         known = None if widths is None else _widths(widths, "widths")
         students = None if student_widths is None else _widths(student_widths, "student_widths")
         if known is not None:
-            if self._has("teacher.factory"):
+            if self._has("teacher.factory") or self._has("teacher.members"):
                 self.default("teacher.width", 2 * known[0])
             elif len(known) < 2:
                 raise StudyError(
@@ -151,7 +154,24 @@ class Content:
             self._change(path, lambda value, where=argument: self._named(value, where))
         for path in PATHS:
             self._change(path, _absolute)
+        self._change("teacher.members", self._members)
         return parse_study(self._values, "search")
+
+    def _kept(self, model: Any) -> Any:
+        """The factory of a member of the teacher, which may be the model itself."""
+        return self.objects.teacher(model) if isinstance(model, nn.Module) else model
+
+    def _members(self, members: Any) -> Any:
+        """The members of a teacher with the names of their functions, and with absolute paths."""
+        if not isinstance(members, list | tuple):
+            return members
+        found = [{**one} if isinstance(one, Mapping) else one for one in members]
+        for one in found:
+            if isinstance(one, dict) and one.get("factory") is not None:
+                one["factory"] = self._named(self._kept(one["factory"]), "teacher")
+            if isinstance(one, dict) and one.get("checkpoint") is not None:
+                one["checkpoint"] = _absolute(one["checkpoint"])
+        return found
 
     def _named(self, value: Any, where: str) -> Any:
         if isinstance(value, list | tuple):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from tasearch.config.module_copies import module_copies
+from tasearch.config.values import PACKAGES
 from tasearch.config.written_code import importable, is_users_module
 from tasearch.errors import StudyError, quoted, raised
 from tasearch.models.live_code import LiveCode, teacher_code
@@ -38,7 +39,8 @@ class Objects:
             StudyError: It is no function, or cannot be kept in the run.
         """
         if isinstance(value, str):
-            if ":" not in value or value in self._made:
+            package, colon, _ = value.partition(":")
+            if not colon or package in PACKAGES or value in self._made:
                 return value
             value = _imported(value, where)
         if isinstance(value, nn.Module):

@@ -33,7 +33,7 @@ def search(
     test: Any = None,
     unlabelled: Any = None,
     build: str | Build | None = None,
-    teacher: nn.Module | Build | str | None = None,
+    teacher: nn.Module | Build | str | Sequence[nn.Module | Build | str] | None = None,
     widths: Sequence[int] | Mapping[str, Mapping[str, Any]] | None = None,
     student_widths: Sequence[int | str] | None = None,
     loss: Loss | Sequence[Loss] | None = None,
@@ -73,7 +73,8 @@ def search(
         build: The family of the models: its name, such as "cnn" or "mlp", or a function
             `build(width, *, in_shape, num_classes) -> nn.Module`. "cnn" if not given.
         teacher: A trained model in eval mode on the CPU, which is used as it is; it takes samples
-            as they are in `x`. Or a function `make(*, in_shape, num_classes) -> nn.Module`, whose
+            as they are in `x`. Several such models are one teacher, whose logits are averaged. Or a
+            function `make(*, in_shape, num_classes) -> nn.Module`, whose
             model is trained here. None to train the widest of `widths` as the teacher.
         widths: Widths of all models, strictly decreasing. The first one is the teacher's if no
             teacher is given. Or sizes with a name, from large to small, and the arguments with

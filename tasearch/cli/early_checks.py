@@ -42,13 +42,16 @@ def check_early(study: Study, options: RunOptions) -> None:
     if options.latency_from is not None:
         RunDirectory.open(options.latency_from, options.runs_dir)
     _check_data(study)
-    _check_checkpoint(study)
-    package = study.teacher.package
-    if package is not None and importlib.util.find_spec(package) is None:
-        raise ModelError(
-            f"teacher.factory: {study.teacher.factory!r}: needs {package}, which is not installed: "
-            f"pip install 'tasearch[{package}]'"
-        )
+    named = [("model.family", study.model.family, study.model.package)]
+    for path, model in zip(study.teacher.paths, study.teacher.models, strict=True):
+        _check_checkpoint(f"{path}.checkpoint", model.checkpoint, study.root)
+        named.append((f"{path}.factory", model.factory or "", model.package))
+    for path, name, package in named:
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise ModelError(
+                f"{path}: {name!r}: needs {package}, which is not installed: "
+                f"pip install 'tasearch[{package}]'"
+            )
     for path, name in study.own_functions:
         _check_module(path, name, study.root)
 
@@ -76,19 +79,19 @@ def _check_data(study: Study) -> None:
         raise DataError(f"{path}: cannot be read: {words} {where}")
 
 
-def _check_checkpoint(study: Study) -> None:
-    if study.teacher.checkpoint is None:
+def _check_checkpoint(key: str, file: str | None, root: str) -> None:
+    if file is None:
         return
-    path = Path(study.root) / study.teacher.checkpoint
+    path = Path(root) / file
     try:
         path.stat()
     except OSError as error:
-        raise ModelError(f"teacher.checkpoint: {path}: {error.strerror}") from None
+        raise ModelError(f"{key}: {path}: {error.strerror}") from None
     words = not_regular(path)
     if words is None and not os.access(path, os.R_OK):
         words = "Permission denied"
     if words is not None:
-        raise ModelError(f"teacher.checkpoint: {path}: {words}")
+        raise ModelError(f"{key}: {path}: {words}")
 
 
 def _check_module(path: str, name: str, root: str) -> None:

@@ -60,7 +60,7 @@ def _ladder_conflicts(
     if legal is None or model.sizes:  # the family's function checks the arguments of a size
         return
     named: dict[str, tuple[int, ...]] = {}
-    if teacher.factory is None:
+    if not teacher.brought:
         named["teacher.width"] = (teacher.width,)
     if assistants.max:
         named["assistants.widths"] = assistants.widths

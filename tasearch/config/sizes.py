@@ -116,7 +116,7 @@ def _defaults(content: Mapping[str, Any], names: list[str]) -> dict[str, dict[st
     """The widths of sections that name none."""
     teacher = content.get("teacher", {})
     own = teacher if isinstance(teacher, Mapping) else {}
-    brought = own.get("factory") is not None or own.get("outputs") is not None
+    brought = any(own.get(key) for key in ("factory", "outputs", "members"))
     first = own.get("width", names[0])
     below = names if brought or first not in names else names[names.index(first) + 1 :]
     widths = {} if brought else {"width": first}

@@ -58,10 +58,7 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "data.missing": [*MISSING],
     "data.standardize": True,
     "teacher.pretrained": False,
-    "teacher.size": None,
-    "teacher.mean": None,
-    "teacher.std": None,
-    "teacher.outputs": None,
+    **dict.fromkeys(("teacher.size", "teacher.mean", "teacher.std", "teacher.outputs")),
     "model.sizes": [],
     "data.unlabelled": None,
     "training.views": None,
@@ -69,6 +66,7 @@ LATER_KEYS = {  # runs of before there was a key are the same study as with its 
     "training.unlabelled_share": 0.5,
     "objective.metric": ACCURACY_NAME,
     "training.class_weights": "none",
+    "teacher.members": [],
 }
 
 
@@ -225,7 +223,7 @@ class Study(Section):
             "assistants.loss": self.assistants.loss,
             "student.loss": self.student.loss,
             "model.family": [self.model.own_family],
-            "teacher.factory": [self.teacher.own_factory or ""],
+            **self.teacher.named_factories,
             "data.source": [self.data.own_source or ""],
             "training.augment": [self.training.augment],
         }

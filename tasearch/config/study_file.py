@@ -27,7 +27,7 @@ from tasearch.config.study import Study
 from tasearch.errors import StudyError, first_line, nearest, quoted, short
 
 LARGEST_FILE = 1_000_000  # bytes of a study file
-LISTS = ("widths", "sizes")  # keys whose list of one value stays a list
+LISTS = ("widths", "sizes", "members")  # keys whose list of one value stays a list
 MOST_MISTAKES = 20  # that one message lists
 RENAMED = {  # keys of before 0.1, by section
     "assistants": {"edges": "guidance", "drop": "teacher_dropout"},
@@ -205,6 +205,8 @@ def _literal(value: Any) -> str:
     JSON writes strings and numbers as TOML does, except for the character DEL.
     """
     value = plain(value)
+    if isinstance(value, Section):
+        value = value.model_dump(exclude_defaults=True)
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_literal, value)) + "]"
     if isinstance(value, dict):

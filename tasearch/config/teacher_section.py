@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    WithJsonSchema,
+)
 
 from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
@@ -16,6 +22,7 @@ from tasearch.config.values import (
     PathText,
     Rate,
     Width,
+    as_list,
     as_options,
 )
 from tasearch.errors import quoted
@@ -41,6 +48,24 @@ PositiveNumbers = Annotated[
     tuple[Annotated[float, Field(gt=0)], ...],
     BeforeValidator(as_options),
     Field(min_length=1, max_length=MOST_SIDE),
+]
+
+
+OWN_KEYS = ("name", "factory", "checkpoint", "pretrained", "inputs", "size", "mean", "std")
+LOADED_KEYS = OWN_KEYS[1:]  # which say what is loaded
+
+
+def _dumped(members: tuple[TeacherSection, ...], info: SerializationInfo) -> list[dict[str, Any]]:
+    """The members as a study file has them, without keys that are left out."""
+    mode = "json" if info.mode == "json" else "python"
+    return [member.model_dump(mode=mode, exclude_defaults=True) for member in members]
+
+
+Members = Annotated[
+    tuple["TeacherSection", ...],
+    BeforeValidator(as_list),
+    PlainSerializer(_dumped),
+    WithJsonSchema({"const": "list of: table"}),
 ]
 
 
@@ -91,6 +116,12 @@ class TeacherSection(Section):
     std: PositiveNumbers | None = key(
         None, "what samples are divided by after that; goes with mean"
     )
+    members: Members = key(
+        (),
+        "several loaded models as one teacher, whose logits are averaged: each is a table with "
+        "its factory and, as it needs them, checkpoint, pretrained, inputs, size, mean, std and "
+        "name",
+    )
     outputs: Literal["logits", "probabilities"] | None = key(
         None,
         "for a teacher of which there are only outputs: what the arrays teacher_train and "
@@ -107,7 +138,8 @@ class TeacherSection(Section):
     def label(self) -> str:
         """What it is called in chains; empty for its width."""
         if self.name is not None or self.factory is None:
-            return self.name or ("teacher" if self.outputs else "")
+            unnamed = "ensemble" if self.members else "teacher" if self.outputs else ""
+            return self.name or unnamed
         module, _, function = self.factory.partition(":")
         found = module.rpartition(".")[2] if function in GENERAL else function
         return found[:MOST_OF_NAME]
@@ -115,13 +147,24 @@ class TeacherSection(Section):
     @property
     def brought(self) -> bool:
         """Whether it is not of the family."""
-        return self.factory is not None or self.outputs is not None
+        return self.factory is not None or self.outputs is not None or bool(self.members)
 
     @property
     def loaded(self) -> bool:
         """Whether it is taken as it is, from a file, a package or a factory, and never trained."""
-        given = self.checkpoint is not None or self.outputs is not None
+        given = self.checkpoint is not None or self.outputs is not None or bool(self.members)
         return given or self.pretrained or self.epochs == 0
+
+    @property
+    def models(self) -> tuple[TeacherSection, ...]:
+        """The sections of its models: of each member, or its own."""
+        same = {"width": self.width, "epochs": 0}
+        return tuple(member.model_copy(update=same) for member in self.members) or (self,)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where the keys of each of its models are in the study file."""
+        return tuple(f"teacher.members[{i}]" for i in range(len(self.members))) or ("teacher",)
 
     @property
     def package(self) -> str | None:
@@ -134,10 +177,24 @@ class TeacherSection(Section):
         """The factory, if it is a function of the user's."""
         return None if self.package else self.factory
 
+    @property
+    def own_factories(self) -> list[str]:
+        """The factories of its models that are functions of the user's."""
+        return [one.own_factory for one in self.models if one.own_factory is not None]
+
+    @property
+    def named_factories(self) -> dict[str, list[str]]:
+        """By key, the functions of the user's that make its models; empty names for others."""
+        pairs = zip(self.paths, self.models, strict=True)
+        return {f"{path}.factory": [one.own_factory or ""] for path, one in pairs}
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Violations of rules that involve several keys of the section: path and rule of each."""
         if self.own_factory is not None and ":" not in self.own_factory:
             yield "teacher.factory", f"{OWN}, found {quoted(self.factory)}"
+        if self.members:
+            yield from self._member_conflicts()
+            return
         if self.outputs is not None:
             yield from self._outputs_conflicts()
             return
@@ -154,6 +211,30 @@ class TeacherSection(Section):
             yield from self._pretrained_conflicts()
         yield from self._input_conflicts()
 
+    def _member_conflicts(self) -> Iterator[tuple[str, str]]:
+        fields = type(self).model_fields
+        for name in (*LOADED_KEYS, "outputs"):
+            if getattr(self, name) != fields[name].default:
+                rule = "goes without teacher.members, each of which has its own"
+                yield f"teacher.{name}", f"{rule}, found {quoted(getattr(self, name))}"
+        if len(self.members) < 2:
+            yield "teacher.members", "should be at least 2 models, found 1"
+        for path, member, loaded in zip(self.paths, self.members, self.models, strict=True):
+            for name in fields:
+                if name not in OWN_KEYS and getattr(member, name) != fields[name].default:
+                    yield (
+                        f"{path}.{name}",
+                        f"is no key of a member, which has {', '.join(OWN_KEYS)}",
+                    )
+            if member.factory is None:
+                yield f"{path}.factory", "is required"
+            elif member.package and member.checkpoint is None and not member.pretrained:
+                rule = "is required, or pretrained = true, with a model whose weights are random"
+                yield f"{path}.checkpoint", f"{rule}, found {quoted(member.factory)}"
+            else:
+                for where, rule in loaded.conflicts():
+                    yield path + where.removeprefix("teacher"), rule
+
     def _pretrained_conflicts(self) -> Iterator[tuple[str, str]]:
         if self.package is None:
             yield "teacher.pretrained", f"goes with factory = {NAMED}, found {quoted(self.factory)}"
@@ -164,8 +245,7 @@ class TeacherSection(Section):
             yield "teacher.inputs", f"{rule}, found {quoted(self.inputs)}"
 
     def _outputs_conflicts(self) -> Iterator[tuple[str, str]]:
-        fields = ("factory", "checkpoint", "pretrained", "inputs", "size", "mean", "std")
-        for name in fields:
+        for name in LOADED_KEYS:
             if getattr(self, name) != type(self).model_fields[name].default:
                 rule = "goes without teacher.outputs, of which there is no model"
                 yield f"teacher.{name}", f"{rule}, found {quoted(getattr(self, name))}"

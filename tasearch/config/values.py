@@ -67,10 +67,11 @@ RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for
 
 def as_options(value: Any) -> Any:
     """One value or a list of them, as a tuple."""
-    return _listed(value) if isinstance(value, list | tuple) else (value,)
+    return as_list(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _listed(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """A list as a tuple, unless it is too long."""
     if isinstance(value, list | tuple) and len(value) > MOST_VALUES:
         rule = "should have at most {most} values, has {number}"
         raise PydanticCustomError("long", rule, {"most": MOST_VALUES, "number": len(value)})
@@ -203,7 +204,7 @@ Rate = Annotated[float, Field(gt=0, le=MOST_RATE)]
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Widths = Annotated[tuple[Width, ...], BeforeValidator(_listed), AfterValidator(_falling)]
+Widths = Annotated[tuple[Width, ...], BeforeValidator(as_list), AfterValidator(_falling)]
 Losses = Annotated[tuple[str, ...], BeforeValidator(as_options), AfterValidator(distinct)]
 Temperatures = Annotated[
     tuple[Annotated[float, Field(ge=0.01, le=1000)], ...],

@@ -119,7 +119,7 @@ def stored_teacher(
         there are only its outputs.
     """
     section, store = run.manifest.study.teacher, run.directory.store(lambda damage: None)
-    if section.outputs is not None or (section.own_factory is not None and not trusted):
+    if section.outputs is not None or (section.own_factories and not trusted):
         return None
     used = (t.hops[0] for t in run.trials if t.hops and t.hops[0].width == section.width)
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from tasearch.data.ids import Ids
 from tasearch.models.call_style import CallStyle, adapted, find_call_style
 from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import BATCH, check_loaded, check_model, check_reload, state_digest
+from tasearch.models.ensemble import loaded_ensemble, of_member
 from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
@@ -87,17 +88,19 @@ class Models:
         """The first model of every chain."""
         section = self.study.teacher
         origin = []
+        for path, member in zip(section.paths, self._members, strict=False):
+            with of_member(path):
+                origin.append(member.teacher().origin or "")
         if section.factory is not None:
             name = self._functions.factory.name  # imported by now, and known by its source
-            own = section.own_factory is not None
-            origin.append(plugins.identity(name, self.study.root) if own else name)
+            origin.append(plugins.identity(name, self.study.root) if section.own_factory else name)
         if section.checkpoint is not None:
             origin.append(self._digest)
-        elif section.loaded:
+        elif section.loaded and not self._members:
             origin.append(self._loaded.digest)
         if section.outputs is not None:
             origin.append(section.outputs)
-        elif section.loaded:
+        elif section.loaded and not self._members:
             origin.append(section.inputs + input_spec(section, self.in_shape).words)
         return ModelSpec(
             width=section.width,
@@ -191,6 +194,21 @@ class Models:
         net, words = self._loaded.net, f"{where}: the teacher"
         return check_loaded(net, words, samples, self.num_classes, device)
 
+    def check_members(self, data: Dataset, device: torch.device) -> dict[str, Tensor]:
+        """Have each member of a teacher predict the validation set, as `check_teacher` does.
+
+        Returns:
+            By the name of each member, its logits, float32 (samples, classes); empty for any other
+            teacher.
+        """
+        found: dict[str, Tensor] = {}
+        for path, member in zip(self.study.teacher.paths, self._members, strict=False):
+            with of_member(path):
+                logits = member.check_teacher(data, device)
+            assert logits is not None
+            found[f"{member.study.teacher.label} ({len(found) + 1})"] = logits
+        return found
+
     def _checked(self, width: int) -> nn.Module:
         """A model as it is built, after it was tried."""
         where, net = f"the model of {sized(width)}", self.build(width)
@@ -217,6 +235,10 @@ class Models:
     @cached_property
     def _loaded(self) -> LoadedTeacher:
         section, words = self.study.teacher, ""
+        if self._members:
+            sections = [member.study.teacher for member in self._members]
+            loads = [partial(getattr, member, "_loaded") for member in self._members]
+            return loaded_ensemble([*zip(section.paths, sections, loads, strict=True)])
         net = self._make(section.width, 0)
         if section.checkpoint is not None:
             words = load_checkpoint(net, self.checkpoint_path(), self._digest)
@@ -232,6 +254,13 @@ class Models:
             net = FromRaw(net, self.mean, self.std, whole=self.whole)
         net = net.eval().requires_grad_(False)
         return LoadedTeacher(net=net, digest=digest, spec=spec, words=(words,) if words else ())
+
+    @cached_property
+    def _members(self) -> tuple[Models, ...]:
+        """For each member of the teacher, the models of the study whose teacher it alone is."""
+        sections = self.study.teacher.models if self.study.teacher.members else ()
+        studies = [self.study.model_copy(update={"teacher": section}) for section in sections]
+        return tuple(replace(self, study=study) for study in studies)
 
     @cached_property
     def _call_styles(self) -> dict[int, CallStyle]:

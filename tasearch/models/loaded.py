@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from tasearch.chains.sizes import Size, sized
 from tasearch.config.study import Study
+from tasearch.config.teacher_section import TeacherSection
 from tasearch.errors import ModelError
 from tasearch.models.inputs import InputSpec
 
@@ -46,12 +47,27 @@ def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None, *,
         return f"teacher{own} of unknown size: its {section.outputs} are in the data"
     words = f"teacher {name}, {_in_words(params)}: "
     notes = ["grey images as three equal channels"] if section.package and grey else []
+    if loaded is not None and section.members:
+        return f"{words}the mean logits of {'; and '.join(loaded.words)}"
     if loaded is not None:
-        words += f"loaded, frozen, {section.inputs} samples{loaded.spec.words}"
-        return "; ".join([words, *notes, *loaded.words])
+        return words + describe_loaded(section, loaded, notes)
     epochs = f"{section.epochs} epoch{'s' * (section.epochs > 1)}"
     samples = "standardized samples" if study.data.standardize else "samples as they are"
     return "; ".join([f"{words}trained here, {epochs}, {samples}", *notes])
+
+
+def describe_loaded(
+    section: TeacherSection, loaded: LoadedTeacher, notes: Sequence[str] = ()
+) -> str:
+    """What was done to load a model, and what it takes, in words.
+
+    Args:
+        section: The keys of the model.
+        loaded: The model.
+        notes: What else is known of it.
+    """
+    words = f"loaded, frozen, {section.inputs} samples{loaded.spec.words}"
+    return "; ".join([words, *notes, *loaded.words])
 
 
 def check_falling(study: Study, sizes: Mapping[int, int]) -> None:

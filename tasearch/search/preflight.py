@@ -63,8 +63,8 @@ def try_all(content: Content, step: Step) -> None:
     models, teacher = Models.for_study(study, data), study.teacher
     for width in study.widths:
         words = f"model.family: {study.model.family!r} at {sized(width)}"
-        if width == teacher.width and teacher.factory is not None:
-            words = f"teacher.factory: {teacher.factory!r}"
+        if width == teacher.width and teacher.own_factories:
+            words = f"{teacher.paths[0]}.factory: {teacher.models[0].factory!r}"
         step(words)
         nets = models.check([width])
         _evaluate(models, nets[width] if width in nets else models.build(width))

@@ -132,9 +132,8 @@ class StudyParts:
             RunError: It has been edited since.
         """
         study = self.study
-        factory = study.teacher.own_factory or ""
         own = study.training.augment, study.search.sampler, study.objective.metric
-        names = [*self.losses, study.model.own_family, factory, *own]
+        names = [*self.losses, study.model.own_family, *study.teacher.own_factories, *own]
         code = plugins.frozen(names, study.root)
         code.check()
         return code

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from torch import Tensor
 
 from tasearch.data import Dataset
 from tasearch.data.guesses import linear_guess, majority_guess
 from tasearch.models import Models
+from tasearch.models.ensemble import mean_logits
 from tasearch.pareto.metric import ACCURACY_NAME, metric_of
 from tasearch.runs.accuracies import unseen_text
 from tasearch.train.metrics import Score, accuracy, recalls
@@ -51,11 +53,11 @@ def look_at_teacher(
     Raises:
         ModelError: The teacher fails, or gives anything but finite logits.
     """
-    logits = models.check_teacher(data, device)
+    members = models.check_members(data, device)
+    logits = mean_logits([*members.values()]) if members else models.check_teacher(data, device)
     if logits is None:
         return TeacherLook()
-    predicted = logits.argmax(dim=1).cpu().numpy()
-    right = float((predicted == data.validation.y).mean())
+    predicted, right = _compared(logits, data)
     found = f"right in {right:.1%} of the validation part"
     why = _why_poor(right, data)
     notices = [f"the teacher is {found}, {why}; {_causes(predicted, data)}"] if why else []
@@ -67,7 +69,16 @@ def look_at_teacher(
     metric = metric_of(models.study.objective.metric, data.num_classes)
     if not metric.is_accuracy:
         found += f", {metric.named(float(score(logits, labels)))}"
+    if members:
+        each = (f"{name} in {_compared(own, data)[1]:.1%}" for name, own in members.items())
+        found += f", its members: {', '.join(each)}"
     return TeacherLook(words=f"; {found}", notices=tuple(notices), accuracy=right)
+
+
+def _compared(logits: Tensor, data: Dataset) -> tuple[np.ndarray, float]:
+    """The predicted classes, int64 (samples,), and the accuracy on the validation set, 0..1."""
+    predicted = logits.argmax(dim=1).cpu().numpy()
+    return predicted, float((predicted == data.validation.y).mean())
 
 
 def _why_poor(right: float, data: Dataset) -> str:

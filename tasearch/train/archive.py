@@ -148,7 +148,7 @@ class HopArchive:
     def uses_user_code(self, hop: Hop) -> bool:
         """Whether a user's own code takes part in the training of a hop."""
         recipe = hop.model.recipe
-        own = ":" in self.setting.family or (hop.model.origin and self.study.teacher.factory)
+        own = ":" in self.setting.family or (hop.model.origin and self.study.teacher.own_factories)
         return bool(own or (recipe and ":" in recipe.loss) or ":" in self.study.objective.metric)
 
     def new_record(

@@ -73,9 +73,9 @@ class Teachers:
         """
         net, origin = self._models.build(hop.model.width), hop.model.origin
         if origin is not None and self._models.teacher().origin != origin:
-            section = self._archive.study.teacher
+            names = " and ".join(repr(one.factory) for one in self._archive.study.teacher.models)
             raise TrainingError(
-                f"teacher.factory: {section.factory!r} should make the same weights in every "
+                f"teacher.factory: {names} should make the same weights in every "
                 f"process, made others than when the run began"
             )
         return net
