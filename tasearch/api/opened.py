@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from tasearch.api.inputs import own_modules
-from tasearch.config.arguments import check_choice
+from tasearch.config.arguments import check_choice, check_page, check_path
+from tasearch.config.files import write_atomic
 from tasearch.errors import TasearchError
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front_table import html_table
@@ -212,6 +213,26 @@ class Run(reading.Run):
                 max_latency_ms=max_latency_ms,
                 trial=trial,
             )
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the report: one HTML page that works offline.
+
+        Args:
+            out: The page; `report.html` in the run's folder if not given.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            RunError: It cannot be written, or a file of the run is damaged.
+        """
+        from tasearch.report.info import report_info
+        from tasearch.report.page import render_page
+
+        page = self.path / "report.html" if out is None else check_path(out, "out")
+        check_page(page)
+        write_atomic(page, render_page(report_info(self)).encode())
+        return page
 
     def confirm(
         self, *, on_event: Callable[[Event], None] | None = None, **options: Any

@@ -57,7 +57,7 @@ def confirm_events(
         listed = sized(*widths) if widths else "any width"
         raise NothingFits(
             f"{run.path}: nothing to compare: {_no_assistants(run, listed)}; name another budget, "
-            f"or confirm the whole front (--front)"
+            f"or confirm the whole front (--front, in Python front=True)"
         )
     plan = LookPlan(alpha=study.confirm.alpha, margin=study.confirm.margin / 100)
     yield from (Notice(message=notice) for notice in prepared.notices)

@@ -50,7 +50,8 @@ class Front:
         """The members as a table of pandas, the smallest first.
 
         Returns:
-            A row for each member: `label`, and the fields of `Candidate`.
+            A row for each member: `label`, the fields of `Candidate`, and a column for each value
+            of the recipes.
 
         Raises:
             TasearchError: pandas is not installed.

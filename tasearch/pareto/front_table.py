@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas
 
 HEAD = ("trial", "chain", "accuracy", "params", "bytes", "latency")  # "accuracy": the metric
+FIELDS = [name for name in Candidate.__dataclass_fields__ if name not in ("metric", "recipe")]
 
 
 def html_table(candidates: Sequence[Candidate]) -> str:
@@ -30,6 +31,9 @@ def html_table(candidates: Sequence[Candidate]) -> str:
 def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
     """Students as a table of pandas: the fields of `Candidate`, and the chain in words.
 
+    The recipe has a column for each of its values: of the student under its own name, such as
+    `temperature`, of the assistants as `assistants_temperature`.
+
     The column `metric` names the metric of the column `accuracy`, if that is another one.
 
     Args:
@@ -42,12 +46,20 @@ def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
         import pandas
     except ModuleNotFoundError:
         raise TasearchError("to_pandas() needs pandas: pip install pandas") from None
-    names = [name for name in Candidate.__dataclass_fields__ if name != "metric"]
-    rows = [[c.label, *(getattr(c, name) for name in names)] for c in candidates]
-    frame = pandas.DataFrame(rows, columns=["label", *names])
+    rows = [_row(candidate) for candidate in candidates]
+    frame = pandas.DataFrame(rows, columns=None if rows else ["label", *FIELDS])
     if not all(candidate.metric.is_accuracy for candidate in candidates):
         frame["metric"] = [candidate.metric.name for candidate in candidates]
     return frame
+
+
+def _row(candidate: Candidate) -> dict[str, object]:
+    """The columns of a student by name."""
+    row: dict[str, object] = {"label": candidate.label}
+    row |= {name: getattr(candidate, name) for name in FIELDS}
+    row |= candidate.recipe.get("student") or {}
+    assistants = candidate.recipe.get("assistants") or {}
+    return row | {f"assistants_{name}": value for name, value in assistants.items()}
 
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import torch
 import tasearch
 from tasearch.errors import ExportError, NothingFits, RunError
 from tasearch.report.plots import PLOTS
+from tests.helpers.processes import call
 from tests.helpers.runs import optunas_study
 from tests.helpers.studies import tiny
 
@@ -77,6 +78,15 @@ def test_plots_are_those_of_the_report(finished: tasearch.Run) -> None:
     assert str(error.value) == f"name: should be {_listed()}, found 'fronts'"
     with pytest.raises(RunError, match=r"^x: should be params, bytes or latency_ms, found 'size'"):
         finished.plot(x="size")  # type: ignore[arg-type]
+
+
+def test_report_is_the_page_of_the_command_line(finished: tasearch.Run, tmp_path: Path) -> None:
+    page = finished.report(tmp_path / "page.html")
+    assert page == tmp_path / "page.html"
+    call("report", finished.path, "--out", tmp_path / "other.html")
+    assert len(page.read_text()) == len((tmp_path / "other.html").read_text())
+    with pytest.raises(RunError, match="should end in"):
+        finished.report(tmp_path / "page.txt")
 
 
 def _listed() -> str:

@@ -12,7 +12,7 @@ from hypothesis import given
 from tasearch.errors import TasearchError
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
-from tasearch.pareto.front_table import html_table
+from tasearch.pareto.front_table import FIELDS, html_table
 from tasearch.pareto.metric import metric_of
 from tests.helpers.candidates import candidate, candidate_lists
 
@@ -57,9 +57,21 @@ def test_data_frame_has_the_fields_of_each_member() -> None:
     front = Front([candidate(0.8, 2000, 2.0), candidate(0.5, 1000, 1.0, trial=1)])
     table = front.to_pandas()
     assert [*table["label"]] == [c.label for c in front.members]
-    for name in Candidate.__dataclass_fields__.keys() - {"metric"}:
+    for name in Candidate.__dataclass_fields__.keys() - {"metric", "recipe"}:
         assert [*table[name]] == [getattr(c, name) for c in front.members]
-    assert [*Front([]).to_pandas().columns] == [*table.columns]
+    assert [*Front([]).to_pandas().columns] == [*table.columns][: len(FIELDS) + 1]
+
+
+def test_data_frame_has_a_column_for_each_value_of_a_recipe() -> None:
+    pytest.importorskip("pandas")
+    student, helped = {"loss": "kd", "temperature": 4.0}, {"loss": "dist"}
+    one = replace(candidate(0.8, 2000, 2.0), recipe={"assistants": helped, "student": student})
+    alone = replace(candidate(0.7, 900, 1.0), recipe={"assistants": None, "student": student})
+    table = Front([one, alone]).to_pandas().set_index("params")
+    assert [*table["temperature"]] == [4.0, 4.0]
+    assert table.loc[2000, "assistants_loss"] == "dist"
+    assert table["assistants_loss"].isna()[900]
+    assert "recipe" not in table
 
 
 def test_data_frame_names_another_metric_than_accuracy() -> None:
