@@ -12,6 +12,7 @@ from torch import nn
 from tasearch.api.objects import Objects
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
+from tasearch.config.teacher_section import MOST_OF_NAME
 from tasearch.data.given import NAME
 from tasearch.errors import StudyError, quoted
 from tasearch.pareto.budget import Budget
@@ -92,6 +93,7 @@ class Content:
         elif isinstance(teacher, nn.Module):
             self.put("teacher.factory", self.objects.teacher(teacher), "teacher")
             self.put("teacher.epochs", 0, "teacher")
+            self.default("teacher.name", type(teacher).__name__[:MOST_OF_NAME])
         else:
             self.put("teacher.factory", teacher, "teacher")
         self._put_widths(widths, student_widths)

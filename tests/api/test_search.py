@@ -168,6 +168,7 @@ def test_trained_teacher_is_frozen_as_it_is(place: Path) -> None:
     own: dict[str, Any] = BUILTIN | {"teacher": net, "widths": [8, 4], "trials": 2}
     run = tasearch.search(X, Y, **own)
     assert run.manifest.study.teacher.width == 16
+    assert run.best().label.startswith("Sequential → ")
     assert run.manifest.measured[16].params == sum(p.numel() for p in net.parameters())
     assert run.manifest.study.teacher.loaded and run.manifest.study.teacher.inputs == "raw"
     assert facts(tasearch.search(X, Y, **own)) == facts(run)
