@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,18 +17,15 @@ import torch
 import tasearch
 from tasearch.data import load_data, load_test
 from tasearch.errors import DataError, ExportError
+from tests.helpers.example_studies import example_study
 
 pytestmark = pytest.mark.slow
-STUDY = Path(__file__).parents[2] / "studies" / "own-table"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study's folder with its table."""
-    folder = tmp_path_factory.mktemp("own-table") / "study"
-    shutil.copytree(STUDY, folder, ignore=shutil.ignore_patterns("*.csv"))
-    subprocess.run([sys.executable, "make_table.py"], cwd=folder, check=True)
-    return folder
+    return example_study("own-table", "make_table.py", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

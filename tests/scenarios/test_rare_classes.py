@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,18 +20,15 @@ from tasearch.config.study import Study
 from tasearch.config.study_file import load_study
 from tasearch.data import load_data, load_test
 from tasearch.runs.events import Event, Notice
+from tests.helpers.example_studies import example_study
 
 pytestmark = pytest.mark.slow
-STUDY = Path(__file__).parents[2] / "studies" / "rare"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study's folder with its table."""
-    folder = tmp_path_factory.mktemp("rare") / "study"
-    shutil.copytree(STUDY, folder, ignore=shutil.ignore_patterns("*.csv"))
-    subprocess.run([sys.executable, "make_parts.py"], cwd=folder, check=True)
-    return folder
+    return example_study("rare", "make_parts.py", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
