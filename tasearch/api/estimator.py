@@ -19,8 +19,7 @@ from tasearch.api.opened import Run, Student
 from tasearch.api.search import search
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
-
-BATCH = 1_024  # samples that are predicted at a time
+from tasearch.train.loop import predict
 
 
 class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -132,9 +131,8 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         standardize = (self.study or {}).get("data", {}).get("standardize", True)
         ids = not standardize and x.ndim == 2 and x.dtype.kind in "iu"
         samples = torch.tensor(x, dtype=torch.int64 if ids else torch.float32)
-        with torch.inference_mode():
-            batches = [self.model_(batch).softmax(dim=1) for batch in torch.split(samples, BATCH)]
-        return torch.cat(batches).numpy()
+        probabilities: np.ndarray = predict(self.model_, samples).softmax(dim=1).numpy()
+        return probabilities
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The most likely labels, of shape (samples,).

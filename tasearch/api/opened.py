@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from tasearch.api.inputs import own_modules
-from tasearch.config.arguments import check_choice, check_page, check_path
-from tasearch.config.files import write_atomic
+from tasearch.config.arguments import check_choice, check_path
 from tasearch.errors import TasearchError
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front_table import html_table
@@ -226,13 +225,9 @@ class Run(reading.Run):
         Raises:
             RunError: It cannot be written, or a file of the run is damaged.
         """
-        from tasearch.report.info import report_info
-        from tasearch.report.page import render_page
+        from tasearch.report.page import write_report
 
-        page = self.path / "report.html" if out is None else check_path(out, "out")
-        check_page(page)
-        write_atomic(page, render_page(report_info(self)).encode())
-        return page
+        return write_report(self, None if out is None else check_path(out, "out"))
 
     def confirm(
         self, *, on_event: Callable[[Event], None] | None = None, **options: Any

@@ -19,8 +19,7 @@ from tasearch.cli.option_types import (
     Trial,
     Trust,
 )
-from tasearch.config.arguments import check_folder, check_page
-from tasearch.config.files import write_atomic
+from tasearch.config.arguments import check_folder
 from tasearch.errors import ExportError, RunError, StudyError
 from tasearch.pareto.budget import Budget
 
@@ -72,13 +71,9 @@ def report(
 ) -> None:
     """Write the report: one HTML page that works offline."""
     opened = open_run(run, runs_dir)
-    target = out_file or opened.path / "report.html"
-    check_page(target)
-    from tasearch.report.info import report_info
-    from tasearch.report.page import render_page
+    from tasearch.report.page import write_report
 
-    write_atomic(target, render_page(report_info(opened)).encode())
-    out.print(f"wrote {target}", soft_wrap=True)
+    out.print(f"wrote {write_report(opened, out_file)}", soft_wrap=True)
 
 
 def export(

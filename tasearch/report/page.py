@@ -5,23 +5,26 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from string import Template
 from typing import Any
 
+from tasearch.config.arguments import check_page
+from tasearch.config.files import write_atomic
 from tasearch.pareto.metric import Metric
 from tasearch.report.figure_files import PLOTLY
 from tasearch.report.front_figure import HEIGHT
 from tasearch.report.front_view import front_axes
 from tasearch.report.html import asset, escape, script_json
 from tasearch.report.html import figure as place_of
-from tasearch.report.info import Info
+from tasearch.report.info import Info, report_info
 from tasearch.report.page_answer import answer_html, gains_html, head_html
 from tasearch.report.page_details import details_html
 from tasearch.report.page_trials import trials_html
 from tasearch.report.plots import PLOTS, Look
 from tasearch.report.rows import Row
 from tasearch.report.style import DARK, LIGHT
-from tasearch.runs.run import shortened
+from tasearch.runs.run import Run, shortened
 
 COLUMNS = (  # of the rows that the script has
     "trial",
@@ -44,6 +47,25 @@ COLUMNS = (  # of the rows that the script has
     "confirmed",
 )
 PLAIN = len(COLUMNS) - 2  # the others are made of values of their own
+
+
+def write_report(run: Run, out: Path | None = None) -> Path:
+    """Write the report of a run.
+
+    Args:
+        run: The run.
+        out: The page; `report.html` in the run's folder if not given.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: It cannot be written, or a file of the run is damaged.
+    """
+    page = out or run.path / "report.html"
+    check_page(page)
+    write_atomic(page, render_page(report_info(run)).encode())
+    return page
 
 
 def render_page(info: Info) -> str:

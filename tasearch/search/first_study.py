@@ -13,12 +13,13 @@ import torch
 
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
+from tasearch.config.values import IMAGES, PACKAGES
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.data.decoding import SizesDiffer
 from tasearch.data.recognized import recognize, teacher_outputs
 from tasearch.errors import ModelError, StudyError, quoted, shown
 from tasearch.models import Models
-from tasearch.models.first_ladder import family_for, find_family, make_ladder
+from tasearch.models.first_ladder import Ladder, family_for, find_family, make_ladder
 from tasearch.models.loaded import size
 from tasearch.models.weights import read_weights
 from tasearch.search.teacher_look import TeacherLook, look_at_teacher
@@ -139,7 +140,7 @@ def _look_at_data(made: FirstStudy, say: Say, progress: Progress | None) -> Data
     try:
         data = load_data(made.study(), progress, notices.append)
         sides = data.in_shape[1:]
-        large = len(sides) == 2 and section["source"] in ("parquet", "imagefolder")
+        large = len(sides) == 2 and section["source"] in IMAGES
         wanted = _side({sides}) if large and max(sides) > SIDE else None
     except SizesDiffer as error:
         wanted = _side(error.sizes)
@@ -186,7 +187,7 @@ def _look_at_teacher(made: FirstStudy, data: Dataset, say: Say) -> None:
     if given.teacher is not None:
         teacher["factory"] = given.teacher
         if given.checkpoint is None:
-            packaged = given.teacher.partition(":")[0] in ("torchvision", "timm")
+            packaged = given.teacher.partition(":")[0] in PACKAGES
             teacher |= {"pretrained": True} if packaged else {"epochs": 0}
     elif given.checkpoint is not None:
         family, width = _family_of(given.checkpoint, data)
@@ -202,7 +203,7 @@ def _look_at_teacher(made: FirstStudy, data: Dataset, say: Say) -> None:
         say(f"teacher: {family} {ladder.teacher}, trained by the run")
 
 
-def _fill(made: FirstStudy, teacher: dict[str, Any], ladder: Any) -> None:
+def _fill(made: FirstStudy, teacher: dict[str, Any], ladder: Ladder) -> None:
     teacher["width"] = ladder.teacher
     made.content |= {
         "teacher": teacher,
