@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from os import _exit as end_process  # user code may replace os._exit
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -27,6 +27,8 @@ class Stop:
     once; during the preparation the first one does. One more ends the process: user code may catch
     every exception, or never return from a call in C.
 
+    Once it has raised KeyboardInterrupt, an error that leaves its context becomes one, too.
+
     Args:
         console: Where the live view is.
 
@@ -40,6 +42,7 @@ class Stop:
         self.asked = False
         self.training = False
         self._later = False
+        self._interrupted = False
         self._count = 0
         self._before: dict[int, Any] = {}
 
@@ -52,9 +55,12 @@ class Stop:
             self._before[number] = self._arm(number)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._interrupted and isinstance(error, Exception):
+            # a clean-up that an interrupt cut off may end with an error of its own
+            raise KeyboardInterrupt from error
 
     @contextlib.contextmanager
     def later(self) -> Iterator[None]:
@@ -83,6 +89,10 @@ class Stop:
 
     def _give_up(self) -> None:
         err.print("stopped while preparing")
+        self._interrupt()
+
+    def _interrupt(self) -> NoReturn:
+        self._interrupted = True
         raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -99,7 +109,7 @@ class Stop:
                 self._give_up()
             return
         if self.asked:
-            raise KeyboardInterrupt
+            self._interrupt()
         self.asked = True
         # the live view would overwrite what another console prints
         where = self._console if self._console.is_terminal else err

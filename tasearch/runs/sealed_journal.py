@@ -150,11 +150,13 @@ class SealedJournal(BaseJournalBackend):
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock that Optuna's own backend uses as well."""
-        self._lock.acquire()
+        with _interruptible():
+            self._lock.acquire()
         try:
             yield
         finally:
-            with contextlib.suppress(RuntimeError):  # another process removed it as a stale lock
+            # RuntimeError: another process removed it as a stale lock
+            with contextlib.suppress(RuntimeError), _interruptible():
                 self._lock.release()
 
     @contextlib.contextmanager
@@ -167,6 +169,18 @@ class SealedJournal(BaseJournalBackend):
                 raise write_error(self.path, error) from None
             message = f"{self.path}: cannot be {action}: {error.strerror or error}"
             raise StoreError(message) from None
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C through: within Optuna's lock it ends as an error of the clean-up."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        behind: BaseException | None = error
+        while behind and not isinstance(behind, KeyboardInterrupt):
+            behind = behind.__context__
+        raise behind or error from None
 
 
 def count_lines(file: Path) -> int:
