@@ -29,6 +29,8 @@ def run(
     latency_from: str | Path | None = None,
     workers: int | str = 1,
     retry_failed: bool = False,
+    engine: str = "local",
+    address: str | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Run:
     """Run a study, or continue its run, until its trials are done.
@@ -46,6 +48,9 @@ def run(
             Results do not depend on it.
         retry_failed: Whether to repeat all failed trials; those that failed because of the
             machine, such as for lack of memory, are repeated in any case.
+        engine: Where workers run: "local" for this machine, "ray" for a Ray cluster.
+        address: The cluster: "auto" for the one that this machine belongs to, or HOST:PORT; None to
+            start one on this machine, which ends with the run.
         on_event: Called with each event of the search, one of the classes in
             `tasearch.runs.events`.
 
@@ -65,6 +70,8 @@ def run(
         latency_from=latency_from,
         workers=workers,
         retry_failed=retry_failed,
+        engine=engine,
+        address=address,
     )
     return run_to_end(study, options, on_event)
 

@@ -17,9 +17,11 @@ from tasearch.cli.console import err, out, print_line
 from tasearch.cli.exit_codes import exit_code, make_streams_safe
 from tasearch.cli.figure_commands import compare, dashboard, front, plot
 from tasearch.cli.option_types import (
+    Address,
     AsJson,
     AssistantOption,
     DeviceName,
+    Engine,
     LatencyFrom,
     MaxBytes,
     MaxLatency,
@@ -82,6 +84,8 @@ def run(
     latency_from: LatencyFrom = None,
     workers: Workers = "auto",
     retry_failed: RetryFailed = False,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Run a study, or continue its run.
 
@@ -98,6 +102,8 @@ def run(
         latency_from=latency_from,
         workers=workers,
         retry_failed=retry_failed,
+        engine=engine,
+        address=address,
         from_shell=True,
     )
     finished, path = run_shown(study, options)
@@ -193,6 +199,8 @@ def confirm(
     front: Annotated[bool, typer.Option("--front", help="Every student of the front.")] = False,
     device: DeviceName = "auto",
     workers: Workers = "auto",
+    engine: Engine = "local",
+    address: Address = None,
     trust: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = Path("runs"),
@@ -208,7 +216,12 @@ def confirm(
     limits = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     chosen = front_or_budget(front, limits, "--front")
     options = RunOptions(
-        runs_dir=opened.path.absolute().parent, device=device, workers=workers, from_shell=True
+        runs_dir=opened.path.absolute().parent,
+        device=device,
+        workers=workers,
+        engine=engine,
+        address=address,
+        from_shell=True,
     )
     if not confirm_shown(opened, options, chosen, trust=trust, as_json=as_json):
         end_stopped(err if as_json else out)

@@ -45,6 +45,16 @@ Workers = Annotated[
         help="Training processes, search.max_concurrent at most; auto: one a GPU or core.",
     ),
 ]
+Engine = Annotated[
+    str, typer.Option(metavar="local|ray", help="Train on this machine, or on a Ray cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="The Ray cluster; without it, one is started here and ends with the run.",
+    ),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Repeat all failed trials.")]
 Trial = Annotated[
     int | None,

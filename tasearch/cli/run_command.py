@@ -70,7 +70,7 @@ def preparing(
     check_early(study, options)
     options = options.absolute()
     processes = early_processes(
-        str(options.workers),
+        options.local_workers,
         options.device,
         study.training.threads,
         study.search.max_concurrent,
@@ -180,7 +180,7 @@ def _state(prepared: Prepared) -> SearchState:
         manifest,
         earlier,
         teacher=teacher,
-        workers=len(prepared.workers),
+        workers=prepared.at_once,
         spent=prepared.run.history().seconds,
     )
     words = Words.of_run(manifest)
@@ -190,9 +190,12 @@ def _state(prepared: Prepared) -> SearchState:
 def _print_beginning(prepared: Prepared, trials: int) -> None:
     for notice in prepared.notices:
         print_line(f"notice: {notice}")
-    workers = len(prepared.workers)
+    workers, place = prepared.at_once, str(prepared.device)
+    if prepared.cluster is not None:
+        place = f"a Ray cluster, {workers} at a time"
+    elif workers > 1:
+        place = f"{prepared.device} with {workers} workers"
     print_line(
-        f"chains within the budget: {prepared.space.size:,}; trials: {trials}, on "
-        f"{prepared.device}{f' with {workers} workers' if workers > 1 else ''}; "
+        f"chains within the budget: {prepared.space.size:,}; trials: {trials}, on {place}; "
         f"latency: {prepared.manifest.device}"
     )

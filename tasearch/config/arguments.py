@@ -6,6 +6,7 @@ Each check takes the argument's name for its message: `device` in Python, `--dev
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,12 @@ from tasearch.errors import RunError, TasearchError, quoted, shown
 from tasearch.pareto.budget import Budget
 
 DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("local", "ray")
 FIGURES = (".png", ".svg", ".html", ".json")  # endings of a figure's file
 MOST_WORKERS = 1_024
 
 Error = type[TasearchError]
+_ADDRESS = re.compile(r"[A-Za-z0-9_.-]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
 
 def check_device(value: object, name: str = "device") -> str:
@@ -38,6 +41,31 @@ def check_device(value: object, name: str = "device") -> str:
     if not isinstance(value, str) or value not in DEVICES:
         raise RunError(f'{name}: should be "auto", "cpu" or "cuda", found {quoted(value)}')
     return value
+
+
+def check_engine(value: object, address: object, name: str, address_name: str) -> None:
+    """Check the name of an engine, and the address of a cluster.
+
+    Args:
+        value: The engine: "local" or "ray".
+        address: "auto", HOST:PORT, or None.
+        name: The first argument's name, for the message.
+        address_name: The second argument's name.
+
+    Raises:
+        RunError: There is no such engine, it has no address, or the address is none.
+    """
+    if value not in ENGINES:
+        raise RunError(f'{name}: should be "local" or "ray", found {quoted(value)}')
+    if address is None:
+        return
+    if value != "ray":
+        raise RunError(f"{address_name}: goes with {name} ray")
+    if address != "auto" and not (isinstance(address, str) and _ADDRESS.fullmatch(address)):
+        raise RunError(
+            f'{address_name}: should be "auto" or HOST:PORT, such as 10.0.0.1:6379, found '
+            f"{quoted(address)}"
+        )
 
 
 def check_workers(value: object, name: str = "workers") -> int | str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasearch.config.arguments import (
     check_device,
+    check_engine,
     check_folder,
     check_path,
     check_trials,
@@ -33,6 +34,9 @@ class RunOptions:
         workers: Number of training processes, or "auto": one for each GPU, or for each core.
         retry_failed: Whether to repeat all failed trials; those that failed because of the
             machine, such as for lack of memory, are repeated in any case.
+        engine: Where workers run: "local" for this machine, "ray" for the nodes of a Ray cluster.
+        address: The cluster: "auto" for the one that this machine belongs to, or HOST:PORT; None to
+            start one on this machine, which ends with the run.
         from_shell: Whether messages name options as a shell does: `--runs-dir`, not `runs_dir`.
 
     Raises:
@@ -51,6 +55,8 @@ class RunOptions:
     latency_from: str | Path | None = None
     workers: int | str = 1
     retry_failed: bool = False
+    engine: str = "local"
+    address: str | None = None
     from_shell: bool = False
 
     def __post_init__(self) -> None:
@@ -59,8 +65,14 @@ class RunOptions:
         check_path(self.runs_dir, self._name("runs_dir"))
         check_device(self.device, self._name("device"))
         check_workers(self.workers, self._name("workers"))
+        check_engine(self.engine, self.address, self._name("engine"), self._name("address"))
         if self.latency_from is not None:
             check_path(self.latency_from, self._name("latency_from"))
+
+    @property
+    def local_workers(self) -> str:
+        """The number of workers on this machine, or "auto"; one prepares a search on a cluster."""
+        return str(self.workers) if self.engine == "local" else "1"
 
     def run_path(self, study: Study) -> Path:
         """The path of the study's run, which need not exist."""

@@ -181,6 +181,20 @@ class ConfirmSection(Section):
     )
 
 
+class ResourcesSection(Section):
+    """What one training takes on a node of a Ray cluster (`--engine ray`); else it is not used."""
+
+    cpus: Annotated[float, Field(gt=0, le=10_000)] | None = key(
+        None, "cores, which may be a fraction; by default training.threads"
+    )
+    gpus: Annotated[float, Field(ge=0, le=100)] | None = key(
+        None, "GPUs, which may be a fraction, such as 0.25; by default 1 on CUDA, else none"
+    )
+    memory_gb: Annotated[float, Field(ge=0, le=1e6)] = key(
+        0.0, "gigabytes of memory that Ray counts for it; 0: Ray does not count memory"
+    )
+
+
 class ExpectsSection(Section):
     """What an export was made from, written by `export`. A run is refused if anything differs."""
 

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from tasearch.chains.mode import Mode
-from tasearch.chains.recipe import LABELS_ONLY, TRAINED, Recipe
+from tasearch.chains.recipe import LABELS_ONLY, Recipe
 from tasearch.chains.recipes import SEARCHED, Recipes
 from tasearch.chains.sizes import sized
-from tasearch.config.data_section import MISSING, DataSection
+from tasearch.config.data_section import DataSection
+from tasearch.config.later_keys import LATER_KEYS
 from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
     AssistantsSection,
@@ -23,6 +24,7 @@ from tasearch.config.sections import (
     LatencySection,
     ModelSection,
     ObjectiveSection,
+    ResourcesSection,
     SearchSection,
     StudentSection,
 )
@@ -45,29 +47,8 @@ from tasearch.config.values import (
 from tasearch.config.view_rules import view_conflicts
 from tasearch.errors import nearest, quoted, short
 from tasearch.pareto.budget import Budget
-from tasearch.pareto.metric import ACCURACY_NAME
 
 MOST_RECIPES = 10_000  # that the lists of [assistants] or [student] may make
-LATER_KEYS = {  # runs of before there was a key are the same study as with its default
-    "assistants.teacher_epoch": [TRAINED],
-    "student.teacher_epoch": [TRAINED],
-    "data.size": None,
-    "data.channels": "auto",
-    "data.drop": [],
-    "data.categories": [],
-    "data.missing": [*MISSING],
-    "data.standardize": True,
-    "teacher.pretrained": False,
-    **dict.fromkeys(("teacher.size", "teacher.mean", "teacher.std", "teacher.outputs")),
-    "model.sizes": [],
-    "data.unlabelled": None,
-    "training.views": None,
-    "training.mixup": None,
-    "training.unlabelled_share": 0.5,
-    "objective.metric": ACCURACY_NAME,
-    "training.class_weights": "none",
-    "teacher.members": [],
-}
 
 
 class Study(Section):
@@ -93,6 +74,7 @@ class Study(Section):
     latency: LatencySection = LatencySection()
     search: SearchSection = SearchSection()
     confirm: ConfirmSection = ConfirmSection()
+    resources: ResourcesSection = ResourcesSection()
     expects: ExpectsSection = ExpectsSection()
 
     @model_validator(mode="before")
@@ -276,13 +258,12 @@ class Study(Section):
     def identity(self) -> dict[str, Any]:
         """Every value that makes it another study if it changes, by path.
 
-        Left out are the limits of the search, the root, what follows the search, and limits of time
-        and of disk space.
+        Left out are the limits of the search, the root, what follows the search, where it is
+        trained, and limits of time and of disk space.
         """
         limits = {"trials", "max_hours", "max_flops", "min_improvement"}
-        values = self.model_dump(
-            mode="json", exclude={"root": True, "search": limits, "confirm": True, "expects": True}
-        )
+        left_out = dict.fromkeys(("root", "confirm", "resources", "expects"), True)
+        values = self.model_dump(mode="json", exclude={**left_out, "search": limits})
         values["training"] = self.training.deciding()
         flat: dict[str, Any] = {}
         for section, value in values.items():

@@ -15,6 +15,7 @@ import numpy as np
 
 ALIGNED = 64  # bytes of which each array's place is a multiple; numpy's headers fill so many
 NAME = "<U16"
+SUFFIX = ".arrays"  # of a file with a name
 CHUNK = 2**24  # bytes of samples that are gathered at a time
 
 # Linux lets other processes open a file without a name, which is gone whenever its owner ends.
@@ -26,6 +27,7 @@ class ArrayFile:
 
     Args:
         folder: The folder that it is in; None for that of temporary files.
+        named: Whether the file has a name in this folder, for other machines that see it too.
 
     Attributes:
         path: Path at which processes of the same user can read the file.
@@ -34,8 +36,9 @@ class ArrayFile:
         OSError: There is no such folder, or no room.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._own(_temporary_file(folder))
+    def __init__(self, folder: Path | None = None, *, named: bool = False) -> None:
+        named = named or not UNNAMED
+        self._own(_temporary_file(folder, named), named)
         self.names: list[str] = []
 
     @classmethod
@@ -46,7 +49,7 @@ class ArrayFile:
             OSError: The file is gone.
         """
         adopted = cls.__new__(cls)
-        adopted._own(open(path, "rb", buffering=0))  # noqa: SIM115, PTH123
+        adopted._own(open(path, "rb", buffering=0), not UNNAMED)  # noqa: SIM115, PTH123
         return adopted
 
     def add(self, name: str, array: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
@@ -88,13 +91,13 @@ class ArrayFile:
     def close(self) -> None:
         """Delete the file."""
         self._file.close()
-        if not UNNAMED:
+        if self._named:
             with contextlib.suppress(OSError):  # on Windows, while a worker reads it
                 Path(self.path).unlink()
 
-    def _own(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.path = f"/proc/{os.getpid()}/fd/{file.fileno()}" if UNNAMED else str(file.name)
+    def _own(self, file: IO[bytes], named: bool) -> None:
+        self._file, self._named = file, named
+        self.path = str(file.name) if named else f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:
@@ -118,11 +121,11 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     return found
 
 
-def _temporary_file(folder: Path | None) -> IO[bytes]:
-    if UNNAMED:
+def _temporary_file(folder: Path | None, named: bool) -> IO[bytes]:
+    if not named:
         return tempfile.TemporaryFile(dir=folder)
     # deleted by `close`: its writer may end before the process that adopts it
-    return tempfile.NamedTemporaryFile(dir=folder, delete=False)
+    return tempfile.NamedTemporaryFile(dir=folder, suffix=SUFFIX, delete=False)
 
 
 def _mapped(stream: IO[bytes], dtype: np.dtype, shape: tuple[int, ...], start: int) -> np.ndarray:

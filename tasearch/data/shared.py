@@ -8,10 +8,11 @@ whose import alone takes most of a second. They map the file, so that its pages 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
-from tasearch.data.array_file import ArrayFile, read_arrays
+from tasearch.data.array_file import SUFFIX, ArrayFile, read_arrays
 from tasearch.data.arrays import UNLABELLED, Dataset, Split
 from tasearch.errors import DataError
 
@@ -21,6 +22,7 @@ class SharedDataset:
 
     Args:
         data: The data set; if its samples are in a file, that one is used.
+        folder: The folder for a file that other machines read, too; None to keep it on this one.
 
     Attributes:
         path: Path at which processes of the same user can read the file.
@@ -29,10 +31,13 @@ class SharedDataset:
         DataError: There is no room for the file.
     """
 
-    def __init__(self, data: Dataset) -> None:
-        self._is_own = data.file is None
+    def __init__(self, data: Dataset, folder: Path | None = None) -> None:
+        self._is_own = data.file is None or folder is not None
         try:
-            self._file = ArrayFile() if data.file is None else data.file
+            if folder is not None:
+                self._file = _for_machines(folder)
+            else:
+                self._file = ArrayFile() if data.file is None else data.file
         except OSError as error:
             raise sharing_failed(error) from None
         self.path = self._file.path
@@ -60,6 +65,14 @@ class SharedDataset:
         """Delete the file, unless the data set itself needs it."""
         if self._is_own:
             self._file.close()
+
+
+def _for_machines(folder: Path) -> ArrayFile:
+    """A file that other machines read, in a folder without those that a kill has left behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"*{SUFFIX}"):
+        left.unlink(missing_ok=True)
+    return ArrayFile(folder, named=True)
 
 
 def read_shared(path: str) -> Dataset:

@@ -30,6 +30,7 @@ from tasearch.search.study_parts import StudyParts
 from tasearch.search.teacher_look import look_at_teacher
 from tasearch.train.workers.pool import Pool
 from tasearch.train.workers.processes import Process
+from tasearch.train.workers.ray_cluster import RayCluster
 
 Bring = Callable[[RunDirectory], Callable[[], None]]
 
@@ -47,6 +48,7 @@ class Prepared:
         device: The device of this process.
         workers: The device of each worker, such as "cuda:1" or "cpu".
         pool: The workers, if they have helped to prepare; else None.
+        cluster: The cluster on whose nodes the workers train; None for this machine.
         code: The source of the user code that the study names, as it was imported.
         held: Releases the run's lock when it is closed.
         before: The manifest of the run so far, if its study has grown; else None.
@@ -62,16 +64,25 @@ class Prepared:
     device: torch.device
     workers: list[str]
     pool: Pool | None
+    cluster: RayCluster | None
     code: UserCode
     teacher: str
     before: Manifest | None
     held: contextlib.ExitStack
     notices: tuple[str, ...] = ()
 
+    @property
+    def at_once(self) -> int:
+        """The number of trainings that there is room for at the same time."""
+        most = len(self.workers)
+        return most if self.cluster is None else min(most, self.cluster.slots)
+
     def close(self) -> None:
-        """End the workers, and release the run."""
+        """End the workers, leave the cluster, and release the run."""
         if self.pool is not None:
             self.pool.close()
+        if self.cluster is not None:
+            self.cluster.close()
         self.held.close()
 
 
@@ -127,7 +138,7 @@ def prepare(
             notices=tuple(notices),
             held=held.pop_all(),
             **vars(found),  # manifest, space, before
-            **vars(devices),  # device, workers, pool
+            **vars(devices),  # device, workers, pool, cluster
         )
         undo.pop_all()
     return prepared

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tasearch.config.study import Study
 from tasearch.models import Models
+from tasearch.runs.folder_check import SHARED
 from tasearch.runs.store import Store
 from tasearch.search.executor import HopExecutor
 from tasearch.search.prepare import Prepared
@@ -49,7 +50,7 @@ def executor_for(
     def make_engine() -> Engine:
         if pool is None and trains_alone(prepared):
             return InProcessEngine(_make_trainer(prepared, study, models, store))
-        workers = pool or prepared.pool or Pool(prepared.workers, study)
+        workers = pool or _workers(prepared, study)
         modes, code = prepared.manifest.modes, prepared.code
         workers.set_up(study, prepared.data, folder, modes, archive.separable, code)
         return workers
@@ -76,7 +77,8 @@ def trains_alone(prepared: Prepared) -> bool:
     """Whether hops are trained in this process, and no worker is needed."""
     study, devices = prepared.manifest.study, prepared.workers
     alone = devices == ["cuda:0"] or (devices == ["cpu"] and study.training.threads == 1)
-    return alone and not study.own_functions  # else whatever they do ends a worker only
+    here = prepared.cluster is None
+    return alone and here and not study.own_functions  # else whatever they do ends a worker only
 
 
 @contextlib.contextmanager
@@ -85,12 +87,20 @@ def shared_pool(prepared: Prepared) -> Iterator[Pool | None]:
 
     Those of the run stay as they are; new ones end with the context.
     """
-    if trains_alone(prepared) or prepared.pool is not None:
-        yield prepared.pool
+    pool = None if trains_alone(prepared) else _workers(prepared, prepared.manifest.study)
+    if pool is None or pool is prepared.pool:
+        yield pool
         return
-    pool = Pool(prepared.workers, prepared.manifest.study)
     with contextlib.closing(pool):
         yield pool
+
+
+def _workers(prepared: Prepared, study: Study) -> Pool:
+    """Workers for a search: those that have prepared it, or new ones; on the cluster, if any."""
+    if prepared.cluster is None:
+        return prepared.pool or Pool(prepared.workers, study)
+    start, folder = prepared.cluster.start, prepared.run.path.absolute() / SHARED
+    return Pool(prepared.workers, study, elsewhere=start, folder=folder)
 
 
 def _archive(prepared: Prepared, study: Study, models: Models, store: Store) -> HopArchive:

@@ -117,6 +117,13 @@ def test_run_refuses_each_wrong_study_without_torch(tmp_path: Path) -> None:
     own = f"looked in {root} and the Python path"
     cases: list[tuple[dict[str, Any], list[str], str]] = [
         ({}, ["--device", "tpu"], '--device: should be "auto", "cpu" or "cuda", found \'tpu\''),
+        ({}, ["--engine", "dask"], '--engine: should be "local" or "ray", found \'dask\''),
+        ({}, ["--address", "auto"], "--address: goes with --engine ray"),
+        (
+            {},
+            ["--engine", "ray", "--address", "head"],
+            "--address: should be \"auto\" or HOST:PORT, such as 10.0.0.1:6379, found 'head'",
+        ),
         (
             {},
             ["--workers", "0"],

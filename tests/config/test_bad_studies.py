@@ -41,7 +41,7 @@ FILES: dict[str, tuple[bytes, str]] = {  # content, and what is said behind the 
     "3,000 nested tables": (
         b"a." * 3_000 + b"a = 1",
         "a: unknown key; known: assistants, budget, confirm, data, expects, latency, model, name, "
-        "objective, root, search, seed, student, teacher, training",
+        "objective, resources, root, search, seed, student, teacher, training",
     ),
     "a table 3,000 deep where a number should be": (
         b"seed." + b"a." * 3_000 + b"a = 1",
@@ -84,7 +84,7 @@ FILES: dict[str, tuple[bytes, str]] = {  # content, and what is said behind the 
     "a key of 10,000 letters": (
         b"a" * 10_000 + b" = 1",
         f"{'a' * 77}...: unknown key; known: assistants, budget, confirm, data, expects, latency, "
-        "model, name, objective, root, search, seed, student, teacher, training",
+        "model, name, objective, resources, root, search, seed, student, teacher, training",
     ),
     "a text of a million letters": (
         b"name = '" + b"a" * LARGEST_FILE + b"'",

@@ -18,7 +18,7 @@ MISTAKES = {
     "[studnet]\n": "studnet: unknown key; did you mean 'student'?",
     "zzz = 1": (
         "zzz: unknown key; known: assistants, budget, confirm, data, expects, latency, model, "
-        "name, objective, root, search, seed, student, teacher, training"
+        "name, objective, resources, root, search, seed, student, teacher, training"
     ),
     '[student]\nwidths = [3, "a"]': (
         'student.widths[1]: should be an integer, or a name in model.sizes, found "a"'

@@ -67,3 +67,15 @@ def test_shared_dataset_outlives_its_writer_and_leaves_no_file(
     assert read_shared(adopted.path).fingerprint == data.fingerprint
     adopted.close()
     assert [*tmp_path.iterdir()] == []
+
+
+def test_shared_dataset_of_other_machines_has_a_name(tmp_path: Path) -> None:
+    """In a folder that they see; what a kill has left there before is removed."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "left.arrays").touch()
+    data = load_data(tiny())
+    written = SharedDataset(data, tmp_path / "shared")
+    assert [*map(str, (tmp_path / "shared").iterdir())] == [written.path]
+    assert read_shared(written.path).fingerprint == data.fingerprint
+    written.close()
+    assert [*(tmp_path / "shared").iterdir()] == []

@@ -23,7 +23,7 @@ from tasearch.runs.events import TrialStarted
 from tasearch.search.prepare import prepare
 from tasearch.train.workers import remote
 from tasearch.train.workers.pool import Pool
-from tasearch.train.workers.processes import CUT_OFF, Death
+from tasearch.train.workers.worker_process import CUT_OFF, Death
 from tests.helpers.processes import TASEARCH, call, children, wait_for
 from tests.helpers.runs import contents, facts
 from tests.helpers.studies import tiny

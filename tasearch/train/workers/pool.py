@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +17,46 @@ from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
 from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import StudyError
-from tasearch.runs.events import HopEnded, HopEvent, HopOutcome, Notice, hop_event
+from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopOutcome, Notice, hop_event
 from tasearch.train.fast.autotuning import untuned_mode
 from tasearch.train.tasks import Task
-from tasearch.train.workers.processes import Death, Process
+from tasearch.train.workers.processes import Process
 from tasearch.train.workers.remote import ANSWERS, RemoteWorker
 from tasearch.train.workers.replicates import ReplicateMerger
 from tasearch.train.workers.supervisor import DEATHS, Supervisor
+from tasearch.train.workers.worker_process import Death, WorkerProcess
 
 
 class Pool:
     """Worker processes that train hops, each on a device of its own, spoken to in lines of JSON.
 
-    Workers that have room beside this process start at once and can find modes; the others follow
-    when this process waits for these, or when training begins. A worker that dies, or makes no
-    progress for too long, is replaced, and its hop continues from its last saved rung.
+    They are on this machine, or on those of a cluster. Here, those that have room beside this
+    process start at once and can find modes; the others follow when this process waits for these,
+    or when training begins. A worker that dies, or makes no progress for too long, is replaced, and
+    its hop continues from its last saved rung.
 
     Args:
         devices: The device of each worker, such as "cuda:1" or "cpu".
         study: The study that is searched.
         processes: Processes that were started before, with as many threads as the study says; those
             that are not needed are ended.
+        elsewhere: Starts a process on another machine; None to start all of them on this one.
+        folder: The folder in which the workers find the data; None if they are on this machine.
     """
 
-    def __init__(self, devices: list[str], study: Study, processes: Sequence[Process] = ()) -> None:
-        training, self._study = study.training, study
+    def __init__(
+        self,
+        devices: list[str],
+        study: Study,
+        processes: Sequence[Process] = (),
+        *,
+        elsewhere: Callable[[], WorkerProcess] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        training, self._study, self._folder = study.training, study, folder
         limit = training.stall_minutes * 60
-        self._supervisor = Supervisor(devices, training.threads, limit, processes)
+        self._supervisor = Supervisor(devices, training.threads, limit, processes, elsewhere)
+        self._waiting: list[_Waiting] = []  # for a worker that has a machine
         self._data: SharedDataset | None = None
         # by hop and by whether the hop itself was the cause
         self._deaths: defaultdict[tuple[str, bool], list[Death]] = defaultdict(list)
@@ -95,7 +108,7 @@ class Pool:
 
     def share_data(self, data: Dataset) -> str:
         """The path at which workers read the data set."""
-        self._data = self._data or SharedDataset(data)
+        self._data = self._data or SharedDataset(data, self._folder)
         return self._data.path
 
     def ask_modes(self, data: Dataset, widths: Sequence[int]) -> None:
@@ -163,7 +176,8 @@ class Pool:
 
     @property
     def free_workers(self) -> int:
-        return len(self._supervisor.idle)
+        nothing = not self._waiting and not any(w.tasks for w in self._supervisor.workers)
+        return max(len(self._supervisor.idle) - len(self._waiting), int(nothing))
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """Begin tasks that train together, or one task.
@@ -172,6 +186,9 @@ class Pool:
         idle workers: the trials that wait for it can then start sooner.
         """
         idle = self._supervisor.idle
+        if not idle:
+            self._waiting.append(_Waiting(tasks))
+            return
         first = tasks[0]
         numbers = () if len(tasks) > 1 or any(first.thresholds) else self._separable(first.hop)
         count = min(len(idle), len(numbers))
@@ -193,8 +210,13 @@ class Pool:
             merged = self._merged(worker, event)
             if isinstance(event, HopEnded):
                 worker.tasks = [task for task in worker.tasks if task.key != event.key]
+            elif isinstance(event, EpochDone):
+                self._forget_lost(event.key)
             if merged is not None:
                 yield merged
+        while self._waiting and (idle := self._supervisor.idle):
+            given = self._waiting.pop(0)
+            idle[0].give(given.tasks, apart=given.apart)
 
     def _merged(self, worker: RemoteWorker, event: HopEvent) -> HopEvent | None:
         """The event; of a hop whose replicates several workers train, the merged one, if any."""
@@ -232,8 +254,29 @@ class Pool:
         for task in tasks:
             words = f"a worker {death.words}; hop {task.hop.label} goes on in a new one"
             yield Notice(message=words)
-        if tasks:
+        if tasks and replacement.placed:
             replacement.give(tasks, apart=True)
+        elif tasks:
+            self._waiting.append(_Waiting(tasks, apart=True))
+
+    def _forget_lost(self, key: str) -> None:
+        """Count no loss of a machine against a hop that has got further since."""
+        deaths = self._deaths.get((key, False))
+        if deaths:
+            deaths[:] = [death for death in deaths if not death.lost]
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """Tasks that no worker has.
+
+    Args:
+        tasks: The tasks.
+        apart: Whether they are trained one by one, because a worker has died of them.
+    """
+
+    tasks: Sequence[Task]
+    apart: bool = False
 
 
 def _given_up(task: Task, deaths: Sequence[Death]) -> HopEnded:
@@ -241,7 +284,8 @@ def _given_up(task: Task, deaths: Sequence[Death]) -> HopEnded:
     last = deaths[-1]
     reason = f"hop {task.hop.label}: its worker {last.words}"
     if not last.final:
-        reason += f", {len(deaths)} times" + ("" if last.own else "; out of memory?")
+        memory = "" if last.own or last.lost else "; out of memory?"
+        reason += f", {len(deaths)} times{memory}"
     outcome: HopOutcome = "failed" if last.own or last.final else "out of memory"
     label = task.hop.label
     return HopEnded(key=task.key, label=label, outcome=outcome, epoch=0, seconds=0.0, reason=reason)

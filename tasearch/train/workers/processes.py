@@ -24,44 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from tasearch.config.arguments import check_workers
+from tasearch.train.workers.worker_process import Death
 
 WORKER = "tasearch.train.workers.worker"
 BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 BEGIN += "from tasearch.train.workers.processes import become_worker; "
 BEGIN += f"become_worker({WORKER!r}, sys.argv[2])"
-CUT_OFF = 121  # exit code of a worker that cannot write its answers any more
-OWN_FAULTS = ("SEGV", "ABRT", "BUS", "FPE", "ILL", "SYS", "TRAP", "PIPE", "ALRM")  # signals
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 PATIENCE = 5.0  # seconds to wait for the last lines of a dead worker
 
 _living: set[Process] = set()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Death:
-    """How a worker has died.
-
-    Args:
-        words: The end of a sentence that begins with "a worker".
-        own: Whether the code that it ran is the cause; not so for a signal that was sent to it.
-        final: Whether the hop is given up at once, because another try would take too long.
-    """
-
-    words: str
-    own: bool = True
-    final: bool = False
-
-    @classmethod
-    def from_exit_code(cls, code: int) -> Death:
-        """From a process's exit code, which is negative where a signal has ended it."""
-        if code == CUT_OFF:
-            return cls(words="closed the files by which it was heard")
-        if code >= 0:
-            return cls(words=f"ended with code {code}")
-        number = -code
-        name = (signal.strsignal(number) or "unknown").lower()
-        own = number in {getattr(signal, f"SIG{known}", None) for known in OWN_FAULTS}
-        return cls(words=f"was killed by signal {number} ({name})", own=own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +62,14 @@ class Surroundings:
 
 
 class Process:
-    """One worker process, spoken to in lines of JSON; it ends when this process ends.
+    """One worker process on this machine, spoken to in lines of JSON; it ends with this process.
 
     Args:
         threads: Number of threads of its operations on CPU.
         around: Where it starts; the present surroundings if not given.
     """
+
+    placed = True
 
     def __init__(self, threads: int, around: Surroundings | None = None) -> None:
         around, count = around or Surroundings.capture(), str(threads)

@@ -11,7 +11,7 @@ from typing import Any
 from tasearch.chains.mode import Mode
 from tasearch.runs.events import hop_event
 from tasearch.train.tasks import Task
-from tasearch.train.workers.processes import Process
+from tasearch.train.workers.worker_process import WorkerProcess
 
 ANSWERS = ("Ready", "SetUp", "At", "Alive", "Modes", "Done", "error", "bug")  # besides events
 START_S = 600.0  # seconds in which a worker imports what it needs, on the slowest disk
@@ -28,7 +28,7 @@ class RemoteWorker:
 
     def __init__(
         self,
-        process: Process,
+        process: WorkerProcess,
         device: str,
         lines: queue.Queue[tuple[RemoteWorker, str | None]],
     ) -> None:
@@ -42,6 +42,11 @@ class RemoteWorker:
         self._owed = 1  # answers that are due: to its start, and to each setup
         self.silence = 0.0  # seconds without a line while it has work
         process.listen(lambda line: self._put(lines, line))
+
+    @property
+    def placed(self) -> bool:
+        """Whether there is a machine for it."""
+        return self.process.placed
 
     @property
     def set_up_done(self) -> bool:
@@ -87,7 +92,7 @@ class RemoteWorker:
 
     def wait(self, seconds: float) -> None:
         """Note that this process has waited for lines for so many seconds."""
-        if self.tasks or self.asked or self._owed:
+        if self.placed and (self.tasks or self.asked or self._owed):
             self.silence += seconds
 
     def stuck(self, limit: float) -> float | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 from tasearch import errors
 from tasearch.errors import RunError
-from tasearch.train.workers.processes import Death, Process, Surroundings, room_beside
+from tasearch.train.workers.processes import Process, Surroundings, room_beside
 from tasearch.train.workers.remote import RemoteWorker
+from tasearch.train.workers.worker_process import Death, WorkerProcess
 
 DEATHS = 3  # of workers with one hop, or while they start, before it is given up
 TICK = 1.0  # seconds between two looks at silent workers, at most
@@ -23,23 +24,31 @@ Heard = tuple[RemoteWorker, str, Any]  # a worker, the kind of its line, and its
 class Supervisor:
     """Worker processes, each on a device of its own.
 
-    As many as have room beside this process start at once; `start_others` starts the rest.
+    On this machine, as many as have room beside this process start at once; `start_others` starts
+    the rest.
 
     Args:
         devices: The device of each worker, such as "cuda:1" or "cpu".
         threads: Number of threads of each worker on CPU.
         limit: Seconds without progress after which a worker is ended.
         processes: Processes that were started before; those that are not needed are ended.
+        elsewhere: Starts a process on another machine; None to start all of them on this one.
     """
 
     def __init__(
-        self, devices: list[str], threads: int, limit: float, processes: Sequence[Process] = ()
+        self,
+        devices: list[str],
+        threads: int,
+        limit: float,
+        processes: Sequence[Process] = (),
+        elsewhere: Callable[[], WorkerProcess] | None = None,
     ) -> None:
-        self._threads, self._limit, self._around = threads, limit, Surroundings.capture()
+        self._limit, around = limit, Surroundings.capture()
+        self._start = elsewhere or (lambda: Process(threads, around))
         self._setup: dict[str, Any] = {}
         self._queue: queue.Queue[tuple[RemoteWorker, str | None]] = queue.Queue()
         self._false_starts = 0  # workers in a row that died before they were ready to train
-        count = room_beside(threads)
+        count = len(devices) if elsewhere else room_beside(threads)
         first, self._others = devices[:count], devices[count:]
         for process in processes[len(first) :]:
             process.end()
@@ -48,8 +57,8 @@ class Supervisor:
 
     @property
     def idle(self) -> list[RemoteWorker]:
-        """Workers without a task."""
-        return [worker for worker in self.workers if not worker.tasks]
+        """Workers without a task that have a machine."""
+        return [worker for worker in self.workers if worker.placed and not worker.tasks]
 
     @property
     def quiet(self) -> bool:
@@ -68,9 +77,9 @@ class Supervisor:
         self.workers += map(self.start, self._others)
         self._others = []
 
-    def start(self, device: str, process: Process | None = None) -> RemoteWorker:
+    def start(self, device: str, process: WorkerProcess | None = None) -> RemoteWorker:
         """A new worker, set up as the others are."""
-        worker = RemoteWorker(process or Process(self._threads, self._around), device, self._queue)
+        worker = RemoteWorker(process or self._start(), device, self._queue)
         if self._setup:
             worker.set_up(self._setup)
         return worker
@@ -106,7 +115,7 @@ class Supervisor:
         Raises:
             RunError: Too many workers in a row have died while they started.
         """
-        if not dead.set_up_done:
+        if not dead.set_up_done and not death.lost:
             self._false_starts += 1
             if self._false_starts >= DEATHS:
                 at = f"{dead.at}: " if dead.at else ""

@@ -15,6 +15,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -42,14 +43,20 @@ from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.autotuning import study_modes
 from tasearch.train.tasks import Task, train_hops
 from tasearch.train.trainer import Trainer
-from tasearch.train.workers.processes import CUT_OFF
+from tasearch.train.workers.worker_process import CUT_OFF
 
 HEARTBEAT = 0.5  # seconds
 
 
 @lru_cache(maxsize=1)
 def _known(study: str, data: str) -> tuple[Study, Dataset]:
-    return Study.model_validate_json(study), read_shared(data)
+    try:
+        return Study.model_validate_json(study), read_shared(data)
+    except FileNotFoundError:
+        raise RunError(
+            f"{data}: a worker on {socket.gethostname()} does not see it; --runs-dir must be a "
+            f"folder that all machines of the cluster share, at the same path"
+        ) from None
 
 
 def _find_modes(content: dict[str, Any], warn: Any) -> dict[str, str] | None:

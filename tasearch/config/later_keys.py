@@ -1,0 +1,31 @@
+"""Keys of the study file that came later, with the values that they have in runs of before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasearch.chains.recipe import TRAINED
+from tasearch.config.data_section import MISSING
+from tasearch.pareto.metric import ACCURACY_NAME
+
+# runs of before there was a key are the same study as with its default
+LATER_KEYS: dict[str, Any] = {
+    "assistants.teacher_epoch": [TRAINED],
+    "student.teacher_epoch": [TRAINED],
+    "data.size": None,
+    "data.channels": "auto",
+    "data.drop": [],
+    "data.categories": [],
+    "data.missing": [*MISSING],
+    "data.standardize": True,
+    "teacher.pretrained": False,
+    **dict.fromkeys(("teacher.size", "teacher.mean", "teacher.std", "teacher.outputs")),
+    "model.sizes": [],
+    "data.unlabelled": None,
+    "training.views": None,
+    "training.mixup": None,
+    "training.unlabelled_share": 0.5,
+    "objective.metric": ACCURACY_NAME,
+    "training.class_weights": "none",
+    "teacher.members": [],
+}
