@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -14,9 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
+from benchmarks.processes import descendants
 
 HOST = "127.0.0.2"  # Ray replaces 127.0.0.1 by an address that other machines reach
 STARTS_S = 120.0
@@ -29,14 +28,15 @@ QUICK = {  # how soon a lost node is noticed
 
 @dataclass
 class Node:
-    """A node: a process group of its own."""
+    """A node: a process, and all that it starts."""
 
     process: subprocess.Popen[bytes]
 
     def lose(self) -> None:
         """Kill all of the node's processes at once, as when its machine is switched off."""
-        for name in _session(self.process.pid):
-            os.kill(name, signal.SIGKILL)
+        for process in (self.process.pid, *descendants(self.process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.process.wait()
 
 
@@ -75,6 +75,11 @@ class Nodes:
         number = len(self.nodes) + 2
         return self._start(f"--address={self.address}", f"--node-ip-address=127.0.0.{number}")
 
+    def workers(self) -> list[int]:
+        """Worker processes of tasearch on all nodes."""
+        found = [p for node in self.nodes for p in descendants(node.process.pid)]
+        return [process for process in found if b"become_worker" in _command(process)]
+
     def close(self) -> None:
         """End all nodes."""
         for node in reversed(self.nodes):
@@ -99,25 +104,14 @@ class Nodes:
         self.nodes.append(node)
         until = time.monotonic() + STARTS_S
         while b"Ray runtime started" not in printed.read_bytes():
-            assert process.poll() is None, printed.read_text()
-            assert time.monotonic() < until, printed.read_text()
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"no node of Ray starts here: {printed.read_text()}")
             time.sleep(0.1)
         return node
 
 
-def _session(leader: int) -> list[int]:
-    """The processes of a session, and those that these have started in sessions of their own."""
-    parents: dict[int, int] = {}
-    found = {leader}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(fields[1])
-            if int(fields[3]) == leader:
-                found.add(int(entry.name))
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sorted(found)
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""

@@ -1,0 +1,128 @@
+"""Does a search on a Ray cluster, of which parts are killed, end like one in a single process?
+
+A cluster of several nodes with one core each runs on this machine. In each round a study is
+searched on it, and at a random moment of the training one worker, one node other than the head, or
+the driver is killed (SIGKILL). A lost node is replaced by a new one, a killed driver by the same
+command. Trials with all their values and attributes, and every stored hop byte by byte, must equal
+those of an uninterrupted run on this machine without Ray.
+
+    python -m benchmarks.ray_kills --kills 20 --nodes 3 --seed 0
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from benchmarks import common
+from benchmarks.forks import ForkServer
+from benchmarks.kill_rounds import LIMIT, POLL, Kill, KillBench, Round
+from benchmarks.kill_scenarios import PLAIN, Scenario
+from benchmarks.processes import exit_code, kill
+from benchmarks.ray_nodes import Nodes
+
+TARGETS = ("worker", "node", "driver")
+
+
+class RayKillBench(KillBench):
+    """Killed runs on a cluster, compared with a run without one.
+
+    Args:
+        root: Folder for everything.
+        forks: Server that reads runs.
+        nodes: The cluster.
+    """
+
+    def __init__(self, root: Path, forks: ForkServer, nodes: Nodes) -> None:
+        super().__init__(root, forks)
+        self._nodes = nodes
+        self.uninterrupted(PLAIN)  # before the cluster is used
+        self._options = ["--engine", "ray", "--address", nodes.address]
+
+    def _run_command(self, scenario: Scenario, *, measure: bool = False) -> list[str]:
+        return [*super()._run_command(scenario, measure=measure), *getattr(self, "_options", [])]
+
+    def _kill(
+        self, scenario: Scenario, folder: Path, argv: list[str], plan: Kill, rng: random.Random
+    ) -> int | None:
+        """Start the command, and kill at the planned moment of its training.
+
+        Returns:
+            The command's exit code where it continues, else None.
+        """
+        process = self._start(scenario, folder, argv, dying=False)
+        hops = folder / "runs" / scenario.name / "hops"
+        while process.poll() is None and not hops.is_dir():
+            time.sleep(POLL)
+        time.sleep(plan.after_s)
+        if process.poll() is None and plan.target == "worker":
+            found = self._nodes.workers()
+            plan.struck = bool(found) and kill(rng.choice(found))
+        elif process.poll() is None and plan.target == "node":
+            lost = rng.choice(self._nodes.nodes[1:])
+            lost.lose()
+            self._nodes.nodes.remove(lost)
+            self._nodes.add()
+            plan.struck = True
+        elif process.poll() is None:
+            plan.struck = kill(process.pid)
+            process.wait()
+            return None
+        return exit_code(process, LIMIT)
+
+
+def summary(rounds: list[Round]) -> dict[str, Any]:
+    """Counts over all rounds, and each round."""
+    kills = [kill for r in rounds for kill in r.kills]
+    return {
+        "kills": sum(kill.struck for kill in kills),
+        "too_late": sum(not kill.struck for kill in kills),
+        "by": dict(sorted(Counter(kill.target for kill in kills if kill.struck).items())),
+        "unequal": sum(bool(r.unequal) for r in rounds),
+        "seconds": common.spread([r.seconds for r in rounds]),
+        "each": [r.to_json() for r in rounds],
+    }
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--kills", type=int, default=20, help="number of kills")
+    parser.add_argument("--nodes", type=int, default=3, help="number of nodes, the head among them")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the targets and the moments")
+    common.add_out_option(parser, "ray-kills.json")
+    args = parser.parse_args()
+    provenance, rng = common.provenance(args), random.Random(args.seed)
+    rounds: list[Round] = []
+    with tempfile.TemporaryDirectory() as root:
+        nodes = Nodes(Path(root), args.nodes)
+        try:
+            os.environ |= nodes.environment
+            with ForkServer() as forks:
+                bench = RayKillBench(Path(root), forks, nodes)
+                for number in range(args.kills):
+                    target = TARGETS[number % len(TARGETS)]
+                    rounds.append(bench.kill_run(PLAIN, "training", [target], rng))
+                    last = rounds[-1]
+                    words = f"{target}: {last.seconds:.1f} s, {last.unequal or 'equal'}"
+                    print(words, flush=True)
+        finally:
+            nodes.close()
+    result = {
+        "question": common.question(__doc__),
+        **provenance,
+        "machine": common.machine(),
+        **summary(rounds),
+    }
+    common.write_json(args.out, result)
+    print(f"{result['kills']} kills, {result['unequal']} rounds unequal")
+    sys.exit(bool(result["unequal"]))
+
+
+if __name__ == "__main__":
+    main()
