@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tasearch.config.teacher_section import TeacherSection
 from tasearch.data import Dataset
 from tasearch.data.guesses import linear_guess, majority_guess
 from tasearch.models import Models
@@ -18,9 +19,10 @@ from tasearch.runs.accuracies import unseen_text
 from tasearch.train.metrics import Score, accuracy, recalls
 
 CAUSES = (
-    "likely causes: teacher.inputs, which tells raw samples from standardized ones; teacher.mean "
-    "and teacher.std; data.layout; another order of the classes"
+    "teacher.inputs, which tells raw samples from standardized ones; teacher.mean and teacher.std; "
+    "data.layout; another order of the classes"
 )
+UNTRAINED = "no checkpoint was given, so its weights are those that its factory makes; "
 REORDERED = 1.5  # times the accuracy that classes in another order must reach to be told of
 
 
@@ -53,14 +55,15 @@ def look_at_teacher(
     Raises:
         ModelError: The teacher fails, or gives anything but finite logits.
     """
-    members = models.check_members(data, device)
+    section, members = models.study.teacher, models.check_members(data, device)
     logits = mean_logits([*members.values()]) if members else models.check_teacher(data, device)
     if logits is None:
         return TeacherLook()
     predicted, right = _compared(logits, data)
     found = f"right in {right:.1%} of the validation part"
     why = _why_poor(right, data)
-    notices = [f"the teacher is {found}, {why}; {_causes(predicted, data)}"] if why else []
+    causes = _causes(predicted, data, section)
+    notices = [f"the teacher is {found}, {why}; {causes}"] if why else []
     labels = torch.from_numpy(data.validation.y).to(logits.device)
     found_of = recalls(logits, labels)
     if 0 in found_of and not why:
@@ -70,8 +73,13 @@ def look_at_teacher(
     if not metric.is_accuracy:
         found += f", {metric.named(float(score(logits, labels)))}"
     if members:
-        each = (f"{name} in {_compared(own, data)[1]:.1%}" for name, own in members.items())
-        found += f", its members: {', '.join(each)}"
+        each = {name: _compared(own, data) for name, own in members.items()}
+        shares = ", ".join(f"{name} in {share:.1%}" for name, (_, share) in each.items())
+        found += f", its members: {shares}"
+        for (name, (guesses, share)), own in zip(each.items(), section.models, strict=True):
+            if why := _why_poor(share, data):
+                causes = _causes(guesses, data, own)
+                notices.append(f"{name} of the teacher is right in {share:.1%}, {why}; {causes}")
     return TeacherLook(words=f"; {found}", notices=tuple(notices), accuracy=right)
 
 
@@ -94,8 +102,8 @@ def _why_poor(right: float, data: Dataset) -> str:
     return ""
 
 
-def _causes(predicted: np.ndarray, data: Dataset) -> str:
-    """What may be wrong with a poor teacher."""
+def _causes(predicted: np.ndarray, data: Dataset, section: TeacherSection) -> str:
+    """What may be wrong with a poor teacher, or with a poor member of one."""
     pairs = np.zeros((data.num_classes, data.num_classes), dtype=np.int64)
     np.add.at(pairs, (predicted, data.validation.y), 1)
     rows, columns = linear_sum_assignment(pairs, maximize=True)
@@ -105,4 +113,5 @@ def _causes(predicted: np.ndarray, data: Dataset) -> str:
             f"with its classes in another order it would be right in {best:.1%}: put its outputs "
             f"into the order of the labels"
         )
-    return CAUSES
+    given = section.checkpoint is not None or section.own_factory is None
+    return f"likely causes: {'' if given else UNTRAINED}{CAUSES}"

@@ -18,7 +18,7 @@ from tasearch.data import Dataset, load_data
 from tasearch.data.guesses import linear_guess, majority_guess
 from tasearch.models import Models
 from tasearch.search.prepare import prepare
-from tasearch.search.teacher_look import CAUSES, look_at_teacher
+from tasearch.search.teacher_look import CAUSES, UNTRAINED, look_at_teacher
 from tests.helpers.studies import tiny
 
 OWN = """
@@ -95,7 +95,7 @@ def test_good_teacher_is_told_with_its_accuracy_alone(root: Path) -> None:
 def test_wrong_inputs_are_told_with_likely_causes(root: Path) -> None:
     words, (notice,) = look(root, "centers", inputs="standardized")
     assert notice.startswith(f"the teacher is {words.removeprefix('; ')}, ")
-    assert notice.endswith(f"; {CAUSES}")
+    assert notice.endswith(f"likely causes: {UNTRAINED}{CAUSES}")
 
 
 def test_another_order_of_the_classes_is_recognized(root: Path) -> None:
@@ -146,3 +146,15 @@ def test_accuracy_is_told_before_anything_is_measured(root: Path) -> None:
         assert told.index(line) < told.index("autotuning")
         assert prepared.teacher == line and " of the validation part" in line
         assert [notice for notice in prepared.notices if notice.endswith(CAUSES)]
+
+
+def test_weak_member_of_a_teacher_is_told_of(root: Path) -> None:
+    """One without a checkpoint may have the random weights of its factory."""
+    members = [{"factory": "look:good"}, {"factory": "look:constant"}]
+    study = tiny(teacher={"width": 64, "members": members}, assistants={"max": 0})
+    study = study.model_copy(update={"root": str(root)})
+    data = load_data(study)
+    found = look_at_teacher(Models.for_study(study, data), data, torch.device("cpu"))
+    *_, notice = found.notices
+    assert notice.startswith("constant (2) of the teacher is right in ")
+    assert notice.endswith(f"likely causes: {UNTRAINED}{CAUSES}")
