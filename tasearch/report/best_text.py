@@ -49,7 +49,7 @@ def card_rows(run: Run, candidate: Candidate, budget: Budget) -> Rows:
     if second is not None:
         known = run.metric.text(run.known_accuracy(second))
         words = f"{second.label}: {known}, {second.params:,} params"
-        rows.append(("runner-up", f"{words} (trial {second.trial})"))
+        rows.append(("runner-up", f"{words} (trial {second.trial}), of another width"))
     if 0 in trial.recalls:
         rows.append(("notice", f"it {unseen_text(trial.recalls, run.manifest.class_names)}"))
     return rows + evidence(run, candidate)
@@ -115,7 +115,7 @@ def _gains(run: Run, candidate: Candidate) -> str:
     found = [
         f"{run.metric.difference_words(candidate.accuracy - other.accuracy)} over {name}"
         if other is not None and other.accuracy is not None
-        else f"{name} was not finished"
+        else f"{name} has no finished trial at this width"
         for name, other in others
     ]
     return f"{', '.join(found)} (in the search)"

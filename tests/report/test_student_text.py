@@ -40,4 +40,6 @@ def test_texts_say_that_a_pruned_direct_chain_was_not_finished(finished: tasearc
         run.trials[trial.number] = replace(trial, state="pruned", accuracy=None)
     assert help_text(run, behind) == "no finished direct chain with the same recipe"
     gain = dict(card_rows(run, behind, Budget()))["gain"]
-    assert gain.startswith("direct distillation with the same recipe was not finished, ")
+    assert gain.startswith(
+        "direct distillation with the same recipe has no finished trial at this width, "
+    )
