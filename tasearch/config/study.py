@@ -56,7 +56,7 @@ class Study(Section):
 
     name: Annotated[
         str,
-        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME),
+        Field(max_length=LONGEST_NAME),
         AfterValidator(fit_for_a_folder),
     ] = key("study", "name of the run: its folder is runs/<name>")
     seed: Seed = key(0, "seed of initial weights, batch orders and proposals")

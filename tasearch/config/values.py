@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -60,6 +61,7 @@ MOST_VALUES = 256  # in a list
 MOST_VIEWS = 10_000
 MOST_WIDTH = 2**31 - 1
 LONGEST_NAME = 200  # file systems take 255 bytes
+_NAME = re.compile(r"[A-Za-z0-9._-]*")
 LONGEST_TEXT = 4_096
 
 RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10)}
@@ -176,7 +178,12 @@ def name_from(stem: str) -> str:
 
 
 def fit_for_a_folder(name: str) -> str:
-    """Refuse a study's name that cannot be the name of a folder on Windows, too."""
+    """Refuse a study's name that cannot be the name of a folder, on Windows, too."""
+    if not _NAME.fullmatch(name):
+        rule = "should have letters of A to Z, digits, '.', '_' and '-' alone"
+        raise PydanticCustomError("name", rule)
+    if not name[:1].isalnum():
+        raise PydanticCustomError("first", "should begin with a letter or a digit")
     if name.endswith("."):
         raise PydanticCustomError("dot", "should not end with a dot, for it names a folder")
     if name.partition(".")[0].lower() in RESERVED:

@@ -98,7 +98,8 @@ KEYS = {  # TOML, and what is said behind the file's name
     "name = 'a.'": 'name: should not end with a dot, for it names a folder, found "a."',
     f"name = '{LONG}'": f'name: should have at most 200 characters, found "{A76}...',
     'name = "a\\u001b[31m"': (
-        "name: should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$', found \"a\\u001b[31m\""
+        "name: should have letters of A to Z, digits, '.', '_' and '-' alone, "
+        'found "a\\u001b[31m"'
     ),
     'root = "a\\u0000"': 'root: should have no NUL, found "a\\u0000"',
     "root = ''": 'root: should be a path, found ""',

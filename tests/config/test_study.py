@@ -48,7 +48,9 @@ MISTAKES = {
     '[training]\nmodes = { 5 = "fp32" }': "training.modes.5: is no width of this study",
     'seed = "x"': 'seed: should be a valid integer, found "x"',
     "seed = true": "seed: should be a valid integer, found true",
-    'name = "a/b"': ("name: should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$', found \"a/b\""),
+    'name = "a/b"': (
+        "name: should have letters of A to Z, digits, '.', '_' and '-' alone, found \"a/b\""
+    ),
     '[student]\ntemperature = [1, "b"]': (
         'student.temperature[1]: should be a valid number, found "b"'
     ),
