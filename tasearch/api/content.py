@@ -63,7 +63,7 @@ class Content:
         Raises:
             StudyError: The key is set already.
         """
-        if value is not None and self._has(path):
+        if value is not None and self.has(path):
             raise StudyError(f"{argument}: is given twice, as {path} of study too; leave one out")
         self.default(path, value)
 
@@ -112,7 +112,7 @@ class Content:
         known = None if widths is None else _widths(widths, "widths")
         students = None if student_widths is None else _widths(student_widths, "student_widths")
         if known is not None:
-            if self._has("teacher.factory") or self._has("teacher.members"):
+            if self.has("teacher.factory") or self.has("teacher.members"):
                 self.default("teacher.width", 2 * known[0])
             elif len(known) < 2:
                 raise StudyError(
@@ -186,7 +186,7 @@ class Content:
         if isinstance(values, dict) and values.get(key) is not None:
             values[key] = change(values[key])
 
-    def _has(self, path: str) -> bool:
+    def has(self, path: str) -> bool:
         section, _, key = path.partition(".")
         values = self._values.get(section)
         return (isinstance(values, dict) and values.get(key) is not None) if key else bool(values)

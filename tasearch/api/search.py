@@ -17,6 +17,7 @@ from tasearch.config.module_import import only_from
 from tasearch.config.run_options import RunOptions
 from tasearch.data import Progress
 from tasearch.data.given import NAME, Given
+from tasearch.errors import DataError
 from tasearch.pareto.budget import Budget
 from tasearch.runs.events import Event
 from tasearch.runs.folder_check import INPUTS
@@ -146,6 +147,9 @@ def _inputs(content: Content, given: Given, options: RunOptions, progress: Progr
     objects, files = content.objects, dict[str, bytes]()
     if given.there:
         content.put_data()
+    elif not content.has("data.source"):
+        rule = 'are missing; bring them, or name a source: study={"data": {"source": ...}}'
+        raise DataError(f"x: samples {rule}")
     study = content.study()
     if given.there:
         files[NAME], section = given.content(study.data, progress)

@@ -369,13 +369,17 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"budget": {"max_param": 3}},
         "search: budget.max_param: unknown key; did you mean 'max_params'?",
     ),
-    "name": ({"name": "a/b"}, "search: name: should match pattern "),
+    "name": ({"name": "a/b"}, "search: name: should have letters of A to Z, "),
     "event": ({"on_event": 3}, "on_event: should be a function, found 3"),
     "workers": ({"workers": 0}, 'workers: should be "auto" or a number from 1 to 1,024, found 0'),
     "generator": (
         {"x": (x for x in X)},
         "x: is a generator, which can be read only once; bring arrays, lists, or a dataset of "
         "torch with __len__ and __getitem__",
+    ),
+    "no data": (
+        {"x": None, "y": None},
+        'x: samples are missing; bring them, or name a source: study={"data": {"source": ...}}',
     ),
     "nothing": ({"x": None, "y": None, "validation": (X, Y)}, "validation: goes with x, which is "),
     "shape": ({"x": X[0]}, "search: x_train: samples should be (n, features), (n, height, width)"),
