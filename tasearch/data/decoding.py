@@ -23,6 +23,10 @@ THREADS = 4  # Pillow releases the GIL while it decodes
 PIECE = 2**24  # bytes of pixels that a thread decodes in one task
 
 
+class Unreadable(DataError):
+    """Images cannot be decoded, and the study does not leave them out."""
+
+
 class SizesDiffer(DataError):
     """Images have several sizes, and the study does not resize them.
 

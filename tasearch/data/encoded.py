@@ -11,9 +11,8 @@ import numpy as np
 
 from tasearch.config.data_section import DataSection
 from tasearch.data.cache import cached
-from tasearch.data.decoding import Decoding, Images, Progress, SizesDiffer, place
+from tasearch.data.decoding import Decoding, Images, Progress, SizesDiffer, Unreadable, place
 from tasearch.data.images import DECODER, stated_size, strictly
-from tasearch.errors import DataError
 
 Warn = Callable[[str], None]  # called with each notice for the user
 
@@ -71,12 +70,12 @@ def _refuse(sources: Sequence[Images], found: Mapping[int, str]) -> None:
     """Refuse images that cannot be decoded.
 
     Raises:
-        DataError: There are such images.
+        Unreadable: There are such images.
     """
     if not found:
         return
     many = f"{_words(sources, found)}: " if len(found) > 1 else ""
-    raise DataError(
+    raise Unreadable(
         f'{many}{_listed(sources, found)}; data.unreadable = "skip" leaves such images out'
     )
 

@@ -15,13 +15,14 @@ from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.config.values import IMAGES, PACKAGES
 from tasearch.data import Dataset, Progress, load_data
-from tasearch.data.decoding import SizesDiffer
+from tasearch.data.decoding import SizesDiffer, Unreadable
 from tasearch.data.recognized import recognize, teacher_outputs
 from tasearch.errors import ModelError, StudyError, quoted, shown
 from tasearch.models import Models
 from tasearch.models.first_ladder import Ladder, family_for, find_family, make_ladder
 from tasearch.models.loaded import size
 from tasearch.models.weights import read_weights
+from tasearch.search.majority import majority_notices
 from tasearch.search.teacher_look import TeacherLook, look_at_teacher
 
 SIDE = 64  # pixels of the side of images above which training on a CPU takes long
@@ -66,10 +67,12 @@ class Given:
         """
         if teacher is not None and ":" not in teacher:
             if Path(teacher).suffix.lower() not in WEIGHTS:
+                stem = Path(teacher).stem
+                code = teacher == f"{stem}.py" and stem.isidentifier()
                 raise StudyError(
                     f"--teacher: should be a file of weights ({', '.join(WEIGHTS)}), "
                     f'"torchvision:NAME", "timm:NAME", or "package.module:make", found '
-                    f"{quoted(teacher)}"
+                    f"{quoted(teacher)}{f'; such as {stem}:make' if code else ''}"
                 )
             if checkpoint is not None:
                 raise StudyError("--checkpoint: goes with the name of a model as --teacher")
@@ -123,6 +126,9 @@ def first_study(given: Given, say: Say, progress: Progress | None = None) -> Fir
     section["student"] |= {"loss": losses, "learning_rate": [*RATES], "epochs": epochs}
     if len(data.in_shape) == 3 and not made.study().teacher.outputs:
         section["training"] = {"augment": "none"}
+    if notices := majority_notices(made.study(), data):
+        section["objective"] = {"metric": "balanced-accuracy"}
+        say(f"notice: {notices[0].partition(';')[0]}; so objective.metric is balanced-accuracy")
     section["search"] = {"trials": TRIALS}
     section["confirm"] = {"after_run": True}
     return made
@@ -137,22 +143,30 @@ def _look_at_data(made: FirstStudy, say: Say, progress: Progress | None) -> Data
     made.content["data"] = section
     if section["source"] == "npz" and (outputs := teacher_outputs(given.data)) is not None:
         made.content["teacher"] = {"outputs": outputs}
-    try:
-        data = load_data(made.study(), progress, notices.append)
-        sides = data.in_shape[1:]
-        large = len(sides) == 2 and section["source"] in IMAGES
-        wanted = _side({sides}) if large and max(sides) > SIDE else None
-    except SizesDiffer as error:
-        wanted = _side(error.sizes)
-    if wanted is not None:
-        section["size"] = [wanted, wanted]
-        notices.clear()
-        data = load_data(made.study(), progress, notices.append)
+    data = _loaded(made, section, progress, notices)
+    sides = data.in_shape[1:]
+    if len(sides) == 2 and section["source"] in IMAGES and max(sides) > SIDE:
+        section["size"] = [_side({sides})] * 2
+        data = _loaded(made, section, progress, notices)
     for line in _data_lines(section, data):
         say(line)
     for notice in notices:
         say(f"notice: {notice}")
     return data
+
+
+def _loaded(
+    made: FirstStudy, section: dict[str, Any], progress: Progress | None, notices: list[str]
+) -> Dataset:
+    """Load the data; images are resized, or left out, where they cannot be loaded otherwise."""
+    while True:
+        notices.clear()
+        try:
+            return load_data(made.study(), progress, notices.append)
+        except Unreadable:
+            section["unreadable"] = "skip"
+        except SizesDiffer as error:
+            section["size"] = [_side(error.sizes)] * 2
 
 
 def _side(sizes: Any) -> int:

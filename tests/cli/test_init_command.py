@@ -157,6 +157,27 @@ def test_images_of_several_or_large_sizes_are_resized(
     assert content["training"] == {"augment": "none"}
 
 
+def test_broken_image_is_left_out_and_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = images(tmp_path / "images", (16, 16), (24, 20))
+    (folder / "cat" / "0.png").write_bytes(b"none")
+    out, _, study = written(capsys, tmp_path / "a.toml", "--data", folder)
+    assert (study.data.unreadable, study.data.size) == ("skip", (16, 16))
+    assert "notice: 1 of 24 images cannot be decoded, and are left out: " in out
+
+
+def test_data_of_one_class_mostly_get_a_metric_that_counts_all_alike(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    y = (np.arange(200) % 20 == 0).astype(np.int64)
+    np.savez(tmp_path / "rare.npz", x_train=np.random.default_rng(0).random((200, 3)), y_train=y)
+    out, content, _ = written(capsys, tmp_path / "a.toml", "--data", tmp_path / "rare.npz")
+    assert content["objective"] == {"metric": "balanced-accuracy"}
+    assert "so always guessing it is right in 95.0%: the accuracy says little" in out
+    assert "so objective.metric is balanced-accuracy" in out
+
+
 def test_weights_of_a_built_in_family_are_recognized_and_their_inputs_found(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, numbers: dict[str, np.ndarray]
 ) -> None:
@@ -236,6 +257,7 @@ def test_what_cannot_be_used_is_refused_and_nothing_written(
         (["--data", npz, "--teacher", weights], "holds weights of no built-in family"),
         (["--data", npz, "--teacher", tmp_path / "no.pt"], "no such file"),
         (["--data", npz, "--teacher", "nowhere:make"], "nowhere"),
+        (["--data", npz, "--teacher", "mine.py"], "found 'mine.py'; such as mine:make"),
     ):
         assert message in refused(capsys, file, *options), options
 
