@@ -64,7 +64,10 @@ def parse_study(content: Mapping[str, Any], where: str = "study") -> Study:
     try:
         study = Study.model_validate(dict(content))
     except ValidationError as error:
-        mistakes = [_mistake(e, content).removeprefix(": ") for e in error.errors()]
+        errors = error.errors()
+        if any(e["loc"][:2] == ("model", "sizes") for e in errors):  # no name of theirs is known
+            errors = [e for e in errors if e["type"] != "width"]
+        mistakes = [_mistake(e, content).removeprefix(": ") for e in errors]
         raise StudyError(_message(where, mistakes)) from None
     except RecursionError:
         raise StudyError(f"{where}: is nested too deeply") from None

@@ -129,3 +129,11 @@ def test_message_has_path_rule_and_value(content: dict[str, Any], message: str) 
     with pytest.raises(StudyError) as error:
         parse_study(content)
     assert str(error.value).splitlines()[0] == f"study: {message}"
+
+
+def test_wrong_size_leaves_no_message_about_its_name() -> None:
+    with pytest.raises(StudyError) as error:
+        parse_study(
+            sized({"name": "a b", "x": 8}, {"name": "s", "x": 4}) | {"student": {"widths": ["s"]}}
+        )
+    assert "student.widths" not in str(error.value)
