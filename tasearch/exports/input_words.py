@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from tasearch.data import Dataset
 from tasearch.data.features import NUMBER, Column, TableData
 from tasearch.errors import shown
@@ -31,6 +33,8 @@ def input_words(data: Dataset) -> dict[str, str]:
         kind, note = data.ids.dtype, f"the training data hold {data.ids.low:,} to {data.ids.high:,}"
     elif not (data.mean.any() or (data.std != 1).any()):
         note = "they are not standardized"
+    if data.ids is None and data.train.x.dtype == np.uint8:
+        note = f"values are 0 to 255, as in the training data; {note}"
     samples, example = f"np.zeros((1, {shape}), dtype=np.{kind})", f"torch.zeros(1, {shape})"
     if data.ids is not None:
         samples = f"np.full((1, {shape}), {data.ids.low}, dtype=np.{kind})"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tasearch.data import Dataset
+from tasearch.data.arrays import Split
 from tasearch.exports.card import MOST_ROWS, quality_section
+from tasearch.exports.input_words import input_words
 
 
 def measured(classes: int, **changes: Any) -> dict[str, Any]:
@@ -59,3 +63,12 @@ def test_section_says_what_is_not_known() -> None:
     assert "agreement is not known" in text
     assert "Some of its logits are not finite" in text
     assert "calibration" not in text
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_card_says_what_pixels_are(dtype: str) -> None:
+    x = np.arange(8 * 27, dtype=dtype).reshape(8, 3, 3, 3)
+    part = Split(x=x, y=np.arange(8) % 2)
+    data = Dataset.from_splits(train=part, validation=part, class_names=("0", "1"))
+    words = input_words(data)["takes"]
+    assert ("values are 0 to 255, as in the training data; standard" in words) == (dtype == "uint8")
