@@ -37,7 +37,7 @@ from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.parameters import distributions
 from tasearch.search.sampler import ChainSampler, check_made, try_sampler
 from tasearch.train.contracts import check_loss_function, check_metric_function
-from tasearch.train.own_views import OwnViews
+from tasearch.train.own_augment import OwnAugment
 
 __all__ = [
     "check_augmentation",
@@ -111,8 +111,7 @@ def check_augmentation(augment: Callable[[Tensor], Any], x: np.ndarray) -> None:
     Example:
         >>> check_augmentation(lambda x: x.flip(-1), np.zeros((2, 3, 8, 8), np.uint8))
     """
-    name = "augmentation"
-    OwnViews(name=name, function=augment, identity=name, count=8, seed=0, limit=np.inf).try_out(x)
+    OwnAugment(name="augmentation", function=augment, identity="").try_out(x)
 
 
 def check_source(load: Callable[[], Any]) -> None:

@@ -7,38 +7,30 @@ same data share the file, and an ancestor's logits on the views are exact.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
-import random
 import shutil
-import time
 import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tasearch.chains.keys import derived_seed
-from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.data.cache import cached, is_cached
-from tasearch.data.converted import as_array
-from tasearch.errors import DataError, StudyError, raised
-from tasearch.runs import heartbeat
+from tasearch.errors import StudyError
 from tasearch.train.augmentation import (
     ViewedData,
     channels_first,
     channels_last,
     standardized,
 )
+from tasearch.train.own_augment import OwnAugment
 
-TRIED = 4  # samples that a function is tried on, and views of each
 FORMAT = "views 1"  # raise the number when files of before cannot be read any more
 CUDA_FRACTION = 1 / 2  # largest part of a GPU's memory that views may take
 
@@ -48,17 +40,13 @@ class OwnViews:
     """The views that a user's function makes of the training set.
 
     Args:
-        name: The function as the study names it, `"package.module:function"`.
-        function: The function, from a raw sample (*in_shape) to a view of it.
-        identity: Name and digest of the function.
+        augment: The function.
         count: Number of views of each sample.
         seed: Seed of the views.
         limit: Largest size of all views in bytes.
     """
 
-    name: str
-    function: Callable[[Tensor], Any]
-    identity: str
+    augment: OwnAugment
     count: int
     seed: int
     limit: float
@@ -70,31 +58,22 @@ class OwnViews:
         Raises:
             StudyError: There is no such function.
         """
-        name, training = study.training.augment, study.training
-        if ":" not in name:
+        augment, training = OwnAugment.of(study), study.training
+        if augment is None:
             return None
         assert training.views is not None  # a rule of the section
         return cls(
-            name=name,
-            function=plugins.resolve(name, {}, path="training.augment", root=study.root),
-            identity=plugins.identity(name, study.root),
+            augment=augment,
             count=training.views,
             seed=study.data.split_seed,
             limit=training.views_gb * 1e9,
         )
 
     def try_out(self, x: np.ndarray) -> float:
-        """Call the function twice for a few views of a few samples.
-
-        Args:
-            x: Raw samples, uint8 or float32 (samples, *in_shape).
-
-        Returns:
-            Seconds of one call.
+        """Call the function twice for a few views of a few samples; see `OwnAugment.try_out`.
 
         Raises:
-            StudyError: The function raises, returns anything but a view, or another one when it is
-                called again; or all views are larger than the study allows.
+            StudyError: The function breaks a rule, or all views are larger than the study allows.
         """
         size = x.nbytes * self.count
         if size > self.limit:
@@ -102,16 +81,7 @@ class OwnViews:
                 f"training.views: {self.count} views of {len(x):,} samples take {size / 1e9:.3g} "
                 f"GB, more than training.views_gb = {self.limit / 1e9:g}; ask for fewer views"
             )
-        samples, count = range(min(TRIED, len(x))), min(TRIED, self.count)
-        since = time.perf_counter()
-        once, again = ([self._views_of(x, i, count) for i in samples] for _ in range(2))
-        if not all(map(np.array_equal, once, again)):
-            raise StudyError(
-                f"training.augment: {self.name!r} made two views with the same seed; the seeds of "
-                f"torch, numpy.random and random are set before each call: draw from these alone, "
-                f"and keep nothing between calls"
-            )
-        return (time.perf_counter() - since) / (2 * len(samples) * count)
+        return self.augment.try_out(x)
 
     def drawn(self, data: Dataset) -> np.ndarray:
         """All views, drawn now unless they are cached.
@@ -136,7 +106,7 @@ class OwnViews:
 
     def _key(self, data: Dataset) -> str:
         given = data.fingerprint, data.unlabelled_digest
-        parts = FORMAT, *given, self.identity, self.count, self.seed
+        parts = FORMAT, *given, self.augment.identity, self.count, self.seed
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:32]
 
     def _write(self, x: np.ndarray, path: Path) -> None:
@@ -149,28 +119,14 @@ class OwnViews:
         with path.open("wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             for i in range(len(x)):
-                views = channels_last(torch.from_numpy(self._views_of(x, i, self.count)))
+                views = channels_last(torch.from_numpy(self._views_of(x, i)))
                 stream.write(views.contiguous().numpy().data)
 
-    def _views_of(self, x: np.ndarray, sample: int, count: int) -> np.ndarray:
-        """The first views of one sample, (count, *in_shape)."""
-        with _seeds_restored():
-            return np.stack([self._view(x, sample, number) for number in range(count)])
-
-    def _view(self, x: np.ndarray, sample: int, number: int) -> np.ndarray:
-        where = f"training.augment: {self.name!r} of sample {sample}"
-        seed = derived_seed("view", self.seed, sample, number)
-        torch.default_generator.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # for functions that draw from it
-        random.seed(seed)
-        try:
-            view = self.function(torch.tensor(x[sample]))  # a copy, which it may change
-        except (KeyboardInterrupt, MemoryError):
-            raise
-        except BaseException as error:  # it may raise anything, and call sys.exit()
-            raise StudyError(f"{where} raised {raised(error)}") from error
-        heartbeat.beat()
-        return _checked(view, x[sample], where)
+    def _views_of(self, x: np.ndarray, sample: int) -> np.ndarray:
+        """All views of one sample, (count, *in_shape)."""
+        numbers = range(self.count)
+        seeds = (derived_seed("view", self.seed, sample, number) for number in numbers)
+        return self.augment.views(x, ((sample, seed) for seed in seeds))
 
 
 class DrawnData(ViewedData):
@@ -223,29 +179,6 @@ def price(views: OwnViews, data: Dataset, call_s: float) -> str:
     )
 
 
-def _checked(view: Any, sample: np.ndarray, where: str) -> np.ndarray:
-    """A view that a function has returned, of the shape and dtype of the sample.
-
-    Raises:
-        StudyError: It is of another shape or dtype, or not finite.
-    """
-    try:
-        found = as_array(view, where)
-    except DataError as error:
-        raise StudyError(str(error)) from None
-    floats = sample.dtype == np.float32 and found.dtype.kind == "f"
-    if found.shape != sample.shape or not (floats or found.dtype == sample.dtype):
-        advice = "; leave out what standardizes samples, which is done later"
-        raise StudyError(
-            f"{where}: should return {sample.dtype} of shape {sample.shape} as it was given, "
-            f"returned {found.dtype} of shape {found.shape}"
-            f"{'' if found.dtype == sample.dtype else advice}"
-        )
-    if floats and not np.isfinite(found).all():
-        raise StudyError(f"{where}: should return finite numbers")
-    return found.astype(sample.dtype, copy=False)
-
-
 def _check_fits(needed: int, device: torch.device) -> None:
     most = torch.cuda.get_device_properties(device).total_memory * CUDA_FRACTION
     if needed > most:
@@ -253,15 +186,3 @@ def _check_fits(needed: int, device: torch.device) -> None:
             f"training.views: the views take {needed / 1e9:.3g} GB, more than the "
             f"{most / 1e9:.3g} GB that they may take of {device}; ask for fewer views"
         )
-
-
-@contextlib.contextmanager
-def _seeds_restored() -> Iterator[None]:
-    """A context that leaves the global generators of torch, numpy and Python as they were."""
-    arrays, own = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        np.random.set_state(arrays)
-        random.setstate(own)

@@ -60,7 +60,7 @@ def by_hand(views: OwnViews, sample: np.ndarray, index: int, number: int) -> np.
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
-    return np.asarray(views.function(torch.tensor(sample)))
+    return np.asarray(views.augment.function(torch.tensor(sample)))
 
 
 def test_view_depends_on_seed_sample_and_number_alone(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_views_are_drawn_once(tmp_path: Path) -> None:
     study = noisy(tmp_path)
     views, data = views_of(study), load_data(study)
     assert not views.are_drawn(data)
-    first, calls = views.drawn(data), views.function.__globals__["calls"]
+    first, calls = views.drawn(data), views.augment.function.__globals__["calls"]
     assert len(calls) == 3 * len(data.train)
     assert views.are_drawn(data)
     other = study.model_copy(update={"seed": 5})  # it decides when views are shown alone
