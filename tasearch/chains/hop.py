@@ -97,6 +97,8 @@ class Setting:
             are none. A key includes it if a model of the lineage is distilled.
         class_weights: Weights of the classes in the cross-entropy, as the study has them; a key
             includes them if there are any.
+        teacher: "cached" for soft targets that are stored, "online" for a teacher that is called on
+            each batch. A key includes it if a model of the lineage has an online teacher.
     """
 
     data: str
@@ -113,6 +115,7 @@ class Setting:
     sizes: tuple[tuple[int, str], ...] = ()
     unlabelled: str = ""
     class_weights: str | tuple[float, ...] = "none"
+    teacher: str = "cached"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +197,8 @@ class Hop:
             del own["rungs"]
         if not setting.unlabelled or not any(model.distilled for model in self.lineage):
             del own["unlabelled"]
+        if setting.teacher == "cached" or not any(model.distilled for model in self.lineage):
+            del own["teacher"]
         if setting.class_weights == "none":
             del own["class_weights"]
         content = {

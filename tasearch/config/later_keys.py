@@ -24,6 +24,7 @@ LATER_KEYS: dict[str, Any] = {
     "data.unlabelled": None,
     "training.views": None,
     "training.mixup": None,
+    "training.teacher": "cached",
     "training.unlabelled_share": 0.5,
     "objective.metric": ACCURACY_NAME,
     "training.class_weights": "none",

@@ -170,9 +170,8 @@ class Study(Section):
             yield "teacher.inputs", 'should be "raw" with data.standardize = false'
 
     def _view_conflicts(self) -> Iterator[tuple[str, str]]:
-        losses = {"assistants": self.assistants.loss, "student": self.student.loss}
         alone = self.teacher.outputs is not None
-        return view_conflicts(self.training, losses, outputs_alone=alone)
+        return view_conflicts(self.training, self.assistants, self.student, outputs_alone=alone)
 
     @property
     def widths(self) -> tuple[int, ...]:

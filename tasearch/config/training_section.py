@@ -30,13 +30,20 @@ class TrainingSection(Section):
     )
     views: Annotated[int, Field(ge=2, le=MOST_VIEWS)] | None = key(
         None,
-        "for mixup, and for an augmentation of yours, which draws them once: number of seeded "
-        "views of each sample; soft targets are computed up to so many times",
+        "for mixup, and for an augmentation of yours, which draws them once unless the teacher is "
+        "online: number of seeded views of each sample; soft targets are computed up to so many "
+        "times",
+    )
+    teacher: Literal["cached", "online"] = key(
+        "cached",
+        'soft targets: "cached" stores them, "online" computes them on each batch as the student '
+        "sees it, so that mixup and an augmentation of yours may draw anew in each epoch",
     )
     mixup: Annotated[float, Field(gt=0, le=1000)] | None = key(
         None,
         "alpha of mixup: each view is a mix of two samples, by shares from Beta(alpha, alpha), and "
-        "so is its label; the pairs are drawn once, for each view",
+        "so is its label; the pairs are drawn once, for each view, or in each epoch if the teacher "
+        "is online",
     )
     unlabelled_share: Annotated[float, Field(gt=0, lt=1)] = key(
         0.5,

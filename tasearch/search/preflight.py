@@ -31,6 +31,7 @@ from tasearch.train.class_weights import class_weights
 from tasearch.train.loss_check import check_loss
 from tasearch.train.losses import LOSSES, Loss
 from tasearch.train.metrics import check_metric, score_function
+from tasearch.train.own_augment import OwnAugment
 from tasearch.train.own_views import OwnViews
 from tasearch.train.workers.pool import Pool
 
@@ -81,9 +82,9 @@ def try_augmentation(content: Content, step: Step) -> float:
     """Call a user's augmentation on a few samples; the seconds of one call."""
     study, data = _study(content), read_shared(content["data"])
     step(f"training.augment: {study.training.augment!r}, when called")
-    views = OwnViews.of(study)
-    assert views is not None
-    return views.try_out(data.inputs)
+    tried = OwnViews.of(study) or OwnAugment.of(study)
+    assert tried is not None
+    return tried.try_out(data.inputs)
 
 
 def draw_views(content: Content, step: Step) -> None:
@@ -161,12 +162,14 @@ class Preflight:
         return float(self._call(try_augmentation, data=self._pool.share_data(data)))
 
     def draw_views(self, data: Dataset) -> None:
-        """Draw all views of a user's augmentation, unless they are cached.
+        """Draw all views of a user's augmentation, unless they are cached or drawn in training.
 
         Raises:
             TasearchError: The function is wrong, or there is no room for the views.
         """
-        if self._pool is not None and ":" in self._study.training.augment:
+        training = self._study.training
+        drawn = ":" in training.augment and training.views is not None
+        if self._pool is not None and drawn:
             self._call(draw_views, data=self._pool.share_data(data))
 
     def propose(self, data: Dataset, measured: Mapping[int, Measurement]) -> None:

@@ -23,6 +23,7 @@ from tasearch.search.acquisition import Acquisition
 from tasearch.search.devices import Devices, take_devices
 from tasearch.search.manifests import FoundManifest, find_manifest
 from tasearch.search.preflight import Preflight
+from tasearch.search.prices import price_of_teacher
 from tasearch.search.profiler import Profiler
 from tasearch.search.sampler import SAMPLERS, try_sampler
 from tasearch.search.steps import Step, no_step
@@ -135,7 +136,7 @@ def prepare(
             models=parts.models,
             code=parts.code(),
             teacher=teacher,
-            notices=tuple(notices),
+            notices=(*notices, *price_of_teacher(found.manifest)),
             held=held.pop_all(),
             **vars(found),  # manifest, space, before
             **vars(devices),  # device, workers, pool, cluster

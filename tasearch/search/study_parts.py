@@ -16,6 +16,7 @@ from tasearch.runs.comparable import CHANGED
 from tasearch.search.acquisition import Acquisition
 from tasearch.search.majority import majority_notices
 from tasearch.search.preflight import Preflight, label_kinds, losses_of, try_metric
+from tasearch.search.prices import price_of_views
 from tasearch.search.sampler import MakeSampler, make_sampler
 from tasearch.search.steps import Step, no_step
 from tasearch.train.archive import TRAINER_VERSION
@@ -23,7 +24,6 @@ from tasearch.train.augmentation import check_augmentation
 from tasearch.train.batches import batch_shape
 from tasearch.train.loss_check import check_loss
 from tasearch.train.metrics import Score, score_function
-from tasearch.train.own_views import OwnViews, price
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,17 +157,16 @@ class StudyParts:
 def _check_augmentation(
     study: Study, data: Dataset, preflight: Preflight, warn: Callable[[str], None]
 ) -> None:
-    """Check the augmentation; of one of the user's, tell what its views take.
+    """Check the augmentation, and tell what views take.
 
     Raises:
         StudyError: It cannot be used.
     """
     seconds = preflight.try_augmentation(data)
-    views = OwnViews.of(study)
-    if views is None:
+    if ":" not in study.training.augment:
         check_augmentation(study.training.augment, data.in_shape)
-    elif not views.are_drawn(data):
-        warn(price(views, data, seconds))
+    for notice in price_of_views(study, data, seconds):
+        warn(notice)
 
 
 def _tell_unlabelled(study: Study, data: Dataset, warn: Callable[[str], None]) -> None:

@@ -70,6 +70,7 @@ class HopArchive:
             sizes=tuple(study.model.identities.items()),
             unlabelled=unlabelled and f"{unlabelled} {study.training.unlabelled_share:g}",
             class_weights=study.training.class_weights,
+            teacher=study.training.teacher,
         )
 
     def key(self, hop: Hop) -> str:
@@ -149,7 +150,10 @@ class HopArchive:
         """Whether a user's own code takes part in the training of a hop."""
         recipe = hop.model.recipe
         own = ":" in self.setting.family or (hop.model.origin and self.study.teacher.own_factories)
-        return bool(own or (recipe and ":" in recipe.loss) or ":" in self.study.objective.metric)
+        training = self.study.training
+        drawn = training.teacher == "online" and ":" in training.augment  # its views, in training
+        loss = recipe is not None and ":" in recipe.loss
+        return bool(own or drawn or loss or ":" in self.study.objective.metric)
 
     def new_record(
         self, hop: Hop, *, epoch: int, epochs: Sequence[int], curves: Sequence[Sequence[float]]
@@ -190,7 +194,8 @@ class HopArchive:
 def _augmentation(study: Study) -> str:
     """The name of the augmentation; of the user's own, with all that its views depend on."""
     training, own = study.training, plugins.identity(study.training.augment, study.root)
-    if training.views is None:
-        return own
     mixed = "" if training.mixup is None else f" mixed by {training.mixup:g}"
+    if training.views is None:
+        anew = " drawn anew" if mixed or ":" in training.augment else ""
+        return f"{own}{anew}{mixed}"
     return f"{own} {training.views} views of seed {study.data.split_seed}{mixed}"

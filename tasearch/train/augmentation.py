@@ -83,7 +83,12 @@ class ViewedData:
         count: Number of views of one sample.
         device: The device.
         seed: Seed of the order of views.
+
+    Attributes:
+        on_host: Whether code on the host takes part in each view, so that no CUDA graph can.
     """
+
+    on_host = False
 
     def __init__(
         self, shape: tuple[int, ...], count: int, device: torch.device, *, seed: int
@@ -251,14 +256,16 @@ class AugmentedData(ViewedData):
 
 
 def standardized(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Raw samples with the channels last, standardized.
+    """Raw samples with the channels last, standardized; integers but uint8 as they are.
 
     Args:
-        x: uint8 or float, (samples, ..., channels).
+        x: uint8, float or other integers, (samples, ..., channels).
         scale: 1 / std, with the channels last.
         shift: -mean / std, with the channels last.
     """
-    return torch.addcmul(shift, x.float() if x.dtype == torch.uint8 else x, scale)
+    if x.dtype == torch.uint8:
+        x = x.float()
+    return torch.addcmul(shift, x, scale) if x.is_floating_point() else x
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from tasearch.chains.recipe import Recipe
 from tasearch.train.augmentation import AugmentedData, ViewedData
 from tasearch.train.losses import Loss, Terms, kept_ancestors, ramp
 from tasearch.train.metrics import Score, accuracy
+from tasearch.train.online import OnlineTeachers
 
 BLOCK_BYTES = 8 * 2**20  # of samples that are gathered by one call
 
@@ -28,7 +29,8 @@ class TrainingJob:
         y: Labels of the training set, int64 (labelled,).
         targets: Function from the number of an epoch, from 0, to the logits of its teachers on its
             phase of the augmentation, float16 (ancestors, samples, classes), the oldest ancestor
-            first; None to learn from labels alone.
+            first, or to the teachers, which are called on each batch; None to learn from labels
+            alone.
         validation: The validation set: standardized inputs, float32 (samples, *in_shape), or what
             gives them by batch; and labels, int64 (samples,).
         loss: The loss that the recipe names.
@@ -45,7 +47,7 @@ class TrainingJob:
 
     views: ViewedData
     y: Tensor
-    targets: Callable[[int], Tensor] | None
+    targets: Callable[[int], Tensor | OnlineTeachers] | None
     validation: tuple[Tensor | AugmentedData, Tensor]
     loss: Loss
     rungs: int
@@ -112,7 +114,7 @@ class EpochPlan:
             x = job.views.batch(samples, self._view_numbers)
             known = labelled_of(samples, self._labelled, self._size)
             labels = job.views.labels(job.y, known, self._view_numbers)
-            targets = None if self._targets is None else self._targets[:, samples].float()
+            targets = self._soft_targets(samples, x)
             for i, start in enumerate(range(0, len(x), self._size)):
                 own = slice(start, start + self._size)
                 yield Batch(
@@ -122,6 +124,18 @@ class EpochPlan:
                     kept=None if self._kept is None else self._kept[step],
                 )
                 step += 1
+
+    def _soft_targets(self, samples: Tensor, x: Tensor) -> Tensor | None:
+        """The teachers' logits on samples of whole batches, float32 (ancestors, samples, classes).
+
+        Args:
+            samples: Indices of the samples, int64 (samples,).
+            x: Their views, (samples, *in_shape).
+        """
+        known = self._targets
+        if isinstance(known, OnlineTeachers):
+            return known.logits(x, self._size)
+        return None if known is None else known[:, samples].float()
 
 
 def batch_size(recipe: Recipe, job: TrainingJob) -> tuple[int, int, int]:

@@ -11,26 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasearch.chains.keys import derived_seed
-from tasearch.config.study import Study
 from tasearch.train.augmentation import ViewedData
-
-
-def mixed(data: ViewedData, labelled: int, classes: int, study: Study) -> ViewedData:
-    """Data as a study mixes them; the same data if it does not.
-
-    Args:
-        data: The training set and its views.
-        labelled: Number of its samples with labels, the first ones.
-        classes: Number of classes.
-        study: The study.
-    """
-    training = study.training
-    if training.mixup is None:
-        return data
-    assert training.views is not None  # a rule of the section
-    seed = derived_seed("mixup", study.data.split_seed)
-    return MixedData(data, labelled, classes, count=training.views, alpha=training.mixup, seed=seed)
 
 
 class MixedData(ViewedData):
@@ -73,8 +54,7 @@ class MixedData(ViewedData):
             self._data.views(part[places].long(), number[places].long())
             for part, number in zip(self._parts, self._numbers, strict=True)
         )
-        share = self._shares[places].to(one.dtype).view(-1, *[1] * (one.ndim - 1))
-        return share * one + (1 - share) * other
+        return mixed_samples(one, other, self._shares[places])
 
     def labels(self, y: Tensor, samples: Tensor, numbers: Tensor) -> Tensor:
         """The labels of some samples in their views.
@@ -83,8 +63,31 @@ class MixedData(ViewedData):
             Shares of the classes, float32 (batch, classes); they sum to 1.
         """
         places = samples * self.count + numbers[samples]
-        one, other = (
-            (y[part[places].long()][:, None] == self._classes).float() for part in self._parts
-        )
-        share = self._shares[places].float()[:, None]
-        return share * one + (1 - share) * other
+        one, other = (y[part[places].long()] for part in self._parts)
+        return mixed_labels(one, other, self._shares[places], self._classes)
+
+
+def mixed_samples(one: Tensor, other: Tensor, shares: Tensor) -> Tensor:
+    """Mixes of samples, (batch, *in_shape).
+
+    Args:
+        one: Samples, (batch, *in_shape).
+        other: What they are mixed with, (batch, *in_shape).
+        shares: Share of the former in each mix, (batch,).
+    """
+    share = shares.to(one.dtype).view(-1, *[1] * (one.ndim - 1))
+    return share * one + (1 - share) * other
+
+
+def mixed_labels(one: Tensor, other: Tensor, shares: Tensor, classes: Tensor) -> Tensor:
+    """Mixes of labels: shares of the classes, float32 (batch, classes).
+
+    Args:
+        one: Labels, int64 (batch,).
+        other: What they are mixed with, int64 (batch,).
+        shares: Share of the former in each mix, (batch,).
+        classes: All classes, int64 (classes,).
+    """
+    left, right = ((y[:, None] == classes).float() for y in (one, other))
+    share = shares.float()[:, None]
+    return share * left + (1 - share) * right

@@ -53,15 +53,14 @@ class OwnViews:
 
     @classmethod
     def of(cls, study: Study) -> OwnViews | None:
-        """The views of a study; None if its augmentation is built in.
+        """The views of a study; None if its augmentation is built in, or draws them anew.
 
         Raises:
             StudyError: There is no such function.
         """
         augment, training = OwnAugment.of(study), study.training
-        if augment is None:
+        if augment is None or training.views is None:
             return None
-        assert training.views is not None  # a rule of the section
         return cls(
             augment=augment,
             count=training.views,
@@ -159,24 +158,6 @@ class DrawnData(ViewedData):
         """Some views of samples; see `ViewedData.views`."""
         x = self._x.index_select(0, samples * self.count + numbers)
         return channels_first(standardized(x, self._scale, self._shift))
-
-
-def price(views: OwnViews, data: Dataset, call_s: float) -> str:
-    """What views take, in words, for somebody who has not drawn them yet.
-
-    Args:
-        views: The views.
-        data: The data set.
-        call_s: Seconds of one call of the function.
-    """
-    samples, size = len(data.inputs), views.count * data.inputs.nbytes / 1e6
-    calls = views.count * samples
-    return (
-        f"training.views: {views.count} views of {samples:,} samples are drawn once, before "
-        f"the first training: about {calls * call_s:,.0f} s and {size:,.0f} MB "
-        f"of the cache; a model that teaches computes soft targets up to {views.count} times, not "
-        f"once"
-    )
 
 
 def _check_fits(needed: int, device: torch.device) -> None:

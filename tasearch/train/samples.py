@@ -7,13 +7,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from tasearch.chains.keys import derived_seed
 from tasearch.config.study import Study
 from tasearch.data import Dataset, Split
 from tasearch.models.tensors import as_tensor
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData, ViewedData
 from tasearch.train.fast.memory import samples_in_memory
-from tasearch.train.mixup import mixed
+from tasearch.train.mixup import MixedData
+from tasearch.train.own_augment import OwnAugment
 from tasearch.train.own_views import DrawnData, OwnViews
+from tasearch.train.redrawn import RedrawnData, RedrawnMixes
 
 FLOAT_BYTES = 4  # of a standardized value, for each byte of a sample
 
@@ -26,12 +29,16 @@ def training_views(study: Study, data: Dataset, device: torch.device) -> ViewedD
         data: Its data set.
         device: The device that trains.
     """
-    own, part = OwnViews.of(study), replace(data.train, x=data.inputs)
-    if own is not None:
-        views: ViewedData = DrawnData(own.drawn(data), *_moments(data, device), seed=0)
+    own, drawn = OwnAugment.of(study), OwnViews.of(study)
+    views: ViewedData
+    if drawn is not None:
+        views = DrawnData(drawn.drawn(data), *_moments(data, device), seed=0)
+    elif own is not None:
+        views = RedrawnData(data.inputs, own, *_moments(data, device), seed=0)
     else:
+        part = replace(data.train, x=data.inputs)
         views = part_views(data, part, study.training.augment, device)
-    return mixed(views, len(data.train), data.num_classes, study)
+    return _mixed(views, data, study)
 
 
 def validation_set(data: Dataset, device: torch.device) -> tuple[Tensor | AugmentedData, Tensor]:
@@ -65,6 +72,17 @@ def part_views(
     x = x if x.dtype == torch.uint8 else x.to(device)
     most = samples_in_memory(device) / (FLOAT_BYTES if as_floats else 1)
     return AugmentedData(x, *_moments(data, device), AUGMENTATIONS[name], seed=0, most=most)
+
+
+def _mixed(views: ViewedData, data: Dataset, study: Study) -> ViewedData:
+    """Views as a study mixes them; the same views if it does not."""
+    training, given = study.training, (views, len(data.train), data.num_classes)
+    if training.mixup is None:
+        return views
+    if training.views is None:  # as a rule of the section has it, the teacher is online
+        return RedrawnMixes(*given, alpha=training.mixup, seed=0)
+    seed = derived_seed("mixup", study.data.split_seed)
+    return MixedData(*given, count=training.views, alpha=training.mixup, seed=seed)
 
 
 def _moments(data: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache, partial
+from weakref import WeakValueDictionary
 
 from torch import Tensor, nn
 
@@ -15,8 +16,13 @@ from tasearch.errors import TrainingError
 from tasearch.models import Models
 from tasearch.runs.store import HopRecord, replicate
 from tasearch.train.archive import HopArchive
+from tasearch.train.online import OnlineTeachers
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.soft_targets import Targets, stacked
+
+
+class _Nets(list[nn.Module]):
+    """Models of one hop, one for each replicate: a list of which there are weak references."""
 
 
 class Teachers:
@@ -41,6 +47,7 @@ class Teachers:
     ) -> None:
         self._archive, self._models = archive, models
         self._targets, self._placed, self._given = targets, placed, given
+        self._in_use = WeakValueDictionary[tuple[str, int | None], _Nets]()
 
     def nets(self, hop: Hop, rung: int | None = None) -> list[nn.Module]:
         """The models of a stored hop, one for each replicate, on CPU and in eval mode.
@@ -80,16 +87,19 @@ class Teachers:
             )
         return net
 
-    def soft_targets(self, hop: Hop) -> Callable[[int], list[Tensor]]:
+    def soft_targets(self, hop: Hop) -> Callable[[int], Sequence[Tensor | OnlineTeachers]]:
         """A function from the number of an epoch to the teachers' logits for each replicate.
 
-        The teachers' models are built only if their logits are neither in memory nor stored.
+        The teachers' models are built only if their logits are neither in memory nor stored; online
+        teachers are returned themselves.
 
         Args:
             hop: The hop that learns from them.
         """
         recipe = hop.model.recipe
         assert recipe is not None
+        if self._archive.study.training.teacher == "online":
+            return self._online(hop, recipe)
         each = [self._logits(teacher, recipe) for teacher in hop.teachers]
 
         def targets(epoch: int) -> list[Tensor]:
@@ -97,6 +107,36 @@ class Teachers:
             return [stacked(parts) for parts in zip(*found, strict=True)]
 
         return targets
+
+    def _online(self, hop: Hop, recipe: Recipe) -> Callable[[int], list[OnlineTeachers]]:
+        """A function from the number of an epoch to the teachers of each replicate."""
+        each = [(teacher, self._nets_on_device(teacher)) for teacher in hop.teachers]
+        snapshots = self._archive.snapshots
+
+        def teachers(epoch: int) -> list[OnlineTeachers]:
+            found = []
+            for teacher, nets in each:
+                rungs = snapshots.rungs(teacher)
+                rung = teaching_rung(recipe, epoch, rungs)
+                found.append(nets(None if rung == rungs else rung))
+            return [OnlineTeachers(parts) for parts in zip(*found, strict=True)]
+
+        return teachers
+
+    def _nets_on_device(self, teacher: Hop) -> Callable[[int | None], Sequence[nn.Module]]:
+        """A function from a rung, or None, to the models that a teacher had there, one for each
+        replicate; hops that train together share them."""
+        key = self._archive.key(teacher)
+
+        @lru_cache(maxsize=1)  # a progressive teacher never goes back
+        def nets(rung: int | None) -> Sequence[nn.Module]:
+            found = self._in_use.get((key, rung))
+            if found is None:
+                found = _Nets(map(self._placed, self.nets(teacher, rung)))
+                self._in_use[key, rung] = found
+            return found
+
+        return nets
 
     def _logits(self, teacher: Hop, recipe: Recipe) -> Callable[[int], list[Tensor]]:
         """A function from the number of an epoch to one teacher's logits for each replicate."""
@@ -106,9 +146,7 @@ class Teachers:
         key, rungs = self._archive.key(teacher), self._archive.snapshots.rungs(teacher)
         record = cache(lambda: self._record(teacher))
 
-        @lru_cache(maxsize=1)  # a progressive teacher never goes back
-        def nets(rung: int | None) -> list[nn.Module]:
-            return [*map(self._placed, self.nets(teacher, rung))]
+        nets = self._nets_on_device(teacher)
 
         def logits(epoch: int) -> list[Tensor]:
             rung = teaching_rung(recipe, epoch, rungs)

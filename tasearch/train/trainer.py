@@ -32,6 +32,7 @@ from tasearch.train.loop import EpochResult, evaluate, least_epoch, predict
 from tasearch.train.losses import LOSSES
 from tasearch.train.measured import measured
 from tasearch.train.metrics import score_function
+from tasearch.train.online import OnlineTeachers
 from tasearch.train.samples import training_views, validation_set
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.soft_targets import Targets
@@ -272,8 +273,8 @@ class Trainer(HopArchive):
         weights = numbered(net.state_dict() for _ in self.replicates)
         self.store.save("hops", self.key(hop), weights, record)
 
-    def _soft_targets(self, hop: Hop) -> Callable[[int], list[Tensor]]:
-        """A function from the number of an epoch to the teachers' logits for each replicate."""
+    def _soft_targets(self, hop: Hop) -> Callable[[int], Sequence[Tensor | OnlineTeachers]]:
+        """A function from the number of an epoch to what teaches each replicate."""
         return self._teachers.soft_targets(hop)
 
     def _placed(self, net: nn.Module) -> nn.Module:

@@ -67,11 +67,13 @@ def steps(own: Trainer, hop: Hop) -> Iterator[EpochDone]:
             raise kind(message.reason)
 
 
-def train_in_parts(folder: Path, study: Study, lineage: list[Hop], epochs: int) -> None:
+def train_in_parts(
+    folder: Path, study: Study, lineage: list[Hop], epochs: int, mode: str = ""
+) -> None:
     """Train hops with a new trainer after every few epochs, as after so many interruptions."""
     for hop in lineage:
         for _ in range(20):
-            own = trainer(folder, study)
+            own = trainer(folder, study, mode=mode)
             if own.finished(hop):
                 break
             done = steps(own, hop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,9 @@ from torch import Tensor
 from tasearch.chains.recipe import Recipe
 from tasearch.train.batches import TrainingJob, epoch_dropout, epoch_terms
 from tasearch.train.losses import LOSSES, Terms, training_loss
+from tasearch.train.online import OnlineTeachers
 
+Known = Tensor | OnlineTeachers  # of all samples, or who is asked batch by batch
 Supervision = tuple[Tensor, Tensor | None]  # labels, and the logits of each ancestor
 
 
@@ -21,8 +23,8 @@ class LossGroup:
         slots: The slots of the models.
         recipes: The recipe of each model.
         jobs: What each model learns from.
-        targets: The ancestors' logits for each model, float16 (ancestors, samples, classes); None
-            for labels alone.
+        targets: The ancestors' logits for each model, float16 (ancestors, samples, classes), or the
+            ancestors themselves; None for labels alone.
         epoch: Number of the epoch, from 0.
         steps: Number of steps of the epoch.
         stacked: Whether tensors have an axis of models; otherwise there is one model.
@@ -35,7 +37,7 @@ class LossGroup:
         slots: slice,
         recipes: Sequence[Recipe],
         jobs: Sequence[TrainingJob],
-        targets: Sequence[Tensor | None],
+        targets: Sequence[Known | None],
         epoch: int,
         steps: int,
         *,
@@ -84,24 +86,39 @@ class LossGroup:
 
     def tensors(self) -> list[Tensor]:
         """Everything that differs between epochs, models and recipes."""
-        return [*self._targets, *([] if self._kept is None else [self._kept]), *self._weights]
+        return [*self._tables, *([] if self._kept is None else [self._kept]), *self._weights]
 
     def copy_targets(self) -> None:
         """Replace the ancestors' logits, which others read as well, by copies of its own."""
-        self._targets = [targets.clone() for targets in self._targets]
+        self._targets = [targets.clone() for targets in self._tables]
 
-    def supervision(self, samples: Sequence[Tensor], labels: Sequence[Tensor]) -> Supervision:
+    @property
+    def _tables(self) -> list[Tensor]:
+        """The ancestors' logits for each model, where they are of all samples."""
+        return [known for known in self._targets if isinstance(known, Tensor)]
+
+    def supervision(
+        self,
+        samples: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        ask: Callable[[int, OnlineTeachers], Tensor],
+    ) -> Supervision:
         """Labels and ancestors' logits.
 
         Args:
             samples: The samples of each model, int64 (samples,).
             labels: Their labels for each model, (samples[, classes]).
+            ask: Function from the number of a model in this group, and its ancestors, to their
+                logits on its samples, float32 (ancestors, samples, classes).
 
         Returns:
             Labels, ([models,] samples[, classes]), and logits, float32 (ancestors, [models,]
             samples, classes).
         """
-        targets = [t[:, own] for t, own in zip(self._targets, samples, strict=False)]
+        targets = [
+            known[:, samples[i]] if isinstance(known, Tensor) else ask(i, known)
+            for i, known in enumerate(self._targets)
+        ]
         if not self._stacked:
             return labels[0], targets[0].float() if targets else None
         return torch.stack([*labels]), torch.stack(targets, dim=1).float() if targets else None

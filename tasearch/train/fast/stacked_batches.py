@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
 import torch
@@ -22,8 +23,9 @@ from tasearch.train.batches import (
     epoch_samples,
     labelled_of,
 )
-from tasearch.train.fast.loss_groups import LossGroup, Supervision
+from tasearch.train.fast.loss_groups import Known, LossGroup, Supervision
 from tasearch.train.fast.stacking import side_by_side
+from tasearch.train.online import OnlineTeachers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class StackedPlan:
         self._view_numbers = [views.numbers(phase) for views in self._views]
         self._orders = [epoch_samples(recipes[0], job, epoch) for job in sources.values()]
         targets = [job.targets(epoch) if job.targets else None for job in jobs]
+        if recorded:
+            targets = self._tables(targets)
         kinds = [
             (recipe.loss, 0 if known is None else len(known))
             for recipe, known in zip(recipes, targets, strict=True)
@@ -92,6 +96,33 @@ class StackedPlan:
             for slots in _equal_neighbors(kinds)
         ]
         self.kind = self._labelled, self._size, tuple(self._source_of), tuple(kinds)
+
+    def _tables(self, targets: Sequence[Known | None]) -> list[Known | None]:
+        """Logits of online teachers on the samples of the epoch: no graph can hold their models.
+
+        Args:
+            targets: What teaches each model.
+
+        Returns:
+            The same, with float32 (ancestors, samples, classes) in place of online teachers; 0 for
+            samples that the epoch does not show.
+        """
+
+        @cache
+        def table(source: int, teachers: OnlineTeachers) -> Tensor:
+            order, found = self._orders[source], list[Tensor]()
+            views, numbers = self._views[source], self._view_numbers[source]
+            for block in blocks(self.steps, self._size, 4 * math.prod(views.shape)):
+                x = views.batch(order[block], numbers)
+                found.append(teachers.logits(x, self._size))
+            logits = torch.cat(found, dim=1)
+            whole = logits.new_zeros(len(logits), len(views), logits.shape[-1])
+            return whole.index_copy(1, order, logits)
+
+        return [
+            table(source, known) if isinstance(known, OnlineTeachers) else known
+            for source, known in zip(self._source_of, targets, strict=True)
+        ]
 
     def batches(self) -> Iterator[StackedBatch]:
         """All batches of the epoch, in order."""
@@ -145,10 +176,21 @@ class StackedPlan:
         found = [v.labels(self._y, labelled_of(own, *shape), n) for v, own, n in sources]
         by_model = [samples[source] for source in self._source_of]
         labels_of = [found[source] for source in self._source_of]
-        given = [
-            group.supervision(by_model[group.slots], labels_of[group.slots])
-            for group in self._loss_groups
-        ]
+
+        @cache  # models with the same samples and teachers ask once
+        def logits(source: int, teachers: OnlineTeachers) -> Tensor:
+            return teachers.logits(inputs[source], self._size)
+
+        given = []
+        for group in self._loss_groups:
+            sources_of = self._source_of[group.slots]
+            given.append(
+                group.supervision(
+                    by_model[group.slots],
+                    labels_of[group.slots],
+                    lambda i, teachers, own=sources_of: logits(own[i], teachers),  # type: ignore[misc]
+                )
+            )
         x = side_by_side([inputs[source] for source in self._source_of])
         for start in range(0, len(x), self._size):
             end, batch = start + self._size, start // self._size

@@ -56,12 +56,12 @@ def train_models(
         most: Largest number of slots for which there is memory; more models are trained as several
             stacked models, one after another. None for no limit.
         graphs: Recorded steps on CUDA; None launches each operation by itself. A model that cannot
-            be copied is trained without graphs.
+            be copied is trained without graphs, and so is one whose samples the host makes.
 
     Yields:
         The result of the epoch for each model.
     """
-    if graphs is not None and not graphs.can_copy(states[0].net):
+    if graphs is not None and (jobs[0].views.on_host or not graphs.can_copy(states[0].net)):
         graphs = None
     if graphs is None and slots is None:
         yield from train_in_turn(states, jobs)

@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "flip": {"training": {"augment": "flip"}},
     "mixup": {"training": {"augment": "flip", "mixup": 0.4, "views": 3}},
     "unlabelled": {"unlabelled": 90},
+    "online": {"unlabelled": 90, "training": {"mixup": 0.4, "teacher": "online"}},
     "progressive": {"student": {"guidance": "dense", "teacher_epoch": "progressive"}},
 }
 KINDS = [

@@ -202,7 +202,14 @@ def outcomes(messages: Iterator[Any]) -> dict[str, HopEnded]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "training"),
-    [("cnn", {}), ("cnn", {**ALL, "batch_size": 51}), ("mlp", {}), ("mlp", ALL)],
+    [
+        ("cnn", {}),
+        ("cnn", {**ALL, "batch_size": 51}),
+        ("cnn", {"teacher": "online", "augment": "flip", "batch_size": 51}),
+        ("mlp", {}),
+        ("mlp", ALL),
+        ("mlp", {"teacher": "online"}),
+    ],
 )
 def test_shared_model_changes_no_bit_of_a_hop(
     tmp_path: Path, family: str, training: dict[str, Any]

@@ -1,0 +1,62 @@
+"""What a study's views and teachers take, in words, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasearch.chains.sizes import sized
+from tasearch.config.study import Study
+from tasearch.data import Dataset
+from tasearch.report.text import flops_text
+from tasearch.runs.manifest import Manifest
+from tasearch.runs.records import TRAINING_PASSES
+from tasearch.train.own_views import OwnViews
+
+
+def price_of_views(study: Study, data: Dataset, call_s: float) -> Iterator[str]:
+    """What the views of a user's augmentation take, if they are not drawn yet.
+
+    Args:
+        study: The study.
+        data: Its data set.
+        call_s: Seconds of one call of the augmentation; 0 for one that is built in.
+    """
+    views, samples = OwnViews.of(study), len(data.inputs)
+    if views is not None and not views.are_drawn(data):
+        calls, size = views.count * samples, views.count * data.inputs.nbytes / 1e6
+        yield (
+            f"training.views: {views.count} views of {samples:,} samples are drawn once, before "
+            f"the first training: about {calls * call_s:,.0f} s and {size:,.0f} MB of the cache; a "
+            f"model that teaches computes soft targets up to {views.count} times, not once"
+        )
+    elif views is None and ":" in study.training.augment:
+        calls = len(data.train) * (1 if study.training.mixup is None else 2)
+        yield (
+            f"training.augment is called anew for each sample in each epoch: about "
+            f"{calls * call_s:,.2g} s in an epoch of each replicate of a model"
+        )
+
+
+def price_of_teacher(manifest: Manifest) -> Iterator[str]:
+    """What an online teacher takes, if the study has one.
+
+    Args:
+        manifest: What the run is of, with the FLOPs of each width.
+    """
+    study, measured = manifest.study, manifest.measured
+    if study.training.teacher != "online":
+        return
+    epochs, teacher = study.student.epochs, measured[study.teacher.width].flops
+    students = [width for width in study.student.widths if width in manifest.candidates]
+    factors = ", ".join(
+        f"{1 + teacher / (TRAINING_PASSES * measured[width].flops):.3g} ({sized(width)})"
+        for width in students or study.student.widths
+    )
+    flops = teacher * manifest.trained_samples * epochs
+    yield (
+        f'training.teacher = "online": a teacher passes over each batch of each student, '
+        f"{epochs} times over the training set and not once for all; that is "
+        f"{flops_text(flops)} for each student that the teacher itself teaches, whose training "
+        f"takes as many times the FLOPs that it takes alone: {factors}; other costs are told "
+        f"without it"
+    )
