@@ -14,7 +14,7 @@ from tasearch.train.own_views import OwnViews
 
 
 def price_of_views(study: Study, data: Dataset, call_s: float) -> Iterator[str]:
-    """What the views of a user's augmentation take, if they are not drawn yet.
+    """What mixes take, and the views of a user's augmentation that are not drawn yet.
 
     Args:
         study: The study.
@@ -34,6 +34,13 @@ def price_of_views(study: Study, data: Dataset, call_s: float) -> Iterator[str]:
         yield (
             f"training.augment is called anew for each sample in each epoch: about "
             f"{calls * call_s:,.2g} s in an epoch of each replicate of a model"
+        )
+    mixes = study.training.views if study.training.mixup is not None else None
+    if mixes is not None:
+        passes = min(mixes, max(study.student.epochs, study.assistants.epochs))
+        yield (
+            f"training.mixup: each sample has {mixes} mixes (training.views), so a model that "
+            f"teaches computes soft targets up to {passes} times, not once"
         )
 
 

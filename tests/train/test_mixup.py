@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tasearch.config.study_file import parse_study
+from tasearch.data import load_data
 from tasearch.errors import StudyError
+from tasearch.search.prices import price_of_views
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
 from tasearch.train.loss_check import check_loss
 from tasearch.train.losses import Terms, cross_entropy
@@ -115,6 +117,17 @@ def test_rules_of_keys(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(StudyError) as caught:
         parse_study(sections)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("views", "passes"), [(3, 3), (500, 4)])
+def test_price_is_told(views: int, passes: int) -> None:
+    """No model sees more mixes of a sample than it has epochs."""
+    study = tiny(training={"mixup": 0.3, "views": views})
+    assert max(study.student.epochs, study.assistants.epochs) == 4
+    (notice,) = price_of_views(study, load_data(study), 0.0)
+    assert notice.startswith(f"training.mixup: each sample has {views} mixes")
+    assert f"soft targets up to {passes} times, not once" in notice
+    assert not [*price_of_views(tiny(), load_data(study), 0.0)]
 
 
 def test_own_loss_that_takes_classes_alone_is_refused() -> None:
