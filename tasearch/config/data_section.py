@@ -12,6 +12,7 @@ from pydantic import Field
 from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
     FILES,
+    FOLDERS,
     HUBS,
     IMAGES,
     MOST_COUNT,
@@ -39,7 +40,7 @@ GOES_WITH = {  # sources that have a key, for keys that not all sources have
     "size": IMAGES,
     "channels": IMAGES,
     "unreadable": IMAGES,
-    "unlabelled": ("imagefolder",),
+    "unlabelled": FOLDERS,
 }
 
 
@@ -79,7 +80,9 @@ class DataSection(Section):
         "error", "encoded images that cannot be decoded: refused, or left out with a notice"
     )
     unlabelled: PathText | None = key(
-        None, "for imagefolder: a folder of images without labels, for distillation"
+        None,
+        "samples without labels, for distillation: for imagefolder, a folder of images; for "
+        "parquet and csv, a file or a folder of files, with the same columns but for the label",
     )
     background: Literal["black", "white"] = key(
         "black", "colour behind transparent pixels of encoded images"

@@ -130,7 +130,7 @@ def _parts(
                 f"{where}: a table has no array 'teacher_train', which teacher.outputs needs; "
                 f"bring arrays in an .npz file, or from a function"
             )
-        return table_parts(found.parts, section, where, warn)
+        return table_parts(found, section, where, warn)
     layout = "chw" if section.source in IMAGES else section.layout
     given, names = check(found, layout=layout, where=where, ids=not section.standardize)
     if study.teacher.outputs is not None:

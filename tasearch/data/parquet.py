@@ -20,10 +20,12 @@ from typing import Any
 from tasearch.config.data_section import DataSection
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn, decoded_arrays
-from tasearch.data.part_files import files_by_part
+from tasearch.data.part_files import files_by_part, unlabelled_files
 from tasearch.data.shards import Shard, read_shard
 from tasearch.data.tables import Tables, is_table, read_tables
 from tasearch.errors import DataError, shown
+
+NO_LABELS = "unlabelled"  # the part of images without labels
 
 
 def load(
@@ -53,16 +55,21 @@ def load(
         return read_tables(section, root, warn)
     files = files_by_part(Path(root) / section.path, section.path)
     parts = {part: [read_shard(file, section) for file in files[part]] for part in files}
+    if section.unlabelled is not None:
+        more = unlabelled_files(Path(root) / section.unlabelled, section.unlabelled)
+        parts[NO_LABELS] = [read_shard(file, section, labelled=False) for file in more]
     for shards in parts.values():
         if not any(shard.rows for shard in shards):
             raise DataError(f"{shown(shards[0].file)}: has no rows")
-    _check_labels([shard for shards in parts.values() for shard in shards])
+    _check_labels([shard for part in files for shard in parts[part]])
     digest = b"".join(
         f"{part} {(shard.image, shard.label)}".encode() + shard.digest
         for part, shards in parts.items()
         for shard in shards
     )
-    return decoded_arrays(parts, digest, section, progress, warn)
+    arrays = decoded_arrays(parts, digest, section, progress, warn)
+    arrays.pop(f"y_{NO_LABELS}", None)
+    return arrays
 
 
 def _check_labels(shards: Sequence[Shard]) -> None:

@@ -50,6 +50,32 @@ def files_by_part(path: Path, given: str, suffix: str = ".parquet") -> dict[str,
     return parts
 
 
+def unlabelled_files(path: Path, given: str, suffix: str = ".parquet") -> list[Path]:
+    """Files of samples without labels, sorted by name.
+
+    Args:
+        path: A file, or a folder of files.
+        given: The path as the study has it, for messages.
+        suffix: Ending of the names of a folder's files.
+
+    Raises:
+        DataError: There is no such file or folder, or it holds none.
+    """
+    where = f"(data.unlabelled = {given!r})"
+    try:
+        if not path.is_dir():
+            check_regular(path)
+            return [path]
+        files = sorted(file for file in path.iterdir() if file.suffix == suffix)
+    except FileNotFoundError:
+        raise DataError(f"{shown(path)}: no such data file or folder {where}") from None
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read: {error.strerror} {where}") from None
+    if not files:
+        raise DataError(f"{shown(path)}: should hold *{suffix}, found none {where}")
+    return files
+
+
 @contextlib.contextmanager
 def reading(file: Path, failed: str = "cannot be read") -> Iterator[None]:
     """A context in which exceptions of pyarrow, of many kinds, become a `DataError`."""

@@ -40,7 +40,7 @@ class Shard:
     Args:
         file: Path of the file.
         image: Name of the column of encoded images.
-        label: Name of the column of labels.
+        label: Name of the column of labels; None where samples have none.
         classes: What labels are: "integers", "booleans" or "strings".
         rows: Number of rows, as the file states it.
         batch: Number of rows to read at a time.
@@ -50,7 +50,7 @@ class Shard:
 
     file: Path
     image: str
-    label: str
+    label: str | None
     classes: str
     rows: int
     batch: int
@@ -60,7 +60,7 @@ class Shard:
     def batches(self) -> Iterator[tuple[int, list[bytes | None], np.ndarray]]:
         """The file in batches: (number of the first row, encoded images, labels).
 
-        Labels are int64, bool or strings (rows,).
+        Labels are int64, bool or strings (rows,); empty strings where samples have none.
 
         Raises:
             DataError: The file cannot be read or has changed, or a label is missing or too large.
@@ -69,11 +69,12 @@ class Shard:
         with reading(self.file), open_regular(self.file) as stream:
             self._same(stream)
             table = pq.ParquetFile(stream, page_checksum_verification=True)
-            for batch in table.iter_batches(self.batch, columns=[self.image, self.label]):
+            columns = [self.image, *filter(None, [self.label])]
+            for batch in table.iter_batches(self.batch, columns=columns):
                 images = _plain(batch.column(self.image))
                 if pa.types.is_struct(images.type):
                     images = pc.struct_field(images, "bytes")
-                yield row, images.to_pylist(), self._labels(batch.column(self.label), row)
+                yield row, images.to_pylist(), self._labels(batch, row)
                 row += batch.num_rows
             self._same(stream)
         if row != self.rows:
@@ -83,8 +84,10 @@ class Shard:
         if _stamp(stream) != self.stamp:
             raise DataError(f"{self.file}: changed while it was read; start again")
 
-    def _labels(self, column: Any, row: int) -> np.ndarray:
-        column = _plain(column)
+    def _labels(self, batch: Any, row: int) -> np.ndarray:
+        if self.label is None:
+            return np.zeros(batch.num_rows, dtype=np.str_)
+        column = _plain(batch.column(self.label))
         if column.null_count:
             missing = row + column.is_valid().to_pylist().index(False)
             raise DataError(f"{self.file}: row {missing}: has no label")
@@ -105,12 +108,13 @@ class Shard:
         return f"{shown(self.file)}: row {row}"
 
 
-def read_shard(file: Path, section: DataSection) -> Shard:
+def read_shard(file: Path, section: DataSection, *, labelled: bool = True) -> Shard:
     """Digest a parquet file and find its columns.
 
     Args:
         file: Path of the file.
         section: The `[data]` section of the study file, which may name the columns.
+        labelled: Whether it has labels.
 
     Raises:
         DataError: The file cannot be read as parquet, or has no such columns.
@@ -120,7 +124,10 @@ def read_shard(file: Path, section: DataSection) -> Shard:
         digest = hashlib.file_digest(stream, "sha256").digest()
         stream.seek(0)
         table = pq.ParquetFile(stream)
-        image, label, classes = _columns(file, table.schema_arrow, section)
+        schema, label, classes = table.schema_arrow, section.label, "strings"
+        image = _image_column(file, schema, section)
+        if labelled:
+            classes = _classes(file, schema, label)
         rows = table.metadata.num_rows
         groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
         size = sum(group.total_byte_size for group in groups)
@@ -130,7 +137,7 @@ def read_shard(file: Path, section: DataSection) -> Shard:
     return Shard(
         file=file,
         image=image,
-        label=label,
+        label=label if labelled else None,
         classes=classes,
         rows=rows,
         batch=batch,
@@ -144,30 +151,40 @@ def _stamp(stream: BinaryIO) -> Stamp:
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
-def _columns(file: Path, schema: Any, section: DataSection) -> tuple[str, str, str]:
-    """The names of the columns of images and of labels, and what labels are."""
+def _image_column(file: Path, schema: Any, section: DataSection) -> str:
+    """The name of the column of images."""
     structs = [f.name for f in schema if _holds_images(f.type) and pa.types.is_struct(f.type)]
     fitting = structs or [f.name for f in schema if _holds_images(f.type)]
     image = section.image or (fitting[0] if len(fitting) == 1 else None)
     if image is None:
         found = f"found {fitting}" if fitting else f"found columns {schema.names}"
         raise DataError(f"{file}: should have one column of {IMAGES}, {found}; data.image names it")
-    for key, name in (("data.image", image), ("data.label", section.label)):
-        if name not in schema.names:
-            raise DataError(f"{file}: {key}: no column {name!r}{nearest(name, schema.names)}")
-        if schema.names.count(name) > 1:
-            raise DataError(f"{file}: {key}: column {name!r} is there more than once")
+    _check_there(file, schema, "data.image", image)
     kind = schema.field(image).type
     if not _holds_images(kind):
         raise DataError(f"{file}: column {image!r} should hold {IMAGES}; holds {shown(kind)}")
-    kind = schema.field(section.label).type
+    return image
+
+
+def _classes(file: Path, schema: Any, label: str) -> str:
+    """What labels are."""
+    _check_there(file, schema, "data.label", label)
+    kind = schema.field(label).type
     classes = next((name for name, is_kind in LABELS if is_kind(_decoded(kind))), None)
     if classes is None:
         raise DataError(
-            f"{file}: column {section.label!r} should hold classes: integers, booleans or strings; "
+            f"{file}: column {label!r} should hold classes: integers, booleans or strings; "
             f"holds {shown(kind)}"
         )
-    return image, section.label, classes
+    return classes
+
+
+def _check_there(file: Path, schema: Any, key: str, name: str) -> None:
+    """Refuse a column that is not there, or more than once."""
+    if name not in schema.names:
+        raise DataError(f"{file}: {key}: no column {name!r}{nearest(name, schema.names)}")
+    if schema.names.count(name) > 1:
+        raise DataError(f"{file}: {key}: column {name!r} is there more than once")
 
 
 def _holds_images(kind: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ from tasearch.data.arrays import Split
 from tasearch.data.features import Features, TableData
 from tasearch.data.labels import number_classes
 from tasearch.data.split import split
-from tasearch.data.tables import TablePart
+from tasearch.data.tables import Tables
+from tasearch.data.unlabelled import tell_equal_rows
 from tasearch.errors import DataError, quoted
 
 
@@ -40,12 +41,12 @@ class Parts:
 
 
 def table_parts(
-    given: Mapping[str, TablePart], section: DataSection, where: str, warn: Callable[[str], None]
+    found: Tables, section: DataSection, where: str, warn: Callable[[str], None]
 ) -> Parts:
     """Split a table, and make features of its rows.
 
     Args:
-        given: The parts that the source has, "train" among them.
+        found: The table as the source gives it.
         section: The `[data]` section of the study file.
         where: File or folder that the table comes from, for messages.
         warn: Called with each notice for the user.
@@ -53,6 +54,7 @@ def table_parts(
     Raises:
         DataError: Labels or columns break a rule, or a class has too few rows.
     """
+    given = found.parts
     labels, class_names = number_classes({part: own.labels for part, own in given.items()}, where)
     numbers = {part: Split(x=np.arange(len(y)), y=y) for part, y in labels.items()}
     drawn = split(numbers, section=section, class_names=class_names, where=where)
@@ -67,7 +69,11 @@ def table_parts(
         for part in places
     }
     table = TableData(features=features, validation=rows["val"])
-    return Parts(parts=parts, class_names=class_names, table=table)
+    unlabelled = None
+    if found.unlabelled is not None:
+        unlabelled = _finite(features, found.unlabelled, f"{where}: unlabelled")
+        tell_equal_rows(unlabelled, parts, warn)
+    return Parts(parts=parts, class_names=class_names, table=table, unlabelled=unlabelled)
 
 
 def _finite(features: Features, rows: pa.Table, where: str) -> np.ndarray:

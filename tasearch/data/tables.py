@@ -7,7 +7,7 @@ part decides what a column is; other parts must have it as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
 from tasearch.data.csv_lines import row_words, separator_of
 from tasearch.data.encoded import Warn
-from tasearch.data.part_files import files_by_part, reading
-from tasearch.data.table_notices import is_number, warn_of_numbers
+from tasearch.data.part_files import files_by_part, reading, unlabelled_files
+from tasearch.data.table_columns import TEXT, as_feature, of_kind, with_gaps
+from tasearch.data.table_notices import warn_of_numbers
 from tasearch.errors import DataError, first_line, nearest, quoted, shown
 
 SUFFIXES = {"csv": ".csv", "parquet": ".parquet"}  # by source
-NUMBER, TEXT = pa.float64(), pa.string()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,11 @@ class Tables:
 
     Args:
         parts: The parts that it has by name, "train" first.
+        unlabelled: Rows without labels, like those of a part; None if there are none.
     """
 
     parts: Mapping[str, TablePart]
+    unlabelled: pa.Table | None = None
 
 
 def is_table(section: DataSection, root: str) -> bool:
@@ -118,11 +120,19 @@ def read_tables(section: DataSection, root: str, warn: Warn) -> Tables:
         parts[part] = TablePart(rows=rows, labels=labels)
         if part == "train":
             warn_of_numbers(rows, section.categories, warn)
-    return Tables(parts=parts)
+    if section.unlabelled is None:
+        return Tables(parts=parts)
+    given = unlabelled_files(Path(root) / section.unlabelled, section.unlabelled, suffix)
+    unlabelled = []
+    for file in given:
+        table = READERS[section.source](file, section, kinds)
+        _check_names(file, table.column_names, asked={})
+        unlabelled.append(_rows(table, file, section, kinds))
+    return Tables(parts=parts, unlabelled=pa.concat_tables(unlabelled))
 
 
 def _read(file: Path, section: DataSection, kinds: dict[str, Any]) -> TablePart:
-    """The rows of one file.
+    """The rows of one file, and their labels.
 
     Args:
         file: Its path.
@@ -130,7 +140,14 @@ def _read(file: Path, section: DataSection, kinds: dict[str, Any]) -> TablePart:
         kinds: Kinds of the columns of features by name; found by the first file, which fills it.
     """
     table = READERS[section.source](file, section, {**kinds})
-    _check_names(file, table.column_names, section)
+    asked = {"label": (section.label,), "drop": section.drop, "categories": section.categories}
+    _check_names(file, table.column_names, asked)
+    rows = _rows(table, file, section, kinds)
+    return TablePart(rows=rows, labels=_labels(table, section, file))
+
+
+def _rows(table: pa.Table, file: Path, section: DataSection, kinds: dict[str, Any]) -> pa.Table:
+    """The columns of features of one file; see `_read`."""
     if table.num_rows == 0:
         raise DataError(f"{shown(file)}: has no rows")
     left_out = {section.label, *section.drop}
@@ -145,104 +162,32 @@ def _read(file: Path, section: DataSection, kinds: dict[str, Any]) -> TablePart:
     for name in kinds or names:
         where = f"{shown(file)}: column {quoted(name)}"
         column = table.column(name).combine_chunks()
-        made = _feature(column, name in section.categories, where)
-        columns[name] = _of_kind(made, kinds.get(name), where, file, section)
-        columns[name] = _gaps(columns[name], section)
+        made = as_feature(column, name in section.categories, where)
+        columns[name] = of_kind(made, kinds.get(name), where, file, section)
+        columns[name] = with_gaps(columns[name], section)
     kinds.update({name: column.type for name, column in columns.items()})
-    return TablePart(rows=pa.table(columns), labels=_labels(table, section, file))
+    return pa.table(columns)
 
 
-def _check_names(file: Path, names: list[str], section: DataSection) -> None:
-    """Refuse columns without a name, with the same name, or that are not there."""
+def _check_names(file: Path, names: list[str], asked: Mapping[str, Sequence[str]]) -> None:
+    """Refuse columns without a name, with the same name, or that are not there.
+
+    Args:
+        file: The file.
+        names: Names of its columns.
+        asked: Names of columns that should be there, by the key that has them.
+    """
     for place, name in enumerate(names):
         if not name.strip():
             raise DataError(f"{shown(file)}: column {place + 1} has no name in the first line")
         if names.count(name) > 1:
             raise DataError(f"{shown(file)}: column {quoted(name)} is there more than once")
-    asked = [("data.label", section.label)]
-    asked += [("data.drop", name) for name in section.drop]
-    asked += [("data.categories", name) for name in section.categories]
-    for key, name in asked:
-        if name not in names:
-            raise DataError(f"{shown(file)}: {key}: no column {quoted(name)}{nearest(name, names)}")
-
-
-def _feature(column: Any, category: bool, where: str) -> Any:
-    """A column as float64 or as text, or as it is if it has no values.
-
-    Args:
-        column: The column as the file has it.
-        category: Whether numbers are categories.
-        where: The place of the column, for messages.
-    """
-    found = column.type
-    if pa.types.is_dictionary(found):
-        return _feature(column.dictionary_decode(), category, where)
-    if pa.types.is_null(found):
-        return column
-    if pa.types.is_string(found) or pa.types.is_large_string(found):
-        made = pc.utf8_trim_whitespace(column.cast(TEXT))
-    elif category and (pa.types.is_integer(found) or pa.types.is_boolean(found)):
-        made = column.cast(TEXT)
-    elif category and pa.types.is_floating(found):  # pandas' integers with gaps
-        gaps = pc.if_else(pc.is_nan(column), None, column)
-        if not pc.all(pc.equal(gaps, pc.round(gaps))).as_py():
-            raise DataError(f"{where}: data.categories: should hold whole numbers or text")
-        made = gaps.cast(pa.int64()).cast(TEXT)
-    elif pa.types.is_binary(found):
-        raise DataError(f"{where}: holds text that is not UTF-8; save the file in UTF-8")
-    elif pa.types.is_boolean(found):
-        made = column.cast(pa.uint8()).cast(NUMBER)
-    elif pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found):
-        made = column.cast(NUMBER, safe=False)
-    else:
-        raise DataError(
-            f"{where}: should hold numbers or text, holds {shown(found)}; bring it as numbers, or "
-            f"name it in data.drop"
-        )
-    return made
-
-
-def _of_kind(column: Any, kind: Any, where: str, file: Path, section: DataSection) -> Any:
-    """A column of float64 or of text, as that of the training part is.
-
-    Args:
-        column: The column, from `_feature`.
-        kind: What it must be; None for the training part, which decides it.
-        where: The place of the column, for messages.
-        file: Its file.
-        section: The `[data]` section.
-    """
-    if pa.types.is_null(column.type):
-        if kind is None:
-            raise DataError(f"{where}: has no value in the training part; name it in data.drop")
-        return column.cast(kind)
-    if kind is not None and column.type != kind:
-        words = {NUMBER: "numbers", TEXT: "text"}
-        raise DataError(
-            f"{where}: should hold {words[kind]} as in the training part, holds "
-            f"{words[column.type]}{_first_text(column, file, section)}"
-        )
-    return column
-
-
-def _first_text(column: Any, file: Path, section: DataSection) -> str:
-    """The first text of a column that should hold numbers, as the end of a message."""
-    if column.type != TEXT:
-        return ""
-    places = enumerate(column.to_pylist())
-    found = next(((row, text) for row, text in places if text and not is_number(text)), None)
-    if found is None:
-        return ""
-    return f": {quoted(found[1])} in {row_words(file, found[0], section.source)}"
-
-
-def _gaps(column: Any, section: DataSection) -> Any:
-    """A column whose missing values are null."""
-    if column.type == NUMBER:
-        return pc.if_else(pc.is_nan(column), None, column)
-    words = pa.array(["", *section.missing])
-    return pc.if_else(pc.is_in(column, words), None, column)
+    for key, wanted in asked.items():
+        for name in wanted:
+            if name not in names:
+                raise DataError(
+                    f"{shown(file)}: data.{key}: no column {quoted(name)}{nearest(name, names)}"
+                )
 
 
 def _labels(table: Any, section: DataSection, file: Path) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -55,16 +55,37 @@ def refuse_copies(x: np.ndarray, parts: Mapping[str, Split], where: str) -> None
     Raises:
         DataError: There are copies; the message counts and places them.
     """
-    held = {_digest(one): name for name in ("val", "test") for one in parts[name].x}
-    found = [(i, held[digest]) for i, one in enumerate(x) if (digest := _digest(one)) in held]
+    found, sets = _copies(x, parts)
     if not found:
         return
-    sets = " and ".join(sorted({name for _, name in found}, reverse=True))
-    listed = ", ".join(str(i) for i, _ in found[:LISTED]) + (", ..." if found[LISTED:] else "")
+    listed = ", ".join(map(str, found[:LISTED])) + (", ..." if found[LISTED:] else "")
     raise DataError(
         f"{where}: {UNLABELLED}: {len(found):,} of {len(x):,} samples are exact copies of held-out "
         f"ones ({sets}), which no model should learn from: take them out; numbers {listed}"
     )
+
+
+def tell_equal_rows(x: np.ndarray, parts: Mapping[str, Split], warn: Callable[[str], None]) -> None:
+    """Tell of rows of a table that equal held-out ones: other things may well have equal rows.
+
+    Args:
+        x: Features of rows without labels, (rows, features).
+        parts: The parts "train", "val" and "test".
+        warn: Called with the notice.
+    """
+    found, sets = _copies(x, parts)
+    if found:
+        warn(
+            f"data.unlabelled: {len(found):,} of {len(x):,} rows equal held-out ones ({sets}): "
+            f"take them out if they are the same things, of which no model should learn"
+        )
+
+
+def _copies(x: np.ndarray, parts: Mapping[str, Split]) -> tuple[list[int], str]:
+    """The numbers of samples that equal held-out ones, and the parts of these in words."""
+    held = {_digest(one): name for name in ("val", "test") for one in parts[name].x}
+    found = {i: held[digest] for i, one in enumerate(x) if (digest := _digest(one)) in held}
+    return [*found], " and ".join(sorted({*found.values()}, reverse=True))
 
 
 def _digest(sample: np.ndarray) -> bytes:

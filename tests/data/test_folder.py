@@ -453,5 +453,7 @@ def test_folder_without_labels_has_its_rules(pets: Path, tmp_path: Path) -> None
     )
     (tmp_path / "empty").mkdir()
     assert said(pets, unlabelled="empty").startswith(f"{tmp_path}/empty: has no images")
-    with pytest.raises(StudyError, match=r'data\.unlabelled: goes with source = "imagefolder"'):
+    with pytest.raises(
+        StudyError, match=r'data\.unlabelled: goes with source = "parquet", "imagefolder" or "csv"'
+    ):
         parse_study({"data": {"unlabelled": "more"}})

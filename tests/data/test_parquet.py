@@ -463,3 +463,27 @@ def test_source_decodes_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
         32,
         32,
     )
+
+
+def test_images_without_labels_are_read_beside_the_parts(tmp_path: Path) -> None:
+    images, more = pictures(40, 6, 5), pictures(7, 6, 5)
+    write(tmp_path / "all.parquet", [encoded(one) for one in images], [0, 1] * 20)
+    plain = load_data(study(tmp_path / "all.parquet"))
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pieces = {"b.parquet": more[4:], "a.parquet": more[:4]}
+    (tmp_path / "more").mkdir()
+    for name, piece in pieces.items():
+        column = pa.array([encoded(one) for one in piece], kind)
+        pq.write_table(pa.table({"image": column}), tmp_path / "more" / name)
+    own = study(tmp_path / "all.parquet", unlabelled="more")
+    for _ in range(2):  # decoded, and from the cache
+        data = load_data(own)
+        assert data.unlabelled is not None
+        assert np.array_equal(data.unlabelled, more[:, None])
+        assert data.fingerprint == plain.fingerprint
+    assert len(load_test(own)) == 8
+    itself = study(tmp_path / "all.parquet", unlabelled="all.parquet")  # its labels are not read
+    with pytest.raises(DataError, match="x_unlabelled: 16 of 40 samples are exact copies of held"):
+        load_data(itself)
+    with pytest.raises(DataError, match=r"no such data file or folder \(data\.unlabelled = 'no'\)"):
+        load_data(study(tmp_path / "all.parquet", unlabelled="no"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -309,3 +311,76 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(b"a,label\n" + content)
     with contextlib.suppress(DataError):
         load_data(data_of(file))
+
+
+@pytest.mark.parametrize("source", ["csv", "parquet"])
+def test_rows_without_labels_become_features_as_the_training_part_decides(
+    tmp_path: Path, source: str
+) -> None:
+    """New towns are no values of the category, and gaps have the training part's median."""
+    more = [["1000", "Ulm", "true"], ["", "Rome", "false"], ["7", "", "true"]]
+    texts = {"people": csv_text(lines()), "more": csv_text(more, "age,town,member\n")}
+    for name, text in texts.items():
+        place = tmp_path / f"{name}.{source}"
+        if source == "csv":
+            place.write_text(text)
+        else:
+            pq.write_table(pa.csv.read_csv(io.BytesIO(text.encode())), place)
+    keys = {"source": source, "missing": ["?"]}
+    plain = load_data(data_of(tmp_path / f"people.{source}", **keys))
+    keys["unlabelled"] = str(tmp_path / f"more.{source}")
+    data = load_data(data_of(tmp_path / f"people.{source}", **keys))
+    assert data.fingerprint == plain.fingerprint
+    assert data.table is not None and data.unlabelled is not None
+    assert data.unlabelled.dtype == np.float32
+    rows = [dict(zip(("age", "town", "member"), row, strict=True)) for row in more]
+    found = {n: data.unlabelled[:, i] for i, n in enumerate(data.table.features.names)}
+    age = next(column for column in data.table.features.columns if column.name == "age")
+    assert found["age"].tolist() == [1000.0, age.fill, 7.0]
+    assert found["age missing"].tolist() == [0.0, 1.0, 0.0]
+    assert found["town=Ulm"].tolist() == [float(row["town"] == "Ulm") for row in rows]
+    assert "town=Rome" not in found
+
+
+def test_folder_of_rows_without_labels_may_have_a_column_of_labels(file: Path) -> None:
+    more = file.parent / "more"
+    more.mkdir()
+    (more / "b.csv").write_text(csv_text([["3", "Ulm", "true", ""]]))
+    (more / "a.csv").write_text(csv_text([["1", "Ulm", "true"]], "age,town,member\n"))
+    data = load_data(data_of(file, unlabelled=str(more)))
+    assert data.unlabelled is not None
+    assert data.unlabelled[:, 0].tolist() == [1.0, 3.0]
+
+
+def test_rows_without_labels_have_their_rules(file: Path) -> None:
+    more = file.parent / "more.csv"
+
+    def said(text: str | None) -> str:
+        more.unlink(missing_ok=True)
+        if text is not None:
+            more.write_text(text)
+        with pytest.raises(DataError) as error:
+            load_data(data_of(file, unlabelled=str(more)))
+        return str(error.value)
+
+    assert said(None) == f"{more}: no such data file or folder (data.unlabelled = '{more}')"
+    assert said("age,town\n1,Ulm\n") == (
+        f"{more}: should have the columns of the training part, lacks 'member'"
+    )
+    assert said("age,town,member\n") == f"{more}: has no rows"
+    assert "column 'age': should hold numbers as in the training part, holds text: 'old'" in said(
+        "age,town,member\nold,Ulm,true\n"
+    )
+    more.unlink()
+    more.mkdir()
+    with pytest.raises(DataError, match=r"more\.csv: should hold \*\.csv, found none"):
+        load_data(data_of(file, unlabelled=str(more)))
+
+
+def test_rows_that_equal_held_out_ones_are_told(file: Path) -> None:
+    said: list[str] = []
+    load_data(data_of(file, unlabelled=str(file)), warn=said.append)
+    (notice,) = said
+    assert re.match(
+        r"data\.unlabelled: \d+ of 40 rows equal held-out ones \(val and test\)", notice
+    )
