@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tasearch.errors import StudyError
 
+BY_BATCH = (torch.uint8, torch.float32)  # types of samples that may stay where they are
 SMALLEST = 16  # least height and width of an image that may be shifted, in pixels
 
 
@@ -168,18 +169,17 @@ class AugmentedData(ViewedData):
     """The samples of a data set, and the views of an `Augmentation`.
 
     Mirror images are kept in memory if they are views. Samples of floats are standardized once;
-    samples of bytes, which take a quarter of the memory, when they are in a batch. If those would
+    samples of bytes, which take a quarter of the memory, when they are in a batch. If they would
     take more memory than `most`, they stay where they are, such as in a mapped file, and go to the
     device by batch: with the same values, bit for bit. Other integers are passed on as they are.
 
     Args:
-        x: Raw samples, uint8, float32, int32 or int64 (samples, *in_shape); uint8 may be on CPU for
-            any device.
+        x: Raw samples, uint8, float32, int32 or int64 (samples, *in_shape), on CPU for any device.
         mean: Mean of raw samples, broadcastable to a sample, on the device.
         std: Standard deviation of raw samples, broadcastable to a sample, on the device.
         views: The set of views.
         seed: Seed of the order of views.
-        most: Largest size in bytes of samples of bytes that are kept on the device.
+        most: Largest size in bytes of samples of bytes or floats that are kept on the device.
     """
 
     def __init__(
@@ -192,19 +192,16 @@ class AugmentedData(ViewedData):
         most: float = math.inf,
     ) -> None:
         super().__init__(x.shape, views.count, mean.device, seed=seed)
-        scale, shift = channels_last(1 / std), channels_last(-mean / std)
-        self._scale, self._shift = scale, shift
+        self._scale, self._shift = scale, shift = channels_last(1 / std), channels_last(-mean / std)
         self._pad, self._flip = views.pad, views.flip
-        self.held = x.dtype != torch.uint8 or self._size() <= most
+        self.held = x.dtype not in BY_BATCH or self._size() * x.itemsize <= most
         self._x = self._laid_out(x.to(self.device)) if self.held else x
-        if (
-            x.ndim == 4
-        ):  # whole lines of an image: a loop over its few channels would be too short to be fast
+        if x.ndim == 4:  # whole lines of an image: its few channels make too short a loop
             scale, shift = (s.expand(1, self._shape[-1], -1).contiguous() for s in (scale, shift))
-            self._scale, self._shift = scale, shift
+        self._lines = scale, shift
 
     def _size(self) -> int:
-        """Bytes that samples of bytes take as they are laid out."""
+        """Number of values of all samples as they are laid out."""
         sides = [side + 2 * self._pad for side in self._shape[1:]]
         return self._samples * self._shape[0] * math.prod(sides) * (1 + self._flip)
 
@@ -225,7 +222,7 @@ class AugmentedData(ViewedData):
         one = self.count == 1
         x = x.index_select(0, places) if one else self._shown(x, places, numbers)
         if x.dtype == torch.uint8:
-            x = standardized(x, self._scale, self._shift)
+            x = standardized(x, *self._lines)
         return channels_first(x)
 
     def split(self, size: int) -> Iterator[Tensor]:

@@ -18,7 +18,7 @@ from tasearch.train.own_augment import OwnAugment
 from tasearch.train.own_views import DrawnData, OwnViews
 from tasearch.train.redrawn import RedrawnData, RedrawnMixes
 
-FLOAT_BYTES = 4  # of a standardized value, for each byte of a sample
+FLOAT_BYTES = 4  # of a standardized value
 
 
 def training_views(study: Study, data: Dataset, device: torch.device) -> ViewedData:
@@ -69,8 +69,8 @@ def part_views(
         as_floats: Whether samples that are kept on the device will be standardized at once.
     """
     x = as_tensor(part.x)
-    x = x if x.dtype == torch.uint8 else x.to(device)
-    most = samples_in_memory(device) / (FLOAT_BYTES if as_floats else 1)
+    grown = FLOAT_BYTES / x.itemsize if as_floats else 1
+    most = samples_in_memory(device) / grown
     return AugmentedData(x, *_moments(data, device), AUGMENTATIONS[name], seed=0, most=most)
 
 

@@ -59,12 +59,13 @@ def test_array_file_gives_back_every_kind_of_array() -> None:
     file.close()
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
 @pytest.mark.parametrize("parts", [("train",), ("train", "val", "test")])
 def test_many_samples_are_in_a_file_that_all_processes_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: tuple[str, ...], kind: type
 ) -> None:
     rng = np.random.default_rng(0)
-    arrays = {f"x_{part}": rng.integers(0, 256, (60, 8, 9), dtype=np.uint8) for part in parts}
+    arrays = {f"x_{part}": rng.integers(0, 256, (60, 8, 9)).astype(kind) for part in parts}
     study = npz(tmp_path, **arrays, **{f"y_{part}": np.arange(60) % 3 for part in parts})
     small, test = load_data(study), load_test(study)
     monkeypatch.setattr(taken, "LARGE", 1)

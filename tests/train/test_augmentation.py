@@ -96,8 +96,13 @@ def test_augmentation_flips_small_images_and_refuses_to_shift_them() -> None:
 
 @pytest.mark.parametrize("name", [*AUGMENTATIONS])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_samples_by_batch_equal_samples_in_memory_bit_for_bit(name: str, channels: int) -> None:
-    x = images(samples=70)[:, :channels]
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_samples_by_batch_equal_samples_in_memory_bit_for_bit(
+    name: str, channels: int, kind: torch.dtype
+) -> None:
+    x = images(samples=70)[:, :channels].to(kind)
+    if kind == torch.float32:
+        x = x * 1.0137 + 0.301
     mean = torch.tensor([90.7, 100.3, 110.9])[:channels, None, None]
     whole, by_batch = (
         AugmentedData(x, mean, mean / 3, AUGMENTATIONS[name], seed=3, most=most)
@@ -112,3 +117,20 @@ def test_samples_by_batch_equal_samples_in_memory_bit_for_bit(name: str, channel
         assert pair[0].stride() == pair[1].stride()
     at_once = whole.batch(torch.arange(70), whole.numbers(0))
     assert torch.equal(torch.cat([*by_batch.split(64)]), at_once)
+
+
+@pytest.mark.parametrize("features", [1, 7, 64])
+def test_rows_of_numbers_by_batch_equal_those_in_memory_bit_for_bit(features: int) -> None:
+    generator = torch.Generator().manual_seed(features)
+    x = 50 * torch.randn(300, features, generator=generator)
+    mean, std = x.mean(0), x.std(0)
+    whole, by_batch = (
+        AugmentedData(x, mean, std, AUGMENTATIONS["none"], seed=3, most=most)
+        for most in (x.nbytes, x.nbytes - 1)
+    )
+    assert (whole.held, by_batch.held) == (True, False)
+    chosen, numbers = torch.tensor([299, 0, 0, 33, 5]), whole.numbers(0)
+    assert torch.equal(whole.batch(chosen, numbers), by_batch.batch(chosen, numbers))
+    at_once = whole.batch(torch.arange(300), numbers)
+    assert torch.equal(torch.cat([*by_batch.split(64)]), at_once)
+    assert torch.equal(torch.cat([*by_batch.split(1)]), at_once)

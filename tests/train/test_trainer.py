@@ -329,3 +329,17 @@ def test_deterministic_training_on_cuda_repeats_itself(tmp_path: Path, mode: str
     for run in ("one", "two"):
         train_all(trainer(tmp_path / run, study, "cuda", mode=mode), hops(study, 8, 4))
     assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_samples_of_floats_that_stay_in_their_file_change_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny()
+    lineage, found = hops(study, 4), []
+    for most in (float("inf"), 0):
+        monkeypatch.setattr("tasearch.train.samples.samples_in_memory", lambda device, m=most: m)
+        own = trainer(tmp_path / str(most), study)
+        assert own.views[0].held == isinstance(own.validation[0], torch.Tensor) == (most > 0)
+        train_all(own, lineage)
+        found.append(files(tmp_path / str(most)))
+    assert found[0] == found[1]

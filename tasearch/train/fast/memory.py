@@ -21,7 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def samples_in_memory(device: torch.device) -> float:
-    """Largest size in bytes of uint8 samples that a process keeps; more stay in their file."""
+    """Largest size in bytes of samples that a process keeps; more stay in their file."""
     if device.type != "cuda":
         return SAMPLES
     return torch.cuda.get_device_properties(device).total_memory * GPU_FRACTION
