@@ -7,7 +7,7 @@ before each name, or between its parts.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -65,23 +65,68 @@ def match_names(
             continue
         if tensors.keys() <= known:
             return Names(tensors=tensors, words=_removed(given, tensors))
-        break  # the model is there, and more: a prefix would choose another one
-    else:
-        prefixes = [
-            prefix
-            for prefix in _prefixes(plain, groups)
-            if not _missing(under := _below(prefix, plain), groups) and under.keys() <= known
-        ]
-        if len(prefixes) > 1:
-            listed = " and ".join(repr(shown(prefix)) for prefix in sorted(prefixes)[:3])
-            raise ModelError(
-                f"holds several models that match, below {listed}; save the state_dict() of one"
-            )
-        for prefix in prefixes:
-            tensors = _below(prefix, plain)
-            return Names(tensors=tensors, words=_removed(given, plain, prefix, len(tensors)))
-    missing, unknown = sorted(_missing(given, groups)), sorted(given.keys() - known)
+        # the model is there, and more: a prefix would choose another one
+        return _unmatched(tensors, expected, known, _off(given, tensors))
+    prefixes = [
+        prefix
+        for prefix in _prefixes(plain, groups)
+        if not _missing(under := _below(prefix, plain), groups) and under.keys() <= known
+    ]
+    if len(prefixes) > 1:
+        listed = " and ".join(repr(shown(prefix)) for prefix in sorted(prefixes)[:3])
+        raise ModelError(
+            f"holds several models that match, below {listed}; save the state_dict() of one"
+        )
+    for prefix in prefixes:
+        tensors = _below(prefix, plain)
+        return Names(tensors=tensors, words=_removed(given, plain, prefix, len(tensors)))
+    return _nearest(given, plain, expected, known)
+
+
+def _nearest(
+    given: Mapping[str, Tensor],
+    plain: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    known: Collection[str],
+) -> Names:
+    """Names that do not match, as they match best: as they are, or without what wrappers add.
+
+    Args:
+        given: The file's tensors.
+        plain: The same under names without the parts that torch's wrappers add.
+        expected: The model's parameters and buffers.
+        known: All names that the model's state dict has.
+    """
+    groups = tied_names(expected)
+    anchors = [groups[i] for i in (0, len(groups) // 2, -1)] if groups else []  # one may be missing
+    prefixes = dict.fromkeys(p for anchor in anchors for p in _prefixes(plain, [anchor]))
+    ways = {"": plain, **{prefix: _below(prefix, plain) for prefix in prefixes}}
+    faults = {p: len(_missing(t, groups)) + len(t.keys() - known) for p, t in ways.items()}
+    best = min(faults, key=lambda prefix: faults[prefix])
+    if faults[best] >= len(_missing(given, groups)) + len(given.keys() - known):
+        return _unmatched(given, expected, known)
+    return _unmatched(ways[best], expected, known, _off(given, plain, best))
+
+
+def _unmatched(
+    given: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    known: Collection[str],
+    off: Sequence[str] = (),
+) -> Names:
+    """Names that do not match, as they are.
+
+    Args:
+        given: The file's tensors, by the names that are told.
+        expected: The model's parameters and buffers.
+        known: All names that the model's state dict has.
+        off: What was taken off the names.
+    """
+    missing = sorted(_missing(given, tied_names(expected)))
+    unknown = sorted(given.keys() - known)
     hint = _hint(given, expected, missing, unknown) if missing and unknown else ""
+    if off:
+        hint += f"; names are those of the file without {' and '.join(map(repr, off))}"
     return Names(tensors=given, missing=missing, unknown=unknown, hint=hint)
 
 
@@ -122,14 +167,19 @@ def _removed(
     given: Collection[str], plain: Collection[str], prefix: str = "", taken: int | None = None
 ) -> list[str]:
     """What was taken off the names of a file, and how many tensors were left out, in words."""
-    parts = sorted({part for name in given for part in name.split(".")} & WRAPPERS)
-    off = [f"{part}." for part in parts] if given is not plain else []
-    off += [prefix] if prefix else []
-    words = [f"names without {' and '.join(repr(shown(part)) for part in off)}"] if off else []
+    off = _off(given, plain, prefix)
+    words = [f"names without {' and '.join(map(repr, off))}"] if off else []
     left = 0 if taken is None else len(plain) - taken
     if left:
         words.append(f"{left} other tensor{'s' * (left > 1)} left out")
     return words
+
+
+def _off(given: Collection[str], plain: Collection[str], prefix: str = "") -> list[str]:
+    """What was taken off the names of a file."""
+    parts = sorted({part for name in given for part in name.split(".")} & WRAPPERS)
+    off = [f"{part}." for part in parts] if given is not plain else []
+    return [shown(part) for part in (*off, *filter(None, [prefix]))]
 
 
 def _hint(

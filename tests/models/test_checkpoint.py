@@ -248,9 +248,26 @@ def test_message_has_remedy_for_names_that_do_not_match(tmp_path: Path) -> None:
     )
     renamed = {name.replace("norm", "bn"): value for name, value in under("module.").items()}
     assert said(saved(tmp_path, renamed)) == (
-        f"{MISFIT}missing: a.bias, a.weight, norm.bias, ...; unknown: module.a.bias, "
-        "module.a.weight, module.bn.bias, ...; the nearest in the file to a.bias is module.a.bias"
+        f"{MISFIT}missing: norm.bias, norm.running_mean, norm.running_var, ...; unknown: bn.bias, "
+        "bn.num_batches_tracked, bn.running_mean, ...; the nearest in the file to norm.bias is "
+        "bn.bias; names are those of the file without 'module.'"
     )
+
+
+@pytest.mark.parametrize("lacking", ["a.weight", "a.bias", "norm.running_var"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.encoder."])
+def test_message_names_the_one_tensor_that_is_missing(
+    tmp_path: Path, prefix: str, lacking: str
+) -> None:
+    content = under(prefix)
+    del content[prefix + lacking]
+    assert said(saved(tmp_path, content)) == (
+        f"{MISFIT}missing: {lacking}; names are those of the file without {prefix!r}"
+    )
+    more = under(prefix) | {f"{prefix}head": torch.zeros(1), "epoch": torch.zeros(1)}
+    found = said(saved(tmp_path, more))
+    assert f"{MISFIT}unknown: " in found and "head" in found
+    assert "missing" not in found and f"{prefix}a" not in found
 
 
 OTHERS: dict[str, tuple[bytes, str]] = {
