@@ -30,8 +30,10 @@ from tasearch.chains.sizes import sized
 from tasearch.chains.space import Space
 from tasearch.config.study import Study
 from tasearch.data.arrays import check
+from tasearch.data.ids import Ids
 from tasearch.data.returned import returned_arrays
 from tasearch.models.contract import check_model
+from tasearch.models.wrappers import taking
 from tasearch.profiling.counts import parameters
 from tasearch.runs.journal import DIRECTIONS
 from tasearch.search.parameters import distributions
@@ -55,6 +57,7 @@ def check_family(
     widths: Sequence[int] | Mapping[str, Mapping[str, Any]],
     in_shape: tuple[int, ...] = (1, 8, 8),
     num_classes: int = 10,
+    ids: tuple[int, int] | None = None,
 ) -> None:
     """Check a family of models: `build(width, *, in_shape, num_classes) -> nn.Module`.
 
@@ -66,8 +69,11 @@ def check_family(
         build: The family's function.
         widths: Widths to try, at least two; or sizes by name, from large to small, each with the
             arguments that `build` takes instead of a width.
-        in_shape: Shape of one sample: (channels, height, width) or (features,).
+        in_shape: Shape of one sample: (channels, height, width), (features,), or (length,) of
+            integers.
         num_classes: Length of the logits.
+        ids: Least and greatest value of samples that are integers, such as token ids: models get
+            them as int64; None for samples of floats.
 
     Raises:
         ModelError: A model does not behave as one that can be trained.
@@ -77,6 +83,11 @@ def check_family(
         >>> from tasearch.models import mlp
         >>> check_family(mlp.build, widths=(8, 4), in_shape=(20,), num_classes=3)
     """
+    tokens = None if ids is None else Ids(low=ids[0], high=ids[1], dtype="int64")
+    integers = tokens is None or (len(in_shape) == 1 and tokens.low <= tokens.high)
+    assert integers, (
+        f"ids should be (least, greatest), with in_shape = (length,), found {ids} and {in_shape}"
+    )
     sizes = []
     named, shape = isinstance(widths, Mapping), {"in_shape": in_shape, "num_classes": num_classes}
     for where, make in _makers(build, widths).items():
@@ -88,7 +99,7 @@ def check_family(
             apart = a.numel() == 0 or a.data_ptr() != b.data_ptr()
             assert apart, f"{where}: two models share the memory of {name}"
         sizes.append(parameters(net))
-        check_model(copy.deepcopy(net), where, in_shape, num_classes)
+        check_model(taking(tokens, copy.deepcopy(net)), where, in_shape, num_classes)
     assert len(sizes) > 1, f"at least two widths are needed, found {widths}"
     growing = all(a < b or (named and a == b) for a, b in itertools.pairwise(sizes))
     found = f"found {sizes} at {[*_makers(build, widths)]}"

@@ -118,6 +118,34 @@ def test_check_refuses_family_that_breaks_a_rule(case: str) -> None:
         testing.check_family(build, widths=(4, 8))
 
 
+class Bag(nn.Module):
+    """A model of token ids below a number of words."""
+
+    def __init__(self, width: int, classes: int, words: int) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(words, width), nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.out(self.words(x).mean(1))
+        return logits
+
+
+def bags(words: int) -> Callable[..., nn.Module]:
+    return lambda width, in_shape, num_classes: Bag(width, num_classes, words)
+
+
+def test_check_tries_families_of_integers_on_integers() -> None:
+    given: dict[str, Any] = {"widths": (4, 8), "in_shape": (6,), "num_classes": 3}
+    testing.check_family(bags(words=50), ids=(0, 49), **given)
+    with pytest.raises(ModelError, match=r"failed on a batch.*IndexError"):
+        testing.check_family(bags(words=49), ids=(0, 49), **given)
+    with pytest.raises(ModelError, match="failed on a batch"):
+        testing.check_family(bags(words=50), **given)
+    for wrong in ({"in_shape": (1, 8, 8), "ids": (0, 49)}, {"ids": (9, 1)}):
+        with pytest.raises(AssertionError, match=r"ids should be \(least, greatest\)"):
+            testing.check_family(bags(words=50), **given | wrong)
+
+
 def overwriting(logits: Tensor, labels: Tensor, targets: Tensor | None, terms: Terms) -> Tensor:
     assert targets is not None
     targets.mul_(0.5)
