@@ -30,7 +30,7 @@ from tasearch.data.table_parts import Parts, table_parts
 from tasearch.data.tables import Tables
 from tasearch.data.taken import take_parts
 from tasearch.data.teacher_outputs import with_outputs
-from tasearch.data.unlabelled import refuse_copies, unlabelled_samples
+from tasearch.data.unlabelled import refuse_copies, tell_copies, unlabelled_samples
 from tasearch.errors import DataError, shown
 
 __all__ = ["SOURCES", "Dataset", "Progress", "Split", "load_data", "load_test"]
@@ -140,11 +140,12 @@ def _parts(
                 f"{where}: array {UNLABELLED!r} goes without teacher.outputs: of these samples "
                 f"there are no outputs"
             )
+    if section.source not in IMAGES:  # of files with the same bytes it is told earlier
+        tell_copies(given, warn)
     unlabelled = unlabelled_samples(found, given["train"], layout=layout, where=where)
     drawn = split(given, section=section, class_names=names, where=where)
     if unlabelled is not None:
-        held = {name: drawn[name].in_memory() for name in ("val", "test")}
-        refuse_copies(unlabelled, held, where)
+        refuse_copies(unlabelled, {n: drawn[n].in_memory() for n in ("val", "test")}, where)
     folder = cache_folder() if section.source in IMAGES else None  # which has room for them
     parts, file = take_parts({name: drawn[name] for name in wanted}, folder)
     last = are_channels_last(found["x_train"], layout, f"{where}: x_train")

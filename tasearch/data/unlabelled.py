@@ -55,7 +55,7 @@ def refuse_copies(x: np.ndarray, parts: Mapping[str, Split], where: str) -> None
     Raises:
         DataError: There are copies; the message counts and places them.
     """
-    found, sets = _copies(x, parts)
+    found, sets = _copies(x, {name: parts[name] for name in ("val", "test")})
     if not found:
         return
     listed = ", ".join(map(str, found[:LISTED])) + (", ..." if found[LISTED:] else "")
@@ -73,7 +73,7 @@ def tell_equal_rows(x: np.ndarray, parts: Mapping[str, Split], warn: Callable[[s
         parts: The parts "train", "val" and "test".
         warn: Called with the notice.
     """
-    found, sets = _copies(x, parts)
+    found, sets = _copies(x, {name: parts[name] for name in ("val", "test")})
     if found:
         warn(
             f"data.unlabelled: {len(found):,} of {len(x):,} rows equal held-out ones ({sets}): "
@@ -81,9 +81,28 @@ def tell_equal_rows(x: np.ndarray, parts: Mapping[str, Split], warn: Callable[[s
         )
 
 
+def tell_copies(given: Mapping[str, Split], warn: Callable[[str], None]) -> None:
+    """Tell of held-out samples that are exact copies of training samples.
+
+    A student that has learned a test sample by heart looks better than it is. Only parts that the
+    source gives are looked at.
+
+    Args:
+        given: The parts that a source gives: "train", and perhaps "val" and "test".
+        warn: Called with the notice.
+    """
+    for name in [name for name in ("val", "test") if name in given]:
+        found, _ = _copies(given[name].x, {"train": given["train"]})
+        if found:
+            warn(
+                f"{len(found):,} of {len(given[name].x):,} samples of x_{name} are exact copies of "
+                f"training samples, so accuracies on them are too high"
+            )
+
+
 def _copies(x: np.ndarray, parts: Mapping[str, Split]) -> tuple[list[int], str]:
-    """The numbers of samples that equal held-out ones, and the parts of these in words."""
-    held = {_digest(one): name for name in ("val", "test") for one in parts[name].x}
+    """The numbers of samples that equal one of some parts, and these parts in words."""
+    held = {_digest(one): name for name, part in parts.items() for one in part.x}
     found = {i: held[digest] for i, one in enumerate(x) if (digest := _digest(one)) in held}
     return [*found], " and ".join(sorted({*found.values()}, reverse=True))
 

@@ -146,3 +146,26 @@ def test_search_learns_from_samples_without_labels(tmp_path: Path) -> None:
     )
     assert "digest of unlabelled" in run.manifest.inputs
     assert any("30 samples without labels" in getattr(event, "message", "") for event in said)
+
+
+def test_copies_of_training_samples_are_told_and_no_others(tmp_path: Path) -> None:
+    """Those of the parts that are given; a set that is split may hold equal samples."""
+    x = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    y = np.arange(60) % 2
+    notices: dict[str, list[str]] = {}
+    for name, arrays in {
+        "apart": {"x_train": x[:40], "y_train": y[:40], "x_test": x[40:], "y_test": y[40:]},
+        "copied": {"x_train": x, "y_train": y, "x_test": x[:3], "y_test": y[:3]},
+        "one set": {"x_train": np.concatenate([x, x]), "y_train": np.concatenate([y, y])},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        study = tiny(data={"source": "npz", "path": str(tmp_path / f"{name}.npz")})
+        load_data(study, warn=notices.setdefault(name, []).append)
+    assert notices == {
+        "apart": [],
+        "copied": [
+            "3 of 3 samples of x_test are exact copies of training samples, so accuracies on them "
+            "are too high"
+        ],
+        "one set": [],
+    }
