@@ -14,18 +14,39 @@ LARGEST = 2**63  # bound of int64
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """What models need to know of token ids; a text's mask is where ids are not `pad`.
+
+    Args:
+        vocabulary: Number of ids, which are 0 .. vocabulary - 1.
+        pad: Id behind the end of each text.
+        cls: Id at the start of each text; None where the tokenizer adds none.
+        sep: Id after each text; None where the tokenizer adds none.
+        length: Number of ids of a sample, with those of padding.
+    """
+
+    vocabulary: int
+    pad: int
+    cls: int | None
+    sep: int | None
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ids:
     """What samples of integers hold.
 
     Args:
-        low: Least value.
-        high: Greatest value.
+        low: Least value; of tokens, the least that there may be.
+        high: Greatest value; of tokens, the greatest that there may be.
         dtype: "int32" or "int64".
+        tokens: What the integers are if the data are texts; None for other integers.
     """
 
     low: int
     high: int
     dtype: str
+    tokens: Tokens | None = None
 
 
 def are_ids(x: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from tasearch.chains.keys import canonical_json
 from tasearch.chains.sizes import size_names
 from tasearch.config.files import not_regular
 from tasearch.data.features import Features
-from tasearch.data.ids import KINDS, LARGEST, Ids
+from tasearch.data.ids import KINDS, LARGEST, Ids, Tokens
 from tasearch.errors import ExportError, first_line
 from tasearch.exports.student import ExportedStudent
 
@@ -68,7 +68,7 @@ def write_weights(student: ExportedStudent) -> bytes:
     if student.data.channels_last:
         meta["layout"] = "hwc"
     if student.data.ids is not None:
-        meta["ids"] = asdict(student.data.ids)
+        meta["ids"] = _ids_content(student.data.ids)
     if size_names(student.candidate.chain[-1:]):
         meta["size"] = str(student.candidate.chain[-1])
     if student.data.table is not None:
@@ -117,11 +117,21 @@ def _features(meta: dict[str, Any]) -> Features | None:
     return Features.from_content(meta["features"]) if "features" in meta else None
 
 
+def _ids_content(ids: Ids) -> dict[str, Any]:
+    """What samples of integers hold, as plain values."""
+    content = asdict(ids)
+    if ids.tokens is None:
+        del content["tokens"]
+    return content
+
+
 def _ids(meta: dict[str, Any]) -> Ids | None:
     """What samples of integers hold."""
     if "ids" not in meta:
         return None
-    ids = Ids(**meta["ids"])
+    content = meta["ids"]
+    tokens = Tokens(**content["tokens"]) if "tokens" in content else None
+    ids = Ids(**{**content, "tokens": tokens})
     if ids.dtype not in KINDS or not -LARGEST <= ids.low <= ids.high < LARGEST:
         raise ValueError(f"ids should be {' or '.join(KINDS)}, found {ids}")
     return ids
