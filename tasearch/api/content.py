@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from tasearch.api.objects import Objects
+from tasearch.config.data_section import HUB_PREFIX
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.config.teacher_section import MOST_OF_NAME
@@ -156,6 +157,7 @@ class Content:
             self._change(path, lambda value, where=argument: self._named(value, where))
         for path in PATHS:
             self._change(path, _absolute)
+        self._change("data.tokenizer", lambda name: name if _is_of_hub(name) else _absolute(name))
         self._change("teacher.members", self._members)
         return parse_study(self._values, "search")
 
@@ -211,6 +213,10 @@ def _arguments(size: Any) -> Mapping[str, Any]:
         return size
     rule = 'should hold the arguments of each size, such as {"s": {"width": 8, "depth": 2}}'
     raise StudyError(f"widths: {rule}, found {quoted(size)}")
+
+
+def _is_of_hub(name: Any) -> bool:
+    return isinstance(name, str) and name.startswith(HUB_PREFIX)
 
 
 def _absolute(path: Any) -> Any:

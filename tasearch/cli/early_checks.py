@@ -22,6 +22,7 @@ from tasearch.runs.directory import RunDirectory
 WHAT = {  # what a path should be
     "parquet": "data file or folder",
     "csv": "data file or folder",
+    "text": "data file or folder",
     "imagefolder": "data folder",
 }
 

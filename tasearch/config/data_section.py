@@ -16,12 +16,16 @@ from tasearch.config.values import (
     HUBS,
     IMAGES,
     MOST_COUNT,
+    MOST_TOKENS,
+    MOST_WIDTH,
     SOURCES,
     TABLES,
+    TEXTS,
     ImageSize,
     Names,
     PathText,
     Seed,
+    Texts,
 )
 from tasearch.errors import short
 
@@ -33,7 +37,7 @@ HUB_NAMES = {  # what follows the colon
 }
 GOES_WITH = {  # sources that have a key, for keys that not all sources have
     "image": ("parquet",),
-    "label": TABLES,
+    "label": (*TABLES, *TEXTS),
     "drop": TABLES,
     "categories": TABLES,
     "missing": TABLES,
@@ -41,7 +45,15 @@ GOES_WITH = {  # sources that have a key, for keys that not all sources have
     "channels": IMAGES,
     "unreadable": IMAGES,
     "unlabelled": FOLDERS,
+    "text": TEXTS,
+    "length": TEXTS,
+    "tokenizer": TEXTS,
+    "vocabulary": TEXTS,
 }
+HUB_PREFIX = "hf:"  # of a tokenizer of the Hugging Face Hub
+HUB_MODEL = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+SMALLEST_VOCABULARY = 261  # all bytes, and five special tokens
+TRAINED_VOCABULARY = 8_000
 
 
 class DataSection(Section):
@@ -49,13 +61,14 @@ class DataSection(Section):
 
     source: str = key(
         "digits",
-        '"digits", "npz", "parquet", "imagefolder", "csv", or "package.module:function"; or a set '
+        '"digits", "npz", "parquet", "imagefolder", "csv", "text", or "package.module:function"; '
+        "or a set "
         'that is downloaded once: "torchvision:NAME", "hf:NAME", "hf:NAME:CONFIG", "openml:NAME", '
         '"openml:NAME:VERSION" or "openml:ID"',
     )
     path: PathText | None = key(
         None,
-        "for npz: the .npz file; for parquet and csv: the file, or a folder of train*, "
+        "for npz: the .npz file; for parquet, csv and text: the file, or a folder of train*, "
         "validation* and test* files; for imagefolder: the folder of train, validation and test, "
         "or of one folder for each class; for sets that are downloaded: the folder where they are "
         "kept, by default one in the user's cache",
@@ -63,7 +76,23 @@ class DataSection(Section):
     image: str | None = key(
         None, "for parquet: the column of images; needed only if several columns hold images"
     )
-    label: str = key("label", "for parquet and csv: the column of labels")
+    label: str = key("label", "for parquet, csv and text: the column of labels")
+    text: Texts = key(
+        ("text",), "for text: the column of texts; or two columns, whose texts are a pair"
+    )
+    length: Annotated[int, Field(ge=1, le=MOST_TOKENS)] = key(
+        128,
+        "for text: most tokens of a text or pair, with those that the tokenizer adds; longer ones "
+        "are cut",
+    )
+    tokenizer: PathText | None = key(
+        None,
+        'for text: a file tokenizer.json, or "hf:NAME" of the Hugging Face Hub; by default one '
+        "is trained on the texts of the training part",
+    )
+    vocabulary: Annotated[int, Field(ge=SMALLEST_VOCABULARY, le=MOST_WIDTH)] = key(
+        TRAINED_VOCABULARY, "for text: most ids of a tokenizer that is trained here"
+    )
     drop: Names = key((), "for tables: columns that are no features, such as identifiers")
     categories: Names = key((), "for tables: columns of integers that are categories")
     missing: Names = key(MISSING, "for tables: texts that mean a missing value, besides none")
@@ -105,7 +134,7 @@ class DataSection(Section):
         True,
         "whether models take samples less their mean, divided by their deviation, of each channel "
         "or feature of the training part; if not, they take them as they are, and integers of "
-        "shape (samples, length) stay integers, such as token ids",
+        "shape (samples, length) stay integers, such as token ids; those of texts always do",
     )
     validation: Annotated[float, Field(gt=0, lt=1)] = key(
         0.2,
@@ -128,6 +157,11 @@ class DataSection(Section):
         return prefix if colon and prefix in HUBS else None
 
     @property
+    def standardized(self) -> bool:
+        """Whether models take standardized samples."""
+        return self.standardize and self.source not in TEXTS
+
+    @property
     def own_source(self) -> str | None:
         """The source, if it is a function of the user's."""
         return self.source if ":" in self.source and self.hub is None else None
@@ -147,6 +181,14 @@ class DataSection(Section):
         if self.source == "digits" and self.validation + self.test >= 1:
             sum_of = f"{self.validation:g} and {self.test:g}"
             yield "data.validation", f"and data.test should sum to less than 1, found {sum_of}"
+        name = self.tokenizer or ""
+        of_hub = name.startswith(HUB_PREFIX)
+        if of_hub and not HUB_MODEL.fullmatch(name.removeprefix(HUB_PREFIX)):
+            rule = 'should be "hf:NAME", such as "hf:distilbert-base-uncased", or a path'
+            yield "data.tokenizer", f"{rule}, found {short(json.dumps(name))}"
+        if self.tokenizer is not None and self.vocabulary != TRAINED_VOCABULARY:
+            rule = "goes without data.tokenizer, which has a vocabulary of its own"
+            yield "data.vocabulary", f"{rule}, found {self.vocabulary}"
         default: Any = DataSection()
         kind = "parquet" if self.hub else self.source
         for name, sources in GOES_WITH.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasearch.chains.recipe import TRAINED
-from tasearch.config.data_section import MISSING
+from tasearch.config.data_section import MISSING, TRAINED_VOCABULARY
 from tasearch.pareto.metric import ACCURACY_NAME
 
 # runs of before there was a key are the same study as with its default
@@ -21,9 +21,10 @@ LATER_KEYS: dict[str, Any] = {
     "teacher.pretrained": False,
     **dict.fromkeys(("teacher.size", "teacher.mean", "teacher.std", "teacher.outputs")),
     "model.sizes": [],
-    "data.unlabelled": None,
-    "training.views": None,
-    "training.mixup": None,
+    **dict.fromkeys(("data.unlabelled", "data.tokenizer", "training.views", "training.mixup")),
+    "data.text": ["text"],
+    "data.length": 128,
+    "data.vocabulary": TRAINED_VOCABULARY,
     "training.teacher": "cached",
     "training.unlabelled_share": 0.5,
     "objective.metric": ACCURACY_NAME,

@@ -166,7 +166,7 @@ class Study(Section):
             yield f"{role}.teacher_epoch", f"{rule}, found {quoted(early[0])}"
 
     def _input_conflicts(self) -> Iterator[tuple[str, str]]:
-        if self.teacher.inputs == "standardized" and not self.data.standardize:
+        if self.teacher.inputs == "standardized" and not self.data.standardized:
             yield "teacher.inputs", 'should be "raw" with data.standardize = false'
 
     def _view_conflicts(self) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,8 @@ LADDERS = {  # the widths of families that can only be built at some widths
 }
 IMAGES = ("parquet", "imagefolder")  # sources of encoded images
 TABLES = ("parquet", "csv")  # sources of tables; parquet files have images, or are tables
-FOLDERS = (*IMAGES, "csv")  # sources whose path may be a folder
+TEXTS = ("text",)  # sources of texts, which become token ids
+FOLDERS = (*IMAGES, "csv", *TEXTS)  # sources whose path may be a folder
 FILES = ("npz", *FOLDERS)  # sources with a path
 HUBS = ("torchvision", "hf", "openml")  # whose sets may be sources, by their names
 LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
@@ -51,6 +52,7 @@ MOST_HOURS = 1e6
 MOST_RATE = 1e30
 MOST_REPLICATES = 1_000
 MOST_SIDE = 65_535  # pixels of an image's side
+MOST_TOKENS = 65_536  # of a text
 MOST_RUNGS = 10_000
 MOST_SEED = 2**32 - 1
 MOST_STACKED = 1_024
@@ -90,6 +92,13 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise PydanticCustomError("distinct", "should have no value twice")
+    return values
+
+
+def _one_or_two(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > 2:
+        rule = "should be one column, or two for pairs, has {number}"
+        raise PydanticCustomError("columns", rule, {"number": len(values)})
     return values
 
 
@@ -235,6 +244,12 @@ Names = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)], ...],
     BeforeValidator(as_options),
     AfterValidator(_different),
+]
+Texts = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)], ...],
+    BeforeValidator(as_options),
+    AfterValidator(distinct),
+    AfterValidator(_one_or_two),
 ]
 Guidance = Annotated[
     tuple[Literal["serial", "dense"], ...], BeforeValidator(as_options), AfterValidator(distinct)

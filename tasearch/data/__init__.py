@@ -1,8 +1,8 @@
 """Data sets: named sources, one contract for their arrays, one seeded split.
 
 A source is a function `(section, root, progress, warn) -> arrays`, which returns a mapping from the
-names in `arrays.NAMES` to arrays, or a table, which is split before it becomes features. What
-follows is the same for all sources.
+names in `arrays.NAMES` to arrays; or a table or texts, which are split before they become features
+or token ids. What follows is the same for all sources.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasearch.config import plugins
 from tasearch.config.data_section import DataSection
 from tasearch.config.study import Study
 from tasearch.config.values import IMAGES
-from tasearch.data import digits, folder, npz, parquet, tables
+from tasearch.data import digits, folder, npz, parquet, tables, text
 from tasearch.data.arrays import UNLABELLED, Dataset, Split, are_channels_last, check
 from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
@@ -30,12 +30,16 @@ from tasearch.data.table_parts import Parts, table_parts
 from tasearch.data.tables import Tables
 from tasearch.data.taken import take_parts
 from tasearch.data.teacher_outputs import with_outputs
+from tasearch.data.text import Texts
+from tasearch.data.text_parts import text_parts
 from tasearch.data.unlabelled import refuse_copies, tell_copies, unlabelled_samples
 from tasearch.errors import DataError, shown
 
 __all__ = ["SOURCES", "Dataset", "Progress", "Split", "load_data", "load_test"]
 
-Source = Callable[[DataSection, str, Progress | None, Warn], Mapping[str, np.ndarray] | Tables]
+Source = Callable[
+    [DataSection, str, Progress | None, Warn], Mapping[str, np.ndarray] | Tables | Texts
+]
 
 SOURCES: dict[str, Source] = {
     "digits": digits.load,
@@ -43,6 +47,7 @@ SOURCES: dict[str, Source] = {
     "parquet": parquet.load,
     "imagefolder": folder.load,
     "csv": tables.load,
+    "text": text.load,
 }
 
 
@@ -68,9 +73,12 @@ def load_data(
             train=found.parts["train"],
             validation=found.parts["val"],
             class_names=found.class_names,
-            standardize=study.data.standardize,
+            standardize=study.data.standardized,
+            text=found.text,
         )
-        if study.data.source == "parquet":  # the fingerprint stays that of numbers
+        if study.data.source == "parquet" or text.is_parquet(
+            study.data, study.root
+        ):  # the fingerprint stays that of numbers
             names = hub_names(study.data, study.root, data.class_names)
             data = replace(data, class_names=names)
         last = _exports_channels_last(study.data, data, found)
@@ -124,13 +132,8 @@ def _parts(
         found = source(section, study.root, progress, warn)
     else:
         found = returned_arrays(source, section.source, progress)
-    if isinstance(found, Tables):
-        if study.teacher.outputs is not None:
-            raise DataError(
-                f"{where}: a table has no array 'teacher_train', which teacher.outputs needs; "
-                f"bring arrays in an .npz file, or from a function"
-            )
-        return table_parts(found, section, where, warn)
+    if isinstance(found, Tables | Texts):
+        return _parts_of_rows(found, study, where, wanted, warn)
     layout = "chw" if section.source in IMAGES else section.layout
     given, names = check(found, layout=layout, where=where, ids=not section.standardize)
     if study.teacher.outputs is not None:
@@ -152,6 +155,25 @@ def _parts(
     return Parts(
         parts=parts, class_names=names, file=file, channels_last=last, unlabelled=unlabelled
     )
+
+
+def _parts_of_rows(
+    found: Tables | Texts, study: Study, where: str, wanted: Sequence[str], warn: Warn
+) -> Parts:
+    """The parts of a table or of texts.
+
+    Raises:
+        DataError: They break a rule, or the study needs outputs of a teacher, which they lack.
+    """
+    if study.teacher.outputs is not None:
+        what = "a table has" if isinstance(found, Tables) else "texts have"
+        raise DataError(
+            f"{where}: {what} no array 'teacher_train', which teacher.outputs needs; "
+            f"bring arrays in an .npz file, or from a function"
+        )
+    if isinstance(found, Tables):
+        return table_parts(found, study.data, where, warn)
+    return text_parts(found, study.data, root=study.root, where=where, wanted=wanted, warn=warn)
 
 
 def _exports_channels_last(section: DataSection, data: Dataset, found: Parts) -> bool:

@@ -7,24 +7,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tasearch.data.array_file import ArrayFile
-from tasearch.data.ids import Ids, are_ids, as_ids, ids_of
+from tasearch.data.ids import Ids, Tokens, are_ids, as_ids, ids_of
 from tasearch.data.labels import are_numbers, number_classes
+from tasearch.data.statistics import moments
 from tasearch.errors import DataError, nearest, short, shown
 
 if TYPE_CHECKING:
     from tasearch.data.features import TableData
+    from tasearch.data.tokenizer import TextTokenizer
 
 PARTS = ("train", "val", "test")
 OUTPUTS = tuple(f"teacher_{part}" for part in PARTS)  # of a teacher, for teacher.outputs
 UNLABELLED = "x_unlabelled"
 NAMES = (*(f"{axis}_{part}" for part in PARTS for axis in "xy"), *OUTPUTS, UNLABELLED)
 CHANNELS = (1, 3, 4)
-CHUNK = 256  # samples whose uint32 copies fit into the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ class Dataset:
         file: The file in which the samples are, mapped; None where they are in memory.
         channels_last: Whether exported students take images with their channels last.
         unlabelled: Samples without labels, like those of the training set; None if there are none.
+        tokens: What token ids of texts are; None for other data.
+        text: How texts became token ids; None for other data, and in workers.
     """
 
     train: Split
@@ -76,6 +79,8 @@ class Dataset:
     file: ArrayFile | None = None
     channels_last: bool = False
     unlabelled: np.ndarray | None = None
+    tokens: Tokens | None = None
+    text: TextTokenizer | None = None
 
     @cached_property
     def inputs(self) -> np.ndarray:
@@ -110,6 +115,8 @@ class Dataset:
     @cached_property
     def ids(self) -> Ids | None:
         """What samples of integers hold; None for other samples."""
+        if self.tokens is not None:
+            return Ids.of_tokens(self.tokens)
         return ids_of([self.train.x, self.validation.x])
 
     @classmethod
@@ -120,6 +127,7 @@ class Dataset:
         validation: Split,
         class_names: tuple[str, ...],
         standardize: bool = True,
+        text: TextTokenizer | None = None,
     ) -> Dataset:
         """A data set with its statistics and its fingerprint.
 
@@ -131,6 +139,7 @@ class Dataset:
             validation: The validation set.
             class_names: Names of the classes by number.
             standardize: Whether models take standardized samples.
+            text: How texts became token ids; None for other data.
         """
         digest = hashlib.sha256()
         if standardize:
@@ -146,6 +155,8 @@ class Dataset:
             digest.update(np.ascontiguousarray(array).data)
         if not are_numbers(class_names):
             digest.update(json.dumps(class_names).encode())
+        if text is not None:
+            digest.update(text.digest.encode())
         return cls(
             train=train,
             validation=validation,
@@ -153,43 +164,9 @@ class Dataset:
             mean=mean.astype(np.float32),
             std=std.astype(np.float32),
             fingerprint=digest.hexdigest()[:32],
+            tokens=None if text is None else text.tokens,
+            text=text,
         )
-
-
-def is_whole(x: np.ndarray) -> bool:
-    """Whether all samples consist of whole numbers.
-
-    Args:
-        x: Samples, of integers or float32 (samples, ...).
-    """
-    return x.dtype != np.float32 or all(np.array_equal(one, np.rint(one)) for one in x)
-
-
-def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel or feature, float64, broadcastable to one sample.
-
-    Sums over uint8 samples are exact integers, some samples at a time, so that no copy of all
-    samples in a wider dtype is needed.
-
-    Args:
-        x: Samples, (samples, channels, height, width) or (samples, features).
-    """
-    axes = (0, *range(2, x.ndim))
-    if x.dtype != np.uint8:
-        return (
-            x.mean(axis=axes, dtype=np.float64, keepdims=True)[0],
-            x.std(axis=axes, dtype=np.float64, keepdims=True)[0],
-        )
-    count = x.size // x.shape[1]
-    total: Any = 0
-    squares: Any = 0
-    for start in range(0, len(x), CHUNK):
-        part = x[start : start + CHUNK].astype(np.uint32)
-        total += part.sum(axis=axes, dtype=np.uint64, keepdims=True)[0]
-        part *= part
-        squares += part.sum(axis=axes, dtype=np.uint64, keepdims=True)[0]
-    mean = total / count
-    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
 
 
 def check(

@@ -48,6 +48,11 @@ class Ids:
     dtype: str
     tokens: Tokens | None = None
 
+    @classmethod
+    def of_tokens(cls, tokens: Tokens) -> Ids:
+        """What samples of token ids hold."""
+        return cls(low=0, high=tokens.vocabulary - 1, dtype="int32", tokens=tokens)
+
 
 def are_ids(x: np.ndarray) -> bool:
     """Whether samples are such integers; bytes are pixels."""

@@ -7,14 +7,19 @@ whose import alone takes most of a second. They map the file, so that its pages 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from tasearch.data.array_file import SUFFIX, ArrayFile, read_arrays
 from tasearch.data.arrays import UNLABELLED, Dataset, Split
+from tasearch.data.ids import Tokens
 from tasearch.errors import DataError
+
+TOKENS = "tokens"
 
 
 class SharedDataset:
@@ -86,6 +91,7 @@ def read_shared(path: str) -> Dataset:
         std=arrays["std"],
         fingerprint=str(arrays["fingerprint"]),
         unlabelled=arrays.get(UNLABELLED),
+        tokens=_tokens(arrays),
     )
 
 
@@ -100,7 +106,13 @@ def _arrays(data: Dataset) -> dict[str, np.ndarray]:
         found[UNLABELLED] = data.unlabelled
     names, fingerprint = np.array(data.class_names), np.array(data.fingerprint)
     own = {"class_names": names, "mean": data.mean, "std": data.std, "fingerprint": fingerprint}
+    if data.tokens is not None:
+        own[TOKENS] = np.array(json.dumps(asdict(data.tokens)))
     return found | own
+
+
+def _tokens(arrays: Mapping[str, np.ndarray]) -> Tokens | None:
+    return Tokens(**json.loads(str(arrays[TOKENS]))) if TOKENS in arrays else None
 
 
 def _part(arrays: Mapping[str, np.ndarray], name: str) -> Split:

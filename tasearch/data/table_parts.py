@@ -14,7 +14,8 @@ from tasearch.data.arrays import Split
 from tasearch.data.features import Features, TableData
 from tasearch.data.labels import number_classes
 from tasearch.data.split import split
-from tasearch.data.tables import Tables
+from tasearch.data.tables import TablePart, Tables
+from tasearch.data.tokenizer import TextTokenizer
 from tasearch.data.unlabelled import tell_equal_rows
 from tasearch.errors import DataError, quoted
 
@@ -30,6 +31,7 @@ class Parts:
         file: The file in which the samples are, mapped; None where they are in memory.
         channels_last: Whether the source gives images with their channels last.
         unlabelled: Samples without labels; None if there are none.
+        text: How texts became token ids; None for other data.
     """
 
     parts: dict[str, Split]
@@ -38,6 +40,7 @@ class Parts:
     file: ArrayFile | None = None
     channels_last: bool = False
     unlabelled: np.ndarray | None = None
+    text: TextTokenizer | None = None
 
 
 def table_parts(
@@ -54,7 +57,37 @@ def table_parts(
     Raises:
         DataError: Labels or columns break a rule, or a class has too few rows.
     """
-    given = found.parts
+    rows, labels, class_names = split_rows(found.parts, section, where)
+    features = Features.fit(rows["train"], where, warn)
+    parts = {
+        part: Split(x=_finite(features, own, f"{where}: {part}"), y=labels[part])
+        for part, own in rows.items()
+    }
+    table = TableData(features=features, validation=rows["val"])
+    unlabelled = None
+    if found.unlabelled is not None:
+        unlabelled = _finite(features, found.unlabelled, f"{where}: unlabelled")
+        tell_equal_rows(unlabelled, parts, warn)
+    return Parts(parts=parts, class_names=class_names, table=table, unlabelled=unlabelled)
+
+
+def split_rows(
+    given: Mapping[str, TablePart], section: DataSection, where: str
+) -> tuple[dict[str, pa.Table], dict[str, np.ndarray], tuple[str, ...]]:
+    """Split the rows of a table.
+
+    Args:
+        given: The parts that the source has, "train" among them.
+        section: The `[data]` section of the study file.
+        where: File or folder that the table comes from, for messages.
+
+    Returns:
+        The rows of "train", "val" and "test", and their labels, int64 (rows,), by part; and the
+        names of the classes.
+
+    Raises:
+        DataError: Labels break a rule, or a class has too few rows.
+    """
     labels, class_names = number_classes({part: own.labels for part, own in given.items()}, where)
     numbers = {part: Split(x=np.arange(len(y)), y=y) for part, y in labels.items()}
     drawn = split(numbers, section=section, class_names=class_names, where=where)
@@ -63,17 +96,7 @@ def table_parts(
         part: given[part if part in given else "train"].rows.take(own.x)
         for part, own in places.items()
     }
-    features = Features.fit(rows["train"], where, warn)
-    parts = {
-        part: Split(x=_finite(features, rows[part], f"{where}: {part}"), y=places[part].y)
-        for part in places
-    }
-    table = TableData(features=features, validation=rows["val"])
-    unlabelled = None
-    if found.unlabelled is not None:
-        unlabelled = _finite(features, found.unlabelled, f"{where}: unlabelled")
-        tell_equal_rows(unlabelled, parts, warn)
-    return Parts(parts=parts, class_names=class_names, table=table, unlabelled=unlabelled)
+    return rows, {part: own.y for part, own in places.items()}, class_names
 
 
 def _finite(features: Features, rows: pa.Table, where: str) -> np.ndarray:

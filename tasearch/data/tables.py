@@ -7,25 +7,25 @@ part decides what a column is; other parts must have it as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
-from tasearch.data.csv_lines import row_words, separator_of
+from tasearch.data.columns import check_names, labels_of
+from tasearch.data.csv_lines import separator_of
 from tasearch.data.encoded import Warn
 from tasearch.data.part_files import files_by_part, reading, unlabelled_files
 from tasearch.data.table_columns import TEXT, as_feature, of_kind, with_gaps
 from tasearch.data.table_notices import warn_of_numbers
-from tasearch.errors import DataError, first_line, nearest, quoted, shown
+from tasearch.errors import DataError, quoted, shown
 
 SUFFIXES = {"csv": ".csv", "parquet": ".parquet"}  # by source
 
@@ -126,7 +126,7 @@ def read_tables(section: DataSection, root: str, warn: Warn) -> Tables:
     unlabelled = []
     for file in given:
         table = READERS[section.source](file, section, kinds)
-        _check_names(file, table.column_names, asked={})
+        check_names(file, table.column_names, [])
         unlabelled.append(_rows(table, file, section, kinds))
     return Tables(parts=parts, unlabelled=pa.concat_tables(unlabelled))
 
@@ -140,10 +140,13 @@ def _read(file: Path, section: DataSection, kinds: dict[str, Any]) -> TablePart:
         kinds: Kinds of the columns of features by name; found by the first file, which fills it.
     """
     table = READERS[section.source](file, section, {**kinds})
-    asked = {"label": (section.label,), "drop": section.drop, "categories": section.categories}
-    _check_names(file, table.column_names, asked)
+    asked = [("data.label", section.label)]
+    asked += [("data.drop", name) for name in section.drop]
+    asked += [("data.categories", name) for name in section.categories]
+    check_names(file, table.column_names, asked)
     rows = _rows(table, file, section, kinds)
-    return TablePart(rows=rows, labels=_labels(table, section, file))
+    labels = labels_of(table, section.label, file, section.source)
+    return TablePart(rows=rows, labels=labels)
 
 
 def _rows(table: pa.Table, file: Path, section: DataSection, kinds: dict[str, Any]) -> pa.Table:
@@ -167,48 +170,6 @@ def _rows(table: pa.Table, file: Path, section: DataSection, kinds: dict[str, An
         columns[name] = with_gaps(columns[name], section)
     kinds.update({name: column.type for name, column in columns.items()})
     return pa.table(columns)
-
-
-def _check_names(file: Path, names: list[str], asked: Mapping[str, Sequence[str]]) -> None:
-    """Refuse columns without a name, with the same name, or that are not there.
-
-    Args:
-        file: The file.
-        names: Names of its columns.
-        asked: Names of columns that should be there, by the key that has them.
-    """
-    for place, name in enumerate(names):
-        if not name.strip():
-            raise DataError(f"{shown(file)}: column {place + 1} has no name in the first line")
-        if names.count(name) > 1:
-            raise DataError(f"{shown(file)}: column {quoted(name)} is there more than once")
-    for key, wanted in asked.items():
-        for name in wanted:
-            if name not in names:
-                raise DataError(
-                    f"{shown(file)}: data.{key}: no column {quoted(name)}{nearest(name, names)}"
-                )
-
-
-def _labels(table: Any, section: DataSection, file: Path) -> np.ndarray:
-    """The labels of a file."""
-    column = table.column(section.label).combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    where = f"{shown(file)}: column {quoted(section.label)}"
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = pc.utf8_trim_whitespace(column)
-        column = pc.if_else(pc.equal(column, ""), None, column)
-    if column.null_count:
-        row = column.is_valid().to_pylist().index(False)
-        raise DataError(f"{where}: has no label in {row_words(file, row, section.source)}")
-    try:
-        values: np.ndarray = np.array(column.to_pylist())
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{where}: holds no labels: {first_line(error)}") from None
-    if values.dtype.kind == "O":
-        raise DataError(f"{where}: should hold classes, holds {shown(column.type)}")
-    return values
 
 
 def _read_csv(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.Table:

@@ -16,8 +16,8 @@ from tasearch.chains.sizes import sized
 from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset
-from tasearch.data.arrays import is_whole
 from tasearch.data.ids import Ids
+from tasearch.data.statistics import is_whole
 from tasearch.models.call_style import CallStyle, adapted, find_call_style
 from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import BATCH, check_loaded, check_model, check_reload, state_digest

@@ -52,7 +52,7 @@ def describe_teacher(study: Study, params: int, loaded: LoadedTeacher | None, *,
     if loaded is not None:
         return words + describe_loaded(section, loaded, notes)
     epochs = f"{section.epochs} epoch{'s' * (section.epochs > 1)}"
-    samples = "standardized samples" if study.data.standardize else "samples as they are"
+    samples = "standardized samples" if study.data.standardized else "samples as they are"
     return "; ".join([f"{words}trained here, {epochs}, {samples}", *notes])
 
 

@@ -109,7 +109,7 @@ KEYS = {  # TOML, and what is said behind the file's name
     '[data]\nsource = "npz"\npath = ""': 'data.path: should be a path, found ""',
     '[data]\nsource = "nzp"\npath = "a"': ("data.source: unknown name 'nzp'; did you mean 'npz'?"),
     '[data]\nsource = "web"\npath = "a"\nlabel = "b"': (
-        "data.source: unknown name 'web'; known: csv, digits, imagefolder, npz, parquet"
+        "data.source: unknown name 'web'; known: csv, digits, imagefolder, npz, parquet, text"
     ),
     '[data]\nsource = "a b:c"': (
         "data.source: should be \"package.module:function\", found 'a b:c'"

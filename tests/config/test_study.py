@@ -80,11 +80,12 @@ MISTAKES = {
         "model.multiplier: should be greater than 0, found 0.0"
     ),
     '[data]\npath = "a.npz"': (
-        'data.path: goes with source = "npz", "parquet", "imagefolder" or "csv", found "digits"'
+        'data.path: goes with source = "npz", "parquet", "imagefolder", "csv" or "text", '
+        'found "digits"'
     ),
     '[data]\nsource = "imagefolder"': 'data.path: is required with source = "imagefolder"',
     '[data]\nsource = "imagefolder"\npath = "a"\nlabel = "b"': (
-        'data.label: goes with source = "parquet" or "csv", found "imagefolder"'
+        'data.label: goes with source = "parquet", "csv" or "text", found "imagefolder"'
     ),
     "[data]\nsize = 32": (
         'data.size: goes with source = "parquet" or "imagefolder", found "digits"'
@@ -103,7 +104,9 @@ MISTAKES = {
         "data.validation: and data.test should sum to less than 1, found 0.7 and 0.3"
     ),
     '[data]\nimage = "img"': 'data.image: goes with source = "parquet", found "digits"',
-    '[data]\nlabel = "y"': 'data.label: goes with source = "parquet" or "csv", found "digits"',
+    '[data]\nlabel = "y"': (
+        'data.label: goes with source = "parquet", "csv" or "text", found "digits"'
+    ),
 }
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 import tasearch
 from tasearch.config.study import Study
 from tasearch.data import decoding, load_data, load_test, parquet
-from tasearch.data.arrays import moments
 from tasearch.data.shards import read_shard
+from tasearch.data.statistics import moments
 from tasearch.errors import DataError
 from tests.helpers.parquet import encoded, pictures, study, table, write
 

@@ -83,6 +83,20 @@ def build(width, *, in_shape, num_classes):
     return Words(width, num_classes)
 
 
+class Bag(nn.Module):
+    def __init__(self, width, num_classes):
+        super().__init__()
+        self.words = nn.Embedding(300, width, padding_idx=0)
+        self.last = nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        return self.last(self.words(x).sum(dim=1))
+
+
+def texts(width, *, in_shape, num_classes):
+    return Bag(width, num_classes)
+
+
 def flipped(x):
     return x.flip(-1) if torch.rand(()) < 0.5 else x
 
@@ -178,6 +192,14 @@ def token_ids(place: Path) -> Content:
     return {"data": {"source": "mine:tokens", "standardize": False}}
 
 
+def texts_in_csv(place: Path) -> Content:
+    near = np.random.default_rng(3).integers(0, 9, SAMPLES)
+    lines = [f"{NAMES[y]} with {near[i]},{NAMES[y]}" for i, y in enumerate(Y)]
+    (place / "data.csv").write_text("\n".join(["words,kind", *lines]))
+    keys = {"text": "words", "label": "kind", "length": 16, "vocabulary": 300}
+    return {"data": {"source": "text", "path": "data.csv", **keys}}
+
+
 def checkpoint(place: Path) -> Content:
     """A file of the weights of a model that the family has at its width."""
     torch.manual_seed(0)
@@ -235,6 +257,7 @@ CASES: dict[str, tuple[Callable[[Path], Content], str, str, Any]] = {
             "training": {"augment": "mine:flipped", "views": 2},
         },
     ),
+    "text": (texts_in_csv, "mine:texts", "accuracy", {}),
     "token ids": (token_ids, "mine:build", "accuracy", {}),
     "named sizes": (npz, "cnn", "accuracy", SIZES),
 }
@@ -308,5 +331,6 @@ def test_no_kind_is_missing() -> None:
         "parquet": images_in_parquet,
         "imagefolder": images_in_folders,
         "csv": table_in_csv,
+        "text": texts_in_csv,
     }
     assert {*SOURCES} <= {*known}
