@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from tasearch.errors import ModelError, first_line, message, raised
+from tasearch.models.padding import check_padding
 from tasearch.models.wrappers import logits_of
 
 SLACK = 1e-3  # what the sum of a sample's probabilities may differ from 1 by, in bfloat16 too
@@ -35,6 +36,7 @@ def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: 
     """
     if any(value.is_complex() for value in (*net.parameters(), *net.buffers())):
         raise ModelError(f"{where} should have real parameters and buffers, has complex ones")
+    check_padding(net, where)
     count = 2 * torch.Size(in_shape).numel()
     line = torch.linspace(-1, 1, count, dtype=torch.float32).reshape(2, *in_shape)
     shown = where
@@ -77,6 +79,7 @@ def check_loaded(
         ModelError: The model fails, or gives anything but finite logits.
     """
     net = net.to(device)
+    check_padding(net, where)
     parts = [_called(net, x.to(device), where, classes, graph=False) for x in batches]
     logits = torch.cat(parts).float()
     wrong = ~(logits.isfinite() & (logits.abs() <= LARGEST)).all(dim=1)

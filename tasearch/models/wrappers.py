@@ -128,6 +128,14 @@ class Standardized(_Scaled):
         return logits
 
 
+def pad_of(net: nn.Module) -> int | None:
+    """The id of padding of a model of texts, which takes shorter batches; None for other models."""
+    inner = net.net if isinstance(net, Standardized) else net
+    if isinstance(inner, TakesIds) and inner.ids.tokens is not None:
+        return inner.ids.tokens.pad
+    return None
+
+
 class ChannelsLast(nn.Module):
     """Feeds images with their channels last to a model of images with their channels first.
 

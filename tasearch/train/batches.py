@@ -12,6 +12,7 @@ from torch import Tensor
 from tasearch.chains.keys import derived_seed
 from tasearch.chains.recipe import Recipe
 from tasearch.train.augmentation import AugmentedData, ViewedData
+from tasearch.train.lengths import batch_lengths, by_length
 from tasearch.train.losses import Loss, Terms, kept_ancestors, ramp
 from tasearch.train.metrics import Score, accuracy
 from tasearch.train.online import OnlineTeachers
@@ -43,6 +44,8 @@ class TrainingJob:
         score: The metric of the study.
         class_weights: Weight of each class in the cross-entropy with the labels, float32
             (classes,), of mean 1 over the training set; None where all are 1.
+        lengths: Length of each text of the training set, int64 (labelled,) on CPU, by which batches
+            are made and cut; None for other samples.
     """
 
     views: ViewedData
@@ -57,6 +60,7 @@ class TrainingJob:
     unlabelled: float = 0.0
     score: Score = accuracy
     class_weights: Tensor | None = None
+    lengths: Tensor | None = None
 
     def seed(self, purpose: str, epoch: int) -> int:
         """The seed for one kind of random numbers in an epoch."""
@@ -101,6 +105,7 @@ class EpochPlan:
         phase = job.views.phase(epoch)
         self._view_numbers = job.views.numbers(phase)
         self._order = epoch_samples(recipe, job, epoch)
+        self._cuts = _batch_lengths(job, self._order, self._size)
         self._targets = job.targets(epoch) if job.targets else None
         ancestors = 0 if self._targets is None else len(self._targets)
         self._kept = epoch_dropout(recipe, job, epoch, self.steps, ancestors)
@@ -118,7 +123,7 @@ class EpochPlan:
             for i, start in enumerate(range(0, len(x), self._size)):
                 own = slice(start, start + self._size)
                 yield Batch(
-                    x=x[own],
+                    x=x[own] if self._cuts is None else x[own, : self._cuts[step]].contiguous(),
                     labels=labels[i * self._labelled : (i + 1) * self._labelled],
                     targets=None if targets is None else targets[:, own],
                     kept=None if self._kept is None else self._kept[step],
@@ -162,11 +167,14 @@ def batch_shape(batch_size: int, samples: int, unlabelled: float) -> tuple[int, 
 def epoch_samples(recipe: Recipe, job: TrainingJob, epoch: int) -> Tensor:
     """The samples of all batches of an epoch, one batch after another, int64 (steps * size,).
 
-    In each batch the labelled samples come first. No sample without a label is shown twice in an
-    epoch before all are shown.
+    In each batch the labelled samples come first; texts of a batch are alike in length. No sample
+    without a label is shown twice in an epoch before all are shown.
     """
     labelled, size, steps = batch_size(recipe, job)
     order = epoch_order(job, epoch)[: steps * labelled]
+    if job.lengths is not None:
+        generator = torch.Generator().manual_seed(job.seed("batches", epoch))
+        return by_length(order.cpu(), job.lengths, size, generator).to(order.device)
     if labelled == size:
         return order
     first, count, needed = len(job.y), len(job.views) - len(job.y), steps * (size - labelled)
@@ -174,6 +182,13 @@ def epoch_samples(recipe: Recipe, job: TrainingJob, epoch: int) -> Tensor:
     rounds = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
     others = first + torch.cat(rounds)[:needed].to(job.y.device)
     return torch.cat([order.view(steps, -1), others.view(steps, -1)], dim=1).view(-1)
+
+
+def _batch_lengths(job: TrainingJob, order: Tensor, size: int) -> list[int] | None:
+    """The length that each batch of texts is cut to; None for other samples."""
+    if job.lengths is None:
+        return None
+    return batch_lengths(order.cpu(), job.lengths, size, job.views.shape[0])
 
 
 def labelled_of(samples: Tensor, labelled: int, size: int) -> Tensor:

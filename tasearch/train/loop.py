@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from tasearch.chains.rungs import rung_epochs
 from tasearch.errors import TrainingError
+from tasearch.models.wrappers import pad_of
 from tasearch.runs import heartbeat
 from tasearch.train.augmentation import AugmentedData
 from tasearch.train.batches import Batch, EpochPlan, TrainingJob
 from tasearch.train.layout import evaluation_batch, input_format, to_format
+from tasearch.train.lengths import predict_texts
 from tasearch.train.losses import Loss, Terms, training_loss
 from tasearch.train.metrics import Score, accuracy
 from tasearch.train.optimizer import clip, set_rates
@@ -168,6 +170,9 @@ def epoch_result(state: State, loss: float, accuracy: float | None) -> EpochResu
 def predict(net: nn.Module, x: Tensor | AugmentedData) -> Tensor:
     """Logits (samples, classes) of a model in eval mode, computed in batches."""
     net.eval()
+    pad = pad_of(net)
+    if pad is not None and isinstance(x, Tensor):
+        return predict_texts(net, x, pad)
     parts = x.split(evaluation_batch(x.device))
     return torch.cat([net(part) for part in heartbeat.each(parts)])
 

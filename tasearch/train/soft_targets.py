@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.errors import TrainingError
+from tasearch.models.wrappers import pad_of
 from tasearch.runs import heartbeat
 from tasearch.runs.store import HopRecord, Store
 from tasearch.train.augmentation import ViewedData
 from tasearch.train.layout import evaluation_batch
+from tasearch.train.lengths import predict_texts
 
 CPU_BYTES = 256 * 2**20  # size of the targets that a trainer holds in memory, on CPU
 GPU_FRACTION = 1 / 8  # fraction of a GPU's memory that they may take
@@ -105,6 +107,9 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
 def view_logits(net: nn.Module, views: ViewedData, phase: int) -> Tensor:
     """A model's logits on one phase of the augmentation, float32 (samples, classes)."""
     samples, numbers = torch.arange(len(views), device=views.device), views.numbers(phase)
+    pad = pad_of(net)
+    if pad is not None:
+        return predict_texts(net, views.batch(samples, numbers), pad)
     parts = torch.split(samples, evaluation_batch(views.device))
     return torch.cat([net(views.batch(part, numbers)) for part in heartbeat.each(parts)])
 

@@ -28,6 +28,7 @@ from tasearch.train.fast.memory import Memory, is_out_of_memory
 from tasearch.train.fast.norms import fuse_norms
 from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
+from tasearch.train.lengths import text_lengths
 from tasearch.train.loop import EpochResult, evaluate, least_epoch, predict
 from tasearch.train.losses import LOSSES
 from tasearch.train.measured import measured
@@ -91,6 +92,7 @@ class Trainer(HopArchive):
         self.validation = validation_set(data, device)
         self.score = score_function(study.objective.metric, study.root)
         self._class_weights = class_weights(study, self.y, data.num_classes)
+        self._lengths = text_lengths(study, data)
         self.losses = {
             name: plugins.resolve(name, LOSSES, path="loss", root=study.root)
             for name in self.loss_names
@@ -132,6 +134,7 @@ class Trainer(HopArchive):
                 unlabelled=self._share if targets else 0.0,
                 score=self.score,
                 class_weights=self._class_weights,
+                lengths=self._lengths,
             )
             for i in part or self.replicates
         ]
