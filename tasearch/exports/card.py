@@ -23,15 +23,19 @@ from tasearch.runs.accuracies import unseen_text
 from tasearch.train.quality import BINS
 
 ONNX = ("<!-- onnx -->\n", "<!-- end -->\n")  # around parts of the card about student.onnx
+TOKENIZER = "makes token ids of texts; settings in it cut and pad them"
 MOST_ROWS = 20  # classes in the card; metrics.json has all
 
 
-def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
+def model_card(
+    student: ExportedStudent, metrics: dict[str, Any], *, any_length: bool = False
+) -> str:
     """Write the model card.
 
     Args:
         student: The student to export.
         metrics: Content of metrics.json.
+        any_length: Whether student.onnx takes texts of any length.
 
     Returns:
         The card in Markdown.
@@ -60,10 +64,11 @@ def model_card(student: ExportedStudent, metrics: dict[str, Any]) -> str:
         bytes=f"{candidate.bytes:,}",
         latency=latency_words(candidate.chain[-1], student.run.manifest.measured),
         device="; ".join([metrics["latency_of"], *metrics["latency_notices"]]),
-        **input_words(data),
+        **input_words(data, any_length=any_length),
         names=_names(data.class_names),
         difference=f"{difference or 0.0:.1e}",
         load=_load_line(student),
+        tokenizer="" if data.text is None else f"- `tokenizer.json`: {TOKENIZER}.\n",
     )
 
 

@@ -14,10 +14,11 @@ from tasearch.config.files import is_temporary, write_atomic, write_error
 from tasearch.config.guard import contained
 from tasearch.config.study_file import render
 from tasearch.errors import ExportError, RunError
+from tasearch.exports import tokenizer_file
 from tasearch.exports.card import model_card
 from tasearch.exports.chain_file import pinned_study
 from tasearch.exports.metrics import student_metrics
-from tasearch.exports.onnx_check import checked_onnx
+from tasearch.exports.onnx_check import checked_onnx, takes_any_length
 from tasearch.exports.student import ExportedStudent, rebuild_student
 from tasearch.exports.trust import check_trust
 from tasearch.exports.weights_file import write_weights
@@ -26,7 +27,10 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.run import Run
 
-FILES = ("student.onnx", "metrics.json", "README.md", "student.safetensors", "chain.toml")
+FILES = (
+    *("student.onnx", "tokenizer.json", "metrics.json", "README.md"),
+    *("student.safetensors", "chain.toml"),
+)
 
 
 @contained("code that the run names")
@@ -141,12 +145,15 @@ def _contents(student: ExportedStudent, folder: Path) -> dict[str, bytes]:
     onnx, difference = checked_onnx(student)
     if onnx is not None:
         contents["student.onnx"] = onnx
+    if student.data.text is not None:
+        contents[tokenizer_file.NAME] = student.data.text.content.encode()
     _make(folder)  # else the test part would be read for nothing
     metrics = student_metrics(student, difference, contents)
+    any_length = onnx is not None and takes_any_length(onnx)
     return contents | {
         "chain.toml": render(pinned_study(student, folder), student.title).encode(),
         "metrics.json": (json.dumps(metrics, indent=1, ensure_ascii=False) + "\n").encode(),
-        "README.md": model_card(student, metrics).encode(),
+        "README.md": model_card(student, metrics, any_length=any_length).encode(),
     }
 
 

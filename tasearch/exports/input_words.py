@@ -9,17 +9,19 @@ import numpy as np
 
 from tasearch.data import Dataset
 from tasearch.data.features import NUMBER, Column, TableData
+from tasearch.data.tokenizer import TextTokenizer
 from tasearch.errors import shown
 
 MOST_COLUMNS = 40  # in the card's list
 MOST_VALUES = 12  # of a category
 
 
-def input_words(data: Dataset) -> dict[str, str]:
+def input_words(data: Dataset, *, any_length: bool = False) -> dict[str, str]:
     """The parts of the card's template about inputs.
 
     Args:
         data: The data that the student was trained on.
+        any_length: Whether student.onnx takes texts of any length.
 
     Returns:
         `takes`, in words; and as code `feed` for ONNX Runtime, and `imports` and `example` for
@@ -27,6 +29,8 @@ def input_words(data: Dataset) -> dict[str, str]:
     """
     if data.table is not None:
         return _table_words(data.table, data.num_classes)
+    if data.text is not None:
+        return _text_words(data.text, data.num_classes, any_length=any_length)
     shape = ", ".join(map(str, data.export_shape))
     kind, note = "float32", "standardization is part of the model"
     if data.ids is not None:
@@ -47,6 +51,33 @@ def input_words(data: Dataset) -> dict[str, str]:
         "feed": f'feed = {{"x": {samples}}}  # your samples',
         "imports": "import torch\n",
         "example": example,
+    }
+
+
+def _text_words(text: TextTokenizer, num_classes: int, *, any_length: bool) -> dict[str, str]:
+    """The words for a student of texts; the example is made up."""
+    pair = len(text.columns) == 2
+    what = f"pairs of texts ({' and '.join(map(_code, text.columns))})" if pair else "texts"
+    given = ("some words", "and some more") if pair else "some words"
+    length, pad = text.tokens.length, text.tokens.pad
+    shape = f"(n, any number up to {length:,})" if any_length else f"(n, {length:,})"
+    whole = "" if any_length else f"tokenizer.enable_padding(length={length}, pad_id={pad})\n"
+    return {
+        "takes": (
+            f"It takes {what} and gives logits of shape (n, {num_classes}). `tokenizer.json` makes "
+            f"token ids of them, at most\n{length:,}, with id {pad} behind each text's end; in "
+            f"`student.onnx` these are the input `x`, int32 of shape {shape}.\n"
+            f"`pip install 'tasearch[text]'` brings the package that reads the file."
+        ),
+        "feed": (
+            f'import tokenizers\n\ntokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")\n'
+            f"tokenizer.encode_special_tokens = True\n{whole}"
+            f"texts = [{_literal(given)}]\n"
+            f"ids = [found.ids for found in tokenizer.encode_batch(texts)]\n"
+            f'feed = {{"x": np.array(ids, dtype=np.int32)}}'
+        ),
+        "imports": "",
+        "example": f"[{_literal(given)}]",
     }
 
 
@@ -99,6 +130,8 @@ def _literal(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(_literal, value)) + ")"
     if isinstance(value, list):
         return "[" + ", ".join(map(_literal, value)) + "]"
     return repr(value)

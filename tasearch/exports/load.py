@@ -14,6 +14,7 @@ from tasearch.config.study_file import load_study
 from tasearch.errors import ExportError, quoted
 from tasearch.exports import weights_file
 from tasearch.exports.loaded import LoadedStudent
+from tasearch.exports.tokenizer_file import read_tokenizer_file
 from tasearch.exports.trust import check_trust
 from tasearch.exports.weights_file import StudentWeights
 from tasearch.models import Models
@@ -73,6 +74,7 @@ def load(folder: str | Path, *, trust: bool = False) -> LoadedStudent:
         class_names=weights.class_names,
         features=weights.features,
         ids=weights.ids,
+        text=read_tokenizer_file(folder, weights),
     )
     try:
         module.load_state_dict(weights.state)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from tasearch.data.features import Features
 from tasearch.data.ids import Ids
+from tasearch.data.tokenizer import TextTokenizer
 from tasearch.errors import ExportError, first_line, shown
+from tasearch.exports.given_texts import are_texts, ids_of_texts
 from tasearch.models import Standardized
 from tasearch.train.loop import predict
 
@@ -43,6 +45,7 @@ class LoadedStudent(Standardized):
         class_names: Names of the classes, in the order of the logits.
         features: How rows of a table become samples; None for other data.
         ids: What samples of integers hold; None for numbers to compute with.
+        text: How texts become token ids; None for other data.
     """
 
     def __init__(
@@ -56,11 +59,12 @@ class LoadedStudent(Standardized):
         class_names: tuple[str, ...],
         features: Features | None = None,
         ids: Ids | None = None,
+        text: TextTokenizer | None = None,
     ) -> None:
         super().__init__(net, mean, std)
         self.ids, self.channels_last = ids, channels_last
         self.in_shape = (*in_shape[1:], in_shape[0]) if channels_last else in_shape
-        self.class_names, self.features = class_names, features
+        self.class_names, self.features, self.text = class_names, features, text
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw samples (samples, *in_shape) to logits (samples, num_classes)."""
@@ -74,11 +78,13 @@ class LoadedStudent(Standardized):
                 of numpy, or lists of numbers; integers, if the model was trained on such. Grey
                 images may be without their axis of channels. For a
                 student of a table also its rows: a DataFrame or a dict of columns, or a list of
-                dicts; a dict of single values is one row.
+                dicts; a dict of single values is one row. For a student of texts also a list of
+                strings, or of pairs of strings; one string is one text.
 
         Raises:
             ExportError: If these are no samples of that shape.
-            DataError: If a column of the rows is missing or has values of another kind.
+            DataError: If a column of the rows is missing or has values of another kind, or if texts
+                need a package that is missing.
 
         Example:
             ```python
@@ -86,7 +92,9 @@ class LoadedStudent(Standardized):
             print(found.labels, found.probabilities.amax(dim=1))
             ```
         """
-        if self.features is not None and _are_rows(x):
+        if self.text is not None and are_texts(x):
+            x = ids_of_texts(x, self.text)
+        elif self.features is not None and _are_rows(x):
             x = self.features.transform(self.features.table(x))
         elif self.features is not None and not _are_features(x):
             raise ExportError(

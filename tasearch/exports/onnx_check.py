@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,13 +17,16 @@ from tasearch.errors import ExportError, ModelError
 from tasearch.exports.features_graph import inputs_of, with_features
 from tasearch.exports.student import ExportedStudent
 from tasearch.models.tensors import as_tensor
+from tasearch.models.wrappers import pad_of
 from tasearch.profiling.machine import timed_in_onnx
 from tasearch.profiling.onnx import onnx_outputs, to_onnx
+from tasearch.train.lengths import lengths_of
 from tasearch.train.loop import predict
 
 TOLERANCE = 1e-4  # difference of logits; relative to the logit where that is larger than 1
 BATCH = 97  # samples in a batch, at most; a prime number, so that the last batch is shorter
 CLASS_NAMES = "class_names"  # key of the model's metadata
+SHORTEST = 2  # ids; torch exports a length that it has seen as 1 for that alone
 SINGLE = 64  # samples that are also compared one by one
 
 
@@ -43,7 +47,7 @@ def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
     try:
         data = student.data
         kind = getattr(torch, "float32" if data.ids is None else data.ids.dtype)
-        model = _named(to_onnx(student.exported, data.export_shape, kind), data.class_names)
+        model = _named(_exported(student, kind), data.class_names)
         difference = onnx_difference(
             model, student.module, data.validation, channels_last=data.channels_last
         )
@@ -63,6 +67,21 @@ def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
             f"more than {TOLERANCE}; nothing was written"
         )
     return model, difference
+
+
+def _exported(student: ExportedStudent, kind: torch.dtype) -> bytes:
+    """The student in ONNX; one of texts takes any length, unless torch cannot export that."""
+    shape = student.data.export_shape
+    if student.data.tokens is not None and shape[0] > SHORTEST:
+        with contextlib.suppress(ModelError):
+            return to_onnx(student.exported, shape, kind, any_length=True)
+    return to_onnx(student.exported, shape, kind)
+
+
+def takes_any_length(model: bytes) -> bool:
+    """Whether an ONNX model takes samples of any length."""
+    sizes = onnx.load_from_string(model).graph.input[0].type.tensor_type.shape.dim
+    return len(sizes) == 2 and sizes[1].HasField("dim_param")
 
 
 def _named(model: bytes, class_names: Sequence[str]) -> bytes:
@@ -94,10 +113,11 @@ def onnx_difference(
         float32 has 7 digits.
     """
     expected = predict(module, as_tensor(part.x)).numpy()
-    rows = np.arange(len(part))
+    rows, pad = np.arange(len(part)), pad_of(module)
+    pad = pad if pad is not None and takes_any_length(model) else None
     batches = [*np.array_split(rows, len(part) // BATCH + 1), *rows[:SINGLE, None]]
     feeds: Iterable[Mapping[str, np.ndarray]] = (
-        {"x": _input(part.x[batch], channels_last=channels_last)}
+        {"x": _input(_cut(part.x[batch], pad), channels_last=channels_last)}
         if inputs is None
         else {name: values[batch] for name, values in inputs.items()}
         for batch in batches
@@ -105,6 +125,11 @@ def onnx_difference(
     logits = np.concatenate(onnx_outputs(model, feeds))
     expected = np.concatenate([expected, expected[:SINGLE]])
     return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())
+
+
+def _cut(x: np.ndarray, pad: int | None) -> np.ndarray:
+    """Token ids without the padding that all samples have; other samples as they are."""
+    return x if pad is None else x[:, : max(int(lengths_of(x, pad).max()), SHORTEST)]
 
 
 def _input(x: np.ndarray, *, channels_last: bool) -> np.ndarray:

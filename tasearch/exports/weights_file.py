@@ -37,6 +37,8 @@ class StudentWeights:
         features: How rows of a table become samples; None for other data.
         ids: What samples of integers hold; None for numbers to compute with.
         channels_last: Whether `tasearch.load` takes images with their channels last.
+        columns: Names of the columns of a text; empty for other data.
+        tokenizer: Digest of the content of tokenizer.json; empty for other data than texts.
     """
 
     in_shape: tuple[int, ...]
@@ -47,6 +49,8 @@ class StudentWeights:
     features: Features | None = None
     ids: Ids | None = None
     channels_last: bool = False
+    columns: tuple[str, ...] = ()
+    tokenizer: str = ""
 
 
 def write_weights(student: ExportedStudent) -> bytes:
@@ -69,6 +73,9 @@ def write_weights(student: ExportedStudent) -> bytes:
         meta["layout"] = "hwc"
     if student.data.ids is not None:
         meta["ids"] = _ids_content(student.data.ids)
+    if student.data.text is not None:
+        text = student.data.text
+        meta["text"] = {"columns": text.columns, "tokenizer": text.digest}
     if size_names(student.candidate.chain[-1:]):
         meta["size"] = str(student.candidate.chain[-1])
     if student.data.table is not None:
@@ -105,6 +112,8 @@ def read_weights(file: Path) -> StudentWeights:
             features=_features(meta),
             ids=_ids(meta),
             channels_last=meta.get("layout") == "hwc",
+            columns=tuple(meta.get("text", {}).get("columns", ())),
+            tokenizer=meta.get("text", {}).get("tokenizer", ""),
         )
     except FileNotFoundError:
         raise ExportError(f"{file}: no such file; `tasearch export` writes one") from None

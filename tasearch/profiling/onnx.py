@@ -18,13 +18,20 @@ from tasearch.errors import ModelError, first_line
 from tasearch.profiling.torch_adapter import quiet
 
 
-def to_onnx(net: nn.Module, in_shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> bytes:
+def to_onnx(
+    net: nn.Module,
+    in_shape: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
+    *,
+    any_length: bool = False,
+) -> bytes:
     """Export a model with input `x`, output `logits` and any batch size.
 
     Args:
         net: Model on the CPU, which takes raw samples; it is put into eval mode.
         in_shape: Shape of one sample, (channels, height, width) or (features,).
         dtype: Type of the input.
+        any_length: Whether samples (length,) may be shorter, too.
 
     Returns:
         The serialized ONNX model.
@@ -33,7 +40,10 @@ def to_onnx(net: nn.Module, in_shape: tuple[int, ...], dtype: torch.dtype = torc
         ModelError: If torch cannot export it.
     """
     example, batch = torch.zeros(2, *in_shape, dtype=dtype), torch.export.Dim("batch")
-    program = _program(net, example, ["logits"], dynamic_shapes=({0: batch},))
+    sizes = {0: batch}
+    if any_length:
+        sizes[1] = torch.export.Dim("length", max=in_shape[0])
+    program = _program(net, example, ["logits"], dynamic_shapes=(sizes,))
     return bytes(program.SerializeToString())
 
 
