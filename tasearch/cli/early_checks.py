@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tasearch.config.data_section import HUB_PREFIX
 from tasearch.config.files import not_regular
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
-from tasearch.config.values import FOLDERS
-from tasearch.errors import DataError, ModelError, StudyError
+from tasearch.config.values import FOLDERS, TEXTS
+from tasearch.errors import DataError, ModelError, StudyError, TasearchError
 from tasearch.runs.directory import RunDirectory
 
 WHAT = {  # what a path should be
@@ -43,9 +44,10 @@ def check_early(study: Study, options: RunOptions) -> None:
     if options.latency_from is not None:
         RunDirectory.open(options.latency_from, options.runs_dir)
     _check_data(study)
+    _check_texts(study)
     named = [("model.family", study.model.family, study.model.package)]
     for path, model in zip(study.teacher.paths, study.teacher.models, strict=True):
-        _check_checkpoint(f"{path}.checkpoint", model.checkpoint, study.root)
+        _check_file(f"{path}.checkpoint", model.checkpoint, study.root, ModelError)
         named.append((f"{path}.factory", model.factory or "", model.package))
     for path, name, package in named:
         if package is not None and importlib.util.find_spec(package) is None:
@@ -80,19 +82,41 @@ def _check_data(study: Study) -> None:
         raise DataError(f"{path}: cannot be read: {words} {where}")
 
 
-def _check_checkpoint(key: str, file: str | None, root: str) -> None:
+def _check_texts(study: Study) -> None:
+    """Refuse texts without the package that encodes them, or without their tokenizer."""
+    if study.data.source not in TEXTS:
+        return
+    if importlib.util.find_spec("tokenizers") is None:
+        raise DataError(
+            "texts need the package tokenizers, which is not installed: "
+            "pip install 'tasearch[text]'"
+        )
+    name = study.data.tokenizer
+    if name is not None and not name.startswith(HUB_PREFIX):
+        _check_file("data.tokenizer", name, study.root, DataError)
+
+
+def _check_file(key: str, file: str | None, root: str, kind: type[TasearchError]) -> None:
+    """Refuse a file that cannot be read.
+
+    Args:
+        key: The key of the study file that names it.
+        file: Its path; None where it is not needed.
+        root: Folder that the path is relative to.
+        kind: Class of the error.
+    """
     if file is None:
         return
     path = Path(root) / file
     try:
         path.stat()
     except OSError as error:
-        raise ModelError(f"{key}: {path}: {error.strerror}") from None
+        raise kind(f"{key}: {path}: {error.strerror}") from None
     words = not_regular(path)
     if words is None and not os.access(path, os.R_OK):
         words = "Permission denied"
     if words is not None:
-        raise ModelError(f"{key}: {path}: {words}")
+        raise kind(f"{key}: {path}: {words}")
 
 
 def _check_module(path: str, name: str, root: str) -> None:

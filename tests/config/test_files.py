@@ -11,6 +11,7 @@ import tasearch
 from tasearch.cli.early_checks import check_early
 from tasearch.config.files import check_regular, not_regular, open_regular
 from tasearch.config.run_options import RunOptions
+from tasearch.config.study import Study
 from tasearch.config.study_file import load_study, render
 from tasearch.errors import DataError, RunError, StudyError
 from tests.helpers.studies import tiny
@@ -108,7 +109,7 @@ def test_check_early_finds_module_of_package_without_file(
         check_early(study, options)
 
 
-@pytest.mark.parametrize("source", ["npz", "parquet", "imagefolder"])
+@pytest.mark.parametrize("source", ["npz", "parquet", "imagefolder", "text"])
 def test_check_early_knows_what_a_source_reads(tmp_path: Path, source: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"x")
@@ -129,3 +130,21 @@ def test_check_early_knows_what_a_source_reads(tmp_path: Path, source: str) -> N
         with pytest.raises(DataError) as error:
             check_early(study, options)
         assert str(error.value) == f"{tmp_path / name}: {words} (data.path = {name!r})"
+
+
+def test_check_early_finds_missing_tokenizer_and_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts.csv").touch()
+    options = RunOptions(runs_dir=tmp_path / "runs", device="cpu")
+
+    def study(name: str) -> Study:
+        found = tiny(data={"source": "text", "path": "texts.csv", "tokenizer": name})
+        return found.model_copy(update={"root": str(tmp_path)})
+
+    check_early(study("hf:some/model"), options)
+    with pytest.raises(DataError, match=r"data\.tokenizer: .*none\.json: No such file"):
+        check_early(study("none.json"), options)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(DataError, match=r"pip install 'tasearch\[text\]'"):
+        check_early(study("hf:some/model"), options)
