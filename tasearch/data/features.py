@@ -181,7 +181,8 @@ def _fitted(rows: pa.Table, name: str, where: str) -> Column:
     if len(texts) > MOST_VALUES:
         raise DataError(
             f"{where}: column {quoted(name)}: a category may have {MOST_VALUES:,} values, found "
-            f"{len(texts):,} in {len(column):,} rows; name it in data.drop, or bring it as numbers"
+            f"{len(texts):,} in {len(column):,} rows; name it in data.drop, or bring it as "
+            f'numbers; if it holds texts, set data.source = "text"'
         )
     return Column(name=name, kind=CATEGORY, gap=gap, values=tuple(texts))
 

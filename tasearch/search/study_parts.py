@@ -162,6 +162,11 @@ def _check_augmentation(
     Raises:
         StudyError: It cannot be used.
     """
+    if data.ids is not None and study.training.mixup is not None:
+        raise StudyError(
+            "training.mixup: mixes numbers, and samples are integers that stay so, such as token "
+            "ids; leave it out"
+        )
     seconds = preflight.try_augmentation(data)
     if ":" not in study.training.augment:
         check_augmentation(study.training.augment, data.in_shape)

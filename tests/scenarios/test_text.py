@@ -19,7 +19,7 @@ import torch
 import tasearch
 from tasearch.config.study import Study
 from tasearch.data import load_data
-from tasearch.errors import DataError, ExportError, ModelError
+from tasearch.errors import DataError, ExportError, ModelError, StudyError
 from tests.helpers.studies import SMALL, tiny
 
 OWN = """
@@ -171,6 +171,12 @@ def test_pairs_through_workers_to_an_export(tmp_path: Path) -> None:
 def test_model_that_sees_padding_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     study = study_of(tmp_path, model={"family": "words:blind"})
     with pytest.raises(ModelError, match="gives other logits if padding is behind a text"):
+        tasearch.run(study, runs_dir=tmp_path / "runs", workers=1)
+
+
+def test_mixup_of_token_ids_is_refused(tmp_path: Path) -> None:
+    study = study_of(tmp_path, training={"mixup": 0.2, "views": 2})
+    with pytest.raises(StudyError, match=r"training\.mixup: mixes numbers, and samples are integ"):
         tasearch.run(study, runs_dir=tmp_path / "runs", workers=1)
 
 
