@@ -14,7 +14,9 @@ from tasearch.config.data_section import HUB_PREFIX
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.config.teacher_section import MOST_OF_NAME
+from tasearch.config.values import TEXTS
 from tasearch.data.given import NAME
+from tasearch.data.given_texts import FOLDER
 from tasearch.errors import StudyError, quoted
 from tasearch.pareto.budget import Budget
 
@@ -28,6 +30,7 @@ FUNCTIONS = {  # keys that name functions, and the arguments that set them
     "training.augment": "training.augment",
     "objective.metric": "metric",
 }
+OWN = (NAME, FOLDER)  # paths in the folder of the inputs
 PATHS = ("data.path", "data.unlabelled", "teacher.checkpoint")
 
 
@@ -79,6 +82,12 @@ class Content:
         """Let the study read the data that are given."""
         self.put("data.source", "npz", "x")
         self.put("data.path", NAME, "x")
+
+    def put_texts(self, columns: tuple[str, ...]) -> None:
+        """Let the study read the texts that are given, which are in columns of these names."""
+        self.put("data.source", TEXTS[0], "x")
+        self.put("data.path", FOLDER, "x")
+        self.put("data.text", [*columns], "x")
 
     def put_models(self, build: Any, teacher: Any, widths: Any, student_widths: Any) -> None:
         """Set the family, the teacher, and the widths.
@@ -221,4 +230,4 @@ def _is_of_hub(name: Any) -> bool:
 
 def _absolute(path: Any) -> Any:
     """A path that holds in another folder, too; that of the given data is in the run's."""
-    return str(Path(path).absolute()) if isinstance(path, str | Path) and path != NAME else path
+    return str(Path(path).absolute()) if isinstance(path, str | Path) and path not in OWN else path

@@ -17,6 +17,7 @@ from tasearch.config.module_import import only_from
 from tasearch.config.run_options import RunOptions
 from tasearch.data import Progress
 from tasearch.data.given import NAME, Given
+from tasearch.data.given_texts import are_texts, text_columns, text_files
 from tasearch.errors import DataError
 from tasearch.pareto.budget import Budget
 from tasearch.runs.events import Event
@@ -62,7 +63,8 @@ def search(
 
     Args:
         x: Samples, real numbers: an array, a tensor or lists of shape (samples, features),
-            (samples, height, width), or with channels before or after height and width. Or a
+            (samples, height, width), or with channels before or after height and width. Or texts:
+            strings, or pairs of strings, which a tokenizer makes token ids of. Or a
             map-style dataset of torch, whose items are (sample, label); it is read once. None where
             `study` names a source of data.
         y: Labels, integers, booleans or strings of shape (samples,); none with a dataset.
@@ -145,18 +147,22 @@ def _search(content: Content, given: Given, options: RunOptions, line: ProgressL
 def _inputs(content: Content, given: Given, options: RunOptions, progress: Progress) -> Inputs:
     """The study and its files, checked as far as it can be done before the run is claimed."""
     objects, files = content.objects, dict[str, bytes]()
-    if given.there:
+    texts = given.there and are_texts(given.x)
+    if texts:
+        content.put_texts(text_columns(given.x))
+        files = text_files(given)
+    elif given.there:
         content.put_data()
     elif not content.has("data.source"):
         rule = 'are missing; bring them, or name a source: study={"data": {"source": ...}}'
         raise DataError(f"x: samples {rule}")
     study = content.study()
-    if given.there:
+    if given.there and not texts:
         files[NAME], section = given.content(study.data, progress)
         study = study.model_copy(update={"data": section})
     root = str(options.run_path(study) / INPUTS)
     return Inputs(
         study=study.model_copy(update={"root": root}),
         files={**objects.files, **files},
-        words={**objects.words, NAME: "other data"},
+        words={**objects.words, **dict.fromkeys(files, "other data")},
     )

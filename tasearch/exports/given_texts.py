@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tasearch.data.given_texts import listed
 from tasearch.data.tokenizer import TextTokenizer
 from tasearch.errors import ExportError, quoted
-
-
-def are_texts(x: Any) -> bool:
-    """Whether these are strings, or sequences of strings, and no numbers."""
-    if isinstance(x, str):
-        return True
-    first = x.tolist() if hasattr(x, "tolist") else x
-    while isinstance(first, Sequence) and not isinstance(first, str) and len(first):
-        first = first[0]
-    return isinstance(first, str)
 
 
 def ids_of_texts(x: Any, text: TextTokenizer) -> np.ndarray:
@@ -34,12 +24,12 @@ def ids_of_texts(x: Any, text: TextTokenizer) -> np.ndarray:
         DataError: The package `tokenizers` is missing.
     """
     pairs = len(text.columns) == 2
-    listed = x.tolist() if hasattr(x, "tolist") else x
-    alone = isinstance(listed, tuple) and [*map(type, listed)] == [str, str]
-    if isinstance(listed, str) or (pairs and alone):
-        listed = [listed]
+    given = listed(x)
+    alone = isinstance(given, tuple) and [*map(type, given)] == [str, str]
+    if isinstance(given, str) or (pairs and alone):
+        given = [given]
     made: list[Any] = []
-    for row, one in enumerate(listed):
+    for row, one in enumerate(given):
         parts = [one] if isinstance(one, str) else [*one] if isinstance(one, list | tuple) else []
         whole = len(parts) == len(text.columns) and all(isinstance(part, str) for part in parts)
         if not whole:

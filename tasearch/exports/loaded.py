@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.data.features import Features
+from tasearch.data.given_texts import are_texts
 from tasearch.data.ids import Ids
 from tasearch.data.tokenizer import TextTokenizer
 from tasearch.errors import ExportError, first_line, shown
-from tasearch.exports.given_texts import are_texts, ids_of_texts
+from tasearch.exports.given_texts import ids_of_texts
 from tasearch.models import Standardized
 from tasearch.train.loop import predict
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import re
@@ -193,3 +194,26 @@ def test_other_tokenizer_is_another_study(tmp_path: Path) -> None:
     with pytest.raises(tasearch.errors.RunError, match=r"data\.tokenizer"):
         tasearch.run(changed, runs_dir=tmp_path / "runs", workers=1)
     assert run.path.is_dir()
+
+
+def test_search_from_python_takes_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "words.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    texts, labels = zip(*((f"{a} was {b}", c) for a, b, c in lines()), strict=True)
+    run = tasearch.search(
+        np.array(texts),
+        labels,
+        validation=(texts[:30], labels[:30]),
+        build=importlib.import_module("words").build,
+        widths=[8, 4],
+        epochs=1,
+        trials=1,
+        runs_dir=tmp_path / "runs",
+        workers=1,
+        study={"data": {"length": 16, "vocabulary": 400}, "latency": {"backend": "torch"}},
+    )
+    run.export(tmp_path / "winner")
+    model = tasearch.load(tmp_path / "winner", trust=True)
+    assert model.predict(texts[:3]).labels[0] in ("praise", "blame")
+    again = tasearch.run(run.path / "inputs" / "study.toml", runs_dir=tmp_path / "runs", workers=1)
+    assert [trial.accuracy for trial in again.trials] == [trial.accuracy for trial in run.trials]
