@@ -141,7 +141,7 @@ def candidates(
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What training has cost; computing soft targets, one forward pass, is not counted.
+    """What training has cost; computing soft targets, stored or by online teachers, is not counted.
 
     Args:
         paid: Training FLOPs of the study, each hop counted once.
