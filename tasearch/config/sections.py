@@ -46,7 +46,8 @@ class ModelSection(Section):
     family: str = key(
         "cnn",
         '"cnn", "mlp", "mobile", "plain" (of the TAKD paper; width 2, 4, 6, 8 or 10), "resnet" '
-        '(width 8, 14, 20, 26, 32, 44, 56 or 110), "vit" (width 2 or more), or '
+        '(width 8, 14, 20, 26, 32, 44, 56 or 110), "transformer" (of token ids; width 2 or more), '
+        '"vit" (width 2 or more), or '
         '"package.module:build", called as build(width, *, in_shape, num_classes) -> Module; with '
         'sizes also a model of a package by its name, such as "timm:vit_tiny_patch16_224"',
     )

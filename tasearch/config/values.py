@@ -28,7 +28,7 @@ SCALABLE = "resnet"  # the family whose channels have a multiplier
 # The built-in names that each key may have, besides "package.module:function". Copies of the
 # registries of the same names, whose import is slow: it needs torch or Optuna.
 AUGMENTATIONS = ("none", "flip", "crop4+flip")
-FAMILIES = ("cnn", "mlp", "mobile", "plain", "resnet", "vit")
+FAMILIES = ("cnn", "mlp", "mobile", "plain", "resnet", "transformer", "vit")
 LADDERS = {  # the widths of families that can only be built at some widths
     "plain": (2, 4, 6, 8, 10),
     "resnet": (8, 14, 20, 26, 32, 44, 56, 110),

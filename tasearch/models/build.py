@@ -20,7 +20,7 @@ from tasearch.data.ids import Ids
 from tasearch.data.statistics import is_whole
 from tasearch.models.call_style import CallStyle, adapted, find_call_style
 from tasearch.models.checkpoint import file_digest, load_checkpoint
-from tasearch.models.contract import BATCH, check_loaded, check_model, check_reload, state_digest
+from tasearch.models.contract import BATCH, check_loaded, state_digest, tried_model
 from tasearch.models.ensemble import loaded_ensemble, of_member
 from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
@@ -211,18 +211,9 @@ class Models:
 
     def _checked(self, width: int) -> nn.Module:
         """A model as it is built, after it was tried."""
-        where, net = f"the model of {sized(width)}", self.build(width)
-        if self._is_users(width):
-            check_model(net, where, self.in_shape, self.num_classes)
-            check_reload(net, self.build(width, 1), where, self.in_shape)
-            # A user's model may keep what it was called with outside of its state, and may fail to
-            # be copied. So it can be neither put back nor copied, and another one is built.
-            return self.build(width).eval()
-        state = {name: value.clone() for name, value in net.state_dict().items()}
-        check_model(net, where, self.in_shape, self.num_classes)
-        net.load_state_dict(state)
-        net.zero_grad()
-        return net.eval()
+        where, build = f"the model of {sized(width)}", partial(self.build, width)
+        own = self._is_users(width)
+        return tried_model(build, where, self.in_shape, self.num_classes, own=own)
 
     def _is_loaded(self, width: int) -> bool:
         return self.study.teacher.loaded and width == self.study.teacher.width
@@ -296,5 +287,8 @@ class Models:
     @cached_property
     def _functions(self) -> StudyFunctions:
         return StudyFunctions(
-            study=self.study, in_shape=self.in_shape, num_classes=self.num_classes
+            study=self.study,
+            in_shape=self.in_shape,
+            num_classes=self.num_classes,
+            ids=self.ids,
         )

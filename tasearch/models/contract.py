@@ -6,7 +6,7 @@ Models are tried on random samples, and every violation becomes one message.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from safetensors.torch import save
@@ -58,6 +58,40 @@ def check_model(net: nn.Module, where: str, in_shape: tuple[int, ...], classes: 
         refuse_probabilities(found, shown)
     _called(net.train(), line, f"{where} in train mode after eval mode", classes, graph=True)
     check_state(net, where)
+
+
+def tried_model(
+    build: Callable[[int], nn.Module],
+    where: str,
+    in_shape: tuple[int, ...],
+    classes: int,
+    *,
+    own: bool,
+) -> nn.Module:
+    """A model as it is built, after it was tried.
+
+    Args:
+        build: Function from a seed to a model.
+        where: Name of the model in messages.
+        in_shape: Shape of one sample.
+        classes: Number of classes.
+        own: Whether the user's code makes it.
+
+    Raises:
+        ModelError: It cannot be trained, or its state does not carry all that it has learned.
+    """
+    net = build(0)
+    if own:
+        check_model(net, where, in_shape, classes)
+        check_reload(net, build(1), where, in_shape)
+        # A user's model may keep what it was called with outside of its state, and may fail to
+        # be copied. So it can be neither put back nor copied, and another one is built.
+        return build(0).eval()
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    check_model(net, where, in_shape, classes)
+    net.load_state_dict(state)
+    net.zero_grad()
+    return net.eval()
 
 
 def check_loaded(

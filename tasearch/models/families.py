@@ -8,7 +8,7 @@ from torch import nn
 
 from tasearch.data.ids import Ids
 from tasearch.errors import ModelError
-from tasearch.models import cnn, mlp, mobile, plain, resnet, vit
+from tasearch.models import cnn, mlp, mobile, plain, resnet, transformer, vit
 
 Build = Callable[..., nn.Module]
 
@@ -18,22 +18,31 @@ FAMILIES: dict[str, Build] = {
     "mobile": mobile.build,
     "plain": plain.build,
     "resnet": resnet.build,
+    "transformer": transformer.build,
     "vit": vit.build,
 }
+TAKE_IDS = ("transformer",)  # these have an embedding of token ids
 
 
 def check_takes(family: str, ids: Ids | None) -> None:
-    """Refuse integers that stay so for a family that computes with its samples.
+    """Refuse samples that a built-in family does not take.
 
     Args:
         family: Name of the family.
         ids: What samples of integers hold; None for numbers to compute with.
 
     Raises:
-        ModelError: The family is one of these here, which have no embedding.
+        ModelError: Integers stay so, and the family has no embedding; or they do not, and it has
+            one.
     """
-    if ids is not None and family in FAMILIES:
+    if ids is None and family in TAKE_IDS:
+        raise ModelError(
+            f"model.family: {family!r} takes token ids, which are integers (samples, length) with "
+            f"data.standardize = false; the samples of the data are others"
+        )
+    if ids is not None and family in FAMILIES and family not in TAKE_IDS:
         raise ModelError(
             f"model.family: {family!r} computes with its samples, which are integers that stay so "
-            f"({ids.dtype}, data.standardize = false); bring a family with an embedding, or floats"
+            f"({ids.dtype}, data.standardize = false); take "
+            f"{' or '.join(map(repr, TAKE_IDS))}, bring a family with an embedding, or floats"
         )

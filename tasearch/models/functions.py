@@ -7,7 +7,6 @@ import inspect
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,9 +15,12 @@ from torch.nn.parameter import UninitializedParameter
 
 from tasearch.chains.sizes import sized
 from tasearch.config.guard import timely
+from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError, StudyError, first_line, raised
 from tasearch.models.families import Build
 from tasearch.models.resized import RESOLUTION, Resized, checked_resolution
+
+TOKENS = "tokens"
 
 
 class ReturnedParameters:
@@ -64,6 +66,8 @@ class ModelFunction:
         function: The function itself.
         takes_width: Whether its first argument is a width.
         options: Keyword arguments: `in_shape`, `num_classes` and the options of a family.
+        tokens: What samples mean as token ids, for a function with an argument `tokens`;
+            None for other samples.
         sizes: By number, keyword arguments of sizes that have a name; they stand for the width.
         returned: The parameters of all models that the study's functions returned so far.
     """
@@ -74,6 +78,7 @@ class ModelFunction:
     takes_width: bool
     options: Mapping[str, Any]
     returned: ReturnedParameters
+    tokens: Tokens | None = None
     sizes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def __call__(self, width: int, seed: int) -> nn.Module:
@@ -89,7 +94,8 @@ class ModelFunction:
         """
         own = self.sizes.get(width)
         args = (width,) if self.takes_width and own is None else ()
-        options = {**self.options, **(own or {})}
+        given = {TOKENS: self.tokens} if self.tokens and self._takes(TOKENS) else {}
+        options = {**given, **self.options, **(own or {})}
         self._check_signature(args, options)
         where = f"{self.path}: {self.name!r}"
         if self.takes_width:
@@ -113,22 +119,21 @@ class ModelFunction:
 
     def _resized(self, args: tuple[int, ...], options: dict[str, Any]) -> nn.Module:
         """The model as the function returns it, or for images of a size's resolution."""
-        if RESOLUTION not in options or self._takes_resolution:
+        if RESOLUTION not in options or self._takes(RESOLUTION):
             return self.function(*args, **options)
         side = checked_resolution(options.pop(RESOLUTION), options["in_shape"])
         channels, *own = options["in_shape"]
         net = self.function(*args, **{**options, "in_shape": (channels, *side)})
         return net if [*side] == own or not isinstance(net, nn.Module) else Resized(net, side)
 
-    @cached_property
-    def _takes_resolution(self) -> bool:
-        """Whether the function has an argument of this name, and so resizes images itself."""
+    def _takes(self, name: str) -> bool:
+        """Whether the function has an argument of a name: then it makes use of it itself."""
         with contextlib.suppress(TypeError, ValueError):  # a builtin may have no signature
-            return RESOLUTION in inspect.signature(self.function).parameters
+            return name in inspect.signature(self.function).parameters
         return False
 
     def _check_signature(self, args: tuple[int, ...], options: Mapping[str, Any]) -> None:
-        given = {k: v for k, v in options.items() if k != RESOLUTION or self._takes_resolution}
+        given = {k: v for k, v in options.items() if k != RESOLUTION or self._takes(RESOLUTION)}
         wanted = f"({', '.join(['width'] * len(args) + ['*', *given])})"
         takes = "what cannot be told"
         try:

@@ -8,9 +8,11 @@ from typing import Any
 
 from tasearch.config import plugins
 from tasearch.config.study import Study
+from tasearch.data.ids import Ids
 from tasearch.models.families import FAMILIES, Build
 from tasearch.models.functions import ModelFunction, ReturnedParameters
 from tasearch.models.packages import package_factory, package_family
+from tasearch.models.tokens import tokens_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +23,13 @@ class StudyFunctions:
         study: The study, which names the family and the teacher's factory.
         in_shape: Shape of a sample: (channels, height, width) or (features,).
         num_classes: Number of classes.
+        ids: What samples of integers hold; None for others.
     """
 
     study: Study
     in_shape: tuple[int, ...]
     num_classes: int
+    ids: Ids | None = None
 
     @cached_property
     def family(self) -> ModelFunction:
@@ -59,6 +63,7 @@ class StudyFunctions:
             takes_width=takes_width,
             options=shapes | options,
             returned=self._returned,
+            tokens=tokens_of(self.ids, self.in_shape),
             sizes=self.study.model.arguments if takes_width else {},
         )
 

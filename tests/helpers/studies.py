@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {  # sections of a study that is trained in a second, wi
 }
 BASELINES = 3  # chains without assistants that the small study tries first
 
-LADDERS = {  # widths to try each family at
+LADDERS = {  # widths to try each family at that computes with its samples
     "cnn": (9, 4, 1),
     "mlp": (9, 4, 1),
     "mobile": (9, 4, 1),

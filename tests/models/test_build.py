@@ -24,7 +24,7 @@ def models(root: Path = Path(), in_shape: tuple[int, ...] = (1, 8, 8), **section
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", LADDERS)
 @pytest.mark.parametrize("in_shape", SHAPES, ids=str)
 @pytest.mark.parametrize("num_classes", [2, 10])
 def test_every_family_builds_its_widths_for_any_shape(
@@ -44,7 +44,7 @@ def test_every_family_builds_its_widths_for_any_shape(
     assert len(set(sizes)) == len(LADDERS[family])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", LADDERS)
 def test_weights_depend_on_seed_alone(family: str) -> None:
     teacher, *rest = LADDERS[family]
     ladder = {"teacher": {"width": teacher}, "student": {"widths": rest}}
@@ -271,7 +271,7 @@ def test_build_refuses_builtin_as_family(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", LADDERS)
 def test_check_builds_a_width_once_and_returns_it_as_built(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,7 @@ def shipped(family: str, width: int, in_shape: tuple[int, ...]) -> Standardized:
     ("family", "in_shape"),
     [
         (family, in_shape)
-        for family in FAMILIES
+        for family in LADDERS
         for in_shape in ((3, 9, 8), (20,))
         if len(in_shape) == 3 or family not in IMAGES_ONLY
     ],
@@ -236,7 +236,7 @@ def operators(model: bytes, file: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", LADDERS)
 def test_timed_models_run_the_operators_of_exported_ones(family: str, tmp_path: Path) -> None:
     in_shape, batch = (3, 9, 8), 2
     nets = {width: shipped(family, width, in_shape) for width in LADDERS[family][-2:]}

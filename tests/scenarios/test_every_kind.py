@@ -259,6 +259,7 @@ CASES: dict[str, tuple[Callable[[Path], Content], str, str, Any]] = {
     ),
     "text": (texts_in_csv, "mine:texts", "accuracy", {}),
     "token ids": (token_ids, "mine:build", "accuracy", {}),
+    "transformers": (token_ids, "transformer", "accuracy", {}),
     "named sizes": (npz, "cnn", "accuracy", SIZES),
 }
 
