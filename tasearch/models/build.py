@@ -28,7 +28,7 @@ from tasearch.models.numerics import same_in_every_process
 from tasearch.models.packages import input_spec
 from tasearch.models.study_functions import StudyFunctions
 from tasearch.models.tensors import as_tensor
-from tasearch.models.wrappers import FromRaw, NoModel, taking
+from tasearch.models.wrappers import FromRaw, NoModel, taking, without_wrappers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +232,7 @@ class Models:
             return loaded_ensemble([*zip(section.paths, sections, loads, strict=True)])
         net = self._make(section.width, 0)
         if section.checkpoint is not None:
-            words = load_checkpoint(net, self.checkpoint_path(), self._digest)
+            words = load_checkpoint(without_wrappers(net), self.checkpoint_path(), self._digest)
         digest, spec = state_digest(net), input_spec(section, self.in_shape)
         spec.check(self.in_shape, ids=self.ids is not None)
         if not spec.plain:

@@ -19,6 +19,7 @@ from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError, StudyError, first_line, raised
 from tasearch.models.families import Build
 from tasearch.models.resized import RESOLUTION, Resized, checked_resolution
+from tasearch.models.tokens import masked
 
 TOKENS = "tokens"
 
@@ -66,8 +67,8 @@ class ModelFunction:
         function: The function itself.
         takes_width: Whether its first argument is a width.
         options: Keyword arguments: `in_shape`, `num_classes` and the options of a family.
-        tokens: What samples mean as token ids, for a function with an argument `tokens`;
-            None for other samples.
+        tokens: What samples mean as token ids, for a function with an argument `tokens`, and for a
+            model that takes their mask; None for other samples.
         sizes: By number, keyword arguments of sizes that have a name; they stand for the width.
         returned: The parameters of all models that the study's functions returned so far.
     """
@@ -115,7 +116,7 @@ class ModelFunction:
                 f"{where} should return a torch.nn.Module, returned {type(net).__name__}"
             )
         self.returned.add(net, where)
-        return net
+        return net if self.tokens is None else masked(net, self.tokens)
 
     def _resized(self, args: tuple[int, ...], options: dict[str, Any]) -> nn.Module:
         """The model as the function returns it, or for images of a size's resolution."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasearch.data.ids import Ids, Tokens
 from tasearch.errors import ModelError
 
 PAD = 0  # id of what fills a sample of integers, where nothing says which one does
+NAME = "attention_mask"  # of an argument, as models of the package transformers have it
 
 
 def tokens_of(ids: Ids | None, in_shape: tuple[int, ...]) -> Tokens | None:
@@ -41,3 +46,40 @@ def mask_of(ids: Tensor, pad: int) -> Tensor:
         pad: Id of what fills a sample behind its text.
     """
     return torch.cat([torch.ones_like(ids[:, :1], dtype=torch.bool), ids[:, 1:] != pad], dim=1)
+
+
+class WithMask(nn.Module):
+    """Calls a model of token ids and their mask with the ids alone.
+
+    Args:
+        net: The model. It is called as `net(ids, mask)`, and the mask is True where there is a
+            token; or as `net(ids, attention_mask=mask)`, and it is 1 there and 0 elsewhere.
+        pad: Id of what fills a sample behind its text.
+        named: Whether it is called in the second way.
+    """
+
+    def __init__(self, net: nn.Module, pad: int, *, named: bool) -> None:
+        super().__init__()
+        self.net, self.pad, self.named = net, pad, named
+
+    def forward(self, ids: Tensor) -> Any:
+        """Integers (samples, length) to what the model returns."""
+        mask = mask_of(ids, self.pad)
+        return self.net(ids, **{NAME: mask.long()}) if self.named else self.net(ids, mask)
+
+
+def masked(net: nn.Module, tokens: Tokens) -> nn.Module:
+    """A model of token ids alone: with a mask of them if it requires two arguments or names it.
+
+    Args:
+        net: The model, which takes ids, or ids and their mask.
+        tokens: What the ids mean.
+    """
+    with contextlib.suppress(TypeError, ValueError):  # a builtin may have no signature
+        given = inspect.signature(net.forward).parameters.values()
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        required = [one for one in given if one.default is one.empty and one.kind in positional]
+        named = any(one.name == NAME for one in given)
+        if named or len(required) == 2:
+            return WithMask(net, tokens.pad, named=named)
+    return net

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.data.ids import Ids
+from tasearch.models.tokens import WithMask
 
 
 def logits_of(output: Any) -> Any:
@@ -74,7 +75,7 @@ def taking(ids: Ids | None, net: nn.Module) -> nn.Module:
 
 def without_wrappers(net: nn.Module) -> nn.Module:
     """The model as its function has made it."""
-    while isinstance(net, OnlyLogits | TakesIds):
+    while isinstance(net, OnlyLogits | TakesIds | WithMask):
         net = net.net
     return net
 
