@@ -15,7 +15,7 @@ from typing import Any
 
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.mode import Mode
-from tasearch.chains.recipe import TRAINED, Recipe
+from tasearch.chains.recipe import LATER, Recipe
 from tasearch.chains.sizes import Size
 
 
@@ -61,7 +61,7 @@ class ModelSpec:
         if recipe is None:
             return self
         if not recipe.distilled:
-            recipe = replace(recipe, temperature=1.0, alpha=0.0, teacher_epoch=TRAINED)
+            recipe = replace(recipe, temperature=1.0, alpha=0.0, **LATER)  # type: ignore[arg-type]
         if ancestors < 2 or not recipe.distilled:
             recipe = replace(recipe, guidance="serial")
         if recipe.guidance == "serial":

@@ -9,6 +9,9 @@ from typing import Any
 LABELS_ONLY = "ce"  # the loss that needs no teacher
 PROGRESSIVE = "progressive"  # the teacher's epoch moves on with the student's
 TRAINED = 1.0  # the teacher's epoch of a teacher that is trained to its end
+RANDOM = "random"  # the start of a model with random weights
+FROM_TEACHER = "teacher"  # the start of a model with weights of its teacher's
+LATER: dict[str, float | str] = {"teacher_epoch": TRAINED, "start": RANDOM}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ class Recipe:
         teacher_epoch: The share of a teacher's training after which it teaches, above 0 and up to
             1; or "progressive" for the share that the model itself has reached. It is rounded up to
             a rung, see `tasearch.chains.rungs`.
+        start: "random" for random weights at the start, or "teacher" for weights that are cut out
+            of those of the model before, as it is when it is trained.
     """
 
     loss: str
@@ -57,13 +62,13 @@ class Recipe:
     clip: float | None
     ema: float | None
     teacher_epoch: float | str = TRAINED
+    start: str = RANDOM
 
     @property
     def words(self) -> str:
         """The hyperparameters on which success depends most, for messages."""
         shown = f"temperature {self.temperature:g}, " if self.distilled else ""
-        teacher = early_teacher_text(self.content())
-        shown += f"{teacher}, " if teacher else ""
+        shown += "".join(f"{text}, " for text in told_texts(self.content()))
         return f"loss {self.loss!r}, {shown}learning_rate {self.learning_rate:g}"
 
     @property
@@ -74,13 +79,16 @@ class Recipe:
     def content(self) -> dict[str, Any]:
         """The fields by name, as they are stored and hashed.
 
-        `teacher_epoch` is left out for a trained teacher, as in recipes of before there was a
-        choice: their hops keep their keys.
+        Fields in `LATER` are left out where they have the value there, as in recipes of before
+        there was a choice: their hops keep their keys.
         """
         found = asdict(self)
-        if self.teacher_epoch == TRAINED:
-            del found["teacher_epoch"]
-        return found
+        return {name: value for name, value in found.items() if LATER.get(name, ...) != value}
+
+    @property
+    def inherits(self) -> bool:
+        """Whether the model starts with weights of the model before."""
+        return self.distilled and self.start == FROM_TEACHER
 
     @property
     def distilled(self) -> bool:
@@ -90,7 +98,7 @@ class Recipe:
 
 def complete_recipe(content: Mapping[str, Any]) -> dict[str, Any]:
     """A stored recipe with every field, also those that `Recipe.content` leaves out."""
-    return {**content, "teacher_epoch": content.get("teacher_epoch", TRAINED)}
+    return {**LATER, **content}
 
 
 def early_teacher_text(content: Mapping[str, Any]) -> str:
@@ -106,3 +114,22 @@ def early_teacher_text(content: Mapping[str, Any]) -> str:
     if value == TRAINED or content["loss"] == LABELS_ONLY:
         return ""
     return "progressive teacher" if value == PROGRESSIVE else f"teacher at {100 * value:g} %"
+
+
+def start_text(content: Mapping[str, Any]) -> str:
+    """What a stored recipe says of the weights at the start; empty where they are random.
+
+    Example:
+        >>> start_text({"loss": "kd", "start": "teacher"})
+        "starts from its teacher's weights"
+    """
+    inherits = content["loss"] != LABELS_ONLY and content.get("start", RANDOM) == FROM_TEACHER
+    return "starts from its teacher's weights" if inherits else ""
+
+
+TOLD = {"teacher_epoch": early_teacher_text, "start": start_text}  # fields told only if used
+
+
+def told_texts(content: Mapping[str, Any]) -> list[str]:
+    """What a stored recipe says of the fields in `TOLD`, without those that are not used."""
+    return [text for text in (tell(content) for tell in TOLD.values()) if text]

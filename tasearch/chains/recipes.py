@@ -11,9 +11,12 @@ from tasearch.chains.recipe import Recipe
 Choice = int | float | str
 Choices = dict[str, Choice]
 
-SEARCHED = ("loss", "temperature", "alpha", "guidance", "learning_rate", "teacher_epoch")
+SEARCHED = (
+    *("loss", "temperature", "alpha", "guidance"),
+    *("learning_rate", "teacher_epoch", "start"),
+)
 # without a teacher they have no influence
-ONLY_DISTILLED = ("temperature", "alpha", "guidance", "teacher_epoch")
+ONLY_DISTILLED = ("temperature", "alpha", "guidance", "teacher_epoch", "start")
 
 
 @dataclass(frozen=True, kw_only=True)

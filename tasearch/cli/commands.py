@@ -20,6 +20,7 @@ from tasearch.cli.option_types import (
     Address,
     AsJson,
     AssistantOption,
+    ChainArgument,
     DeviceName,
     Engine,
     LatencyFrom,
@@ -148,21 +149,21 @@ def check(
 @app.command(epilog=examples("enqueue digits 24-8", "enqueue digits 64-24-8 --temperature 2"))
 def enqueue(
     run: RunArgument,
-    chain: Annotated[
-        str, typer.Argument(metavar="CHAIN", help="Widths, such as 64-16-8; the student's last.")
-    ],
+    chain: ChainArgument,
     loss: StudentOption = None,
     temperature: StudentOption = None,
     alpha: StudentOption = None,
     guidance: StudentOption = None,
     learning_rate: StudentOption = None,
     teacher_epoch: StudentOption = None,
+    start: StudentOption = None,
     assistant_loss: AssistantOption = None,
     assistant_temperature: AssistantOption = None,
     assistant_alpha: AssistantOption = None,
     assistant_guidance: AssistantOption = None,
     assistant_learning_rate: AssistantOption = None,
     assistant_teacher_epoch: AssistantOption = None,
+    assistant_start: AssistantOption = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Queue a chain, which the run tries next, after the trials that it has begun.
@@ -172,10 +173,10 @@ def enqueue(
     from tasearch.report.queue_text import next_text
     from tasearch.search.enqueue import enqueue as queue
 
-    student = (loss, temperature, alpha, guidance, learning_rate, teacher_epoch)
+    student = (loss, temperature, alpha, guidance, learning_rate, teacher_epoch, start)
     assistants = (
-        *(assistant_loss, assistant_temperature, assistant_alpha),
-        *(assistant_guidance, assistant_learning_rate, assistant_teacher_epoch),
+        *(assistant_loss, assistant_temperature, assistant_alpha, assistant_guidance),
+        *(assistant_learning_rate, assistant_teacher_epoch, assistant_start),
     )
     queued = queue(
         run,

@@ -62,6 +62,9 @@ Trial = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run functions of the user's own.")]
+ChainArgument = Annotated[
+    str, typer.Argument(metavar="CHAIN", help="Widths, such as 64-16-8; the student's last.")
+]
 StudentOption = Annotated[
     str | None, typer.Option(metavar="VALUE", help="The student's, if it is searched.")
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text
+from tasearch.chains.recipe import LABELS_ONLY, TOLD
 from tasearch.chains.recipes import ONLY_DISTILLED, SEARCHED
 from tasearch.pareto.measurement import Measurement
 from tasearch.pareto.metric import ACCURACY, Metric
@@ -102,13 +102,13 @@ def hop_line(words: Words, event: HopStarted) -> str:
 
 
 def _counts(field: str, recipe: Mapping[str, Any]) -> bool:
-    """Whether a field affects a model with this recipe; an earlier teacher alone is told of."""
-    if field == "teacher_epoch":
-        return bool(early_teacher_text(recipe))
+    """Whether a field affects a model with this recipe; those in `TOLD` may not be told of."""
+    if field in TOLD:
+        return bool(TOLD[field](recipe))
     return field not in ONLY_DISTILLED or recipe["loss"] != LABELS_ONLY
 
 
 def _shown(field: str, recipe: Mapping[str, Any]) -> str:
-    if field == "teacher_epoch":
-        return early_teacher_text(recipe)
+    if field in TOLD:
+        return TOLD[field](recipe)
     return f"{SHORT.get(field, field)} {recipe[field]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasearch.chains.recipe import TRAINED
+from tasearch.chains.recipe import RANDOM, TRAINED
 from tasearch.config.data_section import MISSING, TRAINED_VOCABULARY
 from tasearch.pareto.metric import ACCURACY_NAME
 
@@ -12,6 +12,8 @@ from tasearch.pareto.metric import ACCURACY_NAME
 LATER_KEYS: dict[str, Any] = {
     "assistants.teacher_epoch": [TRAINED],
     "student.teacher_epoch": [TRAINED],
+    "assistants.start": [RANDOM],
+    "student.start": [RANDOM],
     "data.size": None,
     "data.channels": "auto",
     "data.drop": [],

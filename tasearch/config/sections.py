@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from tasearch.chains.keys import canonical_json
-from tasearch.chains.recipe import LABELS_ONLY, TRAINED
+from tasearch.chains.recipe import FROM_TEACHER, LABELS_ONLY, RANDOM, TRAINED
 from tasearch.config.section_base import Section, key
 from tasearch.config.sizes import Arguments, Sizes, arguments, ladder
 from tasearch.config.values import (
@@ -31,6 +31,7 @@ from tasearch.config.values import (
     MetricName,
     Positive,
     Rates,
+    Starts,
     TeacherEpochs,
     Temperatures,
     Threads,
@@ -116,8 +117,18 @@ class Distilled(Section):
         "share of its training after which the teacher teaches, rounded up to one of its "
         'rungs; "progressive": as it was at the share that its student has reached',
     )
+    start: Starts = key(
+        (RANDOM,),
+        'weights at the start: "random", or "teacher" for weights cut out of those of the model '
+        "before; of transformers",
+    )
     learning_rate: Rates = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training set")
+
+    @property
+    def inherits(self) -> bool:
+        """Whether some recipe has a model start from the weights of its teacher."""
+        return FROM_TEACHER in self.start and any(loss != LABELS_ONLY for loss in self.loss)
 
     @property
     def early(self) -> tuple[float | str, ...]:

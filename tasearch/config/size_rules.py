@@ -8,7 +8,7 @@ from tasearch.chains.sizes import Size
 from tasearch.config.sections import AssistantsSection, ModelSection, StudentSection
 from tasearch.config.sizes import ladder
 from tasearch.config.teacher_section import TeacherSection
-from tasearch.config.values import LADDERS
+from tasearch.config.values import LADDERS, SCALABLE
 from tasearch.errors import quoted
 
 
@@ -24,8 +24,11 @@ def size_conflicts(
     student: StudentSection,
 ) -> Iterator[tuple[str, str]]:
     """Widths that a family of fixed networks does not have, or without a name where sizes have
-    names; and a teacher that is called like a size.
+    names; a teacher that is called like a size; and a multiplier of another family's channels.
     """
+    if model.multiplier != 1 and model.family != SCALABLE:
+        rule = f'goes with family = "{SCALABLE}", found {quoted(model.family)}'
+        yield "model.multiplier", rule
     yield from _ladder_conflicts(model, teacher, assistants, student)
     if not model.sizes:
         if model.package is not None:

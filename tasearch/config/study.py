@@ -30,6 +30,7 @@ from tasearch.config.sections import (
 )
 from tasearch.config.size_rules import size_conflicts
 from tasearch.config.sizes import with_sizes
+from tasearch.config.start_rules import start_conflicts
 from tasearch.config.teacher_section import OWN, TeacherSection
 from tasearch.config.training_section import TrainingSection
 from tasearch.config.values import (
@@ -38,7 +39,6 @@ from tasearch.config.values import (
     LONGEST_NAME,
     LOSSES,
     SAMPLERS,
-    SCALABLE,
     SOURCES,
     PathText,
     Seed,
@@ -86,7 +86,8 @@ class Study(Section):
         """Violations of rules that involve several keys: the path and the rule of each."""
         return [
             *self._unknown_names(),
-            *size_conflicts(self.model, self.teacher, self.assistants, self.student),
+            *size_conflicts(*(models := (self.model, self.teacher, self.assistants, self.student))),
+            *start_conflicts(*models),
             *self._width_conflicts(),
             *self._assistant_conflicts(),
             *self._recipe_conflicts(),
@@ -155,9 +156,6 @@ class Study(Section):
             if number > MOST_RECIPES:
                 rule = f"its lists should make at most {MOST_RECIPES:,} recipes"
                 yield section, f"{rule}, make {number:,}"
-        if self.model.multiplier != 1 and self.model.family != SCALABLE:
-            rule = f'goes with family = "{SCALABLE}", found {quoted(self.model.family)}'
-            yield "model.multiplier", rule
         for role, early in self.early_teachers.items() if self.teacher.loaded else ():
             rule = (
                 "should be 1.0 with a loaded teacher, of which there are no earlier epochs: "

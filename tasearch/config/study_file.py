@@ -175,7 +175,9 @@ def render(
     """
     written = (lambda path: True) if keys is None else {*keys}.__contains__
     lines = [f"# {line}".rstrip() for line in title.splitlines()]
-    lines += ["# loss, temperature, alpha, guidance, teacher_epoch and learning_rate take one"]
+    lines += [
+        "# loss, temperature, alpha, guidance, teacher_epoch, start and learning_rate take one"
+    ]
     lines += ["# value, or a list of values to try.", ""]
     sections = []
     for name, field in Study.model_fields.items():

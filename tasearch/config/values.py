@@ -29,6 +29,7 @@ SCALABLE = "resnet"  # the family whose channels have a multiplier
 # registries of the same names, whose import is slow: it needs torch or Optuna.
 AUGMENTATIONS = ("none", "flip", "crop4+flip")
 FAMILIES = ("cnn", "mlp", "mobile", "plain", "resnet", "transformer", "vit")
+INHERITING = ("transformer",)  # families whose models may start from their teacher's weights
 LADDERS = {  # the widths of families that can only be built at some widths
     "plain": (2, 4, 6, 8, 10),
     "resnet": (8, 14, 20, 26, 32, 44, 56, 110),
@@ -269,4 +270,7 @@ TeacherEpochs = Annotated[
     ],
     BeforeValidator(as_options),
     AfterValidator(distinct),
+]
+Starts = Annotated[
+    tuple[Literal["random", "teacher"], ...], BeforeValidator(as_options), AfterValidator(distinct)
 ]

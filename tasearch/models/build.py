@@ -26,6 +26,7 @@ from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
 from tasearch.models.packages import input_spec
+from tasearch.models.start import check_starts
 from tasearch.models.study_functions import StudyFunctions
 from tasearch.models.tensors import as_tensor
 from tasearch.models.wrappers import FromRaw, NoModel, taking, without_wrappers
@@ -166,6 +167,10 @@ class Models:
             if wider is not None:
                 check_falling(self.study, {w: size(nets[w]) for w in (wider, width)})
             wider = width
+        if self.study.teacher.loaded:
+            check_starts(self.study, {**nets, self.study.teacher.width: self._loaded.net})
+        else:
+            check_starts(self.study, nets)
         return nets
 
     def check_teacher(self, data: Dataset, device: torch.device) -> Tensor | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tasearch.chains.recipe import LABELS_ONLY, complete_recipe, early_teacher_text
+from tasearch.chains.recipe import LABELS_ONLY, TOLD, complete_recipe, told_texts
 from tasearch.chains.recipes import ONLY_DISTILLED
 from tasearch.chains.sizes import sized
 from tasearch.pareto.measurement import Measurement
@@ -36,8 +36,7 @@ def _one_recipe(values: Mapping[str, object]) -> str:
     text = str(values["loss"])
     if values["loss"] != "ce":
         text += f", T {values['temperature']:g}, alpha {values['alpha']:g}"
-        early = early_teacher_text(values)
-        text += f", {early}" if early else ""
+        text += "".join(f", {told}" for told in told_texts(values))
     epochs = values["epochs"]
     return f"{text}, lr {values['learning_rate']:g}, {epochs} epoch{'s' * (epochs != 1)}"
 
@@ -67,15 +66,15 @@ def _searched(
     for role, name in differing:
         fields = recipe.get(role) or {}
         without_teacher = fields.get("loss") == LABELS_ONLY and name in ONLY_DISTILLED
-        if name in fields and not without_teacher:  # teacher_epoch is not, for a trained teacher
+        if name in fields and not without_teacher:  # those in LATER may not be
             whose = "assistants' " if role == "assistants" else ""
             words.append(f"{whose}{_field_text(name, fields)}")
     return ", ".join(words)
 
 
 def _field_text(name: str, fields: Mapping[str, object]) -> str:
-    if name == "teacher_epoch":
-        return early_teacher_text(fields)
+    if name in TOLD:
+        return TOLD[name](fields)
     value = fields[name]
     return f"{SHORT.get(name, name)} " + (f"{value:g}" if isinstance(value, float) else str(value))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasearch.chains.hop import Hop, Setting
 from tasearch.chains.mode import Mode
-from tasearch.chains.recipe import LABELS_ONLY, TRAINED
+from tasearch.chains.recipe import LABELS_ONLY, RANDOM, TRAINED
 from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.runs.store import HopRecord, Store
@@ -86,8 +86,8 @@ class HopArchive:
     def stacking_key(self, hop: Hop) -> Hashable:
         """A value that is equal for hops which may be trained as one stacked model.
 
-        Teachers and their epochs, losses, temperatures, weights of the losses' terms, and guidance
-        may differ.
+        Teachers and their epochs, weights at the start, losses, temperatures, weights of the
+        losses' terms, and guidance may differ.
 
         Returns:
             The value; None for a hop that is never stacked with others.
@@ -106,6 +106,7 @@ class HopArchive:
             guidance="",
             teacher_dropout=0.0,
             teacher_epoch=TRAINED,
+            start=RANDOM,
         )
         batches = recipe.distilled and bool(self.setting.unlabelled)  # they have other samples
         epoch = checkpoint.epoch if checkpoint and usable else 0

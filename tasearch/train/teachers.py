@@ -14,6 +14,7 @@ from tasearch.chains.recipe import Recipe
 from tasearch.chains.rungs import teaching_rung
 from tasearch.errors import TrainingError
 from tasearch.models import Models
+from tasearch.models.start import start_from
 from tasearch.runs.store import HopRecord, replicate
 from tasearch.train.archive import HopArchive
 from tasearch.train.online import OnlineTeachers
@@ -71,6 +72,27 @@ class Teachers:
             return [self.loaded(hop)] * len(archive.replicates)
         found = [replicate(saved[0], i) for i in archive.replicates]
         return [_with_weights(self._models.build(width), own) for own in found]
+
+    def start(self, net: nn.Module, hop: Hop, number: int) -> None:
+        """Give a new model of a hop weights of the model before, as that is when it is trained.
+
+        Args:
+            net: The model, on the CPU; changed in place.
+            hop: Its hop, whose ancestors are stored.
+            number: Number of its replicate.
+
+        Raises:
+            ModelError: The model before does not fit.
+        """
+        assert hop.ancestor is not None
+        before = hop.ancestor
+        if before.model.recipe is None:
+            start_from(net, self.loaded(before))
+            return
+        saved = self._archive.store.load("hops", self._archive.key(before))
+        assert saved is not None, f"hop {before.label} is not stored"
+        built = self._models.build(before.model.width)
+        start_from(net, _with_weights(built, replicate(saved[0], number)))
 
     def loaded(self, hop: Hop) -> nn.Module:
         """The net of a loaded teacher.

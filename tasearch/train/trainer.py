@@ -223,7 +223,10 @@ class Trainer(HopArchive):
                 saved = None  # so that the snapshots are made again
             for place, i in enumerate(numbers):
                 seed = derived_seed("weights", *self._seed_parts(i, width))
-                net = self._placed(self.models.build(width, seed))
+                net = self.models.build(width, seed)
+                if saved is None and recipe.inherits:
+                    self._teachers.start(net, hop, i)
+                net = self._placed(net)
                 fuse_norms(net)
                 state = State(net, recipe)
                 if saved is not None:

@@ -37,11 +37,8 @@ def test_content_names_teacher_epoch_where_it_is_not_the_end() -> None:
     assert "teacher_epoch" not in KD.content()
     assert complete_recipe(KD.content())["teacher_epoch"] == 1.0
     early = replace(KD, teacher_epoch=0.25)
-    assert (
-        early.content()
-        == {**KD.content(), "teacher_epoch": 0.25}
-        == complete_recipe(early.content())
-    )
+    assert early.content() == {**KD.content(), "teacher_epoch": 0.25}
+    assert complete_recipe(early.content()) == {**early.content(), "start": "random"}
 
 
 @pytest.mark.parametrize(

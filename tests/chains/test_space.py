@@ -32,6 +32,7 @@ def spaces(draw: st.DrawFn) -> Space:
             "guidance": draw(st.sampled_from([("serial",), ("dense",), ("dense", "serial")])),
             "learning_rate": draw(st.sampled_from([(0.01,), (0.1, 0.01)])),
             "teacher_epoch": draw(st.sampled_from([(1.0,), (0.5,), ("progressive", 1.0)])),
+            "start": draw(st.sampled_from([("random",), ("teacher", "random")])),
         }
         roles.append(Recipes(base=KD, options=options))
     return Space(
@@ -114,6 +115,7 @@ def test_choices_drop_assistants_no_wider_than_student() -> None:
             "guidance": ("serial",),
             "learning_rate": (0.01,),
             "teacher_epoch": (1.0,),
+            "start": ("random",),
         },
     )
     space = Space(

@@ -19,8 +19,8 @@ from tasearch.models.tokens import tokens_of
 from tasearch.models.wrappers import taking
 from tasearch.profiling.counts import forward_flops, parameters
 from tasearch.profiling.onnx import onnx_session, to_onnx
-from tests.helpers.arrays import npz
 from tests.helpers.studies import tiny
+from tests.helpers.texts import text_study
 
 LENGTH, WORDS, CLASSES = 12, 50, 3
 TOKENS = Tokens(vocabulary=WORDS, pad=1, cls=2, sep=3, length=LENGTH)
@@ -143,37 +143,9 @@ def test_meaning_of_ids_is_guessed_where_the_data_do_not_say_it() -> None:
         tokens_of(Ids(low=-1, high=4, dtype="int32"), (7,))
 
 
-SIZES = [
-    {"name": "l", "width": 32, "layers": 2, "heads": 4, "feed_forward": 64},
-    {"name": "m", "width": 32, "layers": 1, "heads": 2},
-    {"name": "s", "width": 16, "layers": 1, "norm": "post", "pooling": "cls"},
-]
-
-
-def study_of(folder: Path, **sections: Any) -> Any:
-    """A study of texts of up to eight words; the class is which of three words is in a text."""
-    rng = np.random.default_rng(0)
-    y = np.arange(240) % 3
-    x = rng.integers(4, 30, (240, 8))
-    x[np.arange(240), rng.integers(0, 3, 240)] = 1 + y
-    for row, length in zip(x, rng.integers(3, 9, 240), strict=True):
-        row[length:] = 0
-    npz(folder, x_train=x, y_train=y)
-    content = {
-        "model": {"family": "transformer", "sizes": SIZES},
-        "data": {"source": "npz", "path": "d.npz", "standardize": False},
-        "teacher": {"width": "l", "epochs": 12, "learning_rate": 0.01},
-        "assistants": {"widths": ["m"], "max": 1, "epochs": 12},
-        "student": {"widths": ["m", "s"], "epochs": 12},
-        "latency": {"backend": "onnx"},
-        "search": {"trials": 3, "rungs": 2},
-    }
-    return tiny(**{**content, **sections}).model_copy(update={"root": str(folder)})
-
-
 @pytest.mark.slow
 def test_study_of_texts_trains_exports_and_loads(tmp_path: Path) -> None:
-    study = study_of(tmp_path)
+    study = text_study(tmp_path)
     run = tasearch.run(study, runs_dir=tmp_path / "runs")
     assert {trial.state for trial in run.trials} == {"complete"}
     assert run.best().accuracy > 0.5  # a third is chance

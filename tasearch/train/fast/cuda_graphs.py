@@ -19,7 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tasearch.chains.recipe import TRAINED, Recipe
+from tasearch.chains.recipe import RANDOM, TRAINED, Recipe
 from tasearch.errors import raised
 from tasearch.runs import heartbeat
 from tasearch.train.batches import TrainingJob
@@ -263,6 +263,7 @@ def _recorded_recipe(recipe: Recipe) -> Recipe:
         guidance="",
         teacher_dropout=0.0,
         teacher_epoch=TRAINED,
+        start=RANDOM,
         learning_rate=0.0,
         schedule="one-cycle" if _moves_momentum(recipe) else "cosine",
         warmup=0.0,
