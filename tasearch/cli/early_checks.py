@@ -16,7 +16,7 @@ from tasearch.config.data_section import HUB_PREFIX
 from tasearch.config.files import not_regular
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
-from tasearch.config.values import FOLDERS, TEXTS
+from tasearch.config.values import FOLDERS, PACKAGES, TEXTS
 from tasearch.errors import DataError, ModelError, StudyError, TasearchError
 from tasearch.runs.directory import RunDirectory
 
@@ -50,9 +50,9 @@ def check_early(study: Study, options: RunOptions) -> None:
         _check_file(f"{path}.checkpoint", model.checkpoint, study.root, ModelError)
         named.append((f"{path}.factory", model.factory or "", model.package))
     for path, name, package in named:
-        if package is not None and importlib.util.find_spec(package) is None:
+        if package is not None and importlib.util.find_spec(PACKAGES[package]) is None:
             raise ModelError(
-                f"{path}: {name!r}: needs {package}, which is not installed: "
+                f"{path}: {name!r}: needs {PACKAGES[package]}, which is not installed: "
                 f"pip install 'tasearch[{package}]'"
             )
     for path, name in study.own_functions:

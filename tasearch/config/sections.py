@@ -50,7 +50,8 @@ class ModelSection(Section):
         '(width 8, 14, 20, 26, 32, 44, 56 or 110), "transformer" (of token ids; width 2 or more), '
         '"vit" (width 2 or more), or '
         '"package.module:build", called as build(width, *, in_shape, num_classes) -> Module; with '
-        'sizes also a model of a package by its name, such as "timm:vit_tiny_patch16_224"',
+        'sizes also a model of a package by its name, such as "timm:vit_tiny_patch16_224", '
+        'or "hf:FOLDER", an encoder of texts of transformers',
     )
     multiplier: Annotated[float, Field(gt=0, le=1_000)] = key(
         1.0, 'for family "resnet": factor on the number of channels'

@@ -86,7 +86,8 @@ class TeacherSection(Section):
         None,
         'for a teacher that is not of the family: "package.module:make", called as '
         "make(*, in_shape, num_classes) -> Module, or a model of an installed package by its name, "
-        'such as "torchvision:resnet18" or "timm:resnet18"',
+        'such as "torchvision:resnet18" or "timm:resnet18", or "hf:FOLDER" for an encoder of texts '
+        "of transformers, by the folder of its config.json",
     )
     checkpoint: PathText | None = key(
         None,
@@ -95,7 +96,8 @@ class TeacherSection(Section):
     )
     pretrained: bool = key(
         False,
-        f"for {NAMED}: take the package's own weights, which must be for the classes of the data",
+        f"for {NAMED}: take the package's own weights, or those of the folder, which must be for "
+        "the classes of the data",
     )
     inputs: Literal["raw", "standardized"] = key(
         "raw",
@@ -142,6 +144,7 @@ class TeacherSection(Section):
             return self.name or unnamed
         module, _, function = self.factory.partition(":")
         found = module.rpartition(".")[2] if function in GENERAL else function
+        found = found.rstrip("/").rpartition("/")[2] if self.package == "hf" else found
         return found[:MOST_OF_NAME]
 
     @property

@@ -43,7 +43,11 @@ HUBS = ("torchvision", "hf", "openml")  # whose sets may be sources, by their na
 LOSSES = ("ce", "kd", "kd-std", "dist", "dkd")
 SAMPLERS = ("ehvi", "tpe", "nsga2", "gp", "random", "brute")
 SOURCES = ("digits", *FILES)
-PACKAGES = ("torchvision", "timm")  # whose models may be teachers, by their names
+PACKAGES = {  # whose models may be teachers, by their names; and what is imported
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "hf": "transformers",
+}
 
 # Bounds far beyond any use that hashing, NumPy, torch and file systems can still handle.
 MOST_CLASS_WEIGHT = 1e6

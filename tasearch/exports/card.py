@@ -12,6 +12,7 @@ from typing import Any
 from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text, start_text
 from tasearch.chains.sizes import sized
 from tasearch.config import plugins
+from tasearch.config.values import PACKAGES
 from tasearch.data.labels import are_numbers
 from tasearch.errors import shown
 from tasearch.exports.input_words import input_words
@@ -174,7 +175,8 @@ def _load_line(student: ExportedStudent) -> str:
     """The expression in the card's example that loads the model."""
     study = student.run.manifest.study
     if not study.model.own_family:
-        needs = f"  # needs {study.model.package}" if study.model.package else ""
+        package = study.model.package
+        needs = f"  # needs {PACKAGES[package]}" if package else ""
         return f'tasearch.load("."){needs}'
     file = Path(plugins.place(study.model.family, study.root)).name
     words = f"runs {file} ({study.model.family}), which is not in here"

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from tasearch.chains.hop import ModelSpec
 from tasearch.chains.sizes import sized
-from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.data.ids import Ids
@@ -22,6 +21,7 @@ from tasearch.models.call_style import CallStyle, adapted, find_call_style
 from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import BATCH, check_loaded, state_digest, tried_model
 from tasearch.models.ensemble import loaded_ensemble, of_member
+from tasearch.models.hf import model_identity
 from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
@@ -80,8 +80,7 @@ class Models:
         For a user's own family that is the digest of its source; for any family, a multiplier other
         than 1.
         """
-        name, package = self._functions.family.name, self.study.model.package
-        name = name if package else plugins.identity(name, self.study.root)
+        name = model_identity(self._functions.family.name, self.study.root)
         multiplier = self.study.model.multiplier
         return name if multiplier == 1 else f"{name} x{multiplier}"
 
@@ -94,7 +93,7 @@ class Models:
                 origin.append(member.teacher().origin or "")
         if section.factory is not None:
             name = self._functions.factory.name  # imported by now, and known by its source
-            origin.append(plugins.identity(name, self.study.root) if section.own_factory else name)
+            origin.append(model_identity(name, self.study.root))
         if section.checkpoint is not None:
             origin.append(self._digest)
         elif section.loaded and not self._members:

@@ -90,7 +90,7 @@ def input_spec(section: TeacherSection, in_shape: tuple[int, ...]) -> InputSpec:
     """
     size = None if section.size is None else (section.size[0], section.size[1])
     spec = InputSpec(size=size, mean=section.mean, std=section.std)
-    if section.pretrained and section.factory is not None:
+    if section.pretrained and section.factory is not None and section.package != "hf":
         try:
             stated = own_weights(section.factory).inputs
         except ModelError as error:

@@ -11,6 +11,7 @@ from tasearch.config.study import Study
 from tasearch.data.ids import Ids
 from tasearch.models.families import FAMILIES, Build
 from tasearch.models.functions import ModelFunction, ReturnedParameters
+from tasearch.models.hf import hf_factory, hf_family
 from tasearch.models.packages import package_factory, package_family
 from tasearch.models.tokens import tokens_of
 
@@ -36,7 +37,8 @@ class StudyFunctions:
         """The function that builds models of any width."""
         path, section = "model.family", self.study.model
         if section.package is not None:
-            function = package_family(section.family)
+            name, root = section.family, self.study.root
+            function = hf_family(name, root) if section.package == "hf" else package_family(name)
         else:
             function = plugins.resolve(section.family, FAMILIES, path=path, root=self.study.root)
         return self._function(path, section.family, function, section.options(), takes_width=True)
@@ -47,7 +49,11 @@ class StudyFunctions:
         path, section = "teacher.factory", self.study.teacher
         assert section.factory is not None
         if section.package is not None:
-            function = package_factory(section.factory, pretrained=section.pretrained)
+            name, own = section.factory, section.pretrained
+            if section.package == "hf":
+                function = hf_factory(name, self.study.root, pretrained=own)
+            else:
+                function = package_factory(name, pretrained=own)
         else:
             function = plugins.resolve(section.factory, {}, path=path, root=self.study.root)
         return self._function(path, section.factory, function, {}, takes_width=False)

@@ -195,7 +195,7 @@ LOADED = (
     "goes with a loaded teacher, which has teacher.checkpoint, teacher.pretrained = true, or "
     "teacher.factory with teacher.epochs = 0"
 )
-NAMED = '"torchvision:..." or "timm:..."'
+NAMED = '"torchvision:..." or "timm:..." or "hf:..."'
 CONFLICTS: list[tuple[dict[str, Any], str]] = [
     ({"size": 8}, f"teacher.size: {LOADED}"),
     ({"checkpoint": "t", "size": [1, 2, 3]}, "teacher.size: should be an integer of 1 to 65,535"),

@@ -1,0 +1,173 @@
+"""Encoders of transformers, where that is installed: families and teachers from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tasearch
+from tasearch.config.study import Study
+from tasearch.data.ids import Ids, Tokens
+from tasearch.errors import ModelError
+from tasearch.models import Models
+from tasearch.models.hf import hf_factory, hf_family, model_identity, second_text
+from tasearch.models.tokens import mask_of
+from tasearch.profiling.onnx import onnx_session
+from tests.helpers.packages import package
+from tests.helpers.studies import tiny
+from tests.helpers.texts import text_study
+
+TOKENS = Tokens(vocabulary=30, pad=0, cls=2, sep=3, length=8)
+IDS = Ids(low=0, high=29, dtype="int64", tokens=TOKENS)
+SHAPES: dict[str, dict[str, int]] = {
+    "bert": {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},
+    "distilbert": {"dim": 16, "n_heads": 2, "hidden_dim": 32},
+    "electra": {
+        **{"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},
+        "embedding_size": 8,
+    },
+}
+LAYERS = {"distilbert": "n_layers"}
+KINDS = pytest.mark.parametrize("kind", SHAPES)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def folder_of(root: Path, kind: str = "bert", classes: int = 3, **more: Any) -> nn.Module:
+    """A model of random weights, saved in the folder `encoder`."""
+    transformers = package("transformers")
+    torch.manual_seed(0)
+    layers = {LAYERS.get(kind, "num_hidden_layers"): 2}
+    own = {"vocab_size": 30, "max_position_embeddings": 8, "pad_token_id": 0, "num_labels": classes}
+    config = transformers.AutoConfig.for_model(kind, **{**own, **SHAPES[kind], **layers, **more})
+    net: nn.Module = transformers.AutoModelForSequenceClassification.from_config(config)
+    net.save_pretrained(root / "encoder")  # type: ignore[operator]
+    return net.eval()
+
+
+def texts() -> torch.Tensor:
+    ids = torch.randint(4, 30, (4, 8), generator=torch.Generator().manual_seed(0))
+    ids[:, 0], ids[1, 5:] = TOKENS.cls, 0
+    ids[2:, 3], ids[2:, 6], ids[2:, 7] = TOKENS.sep, TOKENS.sep, 0
+    return ids
+
+
+@KINDS
+def test_teacher_gives_the_logits_of_its_package(kind: str, tmp_path: Path) -> None:
+    net, ids = folder_of(tmp_path, kind), texts()
+    make = hf_factory("hf:encoder", str(tmp_path), pretrained=True)
+    own = make(in_shape=(8,), num_classes=3, tokens=TOKENS).eval()
+    given = {"input_ids": ids, "attention_mask": (ids != 0).long()}
+    if kind != "distilbert":
+        given["token_type_ids"] = torch.zeros_like(ids)
+        given["token_type_ids"][2:, 4:7] = 1
+    with torch.no_grad():
+        torch.testing.assert_close(own(ids), net(**given).logits)
+        torch.testing.assert_close(own(ids[1:2, :5]), own(ids[1:2]))
+
+
+@KINDS
+def test_family_has_the_sizes_of_its_arguments(kind: str, tmp_path: Path) -> None:
+    folder_of(tmp_path, kind)
+    build = hf_family("hf:encoder", str(tmp_path))
+    sizes = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 1}
+    net: Any = build(in_shape=(8,), num_classes=5, tokens=TOKENS, **sizes, intermediate_size=12)
+    shapes = {tuple(value.shape) for value in net.parameters()}
+    assert {(8, 8), (12, 8), (8, 12), (5, 8)} <= shapes
+    assert net.net.config.num_hidden_layers == 1
+    assert net.eval()(texts()).shape == (4, 5)
+
+
+def test_second_text_is_behind_the_first_separator() -> None:
+    ids = torch.tensor([[2, 5, 3, 6, 7, 3, 0, 0], [2, 5, 6, 3, 0, 0, 0, 0]])
+    found = second_text(ids, mask_of(ids, 0), 3)
+    assert found.tolist() == [[0, 0, 0, 1, 1, 1, 0, 0], [0] * 8]
+
+
+def test_weights_that_do_not_fit_the_data_are_refused(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    make = hf_factory("hf:encoder", str(tmp_path), pretrained=True)
+    many = Tokens(vocabulary=31, pad=0, cls=2, sep=3, length=8)
+    long = Tokens(vocabulary=30, pad=0, cls=2, sep=3, length=9)
+    for classes, tokens, words in (
+        (4, TOKENS, "its weights are for 3 classes, the data have 4"),
+        (3, many, "its vocabulary has 30 tokens, that of the data 31"),
+        (3, long, "takes at most 8 tokens, found texts of up to 9"),
+        (3, None, "takes token ids, which are integers"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            make(in_shape=(8,), num_classes=classes, tokens=tokens)
+    transformers = package("transformers")
+    transformers.AutoModel.from_pretrained(tmp_path / "encoder").save_pretrained(tmp_path / "bare")
+    bare = hf_factory("hf:bare", str(tmp_path), pretrained=True)
+    with pytest.raises(ModelError, match=r"its weights are for 2|its weights lack classifier.bias"):
+        bare(in_shape=(8,), num_classes=3, tokens=TOKENS)
+
+
+def test_unknown_argument_and_missing_folder_are_told(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    shapes = {"in_shape": (8,), "num_classes": 3, "tokens": TOKENS}
+    with pytest.raises(ModelError, match=r"there is no layers in its config\.json, of bert"):
+        hf_family("hf:encoder", str(tmp_path))(**shapes, layers=2)
+    with pytest.raises(
+        ModelError, match=r"there is no folder .*nothing/here, and the hub does not"
+    ):
+        hf_family("hf:nothing/here", str(tmp_path))(**shapes)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"empty has no config\.json"):
+        hf_family("hf:empty", str(tmp_path))(**shapes)
+
+
+def test_identity_of_a_family_is_that_of_its_configuration(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    first = model_identity("hf:encoder", str(tmp_path))
+    assert first.startswith("hf:encoder ") and first == model_identity("hf:encoder", str(tmp_path))
+    folder_of(tmp_path, hidden_act="relu")
+    assert model_identity("hf:encoder", str(tmp_path)) != first
+    assert model_identity("timm:resnet18", str(tmp_path)) == "timm:resnet18"
+
+
+def encoders(folder: Path, **sections: Any) -> Study:
+    sizes = [
+        {"name": "m", "num_hidden_layers": 2},
+        {"name": "s", "num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 1},
+    ]
+    content: dict[str, Any] = {
+        "model": {"family": "hf:encoder", "sizes": sizes},
+        "teacher": {"factory": "hf:encoder", "pretrained": True, "width": 9},
+        "assistants": {"widths": ["m"], "max": 1, "epochs": 1},
+        "student": {"widths": ["s"], "epochs": 1},
+        "search": {"trials": 2, "rungs": 1},
+    }
+    return text_study(folder, **{**content, **sections})
+
+
+@pytest.mark.slow
+def test_study_of_encoders_trains_exports_and_loads(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    run = tasearch.run(encoders(tmp_path), runs_dir=tmp_path / "runs")
+    assert {trial.state for trial in run.trials} == {"complete"}
+    tasearch.export(run, tmp_path / "winner")
+    student, ids = tasearch.load(tmp_path / "winner"), torch.tensor([[5, 1, 7, 0, 0, 0, 0, 0]])
+    session = onnx_session(tmp_path / "winner" / "student.onnx", threads=1)
+    for x in (ids, ids[:, :3]):
+        (logits,) = session.run(None, {"x": x.numpy()})
+        np.testing.assert_allclose(logits, student(ids).detach().numpy(), atol=1e-4)
+
+
+def test_teacher_has_the_name_of_its_folder() -> None:
+    section = {"factory": "hf:models/my-bert", "pretrained": True, "width": 64}
+    study = tiny(model={"family": "transformer"}, teacher=section)
+    assert study.teacher.label == "my-bert"
+    one = torch.ones(())
+    made = Models(study=study, in_shape=(8,), num_classes=3, mean=one, std=one, ids=IDS)
+    with pytest.raises(ModelError, match=r"teacher\.factory: 'hf:models/my-bert'"):
+        made.build(64)
