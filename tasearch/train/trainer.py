@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -256,13 +256,10 @@ class Trainer(HopArchive):
             nets = [stack.enter_context(state.result()) for state in states]
             record = self._record(hop, states)
             if ended:
-                record = self._measured(record, (predict(n, self.validation[0]) for n in nets))
+                logits = (predict(net, self.validation[0]) for net in nets)
+                record = measured(record, logits, self.validation[1], self.score)
             weights = numbered(net.state_dict() for net in nets)
             self.store.save(kind, name, weights, record)
-
-    def _measured(self, record: HopRecord, logits: Iterable[Tensor]) -> HopRecord:
-        """The record of a finished hop, with what its logits on the validation set tell."""
-        return measured(record, logits, self.validation[1], self.score)
 
     def _store_teacher(self, hop: Hop) -> None:
         """Evaluate a loaded teacher, and store it as every replicate."""
@@ -275,7 +272,7 @@ class Trainer(HopArchive):
             found = float(self.score(logits, self.validation[1]))
         curves = [[found]] * len(self.replicates)
         record = self.new_record(hop, epoch=0, epochs=[0], curves=curves)
-        record = self._measured(record, [logits] * len(self.replicates))
+        record = measured(record, [logits] * len(curves), self.validation[1], self.score)
         weights = numbered(net.state_dict() for _ in self.replicates)
         self.store.save("hops", self.key(hop), weights, record)
 
