@@ -232,7 +232,8 @@ def home_of(place: Path) -> Path:
 def _files_below(root: str, study: Study) -> int:
     """The number of files and modules of a study that are found below a folder."""
     tops = {name.partition(":")[0].partition(".")[0] for _, name in study.own_functions}
-    files = [study.data.path, *(model.checkpoint for model in study.teacher.models)]
+    files = [study.data.path, study.data.tokenizer]
+    files += [model.checkpoint for model in study.teacher.models]
     places = [Path(root, path) for path in files if path]
     places += [place for top in tops for place in (Path(root, f"{top}.py"), Path(root, top))]
     return sum(map(os.path.exists, places))
