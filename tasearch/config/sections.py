@@ -121,7 +121,7 @@ class Distilled(Section):
     start: Starts = key(
         (RANDOM,),
         'weights at the start: "random", or "teacher" for weights cut out of those of the model '
-        "before; of transformers",
+        'before; of the families "transformer" and "hf:FOLDER"',
     )
     learning_rate: Rates = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training set")

@@ -20,10 +20,11 @@ def start_conflicts(
     """Starts from a teacher with a family that has none, or a teacher of another family."""
     roles = {"student": student.inherits, "assistants": assistants.inherits and assistants.max}
     for role in (role for role, inherits in roles.items() if inherits):
-        if model.family not in INHERITING:
-            known = " or ".join(f'"{family}"' for family in INHERITING)
+        encoders = model.package == "hf"
+        if model.family not in INHERITING and not encoders:
+            known = " or ".join(f'"{family}"' for family in (*INHERITING, "hf:FOLDER"))
             rule = f'"{FROM_TEACHER}" goes with family = {known}, found {quoted(model.family)}'
             yield f"{role}.start", rule
-        elif teacher.brought:
+        elif teacher.brought and not (encoders and teacher.package == "hf"):
             rule = f'should be "{RANDOM}" with a teacher that is not of the family: its weights'
             yield f"{role}.start", f'{rule} fit no model of it, found "{FROM_TEACHER}"'

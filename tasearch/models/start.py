@@ -10,6 +10,9 @@ gets
 - the hidden units with the largest product of the norms of their two matrices.
 
 All of them keep their order. Nothing is random, and between equal sizes all tensors are copies.
+
+An encoder of the package transformers takes layers alike, and all else as it is: it should be as
+wide as its teacher.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from torch import Tensor, nn
 from tasearch.chains.sizes import sized
 from tasearch.config.study import Study
 from tasearch.errors import ModelError
+from tasearch.models.hf import Encoder
+from tasearch.models.start_encoder import encoder_misfit, layers_of, start_encoder
 from tasearch.models.transformer import Attention, Block, Transformer
 from tasearch.models.wrappers import without_wrappers
 
@@ -37,11 +42,13 @@ def start_from(net: nn.Module, teacher: nn.Module) -> None:
         ModelError: Some dimension of the teacher is smaller, or it is of another kind.
     """
     own, other = without_wrappers(net), without_wrappers(teacher)
-    assert isinstance(own, Transformer)
     reason = misfit(own, other)
     if reason:
         raise ModelError(f"cannot start from its teacher's weights: {reason}")
-    assert isinstance(other, Transformer)
+    if isinstance(own, Encoder):
+        start_encoder(own, other)
+        return
+    assert isinstance(own, Transformer) and isinstance(other, Transformer)
     channels = _largest(_norms(other.words.weight, 1), own.words.embedding_dim)
     with torch.no_grad():
         own.words.weight.copy_(_cpu(other.words.weight)[:, channels])
@@ -54,19 +61,10 @@ def start_from(net: nn.Module, teacher: nn.Module) -> None:
         own.head.bias.copy_(other.head.bias)
 
 
-def layers_of(count: int, teachers: int) -> list[int]:
-    """Which layers of a teacher a student with fewer starts from.
-
-    Example:
-        >>> layers_of(3, 5), layers_of(2, 4), layers_of(1, 4), layers_of(4, 4)
-        ([0, 2, 4], [0, 3], [0], [0, 1, 2, 3])
-    """
-    gaps = max(1, count - 1)
-    return [(i * (teachers - 1) + gaps // 2) // gaps for i in range(count)]
-
-
 def misfit(net: nn.Module, teacher: nn.Module) -> str:
     """Why a model cannot start from a teacher's weights; empty if it can."""
+    if isinstance(net, Encoder):
+        return encoder_misfit(net, teacher)
     if not isinstance(net, Transformer) or not isinstance(teacher, Transformer):
         return "both should be of the family 'transformer'"
     if net.post != teacher.post:

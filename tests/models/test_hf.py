@@ -13,9 +13,10 @@ from torch import nn
 import tasearch
 from tasearch.config.study import Study
 from tasearch.data.ids import Ids, Tokens
-from tasearch.errors import ModelError
+from tasearch.errors import ModelError, StudyError
 from tasearch.models import Models
 from tasearch.models.hf import hf_factory, hf_family, model_identity, second_text
+from tasearch.models.start import start_from
 from tasearch.models.tokens import mask_of
 from tasearch.profiling.onnx import onnx_session
 from tests.helpers.packages import package
@@ -151,9 +152,15 @@ def encoders(folder: Path, **sections: Any) -> Study:
 
 
 @pytest.mark.slow
-def test_study_of_encoders_trains_exports_and_loads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", ["random", "teacher"])
+def test_study_of_encoders_trains_exports_and_loads(start: str, tmp_path: Path) -> None:
     folder_of(tmp_path)
-    run = tasearch.run(encoders(tmp_path), runs_dir=tmp_path / "runs")
+    study = encoders(tmp_path)
+    if start == "teacher":
+        sizes = [{"name": "m", "num_hidden_layers": 2}, {"name": "s", "num_hidden_layers": 1}]
+        own = {"family": "hf:encoder", "sizes": sizes}
+        study = encoders(tmp_path, model=own, student={"widths": ["s"], "start": start})
+    run = tasearch.run(study, runs_dir=tmp_path / "runs")
     assert {trial.state for trial in run.trials} == {"complete"}
     tasearch.export(run, tmp_path / "winner")
     student, ids = tasearch.load(tmp_path / "winner"), torch.tensor([[5, 1, 7, 0, 0, 0, 0, 0]])
@@ -161,6 +168,29 @@ def test_study_of_encoders_trains_exports_and_loads(tmp_path: Path) -> None:
     for x in (ids, ids[:, :3]):
         (logits,) = session.run(None, {"x": x.numpy()})
         np.testing.assert_allclose(logits, student(ids).detach().numpy(), atol=1e-4)
+
+
+@KINDS
+def test_encoder_starts_from_every_second_layer_of_its_teacher(kind: str, tmp_path: Path) -> None:
+    folder_of(tmp_path, kind, **{LAYERS.get(kind, "num_hidden_layers"): 3})
+    shapes: dict[str, Any] = {"in_shape": (8,), "num_classes": 3, "tokens": TOKENS}
+    teacher = hf_factory("hf:encoder", str(tmp_path), pretrained=True)(**shapes)
+    build = hf_family("hf:encoder", str(tmp_path))
+    net, other = build(**shapes, num_hidden_layers=2), teacher.state_dict()
+    start_from(net, teacher)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, other[name.replace("layer.1.", "layer.2.")]), name
+    with pytest.raises(ModelError, match="no more layers than its teacher, found 4 and 3"):
+        start_from(build(**shapes, num_hidden_layers=4), teacher)
+    with pytest.raises(ModelError, match=r"as wide as its teacher, found net\..* of \(.*8"):
+        start_from(build(**shapes, hidden_size=8), teacher)
+
+
+def test_study_of_encoders_may_start_from_an_encoder(tmp_path: Path) -> None:
+    start = {"widths": ["s"], "epochs": 1, "start": "teacher"}
+    assert encoders(tmp_path, student=start).student.inherits
+    with pytest.raises(StudyError, match=r'student\.start: should be "random" with a teacher that'):
+        encoders(tmp_path, student=start, teacher={"factory": "own:make", "width": 9})
 
 
 def test_teacher_has_the_name_of_its_folder() -> None:

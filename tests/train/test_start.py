@@ -216,7 +216,8 @@ def test_other_families_have_no_start_from_a_teacher(role: str) -> None:
     with pytest.raises(StudyError) as error:
         tiny(**section)
     assert str(error.value) == (
-        f'study: {role}.start: "teacher" goes with family = "transformer", found \'mlp\''
+        f'study: {role}.start: "teacher" goes with family = "transformer" or "hf:FOLDER", '
+        f"found 'mlp'"
     )
     brought = {"factory": "own:make", "width": 64, "epochs": 0}
     words = rf'{role}\.start: should be "random" with a teacher that is not of the family'
