@@ -20,7 +20,8 @@ from tasearch.data.columns import check_names, labels_of
 from tasearch.data.csv_lines import row_words, separator_of
 from tasearch.data.encoded import Warn
 from tasearch.data.part_files import files_by_part, reading
-from tasearch.data.tables import TEXT, TablePart
+from tasearch.data.table_columns import TEXT
+from tasearch.data.tables import TablePart
 from tasearch.errors import DataError, quoted, shown
 
 KINDS = {".csv": "csv", ".parquet": "parquet"}  # of a folder's files, by the ending of their names
