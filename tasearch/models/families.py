@@ -37,8 +37,8 @@ def check_takes(family: str, ids: Ids | None) -> None:
     """
     if ids is None and family in TAKE_IDS:
         raise ModelError(
-            f"model.family: {family!r} takes token ids, which are integers (samples, length) with "
-            f"data.standardize = false; the samples of the data are others"
+            f'model.family: {family!r} takes token ids: texts (data.source = "text"), or integers '
+            f"(samples, length) with data.standardize = false; the samples of the data are others"
         )
     if ids is not None and family in FAMILIES and family not in TAKE_IDS:
         raise ModelError(

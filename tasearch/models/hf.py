@@ -180,8 +180,8 @@ def _encoder(net: Any, config: Any, tokens: Tokens) -> nn.Module:
 def _checked(tokens: Tokens | None, in_shape: tuple[int, ...]) -> Tokens:
     if tokens is None:
         raise ModelError(
-            f"takes token ids, which are integers (samples, length) with data.standardize = false; "
-            f"found samples of shape {in_shape}"
+            f'takes token ids: texts (data.source = "text"), or integers (samples, length) with '
+            f"data.standardize = false; found samples of shape {in_shape}"
         )
     return tokens
 

@@ -207,8 +207,8 @@ def build(
 def _checked_tokens(tokens: Tokens | None, in_shape: tuple[int, ...]) -> Tokens:
     if tokens is None or len(in_shape) != 1:
         raise ModelError(
-            f"takes token ids, which are integers (samples, length) with data.standardize = false; "
-            f"found samples of shape {in_shape}"
+            f'takes token ids: texts (data.source = "text"), or integers (samples, length) with '
+            f"data.standardize = false; found samples of shape {in_shape}"
         )
     if tokens.vocabulary > MOST_TOKENS:
         raise ModelError(

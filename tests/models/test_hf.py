@@ -102,7 +102,7 @@ def test_weights_that_do_not_fit_the_data_are_refused(tmp_path: Path) -> None:
         (4, TOKENS, "its weights are for 3 classes, the data have 4"),
         (3, many, "its vocabulary has 30 tokens, that of the data 31"),
         (3, long, "takes at most 8 tokens, found texts of up to 9"),
-        (3, None, "takes token ids, which are integers"),
+        (3, None, "takes token ids: texts"),
     ):
         with pytest.raises(ModelError, match=words):
             make(in_shape=(8,), num_classes=classes, tokens=tokens)
