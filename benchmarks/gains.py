@@ -42,6 +42,7 @@ NAMES = (
     "census",
     "parity",
     "parity-earlier",
+    "cifar10",
     "digits-losses",
     "mnist-losses",
 )

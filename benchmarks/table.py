@@ -269,6 +269,7 @@ def _results(run: RunDirectory) -> tuple[list[Any], list[Any]]:
         numbers = [recipes.setdefault(recipe, len(recipes)) for recipe in own]
         # an epoch that was no rung has the accuracy of the next rung
         places = [bisect_left(record.epochs, epoch + 1) for epoch in range(record.epoch)]
+        places = places or [0]  # a loaded teacher has no epochs
         curves = [[round(c[i] * manifest.validation) for i in places] for c in record.curves]
         hops.append([list(record.widths), numbers, round(seconds[key], 2), curves])
     return [json.loads(recipe) for recipe in recipes], sorted(hops)
