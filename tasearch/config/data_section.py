@@ -12,7 +12,6 @@ from pydantic import Field
 from tasearch.config.section_base import Section, key
 from tasearch.config.values import (
     FILES,
-    FOLDERS,
     HUBS,
     IMAGES,
     MOST_COUNT,
@@ -44,7 +43,7 @@ GOES_WITH = {  # sources that have a key, for keys that not all sources have
     "size": IMAGES,
     "channels": IMAGES,
     "unreadable": IMAGES,
-    "unlabelled": FOLDERS,
+    "unlabelled": ("parquet", "imagefolder", "csv"),
     "text": TEXTS,
     "length": TEXTS,
     "tokenizer": TEXTS,

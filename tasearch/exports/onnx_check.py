@@ -16,7 +16,6 @@ from tasearch.data.ids import are_ids
 from tasearch.errors import ExportError, ModelError
 from tasearch.exports.features_graph import inputs_of, with_features
 from tasearch.exports.student import ExportedStudent
-from tasearch.models.families import TAKE_IDS
 from tasearch.models.tensors import as_tensor
 from tasearch.models.wrappers import pad_of
 from tasearch.profiling.machine import timed_in_onnx
@@ -71,10 +70,9 @@ def checked_onnx(student: ExportedStudent) -> tuple[bytes | None, float | None]:
 
 
 def _exported(student: ExportedStudent, kind: torch.dtype) -> bytes:
-    """The student in ONNX; one of tokens takes any length, unless torch cannot export that."""
-    shape, family = student.data.export_shape, student.run.manifest.study.model.family
-    texts = student.data.tokens is not None or family in TAKE_IDS
-    if texts and shape[0] > SHORTEST:
+    """The student in ONNX; one of token ids takes any length, unless it is made for one."""
+    shape = student.data.export_shape
+    if student.data.ids is not None and shape[0] > SHORTEST:
         with contextlib.suppress(ModelError):
             return to_onnx(student.exported, shape, kind, any_length=True)
     return to_onnx(student.exported, shape, kind)
