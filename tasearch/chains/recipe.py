@@ -121,10 +121,10 @@ def start_text(content: Mapping[str, Any]) -> str:
 
     Example:
         >>> start_text({"loss": "kd", "start": "teacher"})
-        "starts from its teacher's weights"
+        'start from the teacher'
     """
     inherits = content["loss"] != LABELS_ONLY and content.get("start", RANDOM) == FROM_TEACHER
-    return "starts from its teacher's weights" if inherits else ""
+    return "start from the teacher" if inherits else ""
 
 
 TOLD = {"teacher_epoch": early_teacher_text, "start": start_text}  # fields told only if used
