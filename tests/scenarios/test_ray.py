@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import tasearch
+from benchmarks.processes import descendants
 from benchmarks.ray_nodes import Nodes
 from tasearch.config.study import Study
 from tasearch.config.study_file import render
@@ -169,18 +170,18 @@ def test_lost_node_changes_nothing(
 
 
 def test_cluster_of_its_own_ends_with_the_run(started: Any, run: Path, one: tasearch.Run) -> None:
-    before = raylets()
     process = started(STUDY, "--workers", "2")
-    wait_for(lambda: raylets() > before)
+    wait_for(lambda: bool(raylets(process.pid)))
+    own = raylets(process.pid)
     same(ended(process, run), one)
-    wait_for(lambda: raylets() <= before)
+    wait_for(lambda: not any(Path(f"/proc/{raylet}").exists() for raylet in own))
 
 
-def raylets() -> set[int]:
-    """The processes of Ray's nodes on this machine."""
-    found = set()
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
+def raylets(driver: int) -> list[int]:
+    """The processes of Ray's nodes that a command has started itself."""
+    found = []
+    for process in descendants(driver):
         with contextlib.suppress(OSError):  # it has ended
-            if b"raylet/raylet" in file.read_bytes():
-                found.add(int(file.parent.name))
+            if b"raylet/raylet" in Path(f"/proc/{process}/cmdline").read_bytes():
+                found.append(process)
     return found
