@@ -24,6 +24,8 @@ def confirm(
     max_latency_ms: float | None = None,
     device: str = "auto",
     workers: int | str = 1,
+    engine: str = "local",
+    address: str | None = None,
     trust: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> Confirmation:
@@ -40,6 +42,9 @@ def confirm(
         max_latency_ms: Largest latency of one batch in milliseconds; None for no limit.
         device: "auto", "cpu" or "cuda".
         workers: Number of training processes, or "auto": one for each GPU, or for each core.
+        engine: Where workers run: "local" for this machine, "ray" for a Ray cluster.
+        address: The cluster: "auto" for the one that this machine belongs to, or HOST:PORT; None to
+            start one on this machine, which ends with the confirmation.
         trust: Whether user code that the run's study names may run; a run that `tasearch.run` has
             returned does not need it.
         on_event: Called with each event, one of the classes in `tasearch.runs.events`.
@@ -62,7 +67,13 @@ def confirm(
     opened = run if isinstance(run, Run) else Run.open(run)
     budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     chosen = front_or_budget(front, budget)
-    options = RunOptions(runs_dir=opened.path.absolute().parent, device=device, workers=workers)
+    options = RunOptions(
+        runs_dir=opened.path.absolute().parent,
+        device=device,
+        workers=workers,
+        engine=engine,
+        address=address,
+    )
     found = None
     with contextlib.closing(confirm_events(opened, options, chosen, trust=trust)) as events:
         for event in events:

@@ -102,7 +102,14 @@ def run_to_end(
     found = Run(RunDirectory.open(options.run_path(study)), trusted=True)
     if study.confirm.after_run:
         with contextlib.suppress(NothingFits):  # there is nothing to compare
-            confirm(found, device=options.device, workers=options.workers, on_event=on_event)
+            confirm(
+                found,
+                device=options.device,
+                workers=options.workers,
+                engine=options.engine,
+                address=options.address,
+                on_event=on_event,
+            )
     return found
 
 
