@@ -27,10 +27,8 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.run import Run
 
-FILES = (
-    *("student.onnx", "tokenizer.json", "metrics.json", "README.md"),
-    *("student.safetensors", "chain.toml"),
-)
+FILES = ("student.onnx", "metrics.json", "README.md", "student.safetensors", "chain.toml")
+ALL_FILES = ("tokenizer.json", *FILES)  # the first one for students of texts alone
 
 
 @contained("code that the run names")
@@ -122,7 +120,7 @@ def _check_code(run: Run, what: str, *, trust: bool) -> None:
 def _check_out(folder: Path) -> None:
     """Refuse a folder with files that are no export, and a path where no folder can be."""
     names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
-    others = sorted(n for n in names - {*FILES} if not is_temporary(folder / n))
+    others = sorted(n for n in names - {*ALL_FILES} if not is_temporary(folder / n))
     if names == {"README.md"}:  # an export that was cut off has other files as well
         others = ["README.md"]
     if others:
@@ -159,11 +157,11 @@ def _contents(student: ExportedStudent, folder: Path) -> dict[str, bytes]:
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Replace an earlier export; a process killed meanwhile never leaves a mix of the two."""
-    for name in FILES:
+    for name in ALL_FILES:
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise write_error(folder / name, error) from None
-    for name in FILES:
+    for name in ALL_FILES:
         if name in contents:
             write_atomic(folder / name, contents[name])

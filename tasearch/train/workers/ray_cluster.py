@@ -155,6 +155,7 @@ class RayProcess:
     def __init__(self, ray: ModuleType, actor: Any, first: threading.Event) -> None:
         self._ray, self._actor, self._first = ray, actor, first
         self._death: Death | None = None
+        self._listener: threading.Thread | None = None
         self.placed = False
 
     def say(self, content: Mapping[str, Any]) -> None:
@@ -164,7 +165,8 @@ class RayProcess:
 
     def listen(self, tell: Callable[[str | None], None]) -> None:
         """Have a thread call `tell` with each line, and with None once the process is dead."""
-        threading.Thread(target=self._listen, args=(tell,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(tell,), daemon=True)
+        self._listener.start()
 
     def death(self) -> Death:
         """How the process died, once its listener was told."""
@@ -175,6 +177,8 @@ class RayProcess:
         """Kill the actor, and with it the process and all that it has started."""
         with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(self._actor)
+        if self._listener is not None:  # Ray ends a process that uses it after its shutdown
+            self._listener.join(PATIENCE)
 
     def _listen(self, tell: Callable[[str | None], None]) -> None:
         try:
