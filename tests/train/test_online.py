@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tasearch.chains.hop import Hop
+from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
@@ -44,7 +45,10 @@ def drawing(folder: Path, text: str = MINE, **sections: Any) -> Study:
     """A study of images whose augmentation, of the user's, draws in each epoch anew."""
     (folder / "mine.py").write_text(text)
     training = {**ONLINE, **sections.pop("training", {})}
-    return image_study(folder, "mine:dimmed", training=training, **sections)
+    study = image_study(folder, "mine:dimmed", training=training, **sections)
+    plugins.new_run()  # another test's module may have the same name
+    plugins.resolve("mine:dimmed", {}, path="training.augment", root=study.root)
+    return study
 
 
 def logits_of_epochs(own: Trainer, student: Hop, epochs: int) -> list[Tensor]:
