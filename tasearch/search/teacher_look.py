@@ -62,8 +62,9 @@ def look_at_teacher(
     predicted, right = _compared(logits, data)
     found = f"right in {right:.1%} of the validation part"
     why = _why_poor(right, data)
-    causes = _causes(predicted, data, section)
-    notices = [f"the teacher is {found}, {why}; {causes}"] if why else []
+    notices = []
+    if why:
+        notices.append(f"the teacher is {found}, {why}; {_causes(predicted, data, section)}")
     labels = torch.from_numpy(data.validation.y).to(logits.device)
     found_of = recalls(logits, labels)
     if 0 in found_of and not why:
