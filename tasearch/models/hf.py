@@ -24,7 +24,7 @@ from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError, raised, shown
 from tasearch.models.checkpoint import file_digest
 from tasearch.models.families import Build
-from tasearch.models.tokens import mask_of
+from tasearch.models.tokens import known_tokens, mask_of
 
 PREFIX = "hf:"
 HIDDEN = ("intermediate_size", "hidden_dim")  # names of one value, of which a model has one
@@ -80,7 +80,7 @@ def hf_factory(name: str, root: str, *, pretrained: bool) -> Build:
     ) -> nn.Module:
         if not pretrained:
             return _built(name, root, in_shape, num_classes, tokens, {})
-        known, config = _checked(tokens, in_shape), _config(name, root)
+        known, config = known_tokens(tokens, in_shape), _config(name, root)
         _check_weights(config, known, num_classes)
         found, told = _of_package(
             "its weights",
@@ -154,7 +154,7 @@ def _built(
     arguments: dict[str, Any],
 ) -> nn.Module:
     """A model with random weights, for the vocabulary and the classes of the data."""
-    known, config = _checked(tokens, in_shape), copy.deepcopy(_config(name, root))
+    known, config = known_tokens(tokens, in_shape), copy.deepcopy(_config(name, root))
     own = {"vocab_size": known.vocabulary, "pad_token_id": known.pad, "num_labels": classes}
     for key, value in {**own, **arguments}.items():
         names = HIDDEN if key in HIDDEN else (key,)
@@ -175,15 +175,6 @@ def _built(
 def _encoder(net: Any, config: Any, tokens: Tokens) -> nn.Module:
     named = "token_type_ids" in inspect.signature(net.forward).parameters
     return Encoder(net, tokens, typed=named and getattr(config, "type_vocab_size", 0) > 1)
-
-
-def _checked(tokens: Tokens | None, in_shape: tuple[int, ...]) -> Tokens:
-    if tokens is None:
-        raise ModelError(
-            f'takes token ids: texts (data.source = "text"), or integers (samples, length) with '
-            f"data.standardize = false; found samples of shape {in_shape}"
-        )
-    return tokens
 
 
 def _check_weights(config: Any, tokens: Tokens, classes: int) -> None:

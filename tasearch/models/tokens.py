@@ -83,3 +83,21 @@ def masked(net: nn.Module, tokens: Tokens) -> nn.Module:
         if named or len(required) == 2:
             return WithMask(net, tokens.pad, named=named)
     return net
+
+
+def known_tokens(tokens: Tokens | None, in_shape: tuple[int, ...]) -> Tokens:
+    """What token ids mean, for a model that takes nothing else.
+
+    Args:
+        tokens: What is known of them; None for other samples.
+        in_shape: Shape of one sample.
+
+    Raises:
+        ModelError: The samples are no rows of token ids.
+    """
+    if tokens is None or len(in_shape) != 1:
+        raise ModelError(
+            f'takes token ids: texts (data.source = "text"), or integers (samples, length) with '
+            f"data.standardize = false; found samples of shape {in_shape}"
+        )
+    return tokens

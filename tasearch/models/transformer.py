@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError, quoted
-from tasearch.models.tokens import mask_of
+from tasearch.models.tokens import known_tokens, mask_of
 
 LAYERS = 2  # blocks, where a size says no other number
 HEAD = 32  # features of an attention head, where a size says no number of heads
@@ -205,11 +205,7 @@ def build(
 
 
 def _checked_tokens(tokens: Tokens | None, in_shape: tuple[int, ...]) -> Tokens:
-    if tokens is None or len(in_shape) != 1:
-        raise ModelError(
-            f'takes token ids: texts (data.source = "text"), or integers (samples, length) with '
-            f"data.standardize = false; found samples of shape {in_shape}"
-        )
+    tokens = known_tokens(tokens, in_shape)
     if tokens.vocabulary > MOST_TOKENS:
         raise ModelError(
             f"takes ids below {MOST_TOKENS:,}, found a vocabulary of {tokens.vocabulary:,}: number "
