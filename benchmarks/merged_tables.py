@@ -1,6 +1,7 @@
 """The replicates of several runs of one study in one table.
 
-A run that would take a day is made as several that differ in their seeds alone.
+A run that would take a day is made as several that differ in their seeds alone. Replicates can be
+added to a table that is there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SAME = ("inputs", "samples", "validation", "device")  # what decides results
 def merged(contents: Sequence[Content]) -> dict[str, Any]:
     """One table of the replicates of several, in their order.
 
-    Sizes and latencies are those of the first.
+    Sizes and latencies are those of the first. Of the others, "others" keeps the provenance.
 
     Args:
         contents: Contents of tables whose studies differ in `seed` and `search.replicates` alone.
@@ -27,7 +28,9 @@ def merged(contents: Sequence[Content]) -> dict[str, Any]:
         RunError: They differ in something else, or two have the same seed.
     """
     first = contents[0]
-    seeds = [content["study"]["seed"] for content in contents]
+    if not contents[1:]:
+        return dict(first)
+    seeds = [seed for content in contents for seed in content["seeds"]]
     if len(set(seeds)) < len(seeds):
         raise RunError(f"merged tables should have different seeds, found {seeds}")
     for content in contents[1:]:
@@ -56,7 +59,20 @@ def merged(contents: Sequence[Content]) -> dict[str, Any]:
         seconds = round(sum(each[0] for each in own), 2)
         curves = [curve for each in own for curve in each[1]]
         joined.append([list(widths), [numbers[recipe] for recipe in recipes], seconds, curves])
-    return {**first, "study": first["study"] | {"search": search}, "hops": joined}
+    sources = [one for content in contents for one in (content["provenance"], *_others(content))]
+    different = [one for i, one in enumerate(sources) if one not in sources[:i]]
+    return {
+        **first,
+        "others": different[1:],
+        "study": first["study"] | {"search": search},
+        "seeds": seeds,
+        "hops": joined,
+    }
+
+
+def _others(content: Content) -> Sequence[Any]:
+    others: Sequence[Any] = content.get("others", ())
+    return others
 
 
 def _precisions(content: Content) -> dict[str, str]:

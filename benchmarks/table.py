@@ -7,7 +7,9 @@ A table is made by the real trainer, as a run that may be interrupted and contin
 
 Of each hop it keeps the lineage, the number of validation samples that each replicate classified
 correctly after each epoch, and the seconds of its training. FLOPs follow from the measurements,
-which are kept too.
+which are kept too. Runs of other seeds add replicates, also to a table that is there:
+
+    .venv/bin/python -m benchmarks.table digits.json.gz runs-3/digits-table more.json.gz
 """
 
 from __future__ import annotations
@@ -226,6 +228,7 @@ def build(run: RunDirectory, provenance: Mapping[str, Any]) -> dict[str, Any]:
     content = {
         "provenance": dict(provenance),
         "study": manifest.study.model_copy(update={"root": "."}).model_dump(mode="json"),
+        "seeds": [manifest.study.seed],
         "inputs": dict(manifest.inputs),
         "samples": manifest.samples,
         "validation": manifest.validation,
@@ -275,6 +278,22 @@ def _results(run: RunDirectory) -> tuple[list[Any], list[Any]]:
     return [json.loads(recipe) for recipe in recipes], sorted(hops)
 
 
+def content_of(source: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a table that is there, or of one made of a run.
+
+    Args:
+        source: File of a table, or folder of a run.
+        provenance: When, where and with what the run was made.
+
+    Raises:
+        RunError: A chain is missing.
+    """
+    if source.is_dir():
+        return build(RunDirectory.open(source), provenance)
+    content: dict[str, Any] = json.loads(gzip.decompress(source.read_bytes()))
+    return {"seeds": [content["study"]["seed"]], **content}
+
+
 def save(content: Mapping[str, Any], file: Path) -> None:
     """Write a table; the same content gives the same bytes."""
     blob = json.dumps(content, separators=(",", ":")).encode()
@@ -283,12 +302,12 @@ def save(content: Mapping[str, Any], file: Path) -> None:
 
 def main() -> None:
     parser = common.parser(__doc__)
-    words = "finished run of every chain; several that differ in their seeds make one table"
-    parser.add_argument("runs", type=Path, nargs="+", help=words)
+    words = "finished run of every chain, or table; several of different seeds make one table"
+    parser.add_argument("sources", type=Path, nargs="+", help=words)
     parser.add_argument("out", type=Path, help="file for the table, *.json.gz")
     args = parser.parse_args()
-    source = common.provenance(args)
-    save(merged([build(RunDirectory.open(run), source) for run in args.runs]), args.out)
+    provenance = common.provenance(args)
+    save(merged([content_of(source, provenance) for source in args.sources]), args.out)
     table = Table.load(args.out)
     print(f"{len(table)} hops of {table.replicates} replicates, {args.out.stat().st_size:,} bytes")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def contents(finished: tasearch.Run, tmp_path_factory: pytest.TempPathFactory) -
         study = tiny(**keys(seed, 1 + seed))
         folder = tmp_path_factory.mktemp(f"seed-{seed}")
         run = tasearch.run(study, runs_dir=folder, latency_from=finished.path)
-        found.append(table.build(run.directory, {"commit": "none"}))
+        found.append(table.build(run.directory, {"commit": f"of seed {seed}"}))
     return found
 
 
@@ -51,6 +52,22 @@ def test_curves_of_each_chain_stand_side_by_side(contents: list[Any]) -> None:
 
 def test_one_table_stays_as_it_is(contents: list[Any]) -> None:
     assert merged(contents[:1]) == contents[0]
+
+
+def test_replicates_are_added_to_a_table(contents: list[Any], tmp_path: Path) -> None:
+    one, two = (json.loads(json.dumps(content)) for content in contents)
+    file = tmp_path / "table.json.gz"
+    table.save(one, file)
+    both = merged([table.content_of(file, {}), two])
+    assert both == merged([one, two])
+    assert both["seeds"] == [0, 1]
+    assert [both["provenance"], *both["others"]] == [one["provenance"], two["provenance"]]
+    third = {**one, "seeds": [7], "study": {**one["study"], "seed": 7}}
+    all_three = merged([both, third])
+    assert Table(all_three).replicates == 4 and all_three["seeds"] == [0, 1, 7]
+    assert all_three["others"] == both["others"]
+    with pytest.raises(RunError, match="different seeds, found \\[0, 1, 1\\]"):
+        merged([both, two])
 
 
 def test_recipes_in_another_order_are_found(contents: list[Any]) -> None:
