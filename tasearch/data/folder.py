@@ -10,7 +10,7 @@ decoding are in `tasearch.data.images`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from tasearch.data.folder_tree import class_folders, image_files
 from tasearch.errors import DataError, quoted, shown
 
 ROWS, BYTES = 512, 2**25  # largest batch, in files and in bytes
+FILES = 256  # of a task of the pool that makes digests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +125,7 @@ def _without_labels(folder: Path, given: str) -> ImageFiles:
         )
     files = tuple(image_files(folder))
     labels = np.array([""] * len(files), dtype=np.str_)
-    return ImageFiles(files=files, labels=labels, digests=tuple(map(_digest, files)))
+    return ImageFiles(files=files, labels=labels, digests=tuple(_digests_of(files)))
 
 
 def _image_files(classes: Mapping[str, Path], pool: ThreadPoolExecutor) -> ImageFiles:
@@ -133,8 +134,18 @@ def _image_files(classes: Mapping[str, Path], pool: ThreadPoolExecutor) -> Image
     return ImageFiles(
         files=files,
         labels=np.array([name for name in found for _ in found[name]], dtype=np.str_),
-        digests=tuple(pool.map(_digest, files)),
+        digests=_digests(files, pool),
     )
+
+
+def _digests(files: Sequence[Path], pool: ThreadPoolExecutor) -> tuple[bytes, ...]:
+    """The SHA-256 of each file; a task of the pool is many of them, as each takes microseconds."""
+    groups = (files[i : i + FILES] for i in range(0, len(files), FILES))
+    return tuple(one for group in pool.map(_digests_of, groups) for one in group)
+
+
+def _digests_of(files: Sequence[Path]) -> list[bytes]:
+    return [_digest(file) for file in files]
 
 
 def _digest(file: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,13 +61,12 @@ def image_files(folder: Path) -> list[Path]:
     files: list[Path] = []
     others: list[str] = []
     for entry in _entries(folder):
-        mode = _mode(entry)
-        if stat.S_ISDIR(mode):
-            raise DataError(f"{shown(entry)}: is a folder inside of a class; {LAYOUT}")
-        if not stat.S_ISREG(mode):
-            raise DataError(f"{shown(entry)}: is neither a file nor a link to one")
-        if entry.suffix.lower() in SUFFIXES:
-            files.append(entry)
+        if _is_folder(entry):
+            raise DataError(f"{_shown(entry)}: is a folder inside of a class; {LAYOUT}")
+        if not entry.is_file():
+            raise DataError(f"{_shown(entry)}: is neither a file nor a link to one")
+        if _is_image(entry):
+            files.append(folder / entry.name)
         else:
             others.append(entry.name)
     if others:
@@ -86,7 +85,7 @@ def _classes(path: Path, folders: dict[str, Path], *, least: int) -> dict[str, P
     Raises:
         DataError: There are fewer than the least number, or there are images beside them.
     """
-    names = [entry.name for entry in _entries(path) if entry.suffix.lower() in SUFFIXES]
+    names = [entry.name for entry in _entries(path) if _is_image(entry)]
     loose = [name for name in names if name not in folders]
     if loose:
         raise DataError(f"{shown(path)}: has images outside of classes, {_some(loose)}; {LAYOUT}")
@@ -120,29 +119,44 @@ def _has_parts(path: Path, folders: dict[str, Path]) -> bool:
 
 def _folders(path: Path) -> dict[str, Path]:
     """The folders in a folder by name, sorted by it; links to folders are refused."""
-    return {entry.name: entry for entry in _entries(path) if stat.S_ISDIR(_mode(entry))}
+    return {entry.name: path / entry.name for entry in _entries(path) if _is_folder(entry)}
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, sorted by name, without what is ignored."""
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, sorted by name, without what is ignored; kinds are read along."""
     try:
-        found = sorted(folder.iterdir(), key=lambda entry: entry.name)
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{shown(folder)}: cannot be read: {error.strerror}") from None
-    return [entry for entry in found if not _ignored(entry.name)]
+    return [entry for entry in entries if not _ignored(entry.name)]
 
 
-def _mode(entry: Path) -> int:
-    """The kind of a file, or of what a link leads to."""
-    try:
-        mode = entry.stat().st_mode
-        if stat.S_ISDIR(mode) and entry.is_symlink():
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder.
+
+    Raises:
+        DataError: It is a link to a folder, or to nothing.
+    """
+    if entry.is_symlink():
+        try:
+            entry.stat()
+        except OSError as error:
+            raise DataError(f"{_shown(entry)}: cannot be read: {error.strerror}") from None
+        if entry.is_dir():
             raise DataError(
-                f"{shown(entry)}: is a link to a folder, which is not followed; links to files are"
+                f"{_shown(entry)}: is a link to a folder, which is not followed; links to files are"
             )
-        return mode
-    except OSError as error:
-        raise DataError(f"{shown(entry)}: cannot be read: {error.strerror}") from None
+    return entry.is_dir()
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether the name is one of an image."""
+    return os.path.splitext(entry.name)[1].lower() in SUFFIXES  # noqa: PTH122
+
+
+def _shown(entry: os.DirEntry[str]) -> str:
+    return shown(Path(entry.path))
 
 
 def _ignored(name: str) -> bool:
