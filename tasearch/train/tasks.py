@@ -153,7 +153,13 @@ def _steps(trainer: Trainer, members: list[_Member]) -> Iterator[HopEvent]:
     """The same as `train_hops`, as long as nothing fails."""
     since = time.perf_counter()
     for member in members:
-        learning = trainer.begin(member.task.hop, member.task.part)
+        hop = member.task.hop
+        if trainer.finished(hop):  # its worker has died after it was stored, before that was told
+            member.epoch = hop.model.recipe.epochs if hop.model.recipe else 0
+            yield member.started()
+            yield member.ended("complete")
+            continue
+        learning = trainer.begin(hop, member.task.part)
         if learning is not None:
             member.states, member.jobs = learning
             member.epoch = least_epoch(member.states)
