@@ -142,7 +142,7 @@ class KillBench:
             done.kills.append(Kill(target=target, phase=phase, after_s=round(wait, 3)))
             code = self._kill(scenario, folder, argv, done.kills[-1], rng)
             if code:
-                done.unequal.append(f"continued without a worker, and ended with {code}")
+                done.unequal.append(f"ended with {code} after the kill of a {target}")
         try:
             self._finish(scenario, folder, argv, dying=scenario.death is not None)
         except RuntimeError as error:

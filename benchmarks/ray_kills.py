@@ -1,10 +1,11 @@
 """Does a search on a Ray cluster, of which parts are killed, end like one in a single process?
 
 A cluster of several nodes with one core each runs on this machine. In each round a study is
-searched on it, and at a random moment of the training one worker, one node other than the head, or
-the driver is killed (SIGKILL). A lost node is replaced by a new one, a killed driver by the same
-command. Trials with all their values and attributes, and every stored hop byte by byte, must equal
-those of an uninterrupted run on this machine without Ray.
+searched on it, and at a random moment of the training one worker, one node other than the head, the
+driver, or the head is killed (SIGKILL). A lost node is replaced by a new one, a killed driver by
+the same command. Without its head the command has to end with a message, and goes on once the
+cluster is started again. Trials with all their values and attributes, and every stored hop byte by
+byte, must equal those of an uninterrupted run on this machine without Ray.
 
     python -m benchmarks.ray_kills --kills 20 --nodes 3 --seed 0
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +29,7 @@ from benchmarks.kill_scenarios import PLAIN, Scenario
 from benchmarks.processes import exit_code, kill
 from benchmarks.ray_nodes import Nodes
 
-TARGETS = ("worker", "node", "driver")
+TARGETS = ("worker", "node", "driver", "head")
 
 
 class RayKillBench(KillBench):
@@ -70,11 +72,26 @@ class RayKillBench(KillBench):
             self._nodes.nodes.remove(lost)
             self._nodes.add()
             plan.struck = True
+        elif process.poll() is None and plan.target == "head":
+            plan.struck = True
+            return self._lose_head(process, folder)
         elif process.poll() is None:
             plan.struck = kill(process.pid)
             process.wait()
             return None
         return exit_code(process, LIMIT)
+
+    def _lose_head(self, process: subprocess.Popen[bytes], folder: Path) -> int | None:
+        """Lose the head, wait for the end of the command, and start the cluster again.
+
+        Returns:
+            None if the command has ended as it should, else its exit code.
+        """
+        self._nodes.nodes[0].lose()
+        code = exit_code(process, LIMIT)
+        self._nodes.restart()
+        words = (folder / "words").read_text(errors="replace")
+        return None if code == 2 and "same command goes on" in words else code or 1
 
 
 def summary(rounds: list[Round]) -> dict[str, Any]:

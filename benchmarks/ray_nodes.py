@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
@@ -18,10 +19,12 @@ from pathlib import Path
 from benchmarks.processes import descendants
 
 HOST = "127.0.0.2"  # Ray replaces 127.0.0.1 by an address that other machines reach
-STARTS_S = 120.0
-QUICK = {  # how soon a lost node is noticed
-    "RAY_health_check_initial_delay_ms": "1000",
+STARTS_S = 180.0
+TIMES = {
+    "RAY_raylet_start_wait_time_s": str(int(STARTS_S)),  # on a machine that is busy otherwise
+    "RAY_health_check_initial_delay_ms": "1000",  # and how soon a lost node is noticed
     "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "4000",
     "RAY_health_check_failure_threshold": "3",
 }
 
@@ -54,14 +57,19 @@ class Nodes:
 
     def __init__(self, folder: Path, number: int) -> None:
         self._folder, self.nodes = folder, list[Node]()
+        self._numbers = itertools.count()  # of the nodes that are started, for the names of files
         with socket.socket() as free:
             free.bind((HOST, 0))
-            port = free.getsockname()[1]
-        self.address = f"{HOST}:{port}"
+            self._port = free.getsockname()[1]
+        self.address = f"{HOST}:{self._port}"
         own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        self.environment = {**os.environ, **QUICK, **own, "RAY_USAGE_STATS_ENABLED": "0"}
+        self.environment = {**os.environ, **TIMES, **own, "RAY_USAGE_STATS_ENABLED": "0"}
+        self._start_all(number)
+
+    def _start_all(self, number: int) -> None:
+        self._hosts = itertools.count(3)  # last parts of the addresses of nodes beside the head
         self._logs = tempfile.mkdtemp(prefix="ray-")  # paths of its sockets must be short
-        head = ["--head", f"--port={port}", "--include-dashboard=false"]
+        head = ["--head", f"--port={self._port}", "--include-dashboard=false"]
         try:
             self._start(*head, f"--node-ip-address={HOST}", f"--temp-dir={self._logs}")
             for _ in range(number - 1):
@@ -72,8 +80,14 @@ class Nodes:
 
     def add(self) -> Node:
         """Add a node."""
-        number = len(self.nodes) + 2
-        return self._start(f"--address={self.address}", f"--node-ip-address=127.0.0.{number}")
+        own = f"127.0.0.{next(self._hosts)}"
+        return self._start(f"--address={self.address}", f"--node-ip-address={own}")
+
+    def restart(self) -> None:
+        """End all nodes, and start as many new ones at the same address."""
+        number = len(self.nodes)
+        self.close()
+        self._start_all(number)
 
     def workers(self) -> list[int]:
         """Worker processes of tasearch on all nodes."""
@@ -85,10 +99,11 @@ class Nodes:
         for node in reversed(self.nodes):
             if node.process.poll() is None:
                 node.lose()
+        self.nodes.clear()
         shutil.rmtree(self._logs, ignore_errors=True)
 
     def _start(self, *arguments: str) -> Node:
-        printed = self._folder / f"node-{len(self.nodes)}.txt"
+        printed = self._folder / f"node-{next(self._numbers)}.txt"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments]
         command += ["--num-cpus=1", "--object-store-memory=80000000", "--block"]
         with printed.open("wb") as stream:
