@@ -114,7 +114,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the targets and the moments")
     common.add_out_option(parser, "ray-kills.json")
     args = parser.parse_args()
-    provenance, rng = common.provenance(args), random.Random(args.seed)
+    rng = random.Random(args.seed)
+    about = {
+        "question": common.question(__doc__),
+        **common.provenance(args),
+        "machine": common.machine(),
+    }
     rounds: list[Round] = []
     with tempfile.TemporaryDirectory() as root:
         nodes = Nodes(Path(root), args.nodes)
@@ -128,15 +133,10 @@ def main() -> None:
                     last = rounds[-1]
                     words = f"{target}: {last.seconds:.1f} s, {last.unequal or 'equal'}"
                     print(words, flush=True)
+                    common.write_json(args.out, {**about, **summary(rounds)})
         finally:
             nodes.close()
-    result = {
-        "question": common.question(__doc__),
-        **provenance,
-        "machine": common.machine(),
-        **summary(rounds),
-    }
-    common.write_json(args.out, result)
+    result = summary(rounds)
     print(f"{result['kills']} kills, {result['unequal']} rounds unequal")
     sys.exit(bool(result["unequal"]))
 
