@@ -67,10 +67,7 @@ class RayKillBench(KillBench):
             found = self._nodes.workers()
             plan.struck = bool(found) and kill(rng.choice(found))
         elif process.poll() is None and plan.target == "node":
-            lost = rng.choice(self._nodes.nodes[1:])
-            lost.lose()
-            self._nodes.nodes.remove(lost)
-            self._nodes.add()
+            self._nodes.replace(rng.choice(self._nodes.nodes[1:]))
             plan.struck = True
         elif process.poll() is None and plan.target == "head":
             plan.struck = True

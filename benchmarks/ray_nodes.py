@@ -47,16 +47,17 @@ class Nodes:
     """A cluster whose nodes have one core each.
 
     Args:
-        folder: A folder for the token and for what the nodes print.
+        folder: A folder for what the nodes print.
         number: Number of nodes at the start.
+        head_cores: Cores of the head; 0 if it trains nothing.
 
     Attributes:
         address: Address of the cluster.
         nodes: Its nodes, the head first.
     """
 
-    def __init__(self, folder: Path, number: int) -> None:
-        self._folder, self.nodes = folder, list[Node]()
+    def __init__(self, folder: Path, number: int, *, head_cores: int = 1) -> None:
+        self._folder, self._head_cores, self.nodes = folder, head_cores, list[Node]()
         self._numbers = itertools.count()  # of the nodes that are started, for the names of files
         with socket.socket() as free:
             free.bind((HOST, 0))
@@ -71,7 +72,8 @@ class Nodes:
         self._logs = tempfile.mkdtemp(prefix="ray-")  # paths of its sockets must be short
         head = ["--head", f"--port={self._port}", "--include-dashboard=false", "--no-monitor"]
         try:
-            self._start(*head, f"--node-ip-address={HOST}", f"--temp-dir={self._logs}")
+            head += [f"--node-ip-address={HOST}", f"--temp-dir={self._logs}"]
+            self._start(*head, cores=self._head_cores)
             for _ in range(number - 1):
                 self.add()
         except BaseException:
@@ -89,6 +91,12 @@ class Nodes:
         self.close()
         self._start_all(number)
 
+    def replace(self, node: Node) -> None:
+        """Lose what is left of a node, and start another one."""
+        node.lose()
+        self.nodes.remove(node)
+        self.add()
+
     def workers(self) -> list[int]:
         """Worker processes of tasearch on all nodes."""
         found = [p for node in self.nodes for p in descendants(node.process.pid)]
@@ -102,10 +110,10 @@ class Nodes:
         self.nodes.clear()
         shutil.rmtree(self._logs, ignore_errors=True)
 
-    def _start(self, *arguments: str) -> Node:
+    def _start(self, *arguments: str, cores: int = 1) -> Node:
         printed = self._folder / f"node-{next(self._numbers)}.txt"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments]
-        command += ["--num-cpus=1", "--object-store-memory=80000000", "--block"]
+        command += [f"--num-cpus={cores}", "--object-store-memory=80000000", "--block"]
         command.append("--include-log-monitor=false")  # one process less for each node
         with printed.open("wb") as stream:
             process = subprocess.Popen(

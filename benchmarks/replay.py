@@ -99,13 +99,19 @@ class TableEngine:
     Args:
         archive: Receives the hops.
         workers: Number of simulated workers.
+        stretch: A factor for the seconds that a hop took when the table was made.
+        overhead_s: Seconds that each hop costs besides.
 
     Attributes:
         clock: Simulated seconds since the start.
+        busy_s: Simulated seconds for which workers had something to do, over all workers.
     """
 
-    def __init__(self, archive: TableArchive, workers: int) -> None:
+    def __init__(
+        self, archive: TableArchive, workers: int, *, stretch: float = 1.0, overhead_s: float = 0.0
+    ) -> None:
         self._archive, self._workers = archive, workers
+        self._stretch, self._overhead_s, self.busy_s = stretch, overhead_s, 0.0
         self._order = itertools.count()
         self._started: list[HopStarted] = []
         self._busy: list[tuple[float, int, Task, HopRecord]] = []
@@ -130,8 +136,9 @@ class TableEngine:
                 end = whole.until(rung)
                 break
         share = (end.epoch - start) / whole.epoch
-        done_at = self.clock + share * self._archive.table[task.hop].seconds
-        heapq.heappush(self._busy, (done_at, next(self._order), task, end))
+        seconds = self._stretch * share * self._archive.table[task.hop].seconds + self._overhead_s
+        self.busy_s += seconds
+        heapq.heappush(self._busy, (self.clock + seconds, next(self._order), task, end))
         self._started.append(
             HopStarted(
                 key=task.key, label=task.hop.label, epoch=start, epochs=whole.epoch, recipe=None
