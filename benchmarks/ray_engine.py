@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
+from benchmarks.ray_affinity import affinity
 from benchmarks.ray_replay import simulated
 from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop, ModelSpec
@@ -61,6 +62,7 @@ class Bench:
         self._folder = folder
         content = {
             "teacher": {"width": 32, "epochs": 1},
+            "assistants": {"max": 0},
             "student": {"widths": [*STUDENTS], "epochs": epochs},
             "training": {"precision": "fp32", "stack": "never"},
         }
@@ -71,7 +73,7 @@ class Bench:
         self._cluster = RayCluster(None, resources, self.study.training.threads)
         self._pools = list[Pool]()
         self._first = folder / "first"
-        self.teacher = Chain(models=(self._teacher(),)).hop()
+        self.teacher, _ = self._chain(STUDENTS[0]).hops()
 
     def close(self) -> None:
         """End all engines, and leave the cluster."""
@@ -111,10 +113,7 @@ class Bench:
         """Seconds of all students' hops."""
         store = Path(tempfile.mkdtemp(dir=self._folder))
         shutil.copytree(self._first, store, dirs_exist_ok=True)
-        recipe = self.study.recipes("student").one_per_loss()[0]
-        models = [ModelSpec(width=width, recipe=recipe) for width in STUDENTS]
-        hops = [Chain(models=(self._teacher(), model)).hop() for model in models]
-        return self.seconds(pool, store, hops)
+        return self.seconds(pool, store, [self._chain(width).hop() for width in STUDENTS])
 
     def seconds(
         self, pool: Pool, store: Path, hops: Sequence[Hop], *, set_up: bool = True
@@ -135,8 +134,10 @@ class Bench:
                 left -= isinstance(event, HopEnded)
         return time.perf_counter() - start
 
-    def _teacher(self) -> ModelSpec:
-        return ModelSpec(width=self.study.teacher.width, recipe=self.study.teacher_recipe())
+    def _chain(self, width: int) -> Chain:
+        recipe = self.study.recipes("student").one_per_loss()[0]
+        teacher = ModelSpec(width=self.study.teacher.width, recipe=self.study.teacher_recipe())
+        return Chain(models=(teacher, ModelSpec(width=width, recipe=recipe)))
 
     def _archive(self, store: Path) -> HopArchive:
         return HopArchive(
@@ -198,6 +199,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="number of rounds")
     parser.add_argument("--hops", type=int, default=200, help="hops of no length in each round")
     parser.add_argument("--epochs", type=int, default=60, help="epochs of the students")
+    parser.add_argument("--images", type=int, default=2000, help="images that have soft targets")
     parser.add_argument("--seeds", type=int, default=5, help="simulated searches")
     common.add_out_option(parser, "ray-engine.json")
     args = parser.parse_args()
@@ -207,6 +209,7 @@ def main() -> None:
         empty = told("ms of a hop of no length:", empty_hops(bench, args.rounds, args.hops))
         speed = told("students:", speed_ups(bench, args.rounds))
         begun = told("s to start:", starts(bench, args.rounds))
+        soft_targets = affinity(args.images)
     overhead = common.spread([each["ray"] for each in empty])
     result |= {
         "load_after": os.getloadavg()[0],
@@ -216,6 +219,7 @@ def main() -> None:
             [{kind: own["speed_up"] for kind, own in each.items()} for each in speed]
         ),
         "students": speed,
+        "soft_targets": soft_targets,
         "simulated": [
             simulated(*case, overhead["median"] / 1e3, seeds=args.seeds) for case in SIMULATED
         ],
