@@ -115,7 +115,7 @@ def _costs(folder: Path, study: Study) -> dict[str, Any]:
     teacher = ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe())
     students = [ModelSpec(width=width, recipe=recipe) for width in study.student.widths]
     one, two = (Chain(models=(teacher, student)) for student in students)
-    _train(folder, study, data, one.hops()[0])
+    _train(folder, study, data, next(iter(one.hops())))
     with watched() as first:
         _train(folder, study, data, one.hop())
     with watched() as second:

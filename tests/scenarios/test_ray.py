@@ -228,6 +228,19 @@ def test_lost_node_changes_nothing(
     same(ended(process, run), one)
 
 
+def test_lost_head_ends_the_search_until_the_cluster_is_back(
+    started: Any, nodes: Nodes, run: Path, one: tasearch.Run
+) -> None:
+    process = started(STUDY)
+    wait_for(trained(run, 3), LIMIT)
+    nodes.nodes[0].lose()
+    printed, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 2, printed
+    assert "the same command goes on" in " ".join(printed.split())
+    nodes.restart()
+    same(ended(started(STUDY), run), one)
+
+
 def test_preempted_node_has_saved_its_rung(
     finished: tasearch.Run, started: Any, nodes: Nodes, tmp_path: Path
 ) -> None:
