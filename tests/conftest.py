@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from tasearch.profiling import timing
 from tasearch.train import samples
 from tasearch.train.augmentation import AUGMENTATIONS, AugmentedData
 from tests.helpers.studies import tiny
+from tests.operators import sitecustomize
+
+# As sitecustomize.py says: here it is imported by this process, and from its folder by all others
+FOLDERS = [str(Path(sitecustomize.__file__).parent), os.environ.get("PYTHONPATH", "")]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, FOLDERS))
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

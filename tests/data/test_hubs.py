@@ -21,6 +21,7 @@ from tasearch.config.study_file import parse_study
 from tasearch.data import load_data, load_test
 from tasearch.errors import DataError, StudyError
 from tests.helpers.arrays import study_of
+from tests.helpers.packages import package
 from tests.helpers.studies import SMALL, tiny
 
 RNG = np.random.default_rng(0)
@@ -134,20 +135,20 @@ def test_set_that_cannot_be_had_is_told(
 def test_missing_package_is_named_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for package, source in (("datasets", "hf:own/set"), ("torchvision", "torchvision:MNIST")):
-        monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
+    for missing, source in (("datasets", "hf:own/set"), ("torchvision", "torchvision:MNIST")):
+        for module in [name for name in sys.modules if name.startswith(f"{missing}.")]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, missing, None)  # type: ignore[arg-type]
         extra = source.partition(":")[0]
-        words = rf"needs {package}, which is not installed: .*\[{extra}\]"
+        words = rf"needs {missing}, which is not installed: .*\[{extra}\]"
         with pytest.raises(DataError, match=words):
             load_data(hub_study(tmp_path, source))
 
 
+@pytest.mark.packages
 def test_real_torchvision_reads_its_own_files(tmp_path: Path) -> None:
     """MNIST in the package's format, so that nothing is downloaded."""
-    try:
-        import torchvision.datasets  # noqa: F401
-    except Exception as error:  # of a build for another torch
-        pytest.skip(f"torchvision cannot be imported: {error}")
+    package("torchvision.datasets")
     raw = tmp_path / "kept/torchvision/files/MNIST/raw"
     raw.mkdir(parents=True)
     for part, count in (("train", 40), ("t10k", 10)):
@@ -206,11 +207,12 @@ def test_openml_without_a_network_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         load_data(hub_study(tmp_path, "openml:churn:2"))
 
 
+@pytest.mark.packages
 def test_set_of_the_hub_keeps_its_images_parts_and_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A set in a local folder, which the package takes in the place of one on the Hub."""
-    datasets = pytest.importorskip("datasets")
+    datasets = package("datasets")
     kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["dog", "cat", "ant"])}
     features = datasets.Features(kinds)
     (tmp_path / "own/set").mkdir(parents=True)
@@ -236,8 +238,9 @@ def test_set_of_the_hub_keeps_its_images_parts_and_names(
         load_data(hub_study(tmp_path, "hf:own/other"))
 
 
+@pytest.mark.packages
 def test_hub_without_a_network_is_told(tmp_path: Path) -> None:
-    pytest.importorskip("datasets")
+    package("datasets")
     with pytest.raises(DataError, match=r"'hf:no/such' cannot be had here: .* from there"):
         load_data(hub_study(tmp_path, "hf:no/such"))
 

@@ -1,16 +1,22 @@
-"""The optional packages of teachers."""
+"""The optional packages of models and sets of data."""
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import pytest
 
 
 def package(name: str) -> Any:
-    """An optional package; without it, or with one that torch cannot use, the test is skipped."""
+    """An optional package; without it, or with one that torch cannot use, the test is skipped.
+
+    With the environment variable REQUIRE_PACKAGES, as in CI, it then fails.
+    """
     try:
         return importlib.import_module(name)
     except Exception as error:  # torchvision raises RuntimeError if it was built for another torch
+        if os.environ.get("REQUIRE_PACKAGES"):
+            raise
         pytest.skip(f"{name} cannot be imported: {error}")

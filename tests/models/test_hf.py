@@ -23,6 +23,7 @@ from tests.helpers.packages import package
 from tests.helpers.studies import tiny
 from tests.helpers.texts import text_study
 
+pytestmark = pytest.mark.packages
 TOKENS = Tokens(vocabulary=30, pad=0, cls=2, sep=3, length=8)
 IDS = Ids(low=0, high=29, dtype="int64", tokens=TOKENS)
 SHAPES: dict[str, dict[str, int]] = {

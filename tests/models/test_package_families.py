@@ -17,6 +17,7 @@ from tasearch.models.packages import package_family
 from tasearch.models.resized import Resized
 from tests.helpers.packages import package
 
+pytestmark = pytest.mark.packages
 STUDY = Path(__file__).parents[2] / "studies" / "timm-family" / "study.toml"
 VIT = "timm:vit_tiny_patch16_224"
 SMALL = {"patch_size": 2, "embed_dim": 16, "depth": 1, "num_heads": 2}

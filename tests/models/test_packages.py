@@ -25,6 +25,7 @@ from tasearch.search.prepare import prepare
 from tests.helpers.packages import package
 from tests.helpers.studies import tiny
 
+pytestmark = pytest.mark.packages
 SMALL = {"torchvision": "torchvision:shufflenet_v2_x0_5", "timm": "timm:test_resnet"}
 EACH = pytest.mark.parametrize("name", SMALL)
 
