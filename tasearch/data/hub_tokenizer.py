@@ -7,9 +7,10 @@ from pathlib import Path
 from tasearch.config.data_section import HUB_PREFIX
 from tasearch.config.files import open_regular, write_atomic
 from tasearch.data.cache import cache_folder
+from tasearch.data.network import of_hub, reason_of
 from tasearch.data.part_files import reading
 from tasearch.data.tokenizer import tokenizers_package
-from tasearch.errors import DataError, first_line, shown
+from tasearch.errors import DataError, shown
 
 
 def given_tokenizer(name: str, root: str) -> tuple[str, str]:
@@ -41,12 +42,12 @@ def _download(name: str, file: Path) -> None:
     """Write the tokenizer of a model of the Hub to a file."""
     package = tokenizers_package()
     try:
-        content = package.Tokenizer.from_pretrained(name.removeprefix(HUB_PREFIX)).to_str()
+        with of_hub():
+            content = package.Tokenizer.from_pretrained(name.removeprefix(HUB_PREFIX)).to_str()
         file.parent.mkdir(parents=True, exist_ok=True)
     except Exception as error:  # of the Hub's client, of many kinds where there is no network
-        reason = f"{type(error).__name__}: {shown(first_line(error))}"
         raise DataError(
-            f"data.tokenizer: {name!r} cannot be had here: {reason}; run once where there is a "
-            f"network, or bring its file tokenizer.json and name its path"
+            f"data.tokenizer: {name!r} cannot be had here: {reason_of(error)}; run once where "
+            f"there is a network, or bring its file tokenizer.json and name its path"
         ) from error
     write_atomic(file, content.encode())

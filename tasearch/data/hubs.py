@@ -26,6 +26,7 @@ from tasearch.config.data_section import DataSection
 from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
 from tasearch.data.hub_names import KEY
+from tasearch.data.network import of_hub, of_urls, reason_of
 from tasearch.data.part_files import PARTS
 from tasearch.errors import DataError, first_line, nearest, shown
 
@@ -60,10 +61,9 @@ def downloaded(section: DataSection, root: str, progress: Progress | None = None
         except (DataError, MemoryError):
             raise
         except Exception as error:  # packages raise many kinds where there is no network
-            reason = f"{type(error).__name__}: {shown(first_line(error))}"
             raise DataError(
-                f"data.source: {section.source!r} cannot be had here: {reason}; run once where "
-                f"there is a network, or copy {shown(folder)} from there"
+                f"data.source: {section.source!r} cannot be had here: {reason_of(error)}; run once "
+                f"where there is a network, or copy {shown(folder)} from there"
             ) from error
     return section.model_copy(update={"source": "parquet", "path": str(folder)})
 
@@ -77,7 +77,8 @@ def _write(hub: str, name: str, folder: Path, progress: Progress | None) -> None
             return
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        WRITERS[hub](name, unfinished, folder.parent / FILES, progress)
+        with of_urls():
+            WRITERS[hub](name, unfinished, folder.parent / FILES, progress)
         if not (unfinished / "train.parquet").is_file():
             raise DataError(
                 f"data.source: '{hub}:{name}' has no training part that is known here; bring it by "
@@ -146,7 +147,9 @@ def _hf(name: str, folder: Path, files: Path, progress: Progress | None) -> None
     package = _imported("datasets", "hf")
     package.disable_progress_bars()
     path, _, config = name.partition(":")
-    for split, dataset in package.load_dataset(path, config or None, cache_dir=str(files)).items():
+    with of_hub():
+        found = package.load_dataset(path, config or None, cache_dir=str(files))
+    for split, dataset in found.items():
         labels = [n for n, f in dataset.features.items() if isinstance(f, package.ClassLabel)]
         secret = any({*dataset.unique(label)} == {NO_LABEL} for label in labels)
         if split in PARTS and not secret:
@@ -161,7 +164,7 @@ def _openml(name: str, folder: Path, files: Path, progress: Progress | None) -> 
     which: Splits = {"name": own, "version": int(version) if version else "active"}
     if own.isdigit():
         which = {"data_id": int(own)}
-    bunch = fetch_openml(**which, data_home=str(files), as_frame=True)
+    bunch = fetch_openml(**which, data_home=str(files), as_frame=True, n_retries=1)
     frame = bunch.frame
     if len(bunch.target_names) == 1 and "label" not in frame.columns:
         frame = frame.rename(columns={bunch.target_names[0]: "label"})

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tasearch.config import plugins
 from tasearch.config.values import PACKAGES
 from tasearch.data.ids import Tokens
+from tasearch.data.network import of_hub, reason_of
 from tasearch.errors import ModelError, raised, shown
 from tasearch.models.checkpoint import file_digest
 from tasearch.models.families import Build
@@ -82,14 +83,13 @@ def hf_factory(name: str, root: str, *, pretrained: bool) -> Build:
             return _built(name, root, in_shape, num_classes, tokens, {})
         known, config = known_tokens(tokens, in_shape), _config(name, root)
         _check_weights(config, known, num_classes)
+        place = _place(name, root)
         found, told = _of_package(
             "its weights",
             lambda kinds: kinds.AutoModelForSequenceClassification.from_pretrained(
-                _place(name, root),
-                dtype=torch.float32,
-                use_safetensors=True,
-                output_loading_info=True,
+                place, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             ),
+            in_folder=isinstance(place, Path),
         )
         missing = sorted(told["missing_keys"])
         if missing:
@@ -220,7 +220,11 @@ def _config(name: str, root: str) -> Any:
     if isinstance(place, Path):
         _config_file(place)
     try:
-        return _of_package("", lambda kinds: kinds.AutoConfig.from_pretrained(place))
+        return _of_package(
+            "",
+            lambda kinds: kinds.AutoConfig.from_pretrained(place),
+            in_folder=isinstance(place, Path),
+        )
     except ModelError as error:
         if isinstance(place, Path):
             raise
@@ -229,8 +233,13 @@ def _config(name: str, root: str) -> Any:
         ) from None
 
 
-def _of_package(what: str, call: Callable[[Any], Any]) -> Any:
+def _of_package(what: str, call: Callable[[Any], Any], *, in_folder: bool = True) -> Any:
     """What the package returns, without what it prints.
+
+    Args:
+        what: What is asked for, for messages.
+        call: Asks the package for it.
+        in_folder: Whether it is on this machine, and not on the Hub.
 
     Raises:
         ModelError: It is not there, or raises.
@@ -245,11 +254,11 @@ def _of_package(what: str, call: Callable[[Any], Any]) -> Any:
             f"needs {module}, which is not installed: pip install 'tasearch[hf]'"
         ) from None
     try:
-        with _quiet(kinds):
+        with _quiet(kinds), contextlib.nullcontext() if in_folder else of_hub():
             return call(kinds)
     except Exception as error:  # of the network, the file system or the package
         where = f"{what} cannot be had: " if what else ""
-        raise ModelError(f"{where}{shown(raised(error))}") from error
+        raise ModelError(f"{where}{reason_of(error)}") from error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.config.teacher_section import TeacherSection
+from tasearch.data.network import of_hub, of_urls, reason_of
 from tasearch.errors import ModelError, raised, shown
 from tasearch.models.families import Build
 from tasearch.models.inputs import InputSpec
@@ -128,10 +129,11 @@ def _loaded(name: str, module: Any, classes: int) -> nn.Module:
             f"it on the data, and give its weights as teacher.checkpoint"
         )
     try:
-        return _LOAD[package](module, model)
+        with of_urls():
+            return _LOAD[package](module, model)
     except Exception as error:  # of the network, the file system or the package
         raise ModelError(
-            f"its own weights cannot be had: {shown(raised(error))}; where there is no network, "
+            f"its own weights cannot be had: {reason_of(error)}; where there is no network, "
             f"give a file of them as teacher.checkpoint"
         ) from error
 
@@ -228,7 +230,8 @@ def _timm_sized(
 
 
 def _timm_loaded(module: Any, model: str) -> nn.Module:
-    net: nn.Module = module.create_model(model, pretrained=True)
+    with of_hub():
+        net: nn.Module = module.create_model(model, pretrained=True)
     return net
 
 
