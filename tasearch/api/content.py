@@ -140,12 +140,18 @@ class Content:
         )
 
     def put_recipes(self, loss: Any, epochs: Any, metric: Any) -> None:
-        """Set the metric, and loss and epochs of all models, where no section has its own."""
+        """Set the metric, the loss of assistants and students, and the epochs of all models.
+
+        Raises:
+            StudyError: A section has one of them, too. A teacher that is not trained has 0 epochs.
+        """
         self.put("objective.metric", metric, "metric")
         for section in ("assistants", "student"):
-            self.default(f"{section}.loss", loss)
-            self.default(f"{section}.epochs", epochs)
-        self.default("teacher.epochs", epochs)
+            self.put(f"{section}.loss", loss, "loss")
+            self.put(f"{section}.epochs", epochs, "epochs")
+        trained = self._values.get("teacher")
+        if not isinstance(trained, dict) or trained.get("epochs") != 0:
+            self.put("teacher.epochs", epochs, "epochs")
 
     def put_limits(self, trials: Any, budget: Any) -> None:
         """Set the number of trials and the budget."""

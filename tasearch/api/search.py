@@ -88,7 +88,8 @@ def search(
             `loss(logits, labels, targets, terms) -> scalar`.
         metric: What students are compared by: its name, such as "balanced-accuracy", or a function
             `metric(logits, labels) -> float`, of which more is better. The accuracy if not given.
-        epochs: Epochs of each model that is trained here.
+        epochs: Epochs of each model that is trained here. For different numbers, leave it out and
+            give `epochs` of "teacher", "assistants" and "student" in `study`.
         trials: Number of trials to reach in all.
         budget: Limits on the student: a `Budget`, or a dict with `max_params`, `max_bytes` and
             `max_latency_ms`.

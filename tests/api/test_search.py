@@ -357,6 +357,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"teacher": NET, "study": {"teacher": {"epochs": 3}}},
         "teacher: is given twice, as teacher.epochs of study too; leave one out",
     ),
+    "epochs twice": (
+        {"epochs": 2, "study": {"student": {"epochs": 3}}},
+        "epochs: is given twice, as student.epochs of study too; leave one out",
+    ),
+    "epochs of a trained teacher twice": (
+        {"epochs": 2, "study": {"teacher": {"epochs": 3}}},
+        "epochs: is given twice, as teacher.epochs of study too; leave one out",
+    ),
+    "loss twice": (
+        {"loss": "ce", "study": {"assistants": {"loss": "kd"}}},
+        "loss: is given twice, as assistants.loss of study too; leave one out",
+    ),
     "root": ({"study": {"root": "."}}, "study: root: leave it out: it is a folder of the run"),
     "no sections": ({"study": [1]}, "study: should be a dict of sections, found [1]"),
     "no section": ({"study": {"data": 3}}, "search: data: should be a table, found 3"),
