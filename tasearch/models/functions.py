@@ -97,10 +97,10 @@ class ModelFunction:
         args = (width,) if self.takes_width and own is None else ()
         given = {TOKENS: self.tokens} if self.tokens and self._takes(TOKENS) else {}
         options = {**given, **self.options, **(own or {})}
-        self._check_signature(args, options)
-        where = f"{self.path}: {self.name!r}"
-        if self.takes_width:
-            where += f" at {sized(next((size for size in self.sizes if size == width), width))}"
+        plain = f"{self.path}: {self.name!r}"
+        at = f" at {sized(next((size for size in self.sizes if size == width), width))}"
+        where = plain + at if self.takes_width else plain
+        self._check_signature(args, options, plain if own is None else where)
         try:
             with torch.random.fork_rng(devices=[]), timely(where):
                 torch.manual_seed(seed)
@@ -108,7 +108,7 @@ class ModelFunction:
         except StudyError:
             raise
         except ModelError as error:  # a built-in family says which widths it has
-            raise ModelError(f"{self.path}: {self.name!r}: {error}") from None
+            raise ModelError(f"{plain if own is None else where}: {error}") from None
         except Exception as error:  # the user's function may raise anything
             raise ModelError(f"{where} raised {raised(error)}") from error
         if not isinstance(net, nn.Module):
@@ -133,7 +133,9 @@ class ModelFunction:
             return name in inspect.signature(self.function).parameters
         return False
 
-    def _check_signature(self, args: tuple[int, ...], options: Mapping[str, Any]) -> None:
+    def _check_signature(
+        self, args: tuple[int, ...], options: Mapping[str, Any], where: str
+    ) -> None:
         given = {k: v for k, v in options.items() if k != RESOLUTION or self._takes(RESOLUTION)}
         wanted = f"({', '.join(['width'] * len(args) + ['*', *given])})"
         takes = "what cannot be told"
@@ -143,6 +145,5 @@ class ModelFunction:
             signature.bind(*args, **given)
         except (TypeError, ValueError) as error:  # a builtin may have no signature
             raise ModelError(
-                f"{self.path}: {self.name!r} should take {wanted}, takes {takes}: "
-                f"{first_line(error)}"
+                f"{where} should take {wanted}, takes {takes}: {first_line(error)}"
             ) from None

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tasearch.chains.sizes import Size
 from tasearch.errors import ModelError
 from tasearch.models import cnn, vit
 from tasearch.models.functions import ModelFunction, ReturnedParameters
@@ -78,8 +79,8 @@ WRONG = "resolution should be an integer of 1 or more, or [height, width], found
 @pytest.mark.parametrize("value", [0, 2.5, "a", [4], [4, 0], True])
 def test_resolution_is_a_size_in_pixels(value: Any) -> None:
     with pytest.raises(ModelError) as error:
-        function(cnn.build, {1: {"width": 4, "resolution": value}})(1, 0)
-    assert str(error.value).startswith(f"model.family: 'own': {WRONG}")
+        function(cnn.build, {Size(1, "s"): {"width": 4, "resolution": value}})(1, 0)
+    assert str(error.value).startswith(f"model.family: 'own' at size s: {WRONG}")
 
 
 def test_resolution_goes_with_images() -> None:
@@ -91,9 +92,9 @@ def test_resolution_goes_with_images() -> None:
 
 def test_function_that_lacks_an_argument_of_a_size_is_told_so() -> None:
     with pytest.raises(ModelError) as error:
-        function(cnn.build, {1: {"width": 4, "depth": 2}})(1, 0)
+        function(cnn.build, {Size(1, "s"): {"width": 4, "depth": 2}})(1, 0)
     assert str(error.value) == (
-        "model.family: 'own' should take (*, in_shape, num_classes, width, depth), takes "
+        "model.family: 'own' at size s should take (*, in_shape, num_classes, width, depth), takes "
         "(width: 'int', *, in_shape: 'tuple[int, ...]', num_classes: 'int') -> 'nn.Module': "
         "got an unexpected keyword argument 'depth'"
     )
