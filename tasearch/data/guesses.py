@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from tasearch.data.arrays import Dataset, Split
 
 SAMPLES = 10_000  # of each set
 FEATURES = 4_096  # of a sample
+
+
+class Guesses:
+    """The simple guesses of a data set, each made once, when it is first asked for.
+
+    Args:
+        data: The data set.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+
+    @cached_property
+    def majority(self) -> float:
+        """What `majority_guess` reaches."""
+        return majority_guess(self._data)
+
+    @cached_property
+    def linear(self) -> float:
+        """What `linear_guess` reaches."""
+        return linear_guess(self._data)
 
 
 def majority_guess(data: Dataset) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tasearch.config.teacher_section import TeacherSection
 from tasearch.data import Dataset
-from tasearch.data.guesses import linear_guess, majority_guess
+from tasearch.data.guesses import Guesses
 from tasearch.models import Models
 from tasearch.models.ensemble import mean_logits
 from tasearch.pareto.metric import ACCURACY_NAME, metric_of
@@ -61,10 +61,12 @@ def look_at_teacher(
         return TeacherLook()
     predicted, right = _compared(logits, data)
     found = f"right in {right:.1%} of the validation part"
-    why = _why_poor(right, data)
+    guesses = Guesses(data)
+    why = _why_poor(right, data, guesses)
     notices = []
     if why:
-        notices.append(f"the teacher is {found}, {why}; {_causes(predicted, data, section)}")
+        causes = _causes(predicted, data, section, guesses)
+        notices.append(f"the teacher is {found}, {why}; {causes}")
     labels = torch.from_numpy(data.validation.y).to(logits.device)
     found_of = recalls(logits, labels)
     if 0 in found_of and not why:
@@ -77,9 +79,9 @@ def look_at_teacher(
         each = {name: _compared(own, data) for name, own in members.items()}
         shares = ", ".join(f"{name} in {share:.1%}" for name, (_, share) in each.items())
         found += f", its members: {shares}"
-        for (name, (guesses, share)), own in zip(each.items(), section.models, strict=True):
-            if why := _why_poor(share, data):
-                causes = _causes(guesses, data, own)
+        for (name, (classes, share)), own in zip(each.items(), section.models, strict=True):
+            if why := _why_poor(share, data, guesses):
+                causes = _causes(classes, data, own, guesses)
                 notices.append(f"{name} of the teacher is right in {share:.1%}, {why}; {causes}")
     return TeacherLook(words=f"; {found}", notices=tuple(notices), accuracy=right)
 
@@ -90,26 +92,24 @@ def _compared(logits: Tensor, data: Dataset) -> tuple[np.ndarray, float]:
     return predicted, float((predicted == data.validation.y).mean())
 
 
-def _why_poor(right: float, data: Dataset) -> str:
+def _why_poor(right: float, data: Dataset, guesses: Guesses) -> str:
     """With what a poor teacher was compared; empty for a good one."""
     if metric_of(ACCURACY_NAME, data.num_classes).near_chance(right):
         return "hardly better than chance"
-    majority = majority_guess(data)
-    if right <= majority:
-        return f"no better than the most frequent class, {majority:.1%}"
-    linear = linear_guess(data)
-    if right < linear:
-        return f"less than the nearest mean of a class, {linear:.1%}"
+    if right <= guesses.majority:
+        return f"no better than the most frequent class, {guesses.majority:.1%}"
+    if right < guesses.linear:
+        return f"less than the nearest mean of a class, {guesses.linear:.1%}"
     return ""
 
 
-def _causes(predicted: np.ndarray, data: Dataset, section: TeacherSection) -> str:
+def _causes(predicted: np.ndarray, data: Dataset, section: TeacherSection, guesses: Guesses) -> str:
     """What may be wrong with a poor teacher, or with a poor member of one."""
     pairs = np.zeros((data.num_classes, data.num_classes), dtype=np.int64)
     np.add.at(pairs, (predicted, data.validation.y), 1)
     rows, columns = linear_sum_assignment(pairs, maximize=True)
     best, now = pairs[rows, columns].sum() / len(predicted), np.trace(pairs) / len(predicted)
-    if best > REORDERED * now and best > linear_guess(data):
+    if best > REORDERED * now and best > guesses.linear:
         return (
             f"with its classes in another order it would be right in {best:.1%}: put its outputs "
             f"into the order of the labels"

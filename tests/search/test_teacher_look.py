@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestCentroid
 
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
-from tasearch.data import Dataset, load_data
+from tasearch.data import Dataset, guesses, load_data
 from tasearch.data.guesses import linear_guess, majority_guess
 from tasearch.models import Models
 from tasearch.search.prepare import prepare
@@ -158,3 +158,19 @@ def test_weak_member_of_a_teacher_is_told_of(root: Path) -> None:
     *_, notice = found.notices
     assert notice.startswith("constant (2) of the teacher is right in ")
     assert notice.endswith(f"likely causes: {UNTRAINED}{CAUSES}")
+
+
+def test_guesses_are_made_once_for_all_members(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [{"factory": f"look:{name}"} for name in ("fair", "reordered", "fair")]
+    study = tiny(teacher={"width": 64, "members": members}, assistants={"max": 0})
+    study = study.model_copy(update={"root": str(root)})
+    data, calls = load_data(study), list[Dataset]()
+
+    def counted(asked: Dataset) -> float:
+        calls.append(asked)
+        return linear_guess(asked)
+
+    monkeypatch.setattr(guesses, "linear_guess", counted)
+    found = look_at_teacher(Models.for_study(study, data), data, torch.device("cpu"))
+    assert sum(" of the teacher is right in " in notice for notice in found.notices) == 3
+    assert len(calls) == 1
