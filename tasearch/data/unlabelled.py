@@ -12,6 +12,8 @@ from tasearch.data.ids import are_ids
 from tasearch.errors import DataError
 
 LISTED = 5  # samples that a message names
+WORD = 8  # bytes of a uint64
+CHUNK = 2**20  # bytes of samples that are summed at a time
 
 
 def unlabelled_samples(
@@ -102,9 +104,34 @@ def tell_copies(given: Mapping[str, Split], warn: Callable[[str], None]) -> None
 
 def _copies(x: np.ndarray, parts: Mapping[str, Split]) -> tuple[list[int], str]:
     """The numbers of samples that equal one of some parts, and these parts in words."""
-    held = {_digest(one): name for name, part in parts.items() for one in part.x}
-    found = {i: held[digest] for i, one in enumerate(x) if (digest := _digest(one)) in held}
+    sums, sums_held = _sums(x), {name: _sums(part.x) for name, part in parts.items()}
+    likely = np.flatnonzero(np.isin(sums, np.concatenate([*sums_held.values()])))
+    held = {
+        _digest(part.x[i]): name
+        for name, part in parts.items()
+        for i in np.flatnonzero(np.isin(sums_held[name], sums[likely]))
+    }
+    found = {int(i): held[digest] for i in likely if (digest := _digest(x[i])) in held}
     return [*found], " and ".join(sorted({*found.values()}, reverse=True))
+
+
+def _sums(x: np.ndarray) -> np.ndarray:
+    """A weighted sum of the bytes of each sample, uint64 (samples,); equal ones have equal sums.
+
+    It takes a tenth of the time of a digest, and few samples need one then.
+    """
+    values = x[0].size * x.itemsize
+    words = -(-values // WORD)
+    weights = np.random.default_rng(0).integers(2**64, size=words, dtype=np.uint64)
+    found = np.empty(len(x), np.uint64)
+    step = max(CHUNK // values, 1)
+    for start in range(0, len(x), step):
+        part = np.ascontiguousarray(x[start : start + step]).view(np.uint8)
+        part = part.reshape(-1, values)
+        if values % WORD:
+            part = np.pad(part, ((0, 0), (0, words * WORD - values)))
+        found[start : start + step] = (part.view(np.uint64) * weights).sum(axis=1, dtype=np.uint64)
+    return found
 
 
 def _digest(sample: np.ndarray) -> bytes:

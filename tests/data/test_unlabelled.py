@@ -13,7 +13,7 @@ import pytest
 import tasearch
 from tasearch.config.data_section import DataSection
 from tasearch.config.study import Study
-from tasearch.data import load_data
+from tasearch.data import Split, load_data, unlabelled
 from tasearch.data.given import Given
 from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import DataError
@@ -169,3 +169,29 @@ def test_copies_of_training_samples_are_told_and_no_others(tmp_path: Path) -> No
         ],
         "one set": [],
     }
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (8,), (3, 3, 3)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.int64])
+def test_copies_are_found_among_samples_of_any_size(shape: tuple[int, ...], kind: Any) -> None:
+    """Few values, so that many samples share a value, and some are equal."""
+    random = np.random.default_rng(0)
+    x, held = (random.integers(0, 2, (40, *shape)).astype(kind) for _ in range(2))
+    expected = [i for i, one in enumerate(x) if any(np.array_equal(one, other) for other in held)]
+    found, _ = unlabelled._copies(x, {"train": Split(x=held, y=np.zeros(40, np.int64))})
+    assert found == expected
+
+
+def test_few_samples_need_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, digests = np.random.default_rng(0).integers(256, size=(2_000, 50), dtype=np.uint8), []
+
+    def counted(sample: np.ndarray) -> bytes:
+        digests.append(sample)
+        return digest(sample)
+
+    digest = unlabelled._digest
+    monkeypatch.setattr(unlabelled, "_digest", counted)
+    parts = {"train": Split(x=x, y=np.zeros(2_000, np.int64))}
+    assert unlabelled._copies(x[:3] + 1, parts) == ([], "")
+    assert unlabelled._copies(x[:3], parts) == ([0, 1, 2], "train")
+    assert len(digests) == 6
