@@ -22,6 +22,7 @@ from tasearch.models import Models
 from tasearch.models.first_ladder import Ladder, family_for, find_family, make_ladder
 from tasearch.models.loaded import size
 from tasearch.models.weights import read_weights
+from tasearch.search.constants import constant_notices
 from tasearch.search.majority import majority_notices
 from tasearch.search.teacher_look import TeacherLook, look_at_teacher
 
@@ -150,7 +151,7 @@ def _look_at_data(made: FirstStudy, say: Say, progress: Progress | None) -> Data
         data = _loaded(made, section, progress, notices)
     for line in _data_lines(section, data):
         say(line)
-    for notice in notices:
+    for notice in (*notices, *constant_notices(data)):
         say(f"notice: {notice}")
     return data
 

@@ -14,6 +14,7 @@ from tasearch.models import Models
 from tasearch.models.families import check_takes
 from tasearch.runs.comparable import CHANGED
 from tasearch.search.acquisition import Acquisition
+from tasearch.search.constants import constant_notices
 from tasearch.search.majority import majority_notices
 from tasearch.search.preflight import Preflight, label_kinds, losses_of, try_metric
 from tasearch.search.prices import price_of_views
@@ -76,7 +77,7 @@ class StudyParts:
         losses = losses_of(study)
         data = preflight.load() if study.data.own_source else load_data(study, progress, warn)
         _tell_unlabelled(study, data, warn)
-        for notice in majority_notices(study, data):
+        for notice in (*majority_notices(study, data), *constant_notices(data)):
             warn(notice)
         step("models")
         check_takes(study.model.family, data.ids)
