@@ -125,6 +125,16 @@ def quoted(value: object) -> str:
         return f"one of type {type(value).__name__}"
 
 
+def option(name: str) -> str:
+    """An option of a run in a message, as a shell names it and as Python does.
+
+    Example:
+        >>> option("runs_dir")
+        '--runs-dir (in Python runs_dir)'
+    """
+    return f"--{name.replace('_', '-')} (in Python {name})"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the closest known name, or all of them.
 

@@ -149,6 +149,23 @@ def test_noun_phrases_describe_arguments() -> None:
             raise AssertionError(f"{name}: {argument}: {text} ...")
 
 
+# Where only a shell's commands are: rooms, and modules that serve one command
+OF_SHELL = ("cli", "report", "tasearch.search.first_study", "tasearch.config.arguments")
+
+
+def test_messages_name_options_as_python_does_too() -> None:
+    for name, file in NAMES.items():
+        if room(file) in OF_SHELL or name in OF_SHELL:
+            continue
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if not isinstance(text, str) or "\n" in text:  # docstrings of several lines
+                continue
+            if re.search(r"(?<![\w`-])--[a-z]", text):
+                known = "in Python" in text or "trust=True" in text or "`tasearch " in text
+                assert known, f"{name}: {text!r}: use errors.option"
+
+
 @pytest.mark.slow
 def test_reading_a_run_imports_no_torch(finished: tasearch.Run) -> None:
     code = (

@@ -17,7 +17,7 @@ import numpy as np
 from tasearch.data.array_file import SUFFIX, ArrayFile, read_arrays
 from tasearch.data.arrays import UNLABELLED, Dataset, Split
 from tasearch.data.ids import Tokens
-from tasearch.errors import DataError
+from tasearch.errors import DataError, option
 
 TOKENS = "tokens"
 
@@ -125,5 +125,6 @@ def sharing_failed(error: OSError) -> DataError:
     """The error for a data set that has no room in a file."""
     return DataError(
         f"the data cannot be shared with the workers: {error.strerror or error}; set TMPDIR to a "
-        f"folder with room; --workers 1 with built-in models and losses needs none"
+        f"folder with room; with built-in models and losses one worker needs none, "
+        f"{option('workers')}"
     )

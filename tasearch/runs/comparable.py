@@ -8,7 +8,7 @@ from typing import Any
 
 from tasearch.chains.recipes import SEARCHED
 from tasearch.config.study import Study
-from tasearch.errors import RunError
+from tasearch.errors import RunError, option
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.manifest import Manifest
 
@@ -54,7 +54,7 @@ def check_comparable(
             words = f"{name} was {json.dumps(one)}, is {json.dumps(other)}"
             raise RunError(
                 f"{run.path}: was made by a different study: {CHANGED.get(name, words)}; "
-                f"give the study another name, or use another --runs-dir"
+                f"give the study another name, or use another {option('runs_dir')}"
             )
 
 

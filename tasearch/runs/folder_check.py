@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tasearch.config.files import is_temporary
-from tasearch.errors import RunError
+from tasearch.errors import RunError, option
 from tasearch.runs.store import KINDS
 
 JOURNAL = "journal.log"
@@ -26,7 +26,7 @@ def check_folder_is_run(path: Path) -> None:
     Raises:
         RunError: The path is no folder, or the folder holds other files.
     """
-    another = "give the study another name, or use another --runs-dir"
+    another = f"give the study another name, or use another {option('runs_dir')}"
     if os.path.lexists(path / "run.json") or not os.path.lexists(path):
         return
     if not path.is_dir():

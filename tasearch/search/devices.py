@@ -9,7 +9,7 @@ import torch
 
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
-from tasearch.errors import RunError
+from tasearch.errors import RunError, option
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.workers.engine import worker_devices
 from tasearch.train.workers.pool import Pool
@@ -93,5 +93,5 @@ def choose_device(name: str) -> torch.device:
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise RunError("--device cuda: torch finds no CUDA device; use --device cpu")
+        raise RunError(f'{option("device")}: torch finds no CUDA device for "cuda"; use "cpu"')
     return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -15,7 +15,7 @@ from tasearch.chains.hop import ModelSpec, arrows
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipes import SEARCHED, Choice, Choices, Recipes
 from tasearch.chains.space import Space
-from tasearch.errors import RunError, StudyError
+from tasearch.errors import RunError, StudyError, option
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_study
 from tasearch.runs.optuna_adapter import StudyStorage
@@ -252,7 +252,7 @@ def _check_new(
                 f"{directory.path}: this chain is queued already as trial {trial.number}"
             )
         state = "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
-        again = "; `tasearch run STUDY.toml --retry-failed` tries it again"
+        again = f"; a run with {option('retry_failed')} tries it again"
         raise RunError(
             f"{directory.path}: this chain was tried already as trial {trial.number} ({state})"
             f"{again if state == 'failed' else ''}"

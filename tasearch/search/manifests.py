@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tasearch.chains.space import Space
 from tasearch.data.labels import are_numbers
-from tasearch.errors import RunError
+from tasearch.errors import RunError, option
 from tasearch.runs.comparable import check_comparable
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.journal import read_identity
@@ -101,5 +101,5 @@ def _check_journal(run: RunDirectory, manifest: Manifest) -> None:
         raise RunError(
             f"{run.path / 'run.json'}: is missing, and journal.log is not of this study with these "
             f"data, models and measurements; put the file back, give the study another name, or "
-            f"use another --runs-dir"
+            f"use another {option('runs_dir')}"
         )

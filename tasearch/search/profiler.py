@@ -14,7 +14,7 @@ from tasearch.chains.mode import Mode
 from tasearch.chains.sizes import sized
 from tasearch.config.study import Study
 from tasearch.data import Dataset
-from tasearch.errors import ModelError, RunError
+from tasearch.errors import ModelError, RunError, option
 from tasearch.models import Models, Standardized
 from tasearch.models.tensors import as_tensor
 from tasearch.profiling.call_limits import check_calls
@@ -198,7 +198,7 @@ class Profiler:
         found, sizes = latency_source.measured(), {w: parameters(net) for w, net in nets.items()}
         if found.setup != self._setup():
             raise RunError(
-                f"--latency-from {latency_source.path}: was measured with {found.setup}, "
+                f"{option('latency_from')}: {latency_source.path} was measured with {found.setup}, "
                 f"this study needs {self._setup()}"
             )
         given = found.measured
@@ -207,8 +207,8 @@ class Profiler:
             if not same or given[width].params != params:
                 has = f"{given[width].params:,} params" if same else "no measurement"
                 raise RunError(
-                    f"--latency-from {latency_source.path}: should measure {sized(width)} with "
-                    f"{params:,} params, has {has}"
+                    f"{option('latency_from')}: {latency_source.path} should measure "
+                    f"{sized(width)} with {params:,} params, has {has}"
                 )
         return replace(found, measured={width: given[width] for width in sizes})
 

@@ -18,6 +18,7 @@ from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipes import Choice, Choices
 from tasearch.chains.sizes import Size
 from tasearch.chains.space import Space
+from tasearch.errors import option
 from tasearch.runs.trial_attributes import MACHINE, chain_of, is_free, is_retry, retry_of
 from tasearch.search.trials import FIXED, Trials
 
@@ -94,7 +95,8 @@ class Queue:
         number = self.tried.get(canonical_json(found))
         if number is None or self._is_retry(trial, found):
             return found
-        again = ", which failed; --retry-failed tries it again" if number in self.failed else ""
+        again = f", which failed; a run with {option('retry_failed')} tries it again"
+        again = again if number in self.failed else ""
         return f"tried already as trial {number}{again}"
 
     def retry(self, *, failed: bool) -> None:

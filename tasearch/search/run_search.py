@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasearch.chains.space import Space
+from tasearch.errors import option
 from tasearch.runs.directory import Manifest
 from tasearch.runs.events import Event, Notice, SearchFinished
 from tasearch.runs.journal import open_study, set_damaged_aside
@@ -80,8 +81,8 @@ def too_few_trials(space: Space, trials: int) -> str:
         return ""
     return (
         f"no assistant will be tried: the first {baselines} trials are chains without assistants, "
-        f"to compare with, and {trials} are asked for; ask for more (--trials), or search fewer "
-        f"losses or widths of students"
+        f"to compare with, and {trials} are asked for; ask for more with "
+        f"{option('trials')}, or search fewer losses or widths of students"
     )
 
 

@@ -95,7 +95,8 @@ def test_search_writes_a_missing_run_json_of_its_study(copy: Path, finished: tas
         tasearch.run(tiny(student={"epochs": 5}), runs_dir=copy.parent)
     assert str(error.value) == (
         f"{file}: is missing, and journal.log is not of this study with these data, models and "
-        f"measurements; put the file back, give the study another name, or use another --runs-dir"
+        f"measurements; put the file back, give the study another name, or use another "
+        f"--runs-dir (in Python runs_dir)"
     )
     assert not file.exists()
     run, events = resumed(copy)
@@ -163,7 +164,7 @@ def test_search_refuses_a_place_that_is_no_run(tmp_path: Path, kind: str) -> Non
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RunError) as error:
         tasearch.run(tiny(), runs_dir=tmp_path)
-    other = "; give the study another name, or use another --runs-dir"
+    other = "; give the study another name, or use another --runs-dir (in Python runs_dir)"
     assert str(error.value) == (
         f"{place}: {message}{other}" if kind == "folder" else f"runs_dir: {place}: {message}"
     )

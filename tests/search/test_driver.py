@@ -250,7 +250,7 @@ def test_run_refuses_another_study(rerun: Any, tmp_path: Path) -> None:
     path = tmp_path / "again" / "tiny"
     assert str(error.value) == (
         f"{path}: was made by a different study: student.epochs was 4, is 5; "
-        f"give the study another name, or use another --runs-dir"
+        f"give the study another name, or use another --runs-dir (in Python runs_dir)"
     )
     with pytest.raises(RunError, match="seed was 0, is 1"):
         rerun(tiny(seed=1))
@@ -548,7 +548,7 @@ def test_search_refuses_latencies_of_other_models(finished: tasearch.Run, rerun:
     with pytest.raises(RunError) as error:
         rerun(tiny(student={"widths": [5]}))
     assert str(error.value).startswith(
-        f"--latency-from {finished.path}: should measure width 5 with "
+        f"--latency-from (in Python latency_from): {finished.path} should measure width 5 with "
     )
     assert str(error.value).endswith(" params, has no measurement")
     with pytest.raises(RunError, match=r"should measure width 16 with \d"):
@@ -561,7 +561,7 @@ def test_search_refuses_latencies_of_another_setup(finished: tasearch.Run, rerun
     setup = "{'in_shape': [1, 8, 8], 'num_classes': 10, 'backend': 'torch', 'batch': %d, "
     setup += "'threads': 1}"
     assert str(error.value) == (
-        f"--latency-from {finished.path}: was measured with {setup % 1}, "
+        f"--latency-from (in Python latency_from): {finished.path} was measured with {setup % 1}, "
         f"this study needs {setup % 7}"
     )
 
@@ -622,7 +622,9 @@ def test_study_refuses_an_unknown_sampler(tmp_path: Path, rerun: Any) -> None:
 
 def test_run_refuses_cuda_without_a_device(rerun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(RunError, match="--device cuda: torch finds no CUDA device"):
+    with pytest.raises(
+        RunError, match=r"--device \(in Python device\): torch finds no CUDA device"
+    ):
         rerun(tiny(), device="cuda")
 
 

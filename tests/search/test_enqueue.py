@@ -134,12 +134,13 @@ def test_enqueue_refuses_a_failed_chain(rerun: Any) -> None:
         tasearch.enqueue(run, "2")
     assert str(error.value) == (
         f"{run.path}: this chain was tried already as trial 0 (failed); "
-        f"`tasearch run STUDY.toml --retry-failed` tries it again"
+        f"a run with --retry-failed (in Python retry_failed) tries it again"
     )
     optunas_study(run).enqueue_trial({"student": 2, "assistants": 0})
     run = rerun(study, trials=2)
     assert run.trials[1].reason == (
-        "tried already as trial 0, which failed; --retry-failed tries it again"
+        "tried already as trial 0, which failed; a run with --retry-failed (in Python "
+        "retry_failed) tries it again"
     )
     run = rerun(study, trials=2, retry_failed=True)
     assert [t.retry_of for t in run.trials if t.chain] == [None, None, 0, 2]

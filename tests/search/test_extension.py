@@ -138,7 +138,7 @@ def test_run_refuses_changes_that_make_trials_incomparable(rerun: Any, tmp_path:
             rerun(study)
         assert str(error.value) == (
             f"{tmp_path / 'again' / 'tiny'}: was made by a different study: {words}; "
-            f"give the study another name, or use another --runs-dir"
+            f"give the study another name, or use another --runs-dir (in Python runs_dir)"
         )
 
 

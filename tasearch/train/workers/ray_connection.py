@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasearch.errors import RunError, first_line
+from tasearch.errors import RunError, first_line, option
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,7 +43,7 @@ def import_ray(address: str | None) -> ModuleType:
         import ray
     except ImportError as error:
         raise RunError(
-            f"--engine ray: Ray cannot be imported: {error}; pip install 'tasearch[ray]'"
+            f"{option('engine')}: Ray cannot be imported: {error}; pip install 'tasearch[ray]'"
         ) from None
     return ray
 
@@ -69,8 +69,8 @@ def connect(ray: ModuleType, address: str | None) -> None:
     try:
         ray.init(address or "local", **options)
     except (Exception, SystemExit) as error:  # Ray has several kinds
-        where = "on this machine" if address is None else f"at --address {address}"
-        raise RunError(f"--engine ray: no cluster {where}: {first_line(error)}") from None
+        where = "on this machine" if address is None else f"at {address}"
+        raise RunError(f"{option('engine')}: no cluster {where}: {first_line(error)}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():  # Ray has put its own in their places
@@ -89,5 +89,5 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWERS_S).close()
     except (OSError, OverflowError) as error:
-        words = f"--engine ray: no cluster at {address}: {first_line(error)}"
+        words = f"{option('engine')}: no cluster at {address}: {first_line(error)}"
         raise RunError(words) from None

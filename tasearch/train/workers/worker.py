@@ -32,7 +32,7 @@ from tasearch.config.study import Study
 from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
 from tasearch.data.shared import read_shared
-from tasearch.errors import RunError, StudyError, TasearchError, raised
+from tasearch.errors import RunError, StudyError, TasearchError, option, raised
 from tasearch.models import Models
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.pareto.skyline import Threshold
@@ -54,8 +54,9 @@ def _known(study: str, data: str) -> tuple[Study, Dataset]:
         return Study.model_validate_json(study), read_shared(data)
     except FileNotFoundError:
         raise RunError(
-            f"{data}: a worker on {socket.gethostname()} does not see it; --runs-dir must be a "
-            f"folder that all machines of the cluster share, at the same path"
+            f"{data}: a worker on {socket.gethostname()} does not see it; "
+            f"{option('runs_dir')} must be a folder that all machines of the cluster share, at the "
+            f"same path"
         ) from None
 
 

@@ -181,7 +181,7 @@ def test_machines_lost_while_workers_start_end_no_search(machines: Any) -> None:
 
 
 def test_worker_that_does_not_see_the_data_says_so() -> None:
-    with pytest.raises(RunError, match="does not see it; --runs-dir must be a folder that all"):
+    with pytest.raises(RunError, match=r"does not see it; --runs-dir .* must be a folder that all"):
         _known(STUDY.model_dump_json(), "/nowhere/data.arrays")
 
 
