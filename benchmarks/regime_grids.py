@@ -83,7 +83,7 @@ class Grid:
 
 GRIDS = {
     "digits": Grid(
-        source=Source(name="digits-rates"),
+        source=Source(file="benchmarks/tables/digits-rates.toml"),
         assistant=12,
         students=(8, 4, 2),
         epochs=(5, 10, 20, 40),
@@ -92,7 +92,7 @@ GRIDS = {
         replicates=8,
     ),
     "parity": Grid(  # of two classes, for which dist means nothing
-        source=Source(name="parity"),
+        source=Source(file="benchmarks/tables/parity.toml"),
         assistant=24,
         students=(12, 6),
         epochs=(5, 10),

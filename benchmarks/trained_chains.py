@@ -36,16 +36,16 @@ class Source:
     """A study file whose data, models and training are used.
 
     Args:
-        name: Name of the file in benchmarks/tables.
+        file: The file, relative to the repository.
         data: Folder of the data in the shared folder; None for data without files.
     """
 
-    name: str
+    file: str
     data: str | None = None
 
     def study(self, *, seed: int, replicates: int, **training: Any) -> Study:
         """The study, with a seed and a number of replicates; only the last epoch is a rung."""
-        study = load_study(common.ROOT / f"benchmarks/tables/{self.name}.toml")
+        study = load_study(common.ROOT / self.file)
         search = study.search.model_copy(update={"replicates": replicates, "rungs": 1})
         own = study.training.model_copy(update=training)
         changes: dict[str, Any] = {"seed": seed, "search": search, "training": own}
@@ -67,6 +67,7 @@ class TrainedChains:
     def __init__(self, study: Study, folder: Path, widths: Iterable[int]) -> None:
         self.study = study
         data = load_data(study)
+        most = 0 if study.model.sizes else STACKED_UP_TO  # sizes with a name are large
         self.samples = {"train": len(data.train), "validation": len(data.validation)}
         self._trainer = Trainer(
             study=study,
@@ -74,7 +75,7 @@ class TrainedChains:
             data=data,
             store=Store(folder),
             device=torch.device("cpu"),
-            modes={w: STACKED if w <= STACKED_UP_TO else ALONE for w in widths},
+            modes={w: STACKED if w <= most else ALONE for w in widths},
         )
 
     def recipe(self, **changes: Any) -> Recipe:
