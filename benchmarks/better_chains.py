@@ -31,7 +31,7 @@ import torch
 from benchmarks import common
 from benchmarks.chain_runs import CHOOSING, REPORTED, Case, Chain, Length, Runs, study_of
 from benchmarks.feature_losses import ATTENTION, PROJECTED
-from benchmarks.gains import ALPHA, interval, less, p_value
+from benchmarks.paired import ALPHA, interval, less, p_value
 from benchmarks.stacked_hops import Hops, Method
 from tasearch.confirmation.statistics import holm
 

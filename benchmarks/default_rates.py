@@ -25,7 +25,8 @@ from typing import Any
 import torch
 
 from benchmarks import common
-from benchmarks.gains import accuracies, chosen_by_others, interval
+from benchmarks.freedoms import accuracies
+from benchmarks.paired import chosen_by_others, interval
 from benchmarks.search_methods import load
 from benchmarks.table import Table
 from benchmarks.trained_chains import Chain, Source, TrainedChains

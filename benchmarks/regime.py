@@ -25,7 +25,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks import common, figures
-from benchmarks.gains import ALPHA, interval, less, p_value
+from benchmarks.paired import ALPHA, interval, less, p_value
 from benchmarks.regime_grids import CHAIN, DIRECT, GRIDS, TWICE, Cell, GridRuns
 from benchmarks.trained_chains import TrainedChains
 from tasearch.confirmation.statistics import holm

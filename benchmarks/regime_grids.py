@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from benchmarks.gains import chosen_by_others, interval
+from benchmarks.paired import chosen_by_others, interval
 from benchmarks.trained_chains import Chain, Source, TrainedChains
 
 DIRECT, TWICE, CHAIN = "direct", "direct, twice the epochs", "chain"

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks import common
-from benchmarks.gains import ALPHA, chosen_by_others, interval, less, p_value
+from benchmarks.paired import ALPHA, chosen_by_others, interval, less, p_value
 from benchmarks.regime import SEED
 from benchmarks.regime_grids import GRIDS, Way
 from benchmarks.trained_chains import Chain, TrainedChains
