@@ -21,7 +21,15 @@ from benchmarks.freedoms import (
     freedoms_of,
     worth,
 )
-from benchmarks.gains import by_loss, by_options, differences, summarize
+from benchmarks.gains import (
+    assistants_by_loss,
+    by_loss,
+    by_options,
+    by_rate,
+    differences,
+    of_rates,
+    summarize,
+)
 from benchmarks.paired import chosen_by_others, interval, p_value, survivors
 from benchmarks.table import Table
 from tests.helpers.replay import DIGITS
@@ -38,6 +46,11 @@ SUBSETS = (
 @pytest.fixture(scope="module")
 def parity() -> Table:
     return Table.load(DIGITS.with_name("parity.json.gz"))
+
+
+@pytest.fixture(scope="module")
+def rates() -> Table:
+    return Table.load(DIGITS.with_name("digits-rates.json.gz"))
 
 
 def test_chain_is_chosen_by_other_replicates_than_it_is_valued_by() -> None:
@@ -162,3 +175,64 @@ def test_losses_and_guidance_are_compared_where_they_are_searched(parity: Table)
     }
     own = fmean(100 * (direct[w, "dist"] - direct[w, "kd"]) for w in (8, 6, 4, 3, 2))
     assert losses["dist"]["mean"] == pytest.approx(own)
+
+
+def test_first_rate_is_a_part_of_every_rate(rates: Table) -> None:
+    chains = [*rates.space(rates.manifest)]
+    sets = {
+        name: {chain for chain in chains if name in freedoms_of(chain, rates)}
+        for own in (LABELS, FIRST, RECIPES, ASSISTANTS)
+        for name in (own, own + AT_FIRST)
+    }
+    sizes = {name: len(own) for name, own in sets.items()}
+    assert sizes == {
+        LABELS: 9,  # three students at three rates
+        LABELS + AT_FIRST: 3,
+        FIRST: 9,
+        FIRST + AT_FIRST: 3,
+        RECIPES: 18,  # two losses
+        RECIPES + AT_FIRST: 6,
+        ASSISTANTS: 18 + 54,  # three rates of the assistant
+        ASSISTANTS + AT_FIRST: 6 + 6,
+    }
+    for own in (LABELS, FIRST, RECIPES, ASSISTANTS):
+        assert sets[own + AT_FIRST] < sets[own]
+    first = {m.recipe.learning_rate for c in sets[ASSISTANTS + AT_FIRST] for m in c.models[1:]}  # type: ignore[union-attr]
+    assert first == {0.01}
+
+
+def test_each_loss_has_the_rate_that_other_replicates_choose(rates: Table) -> None:
+    def best(loss: str, width: int, assistants: int) -> list[float]:
+        own = [
+            accuracies(c, rates)
+            for c in rates.space(rates.manifest)
+            if c.student.recipe
+            and (c.student.recipe.loss, c.student.width) == (loss, width)
+            and len(c.assistants) == assistants
+        ]
+        assert len(own) == (9 if assistants else 3)
+        return chosen_by_others(own)
+
+    for loss in ("dist", "ce"):
+        mean = fmean(fmean(best(loss, w, 0)) - fmean(best("kd", w, 0)) for w in (8, 4, 2))
+        assert by_loss(rates)[loss]["mean"] == pytest.approx(mean)
+    mean = fmean(fmean(best("dist", w, 1)) - fmean(best("dist", w, 0)) for w in (8, 4, 2))
+    found = assistants_by_loss(rates)
+    assert found["dist"]["mean"] == pytest.approx(mean)
+    assert {*found} == {"kd", "dist"}
+
+
+def test_accuracy_is_told_by_rate_where_rates_are_searched(rates: Table, parity: Table) -> None:
+    assert of_rates(parity) == {}
+    found = by_rate(rates)
+    assert {loss: {*own} for loss, own in found.items()} == dict.fromkeys(
+        ("kd", "dist", "ce"), {"0.01", "0.03", "0.1"}
+    )
+    own = [
+        100 * rates.accuracy(c)
+        for c in rates.space(rates.manifest)
+        if not c.assistants and c.student.recipe
+        if (c.student.recipe.loss, c.student.recipe.learning_rate) == ("ce", 0.1)
+    ]
+    assert found["ce"]["0.1"]["mean"] == pytest.approx(fmean(own))
+    assert summarize(rates)["rates"] == found
