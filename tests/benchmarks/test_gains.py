@@ -225,9 +225,9 @@ def test_each_loss_has_the_rate_that_other_replicates_choose(rates: Table) -> No
 def test_accuracy_is_told_by_rate_where_rates_are_searched(rates: Table, parity: Table) -> None:
     assert of_rates(parity) == {}
     found = by_rate(rates)
-    assert {loss: {*own} for loss, own in found.items()} == dict.fromkeys(
-        ("kd", "dist", "ce"), {"0.01", "0.03", "0.1"}
-    )
+    assert {loss: {*own} for loss, own in found.items()} == {
+        loss: {"0.01", "0.03", "0.1"} for loss in ("kd", "dist", "ce")
+    }
     own = [
         100 * rates.accuracy(c)
         for c in rates.space(rates.manifest)
