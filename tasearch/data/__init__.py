@@ -14,12 +14,12 @@ from dataclasses import replace
 import numpy as np
 
 from tasearch.config import plugins
+from tasearch.config.cache_folder import cache_folder
 from tasearch.config.data_section import DataSection
 from tasearch.config.study import Study
 from tasearch.config.values import IMAGES
 from tasearch.data import digits, folder, npz, parquet, tables, text
 from tasearch.data.arrays import UNLABELLED, Dataset, Split, are_channels_last, check
-from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn
 from tasearch.data.hub_names import hub_names

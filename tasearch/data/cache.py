@@ -22,36 +22,13 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from tasearch.config.cache_folder import ADVICE, cache_folder
 from tasearch.errors import DataError, shown
 
 SEAL = "arrays.json"
 CHUNK = 2**24  # bytes that are read at a time for a checksum
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # another process has made the entry meanwhile
-ADVICE = "set TASEARCH_CACHE to a folder of yours with room"
 _TEMPORARY = re.compile(r"\.tasearch-[0-9a-f]{16}\.tmp")
-
-try:
-    START = Path.cwd()  # a user's code may change the current folder later
-except OSError:  # it was deleted
-    START = Path("/")
-
-
-def cache_folder() -> Path:
-    """The absolute path of `$TASEARCH_CACHE`, else of `tasearch` in the user's cache folder.
-
-    A relative path starts at the folder that was current when this process started.
-
-    Raises:
-        DataError: The user has no home folder.
-    """
-    own = os.environ.get("TASEARCH_CACHE")
-    shared = os.environ.get("XDG_CACHE_HOME")
-    try:
-        folder = Path(shared) if shared else Path.home() / ".cache"
-    except RuntimeError:
-        if not own:
-            raise DataError(f"the cache cannot be kept: no home folder; {ADVICE}") from None
-    return START / (own if own else folder / "tasearch")
 
 
 def cached(

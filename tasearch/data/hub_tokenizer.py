@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tasearch.config.cache_folder import cache_folder
 from tasearch.config.data_section import HUB_PREFIX
 from tasearch.config.files import open_regular, write_atomic
-from tasearch.data.cache import cache_folder
 from tasearch.data.network import of_hub, reason_of
 from tasearch.data.part_files import reading
 from tasearch.data.tokenizer import tokenizers_package

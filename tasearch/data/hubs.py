@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from PIL import Image
 
+from tasearch.config.cache_folder import cache_folder
 from tasearch.config.data_section import DataSection
-from tasearch.data.cache import cache_folder
 from tasearch.data.decoding import Progress
 from tasearch.data.hub_names import KEY
 from tasearch.data.network import of_hub, of_urls, reason_of

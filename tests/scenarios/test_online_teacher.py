@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import tasearch
+from tasearch.config.cache_folder import cache_folder
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study_file import load_study
-from tasearch.data.cache import cache_folder
 from tasearch.search.prepare import prepare
 from tests.helpers.runs import contents, facts
 from tests.helpers.training import image_study

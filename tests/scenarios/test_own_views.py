@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import tasearch
+from tasearch.config.cache_folder import cache_folder
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import load_study
-from tasearch.data.cache import cache_folder
 from tasearch.errors import RunError, StudyError
 from tasearch.search.prepare import prepare
 from tests.helpers.runs import contents, facts

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tasearch.chains.keys import derived_seed
+from tasearch.config.cache_folder import cache_folder
 from tasearch.config.study import Study
 from tasearch.data import load_data
-from tasearch.data.cache import cache_folder
 from tasearch.errors import DataError, StudyError
 from tasearch.runs.store import Store
 from tasearch.train import own_views
