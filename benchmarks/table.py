@@ -43,6 +43,7 @@ from tasearch.pareto.hypervolume import hypervolume
 from tasearch.pareto.measurement import Measurement
 from tasearch.runs.accuracies import mean_accuracy
 from tasearch.runs.directory import Manifest, RunDirectory
+from tasearch.runs.opening import find_run
 from tasearch.runs.records import training_flops
 from tasearch.search.chain_space import make_space
 
@@ -289,7 +290,7 @@ def content_of(source: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
         RunError: A chain is missing.
     """
     if source.is_dir():
-        return build(RunDirectory.open(source), provenance)
+        return build(find_run(source, Path("runs")), provenance)
     content: dict[str, Any] = json.loads(gzip.decompress(source.read_bytes()))
     return {"seeds": [content["study"]["seed"]], **content}
 

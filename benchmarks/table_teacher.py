@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from benchmarks import common
 from tasearch.runs.directory import RunDirectory
+from tasearch.runs.opening import find_run
 from tasearch.runs.store import replicate
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run whose teacher is trained")
     parser.add_argument("file", type=Path, help="file for the weights, *.safetensors")
     args = parser.parse_args()
-    accuracy = write_teacher(RunDirectory.open(args.run), args.file)
+    accuracy = write_teacher(find_run(args.run, Path("runs")), args.file)
     print(f"{args.file}: {100 * accuracy:.2f}% of the validation samples")
 
 

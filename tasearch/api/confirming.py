@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from pathlib import Path
 
 from tasearch.config.arguments import check_function, front_or_budget
+from tasearch.config.places import Place, absolute
 from tasearch.config.run_options import RunOptions
 from tasearch.confirmation.start import confirm_events
 from tasearch.pareto.budget import Budget
@@ -16,7 +16,7 @@ from tasearch.runs.verdicts import Confirmation
 
 
 def confirm(
-    run: Run | str | Path,
+    run: Run | str | Place,
     *,
     front: bool = False,
     max_params: int | None = None,
@@ -35,7 +35,7 @@ def confirm(
     not made again.
 
     Args:
-        run: The run, its path, or its name in runs/.
+        run: The run, its path or URL, or its name in runs/.
         front: Whether to confirm every student of the front, in place of the best one.
         max_params: Largest number of parameters; None for no limit.
         max_bytes: Largest number of bytes of weights and buffers; None for no limit.
@@ -68,7 +68,7 @@ def confirm(
     budget = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     chosen = front_or_budget(front, budget)
     options = RunOptions(
-        runs_dir=opened.path.absolute().parent,
+        runs_dir=absolute(opened.place).parent,
         device=device,
         workers=workers,
         engine=engine,

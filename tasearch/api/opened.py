@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from tasearch.api.inputs import own_modules
 from tasearch.config.arguments import check_choice, check_path
+from tasearch.config.places import Place
 from tasearch.errors import TasearchError
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front_table import html_table
@@ -89,12 +90,12 @@ class Run(reading.Run):
     """
 
     @classmethod
-    def open(cls, run: str | Path, runs_dir: str | Path = "runs", *, trust: bool = False) -> Self:
-        """A run by its path or by its name.
+    def open(cls, run: str | Place, runs_dir: str | Place = "runs", *, trust: bool = False) -> Self:
+        """A run by its place or by its name.
 
         Args:
-            run: Path of the run's folder, or its name under `runs_dir`.
-            runs_dir: The folder of all runs.
+            run: Path or URL of the run, or its name under `runs_dir`.
+            runs_dir: The folder or the URL of all runs.
             trust: Whether user code that the run's study names may run.
 
         Raises:
@@ -110,6 +111,7 @@ class Run(reading.Run):
         Returns:
             The same run.
         """
+        self.directory.look()
         kept = {"directory": self.directory, "trusted": self.trusted}
         vars(self).clear()
         vars(self).update(kept)
@@ -247,7 +249,7 @@ class Run(reading.Run):
         try:
             return f"<Run {self._words}>"
         except TasearchError:
-            return f"<Run {str(self.path)!r}: cannot be read>"
+            return f"<Run {str(self.place)!r}: cannot be read>"
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self)[1:-1])}</p>{html_table(self.front.members)}"

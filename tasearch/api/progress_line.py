@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 from tasearch.config.arguments import check_function
+from tasearch.config.places import Place
 from tasearch.errors import TasearchError
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.metric import ACCURACY, Metric
@@ -46,7 +46,7 @@ class ProgressLine:
         self._drawn, self._text = 0.0, ""
         self._done = self._trials = 0
         self._best: tuple[float, str] | None = None
-        self.run: Path | None = None
+        self.run: Place | None = None
 
     def __enter__(self) -> Self:
         self._show("preparing", now=True)

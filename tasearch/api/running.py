@@ -13,7 +13,6 @@ from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import check_study
 from tasearch.errors import NothingFits
-from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import Event, Notice
 from tasearch.search.file_watch import watched
 from tasearch.search.prepare import Bring, prepare
@@ -99,7 +98,7 @@ def run_to_end(
         for event in events:
             if on_event is not None:
                 on_event(event)
-    found = Run(RunDirectory.open(options.run_path(study)), trusted=True)
+    found = Run.open(options.run_place(study), trust=True)
     if study.confirm.after_run:
         with contextlib.suppress(NothingFits):  # there is nothing to compare
             confirm(

@@ -22,6 +22,7 @@ from tasearch.errors import DataError
 from tasearch.pareto.budget import Budget
 from tasearch.runs.events import Event
 from tasearch.runs.folder_check import INPUTS
+from tasearch.runs.opening import run_at
 
 Build = Callable[..., nn.Module]
 Loss = str | Callable[..., Any]
@@ -140,7 +141,7 @@ def _search(content: Content, given: Given, options: RunOptions, line: ProgressL
     """Search with inputs that are in the run's folder from then on."""
     with line:
         inputs = _inputs(content, given, options, line.read)
-        line.run = options.run_path(inputs.study)
+        line.run = options.run_place(inputs.study)
         with only_from(inputs.root, inputs.modules):
             return run_to_end(inputs.study, options, line.take, inputs.bring)
 
@@ -161,7 +162,7 @@ def _inputs(content: Content, given: Given, options: RunOptions, progress: Progr
     if given.there and not texts:
         files[NAME], section = given.content(study.data, progress)
         study = study.model_copy(update={"data": section})
-    root = str(options.run_path(study) / INPUTS)
+    root = str(run_at(options.run_place(study)).path / INPUTS)
     return Inputs(
         study=study.model_copy(update={"root": root}),
         files={**objects.files, **files},

@@ -40,6 +40,7 @@ from tasearch.cli.reading_commands import best, export, init, open_run, report, 
 from tasearch.cli.run_command import end_stopped, run_shown
 from tasearch.cli.strict import App, examples, invoke
 from tasearch.config.arguments import front_or_budget
+from tasearch.config.places import absolute
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study_file import load_study
 from tasearch.pareto.budget import Budget
@@ -78,7 +79,7 @@ def root(
 @app.command(epilog=examples("run study.toml", "run study.toml --trials 60 --workers 4"))
 def run(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")],
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
     trials: Trials = None,
     device: DeviceName = "auto",
     seed: Seed = None,
@@ -120,13 +121,13 @@ def run(
         if not confirm_after_run(opened, options):
             end_stopped()
         opened = open_run(str(path), runs_dir)
-    print_summary(opened, options.run_path(study))
+    print_summary(opened, options.run_place(study))
 
 
 @app.command(epilog=examples("check study.toml", "check study.toml --json"))
 def check(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")],
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
     trials: Trials = None,
     device: DeviceName = "auto",
     workers: Workers = "auto",
@@ -164,7 +165,7 @@ def enqueue(
     assistant_learning_rate: AssistantOption = None,
     assistant_teacher_epoch: AssistantOption = None,
     assistant_start: AssistantOption = None,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Queue a chain, which the run tries next, after the trials that it has begun.
 
@@ -204,7 +205,7 @@ def confirm(
     address: Address = None,
     trust: Trust = False,
     as_json: AsJson = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Tell whether assistants help, on fresh seeds, for the best student within a budget.
 
@@ -217,7 +218,7 @@ def confirm(
     limits = Budget(max_params=max_params, max_bytes=max_bytes, max_latency_ms=max_latency_ms)
     chosen = front_or_budget(front, limits, "--front")
     options = RunOptions(
-        runs_dir=opened.path.absolute().parent,
+        runs_dir=absolute(opened.place).parent,
         device=device,
         workers=workers,
         engine=engine,

@@ -20,7 +20,7 @@ from tasearch.report.text import ends_text, flops_text
 from tasearch.runs.run import Run
 
 
-def show_comparison(runs: Sequence[str], runs_dir: Path, file: Path | None) -> None:
+def show_comparison(runs: Sequence[str], runs_dir: str, file: Path | None) -> None:
     """Print a comparison of runs, and write its figure.
 
     Args:

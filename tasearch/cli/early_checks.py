@@ -14,11 +14,12 @@ from pathlib import Path
 
 from tasearch.config.data_section import HUB_PREFIX
 from tasearch.config.files import not_regular
+from tasearch.config.places import check_place
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.values import FOLDERS, PACKAGES, TEXTS
 from tasearch.errors import DataError, ModelError, StudyError, TasearchError
-from tasearch.runs.directory import RunDirectory
+from tasearch.runs.opening import find_run, run_at
 
 WHAT = {  # what a path should be
     "parquet": "data file or folder",
@@ -40,9 +41,9 @@ def check_early(study: Study, options: RunOptions) -> None:
             holds the run.
     """
     options.check_places(study)
-    RunDirectory(options.run_path(study)).check_free()
+    run_at(options.run_place(study)).check_free()
     if options.latency_from is not None:
-        RunDirectory.open(options.latency_from, options.runs_dir)
+        find_run(check_place(options.latency_from, "--latency-from"), options.runs_place)
     _check_data(study)
     _check_texts(study)
     named = [("model.family", study.model.family, study.model.package)]

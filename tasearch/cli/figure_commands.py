@@ -34,7 +34,7 @@ def plot(
         str | None, typer.Option(metavar="AXIS", help="Of the front: error (default) or accuracy.")
     ] = None,
     dark: Annotated[bool, typer.Option("--dark", help="Light marks on a dark background.")] = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Write one figure of the report to a file.
 
@@ -50,7 +50,7 @@ def front(
     run: RunArgument,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Show the front: the students that no other beats in accuracy, size and latency at once.
 
@@ -71,7 +71,7 @@ def compare(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write a figure of all fronts, as plot does."),
     ] = None,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Show runs side by side: hypervolume, cost, and the best student of each size.
 
@@ -88,7 +88,7 @@ def dashboard(
         int,
         typer.Option(metavar="N", min=0, max=65_535, help="The port on 127.0.0.1; 0: a free one."),
     ] = 8080,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Open the run's Optuna study in optuna-dashboard (the extra `dashboard`).
 

@@ -40,7 +40,7 @@ def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
     if not rows:
         raise NothingFits(f"{run.path}: no student was trained to the end; run it further")
     if as_json:
-        print_json({"run": str(run.path), "front": [student_numbers(run, row) for row in rows]})
+        print_json({"run": str(run.place), "front": [student_numbers(run, row) for row in rows]})
     elif as_csv:
         print(front_csv([flat_numbers(run, row) for row in rows]), end="")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +11,11 @@ from tasearch.config.values import MOST_COUNT, MOST_SEED, MOST_TRIALS
 MOST_MS = 1e9
 
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run: its folder, or its name under --runs-dir.")
+    str, typer.Argument(metavar="RUN", help="A run: its folder or URL, or its name in --runs-dir.")
 ]
-RunsDir = Annotated[Path, typer.Option(metavar="DIR", help="The folder of all runs.")]
+RunsDir = Annotated[
+    str, typer.Option(metavar="DIR|URL", help="The folder of all runs, or a URL such as s3://a/b.")
+]
 MaxParams = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=MOST_COUNT, help="The most parameters.")
 ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # torch and optuna are imported by the commands that need the
     from tasearch.runs.run import Run
 
 
-def open_run(run: str, runs_dir: Path) -> Run:
+def open_run(run: str, runs_dir: str) -> Run:
     """The run that a command names."""
     from tasearch.runs.run import Run
 
@@ -44,7 +44,7 @@ def best(
         bool, typer.Option("--explain", help="Tell why this chain, its cost and the runner-up.")
     ] = False,
     as_json: AsJson = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Show the most accurate student within a budget.
 
@@ -67,7 +67,7 @@ def report(
             help="The page; RUN/report.html if not given.",
         ),
     ] = None,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Write the report: one HTML page that works offline."""
     opened = open_run(run, runs_dir)
@@ -87,7 +87,7 @@ def export(
     max_latency_ms: MaxLatency = None,
     trial: Trial = None,
     trust: Trust = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: RunsDir = "runs",
 ) -> None:
     """Write the best student within a budget, ready to ship.
 
@@ -119,7 +119,7 @@ def export(
             out.print(f"  {name:<20} not there: torch cannot export the model", soft_wrap=True)
 
 
-def status(run: RunArgument, runs_dir: RunsDir = Path("runs")) -> None:
+def status(run: RunArgument, runs_dir: RunsDir = "runs") -> None:
     """Show how far a run is, and what sharing and pruning saved."""
     from tasearch.report.status import status_lines
 

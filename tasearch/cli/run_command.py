@@ -7,7 +7,6 @@ import gc
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -17,6 +16,7 @@ from tasearch.cli.early_checks import check_early
 from tasearch.cli.exit_codes import INTERRUPTED
 from tasearch.cli.preparation import Preparation
 from tasearch.cli.stop import Stop
+from tasearch.config.places import Place
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.errors import TasearchError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasearch.search.prepare import Prepared
 
 
-def run_shown(study: Study, options: RunOptions) -> tuple[bool, Path]:
+def run_shown(study: Study, options: RunOptions) -> tuple[bool, Place]:
     """Prepare and search a study, and show the progress.
 
     Args:
@@ -36,12 +36,12 @@ def run_shown(study: Study, options: RunOptions) -> tuple[bool, Path]:
         options: How it is run.
 
     Returns:
-        Whether the search came to its end, and the path of the run's folder.
+        Whether the search came to its end, and the path or the URL of the run.
 
     Raises:
         TasearchError: Something is wrong with the study, its data, its models or its run.
     """
-    path = options.absolute().run_path(study)  # user code may change the current folder
+    path = options.absolute().run_place(study)  # user code may change the current folder
     with Stop() as stop:
         try:
             with preparing(study, options, stop) as prepared:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasearch.cli.console import out, print_named
+from tasearch.config.places import Place
 from tasearch.errors import TrainingError
 from tasearch.report.answer import export_command
 from tasearch.report.outcomes import outcome_text
@@ -30,12 +29,12 @@ def check_any_finished(run: Run) -> None:
         )
 
 
-def print_summary(run: Run, path: Path) -> None:
+def print_summary(run: Run, path: Place) -> None:
     """Print what a finished run has found, and the command that goes on.
 
     Args:
         run: A run with at least one finished student.
-        path: The path of its folder, as the user knows it.
+        path: The path or the URL of the run, as the user knows it.
     """
     best = run.best()
     recalls = run.trials[best.trial].recalls

@@ -12,11 +12,11 @@ from tasearch.config.arguments import (
     check_device,
     check_engine,
     check_folder,
-    check_path,
     check_trials,
     check_utf8,
     check_workers,
 )
+from tasearch.config.places import Place, Url, absolute, check_place
 from tasearch.config.study import Study
 from tasearch.errors import StudyError
 
@@ -26,7 +26,7 @@ class RunOptions:
     """The options of `tasearch.run` and of `tasearch run`, checked when they are made.
 
     Args:
-        runs_dir: The folder of all runs; the run is its subfolder `study.name`.
+        runs_dir: The folder or the URL of all runs; the run is `study.name` in it.
         trials: Number of trials to reach in all; None for the study's own number.
         device: "auto", "cpu" or "cuda".
         latency_from: The run whose latencies are taken, by its path or by its name under
@@ -49,10 +49,10 @@ class RunOptions:
         tasearch.errors.RunError: device: should be "auto", "cpu" or "cuda", found 'tpu'
     """
 
-    runs_dir: str | Path = "runs"
+    runs_dir: str | Place = "runs"
     trials: int | None = None
     device: str = "auto"
-    latency_from: str | Path | None = None
+    latency_from: str | Place | None = None
     workers: int | str = 1
     retry_failed: bool = False
     engine: str = "local"
@@ -62,21 +62,26 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.trials is not None:
             check_trials(self.trials, self._name("trials"))
-        check_path(self.runs_dir, self._name("runs_dir"))
+        check_place(self.runs_dir, self._name("runs_dir"))
         check_device(self.device, self._name("device"))
         check_workers(self.workers, self._name("workers"))
         check_engine(self.engine, self.address, self._name("engine"), self._name("address"))
         if self.latency_from is not None:
-            check_path(self.latency_from, self._name("latency_from"))
+            check_place(self.latency_from, self._name("latency_from"))
 
     @property
     def local_workers(self) -> str:
         """The number of workers on this machine, or "auto"; one prepares a search on a cluster."""
         return str(self.workers) if self.engine == "local" else "1"
 
-    def run_path(self, study: Study) -> Path:
-        """The path of the study's run, which need not exist."""
-        return Path(self.runs_dir) / study.name
+    @property
+    def runs_place(self) -> Place:
+        """The folder or the URL of all runs."""
+        return check_place(self.runs_dir, self._name("runs_dir"))
+
+    def run_place(self, study: Study) -> Place:
+        """The path or the URL of the study's run, which need not exist."""
+        return self.runs_place / study.name
 
     def trials_of(self, study: Study) -> int:
         """The number of trials to reach in all."""
@@ -89,14 +94,16 @@ class RunOptions:
             RunError: The folder of the run cannot be made or written to.
             StudyError: The study's root is not text.
         """
-        folder, name = self.run_path(study), self._name("runs_dir")
-        check_utf8(folder, name)
+        folder, name = self.run_place(study), self._name("runs_dir")
+        if not isinstance(folder, Url):
+            check_utf8(folder, name)
         check_utf8(Path(study.root), "root", StudyError)
-        check_folder(folder, name)
+        if not isinstance(folder, Url):
+            check_folder(folder, name)
 
     def absolute(self) -> RunOptions:
         """The same options, which hold in whatever folder the process is later."""
-        return replace(self, runs_dir=Path(self.runs_dir).absolute())
+        return replace(self, runs_dir=absolute(self.runs_place))
 
     def _name(self, option: str) -> str:
         return f"--{option.replace('_', '-')}" if self.from_shell else option

@@ -56,6 +56,7 @@ def confirm(
             return
         others = [c for c in others if not c.same_plan(asked)]
         write_confirmations(run.path, [*others, asked])
+        run.publish()
         blocks: list[Block] = []
         found = asked
         for number, pairs in enumerate(plan.blocks):
@@ -67,6 +68,7 @@ def confirm(
             yield from block.train([arm for c in open_ones for arm in (c.first, c.second)])
             found = _after_look(found, block, least_step=_least_step(prepared.manifest))
             write_confirmations(run.path, [*others, found])
+            run.publish()
             yield LookDone(confirmation=found)
         labels = [arm.label for c in found.comparisons for arm in (c.first, c.second)]
         log_read_of_test(run.path, "confirm", [*dict.fromkeys(labels)])

@@ -28,6 +28,7 @@ from tasearch.models import Models, Standardized
 from tasearch.models.tensors import as_tensor
 from tasearch.models.wrappers import without_wrappers
 from tasearch.runs.events import Event, LookStarted
+from tasearch.runs.folder_check import CONFIRM
 from tasearch.runs.quality import Quality
 from tasearch.runs.records import training_flops
 from tasearch.runs.store import Store, numbered, replicate
@@ -43,7 +44,6 @@ from tasearch.train.quality import measure_quality
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.workers.pool import Pool
 
-FOLDER = "confirm"
 TEACHER = "teacher.safetensors"
 
 
@@ -85,8 +85,8 @@ class Block:
     @cached_property
     def hops(self) -> HopExecutor:
         """The hops of the block, and the engine that trains them."""
-        folder = self.prepared.run.path / FOLDER
-        return executor_for(self.prepared, self.study, self.models, folder, pool=self.pool)
+        own = self.study, self.models
+        return executor_for(self.prepared, *own, under=CONFIRM, pool=self.pool)
 
     def chain(self, arm: Arm) -> Chain:
         """The chain of an arm, behind the block's teacher."""
@@ -113,7 +113,8 @@ class Block:
             RunError: One of them is missing.
         """
         archive, teacher = stored_hops(self.prepared), self.prepared.models.teacher()
-        whole, fresh = Hop(lineage=(teacher,)), Store(self.prepared.run.path / FOLDER)
+        fresh = self.prepared.run.store(lambda damage: None, CONFIRM)
+        whole = Hop(lineage=(teacher,))
         key = self.hops.key(Hop(lineage=(self.models.teacher(),)))
         record = archive.saved(whole)
         assert record is not None  # `fixed_teacher` has read it
@@ -197,7 +198,7 @@ class Block:
 
     @property
     def _store(self) -> Store:
-        return Store(self.prepared.run.path / FOLDER, strict=True)
+        return self.prepared.run.store(under=CONFIRM)
 
     def _flops(self, hop: Hop) -> float:
         recipe, manifest = hop.model.recipe, self.prepared.manifest
@@ -215,7 +216,7 @@ def fixed_teacher(prepared: Prepared) -> Path:
     """
     from safetensors.torch import save
 
-    file = prepared.run.path.resolve() / FOLDER / TEACHER
+    file = prepared.run.path.resolve() / CONFIRM / TEACHER
     archive = stored_hops(prepared)
     key = archive.key(Hop(lineage=(prepared.models.teacher(),)))
     saved = archive.store.load("hops", key)

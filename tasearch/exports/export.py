@@ -24,7 +24,6 @@ from tasearch.exports.trust import check_trust
 from tasearch.exports.weights_file import write_weights
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
-from tasearch.runs.directory import RunDirectory
 from tasearch.runs.run import Run
 
 FILES = ("student.onnx", "metrics.json", "README.md", "student.safetensors", "chain.toml")
@@ -82,7 +81,7 @@ def export(
         raise ExportError("trial: goes without a budget; leave one of the two out")
     candidate = run.best_within(budget) if trial is None else run.candidate(trial)
     folder = folder.absolute()  # user code may change the current folder
-    run.directory = RunDirectory(run.path.absolute())
+    run.directory = run.directory.absolute()
     _check_code(run, "exporting it", trust=trust)
     _check_out(folder)
     student = rebuild_student(run, candidate, trusted=trust or run.trusted)
@@ -99,7 +98,7 @@ def student_model(run: Run, candidate: Candidate) -> nn.Module:
         RunError: If the run's data or models have changed.
         StoreError: If the student's weights are missing or damaged.
     """
-    run.directory = RunDirectory(run.path.absolute())
+    run.directory = run.directory.absolute()
     _check_code(run, "rebuilding its student", trust=False)
     return rebuild_student(run, candidate, trusted=False).exported
 

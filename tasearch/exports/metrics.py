@@ -39,7 +39,8 @@ def student_metrics(
     """
     manifest, candidate, data = student.run.manifest, student.candidate, student.data
     size = manifest.measured[candidate.chain[-1]]
-    reads = log_read_of_test(student.run.path, "export", [candidate.label])
+    with student.run.directory.writing():
+        reads = log_read_of_test(student.run.path, "export", [candidate.label])
     quality, metric = _quality(student), student.run.metric
     test = quality.accuracy if metric.is_accuracy else quality.score
     errors = () if quality.error is None else (quality.error,)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from tasearch.config.places import Place
 from tasearch.report.gains import question_words
 from tasearch.report.rows import Row
 from tasearch.report.text import duration, flops_text, interval_text
@@ -124,16 +124,16 @@ def _notes(run: Run, row: Row, rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def export_command(run: Run, *, path: Path | None = None, trial: int | str | None = None) -> str:
+def export_command(run: Run, *, path: Place | None = None, trial: int | str | None = None) -> str:
     """The command that exports a student.
 
     Args:
         run: The run.
-        path: The path of its folder as the user knows it; that of the run if not given.
+        path: The path or the URL of the run as the user knows it; its own if not given.
         trial: Number of the student's trial; None for the best student.
     """
     study = run.manifest.study
     own_code = (study.data.own_source or "", study.model.own_family, study.objective.metric)
     own = " --trust" if any(":" in name for name in own_code) else ""
     which = "" if trial is None else f" --trial {trial}"
-    return f"tasearch export {shlex.quote(str(path or run.path))}{which} --out winner{own}"
+    return f"tasearch export {shlex.quote(str(path or run.place))}{which} --out winner{own}"

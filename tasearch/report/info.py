@@ -106,7 +106,7 @@ def report_info(run: Run) -> Info:
     manifest, rows = run.manifest, rows_of(run)
     study, teacher = manifest.study, manifest.study.teacher.width
     return Info(
-        run=str(run.path),
+        run=str(run.place),
         head=head_of(run),
         answer=answer_of(run, rows),
         metric=run.metric,

@@ -43,7 +43,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
     saved = 1 - costs.paid / costs.unpruned if costs.unpruned else 0.0
     left_out = "; it is left out" if history.damage else ""
     lines = [
-        ("run", f"{run.path}, study {run.manifest.study.name!r}"),
+        ("run", f"{run.place}, study {run.manifest.study.name!r}"),
         ("trials", _trials(run, counts, over, history.target)),
         ("space", f"{run.manifest.space:,} chains within the budget"),
         ("teacher", "not there yet" if teacher is None else run.metric.named(teacher)),

@@ -17,12 +17,14 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from tasearch.config.files import is_temporary, write_atomic, write_error
+from tasearch.config.places import Place
 from tasearch.errors import RunError
 from tasearch.runs.event_log import EventLog, History
 from tasearch.runs.folder_check import JOURNAL, check_folder_is_run
@@ -50,32 +52,10 @@ class RunDirectory:
         self._lock = FileLock(path / "lock", thread_local=False)
         self._log = EventLog(path / "events.jsonl")
 
-    @classmethod
-    def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> RunDirectory:
-        """An existing run, by its path or by its name under `runs_dir`.
-
-        Args:
-            run: The run's path or name.
-            runs_dir: The folder of all runs.
-
-        Raises:
-            RunError: There is no such run, it is still preparing, or its run.json is missing.
-        """
-        places = [cls(Path(run)), cls(Path(runs_dir) / run)]
-        for found in places:
-            if found.exists:
-                return found
-        for found in places:
-            if found.preparing:
-                raise RunError(
-                    f"{found.path}: the run is still preparing, and there is nothing to read yet; "
-                    f"try again when it trains"
-                )
-        for found in places:
-            if found.journal.is_file():
-                file = found.path / "run.json"
-                raise RunError(f"{file}: is missing; `tasearch run` on the same study writes it")
-        raise RunError(f"{run}: no such run; `tasearch run STUDY.toml` makes one in {runs_dir}/")
+    @property
+    def place(self) -> Place:
+        """The path of the folder, or the URL of a run that is at one."""
+        return self.path
 
     @property
     def exists(self) -> bool:
@@ -90,6 +70,11 @@ class RunDirectory:
     @property
     def busy(self) -> bool:
         """Whether a driver is searching the run."""
+        return self.busy_here
+
+    @property
+    def busy_here(self) -> bool:
+        """Whether a driver on a machine that sees the folder is searching the run."""
         if not (self.path / "lock").exists():
             return False
         lock = FileLock(self.path / "lock")
@@ -111,13 +96,32 @@ class RunDirectory:
             return False
         return self.busy
 
-    def store(self, warn: Callable[[str], None] | None = None) -> Store:
+    def look(self) -> None:
+        """Bring the folder up to date, where it is a copy of a run at a URL."""
+
+    def absolute(self) -> RunDirectory:
+        """The same run in whatever folder this process is later."""
+        return RunDirectory(self.path.absolute())
+
+    def store(self, warn: Callable[[str], None] | None = None, under: str = "") -> Store:
         """The store of the run.
 
         Args:
             warn: Called with a message for each damaged file; if None, these raise.
+            under: A folder of the run that has a store of its own; empty for the run's.
         """
-        return Store(self.path, strict=True) if warn is None else Store(self.path, warn)
+        path = self.path / under
+        return Store(path, strict=True) if warn is None else Store(path, warn)
+
+    def writing(self) -> AbstractContextManager[None]:
+        """A context in which a small file of the run may be written, also during a search."""
+        return contextlib.nullcontext()
+
+    def publish(self) -> None:
+        """Commit what the holder of the run's lock has written, where it is at a URL."""
+
+    def check_held(self) -> None:
+        """Raise a `RunError` if another driver has taken a run at a URL over."""
 
     def check_free(self) -> None:
         """Check that `locked` would succeed.

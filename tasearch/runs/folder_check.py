@@ -11,6 +11,7 @@ from tasearch.runs.store import KINDS
 
 JOURNAL = "journal.log"
 INPUTS = "inputs"  # data and code that were brought from Python
+CONFIRM = "confirm"  # the hops of confirmations, and their verdicts
 SHARED = "shared"  # data for the nodes of a cluster, while it trains
 OURS = {  # what the folder of a run may hold before run.json is written
     *("lock", "locks", INPUTS, SHARED, "measurements.json", "events.jsonl", "report.html", *KINDS)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from tasearch.config.arguments import check_path
+from tasearch.config.places import Place, check_place
 from tasearch.errors import NothingFits, RunError, quoted
 from tasearch.pareto.budget import Budget
 from tasearch.pareto.candidate import Candidate
@@ -15,6 +15,7 @@ from tasearch.pareto.front import Front
 from tasearch.pareto.metric import Metric
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_trials
+from tasearch.runs.opening import find_run
 from tasearch.runs.records import Costs, TrialRecord, candidates, costs
 from tasearch.runs.test_reads import ReadOfTest, reads_of_test
 from tasearch.runs.verdicts import Arm, Confirmation, read_confirmations, shipped
@@ -39,34 +40,34 @@ class Run:
 
     Args:
         directory: The run's directory.
-        trusted: Whether this process has searched the run, and so has executed the user code that
-            the study names.
+        trusted: Whether this process has searched the run, and so has executed its user code.
     """
 
     def __init__(self, directory: RunDirectory, *, trusted: bool = False) -> None:
         self.directory, self.trusted = directory, trusted
 
     @classmethod
-    def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> Self:
-        """A run by its path or by its name.
+    def open(cls, run: str | Place, runs_dir: str | Place = "runs") -> Self:
+        """A run by its place or by its name.
 
         Args:
-            run: Path of the run's folder, or its name under `runs_dir`.
-            runs_dir: The folder of all runs.
+            run: Path or URL of the run, or its name under `runs_dir`.
+            runs_dir: The folder or the URL of all runs.
 
         Raises:
             RunError: There is no such run, or it cannot be opened.
         """
-        run, runs_dir = check_path(run, "run"), check_path(runs_dir, "runs_dir")
-        try:
-            return cls(RunDirectory.open(run, runs_dir))
-        except OSError as error:
-            raise RunError(f"{run}: cannot be opened: {error.strerror or error}") from None
+        return cls(find_run(check_place(run, "run"), check_place(runs_dir, "runs_dir")))
 
     @property
     def path(self) -> Path:
-        """Path of the run's folder."""
+        """Path of the run's folder; of the copy here, if it is at a URL."""
         return self.directory.path
+
+    @property
+    def place(self) -> Place:
+        """Path or URL of the run."""
+        return self.directory.place
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -15,6 +14,7 @@ from tasearch.chains.hop import ModelSpec, arrows
 from tasearch.chains.keys import canonical_json
 from tasearch.chains.recipes import SEARCHED, Choice, Choices, Recipes
 from tasearch.chains.space import Space
+from tasearch.config.places import Place
 from tasearch.errors import RunError, StudyError, option
 from tasearch.runs.directory import Manifest, RunDirectory
 from tasearch.runs.journal import read_study
@@ -45,12 +45,12 @@ class Queued:
 
 
 def enqueue(
-    run: Run | str | Path,
+    run: Run | str | Place,
     chain: str | Sequence[int | str],
     *,
     student: Fields | None = None,
     assistants: Fields | None = None,
-    runs_dir: str | Path = "runs",
+    runs_dir: str | Place = "runs",
 ) -> Queued:
     """Name a chain that a run tries next, before what its sampler proposes.
 
@@ -63,7 +63,7 @@ def enqueue(
         student: Searched fields of the student's recipe; a field that is missing receives the first
             of its values.
         assistants: Searched fields of the recipe that all assistants share.
-        runs_dir: The folder of all runs.
+        runs_dir: The folder or the URL of all runs.
 
     Returns:
         The trial that waits.
@@ -72,7 +72,7 @@ def enqueue(
         StudyError: The study has no such chain.
         RunError: There is no such run, or the chain has been tried or queued already.
     """
-    directory = run.directory if isinstance(run, Run) else RunDirectory.open(run, runs_dir)
+    directory = (run if isinstance(run, Run) else Run.open(run, runs_dir)).directory
     manifest = directory.read()
     space = _space(manifest)
     choices = _choices(
@@ -125,7 +125,7 @@ def _appending(directory: RunDirectory) -> Iterator[None]:
     While a search holds the run, the journal's own lock is enough, because its last line is whole.
     Otherwise the run is locked here, and what a kill may have left behind is removed.
     """
-    if directory.busy:
+    if directory.busy_here:
         yield
         return
     with directory.locked():

@@ -34,6 +34,7 @@ def watched(run: RunDirectory, events: Iterator[Event]) -> Generator[Event, None
             if isinstance(event, HopEnded) and event.outcome == "complete":
                 hops.append(run.path / "hops" / f"{event.key}.safetensors")
             _check(run, seen)
+            run.check_held()
             yield event
     except RunError:
         raise

@@ -12,6 +12,7 @@ import torch
 from tasearch.chains.space import Space
 from tasearch.config import plugins
 from tasearch.config.guard import contained
+from tasearch.config.places import check_place
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.user_modules import UserCode
@@ -19,6 +20,7 @@ from tasearch.data import Dataset, Progress
 from tasearch.models import Models
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.manifest import Manifest
+from tasearch.runs.opening import find_run, run_at
 from tasearch.search.acquisition import Acquisition
 from tasearch.search.devices import Devices, take_devices
 from tasearch.search.manifests import FoundManifest, find_manifest
@@ -149,14 +151,15 @@ def _absolute(study: Study, options: RunOptions) -> tuple[Study, RunOptions, Run
     """A study, its options and its run by absolute paths: user code may change the folder."""
     root, options = str(Path(study.root).resolve()), options.absolute()
     study = study.model_copy(update={"root": root})
-    return study, options, RunDirectory(options.run_path(study))
+    return study, options, run_at(options.run_place(study))
 
 
 def _latency_source(options: RunOptions) -> RunDirectory | None:
     """The run that lends its measurements, if there is one."""
     if options.latency_from is None:
         return None
-    return RunDirectory(RunDirectory.open(options.latency_from, options.runs_dir).path.absolute())
+    lends = check_place(options.latency_from, "latency_from")
+    return find_run(lends, options.runs_place).absolute()
 
 
 def _tell_teacher(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tasearch.chains.space import Space
 from tasearch.errors import option
 from tasearch.runs.directory import Manifest
-from tasearch.runs.events import Event, Notice, SearchFinished
+from tasearch.runs.events import Event, Notice, SearchFinished, TrialDone
 from tasearch.runs.journal import open_study, set_damaged_aside
 from tasearch.runs.sealed_journal import count_lines
 from tasearch.search.annotations import excesses
@@ -44,6 +44,7 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
             manifest, repaired = _write(prepared)
             history = run.history()
             run.log("search", trials=trials, teacher=prepared.teacher)
+            run.publish()
             if history.damage:
                 left = "it is left out, and so are its seconds"
                 yield Notice(message=f"{history.damage}; {left}")
@@ -67,6 +68,8 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
                     if isinstance(event, SearchFinished):
                         lines = count_lines(run.journal)
                         run.log("finished", reason=event.reason, journal=lines)
+                    if isinstance(event, TrialDone):
+                        run.publish()
                     yield event
             finally:
                 driver.hops.close()

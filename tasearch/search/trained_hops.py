@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from tasearch.config.study import Study
 from tasearch.models import Models
@@ -21,15 +20,15 @@ from tasearch.train.workers.pool import Pool
 def trained_hops(prepared: Prepared) -> HopExecutor:
     """Hops of a run whose lock is held, trained in this process or by workers."""
     run = prepared.run
-    return executor_for(prepared, prepared.manifest.study, prepared.models, run.path, log=run.log)
+    return executor_for(prepared, prepared.manifest.study, prepared.models, log=run.log)
 
 
 def executor_for(
     prepared: Prepared,
     study: Study,
     models: Models,
-    folder: Path,
     *,
+    under: str = "",
     pool: Pool | None = None,
     log: Callable[..., None] = lambda event, **values: None,
 ) -> HopExecutor:
@@ -39,12 +38,12 @@ def executor_for(
         prepared: The run.
         study: The run's study, or one that differs in its seed, its replicates and its teacher.
         models: The models of this study.
-        folder: Folder of the store.
+        under: Folder of the store within the run; empty for the run's own store.
         pool: The workers; if None, those of the run, or new ones where they are needed.
         log: Called with each start and end of a hop.
     """
     warnings: list[str] = []
-    store = Store(folder, warnings.append)
+    store = prepared.run.store(warnings.append, under)
     archive = _archive(prepared, study, models, store)
 
     def make_engine() -> Engine:
@@ -52,7 +51,7 @@ def executor_for(
             return InProcessEngine(_make_trainer(prepared, study, models, store))
         workers = pool or _workers(prepared, study)
         modes, code = prepared.manifest.modes, prepared.code
-        workers.set_up(study, prepared.data, folder, modes, archive.separable, code)
+        workers.set_up(study, prepared.data, store, modes, archive.separable, code)
         return workers
 
     return HopExecutor(

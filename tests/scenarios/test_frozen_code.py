@@ -111,7 +111,12 @@ def test_late_worker_refuses_edited_code(tmp_path: Path) -> None:
     try:
         (tmp_path / "own.py").write_text(FAMILY.replace("0.1", "0.2"))
         prepared.pool.set_up(
-            study, prepared.data, tmp_path, prepared.manifest.modes, lambda hop: (), prepared.code
+            study,
+            prepared.data,
+            prepared.run.store(),
+            prepared.manifest.modes,
+            lambda hop: (),
+            prepared.code,
         )
         with pytest.raises(RunError) as error:
             [message for _ in range(9) for message in prepared.pool.events()]

@@ -17,7 +17,9 @@ from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset
 from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import StudyError
+from tasearch.runs.addresses import store_address
 from tasearch.runs.events import EpochDone, HopEnded, HopEvent, HopOutcome, Notice, hop_event
+from tasearch.runs.store import Store
 from tasearch.train.fast.autotuning import untuned_mode
 from tasearch.train.tasks import Task
 from tasearch.train.workers.processes import Process
@@ -150,7 +152,7 @@ class Pool:
         self,
         study: Study,
         data: Dataset,
-        run: Path,
+        store: Store,
         modes: Mapping[int, Mode],
         separable: Callable[[Hop], Sequence[int]],
         code: UserCode,
@@ -160,14 +162,14 @@ class Pool:
         Args:
             study: The study.
             data: The data set of the study.
-            run: Folder of the store.
+            store: The store of the hops.
             modes: Mode of training of each width.
             separable: Returns the replicates of a hop that several workers may share.
             code: The user's source code, which each worker has to find unchanged.
         """
         setup = self._known(data) | {
             "study": study.model_dump_json(),
-            "run": str(run.resolve()),
+            "store": store_address(store),
             "modes": modes_as_text(modes),
             "code": {str(file): digest for file, digest in code.digests.items()},
         }

@@ -37,8 +37,8 @@ from tasearch.models import Models
 from tasearch.models.numerics import flush_denormals_everywhere, keep_freed_memory
 from tasearch.pareto.skyline import Threshold
 from tasearch.runs import heartbeat
+from tasearch.runs.addresses import store_at
 from tasearch.runs.events import Notice
-from tasearch.runs.store import Store
 from tasearch.train.cuda import set_up_cuda
 from tasearch.train.fast.autotuning import study_modes
 from tasearch.train.tasks import Task, train_hops
@@ -82,7 +82,7 @@ def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
         study=study,
         models=Models.for_study(study, data),
         data=data,
-        store=Store(Path(content["run"]), warn),
+        store=store_at(content["store"], warn),
         device=torch.device(content["device"]),
         modes=modes_from_text(content["modes"]),
     )

@@ -15,6 +15,7 @@ from tasearch.config.user_modules import UserCode
 from tasearch.data import load_data
 from tasearch.errors import RunError
 from tasearch.runs.events import EpochDone, Event, HopEnded, HopStarted, Notice
+from tasearch.runs.store import Store
 from tasearch.train.tasks import Task
 from tasearch.train.workers.pool import Pool
 from tasearch.train.workers.ray_cluster import Resources
@@ -79,7 +80,7 @@ class Machines:
 
         self.pool = Pool(["cpu"] * number, STUDY, elsewhere=start, folder=folder / "shared")
         code = UserCode(digests={})
-        self.pool.set_up(STUDY, load_data(STUDY), folder, {}, lambda hop: (), code)
+        self.pool.set_up(STUDY, load_data(STUDY), Store(folder), {}, lambda hop: (), code)
         self.hear(2 * min(number, placed))
 
     def hear(self, lines: int) -> list[Event]:

@@ -16,6 +16,7 @@ from tasearch.config.run_options import RunOptions
 from tasearch.config.user_modules import UserCode
 from tasearch.data import load_data
 from tasearch.errors import DataError, RunError
+from tasearch.runs.store import Store
 from tasearch.search import study_parts
 from tasearch.search.prepare import prepare
 from tasearch.train.workers import processes
@@ -89,7 +90,9 @@ def test_pool_takes_only_needed_processes(monkeypatch: pytest.MonkeyPatch) -> No
     taken, ended = started[:2], started[2]
     assert ended.death().words == "was killed by signal 9 (killed)"
     assert len(children()) == len(taken)
-    pool.set_up(study, load_data(study), Path("run"), {}, lambda hop: (), code)  # the others begin
+    pool.set_up(
+        study, load_data(study), Store(Path("run")), {}, lambda hop: (), code
+    )  # the others begin
     assert pool.free_workers == len(children()) == 4
     pool.close()
     assert not children()

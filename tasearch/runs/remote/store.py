@@ -1,0 +1,146 @@
+"""The hops of a run at a URL: a copy on this machine, and what is shared with other machines.
+
+Finished hops, checkpoints and snapshots are in the object store as soon as they are saved. Soft
+targets are on this machine only: where they are missing, they are computed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tasearch.config.files import write_atomic
+from tasearch.errors import StoreError
+from tasearch.runs.remote.bucket import Bucket
+from tasearch.runs.remote.versions import Versions
+from tasearch.runs.seals import read_file
+from tasearch.runs.store import KINDS, HopRecord, Store, Tensors
+
+SHARED_KINDS = ("hops", "checkpoints", "snapshots")
+FIXED = ("hops", "snapshots")  # equal wherever they are stored: those here need no look elsewhere
+
+
+class RemoteStore(Store):
+    """A store whose files other machines see.
+
+    Args:
+        path: Path of the copy on this machine.
+        warn: Function that receives a message for each damaged file; the file counts as absent.
+        bucket: The objects of the run.
+        token: Token of the lease under which it writes; None for a store that is only read.
+        under: Name of the store's folder within the run; empty for the run's own.
+        strict: Whether a damaged file raises an error instead.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        warn: Callable[[str], None] = lambda message: None,
+        *,
+        bucket: Bucket,
+        token: int | None,
+        under: str = "",
+        strict: bool = False,
+    ) -> None:
+        super().__init__(path, warn, strict=strict)
+        self._bucket, self._token, self._under = bucket, token, under
+        self._same: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {}  # digests of files here
+        self._dropped = set[tuple[str, str]]()
+        self._here = Store(path)  # the files of this machine alone
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """What another process needs to open the same store."""
+        return {"url": str(self._bucket.url), "token": self._token, "under": self._under}
+
+    def save(self, kind: str, key: str, tensors: Tensors, record: HopRecord) -> None:
+        super().save(kind, key, tensors, record)
+        if kind in SHARED_KINDS and self._token is not None:
+            self._share(kind, key)
+            self._dropped.discard((kind, key))
+
+    def drop(self, kind: str, key: str) -> None:
+        here = self._file(kind, key).exists()
+        super().drop(kind, key)
+        if kind not in SHARED_KINDS or self._token is None:
+            return
+        if here or (kind, key) not in self._dropped:
+            self._versions(kind, key).drop(self._token)
+            self._dropped.add((kind, key))
+
+    def finished(self) -> list[str]:
+        return sorted({*super().finished(), *self._bucket.names(self._folder("hops"))})
+
+    def publish_unshared(self) -> None:
+        """Share the sound files that are here alone: a kill has come before they were shared."""
+        for kind in SHARED_KINDS:
+            there = {*self._bucket.names(self._folder(kind))}
+            for file in sorted((self.path / kind).glob("*.safetensors")):
+                if file.stem not in there and self._here.record(kind, file.stem) is not None:
+                    self._share(kind, file.stem)
+
+    def forget(self) -> None:
+        """Delete the files here, of an earlier run at the same URL."""
+        for kind in KINDS:
+            for file in (self.path / kind).glob("*.safetensors"):
+                file.unlink(missing_ok=True)
+
+    def _share(self, kind: str, key: str) -> None:
+        """Write a file that is here into the object store."""
+        assert self._token is not None
+        content = read_file(self._file(kind, key))
+        self._versions(kind, key).add(self._token, content)
+        self._note(kind, key, hashlib.sha256(content).hexdigest())
+
+    def _read(self, kind: str, key: str) -> tuple[bytes, HopRecord] | None:
+        if kind in FIXED and (found := self._here._read(kind, key)) is not None:
+            return found
+        if kind in SHARED_KINDS:  # also if it is damaged here
+            self._fetch(kind, key)
+        return super()._read(kind, key)
+
+    def _fetch(self, kind: str, key: str) -> None:
+        """Bring the newest version of a file here, if there is one that is sound."""
+        file, versions = self._file(kind, key), self._versions(kind, key)
+        try:
+            version = versions.newest()
+            if version is None or self._digest(kind, key) == version.sha256:
+                return
+            content = versions.read(version)
+        except StoreError as error:
+            if self._strict or "damaged" not in str(error):
+                raise
+            self.warn(f"{error}; it counts as absent")
+            return
+        if content is not None:
+            write_atomic(file, content)
+            self._note(kind, key, version.sha256)
+
+    def _digest(self, kind: str, key: str) -> str:
+        """The digest of a file here; empty if it is missing."""
+        try:
+            place = self._place(kind, key)
+            digest, known = self._same.get((kind, key), ("", ()))
+            if known != place:
+                digest = hashlib.sha256(read_file(self._file(kind, key))).hexdigest()
+                self._same[kind, key] = digest, place
+        except OSError:
+            return ""
+        return digest
+
+    def _note(self, kind: str, key: str, digest: str) -> None:
+        with contextlib.suppress(OSError):  # another worker has dropped it
+            self._same[kind, key] = digest, self._place(kind, key)
+
+    def _place(self, kind: str, key: str) -> tuple[int, ...]:
+        found = self._file(kind, key).stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _versions(self, kind: str, key: str) -> Versions:
+        return Versions(self._bucket, f"{self._folder(kind)}/{key}")
+
+    def _folder(self, kind: str) -> str:
+        return f"{self._under}/{kind}" if self._under else kind
