@@ -174,7 +174,7 @@ class RunDirectory:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise RunError(f"{self.path}: another tasearch is running or confirming it") from None
+            raise RunError(f"{self.place}: another tasearch is running or confirming it") from None
         except OSError as error:
             raise write_error(self.path / "lock", error) from None
         try:

@@ -7,6 +7,7 @@ repeated for some minutes, unless the store says that it would fail again.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -103,6 +104,20 @@ class Bucket:
             return []
         return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
 
+    def below(self, folder: str) -> list[str]:
+        """Names of all objects below a folder, with their paths from there."""
+        path = self._path(folder)
+
+        def found() -> list[str]:
+            self._fs.invalidate_cache()
+            return [*self._fs.find(path)]
+
+        try:
+            paths = self._tried("listed", folder, found)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [found.removeprefix(f"{path}/") for found in paths]
+
     def delete(self, *names: str) -> None:
         """Delete objects, those that are there."""
         for name in names:
@@ -127,7 +142,7 @@ class Bucket:
                         raise StoreError(
                             f"{where}: it is refused: {raised(error)}; {RIGHTS}"
                         ) from None
-                    if time.monotonic() + pause > until:
+                    if time.monotonic() + pause > until or sys.is_finalizing():
                         raise StoreError(f"{where}: {raised(error)}; {AGAIN}") from None
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)

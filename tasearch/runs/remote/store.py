@@ -15,7 +15,7 @@ from typing import Any
 from tasearch.config.files import write_atomic
 from tasearch.errors import StoreError
 from tasearch.runs.remote.bucket import Bucket
-from tasearch.runs.remote.versions import Versions
+from tasearch.runs.remote.versions import COMMIT, Versions
 from tasearch.runs.seals import read_file
 from tasearch.runs.store import KINDS, HopRecord, Store, Tensors
 
@@ -72,12 +72,12 @@ class RemoteStore(Store):
             self._dropped.add((kind, key))
 
     def finished(self) -> list[str]:
-        return sorted({*super().finished(), *self._bucket.names(self._folder("hops"))})
+        return sorted({*super().finished(), *self._committed("hops")})
 
     def publish_unshared(self) -> None:
         """Share the sound files that are here alone: a kill has come before they were shared."""
         for kind in SHARED_KINDS:
-            there = {*self._bucket.names(self._folder(kind))}
+            there = self._committed(kind)
             for file in sorted((self.path / kind).glob("*.safetensors")):
                 if file.stem not in there and self._here.record(kind, file.stem) is not None:
                     self._share(kind, file.stem)
@@ -141,6 +141,11 @@ class RemoteStore(Store):
 
     def _versions(self, kind: str, key: str) -> Versions:
         return Versions(self._bucket, f"{self._folder(kind)}/{key}")
+
+    def _committed(self, kind: str) -> set[str]:
+        """Names of the files of a kind that are in the object store."""
+        names = self._bucket.below(self._folder(kind))
+        return {name.partition("/")[0] for name in names if name.endswith(COMMIT)}
 
     def _folder(self, kind: str) -> str:
         return f"{self._under}/{kind}" if self._under else kind
