@@ -231,4 +231,5 @@ def fixed_teacher(prepared: Prepared) -> Path:
     blob = save({name: t.contiguous() for name, t in net.state_dict().items()})
     if not file.is_file() or file.read_bytes() != blob:
         write_atomic(file, blob)
+        prepared.run.publish()  # workers on other machines read it
     return file

@@ -16,8 +16,7 @@ def store_address(store: Store) -> dict[str, Any]:
     Args:
         store: The store of a run's hops.
     """
-    remote = getattr(store, "address", None)
-    return {"path": str(store.path.resolve()), "remote": remote}
+    return {"path": str(store.path.resolve()), "remote": getattr(store, "address", None)}
 
 
 def store_at(address: Mapping[str, Any], warn: Callable[[str], None]) -> Store:

@@ -117,6 +117,10 @@ class RunDirectory:
         """A context in which a small file of the run may be written, also during a search."""
         return contextlib.nullcontext()
 
+    def deliver(self, file: Path) -> str | None:
+        """Bring data to where machines that do not see the folder find them, and name them."""
+        return None
+
     def publish(self) -> None:
         """Commit what the holder of the run's lock has written, where it is at a URL."""
 

@@ -98,8 +98,9 @@ def _workers(prepared: Prepared, study: Study) -> Pool:
     """Workers for a search: those that have prepared it, or new ones; on the cluster, if any."""
     if prepared.cluster is None:
         return prepared.pool or Pool(prepared.workers, study)
-    start, folder = prepared.cluster.start, prepared.run.path.absolute() / SHARED
-    return Pool(prepared.workers, study, elsewhere=start, folder=folder)
+    run, start = prepared.run, prepared.cluster.start
+    folder = run.path.absolute() / SHARED
+    return Pool(prepared.workers, study, elsewhere=start, folder=folder, deliver=run.deliver)
 
 
 def _archive(prepared: Prepared, study: Study, models: Models, store: Store) -> HopArchive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -97,6 +98,27 @@ def objects(url: Url) -> dict[str, bytes]:
     """The content of all objects below a URL, by their names."""
     system, root = fsspec.core.url_to_fs(str(url))
     return {path.removeprefix(f"{root}/"): system.cat_file(path) for path in system.find(root)}
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[dict[str, str]]:
+    """A server of S3 on this machine, with one bucket; yields the environment that leads to it."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    where = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, text in (keys | where).items():
+                patch.setenv(name, text)
+            fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+            yield keys | where
+    finally:
+        server.stop()
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from tasearch.errors import RunError, TasearchError
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.folder_check import CONFIRM
 from tasearch.runs.remote.bucket import Bucket
+from tasearch.runs.remote.data_file import deliver
 from tasearch.runs.remote.driver_files import DriverFiles
 from tasearch.runs.remote.lease import LEASES, Lease, alive
 from tasearch.runs.remote.store import RemoteStore
@@ -100,6 +101,9 @@ class RemoteRun(RunDirectory):
 
     def writing(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext() if self.busy_here else self.locked()
+
+    def deliver(self, file: Path) -> str | None:
+        return deliver(self._bucket, file)
 
     def publish(self) -> None:
         if self._lease is not None:

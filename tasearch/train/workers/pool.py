@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Pool:
             that are not needed are ended.
         elsewhere: Starts a process on another machine; None to start all of them on this one.
         folder: The folder in which the workers find the data; None if they are on this machine.
+        deliver: Brings the file of the data to machines that do not see this folder, and names it.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class Pool:
         *,
         elsewhere: Callable[[], WorkerProcess] | None = None,
         folder: Path | None = None,
+        deliver: Callable[[Path], str | None] = lambda file: None,
     ) -> None:
         training, self._study, self._folder = study.training, study, folder
+        self._deliver = cache(deliver)  # the data stay the same
         limit = training.stall_minutes * 60
         self._supervisor = Supervisor(devices, training.threads, limit, processes, elsewhere)
         self._waiting: list[_Waiting] = []  # for a worker that has a machine
@@ -170,6 +174,7 @@ class Pool:
         setup = self._known(data) | {
             "study": study.model_dump_json(),
             "store": store_address(store),
+            "data_name": self._deliver(Path(self.share_data(data))),
             "modes": modes_as_text(modes),
             "code": {str(file): digest for file, digest in code.digests.items()},
         }

@@ -76,7 +76,17 @@ def _find_modes(content: dict[str, Any], warn: Any) -> dict[str, str] | None:
         return None
 
 
+def _arrived(content: dict[str, Any]) -> dict[str, Any]:
+    """A setup with the paths of this machine."""
+    if content["store"]["remote"] is None:  # all machines see the folder of the run
+        return content
+    from tasearch.runs.remote.arrival import arrived
+
+    return arrived(content)
+
+
 def _make_trainer(content: dict[str, Any], warn: Any) -> Trainer:
+    content = _arrived(content)
     study, data = _known(content["study"], content["data"])
     trainer = Trainer(
         study=study,

@@ -20,7 +20,8 @@ from tasearch.runs.remote.lease import LEASES, Lease, LeaseLost
 from tasearch.runs.run import Run
 from tests.helpers.commands import command
 from tests.helpers.object_stores import FailingStore, Killed, objects, quick_leases
-from tests.helpers.runs import events_of, facts, once_each
+from tests.helpers.remote_runs import same
+from tests.helpers.runs import events_of, facts
 from tests.helpers.studies import tiny
 
 MODES = dict.fromkeys(("16", "12", "8", "6", "4", "2"), "fp32")
@@ -44,19 +45,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], N
 
 def search(url: Url, finished: tasearch.Run, **options: Any) -> tasearch.Run:
     return tasearch.run(STUDY, runs_dir=url.parent, latency_from=finished.path, **options)
-
-
-def same(url: Url, local: tasearch.Run) -> None:
-    """Whether a run at a URL is the local one, hop by hop, bit for bit."""
-    run = Run.open(url)
-    assert [vars(trial) for trial in run.trials] == facts(local)
-    store, there = local.directory.store(), run.directory.store()
-    assert there.finished() == store.finished()
-    for key in store.finished():
-        own, other = store.load("hops", key), there.load("hops", key)
-        assert own is not None and other is not None and own[1] == other[1]
-        assert all((own[0][name] == tensor).all() for name, tensor in other[0].items())
-    assert once_each(run)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
