@@ -147,7 +147,7 @@ def _cluster(folder: Path) -> Iterator[RayCluster]:
     with contextlib.closing(nodes), pytest.MonkeyPatch.context() as patch:
         for name, value in nodes.environment.items():
             patch.setenv(name, value)
-        resources = Resources(cpus=1, gpus=0, memory=0)
+        resources = Resources(cpus=0.5, gpus=0, memory=0)  # room for two engines
         with contextlib.closing(RayCluster(nodes.address, resources, 1)) as cluster:
             yield cluster
 
