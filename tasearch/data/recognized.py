@@ -14,7 +14,7 @@ from tasearch.config.files import open_regular
 from tasearch.config.values import TABLES
 from tasearch.data import npz
 from tasearch.data.part_files import files_by_part, reading
-from tasearch.data.tables import READERS, SUFFIXES
+from tasearch.data.tables import SUFFIXES, csv_names
 from tasearch.errors import DataError, nearest, quoted, shown
 
 SOURCES = {".npz": "npz", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".txt": "csv"}
@@ -90,7 +90,7 @@ def _columns(path: Path, section: DataSection) -> list[str]:
     """The names of the columns of the training part's first file."""
     file, *_ = files_by_part(path, str(path), SUFFIXES[section.source])["train"]
     if section.source == "csv":
-        return list(READERS["csv"](file, section, {}).column_names)
+        return csv_names(file)
     with reading(file, "is no readable parquet file"), open_regular(file) as stream:
         return list(pq.ParquetFile(stream).schema_arrow.names)
 

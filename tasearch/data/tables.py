@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -180,14 +180,35 @@ def _read_csv(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.
     text = dict.fromkeys((*section.categories, *(n for n, k in kinds.items() if k == TEXT)), TEXT)
     missing = ["", *section.missing]
     with reading(file), open_regular(file) as stream:
-        separator = separator_of(stream)
         return pyarrow.csv.read_csv(
             stream,
-            parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            parse_options=_parsing(stream),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=text, null_values=missing, strings_can_be_null=True
             ),
         )
+
+
+def _parsing(stream: BinaryIO) -> Any:
+    """How the lines of a CSV file become values."""
+    return pyarrow.csv.ParseOptions(delimiter=separator_of(stream), newlines_in_values=True)
+
+
+def csv_names(file: Path) -> list[str]:
+    """The names of the columns of a CSV file, of which the beginning alone is read.
+
+    Args:
+        file: Its path.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with (
+        reading(file),
+        open_regular(file) as stream,
+        pyarrow.csv.open_csv(stream, parse_options=_parsing(stream)) as reader,
+    ):
+        return list(reader.schema.names)
 
 
 def _read_parquet(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.Table:

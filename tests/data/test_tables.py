@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tasearch.config.study_file import parse_study
 from tasearch.data import load_data, load_test
 from tasearch.data.features import MOST_VALUES, Column, Features
+from tasearch.data.recognized import recognize
 from tasearch.errors import DataError, StudyError
 
 HEAD = "age,town,member,label\n"
@@ -384,3 +385,19 @@ def test_rows_that_equal_held_out_ones_are_told(file: Path) -> None:
     assert re.match(
         r"data\.unlabelled: \d+ of 40 rows equal held-out ones \(val and test\)", notice
     )
+
+
+def test_names_of_columns_need_the_beginning_of_a_csv_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text('"far; away";kind\n' + "1;a\n" * 200_000)
+
+    def whole(*args: Any, **options: Any) -> None:
+        raise AssertionError("the whole file is read")
+
+    monkeypatch.setattr("pyarrow.csv.read_csv", whole)
+    assert recognize(file) == {"source": "csv", "path": str(file), "label": "kind"}
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(DataError, match=r"empty\.csv: "):
+        recognize(tmp_path / "empty.csv")
