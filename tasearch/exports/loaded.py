@@ -14,10 +14,12 @@ from tasearch.data.features import Features
 from tasearch.data.given_texts import are_texts
 from tasearch.data.ids import Ids
 from tasearch.data.tokenizer import TextTokenizer
-from tasearch.errors import ExportError, first_line, shown
+from tasearch.errors import ExportError, first_line, quoted, shown
 from tasearch.exports.given_texts import ids_of_texts
 from tasearch.models import Standardized
 from tasearch.train.loop import predict
+
+LISTED = 20  # names of features that a message lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +79,10 @@ class LoadedStudent(Standardized):
         Args:
             x: Samples (samples, *in_shape), in the units of the training data: a tensor, an array
                 of numpy, or lists of numbers; integers, if the model was trained on such. Grey
-                images may be without their axis of channels. For a
-                student of a table also its rows: a DataFrame or a dict of columns, or a list of
-                dicts; a dict of single values is one row. For a student of texts also a list of
+                images may be without their axis of channels. For a student of a table, its rows by
+                the names of their columns: a DataFrame or a dict of columns, or a list of
+                dicts; a dict of single values is one row. Numbers alone are taken as its features,
+                in the order of `features.names`. For a student of texts also a list of
                 strings, or of pairs of strings; one string is one text.
 
         Raises:
@@ -144,6 +147,13 @@ class LoadedStudent(Standardized):
         """What to bring instead of samples of another shape, as the end of a message."""
         if found == self.in_shape:
             return "; bring x[None] for one sample"
+        if self.features is not None:
+            names = ", ".join(map(quoted, self.features.names[:LISTED]))
+            more = ", ..." if len(self.features.names) > LISTED else ""
+            return (
+                f"; bring rows by the names of their columns, such as a DataFrame, or these "
+                f"features in their order (features.names): {names}{more}"
+            )
         first, *rest = self.in_shape
         other, order = (*rest, first), "0, 3, 1, 2"
         if self.channels_last:

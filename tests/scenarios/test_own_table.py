@@ -99,6 +99,11 @@ def test_wrong_rows_are_refused_in_words(winner: Path) -> None:
     for wrong in ([], [["a", 1]], "text", None, 3):
         with pytest.raises(ExportError, match="x: should be rows of the table: a DataFrame"):
             model.predict(wrong)
+    names = ", ".join(map(repr, model.features.names[:20]))
+    few = r"samples of shape \(n, \d+\), found shape \(2, 6\); bring rows by the names of their"
+    with pytest.raises(ExportError, match=few) as error:
+        model.predict([[42, 7, 0, 0, 3, 17.9]] * 2)
+    assert f"these features in their order (features.names): {names}" in str(error.value)
     with pytest.raises(ExportError, match=r"x\[1\]: should be finite numbers"):
         model.predict([row, {**row, "price": math.inf}])
     with pytest.raises(DataError, match="row 1 lacks column 'age'"):
