@@ -41,11 +41,9 @@ T = TypeVar("T")
 
 
 class RunDirectory:
-    """One run directory, which need not exist yet.
+    """One run directory, in the folder `path`, which need not exist yet."""
 
-    Args:
-        path: The path of the folder.
-    """
+    _check_folder = staticmethod(check_folder_is_run)
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -91,7 +89,7 @@ class RunDirectory:
         if self.exists or not self.path.is_dir():
             return False
         try:
-            check_folder_is_run(self.path)  # else the lock is another program's
+            self._check_folder(self.path)  # else the lock is another program's
         except RunError:
             return False
         return self.busy
@@ -133,7 +131,7 @@ class RunDirectory:
         Raises:
             RunError: Another driver holds the run, or the folder holds something else.
         """
-        check_folder_is_run(self.path)
+        self._check_folder(self.path)
         if self.path.exists():
             with self.locked():
                 pass
@@ -170,7 +168,7 @@ class RunDirectory:
             RunError: Another driver holds the run, or the folder holds something else.
             StoreError: The folder cannot be written to.
         """
-        check_folder_is_run(self.path)
+        self._check_folder(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

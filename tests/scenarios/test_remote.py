@@ -29,7 +29,7 @@ from tests.helpers.remote_runs import same
 pytestmark = pytest.mark.slow
 
 SEED = 0
-KILLS = 4
+KILLS = 3
 SEARCH = {
     "trials": 12,
     "gain_quantile": 0.0,

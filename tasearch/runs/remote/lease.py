@@ -103,7 +103,8 @@ class Lease:
     def release(self) -> None:
         """Give the lease back, so that the next driver need not wait."""
         self._over.set()
-        self._life.join(JOIN_S)
+        if self._life is not threading.current_thread():  # which may collect a forgotten search
+            self._life.join(JOIN_S)
         with contextlib.suppress(StoreError):  # then it ends by itself
             self._bucket.delete(f"{LEASES}/{self._name}")
 

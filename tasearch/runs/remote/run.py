@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import secrets
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -43,6 +44,8 @@ class RemoteRun(RunDirectory):
         DataError: There is no cache folder for the copy.
         RunError: The URL names a bucket, not a run in it.
     """
+
+    _check_folder = staticmethod(lambda path: None)  # in the cache there are no other folders
 
     def __init__(self, url: Url) -> None:
         if not url.has_parent:
@@ -183,8 +186,8 @@ def copy_folder(url: Url) -> Path:
 
 
 def _copy_id(folder: Path) -> str:
-    """A name for the copies in a folder, which no other machine has."""
+    """A name for the copies in a folder on this machine; others may see the folder too."""
     file = folder / COPY_ID
     if not file.is_file():
         write_atomic(file, secrets.token_hex(16).encode())
-    return file.read_text()
+    return f"{file.read_text()} on {socket.gethostname()}"

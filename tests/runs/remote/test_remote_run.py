@@ -25,7 +25,7 @@ from tests.helpers.runs import events_of, facts
 from tests.helpers.studies import tiny
 
 MODES = dict.fromkeys(("16", "12", "8", "6", "4", "2"), "fp32")
-KILLS = 12
+KILLS = 5
 STUDY = tiny(name="run", search={"trials": 4}, training={"modes": MODES})
 
 
@@ -98,7 +98,7 @@ def test_death_at_any_write_changes_nothing(
             fatal = 11 + 7 * deaths % 13
             continue
         break
-    assert deaths >= 5
+    assert deaths == KILLS
     same(failing, local)
 
 
@@ -235,7 +235,7 @@ def test_commands_take_urls(
         code, out, err = command(capsys, *words)
         assert code == 0, err
         assert str(url) in out or words[0] not in ("status",)
-    code, out, _ = command(capsys, "enqueue", url, "12-8")
+    code, out, _ = command(capsys, "enqueue", url, "12-4")
     assert code == 0 and "is queued" in out
     elsewhere()
     assert any(t.state == "waiting" for t in Run.open(url).trials)
@@ -256,12 +256,12 @@ def test_queueing_is_refused_while_another_machine_searches(
     for event in events:
         if isinstance(event, TrialDone):
             break
-    queued = tasearch.enqueue(str(url), "12-8")  # on the driver's own machine
+    queued = tasearch.enqueue(str(url), "8-4")  # on the driver's own machine
     elsewhere()
     assert run_at(url).busy
     assert "searching" in repr(tasearch.Run.open(url))
     with pytest.raises(RunError, match=f"^{url}: another tasearch, on .*, is running"):
-        tasearch.enqueue(str(url), "12-4")
+        tasearch.enqueue(str(url), "12-2")
     for _ in events:
         pass
     assert Run.open(url).trials[queued.number].state == "complete"
@@ -287,7 +287,7 @@ def test_reader_sees_what_is_committed(
             if done == 1:
                 elsewhere()
                 run = tasearch.Run.open(str(url))
-                assert sum(trial.state == "complete" for trial in run.trials) == 0  # told next
+                assert sum(trial.state == "complete" for trial in run.trials) >= 1
     run.refresh()
     assert sum(trial.state != "running" for trial in run.trials) >= 4
 
