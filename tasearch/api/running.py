@@ -9,6 +9,7 @@ from pathlib import Path
 from tasearch.api.confirming import confirm
 from tasearch.api.opened import Run
 from tasearch.config.arguments import check_function
+from tasearch.config.places import Place
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import check_study
@@ -22,10 +23,10 @@ from tasearch.search.run_search import search
 def run(
     study: Study | str | Path,
     *,
-    runs_dir: str | Path = "runs",
+    runs_dir: str | Place = "runs",
     trials: int | None = None,
     device: str = "auto",
-    latency_from: str | Path | None = None,
+    latency_from: str | Place | None = None,
     workers: int | str = 1,
     retry_failed: bool = False,
     engine: str = "local",
@@ -39,7 +40,8 @@ def run(
 
     Args:
         study: A study from `load_study` or `parse_study`, or the path of a study file.
-        runs_dir: The folder of all runs; the run is its subfolder `study.name`.
+        runs_dir: The folder or the URL of all runs, such as "s3://bucket/runs"; the run is
+            `study.name` in it.
         trials: Number of trials to reach in all; None for the study's own number.
         device: "auto", "cpu" or "cuda".
         latency_from: A run whose latencies are taken instead of measuring; None to measure.

@@ -14,6 +14,7 @@ from tasearch.api.opened import Run
 from tasearch.api.progress_line import ProgressLine
 from tasearch.api.running import run_to_end
 from tasearch.config.module_import import only_from
+from tasearch.config.places import Place
 from tasearch.config.run_options import RunOptions
 from tasearch.data import Progress
 from tasearch.data.given import NAME, Given
@@ -47,7 +48,7 @@ def search(
     seed: int | None = None,
     study: Mapping[str, Any] | None = None,
     name: str = "search",
-    runs_dir: str | Path = "runs",
+    runs_dir: str | Place = "runs",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     latency_from: str | Path | None = None,
     workers: int | str = 1,
@@ -99,7 +100,7 @@ def search(
             `{"training": {"batch_size": 64}, "search": {"replicates": 3}}`. A function may be given
             wherever a study file names one.
         name: Name of the run: its folder is `runs_dir/name`.
-        runs_dir: The folder of all runs.
+        runs_dir: The folder or the URL of all runs, such as "s3://bucket/runs".
         device: "auto", "cpu" or "cuda".
         latency_from: A run whose latencies are taken instead of measuring; None to measure.
         workers: Number of training processes, or "auto": one for each GPU, or for each core.
