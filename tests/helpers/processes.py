@@ -34,9 +34,9 @@ def call(*arguments: object, cwd: Path | None = None, code: int = 0) -> str:
     return done.stderr if code else done.stdout
 
 
-def wait_for(condition: Callable[[], bool], limit: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds, for some seconds at most."""
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the run did not get there"
         time.sleep(0.02)

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 
 SEED = 0
 KILLS = 3
+WAIT_S = 300.0
 SEARCH = {
     "trials": 12,
     "gain_quantile": 0.0,
@@ -111,7 +112,9 @@ def test_killed_driver_goes_on_elsewhere(
     rng, kills = random.Random(SEED), 0
     for _ in range(KILLS):
         process, before = started(s3, "--workers", workers), len(objects(s3))
-        wait_for(lambda p=process, n=before: p.poll() is not None or len(objects(s3)) > n + 3)
+        wait_for(
+            lambda p=process, n=before: p.poll() is not None or len(objects(s3)) > n + 3, WAIT_S
+        )
         time.sleep(rng.uniform(0.0, 1.5))
         if process.poll() is None:
             process.kill()
@@ -137,7 +140,7 @@ def test_two_drivers_at_once_search_one_study(
 
 def test_driver_that_was_asleep_is_fenced(s3: Url, started: Started, local: tasearch.Run) -> None:
     asleep = started(s3)
-    wait_for(lambda: len(Bucket(s3).names("hops")) >= 2)
+    wait_for(lambda: len(Bucket(s3).names("hops")) >= 2, WAIT_S)
     asleep.send_signal(signal.SIGSTOP)
     end(started(s3))
     after = objects(s3)
@@ -182,7 +185,7 @@ def test_cluster_without_a_common_folder_trains_the_same(
         options = ("--engine", "ray", "--address", nodes.address)
         keep = {name: nodes.environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
         first = started(url, *options, **keep)
-        wait_for(lambda: len(Bucket(url).names("hops")) >= 3)
+        wait_for(lambda: len(Bucket(url).names("hops")) >= 3, WAIT_S)
         first.kill()
         first.wait()
         end(started(url, *options, **keep))
