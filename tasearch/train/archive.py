@@ -18,6 +18,7 @@ from tasearch.runs.store import HopRecord, Store
 from tasearch.train.snapshots import Snapshots
 
 TRAINER_VERSION = 9  # raise it with every change that alters weights
+TRANSFORMER = "transformer"  # the family
 
 
 class HopArchive:
@@ -57,7 +58,7 @@ class HopArchive:
         own = [name for name in self.loss_names if ":" in name]
         self.setting = Setting(
             data=data,
-            family=family,
+            family=_family(family, device, self.modes),
             losses=tuple((name, plugins.identity(name, study.root)) for name in own),
             seed=study.seed,
             replicates=len(self.replicates),
@@ -190,6 +191,16 @@ class HopArchive:
         """Delete the checkpoints of a hop."""
         for name in self.checkpoints(hop):
             self.store.drop("checkpoints", name)
+
+
+def _family(name: str, device: str, modes: Mapping[int, Mode]) -> str:
+    """A family as keys have it.
+
+    Transformers in bf16 on CPU once attended in bfloat16, and now do in float32: these alone have
+    other keys than before.
+    """
+    changed = name == TRANSFORMER and device == "cpu" and any(m.bf16 for m in modes.values())
+    return f"{name}, attention in fp32" if changed else name
 
 
 def _augmentation(study: Study) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import tasearch
@@ -63,6 +64,22 @@ def test_attention_reaches_every_token_and_its_place() -> None:
     other[0, -1] = 4 if ids[0, -1] != 4 else 5
     assert not torch.allclose(net(other), net(ids), atol=1e-3)
     assert not torch.allclose(net(turned), net(ids), atol=1e-3)
+
+
+def test_attention_on_cpu_is_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, ids, seen = built(), texts(), []
+    fused = F.scaled_dot_product_attention
+
+    def attention(query: Tensor, *rest: Tensor, **more: Tensor) -> Tensor:
+        found = fused(query, *rest, **more)
+        seen.append((query.dtype, found.dtype))
+        return found
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attention)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(ids)
+    assert seen == [(torch.float32, torch.float32)] * len(net.blocks)  # type: ignore[arg-type]
+    torch.testing.assert_close(logits.float(), net(ids), rtol=0.1, atol=0.1)
 
 
 def test_blocks_with_norms_first_start_as_the_identity() -> None:

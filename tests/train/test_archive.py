@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tasearch.chains.mode import modes_from_text
 from tasearch.train.archive import HopArchive
 from tests.helpers.studies import tiny
 from tests.helpers.training import hops, steps, train_all, trainer
@@ -44,3 +47,23 @@ def test_archive_knows_what_a_trainer_has_stored(tmp_path: Path) -> None:
         assert archive.key(hop) == own.key(hop)
         assert archive.saved(hop) == own.saved(hop) is not None
     assert archive.stacking_key(student) == own.stacking_key(student) != before
+
+
+@pytest.mark.parametrize(
+    ("family", "device", "mode", "changed"),
+    [
+        ("transformer", "cpu", "bf16", True),
+        ("transformer", "cpu", "fp32", False),
+        ("transformer", "cuda", "bf16", False),
+        ("cnn", "cpu", "bf16", False),
+    ],
+)
+def test_keys_of_transformers_in_bf16_on_cpu_alone_are_new(
+    tmp_path: Path, family: str, device: str, mode: str, changed: bool
+) -> None:
+    own = trainer(tmp_path, tiny())
+    modes = modes_from_text(dict.fromkeys(map(str, own.modes), mode))
+    archive = HopArchive(
+        study=own.study, data="", family=family, device=device, modes=modes, store=own.store
+    )
+    assert (archive.setting.family != family) is changed
