@@ -174,8 +174,9 @@ def rules_of(manifest: Manifest) -> Iterable[Rules]:
         if width not in manifest.candidates:
             continue
         own = measured[width].params
-        sizes = {w: measured[w].params for w in study.assistants.widths if w > width}
-        if not sizes or not study.assistants.max:
+        wider = [w for w in study.assistants.widths if w > width and study.assistants.max]
+        sizes = {w: measured[w].params for w in wider}  # without assistants none is measured
+        if not sizes:
             yield Rules(student=width, law=(), midpoint=None)
             continue
         law = capacity_gap(own, teacher, sizes, study.assistants.max)
