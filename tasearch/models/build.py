@@ -236,7 +236,8 @@ class Models:
             return loaded_ensemble([*zip(section.paths, sections, loads, strict=True)])
         net = self._make(section.width, 0)
         if section.checkpoint is not None:
-            words = load_checkpoint(without_wrappers(net), self.checkpoint_path(), self._digest)
+            tokens, plain = self.ids.tokens if self.ids else None, without_wrappers(net)
+            words = load_checkpoint(plain, self.checkpoint_path(), self._digest, tokens)
         digest, spec = state_digest(net), input_spec(section, self.in_shape)
         spec.check(self.in_shape, ids=self.ids is not None)
         if not spec.plain:

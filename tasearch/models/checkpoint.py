@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.config.files import open_regular
+from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError, raised, shown
 from tasearch.models.contract import state_digest
 from tasearch.models.names import Names, match_names, tied_names
@@ -29,7 +30,9 @@ def file_digest(path: Path) -> str:
         raise ModelError(f"teacher.checkpoint: {shown(path)}: {error.strerror}") from None
 
 
-def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> str:
+def load_checkpoint(
+    net: nn.Module, path: Path, digest: str | None = None, tokens: Tokens | None = None
+) -> str:
     """Load a file's weights into a model.
 
     Prefixes and parts of names that wrappers add are taken off where the names then match. Numbers
@@ -42,6 +45,7 @@ def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> st
         path: A safetensors file, or a torch file of a state dict, which may be the value of one of
             `weights.STATE_DICTS`.
         digest: What `file_digest` returned for the file before; None for any content.
+        tokens: What ids mean if the data are texts, for messages.
 
     Returns:
         What was done to make the names match, in words; empty if nothing was.
@@ -52,7 +56,7 @@ def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> st
     where = f"teacher.checkpoint: {shown(path)}"
     try:
         found = read_weights(path, digest)
-        return ", ".join(_load(net, found))
+        return ", ".join(_load(net, found, tokens))
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from None
     except MemoryError:
@@ -63,7 +67,7 @@ def load_checkpoint(net: nn.Module, path: Path, digest: str | None = None) -> st
         ) from None
 
 
-def _load(net: nn.Module, found: Weights) -> list[str]:
+def _load(net: nn.Module, found: Weights, tokens: Tokens | None) -> list[str]:
     """Load weights, and say what was done."""
     every = net.state_dict(keep_vars=True)
     expected = {name: value for name, value in every.items() if isinstance(value, Tensor)}
@@ -75,7 +79,7 @@ def _load(net: nn.Module, found: Weights) -> list[str]:
         if state_digest(net) == before:
             raise ModelError("the teacher's model took no weights from it")
         return [*words, "by the model's own load_state_dict"]
-    net.load_state_dict(_fitted(names, expected))
+    net.load_state_dict(_fitted(names, expected, tokens))
     return words + names.words
 
 
@@ -90,7 +94,9 @@ def _loads_by_itself(net: nn.Module) -> bool:
     )
 
 
-def _fitted(names: Names, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _fitted(
+    names: Names, expected: Mapping[str, Tensor], tokens: Tokens | None
+) -> dict[str, Tensor]:
     """A file's tensors under all names of a model, in the model's dtypes."""
     state = dict(names.tensors)
     faults = _tie(state, expected)
@@ -106,6 +112,7 @@ def _fitted(names: Names, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if listed
     ]
     if faults:
+        faults += _of_texts(state, expected, common, tokens)
         raise ModelError("does not match the teacher's model; " + "; ".join(faults) + names.hint)
     return {
         name: _converted(state[name], value, name) if name in state else value.detach()
@@ -142,6 +149,33 @@ def _misfits(
         for name in names
         if not state[name].is_nested and state[name].shape != expected[name].shape
     ]
+
+
+def _of_texts(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    names: list[str],
+    tokens: Tokens | None,
+) -> list[str]:
+    """What embeddings with other numbers of rows tell of a teacher of texts, and what to do."""
+    words: list[str] = []
+    if tokens is None:
+        return words
+    for name in names:
+        own, rows = state[name].shape[:1], expected[name].shape[:1]
+        if own == rows or state[name].shape[1:] != expected[name].shape[1:]:
+            continue
+        if rows == (tokens.vocabulary,):
+            words.append(
+                f"its vocabulary has {own[0]:,} tokens, that of the data {rows[0]:,}: set "
+                f"data.tokenizer to the tokenizer.json that the teacher was trained with"
+            )
+        elif rows == (tokens.length,):
+            words.append(
+                f"it was trained on up to {own[0]:,} tokens, the data have up to {rows[0]:,}: set "
+                f"data.length = {own[0]}"
+            )
+    return words
 
 
 def _other_kinds(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tasearch.errors import ModelError, first_line, message, raised
 from tasearch.models.padding import check_padding
-from tasearch.models.wrappers import logits_of
+from tasearch.models.wrappers import TakesIds, logits_of
 
 SLACK = 1e-3  # what the sum of a sample's probabilities may differ from 1 by, in bfloat16 too
 LARGEST = 65504.0  # largest float16, in which soft targets are kept
@@ -229,6 +229,19 @@ def state_digest(net: nn.Module) -> str:
     return digest.hexdigest()[:32]
 
 
+def _rows(net: nn.Module, error: Exception) -> str:
+    """What an embedding needs that an index was too large for; empty for other errors."""
+    for module in net.modules() if isinstance(error, IndexError) else ():
+        if isinstance(module, TakesIds):
+            ids = module.ids
+            places = f", and one of places {ids.tokens.length:,}" if ids.tokens else ""
+            return (
+                f"; ids are {ids.low:,} to {ids.high:,}: an embedding of them needs "
+                f"{ids.high + 1:,} rows{places}"
+            )
+    return ""
+
+
 def _called(net: nn.Module, x: Tensor, where: str, classes: int, *, graph: bool) -> Tensor:
     """The logits of a batch, (samples, classes).
 
@@ -243,9 +256,8 @@ def _called(net: nn.Module, x: Tensor, where: str, classes: int, *, graph: bool)
         with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(graph):
             logits = net(x)
     except Exception as error:  # a user's model may raise anything
-        raise ModelError(
-            f"{where} failed on a batch of shape {tuple(x.shape)}: {raised(error)}"
-        ) from error
+        words = f"{raised(error)}{_rows(net, error)}"
+        raise ModelError(f"{where} failed on a batch of shape {tuple(x.shape)}: {words}") from error
     expected = (len(x), classes)
     if not isinstance(logits, Tensor):
         raise ModelError(

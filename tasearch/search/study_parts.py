@@ -9,6 +9,7 @@ from tasearch.config import plugins
 from tasearch.config.study import Study
 from tasearch.config.user_modules import UserCode
 from tasearch.data import Dataset, Progress, load_data
+from tasearch.data.teacher_tokenizer import check_tokenizer
 from tasearch.errors import StudyError
 from tasearch.models import Models
 from tasearch.models.families import check_takes
@@ -76,6 +77,7 @@ class StudyParts:
         sampler = make_sampler(study)
         losses = losses_of(study)
         data = preflight.load() if study.data.own_source else load_data(study, progress, warn)
+        check_tokenizer(study, data.text, warn)
         _tell_unlabelled(study, data, warn)
         for notice in (*majority_notices(study, data), *constant_notices(data)):
             warn(notice)

@@ -22,6 +22,10 @@ CAUSES = (
     "teacher.inputs, which tells raw samples from standardized ones; teacher.mean and teacher.std; "
     "data.layout; another order of the classes"
 )
+CAUSES_OF_TEXTS = (
+    "data.tokenizer, which should be the one that the teacher was trained with; another order of "
+    "the classes"
+)
 UNTRAINED = "no checkpoint was given, so its weights are those that its factory makes; "
 REORDERED = 1.5  # times the accuracy that classes in another order must reach to be told of
 
@@ -115,4 +119,5 @@ def _causes(predicted: np.ndarray, data: Dataset, section: TeacherSection, guess
             f"into the order of the labels"
         )
     given = section.checkpoint is not None or section.own_factory is None
-    return f"likely causes: {'' if given else UNTRAINED}{CAUSES}"
+    causes = CAUSES if data.tokens is None else CAUSES_OF_TEXTS
+    return f"likely causes: {'' if given else UNTRAINED}{causes}"

@@ -20,6 +20,7 @@ from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, load_data, load_test
 from tasearch.data.ids import Ids, Tokens
 from tasearch.data.shared import SharedDataset, read_shared
+from tasearch.data.teacher_tokenizer import check_tokenizer
 from tasearch.data.tokenizer import text_tokenizer, trained_tokenizer
 from tasearch.errors import DataError, StudyError
 
@@ -357,3 +358,43 @@ def test_settings_of_the_kept_tokenizer_cut_and_pad(file: Path) -> None:
     plain = Tokenizer.from_str(made.content)
     texts = ["good fine dull bad good", "bad"]
     assert [one.ids for one in plain.encode_batch(texts)] == made.encode(texts).ids.tolist()
+
+
+def teacher_study(folder: Path, **teacher: Any) -> Study:
+    """A study of the texts in a folder, whose teacher is loaded."""
+    section = {"source": "text", "path": "texts.csv", "length": 16, "vocabulary": 300}
+    content = {"data": section, "model": {"family": "transformer"}, "teacher": teacher}
+    return parse_study(content).model_copy(update={"root": str(folder)})
+
+
+def test_tokenizer_in_the_folder_of_a_teacher_should_be_that_of_the_data(file: Path) -> None:
+    folder = file.parent / "bert"
+    folder.mkdir()
+    study = teacher_study(file.parent, factory="hf:bert", pretrained=True, width=1_000)
+    text = load_data(study).text
+    assert text is not None
+    check_tokenizer(study, text)  # there is none
+    (folder / "tokenizer.json").write_text("{}", "utf-8")
+    check_tokenizer(study, text)  # that is none
+    (folder / "tokenizer.json").write_text(text.content, "utf-8")
+    check_tokenizer(study, text)
+    word_file(folder / "tokenizer.json")
+    words = (
+        r"data\.tokenizer: \d+ of \d+ tokens have other ids than in bert/tokenizer\.json, which is "
+        r"beside .*; set data\.tokenizer = 'bert/tokenizer\.json'"
+    )
+    with pytest.raises(DataError, match=words):
+        check_tokenizer(study, text)
+    check_tokenizer(study, None)
+
+
+def test_tokenizer_beside_a_checkpoint_is_told_of(file: Path) -> None:
+    (file.parent / "kept").mkdir()
+    study = teacher_study(file.parent, checkpoint="kept/t.safetensors", width=1_000)
+    text, notices = load_data(study).text, []
+    word_file(file.parent / "kept" / "tokenizer.json")
+    check_tokenizer(study, text, notices.append)
+    (notice,) = notices
+    assert notice.endswith(
+        "set data.tokenizer = 'kept/tokenizer.json' if the teacher was trained with it"
+    )

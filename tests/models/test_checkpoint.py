@@ -8,6 +8,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
+from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError
 from tasearch.models.checkpoint import file_digest, load_checkpoint
+from tasearch.models.families import FAMILIES
 
 WANTED = "save the model's state_dict() with torch.save or as safetensors"
 OTHER = f"is no readable checkpoint: it is damaged or of another format; {WANTED}"
@@ -38,6 +41,23 @@ def said(path: Path, net: nn.Module | None = None, digest: str | None = None) ->
     start = f"teacher.checkpoint: {path}: "
     assert str(error.value).startswith(start)
     return str(error.value).removeprefix(start)
+
+
+def test_checkpoint_of_another_tokenizer_or_length_tells_what_to_set(tmp_path: Path) -> None:
+    tokens = Tokens(vocabulary=30, pad=0, cls=2, sep=3, length=8)
+    shapes = {"in_shape": (8,), "num_classes": 3}
+    net = FAMILIES["transformer"](16, tokens=tokens, **shapes)
+    for name, number, words in (
+        ("vocabulary", 29, "its vocabulary has 29 tokens, that of the data 30: set data.tokenizer"),
+        ("length", 6, "it was trained on up to 6 tokens, the data have up to 8: set data.length"),
+    ):
+        other = replace(tokens, **{name: number})
+        shapes["in_shape"] = (other.length,)
+        file = saved(tmp_path, FAMILIES["transformer"](16, tokens=other, **shapes).state_dict())
+        with pytest.raises(ModelError, match=f"mis-shaped: .*; {words}"):
+            load_checkpoint(net, file, tokens=tokens)
+        with pytest.raises(ModelError, match=r"should be \(\d+, 16\)$"):
+            load_checkpoint(net, file)  # of numbers that are no texts
 
 
 def saved(folder: Path, content: Any, **options: Any) -> Path:

@@ -14,11 +14,12 @@ from sklearn.neighbors import NearestCentroid
 
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
+from tasearch.config.study_file import parse_study
 from tasearch.data import Dataset, guesses, load_data
 from tasearch.data.guesses import linear_guess, majority_guess
 from tasearch.models import Models
 from tasearch.search.prepare import prepare
-from tasearch.search.teacher_look import CAUSES, UNTRAINED, look_at_teacher
+from tasearch.search.teacher_look import CAUSES, CAUSES_OF_TEXTS, UNTRAINED, look_at_teacher
 from tests.helpers.studies import tiny
 
 OWN = """
@@ -63,6 +64,22 @@ def fair(*, in_shape, num_classes):
     with torch.no_grad():
         net[1].weight[:5] = 0
     return net
+"""
+
+TEXTS_GUESS = """
+import torch
+from torch import nn
+
+class Guess(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor([0.0, 2.0]))
+
+    def forward(self, ids):
+        return self.bias.expand(len(ids), 2)
+
+def make(*, in_shape, num_classes):
+    return Guess()
 """
 
 
@@ -174,3 +191,18 @@ def test_guesses_are_made_once_for_all_members(root: Path, monkeypatch: pytest.M
     found = look_at_teacher(Models.for_study(study, data), data, torch.device("cpu"))
     assert sum(" of the teacher is right in " in notice for notice in found.notices) == 3
     assert len(calls) == 1
+
+
+def test_poor_teacher_of_texts_is_told_with_causes_of_texts(root: Path) -> None:
+    lines = [f"{'good' if i % 2 else 'bad'} film {i}" for i in range(40)]
+    (root / "t.csv").write_text("text,label\n" + "".join(f"{t},{t[:3]}\n" for t in lines), "utf-8")
+    (root / "guess.py").write_text(TEXTS_GUESS, "utf-8")
+    content = {
+        "data": {"source": "text", "path": "t.csv", "length": 16, "vocabulary": 300},
+        "model": {"family": "transformer"},
+        "teacher": {"factory": "guess:make", "epochs": 0, "width": 1_000},
+    }
+    study = parse_study(content).model_copy(update={"root": str(root)})
+    data = load_data(study)
+    (notice,) = look_at_teacher(Models.for_study(study, data), data, torch.device("cpu")).notices
+    assert notice.endswith(f"likely causes: {UNTRAINED}{CAUSES_OF_TEXTS}")
