@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasearch.config.data_section import DataSection
@@ -14,7 +15,8 @@ from tasearch.config.files import open_regular
 from tasearch.config.values import TABLES
 from tasearch.data import npz
 from tasearch.data.part_files import files_by_part, reading
-from tasearch.data.tables import SUFFIXES, csv_names
+from tasearch.data.recognized_texts import ROWS, pair_or_longest, text_columns
+from tasearch.data.tables import SUFFIXES, csv_head, is_table
 from tasearch.errors import DataError, nearest, quoted, shown
 
 SOURCES = {".npz": "npz", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".txt": "csv"}
@@ -26,14 +28,15 @@ def recognize(path: Path, label: str | None = None) -> dict[str, Any]:
     """What the section `[data]` of a study should hold to read a file or a folder.
 
     The column of labels of a table is the first that is called so, such as `label`, `target` or
-    `class`, or else its last one.
+    `class`, or else its last one that holds no texts. A table with columns of texts is read as
+    texts.
 
     Args:
         path: A file, or a folder.
         label: Name of the column of labels; None to find it.
 
     Returns:
-        `source`, `path`, and `label` where it is not `label`.
+        `source`, `path`, `label` where it is not `label`, and `text` of texts.
 
     Raises:
         DataError: There is no such file, it is of no kind that tasearch reads, or has no such
@@ -45,10 +48,16 @@ def recognize(path: Path, label: str | None = None) -> dict[str, Any]:
         if label is not None:
             raise DataError(f"{shown(path)}: has no columns, so there is no label {quoted(label)}")
         return content
-    names = _columns(path, DataSection(source=source, path=str(path)))
+    rows = _rows(path, DataSection(source=source, path=str(path)))
+    names = list(rows.column_names)
     if label is not None and label not in names:
         raise DataError(f"{shown(path)}: has no column {quoted(label)}{nearest(label, names)}")
-    found = label if label is not None else _label(names)
+    texts = text_columns(rows)
+    found = label if label is not None else _label(names, [n for n in names if n not in texts])
+    texts = [name for name in texts if name != found]
+    if texts:
+        held = pair_or_longest(rows, texts)
+        content |= {"source": "text", "text": held[0] if len(held) == 1 else held}
     return content if found == DataSection().label else {**content, "label": found}
 
 
@@ -86,19 +95,29 @@ def _source(path: Path) -> str:
     return next((s for s in TABLES if SUFFIXES[s] in suffixes), "imagefolder")
 
 
-def _columns(path: Path, section: DataSection) -> list[str]:
-    """The names of the columns of the training part's first file."""
+def _rows(path: Path, section: DataSection) -> pa.Table:
+    """The first rows of the training part's first file; of parquet files, without images."""
     file, *_ = files_by_part(path, str(path), SUFFIXES[section.source])["train"]
     if section.source == "csv":
-        return csv_names(file)
+        return csv_head(file, section).slice(0, ROWS)
     with reading(file, "is no readable parquet file"), open_regular(file) as stream:
-        return list(pq.ParquetFile(stream).schema_arrow.names)
+        parquet = pq.ParquetFile(stream)
+        if not is_table(section, ""):
+            return parquet.schema_arrow.empty_table()
+        rows = next(parquet.iter_batches(ROWS), None)
+        schema = parquet.schema_arrow
+        return schema.empty_table() if rows is None else pa.Table.from_batches([rows], schema)
 
 
-def _label(names: Sequence[str]) -> str:
-    """The column that most likely holds the labels."""
+def _label(names: Sequence[str], likely: Sequence[str]) -> str:
+    """The column that most likely holds the labels.
+
+    Args:
+        names: All columns.
+        likely: Those that hold no texts.
+    """
     for wanted in LABELS:
         for name in names:
             if name.strip().lower() == wanted:
                 return name
-    return names[-1]
+    return (likely or names)[-1]

@@ -177,16 +177,18 @@ def _read_csv(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.
 
     A column whose kind is known is read as that kind.
     """
-    text = dict.fromkeys((*section.categories, *(n for n, k in kinds.items() if k == TEXT)), TEXT)
-    missing = ["", *section.missing]
     with reading(file), open_regular(file) as stream:
         return pyarrow.csv.read_csv(
-            stream,
-            parse_options=_parsing(stream),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=text, null_values=missing, strings_can_be_null=True
-            ),
+            stream, parse_options=_parsing(stream), convert_options=_converting(section, kinds)
         )
+
+
+def _converting(section: DataSection, kinds: Mapping[str, Any]) -> Any:
+    """What kinds of columns the values of a CSV file become."""
+    text = dict.fromkeys((*section.categories, *(n for n, k in kinds.items() if k == TEXT)), TEXT)
+    return pyarrow.csv.ConvertOptions(
+        column_types=text, null_values=["", *section.missing], strings_can_be_null=True
+    )
 
 
 def _parsing(stream: BinaryIO) -> Any:
@@ -194,11 +196,12 @@ def _parsing(stream: BinaryIO) -> Any:
     return pyarrow.csv.ParseOptions(delimiter=separator_of(stream), newlines_in_values=True)
 
 
-def csv_names(file: Path) -> list[str]:
-    """The names of the columns of a CSV file, of which the beginning alone is read.
+def csv_head(file: Path, section: DataSection) -> pa.Table:
+    """The first rows of a CSV file, of which the beginning alone is read.
 
     Args:
         file: Its path.
+        section: The `[data]` section of the study file.
 
     Raises:
         DataError: It cannot be read.
@@ -206,9 +209,12 @@ def csv_names(file: Path) -> list[str]:
     with (
         reading(file),
         open_regular(file) as stream,
-        pyarrow.csv.open_csv(stream, parse_options=_parsing(stream)) as reader,
+        pyarrow.csv.open_csv(
+            stream, parse_options=_parsing(stream), convert_options=_converting(section, {})
+        ) as reader,
     ):
-        return list(reader.schema.names)
+        rows = next(iter(reader), None)
+        return reader.schema.empty_table() if rows is None else pa.Table.from_batches([rows])
 
 
 def _read_parquet(file: Path, section: DataSection, kinds: Mapping[str, Any]) -> pa.Table:

@@ -28,24 +28,27 @@ class Ladder:
     """The widths of a study.
 
     Args:
-        teacher: Width of the teacher, or the number that stands for it.
+        teacher: Width of the teacher, or name of its size, or the number that stands for it.
         assistants: Widths of the assistants, decreasing.
         students: Widths of the students, decreasing.
         max_params: Parameters of the widest student, rounded up to two digits.
     """
 
-    teacher: int
-    assistants: tuple[int, ...]
-    students: tuple[int, ...]
+    teacher: int | str
+    assistants: tuple[int | str, ...]
+    students: tuple[int | str, ...]
     max_params: int
 
 
-def family_for(in_shape: tuple[int, ...]) -> str:
-    """The built-in family to begin with: for features, small images and larger ones.
+def family_for(in_shape: tuple[int, ...], *, texts: bool = False) -> str:
+    """The built-in family to begin with: for texts, features, small images and larger ones.
 
     Args:
-        in_shape: Shape of a sample: (channels, height, width) or (features,).
+        in_shape: Shape of a sample: (channels, height, width), (features,) or (tokens,).
+        texts: Whether samples are token ids of texts.
     """
+    if texts:
+        return "transformer"
     if len(in_shape) == 1:
         return "mlp"
     return "cnn" if max(in_shape[1:]) <= SMALL else "mobile"
@@ -92,7 +95,7 @@ def make_ladder(
         teacher=width,
         assistants=_spread(middle, MOST),
         students=students,
-        max_params=_rounded_up(own[students[0]]),
+        max_params=rounded_up(own[students[0]]),
     )
 
 
@@ -140,11 +143,11 @@ def _spread(widths: list[int], most: int) -> tuple[int, ...]:
     return tuple(widths[round(i * (len(widths) - 1) / (most - 1))] for i in range(most))
 
 
-def _rounded_up(count: int) -> int:
+def rounded_up(count: int) -> int:
     """A number rounded up to two digits.
 
     Example:
-        >>> _rounded_up(3_402)
+        >>> rounded_up(3_402)
         3500
     """
     unit: int = 10 ** max(len(str(count)) - 2, 0)

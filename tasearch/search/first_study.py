@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from tasearch.models import Models
 from tasearch.models.first_ladder import Ladder, family_for, find_family, make_ladder
 from tasearch.models.loaded import size
 from tasearch.models.weights import read_weights
+from tasearch.search import first_texts
 from tasearch.search.constants import constant_notices
 from tasearch.search.majority import majority_notices
 from tasearch.search.teacher_look import TeacherLook, look_at_teacher
@@ -119,12 +121,18 @@ def first_study(given: Given, say: Say, progress: Progress | None = None) -> Fir
     made = FirstStudy(given=given)
     data = _look_at_data(made, say, progress)
     _look_at_teacher(made, data, say)
-    section, epochs = made.content, _epochs(len(data.train))
+    section, texts = made.content, data.tokens is not None
+    epochs = (first_texts.epochs_of if texts else _epochs)(len(data.train))
     if "teacher" in section and not made.study().teacher.loaded:
-        section["teacher"]["epochs"] = epochs
+        rate = {"learning_rate": first_texts.TEACHER_RATE} if texts else {}
+        section["teacher"] |= {"epochs": epochs, **rate}
+    rates = [*(first_texts.RATES if texts else RATES)]
     section["assistants"] |= {"epochs": epochs}
+    if texts:
+        section["assistants"]["learning_rate"] = rates[-1]
+        section["training"] = dict(first_texts.TRAINING)
     losses = ["kd", "dist", "ce"] if data.num_classes > 2 else ["kd", "ce"]
-    section["student"] |= {"loss": losses, "learning_rate": [*RATES], "epochs": epochs}
+    section["student"] |= {"loss": losses, "learning_rate": rates, "epochs": epochs}
     if len(data.in_shape) == 3 and not made.study().teacher.outputs:
         section["training"] = {"augment": "none"}
     if notices := majority_notices(made.study(), data):
@@ -142,12 +150,17 @@ def _look_at_data(made: FirstStudy, say: Say, progress: Progress | None) -> Data
     if not given.data.is_absolute():
         section["path"] = os.path.relpath(given.data, given.folder)
     made.content["data"] = section
+    if section["source"] == "text":
+        section |= first_texts.tokenizer_of(given.teacher, given.folder)
     if section["source"] == "npz" and (outputs := teacher_outputs(given.data)) is not None:
         made.content["teacher"] = {"outputs": outputs}
     data = _loaded(made, section, progress, notices)
     sides = data.in_shape[1:]
     if len(sides) == 2 and section["source"] in IMAGES and max(sides) > SIDE:
         section["size"] = [_side({sides})] * 2
+        data = _loaded(made, section, progress, notices)
+    if data.tokens is not None and (length := first_texts.enough_length(data)) < data.in_shape[0]:
+        section["length"] = length
         data = _loaded(made, section, progress, notices)
     for line in _data_lines(section, data):
         say(line)
@@ -184,7 +197,10 @@ def _data_lines(section: dict[str, Any], data: Dataset) -> Iterator[str]:
         f"validation samples of {shape}, {data.num_classes} classes, "
         f"{counts.max() / counts.sum():.1%} in the largest"
     )
-    if section["source"] == "csv" or "label" in section:
+    if section["source"] == "text":
+        held = [section["text"]] if isinstance(section["text"], str) else section["text"]
+        yield f"texts: column{'s' * (len(held) > 1)} {' and '.join(map(repr, held))} alone"
+    if section["source"] in ("csv", "text") or "label" in section:
         yield f"labels: column {section.get('label', 'label')!r}; --label names another one"
     if "size" in section:
         yield f"images are resized to {section['size'][0]} pixels a side; change data.size at will"
@@ -193,7 +209,7 @@ def _data_lines(section: dict[str, Any], data: Dataset) -> Iterator[str]:
 def _look_at_teacher(made: FirstStudy, data: Dataset, say: Say) -> None:
     """Fill the sections of the models: a ladder below the teacher."""
     given, shape, classes = made.given, data.in_shape, data.num_classes
-    family, width, params = family_for(shape), None, None
+    family, width, params = family_for(shape, texts=data.tokens is not None), None, None
     teacher = made.content.get("teacher", {})
     if "outputs" in teacher and (given.teacher is not None or given.checkpoint is not None):
         raise StudyError(f"--teacher: the outputs of one are in {shown(given.data)} already")
@@ -206,13 +222,20 @@ def _look_at_teacher(made: FirstStudy, data: Dataset, say: Say) -> None:
             teacher |= {"pretrained": True} if packaged else {"epochs": 0}
     elif given.checkpoint is not None:
         family, width = _family_of(given.checkpoint, data)
-    made.content |= {"model": {"family": family}}
-    ladder = make_ladder(family, shape, classes, width=width)
+    texts, brought = data.tokens is not None, given.teacher is not None
+    sizes = {"sizes": [dict(one) for one in first_texts.SIZES]} if texts else {}
+    made.content |= {"model": {"family": family, **sizes}}
+    if texts:
+        ladder = first_texts.text_ladder(data, params=sys.maxsize if brought else None)
+    else:
+        ladder = make_ladder(family, shape, classes, width=width)
     _fill(made, teacher, ladder)
     if given.teacher is not None or given.checkpoint is not None:
         models = _best_inputs(made, data, say)
-        params = size(models.build(ladder.teacher))
-    if given.teacher is not None:
+        params = size(models.build(made.study().teacher.width))
+    if brought and texts:
+        _fill(made, teacher, first_texts.text_ladder(data, params=params))
+    elif brought:
         _fill(made, teacher, make_ladder(family, shape, classes, params=params))
     if not teacher.keys() - {"width"}:
         say(f"teacher: {family} {ladder.teacher}, trained by the run")

@@ -16,8 +16,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tasearch.config.study import Study
-from tasearch.config.study_file import load_study
+from tasearch.config.study_file import load_study, parse_study
+from tasearch.data import load_data
+from tasearch.data.recognized import recognize
+from tasearch.errors import ModelError
+from tasearch.models import Models
 from tasearch.models.families import FAMILIES
+from tasearch.profiling.counts import parameters
+from tasearch.search.first_texts import text_ladder, tokenizer_of
 from tests.helpers.commands import command
 
 PER_CLASS = 12
@@ -271,3 +277,75 @@ def test_study_of_images_passes_check(capsys: pytest.CaptureFixture[str], tmp_pa
     )
     assert code == 0, err
     assert "5 of 5 students fit" in out
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """Texts of 4 to 14 words and an identifier; the label is no last column."""
+    random = np.random.default_rng(0)
+    rows = [
+        f"{i},{'good' if i % 2 else 'bad'},{' '.join(random.choice(list('abcdefgh'), 4 + i % 11))}"
+        for i in range(60)
+    ]
+    (tmp_path / "reviews.csv").write_text("\n".join(["id,verdict,review", *rows]) + "\n", "utf-8")
+    return tmp_path / "reviews.csv"
+
+
+def test_texts_are_recognized_and_get_transformers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, reviews: Path
+) -> None:
+    out, content, study = written(capsys, tmp_path / "a.toml", "--data", reviews)
+    assert content["data"] == {
+        "source": "text",
+        "path": str(reviews),
+        "text": "review",
+        "label": "verdict",
+        "length": 16,
+    }
+    assert "texts: column 'review' alone" in out
+    assert study.model.family == "transformer"
+    sizes = [one["name"] for one in content["model"]["sizes"]]
+    assert [content["teacher"]["width"], *content["assistants"]["widths"]] == sizes[:-1]
+    assert content["student"]["widths"] == sizes[-2:]
+    data = load_data(study)
+    models = Models.for_study(study, data)
+    params = {str(w): parameters(models.build(w)) for w in study.widths}
+    assert params["xs"] < params["s"] <= study.budget.max_params < 1.1 * params["s"] + 1
+
+
+def test_two_columns_of_texts_are_a_pair_and_categories_are_none(tmp_path: Path) -> None:
+    texts = [f"is this the {i} of all of them" for i in range(30)]
+    columns = {
+        "premise": texts,
+        "hypothesis": texts[::-1],
+        "place": ["in the middle of nowhere", "at the end of it"] * 15,
+        "label": ["yes", "no", "so"] * 10,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet")
+    found = recognize(tmp_path / "pairs.parquet")
+    assert found["text"] == ["premise", "hypothesis"]
+    columns["third"] = [f"and {text}" for text in texts]
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet")
+    assert recognize(tmp_path / "pairs.parquet")["text"] == "third"
+    del columns["third"], columns["premise"], columns["hypothesis"]
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet")
+    assert recognize(tmp_path / "pairs.parquet")["source"] == "parquet"
+
+
+def test_tokenizer_of_a_teacher_is_found_in_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "bert").mkdir()
+    assert tokenizer_of("hf:bert", tmp_path) == {}
+    (tmp_path / "bert" / "tokenizer.json").write_text("{}", "utf-8")
+    assert tokenizer_of("hf:bert", tmp_path) == {"tokenizer": "bert/tokenizer.json"}
+    assert tokenizer_of(None, tmp_path) == {}
+
+
+def test_sizes_of_texts_are_below_a_teacher_that_is_brought(reviews: Path) -> None:
+    section = {"source": "text", "path": str(reviews), "text": "review", "label": "verdict"}
+    data = load_data(parse_study({"data": section}))
+    whole = text_ladder(data, params=None)
+    assert (whole.teacher, whole.assistants, whole.students) == ("l", ("m", "s"), ("s", "xs"))
+    small = text_ladder(data, params=whole.max_params)
+    assert (small.assistants, small.students) == (("s",), ("s", "xs"))
+    with pytest.raises(ModelError, match=r"a teacher of 100 parameters leaves no smaller"):
+        text_ladder(data, params=100)
