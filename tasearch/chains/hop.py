@@ -66,6 +66,8 @@ class ModelSpec:
             recipe = replace(recipe, guidance="serial")
         if recipe.guidance == "serial":
             recipe = replace(recipe, teacher_dropout=0.0)
+        if not recipe.hidden_parts:
+            recipe = replace(recipe, hidden_weight=1.0)
         if recipe.optimizer != "sgd":
             recipe = replace(recipe, momentum=0.0)
         return replace(self, recipe=recipe)

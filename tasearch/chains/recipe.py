@@ -11,7 +11,14 @@ PROGRESSIVE = "progressive"  # the teacher's epoch moves on with the student's
 TRAINED = 1.0  # the teacher's epoch of a teacher that is trained to its end
 RANDOM = "random"  # the start of a model with random weights
 FROM_TEACHER = "teacher"  # the start of a model with weights of its teacher's
-LATER: dict[str, float | str] = {"teacher_epoch": TRAINED, "start": RANDOM}
+NO_HIDDEN = "none"  # the value of `hidden` of a model that learns from logits alone
+HIDDEN = ("states", "relations", "embeddings")  # of a teacher that a model may learn from
+LATER: dict[str, float | str] = {
+    "teacher_epoch": TRAINED,
+    "start": RANDOM,
+    "hidden": NO_HIDDEN,
+    "hidden_weight": 1.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,10 @@ class Recipe:
             a rung, see `tasearch.chains.rungs`.
         start: "random" for random weights at the start, or "teacher" for weights that are cut out
             of those of the model before, as it is when it is trained.
+        hidden: The hidden layers of the model before that it learns from besides the logits: names
+            in `HIDDEN` in their order, joined by "+"; "none" for the logits alone.
+        hidden_weight: Weight of the loss on hidden layers, which is added to the loss of the
+            logits.
     """
 
     loss: str
@@ -63,6 +74,8 @@ class Recipe:
     ema: float | None
     teacher_epoch: float | str = TRAINED
     start: str = RANDOM
+    hidden: str = NO_HIDDEN
+    hidden_weight: float = 1.0
 
     @property
     def words(self) -> str:
@@ -89,6 +102,12 @@ class Recipe:
     def inherits(self) -> bool:
         """Whether the model starts with weights of the model before."""
         return self.distilled and self.start == FROM_TEACHER
+
+    @property
+    def hidden_parts(self) -> tuple[str, ...]:
+        """The names in `HIDDEN` that the model learns from; empty for the logits alone."""
+        used = self.distilled and self.hidden != NO_HIDDEN
+        return tuple(self.hidden.split("+")) if used else ()
 
     @property
     def distilled(self) -> bool:
@@ -127,7 +146,36 @@ def start_text(content: Mapping[str, Any]) -> str:
     return "start from the teacher" if inherits else ""
 
 
-TOLD = {"teacher_epoch": early_teacher_text, "start": start_text}  # fields told only if used
+def hidden_text(content: Mapping[str, Any]) -> str:
+    """What a stored recipe says of hidden layers; empty where the model learns from logits alone.
+
+    Example:
+        >>> hidden_text({"loss": "kd", "hidden": "states+relations"})
+        'hidden states and relations'
+    """
+    whole = complete_recipe(content)
+    if whole["hidden"] == NO_HIDDEN or content["loss"] == LABELS_ONLY:
+        return ""
+    return f"hidden {' and '.join(whole['hidden'].split('+'))}"
+
+
+def hidden_weight_text(content: Mapping[str, Any]) -> str:
+    """What a stored recipe says of the weight of hidden layers; empty where none are used.
+
+    Example:
+        >>> hidden_weight_text({"loss": "kd", "hidden": "states"})
+        'hidden weight 1'
+    """
+    weight = complete_recipe(content)["hidden_weight"]
+    return f"hidden weight {weight:g}" if hidden_text(content) else ""
+
+
+TOLD = {  # fields told only if used
+    "teacher_epoch": early_teacher_text,
+    "start": start_text,
+    "hidden": hidden_text,
+    "hidden_weight": hidden_weight_text,
+}
 
 
 def told_texts(content: Mapping[str, Any]) -> list[str]:

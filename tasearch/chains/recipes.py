@@ -6,17 +6,20 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tasearch.chains.recipe import Recipe
+from tasearch.chains.recipe import NO_HIDDEN, Recipe
 
 Choice = int | float | str
 Choices = dict[str, Choice]
 
 SEARCHED = (
     *("loss", "temperature", "alpha", "guidance"),
-    *("learning_rate", "teacher_epoch", "start"),
+    *("learning_rate", "teacher_epoch", "start", "hidden", "hidden_weight"),
 )
 # without a teacher they have no influence
-ONLY_DISTILLED = ("temperature", "alpha", "guidance", "teacher_epoch", "start")
+ONLY_DISTILLED = (
+    *("temperature", "alpha", "guidance", "teacher_epoch", "start"),
+    *("hidden", "hidden_weight"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class Recipes:
 
     def canonical(self, recipe: Recipe) -> Recipe:
         """The recipe, with the first option for each field that has no influence on it."""
+        unused: tuple[str, ...] = ONLY_DISTILLED
         if recipe.distilled:
-            return recipe
-        return replace(recipe, **{name: self.options[name][0] for name in ONLY_DISTILLED})  # type: ignore[arg-type]
+            unused = ("hidden_weight",) if recipe.hidden == NO_HIDDEN else ()
+        return replace(recipe, **{name: self.options[name][0] for name in unused})  # type: ignore[arg-type]

@@ -158,6 +158,8 @@ def enqueue(
     learning_rate: StudentOption = None,
     teacher_epoch: StudentOption = None,
     start: StudentOption = None,
+    hidden: StudentOption = None,
+    hidden_weight: StudentOption = None,
     assistant_loss: AssistantOption = None,
     assistant_temperature: AssistantOption = None,
     assistant_alpha: AssistantOption = None,
@@ -165,25 +167,23 @@ def enqueue(
     assistant_learning_rate: AssistantOption = None,
     assistant_teacher_epoch: AssistantOption = None,
     assistant_start: AssistantOption = None,
+    assistant_hidden: AssistantOption = None,
+    assistant_hidden_weight: AssistantOption = None,
     runs_dir: RunsDir = "runs",
 ) -> None:
     """Queue a chain, which the run tries next, after the trials that it has begun.
 
     It counts as a trial: if all trials are done, run with a higher --trials.
     """
+    given = {**locals()}  # the options by their names
     from tasearch.report.queue_text import next_text
     from tasearch.search.enqueue import enqueue as queue
 
-    student = (loss, temperature, alpha, guidance, learning_rate, teacher_epoch, start)
-    assistants = (
-        *(assistant_loss, assistant_temperature, assistant_alpha, assistant_guidance),
-        *(assistant_learning_rate, assistant_teacher_epoch, assistant_start),
-    )
     queued = queue(
         run,
         chain,
-        student=dict(zip(SEARCHED, student, strict=True)),
-        assistants=dict(zip(SEARCHED, assistants, strict=True)),
+        student={name: given[name] for name in SEARCHED},
+        assistants={name: given[f"assistant_{name}"] for name in SEARCHED},
         runs_dir=runs_dir,
     )
     print_line(f"trial {queued.number} is queued: {queued.label}")

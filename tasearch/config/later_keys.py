@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasearch.chains.recipe import RANDOM, TRAINED
+from tasearch.chains.recipe import NO_HIDDEN, RANDOM, TRAINED
 from tasearch.config.data_section import MISSING, TRAINED_VOCABULARY
 from tasearch.pareto.metric import ACCURACY_NAME
 
@@ -14,6 +14,10 @@ LATER_KEYS: dict[str, Any] = {
     "student.teacher_epoch": [TRAINED],
     "assistants.start": [RANDOM],
     "student.start": [RANDOM],
+    "assistants.hidden": [NO_HIDDEN],
+    "student.hidden": [NO_HIDDEN],
+    "assistants.hidden_weight": [1.0],
+    "student.hidden_weight": [1.0],
     "data.size": None,
     "data.channels": "auto",
     "data.drop": [],

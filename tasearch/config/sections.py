@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from tasearch.chains.keys import canonical_json
-from tasearch.chains.recipe import FROM_TEACHER, LABELS_ONLY, RANDOM, TRAINED
+from tasearch.chains.recipe import FROM_TEACHER, LABELS_ONLY, NO_HIDDEN, RANDOM, TRAINED
 from tasearch.config.section_base import Section, key
 from tasearch.config.sizes import Arguments, Sizes, arguments, ladder
 from tasearch.config.values import (
@@ -27,6 +27,7 @@ from tasearch.config.values import (
     Fraction,
     Fractions,
     Guidance,
+    Hidden,
     Losses,
     MetricName,
     Positive,
@@ -34,7 +35,6 @@ from tasearch.config.values import (
     Starts,
     TeacherEpochs,
     Temperatures,
-    Threads,
     Widths,
     distinct,
 )
@@ -123,6 +123,15 @@ class Distilled(Section):
         'weights at the start: "random", or "teacher" for weights cut out of those of the model '
         'before; of the families "transformer" and "hf:FOLDER"',
     )
+    hidden: Hidden = key(
+        (NO_HIDDEN,),
+        'hidden layers of the model before to learn from, too, for transformers: "none", "states", '
+        '"relations", "embeddings", or some joined, such as "states+relations"; the model before '
+        "is then called on each batch",
+    )
+    hidden_weight: Rates = key(
+        (1.0,), "weight of the loss on hidden layers, which is added to that of the logits"
+    )
     learning_rate: Rates = key((0.01,), "peak learning rate")
     epochs: Epochs = key(40, "passes over the training set")
 
@@ -130,6 +139,12 @@ class Distilled(Section):
     def inherits(self) -> bool:
         """Whether some recipe has a model start from the weights of its teacher."""
         return FROM_TEACHER in self.start and any(loss != LABELS_ONLY for loss in self.loss)
+
+    @property
+    def reads_hidden(self) -> bool:
+        """Whether some recipe has a model learn from hidden layers of the model before."""
+        used = any(value != NO_HIDDEN for value in self.hidden)
+        return used and any(loss != LABELS_ONLY for loss in self.loss)
 
     @property
     def early(self) -> tuple[float | str, ...]:
@@ -166,16 +181,6 @@ class BudgetSection(Section):
     max_latency_ms: Positive | None = key(
         None, "highest median latency of one batch in milliseconds, measured as [latency] says"
     )
-
-
-class LatencySection(Section):
-    """How latency is measured, before anything is trained."""
-
-    backend: Literal["onnx", "torch"] = key(
-        "onnx", '"onnx": ONNX Runtime on CPU; "torch": torch on the device of the run'
-    )
-    batch: Annotated[int, Field(ge=1, le=65_536)] = key(1, "samples per timed call")
-    threads: Threads = key(1, "CPU threads of a timed call")
 
 
 class ConfirmSection(Section):

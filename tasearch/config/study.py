@@ -13,6 +13,8 @@ from tasearch.chains.recipe import LABELS_ONLY, Recipe
 from tasearch.chains.recipes import SEARCHED, Recipes
 from tasearch.chains.sizes import sized
 from tasearch.config.data_section import DataSection
+from tasearch.config.hidden_rules import hidden_conflicts
+from tasearch.config.latency_section import LatencySection
 from tasearch.config.later_keys import LATER_KEYS
 from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
@@ -21,7 +23,6 @@ from tasearch.config.sections import (
     ConfirmSection,
     Distilled,
     ExpectsSection,
-    LatencySection,
     ModelSection,
     ObjectiveSection,
     ResourcesSection,
@@ -88,6 +89,7 @@ class Study(Section):
             *self._unknown_names(),
             *size_conflicts(*(models := (self.model, self.teacher, self.assistants, self.student))),
             *start_conflicts(*models),
+            *hidden_conflicts(*models),
             *self._width_conflicts(),
             *self._assistant_conflicts(),
             *self._recipe_conflicts(),

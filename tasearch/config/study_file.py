@@ -176,9 +176,9 @@ def render(
     written = (lambda path: True) if keys is None else {*keys}.__contains__
     lines = [f"# {line}".rstrip() for line in title.splitlines()]
     lines += [
-        "# loss, temperature, alpha, guidance, teacher_epoch, start and learning_rate take one"
+        "# loss, temperature, alpha, guidance, teacher_epoch, start, hidden, hidden_weight and"
     ]
-    lines += ["# value, or a list of values to try.", ""]
+    lines += ["# learning_rate take one value, or a list of values to try.", ""]
     sections = []
     for name, field in Study.model_fields.items():
         value = getattr(study, name)

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from tasearch.chains.mode import Mode
-from tasearch.chains.recipe import PROGRESSIVE
+from tasearch.chains.recipe import HIDDEN, NO_HIDDEN, PROGRESSIVE
 from tasearch.chains.sizes import Size, plain
 from tasearch.pareto.metric import METRICS, TOP_K
 
@@ -141,6 +141,16 @@ def _teacher_epoch(value: Any) -> float | str:
         rule = 'should be a number above 0, 1 or less, or "{word}"'
         raise PydanticCustomError("teacher_epoch", rule, {"word": PROGRESSIVE})
     return float(value)
+
+
+def _hidden(text: str) -> str:
+    """Names of hidden layers, brought into their order."""
+    parts = text.split("+")
+    if text != NO_HIDDEN and not (len({*parts}) == len(parts) and {*parts} <= {*HIDDEN}):
+        known = ", ".join(f'"{name}"' for name in (NO_HIDDEN, *HIDDEN))
+        rule = f'should be {known}, or some of them joined, such as "{HIDDEN[0]}+{HIDDEN[1]}"'
+        raise PydanticCustomError("hidden", "{rule}", {"rule": rule})
+    return text if text == NO_HIDDEN else "+".join(name for name in HIDDEN if name in parts)
 
 
 def _metric(name: str) -> str:
@@ -277,4 +287,9 @@ TeacherEpochs = Annotated[
 ]
 Starts = Annotated[
     tuple[Literal["random", "teacher"], ...], BeforeValidator(as_options), AfterValidator(distinct)
+]
+Hidden = Annotated[
+    tuple[Annotated[str, AfterValidator(_hidden)], ...],
+    BeforeValidator(as_options),
+    AfterValidator(distinct),
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text, start_text
+from tasearch.chains.recipe import LABELS_ONLY, early_teacher_text, hidden_text, start_text
 from tasearch.chains.sizes import sized
 from tasearch.config import plugins
 from tasearch.config.values import PACKAGES
@@ -90,6 +90,9 @@ def _origin(student: ExportedStudent) -> str:
             words += f"; {who} learned from an earlier epoch: {early}"
         if recipes[role] and start_text(recipes[role]):
             words += f"; {who} started from weights of the model before"
+        hidden = hidden_text(recipes[role]) if recipes[role] else ""
+        if hidden:
+            words += f"; {who} also learned from the {hidden} of the model before"
     return f"{words}."
 
 

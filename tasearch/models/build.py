@@ -22,6 +22,7 @@ from tasearch.models.checkpoint import file_digest, load_checkpoint
 from tasearch.models.contract import BATCH, check_loaded, state_digest, tried_model
 from tasearch.models.ensemble import loaded_ensemble, of_member
 from tasearch.models.hf import model_identity
+from tasearch.models.hidden import check_hidden
 from tasearch.models.inputs import OwnInput
 from tasearch.models.loaded import LoadedTeacher, check_falling, describe_teacher, size
 from tasearch.models.numerics import same_in_every_process
@@ -166,10 +167,9 @@ class Models:
             if wider is not None:
                 check_falling(self.study, {w: size(nets[w]) for w in (wider, width)})
             wider = width
-        if self.study.teacher.loaded:
-            check_starts(self.study, {**nets, self.study.teacher.width: self._loaded.net})
-        else:
-            check_starts(self.study, nets)
+        teacher = {self.study.teacher.width: self._loaded.net} if self.study.teacher.loaded else {}
+        check_starts(self.study, {**nets, **teacher})
+        check_hidden(self.study, {**nets, **teacher})
         return nets
 
     def check_teacher(self, data: Dataset, device: torch.device) -> Tensor | None:

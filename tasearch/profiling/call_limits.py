@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from tasearch.chains.sizes import sized
-from tasearch.config.sections import LatencySection
+from tasearch.config.latency_section import LatencySection
 from tasearch.errors import ModelError, StudyError, raised
 from tasearch.models.numerics import cpu_threads
 from tasearch.profiling.timing import CALL_S

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tasearch.config.sections import LatencySection
+from tasearch.config.latency_section import LatencySection
 from tasearch.errors import ModelError, raised
 from tasearch.profiling.onnx import onnx_session
 from tasearch.profiling.timing import Call

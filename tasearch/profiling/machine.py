@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from tasearch.config.sections import LatencySection
+from tasearch.config.latency_section import LatencySection
 from tasearch.pareto.measurement import TimingRounds
 from tasearch.profiling.timing import SPREAD
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.chains.sizes import sized
-from tasearch.config.sections import LatencySection
+from tasearch.config.latency_section import LatencySection
 from tasearch.models.numerics import cpu_threads
 from tasearch.pareto.measurement import Measurement, TimingConditions, tied_with
 from tasearch.profiling.calls import rotated_inputs, timed_call, usable_inputs

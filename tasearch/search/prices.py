@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tasearch.chains.recipe import NO_HIDDEN
 from tasearch.chains.sizes import sized
+from tasearch.config.sections import AssistantsSection, StudentSection
 from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.report.text import flops_text
@@ -45,23 +47,38 @@ def price_of_views(study: Study, data: Dataset, call_s: float) -> Iterator[str]:
 
 
 def price_of_teacher(manifest: Manifest) -> Iterator[str]:
-    """What an online teacher takes, if the study has one.
+    """What teachers take that are called in training, if the study has some.
 
     Args:
         manifest: What the run is of, with the FLOPs of each width.
     """
+    study = manifest.study
+    if study.training.teacher == "online":
+        price = _price(manifest, study.student, "each student")
+        yield f'training.teacher = "online": {price}'
+    if study.student.reads_hidden or (study.assistants.max and study.assistants.reads_hidden):
+        role = "student" if study.student.reads_hidden else "assistants"
+        section = study.student if role == "student" else study.assistants
+        found = " or ".join(f'"{name}"' for name in section.hidden if name != NO_HIDDEN)
+        price = _price(manifest, section, "each model that learns from hidden layers")
+        more = "; the passes of the online teacher come on top" * (
+            study.training.teacher == "online"
+        )
+        yield f"{role}.hidden = {found}: {price}{more}"
+
+
+def _price(manifest: Manifest, section: StudentSection | AssistantsSection, which: str) -> str:
+    """What a teacher takes that passes over each batch of some models."""
     study, measured = manifest.study, manifest.measured
-    if study.training.teacher != "online":
-        return
-    epochs, teacher = study.student.epochs, measured[study.teacher.width].flops
-    students = [width for width in study.student.widths if width in manifest.candidates]
+    epochs, teacher = section.epochs, measured[study.teacher.width].flops
+    students = [width for width in section.widths if width in manifest.candidates]
     factors = ", ".join(
         f"{1 + teacher / (TRAINING_PASSES * measured[width].flops):.3g} ({sized(width)})"
-        for width in students or study.student.widths
+        for width in students or section.widths
     )
     flops = teacher * manifest.trained_samples * epochs
-    yield (
-        f'training.teacher = "online": a teacher passes over each batch of each student, '
+    return (
+        f"a teacher passes over each batch of {which}, "
         f"{epochs} times over the training set and not once for all; that is "
         f"{flops_text(flops)} for each student that the teacher itself teaches, whose training "
         f"takes as many times the FLOPs that it takes alone: {factors}; other costs are told "

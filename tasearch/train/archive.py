@@ -91,10 +91,11 @@ class HopArchive:
         losses' terms, and guidance may differ.
 
         Returns:
-            The value; None for a hop that is never stacked with others.
+            The value; None for a hop that is never stacked with others, such as one that learns
+            from hidden layers.
         """
         recipe = hop.model.recipe
-        if recipe is None or not self.mode(hop).shared:
+        if recipe is None or recipe.hidden_parts or not self.mode(hop).shared:
             return None
         key = self.key(hop)
         checkpoint = self.store.record("checkpoints", key)
@@ -108,6 +109,7 @@ class HopArchive:
             teacher_dropout=0.0,
             teacher_epoch=TRAINED,
             start=RANDOM,
+            hidden_weight=1.0,
         )
         batches = recipe.distilled and bool(self.setting.unlabelled)  # they have other samples
         epoch = checkpoint.epoch if checkpoint and usable else 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasearch.chains.keys import derived_seed
 from tasearch.chains.recipe import Recipe
@@ -46,6 +46,8 @@ class TrainingJob:
             (classes,), of mean 1 over the training set; None where all are 1.
         lengths: Length of each text of the training set, int64 (labelled,) on CPU, by which batches
             are made and cut; None for other samples.
+        hidden: Function from the number of an epoch to the model whose hidden layers the model
+            learns from, which is called on each batch; None to learn from logits alone.
     """
 
     views: ViewedData
@@ -61,6 +63,7 @@ class TrainingJob:
     score: Score = accuracy
     class_weights: Tensor | None = None
     lengths: Tensor | None = None
+    hidden: Callable[[int], nn.Module] | None = None
 
     def seed(self, purpose: str, epoch: int) -> int:
         """The seed for one kind of random numbers in an epoch."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tasearch.chains.rungs import rung_epochs
 from tasearch.errors import TrainingError
+from tasearch.models.hidden import read_hidden
 from tasearch.models.wrappers import pad_of
 from tasearch.runs import heartbeat
 from tasearch.train.augmentation import AugmentedData
@@ -72,18 +73,28 @@ def _train_epoch(state: State, job: TrainingJob, epoch: int) -> float:
     recipe, device = state.recipe, job.y.device
     schedule, plan = SCHEDULES[recipe.schedule], EpochPlan(recipe, job, epoch)
     layout = input_format(state.net, job.views.shape, device)
+    hidden = job.hidden(epoch) if job.hidden else None
     total = torch.zeros((), device=device)  # on the device: reading it would wait for each step
     state.net.train()
     for step, batch in enumerate(heartbeat.each(plan.batches()), start=epoch * plan.steps):
         set_rates(state.optimizer, *schedule(step, recipe.epochs * plan.steps, recipe))
-        total += train_step(state, batch, job.loss, plan.terms, bf16=job.bf16, layout=layout)
+        total += train_step(
+            state, batch, job.loss, plan.terms, bf16=job.bf16, layout=layout, hidden=hidden
+        )
         if state.average is not None:
             state.average.update(step)
     return float(total / plan.steps)
 
 
 def train_step(
-    state: State, batch: Batch, loss: Loss, terms: Terms, *, bf16: bool, layout: torch.memory_format
+    state: State,
+    batch: Batch,
+    loss: Loss,
+    terms: Terms,
+    *,
+    bf16: bool,
+    layout: torch.memory_format,
+    hidden: nn.Module | None = None,
 ) -> Tensor:
     """One optimizer step: forward, backward, update.
 
@@ -94,13 +105,17 @@ def train_step(
         terms: Weights of the loss's terms.
         bf16: Whether the forward pass runs under bfloat16 autocast.
         layout: Memory format of the inputs.
+        hidden: The model whose hidden layers the model learns from; None for logits alone.
 
     Returns:
         The loss before the step, ().
     """
+    x = to_format(batch.x, layout)
     with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=bf16):
-        logits = state.net(to_format(batch.x, layout))
+        logits, own = (state.net(x), None) if hidden is None else read_hidden(state.net, x)
     value = training_loss(loss, logits.float(), batch.labels, batch.targets, terms, batch.kept)
+    if hidden is not None and state.hidden is not None and own is not None:
+        value = value + state.recipe.hidden_weight * state.hidden.of_batch(own, hidden, x)
     state.flat.zero_grad()
     value.backward()  # type: ignore[no-untyped-call]
     if state.recipe.clip is not None:

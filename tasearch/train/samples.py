@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,3 +90,16 @@ def _moments(data: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of raw samples, on the device."""
     mean, std = (as_tensor(a).to(device) for a in (data.mean, data.std))
     return mean, std
+
+
+def outputs_on_device(
+    outputs: np.ndarray | None, device: torch.device, dtype: torch.dtype | None = None
+) -> Tensor | None:
+    """Outputs of a teacher as a tensor, (samples, classes).
+
+    Args:
+        outputs: The outputs; None where there are none.
+        device: The device.
+        dtype: Type of the tensor; None for that of the outputs.
+    """
+    return None if outputs is None else torch.tensor(outputs, device=device, dtype=dtype)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor, nn
 
 from tasearch.chains.recipe import Recipe
+from tasearch.train.hidden import HiddenLoss
 from tasearch.train.layout import keep_format
 from tasearch.train.optimizer import OPTIMIZERS, Average, Flat
 
@@ -19,6 +20,8 @@ class State:
         net: The model, on the device. It is changed in place: its parameters become views of flat
             tensors, and gradients pass through `nn.Flatten` in the images' memory format.
         recipe: The model's recipe.
+        hidden: The loss on hidden layers of the model before, on the device, whose projections are
+            trained with the model; None to learn from logits alone.
 
     Attributes:
         flat: The trainable parameters, in a few flat tensors.
@@ -29,10 +32,10 @@ class State:
         curve: Validation accuracy at these epochs, 0..1.
     """
 
-    def __init__(self, net: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, net: nn.Module, recipe: Recipe, hidden: HiddenLoss | None = None) -> None:
         keep_format(net)
-        self.net, self.recipe = net, recipe
-        self.flat = Flat(net)
+        self.net, self.recipe, self.hidden = net, recipe, hidden
+        self.flat = Flat(net if hidden is None else nn.ModuleList([net, hidden]))
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.flat, recipe)
         self.average = Average(self.flat, recipe.ema) if recipe.ema is not None else None
         self.epoch = 0
@@ -57,8 +60,10 @@ class State:
 
 
 def pack(state: State) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name: weights, optimizer state, average."""
+    """The tensors of a checkpoint by name: weights, projections, optimizer state, average."""
     tensors = {f"net.{name}": t for name, t in state.net.state_dict().items()}
+    if state.hidden is not None:
+        tensors |= {f"hidden.{name}": t for name, t in state.hidden.state_dict().items()}
     for name, values in state.optimizer.state.items():
         tensors |= {f"optimizer.{i}.{name}": value for i, value in enumerate(values)}
     for index, value in enumerate(state.average.values if state.average else ()):
@@ -68,9 +73,10 @@ def pack(state: State) -> dict[str, Tensor]:
 
 def unpack(state: State, tensors: Mapping[str, Tensor]) -> None:
     """Restore a state from the tensors that `pack` returned."""
-    state.net.load_state_dict(
-        {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
-    )
+    for prefix, module in (("net.", state.net), ("hidden.", state.hidden)):
+        if module is not None:
+            own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            module.load_state_dict(own)
     for name, values in state.optimizer.state.items():
         for i, value in enumerate(values):
             value.copy_(tensors[f"optimizer.{i}.{name}"])

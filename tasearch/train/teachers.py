@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache, cached_property, lru_cache, partial
 from weakref import WeakValueDictionary
 
+import torch
 from torch import Tensor, nn
 
 from tasearch.chains.hop import Hop
@@ -14,9 +15,11 @@ from tasearch.chains.recipe import Recipe
 from tasearch.chains.rungs import teaching_rung
 from tasearch.errors import TrainingError
 from tasearch.models import Models
+from tasearch.models.hidden import hidden_sizes
 from tasearch.models.start import start_from
 from tasearch.runs.store import HopRecord, replicate
 from tasearch.train.archive import HopArchive
+from tasearch.train.hidden import HiddenLoss
 from tasearch.train.online import OnlineTeachers
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.soft_targets import Targets, stacked
@@ -132,18 +135,47 @@ class Teachers:
 
     def _online(self, hop: Hop, recipe: Recipe) -> Callable[[int], list[OnlineTeachers]]:
         """A function from the number of an epoch to the teachers of each replicate."""
-        each = [(teacher, self._nets_on_device(teacher)) for teacher in hop.teachers]
-        snapshots = self._archive.snapshots
+        each = [self._nets_of_epochs(teacher, recipe) for teacher in hop.teachers]
 
         def teachers(epoch: int) -> list[OnlineTeachers]:
-            found = []
-            for teacher, nets in each:
-                rungs = snapshots.rungs(teacher)
-                rung = teaching_rung(recipe, epoch, rungs)
-                found.append(nets(None if rung == rungs else rung))
+            found = [nets(epoch) for nets in each]
             return [OnlineTeachers(parts) for parts in zip(*found, strict=True)]
 
         return teachers
+
+    def hidden(self, hop: Hop) -> Callable[[int], Sequence[nn.Module]]:
+        """A function from the number of an epoch to the models whose hidden layers a hop's models
+        learn from: those of the model before, one for each replicate, on the device."""
+        recipe = hop.model.recipe
+        assert recipe is not None and hop.ancestor is not None
+        return self._nets_of_epochs(hop.ancestor, recipe)
+
+    def hidden_loss(self, net: nn.Module, hop: Hop, seed: int) -> HiddenLoss | None:
+        """The loss of a model on hidden layers of the model before; None for logits alone.
+
+        Args:
+            net: The model.
+            hop: Its hop.
+            seed: Seed of the projections.
+        """
+        recipe = hop.model.recipe
+        assert recipe is not None
+        if not recipe.hidden_parts or hop.ancestor is None:
+            return None
+        teacher = hidden_sizes(self._models.build(hop.ancestor.model.width))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return HiddenLoss(recipe.hidden_parts, hidden_sizes(net), teacher)
+
+    def _nets_of_epochs(self, teacher: Hop, recipe: Recipe) -> Callable[[int], Sequence[nn.Module]]:
+        """A function from the number of an epoch to a hop's models, as they then teach."""
+        nets, rungs = self._nets_on_device(teacher), self._archive.snapshots.rungs(teacher)
+
+        def found(epoch: int) -> Sequence[nn.Module]:
+            rung = teaching_rung(recipe, epoch, rungs)
+            return nets(None if rung == rungs else rung)
+
+        return found
 
     def _nets_on_device(self, teacher: Hop) -> Callable[[int | None], Sequence[nn.Module]]:
         """A function from a rung, or None, to the models that a teacher had there, one for each

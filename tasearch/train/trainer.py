@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,12 +28,12 @@ from tasearch.train.fast.norms import fuse_norms
 from tasearch.train.fast.stacked_loop import train_models
 from tasearch.train.layout import image_format
 from tasearch.train.lengths import text_lengths
-from tasearch.train.loop import EpochResult, evaluate, least_epoch, predict
+from tasearch.train.loop import EpochResult, evaluate, least_epoch, predict, train_in_turn
 from tasearch.train.losses import LOSSES
 from tasearch.train.measured import measured
 from tasearch.train.metrics import score_function
 from tasearch.train.online import OnlineTeachers
-from tasearch.train.samples import training_views, validation_set
+from tasearch.train.samples import outputs_on_device, training_views, validation_set
 from tasearch.train.snapshots import snapshot_name
 from tasearch.train.soft_targets import Targets
 from tasearch.train.state import State, pack, unpack
@@ -100,9 +99,9 @@ class Trainer(HopArchive):
         self.memory = Memory(store.warn)
         self.graphs = Graphs(device, store.warn) if device.type == "cuda" else None
         targets = Targets(self.views, store, study.training.targets_gb * 1e9)
-        given = _on_device(data.train.teacher, device, torch.float16)
+        given = outputs_on_device(data.train.teacher, device, torch.float16)
         self._teachers = Teachers(self, models, targets, self._placed, given)
-        self._teacher_outputs = _on_device(data.validation.teacher, device)
+        self._teacher_outputs = outputs_on_device(data.validation.teacher, device)
 
     def begin(self, hop: Hop, part: Numbers = ()) -> tuple[list[State], list[TrainingJob]] | None:
         """Prepare the training of a hop.
@@ -120,6 +119,7 @@ class Trainer(HopArchive):
             self._store_teacher(hop)
             return None
         targets = self._soft_targets(hop) if hop.teachers else None
+        hidden = self._teachers.hidden(hop) if recipe.hidden_parts else None
         jobs = [
             TrainingJob(
                 views=self.views[i],
@@ -135,6 +135,7 @@ class Trainer(HopArchive):
                 score=self.score,
                 class_weights=self._class_weights,
                 lengths=self._lengths,
+                hidden=None if hidden is None else lambda epoch, i=i: hidden(epoch)[i],  # type: ignore[misc]
             )
             for i in part or self.replicates
         ]
@@ -145,6 +146,9 @@ class Trainer(HopArchive):
     ) -> Iterator[list[EpochResult]]:
         """Train models that `begin` has prepared, in the mode of their width.
 
+        Those that learn from hidden layers train one after another, since their teachers are called
+        in the loop.
+
         Args:
             hop: The hop of the models, or one of several hops that share a `stacking_key`.
             states: The models, changed in place.
@@ -153,6 +157,8 @@ class Trainer(HopArchive):
         Yields:
             The result of each epoch for each model.
         """
+        if jobs[0].hidden is not None:
+            return train_in_turn(states, jobs)
         return train_models(
             states,
             jobs,
@@ -228,7 +234,7 @@ class Trainer(HopArchive):
                     self._teachers.start(net, hop, i)
                 net = self._placed(net)
                 fuse_norms(net)
-                state = State(net, recipe)
+                state = State(net, recipe, self._teachers.hidden_loss(net, hop, seed))
                 if saved is not None:
                     tensors, record = saved
                     unpack(state, replicate(tensors, place))
@@ -290,10 +296,3 @@ class Trainer(HopArchive):
     def _record(self, hop: Hop, states: Sequence[State]) -> HopRecord:
         first, curves = states[0], [state.curve for state in states]
         return self.new_record(hop, epoch=first.epoch, epochs=first.rungs, curves=curves)
-
-
-def _on_device(
-    outputs: np.ndarray | None, device: torch.device, dtype: torch.dtype | None = None
-) -> Tensor | None:
-    """Outputs of a teacher as a tensor, (samples, classes)."""
-    return None if outputs is None else torch.tensor(outputs, device=device, dtype=dtype)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasearch.chains.recipe import complete_recipe, early_teacher_text
+from tasearch.chains.recipe import LATER, complete_recipe, early_teacher_text
 from tasearch.chains.rungs import teaching_rung
 from tests.helpers.recipes import CE, KD
 
@@ -38,7 +38,7 @@ def test_content_names_teacher_epoch_where_it_is_not_the_end() -> None:
     assert complete_recipe(KD.content())["teacher_epoch"] == 1.0
     early = replace(KD, teacher_epoch=0.25)
     assert early.content() == {**KD.content(), "teacher_epoch": 0.25}
-    assert complete_recipe(early.content()) == {**early.content(), "start": "random"}
+    assert complete_recipe(early.content()) == {**LATER, **early.content()}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ def spaces(draw: st.DrawFn) -> Space:
             "learning_rate": draw(st.sampled_from([(0.01,), (0.1, 0.01)])),
             "teacher_epoch": draw(st.sampled_from([(1.0,), (0.5,), ("progressive", 1.0)])),
             "start": draw(st.sampled_from([("random",), ("teacher", "random")])),
+            "hidden": draw(st.sampled_from([("none",), ("states",), ("none", "states")])),
+            "hidden_weight": draw(st.sampled_from([(1.0,), (0.5, 1.0)])),
         }
         roles.append(Recipes(base=KD, options=options))
     return Space(
@@ -116,6 +118,8 @@ def test_choices_drop_assistants_no_wider_than_student() -> None:
             "learning_rate": (0.01,),
             "teacher_epoch": (1.0,),
             "start": ("random",),
+            "hidden": ("none",),
+            "hidden_weight": (1.0,),
         },
     )
     space = Space(

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 import tasearch
 from tasearch.chains.hop import ModelSpec
-from tasearch.config.sections import LatencySection
+from tasearch.config.latency_section import LatencySection
 from tasearch.config.study_file import load_study
 from tasearch.data import load_data, load_test
 from tasearch.errors import ExportError, ModelError, NothingFits, RunError, StoreError, StudyError

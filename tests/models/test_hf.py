@@ -8,58 +8,33 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import tasearch
-from tasearch.config.study import Study
-from tasearch.data.ids import Ids, Tokens
+from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError, StudyError
 from tasearch.models import Models
 from tasearch.models.hf import hf_factory, hf_family, model_identity, second_text
 from tasearch.models.start import start_from
 from tasearch.models.tokens import mask_of
 from tasearch.profiling.onnx import onnx_session
+from tests.helpers.encoders import (
+    IDS,
+    KINDS,
+    LAYERS,
+    TOKENS,
+    encoders,
+    folder_of,
+    texts,
+)
 from tests.helpers.packages import package
 from tests.helpers.studies import tiny
-from tests.helpers.texts import text_study
 
 pytestmark = pytest.mark.packages
-TOKENS = Tokens(vocabulary=30, pad=0, cls=2, sep=3, length=8)
-IDS = Ids(low=0, high=29, dtype="int64", tokens=TOKENS)
-SHAPES: dict[str, dict[str, int]] = {
-    "bert": {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},
-    "distilbert": {"dim": 16, "n_heads": 2, "hidden_dim": 32},
-    "electra": {
-        **{"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},
-        "embedding_size": 8,
-    },
-}
-LAYERS = {"distilbert": "n_layers"}
-KINDS = pytest.mark.parametrize("kind", SHAPES)
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
-def folder_of(root: Path, kind: str = "bert", classes: int = 3, **more: Any) -> nn.Module:
-    """A model of random weights, saved in the folder `encoder`."""
-    transformers = package("transformers")
-    torch.manual_seed(0)
-    layers = {LAYERS.get(kind, "num_hidden_layers"): 2}
-    own = {"vocab_size": 30, "max_position_embeddings": 8, "pad_token_id": 0, "num_labels": classes}
-    config = transformers.AutoConfig.for_model(kind, **{**own, **SHAPES[kind], **layers, **more})
-    net: nn.Module = transformers.AutoModelForSequenceClassification.from_config(config)
-    net.save_pretrained(root / "encoder")  # type: ignore[operator]
-    return net.eval()
-
-
-def texts() -> torch.Tensor:
-    ids = torch.randint(4, 30, (4, 8), generator=torch.Generator().manual_seed(0))
-    ids[:, 0], ids[1, 5:] = TOKENS.cls, 0
-    ids[2:, 3], ids[2:, 6], ids[2:, 7] = TOKENS.sep, TOKENS.sep, 0
-    return ids
 
 
 @KINDS
@@ -135,21 +110,6 @@ def test_identity_of_a_family_is_that_of_its_configuration(tmp_path: Path) -> No
     folder_of(tmp_path, hidden_act="relu")
     assert model_identity("hf:encoder", str(tmp_path)) != first
     assert model_identity("timm:resnet18", str(tmp_path)) == "timm:resnet18"
-
-
-def encoders(folder: Path, **sections: Any) -> Study:
-    sizes = [
-        {"name": "m", "num_hidden_layers": 2},
-        {"name": "s", "num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 1},
-    ]
-    content: dict[str, Any] = {
-        "model": {"family": "hf:encoder", "sizes": sizes},
-        "teacher": {"factory": "hf:encoder", "pretrained": True, "width": 9},
-        "assistants": {"widths": ["m"], "max": 1, "epochs": 1},
-        "student": {"widths": ["s"], "epochs": 1},
-        "search": {"trials": 2, "rungs": 1},
-    }
-    return text_study(folder, **{**content, **sections})
 
 
 @pytest.mark.slow

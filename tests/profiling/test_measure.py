@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tasearch.config.sections import LatencySection
+from tasearch.config.latency_section import LatencySection
 from tasearch.errors import ModelError, StudyError
 from tasearch.models import FAMILIES, Standardized
 from tasearch.profiling.call_limits import check_calls

@@ -61,7 +61,7 @@ WRONG = 'chain: should be widths joined by "-", such as 16-8-4, found '
             "16-8-4",
             {"assistants": {"heat": 1}},
             "assistants.heat: should be one of loss, temperature, alpha, guidance, "
-            "learning_rate, teacher_epoch, start",
+            "learning_rate, teacher_epoch, start, hidden, hidden_weight",
         ),
         (
             "16-4",

@@ -264,6 +264,7 @@ def _recorded_recipe(recipe: Recipe) -> Recipe:
         teacher_dropout=0.0,
         teacher_epoch=TRAINED,
         start=RANDOM,
+        hidden_weight=1.0,
         learning_rate=0.0,
         schedule="one-cycle" if _moves_momentum(recipe) else "cosine",
         warmup=0.0,
