@@ -30,8 +30,7 @@ from tasearch.search.teacher_look import TeacherLook, look_at_teacher
 
 SIDE = 64  # pixels of the side of images above which training on a CPU takes long
 STEP = 8  # of a side that is chosen here
-SAMPLES = 5_000  # of which a training of EPOCHS takes as long as a larger one of fewer epochs
-EPOCHS, FEWEST = 40, 10
+SAMPLES, EPOCHS, FEWEST = 5_000, 40, 10  # more samples have fewer epochs
 TRIALS = 40
 RATES = (0.01, 0.03)
 WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
