@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tasearch.config.places import Place, Url
 from tasearch.errors import RunError
 from tasearch.runs.directory import RunDirectory
@@ -42,8 +44,14 @@ def find_run(run: Place, runs_dir: Place) -> RunDirectory:
             found.look()
             if found.exists:
                 return found
+        _tell_unready(places)
     except OSError as error:
         raise RunError(f"{run}: cannot be opened: {error.strerror or error}") from None
+    raise RunError(f"{run}: no such run; `tasearch run STUDY.toml` makes one in {runs_dir}/")
+
+
+def _tell_unready(places: Sequence[RunDirectory]) -> None:
+    """Refuse a run that is not ready to be read."""
     for found in places:
         if found.preparing:
             raise RunError(
@@ -54,4 +62,3 @@ def find_run(run: Place, runs_dir: Place) -> RunDirectory:
         if found.journal.is_file():
             file = found.path / "run.json"
             raise RunError(f"{file}: is missing; `tasearch run` on the same study writes it")
-    raise RunError(f"{run}: no such run; `tasearch run STUDY.toml` makes one in {runs_dir}/")
