@@ -113,7 +113,8 @@ class Block:
             RunError: One of them is missing.
         """
         archive, teacher = stored_hops(self.prepared), self.prepared.models.teacher()
-        fresh = self.prepared.run.store(lambda damage: None, CONFIRM)
+        elsewhere = self.prepared.cluster is not None
+        fresh = self.prepared.run.store(lambda damage: None, CONFIRM, elsewhere=elsewhere)
         whole = Hop(lineage=(teacher,))
         key = self.hops.key(Hop(lineage=(self.models.teacher(),)))
         record = archive.saved(whole)
@@ -198,7 +199,8 @@ class Block:
 
     @property
     def _store(self) -> Store:
-        return self.prepared.run.store(under=CONFIRM)
+        elsewhere = self.prepared.cluster is not None
+        return self.prepared.run.store(under=CONFIRM, elsewhere=elsewhere)
 
     def _flops(self, hop: Hop) -> float:
         recipe, manifest = hop.model.recipe, self.prepared.manifest

@@ -101,12 +101,15 @@ class RunDirectory:
         """The same run in whatever folder this process is later."""
         return RunDirectory(self.path.absolute())
 
-    def store(self, warn: Callable[[str], None] | None = None, under: str = "") -> Store:
+    def store(
+        self, warn: Callable[[str], None] | None = None, under: str = "", *, elsewhere: bool = False
+    ) -> Store:
         """The store of the run.
 
         Args:
             warn: Called with a message for each damaged file; if None, these raise.
             under: A folder of the run that has a store of its own; empty for the run's.
+            elsewhere: Whether machines which do not see the folder add to it meanwhile.
         """
         path = self.path / under
         return Store(path, strict=True) if warn is None else Store(path, warn)
@@ -117,7 +120,6 @@ class RunDirectory:
 
     def deliver(self, file: Path) -> str | None:
         """Bring data to where machines that do not see the folder find them, and name them."""
-        return None
 
     def publish(self) -> None:
         """Commit what the holder of the run's lock has written, where it is at a URL."""

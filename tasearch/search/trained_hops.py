@@ -43,7 +43,8 @@ def executor_for(
         log: Called with each start and end of a hop.
     """
     warnings: list[str] = []
-    store = prepared.run.store(warnings.append, under)
+    cluster = prepared.cluster is not None
+    store = prepared.run.store(warnings.append, under, elsewhere=cluster)
     archive = _archive(prepared, study, models, store)
 
     def make_engine() -> Engine:
@@ -68,7 +69,8 @@ def executor_for(
 
 def stored_hops(prepared: Prepared) -> HopArchive:
     """The hops that a run has stored."""
-    store = prepared.run.store(lambda message: None)
+    elsewhere = prepared.cluster is not None
+    store = prepared.run.store(lambda message: None, elsewhere=elsewhere)
     return _archive(prepared, prepared.manifest.study, prepared.models, store)
 
 

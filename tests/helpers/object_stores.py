@@ -95,14 +95,19 @@ def new_url(protocol: str, tmp_path: Any = None) -> Url:
 
 
 def objects(url: Url) -> dict[str, bytes]:
-    """The content of all objects below a URL, by their names."""
-    system, root = fsspec.core.url_to_fs(str(url))
-    return {path.removeprefix(f"{root}/"): system.cat_file(path) for path in system.find(root)}
+    """The content of all objects below a URL, by their names; without those deleted meanwhile."""
+    system, root = fsspec.core.url_to_fs(str(url), use_listings_cache=False)
+    system.invalidate_cache()
+    found = {}
+    for path in system.find(root):
+        with contextlib.suppress(FileNotFoundError):
+            found[path.removeprefix(f"{root}/")] = system.cat_file(path)
+    return found
 
 
 @contextlib.contextmanager
-def s3_server() -> Iterator[dict[str, str]]:
-    """A server of S3 on this machine, with one bucket; yields the environment that leads to it."""
+def s3_server() -> Iterator[Url]:
+    """A server of S3 on this machine, to which the environment leads; yields a new bucket."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -115,8 +120,9 @@ def s3_server() -> Iterator[dict[str, str]]:
         with pytest.MonkeyPatch.context() as patch:
             for name, text in (keys | where).items():
                 patch.setenv(name, text)
-            fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
-            yield keys | where
+            url = new_url("s3")  # the servers of one process have their buckets in common
+            fsspec.filesystem("s3", skip_instance_cache=True).mkdir(url.name)
+            yield url
     finally:
         server.stop()
 

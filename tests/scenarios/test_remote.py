@@ -66,8 +66,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def s3() -> Iterator[Url]:
     pytest.importorskip("moto", reason="moto is not installed: pip install -e '.[dev]'")
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install -e '.[dev]'")
-    with s3_server():
-        yield Url("s3://bucket/runs") / STUDY.name
+    with s3_server() as bucket:
+        yield bucket / "runs" / STUDY.name
 
 
 @pytest.fixture

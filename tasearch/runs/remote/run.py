@@ -54,6 +54,7 @@ class RemoteRun(RunDirectory):
         self.url = url
         self._lease: Lease | None = None
         self._new = False  # whether this lease has committed nothing yet
+        self._there: dict[str, set[tuple[str, str]]] = {}  # see `RemoteStore`, by its folder
 
     @property
     def place(self) -> Place:
@@ -77,13 +78,21 @@ class RemoteRun(RunDirectory):
             raise RunError(f"{self.url}: another tasearch is running or confirming it")
         self._bucket.names(LEASES)  # which needs access
 
-    def store(self, warn: Callable[[str], None] | None = None, under: str = "") -> RemoteStore:
+    def store(
+        self,
+        warn: Callable[[str], None] | None = None,
+        under: str = "",
+        *,
+        elsewhere: bool = False,
+    ) -> RemoteStore:
+        known = self._lease is not None and not elsewhere
         return RemoteStore(
             self.path / under,
             warn or (lambda message: None),
             bucket=self._bucket,
             token=self._lease.token if self._lease else None,
             under=under,
+            there=self._there.get(under) if known else None,
             strict=warn is None,
         )
 
@@ -135,9 +144,10 @@ class RemoteRun(RunDirectory):
             for under in ("", CONFIRM):
                 store = self.store(lambda message: None, under)
                 if there:
-                    store.publish_unshared()
+                    self._there[under] = store.publish_unshared()
                 else:
                     store.forget()
+                    self._there[under] = set()
             self._new = True
         except BaseException:
             self._release()
@@ -154,6 +164,7 @@ class RemoteRun(RunDirectory):
     def _release(self) -> None:
         assert self._lease is not None
         lease, self._lease = self._lease, None
+        self._there.clear()
         lease.release()
 
     def _pull(self) -> bool:

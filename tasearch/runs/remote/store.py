@@ -32,6 +32,8 @@ class RemoteStore(Store):
         bucket: The objects of the run.
         token: Token of the lease under which it writes; None for a store that is only read.
         under: Name of the store's folder within the run; empty for the run's own.
+        there: Kinds and names of the files that are in the object store and have not been read yet,
+            where nobody but processes of this machine adds others; None to look for each file.
         strict: Whether a damaged file raises an error instead.
     """
 
@@ -43,10 +45,11 @@ class RemoteStore(Store):
         bucket: Bucket,
         token: int | None,
         under: str = "",
+        there: set[tuple[str, str]] | None = None,
         strict: bool = False,
     ) -> None:
         super().__init__(path, warn, strict=strict)
-        self._bucket, self._token, self._under = bucket, token, under
+        self._bucket, self._token, self._under, self._there = bucket, token, under, there
         self._same: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {}  # digests of files here
         self._dropped = set[tuple[str, str]]()
         self._here = Store(path)  # the files of this machine alone
@@ -74,13 +77,20 @@ class RemoteStore(Store):
     def finished(self) -> list[str]:
         return sorted({*super().finished(), *self._committed("hops")})
 
-    def publish_unshared(self) -> None:
-        """Share the sound files that are here alone: a kill has come before they were shared."""
+    def publish_unshared(self) -> set[tuple[str, str]]:
+        """Share the sound files that are here alone: a kill has come before they were shared.
+
+        Returns:
+            Kinds and names of the files that were in the object store before.
+        """
+        found = set[tuple[str, str]]()
         for kind in SHARED_KINDS:
             there = self._committed(kind)
+            found |= {(kind, name) for name in there}
             for file in sorted((self.path / kind).glob("*.safetensors")):
                 if file.stem not in there and self._here.record(kind, file.stem) is not None:
                     self._share(kind, file.stem)
+        return found
 
     def forget(self) -> None:
         """Delete the files here, of an earlier run at the same URL."""
@@ -105,6 +115,9 @@ class RemoteStore(Store):
     def _fetch(self, kind: str, key: str) -> None:
         """Bring the newest version of a file here, if there is one that is sound."""
         file, versions = self._file(kind, key), self._versions(kind, key)
+        damaged = kind in FIXED and file.exists()
+        if self._there is not None and (kind, key) not in self._there and not damaged:
+            return
         try:
             version = versions.newest()
             if version is None or self._digest(kind, key) == version.sha256:
@@ -118,6 +131,8 @@ class RemoteStore(Store):
         if content is not None:
             write_atomic(file, content)
             self._note(kind, key, version.sha256)
+        if self._there is not None:
+            self._there.discard((kind, key))
 
     def _digest(self, kind: str, key: str) -> str:
         """The digest of a file here; empty if it is missing."""
