@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import fsspec
@@ -106,8 +106,12 @@ def objects(url: Url) -> dict[str, bytes]:
 
 
 @contextlib.contextmanager
-def s3_server() -> Iterator[Url]:
-    """A server of S3 on this machine, to which the environment leads; yields a new bucket."""
+def s3_server() -> Iterator[Callable[[], Url]]:
+    """A server of S3 on this machine, to which the environment leads.
+
+    Yields:
+        A function that makes a bucket.
+    """
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -120,9 +124,14 @@ def s3_server() -> Iterator[Url]:
         with pytest.MonkeyPatch.context() as patch:
             for name, text in (keys | where).items():
                 patch.setenv(name, text)
-            url = new_url("s3")  # the servers of one process have their buckets in common
-            fsspec.filesystem("s3", skip_instance_cache=True).mkdir(url.name)
-            yield url
+            system = fsspec.filesystem("s3", skip_instance_cache=True)
+
+            def make() -> Url:
+                url = new_url("s3")
+                system.mkdir(url.name)
+                return url
+
+            yield make
     finally:
         server.stop()
 

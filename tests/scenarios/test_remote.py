@@ -62,12 +62,18 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def s3() -> Iterator[Url]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Callable[[], Url]]:
     pytest.importorskip("moto", reason="moto is not installed: pip install -e '.[dev]'")
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install -e '.[dev]'")
-    with s3_server() as bucket:
-        yield bucket / "runs" / STUDY.name
+    with s3_server() as make_bucket:
+        yield make_bucket
+
+
+@pytest.fixture
+def s3(server: Callable[[], Url]) -> Url:
+    """The URL of a run in a new bucket."""
+    return server() / "runs" / STUDY.name
 
 
 @pytest.fixture
