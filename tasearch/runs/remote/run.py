@@ -30,6 +30,7 @@ from tasearch.runs.remote.data_file import deliver
 from tasearch.runs.remote.driver_files import DriverFiles
 from tasearch.runs.remote.lease import LEASES, Lease, alive
 from tasearch.runs.remote.store import RemoteStore
+from tasearch.runs.store import Store
 
 COPY_ID = "copy-id"  # a file with a random name of this machine's copies
 
@@ -84,17 +85,10 @@ class RemoteRun(RunDirectory):
         under: str = "",
         *,
         elsewhere: bool = False,
-    ) -> RemoteStore:
-        known = self._lease is not None and not elsewhere
-        return RemoteStore(
-            self.path / under,
-            warn or (lambda message: None),
-            bucket=self._bucket,
-            token=self._lease.token if self._lease else None,
-            under=under,
-            there=self._there.get(under) if known else None,
-            strict=warn is None,
-        )
+    ) -> Store:
+        if self._lease is None and self.busy_here:  # a driver writes here, and has the newest
+            return super().store(warn, under)
+        return self._store(warn, under, elsewhere=elsewhere)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -135,6 +129,20 @@ class RemoteRun(RunDirectory):
     def _files(self) -> DriverFiles:
         return DriverFiles(self._bucket, self.path)
 
+    def _store(
+        self, warn: Callable[[str], None] | None, under: str, *, elsewhere: bool = False
+    ) -> RemoteStore:
+        known = self._lease is not None and not elsewhere
+        return RemoteStore(
+            self.path / under,
+            warn or (lambda message: None),
+            bucket=self._bucket,
+            token=self._lease.token if self._lease else None,
+            under=under,
+            there=self._there.get(under) if known else None,
+            strict=warn is None,
+        )
+
     def _take(self) -> None:
         """Take the lease, and bring the copy here up to date."""
         self._lease = Lease(self._bucket, self._files.versions, _copy_id(self.path.parent))
@@ -142,7 +150,7 @@ class RemoteRun(RunDirectory):
             with self._pulling():
                 there = self._pull()
             for under in ("", CONFIRM):
-                store = self.store(lambda message: None, under)
+                store = self._store(lambda message: None, under)
                 if there:
                     self._there[under] = store.publish_unshared()
                 else:

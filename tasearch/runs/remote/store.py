@@ -15,8 +15,8 @@ from typing import Any
 from tasearch.config.files import write_atomic
 from tasearch.errors import StoreError
 from tasearch.runs.remote.bucket import Bucket
-from tasearch.runs.remote.versions import COMMIT, Versions
-from tasearch.runs.seals import read_file
+from tasearch.runs.remote.versions import COMMIT, DamagedObject, Versions
+from tasearch.runs.seals import read_file, unseal_tensors
 from tasearch.runs.store import KINDS, HopRecord, Store, Tensors
 
 SHARED_KINDS = ("hops", "checkpoints", "snapshots")
@@ -33,7 +33,7 @@ class RemoteStore(Store):
         token: Token of the lease under which it writes; None for a store that is only read.
         under: Name of the store's folder within the run; empty for the run's own.
         there: Kinds and names of the files that are in the object store and have not been read yet,
-            where nobody but processes of this machine adds others; None to look for each file.
+            where only processes of this machine add others; None to look for each file.
         strict: Whether a damaged file raises an error instead.
     """
 
@@ -78,7 +78,7 @@ class RemoteStore(Store):
         return sorted({*super().finished(), *self._committed("hops")})
 
     def publish_unshared(self) -> set[tuple[str, str]]:
-        """Share the sound files that are here alone: a kill has come before they were shared.
+        """Share sound files that are here alone, or ahead: a kill has come before that was done.
 
         Returns:
             Kinds and names of the files that were in the object store before.
@@ -88,8 +88,10 @@ class RemoteStore(Store):
             there = self._committed(kind)
             found |= {(kind, name) for name in there}
             for file in sorted((self.path / kind).glob("*.safetensors")):
-                if file.stem not in there and self._here.record(kind, file.stem) is not None:
-                    self._share(kind, file.stem)
+                key = file.stem
+                shared = key in there and (kind in FIXED or self._is_shared(kind, key))
+                if not shared and self._here.record(kind, key) is not None:
+                    self._share(kind, key)
         return found
 
     def forget(self) -> None:
@@ -114,25 +116,46 @@ class RemoteStore(Store):
 
     def _fetch(self, kind: str, key: str) -> None:
         """Bring the newest version of a file here, if there is one that is sound."""
-        file, versions = self._file(kind, key), self._versions(kind, key)
-        damaged = kind in FIXED and file.exists()
+        damaged = kind in FIXED and self._file(kind, key).exists()
         if self._there is not None and (kind, key) not in self._there and not damaged:
             return
         try:
-            version = versions.newest()
-            if version is None or self._digest(kind, key) == version.sha256:
-                return
-            content = versions.read(version)
-        except StoreError as error:
-            if self._strict or "damaged" not in str(error):
+            content = self._other(kind, key)
+        except DamagedObject as error:
+            if self._strict:
                 raise
             self.warn(f"{error}; it counts as absent")
             return
-        if content is not None:
-            write_atomic(file, content)
-            self._note(kind, key, version.sha256)
+        if content is not None and not self._is_ahead(kind, key, content):
+            write_atomic(self._file(kind, key), content)
+            self._note(kind, key, hashlib.sha256(content).hexdigest())
         if self._there is not None:
             self._there.discard((kind, key))
+
+    def _other(self, kind: str, key: str) -> bytes | None:
+        """The newest version of a file; None if it is the one here, or there is none."""
+        versions = self._versions(kind, key)
+        version = versions.newest()
+        if version is None or self._digest(kind, key) == version.sha256:
+            return None
+        return versions.read(version)
+
+    def _is_ahead(self, kind: str, key: str, content: bytes) -> bool:
+        """Whether a checkpoint here is of a later epoch than the content of another one."""
+        own = None if kind in FIXED else self._here.record(kind, key)
+        if own is None:
+            return False
+        try:
+            return own.epoch > int(unseal_tensors(content, f"{kind}/{key}")["epoch"])
+        except StoreError:
+            return True
+
+    def _is_shared(self, kind: str, key: str) -> bool:
+        """Whether what is in the object store is as far as a checkpoint here."""
+        with contextlib.suppress(DamagedObject):
+            content = self._other(kind, key)
+            return content is None or not self._is_ahead(kind, key, content)
+        return False
 
     def _digest(self, kind: str, key: str) -> str:
         """The digest of a file here; empty if it is missing."""

@@ -20,8 +20,13 @@ from dataclasses import dataclass
 from tasearch.errors import StoreError
 from tasearch.runs.remote.bucket import Bucket
 
+RULE = "the size and the SHA-256 that are in its name"
 COMMIT, DATA = ".commit", ".data"
 _NAME = re.compile(r"([0-9]{8})-([0-9]{8})-([0-9a-f]{64})-([0-9]+)")
+
+
+class DamagedObject(StoreError):
+    """An object in the store is not what was written."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -74,12 +79,13 @@ class Versions:
         """The content of a version; None if it was deleted meanwhile, for a newer one.
 
         Raises:
-            StoreError: The content is damaged, or the store is out of reach.
+            DamagedObject: The content is not what was written.
+            StoreError: The store is out of reach.
         """
         name = f"{self._folder}/{version.name}{DATA}"
         content = self._bucket.read(name)
         if content is not None and not matches(content, version.sha256, version.size):
-            raise StoreError(f"{self._bucket.url / name}: is damaged: does not match its checksum")
+            raise DamagedObject(f"{self._bucket.url / name}: is damaged: it should have {RULE}")
         return content
 
     def add(self, token: int, content: bytes, *, keep: int = 0) -> Version:

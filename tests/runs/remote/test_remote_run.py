@@ -13,10 +13,11 @@ import tasearch
 from tasearch.config.places import Url
 from tasearch.config.study_file import render
 from tasearch.errors import RunError, StoreError
-from tasearch.runs.events import Event, TrialDone
+from tasearch.runs.events import EpochDone, Event, TrialDone
 from tasearch.runs.opening import run_at
 from tasearch.runs.remote.bucket import Bucket
 from tasearch.runs.remote.lease import LEASES, Lease, LeaseLost
+from tasearch.runs.remote.store import RemoteStore
 from tasearch.runs.run import Run
 from tests.helpers.commands import command
 from tests.helpers.object_stores import FailingStore, Killed, objects, quick_leases
@@ -289,6 +290,9 @@ def test_reader_sees_what_is_committed(
                 elsewhere()
                 run = tasearch.Run.open(str(url))
                 assert sum(trial.state == "complete" for trial in run.trials) >= 1
+            elif done == 2:
+                there = tasearch.Run.open(str(url)).directory.store()
+                assert type(there) is RemoteStore
     run.refresh()
     assert sum(trial.state != "running" for trial in run.trials) >= 4
 
@@ -308,3 +312,20 @@ def test_confirmation_goes_on_elsewhere(
     assert time.monotonic() - since < 30
     elsewhere()
     assert tasearch.Run.open(str(url)).confirmations == [found]
+
+
+@pytest.mark.slow
+def test_reader_beside_the_driver_changes_no_file_of_its(url: Url, finished: tasearch.Run) -> None:
+    """The driver's checkpoint may be newer than the one in the store, for a moment."""
+    events = events_of(STUDY, runs_dir=url.parent, latency_from=finished.path)
+    for event in events:
+        if isinstance(event, EpochDone) and event.accuracy is not None:
+            break
+    run = tasearch.Run.open(str(url))
+    (file,) = (run.path / "checkpoints").glob("*.safetensors")
+    file.write_bytes(b"newer than in the store")
+    warnings: list[str] = []
+    assert run.directory.store(warnings.append).record("checkpoints", file.stem) is None
+    assert "it counts as absent" in warnings[0]
+    assert file.read_bytes() == b"newer than in the store"
+    events.close()

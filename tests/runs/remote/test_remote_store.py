@@ -14,8 +14,8 @@ from tasearch.errors import StoreError
 from tasearch.runs.addresses import store_address, store_at
 from tasearch.runs.remote.bucket import Bucket
 from tasearch.runs.remote.store import RemoteStore
-from tasearch.runs.remote.versions import DATA
-from tasearch.runs.store import HopRecord
+from tasearch.runs.remote.versions import DATA, RULE
+from tasearch.runs.store import HopRecord, Store
 from tests.helpers.object_stores import FailingStore, Killed, objects
 
 KEY, OTHER = "0" * 32, "1" * 32
@@ -43,7 +43,7 @@ def record(epoch: int = 4) -> HopRecord:
     )
 
 
-def save(store: RemoteStore, kind: str = "hops", value: float = 1.0, epoch: int = 4) -> None:
+def save(store: Store, kind: str = "hops", value: float = 1.0, epoch: int = 4) -> None:
     store.save(kind, KEY, {"w": torch.full((3,), value)}, record(epoch))
 
 
@@ -83,6 +83,17 @@ def test_newer_checkpoint_replaces_the_one_here(opened: Open) -> None:
     assert value(opened("third"), "checkpoints") is None
 
 
+def test_checkpoint_that_is_further_stays(opened: Open) -> None:
+    """Another worker of this machine has saved it, and is about to share it."""
+    here, there = opened("here"), opened("there", 1)
+    save(there, "checkpoints", 1.0, epoch=1)
+    save(Store(here.path), "checkpoints", 2.0, epoch=2)
+    assert value(here, "checkpoints") == 2.0
+    assert value(there, "checkpoints") == 1.0
+    opened("here", 2).publish_unshared()  # its worker was killed before
+    assert value(there, "checkpoints") == 2.0
+
+
 def test_finished_hop_is_read_without_the_store(failing: Url, tmp_path: Path) -> None:
     store = RemoteStore(tmp_path, bucket=Bucket(failing), token=1)
     save(store)
@@ -116,7 +127,7 @@ def test_file_that_is_damaged_there_counts_as_absent(opened: Open, url: Url) -> 
     warnings: list[str] = []
     there = opened("there", warn=warnings.append)
     assert not there.has(KEY)
-    damage = f"{url / name}: is damaged: does not match its checksum"
+    damage = f"{url / name}: is damaged: it should have {RULE}"
     assert warnings == [f"{damage}; it counts as absent"]
     with pytest.raises(StoreError, match=f"^{damage}"):
         opened("strict", None, strict=True).has(KEY)

@@ -7,7 +7,7 @@ import pytest
 from tasearch.config.places import Url
 from tasearch.errors import StoreError
 from tasearch.runs.remote.bucket import Bucket
-from tasearch.runs.remote.versions import COMMIT, DATA, Versions
+from tasearch.runs.remote.versions import COMMIT, DATA, RULE, Versions
 from tests.helpers.object_stores import FailingStore, Killed, objects
 
 
@@ -71,7 +71,7 @@ def test_damaged_content_is_named(failing: Url) -> None:
         bucket.write(name, damaged)
         with pytest.raises(StoreError) as error:
             file.read(version)
-        assert str(error.value) == f"{failing / name}: is damaged: does not match its checksum"
+        assert str(error.value) == f"{failing / name}: is damaged: it should have {RULE}"
     again = file.add(1, b"content")
     assert file.newest() == again
     assert file.read(again) == b"content"
