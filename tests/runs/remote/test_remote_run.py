@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import tasearch
 from tasearch.config.places import Url
@@ -329,3 +331,34 @@ def test_reader_beside_the_driver_changes_no_file_of_its(url: Url, finished: tas
     assert "it counts as absent" in warnings[0]
     assert file.read_bytes() == b"newer than in the store"
     events.close()
+
+
+@pytest.mark.slow
+def test_search_from_python_brings_its_data_along(
+    url: Url, elsewhere: Callable[[], None], tmp_path: Path
+) -> None:
+    """Data and models of Python are in the store, so that another machine goes on and exports."""
+    generator = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    x = (generator.normal(size=(120, 6)) + 2 * np.eye(3, 6)[y]).astype(np.float32)
+    own: dict[str, Any] = {
+        "build": "mlp",
+        "widths": [12, 8, 4, 2],
+        "epochs": 2,
+        "study": {"training": {"precision": "fp32"}, "latency": {"backend": "torch"}},
+        "progress": False,
+        "name": url.name,
+        "runs_dir": str(url.parent),
+    }
+    first = tasearch.search(x, y, trials=2, **own)
+    elsewhere()
+    run = tasearch.search(x, y, trials=4, **own)
+    assert [vars(trial) for trial in run.trials[:2]] == facts(first)
+    elsewhere()
+    other = tasearch.Run.open(str(url))
+    assert other.path != run.path
+    assert len([trial for trial in other.trials if not trial.free]) == 4
+    assert other.export(tmp_path / "winner").label == run.best().label
+    assert other.best().model(torch.tensor(x[:2])).shape == (2, 3)
+    with pytest.raises(RunError, match=r"was made with other data"):
+        tasearch.search(x + 1, y, trials=5, **own)
