@@ -22,6 +22,7 @@ from tasearch.config.study import Study
 from tasearch.errors import RunError, first_line
 from tasearch.train.workers.processes import Process, Surroundings
 from tasearch.train.workers.ray_connection import connect, import_ray
+from tasearch.train.workers.ray_head import Head, gone
 from tasearch.train.workers.worker_process import Death
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 GROUPS = ("say", "hear")  # calls of an actor that keep their order, and wait for no other
 PATIENCE = 30.0  # seconds until it is told that no node has room
 WAITS = "no node of the cluster has room for a training yet; the search waits for one"
-AGAIN = "nothing finished is lost, and the same command goes on"
 GIGABYTE = 1_000_000_000
 
 
@@ -98,6 +98,7 @@ class RayCluster:
     def __init__(self, address: str | None, resources: Resources, threads: int) -> None:
         self._ray, self._resources = import_ray(address), resources
         connect(self._ray, address)
+        self._head = Head(self._ray.get_runtime_context().gcs_address)
         try:
             self.slots = self._count(address)
         except RunError:
@@ -118,11 +119,12 @@ class RayCluster:
         try:
             actor = self._host.options(**options).remote(*self._arguments)
         except Exception as error:  # Ray has several kinds
-            raise RunError(f"the Ray cluster is gone: {first_line(error)}; {AGAIN}") from None
-        return RayProcess(self._ray, actor, self._first)
+            raise RunError(gone(first_line(error))) from None
+        return RayProcess(self._ray, actor, self._first, self._head)
 
     def close(self) -> None:
         """Leave the cluster; its workers end, and so does the cluster if it was started here."""
+        self._head.close()
         self._ray.shutdown()
 
     def _count(self, address: str | None) -> int:
@@ -147,13 +149,14 @@ class RayProcess:
         ray: The module.
         actor: The actor.
         first: Set once any worker has a node; until then the wait for one is told.
+        head: The head of the cluster; if it is lost, the search ends.
 
     Attributes:
         placed: Whether a node has taken the actor.
     """
 
-    def __init__(self, ray: ModuleType, actor: Any, first: threading.Event) -> None:
-        self._ray, self._actor, self._first = ray, actor, first
+    def __init__(self, ray: ModuleType, actor: Any, first: threading.Event, head: Head) -> None:
+        self._ray, self._actor, self._first, self._head = ray, actor, first, head
         self._death: Death | None = None
         self._listener: threading.Thread | None = None
         self.placed = False
@@ -165,6 +168,7 @@ class RayProcess:
 
     def listen(self, tell: Callable[[str | None], None]) -> None:
         """Have a thread call `tell` with each line, and with None once the process is dead."""
+        self._head.watch(self, tell)
         self._listener = threading.Thread(target=self._listen, args=(tell,), daemon=True)
         self._listener.start()
 
@@ -174,7 +178,14 @@ class RayProcess:
         return self._death
 
     def end(self) -> None:
-        """Kill the actor, and with it the process and all that it has started."""
+        """Kill the actor, and with it the process and all that it has started.
+
+        Without the head, Ray would wait for it; what is left ends when this process leaves the
+        cluster.
+        """
+        self._head.forget(self)
+        if not self._head.answers:
+            return
         with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(self._actor)
         if self._listener is not None:  # Ray ends a process that uses it after its shutdown

@@ -21,12 +21,15 @@ LOCAL = "127.0.0.2"  # Ray replaces 127.0.0.1 by an address that other machines 
 STORE_BYTES = 100_000_000  # of Ray's own memory for objects, of which lines are the largest
 CURRENT = Path("/tmp/ray/ray_current_cluster")  # where Ray writes the address of this machine's
 ANSWERS_S = 10.0  # seconds in which a cluster's head has to answer
+NEVER_S = "31536000"  # a year
 
 
 def import_ray(address: str | None) -> ModuleType:
     """Ray, if it is installed, set up before it is imported, when it reads most of its settings.
 
     It sends no statistics of its use. A cluster of this process's own takes orders of no other one.
+    Ray does not end this process when it has not found the head of another cluster for a minute;
+    `RayCluster` ends the search then, with a message.
 
     Args:
         address: As for `connect`.
@@ -37,7 +40,9 @@ def import_ray(address: str | None) -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address is None and "ray" not in sys.modules:
+    if address is not None:
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", NEVER_S)
+    elif "ray" not in sys.modules:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
@@ -83,11 +88,23 @@ def _check_answers(address: str) -> None:
         address = os.environ.get("RAY_ADDRESS", "")
         with contextlib.suppress(OSError):
             address = address or CURRENT.read_text().strip()
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal():
+    if not address.rpartition(":")[2].isdecimal():
         return  # Ray looks for it otherwise, or says that there is none
     try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_S).close()
+        ask(address)
     except (OSError, OverflowError) as error:
         words = f"{option('engine')}: no cluster at {address}: {first_line(error)}"
         raise RunError(words) from None
+
+
+def ask(address: str) -> None:
+    """Look whether the head of a cluster is there.
+
+    Args:
+        address: HOST:PORT.
+
+    Raises:
+        OSError: It does not answer.
+    """
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), ANSWERS_S).close()
