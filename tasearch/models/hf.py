@@ -25,7 +25,7 @@ from tasearch.data.network import of_hub, reason_of
 from tasearch.errors import ModelError, raised, shown
 from tasearch.models.checkpoint import file_digest
 from tasearch.models.families import Build
-from tasearch.models.tokens import known_tokens, mask_of
+from tasearch.models.tokens import known_tokens, mask_of, second_text
 
 PREFIX = "hf:"
 HIDDEN = ("intermediate_size", "hidden_dim")  # names of one value, of which a model has one
@@ -53,18 +53,6 @@ class Encoder(nn.Module):
             given["token_type_ids"] = second_text(ids, mask, self.sep)
         logits: Tensor = self.net(**given).logits
         return logits
-
-
-def second_text(ids: Tensor, mask: Tensor, sep: int) -> Tensor:
-    """1 for the tokens behind the first separator of a text, 0 for others: int64 as the ids.
-
-    Args:
-        ids: Token ids, int64 (samples, length).
-        mask: Whether an id is a token, bool of the same shape.
-        sep: Id of the separator behind each text of a pair.
-    """
-    ends = (ids == sep).long()
-    return ((ends.cumsum(dim=1) - ends) > 0).long() * mask
 
 
 def hf_factory(name: str, root: str, *, pretrained: bool) -> Build:

@@ -53,6 +53,8 @@ def start_from(net: nn.Module, teacher: nn.Module) -> None:
     with torch.no_grad():
         own.words.weight.copy_(_cpu(other.words.weight)[:, channels])
         own.places.copy_(_cpu(other.places)[:, channels])
+        if own.second is not None and other.second is not None:
+            own.second.copy_(_cpu(other.second)[channels])
         _copy_norm(own.norm, other.norm, channels)
         places = layers_of(len(own.blocks), len(other.blocks))
         for block, place in zip(own.blocks, places, strict=True):
@@ -69,6 +71,8 @@ def misfit(net: nn.Module, teacher: nn.Module) -> str:
         return "both should be of the family 'transformer'"
     if net.post != teacher.post:
         return "both should have norms at the same places, pre or post"
+    if (net.second is None) != (teacher.second is None):
+        return "both should have segments, or neither"
     for (name, own), others in zip(_sizes(net).items(), _sizes(teacher).values(), strict=True):
         if own > others:
             return f"it should have no more {name} than its teacher, found {own} and {others}"

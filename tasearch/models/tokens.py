@@ -48,6 +48,18 @@ def mask_of(ids: Tensor, pad: int) -> Tensor:
     return torch.cat([torch.ones_like(ids[:, :1], dtype=torch.bool), ids[:, 1:] != pad], dim=1)
 
 
+def second_text(ids: Tensor, mask: Tensor, sep: int) -> Tensor:
+    """1 for the tokens behind the first separator of a text, 0 for others: int64 (samples, length).
+
+    Args:
+        ids: Token ids, integers (samples, length).
+        mask: Whether an id is a token, bool of the same shape.
+        sep: Id of the separator behind each text of a pair.
+    """
+    ends = (ids == sep).long()
+    return ((ends.cumsum(dim=1) - ends) > 0).long() * mask
+
+
 class WithMask(nn.Module):
     """Calls a model of token ids and their mask with the ids alone.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError, quoted
-from tasearch.models.tokens import known_tokens, mask_of
+from tasearch.models.tokens import known_tokens, mask_of, second_text
 
 LAYERS = 2  # blocks, where a size says no other number
 HEAD = 32  # features of an attention head, where a size says no number of heads
@@ -118,6 +118,7 @@ class Transformer(nn.Module):
         feed_forward: Number of hidden units of the dense layers of each.
         post: Whether norms come after the sums.
         first: Whether the first token is classified, and not the mean of all.
+        segments: Whether the tokens of the second text of a pair are told from those of the first.
     """
 
     def __init__(
@@ -132,9 +133,10 @@ class Transformer(nn.Module):
         feed_forward: int,
         post: bool,
         first: bool,
+        segments: bool = False,
     ) -> None:
         super().__init__()
-        self.pad, self.post, self.first = tokens.pad, post, first
+        self.pad, self.sep, self.post, self.first = tokens.pad, tokens.sep, post, first
         self.words = nn.Embedding(tokens.vocabulary, width)
         self.places = nn.Parameter(SPREAD * torch.randn(length, width))
         self.norm = nn.LayerNorm(width)  # of the embeddings, or of what the last block gives
@@ -143,11 +145,16 @@ class Transformer(nn.Module):
         )
         self.head = nn.Linear(width, classes)
         nn.init.normal_(self.words.weight, std=SPREAD)
+        # added to the tokens of the second text; those of the first have none to be told apart
+        self.second = nn.Parameter(SPREAD * torch.randn(width)) if segments else None
 
     def forward(self, ids: Tensor) -> Tensor:
         """Integers (samples, tokens) to logits (samples, classes)."""
         mask = mask_of(ids, self.pad)
         x = self.words(ids) + self.places[: ids.shape[1]]
+        if self.second is not None:
+            assert self.sep is not None
+            x = x + second_text(ids, mask, self.sep)[:, :, None] * self.second
         if self.post:
             x = self.norm(x)
         for block in self.blocks:
@@ -175,6 +182,7 @@ def build(
     feed_forward: int | None = None,
     norm: str = "pre",
     pooling: str = "mean",
+    segments: bool = False,
 ) -> nn.Module:
     """A transformer with `width` features of each token.
 
@@ -189,6 +197,7 @@ def build(
         feed_forward: Number of hidden units of a block's dense layers; by default four widths.
         norm: "pre" for norms before the branches of a block, "post" for norms after the sums.
         pooling: "mean" of all tokens of a text, or "cls" for its first one.
+        segments: Whether the tokens of the second text of a pair are told from those of the first.
 
     Raises:
         ModelError: The samples are no token ids, or an argument is none of these.
@@ -204,6 +213,10 @@ def build(
     for name, value, known in (("norm", norm, NORMS), ("pooling", pooling, POOLINGS)):
         if value not in known:
             raise ModelError(f"{name} should be {' or '.join(known)}, found {quoted(value)}")
+    if type(segments) is not bool:
+        raise ModelError(f"segments should be true or false, found {quoted(segments)}")
+    if segments and tokens.sep is None:
+        raise ModelError("segments = true: the tokenizer ends texts with no token such as [SEP]")
     return Transformer(
         tokens,
         max(in_shape[0], tokens.length),
@@ -214,6 +227,7 @@ def build(
         feed_forward=feed_forward,
         post=norm == "post",
         first=pooling == "cls",
+        segments=segments,
     )
 
 

@@ -13,9 +13,9 @@ import tasearch
 from tasearch.data.ids import Tokens
 from tasearch.errors import ModelError, StudyError
 from tasearch.models import Models
-from tasearch.models.hf import hf_factory, hf_family, model_identity, second_text
+from tasearch.models.hf import hf_factory, hf_family, model_identity
 from tasearch.models.start import start_from
-from tasearch.models.tokens import mask_of
+from tasearch.models.tokens import mask_of, second_text
 from tasearch.profiling.onnx import onnx_session
 from tests.helpers.encoders import (
     IDS,

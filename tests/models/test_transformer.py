@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,11 @@ from tests.helpers.texts import text_study
 LENGTH, WORDS, CLASSES = 12, 50, 3
 TOKENS = Tokens(vocabulary=WORDS, pad=1, cls=2, sep=3, length=LENGTH)
 IDS = Ids(low=1, high=WORDS - 1, dtype="int64", tokens=TOKENS)
-VARIANTS: list[dict[str, Any]] = [{}, {"norm": "post", "pooling": "cls", "heads": 4}]
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"norm": "post", "pooling": "cls", "heads": 4},
+    {"segments": True},
+]
 
 
 def built(width: int = 48, **more: Any) -> nn.Module:
@@ -82,6 +87,21 @@ def test_attention_on_cpu_is_computed_in_float32(monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(logits.float(), net(ids), rtol=0.1, atol=0.1)
 
 
+def test_segments_tell_the_second_text_of_a_pair() -> None:
+    net, sep = built(segments=True), TOKENS.sep
+    pair = torch.tensor([[2, 5, sep, 6, 7, sep, 1, 1], [2, 5, 6, 7, sep, 1, 1, 1]])
+    before = net(pair)
+    with torch.no_grad():
+        net.second += torch.arange(48) / 48  # type: ignore[operator]
+    changed = (net(pair) - before).abs().amax(dim=1)
+    assert changed[0] > 1e-2 and changed[1] == 0
+    plain = FAMILIES["transformer"](48, in_shape=(LENGTH,), num_classes=CLASSES, tokens=TOKENS)
+    assert parameters(net) == parameters(plain) + 48
+    bare = replace(TOKENS, sep=None)
+    with pytest.raises(ModelError, match=r"the tokenizer ends texts with no token such as \[SEP\]"):
+        built(segments=True, tokens=bare)
+
+
 def test_blocks_with_norms_first_start_as_the_identity() -> None:
     net = FAMILIES["transformer"](16, in_shape=(6,), num_classes=2, tokens=TOKENS)
     x = torch.randn(2, 6, 16)
@@ -131,6 +151,7 @@ def test_default_heads_divide_the_width_and_have_32_features(width: int, heads: 
         ({"feed_forward": -1}, "feed_forward should be an integer of 1 or more, found -1"),
         ({"norm": "none"}, "norm should be pre or post, found 'none'"),
         ({"pooling": "max"}, "pooling should be mean or cls, found 'max'"),
+        ({"segments": 1}, "segments should be true or false, found 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], words: str) -> None:

@@ -28,7 +28,7 @@ from tests.helpers.studies import tiny
 from tests.helpers.texts import text_study
 from tests.helpers.training import hops, train_all, trainer
 
-TOKENS = Tokens(vocabulary=40, pad=0, cls=None, sep=None, length=8)
+TOKENS = Tokens(vocabulary=40, pad=0, cls=None, sep=3, length=8)
 
 
 def built(width: int = 32, seed: int = 0, **sizes: Any) -> Any:
@@ -119,12 +119,21 @@ def test_narrower_heads_keep_the_scores_of_their_features() -> None:
         ({"heads": 2}, "no more features of a head than its teacher, found 16 and 8"),
         ({"feed_forward": 200}, "no more hidden units than its teacher, found 200 and 128"),
         ({"norm": "post"}, "both should have norms at the same places, pre or post"),
+        ({"segments": True}, "both should have segments, or neither"),
     ],
 )
 def test_model_that_does_not_fit_is_refused(sizes: dict[str, Any], words: str) -> None:
     net = built(**{"width": 32, "heads": 4, **sizes})
     with pytest.raises(ModelError, match=words):
         start_from(net, built(heads=4))
+
+
+def test_segments_start_as_those_of_the_teacher() -> None:
+    teacher, net = built(32, heads=4, segments=True), built(16, seed=1, heads=4, segments=True)
+    with torch.no_grad():
+        teacher.words.weight[:, 1::2] = 0
+    start_from(net, teacher)
+    assert torch.equal(net.second, teacher.second[::2])
 
 
 def inheriting(folder: Path, starts: Any = "teacher", **sections: Any) -> Study:
