@@ -39,6 +39,7 @@ NAMES = (
     "mnist-converged",
     "mnist-earlier",
     "census",
+    "trec",
     "parity",
     "parity-earlier",
     "cifar10",

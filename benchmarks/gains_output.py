@@ -73,7 +73,14 @@ def draw(tables: Mapping[str, Any]) -> Figure:
         axes.xaxis.set_minor_locator(figures.NO_TICKS)
         axes.set_title(step, fontsize=10.5)
         axes.set_xlabel("points")
-    panels[0].set_yticks(range(len(rows)), [f"width {w}" if w else n for n, w, _ in rows])
+    panels[0].set_yticks(range(len(rows)), [_row(n, w) for n, w, _ in rows])
     panels[0].margins(y=0.01)
     panels[0].invert_yaxis()
     return figure
+
+
+def _row(table: str, width: str) -> str:
+    """The name of a row of the figure: of a table, or of one of its students."""
+    if not width:
+        return table
+    return f"width {width}" if width.isdigit() else f"size {width}"

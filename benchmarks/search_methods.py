@@ -49,6 +49,7 @@ BUDGETS = {  # tables to search, each a file of `TABLES`: width of the largest s
     "census": 8,
     "mnist-converged": 6,
     "parity": 12,
+    "trec": 3,  # the size t
 }
 WHOLE_SPACE = 10**6  # more trials than any table has chains
 REGRET = 0.01  # share of the hypervolume that may be missing when costs are compared
