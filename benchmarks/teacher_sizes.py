@@ -37,6 +37,7 @@ STUDENTS = (8, 4, 2)
 WAYS = (Way(loss="kd"), Way(loss="dist"))
 LABELS = Way(loss=LABELS_ONLY)
 KINDS = ("teacher_less_largest", "best_teacher_less_largest", "largest_teacher_less_labels")
+RATES = (0.03, 0.1)
 EPOCHS = 20  # of students, which is a length of the grid's
 
 Accuracies = dict[tuple[str, int], list[float]]  # by teacher or labels, and student
@@ -75,7 +76,7 @@ class TeacherRuns:
                 temperature=way.temperature,
                 learning_rate=rate,
             )
-            for rate in GRID.rates
+            for rate in RATES
         ]
 
     def accuracies(self) -> dict[str, Accuracies]:
@@ -179,7 +180,7 @@ def main() -> None:
         "provenance": common.provenance(args),
         "replicates": GRID.replicates,
         "epochs": EPOCHS,
-        "rates": GRID.rates,
+        "rates": RATES,
         "samples": trained.samples,
         "teachers": runs.teachers(),
         **summarize(runs.accuracies(), 100 / trained.samples["validation"]),
