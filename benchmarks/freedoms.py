@@ -38,13 +38,14 @@ def freedoms_of(chain: Chain, table: Table) -> Iterator[str]:
     """The sets that a chain is in, by their names."""
     yield from (own := [*_with_any_rate(chain, table)])
     study = table.manifest.study
-    rates = [
-        (model.recipe.learning_rate, study.recipes(role).options["learning_rate"][0])
-        for role, models in (("assistants", chain.assistants), ("student", (chain.student,)))
-        for model in models
-        if model.recipe is not None
-    ]
-    if searches_rates(table) and all(rate == first for rate, first in rates):
+    first = {
+        **dict.fromkeys(chain.assistants, study.recipes("assistants").options["learning_rate"][0]),
+        chain.student: study.recipes("student").options["learning_rate"][0],
+    }
+    at_first = all(
+        model.recipe is None or model.recipe.learning_rate == rate for model, rate in first.items()
+    )
+    if searches_rates(table) and at_first:
         yield from (name + AT_FIRST for name in own)
 
 

@@ -179,16 +179,17 @@ def main() -> None:
             "assistant": grid.assistant,
             **summarize(runs.values(), 100 / samples["validation"]),
         }
+    counts = correct(found)
     result = {
         "question": common.question(__doc__),
         "provenance": provenance,
-        "after_holm": correct(found),
+        "after_holm": counts,
         "grids": found,
     }
     common.write_json(args.out, result)
     with figures.styled():
         figures.save(draw(found), args.out.with_suffix(".svg"))
-    show(found, result["after_holm"])
+    show(found, counts)
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ def test_first_rate_is_a_part_of_every_rate(rates: Table) -> None:
     }
     for own in (LABELS, FIRST, RECIPES, ASSISTANTS):
         assert sets[own + AT_FIRST] < sets[own]
-    first = {m.recipe.learning_rate for c in sets[ASSISTANTS + AT_FIRST] for m in c.models[1:]}  # type: ignore[union-attr]
+    first = {m.recipe.learning_rate for c in sets[ASSISTANTS + AT_FIRST] for m in c.models[1:]}
     assert first == {0.01}
 
 
