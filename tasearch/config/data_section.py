@@ -135,6 +135,11 @@ class DataSection(Section):
         "or feature of the training part; if not, they take them as they are, and integers of "
         "shape (samples, length) stay integers, such as token ids; those of texts always do",
     )
+    pad: Annotated[int, Field(ge=0, le=MOST_WIDTH)] = key(
+        0,
+        "for token ids of arrays: the id behind the end of a text, which a mask of the ids leaves "
+        "out",
+    )
     validation: Annotated[float, Field(gt=0, lt=1)] = key(
         0.2,
         "fraction held out as the validation set, unless the data come with one; the "
@@ -188,6 +193,10 @@ class DataSection(Section):
         if self.tokenizer is not None and self.vocabulary != TRAINED_VOCABULARY:
             rule = "goes without data.tokenizer, which has a vocabulary of its own"
             yield "data.vocabulary", f"{rule}, found {self.vocabulary}"
+        if self.pad and self.source in TEXTS:
+            yield "data.pad", f"goes without texts, whose tokenizer has one, found {self.pad}"
+        elif self.pad and self.standardize:
+            yield "data.pad", f"goes with standardize = false, found {self.pad}"
         default: Any = DataSection()
         kind = "parquet" if self.hub else self.source
         for name, sources in GOES_WITH.items():

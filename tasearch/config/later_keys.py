@@ -24,6 +24,7 @@ LATER_KEYS: dict[str, Any] = {
     "data.categories": [],
     "data.missing": [*MISSING],
     "data.standardize": True,
+    "data.pad": 0,
     "teacher.pretrained": False,
     **dict.fromkeys(("teacher.size", "teacher.mean", "teacher.std", "teacher.outputs")),
     "model.sizes": [],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from tasearch.data.decoding import Progress
 from tasearch.data.encoded import Warn
 from tasearch.data.hub_names import hub_names
 from tasearch.data.hubs import downloaded
+from tasearch.data.ids import are_ids, bounds_of
 from tasearch.data.returned import returned_arrays
 from tasearch.data.split import split
 from tasearch.data.table_parts import Parts, table_parts
@@ -88,6 +90,7 @@ def load_data(
             file=found.file,
             channels_last=last,
             unlabelled=found.unlabelled,
+            held_out_ids=found.held_out_ids,
         )
 
 
@@ -152,9 +155,9 @@ def _parts(
     folder = cache_folder() if section.source in IMAGES else None  # which has room for them
     parts, file = take_parts({name: drawn[name] for name in wanted}, folder)
     last = are_channels_last(found["x_train"], layout, f"{where}: x_train")
-    return Parts(
-        parts=parts, class_names=names, file=file, channels_last=last, unlabelled=unlabelled
-    )
+    own: dict[str, Any] = {"file": file, "channels_last": last, "unlabelled": unlabelled}
+    ids = bounds_of(drawn["test"].in_memory().x) if are_ids(given["train"].x) else None
+    return Parts(parts=parts, class_names=names, held_out_ids=ids, **own)
 
 
 def _parts_of_rows(

@@ -67,6 +67,8 @@ class Dataset:
         unlabelled: Samples without labels, like those of the training set; None if there are none.
         tokens: What token ids of texts are; None for other data.
         text: How texts became token ids; None for other data, and in workers.
+        held_out_ids: The least and the greatest integer of the test set, of which nothing else is
+            known here; None for other samples.
     """
 
     train: Split
@@ -81,6 +83,7 @@ class Dataset:
     unlabelled: np.ndarray | None = None
     tokens: Tokens | None = None
     text: TextTokenizer | None = None
+    held_out_ids: tuple[int, int] | None = None
 
     @cached_property
     def inputs(self) -> np.ndarray:
@@ -117,7 +120,8 @@ class Dataset:
         """What samples of integers hold; None for other samples."""
         if self.tokens is not None:
             return Ids.of_tokens(self.tokens)
-        return ids_of([self.train.x, self.validation.x])
+        more = [] if self.unlabelled is None else [self.unlabelled]
+        return ids_of([self.train.x, self.validation.x, *more], self.held_out_ids)
 
     @classmethod
     def from_splits(

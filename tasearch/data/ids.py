@@ -76,13 +76,20 @@ def as_ids(x: np.ndarray, where: str) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=kind)
 
 
-def ids_of(parts: Sequence[np.ndarray]) -> Ids | None:
+def ids_of(parts: Sequence[np.ndarray], held_out: tuple[int, int] | None = None) -> Ids | None:
     """What the samples of several parts hold; None where they are numbers to compute with.
 
     Args:
         parts: Samples of one type, (samples, ...).
+        held_out: The least and the greatest value of the test set, which models must take, too.
     """
     if not are_ids(parts[0]):
         return None
-    low, high = min(int(x.min()) for x in parts), max(int(x.max()) for x in parts)
-    return Ids(low=low, high=high, dtype=str(parts[0].dtype))
+    found = [bounds_of(x) for x in parts] + ([] if held_out is None else [held_out])
+    lows, highs = zip(*found, strict=True)
+    return Ids(low=min(lows), high=max(highs), dtype=str(parts[0].dtype))
+
+
+def bounds_of(x: np.ndarray) -> tuple[int, int]:
+    """The least and the greatest value of samples of integers."""
+    return int(x.min()), int(x.max())

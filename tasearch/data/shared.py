@@ -19,7 +19,7 @@ from tasearch.data.arrays import UNLABELLED, Dataset, Split
 from tasearch.data.ids import Tokens
 from tasearch.errors import DataError, option
 
-TOKENS = "tokens"
+TOKENS, HELD_OUT = "tokens", "held_out_ids"
 
 
 class SharedDataset:
@@ -92,6 +92,7 @@ def read_shared(path: str) -> Dataset:
         fingerprint=str(arrays["fingerprint"]),
         unlabelled=arrays.get(UNLABELLED),
         tokens=_tokens(arrays),
+        held_out_ids=_bounds(arrays),
     )
 
 
@@ -108,11 +109,20 @@ def _arrays(data: Dataset) -> dict[str, np.ndarray]:
     own = {"class_names": names, "mean": data.mean, "std": data.std, "fingerprint": fingerprint}
     if data.tokens is not None:
         own[TOKENS] = np.array(json.dumps(asdict(data.tokens)))
+    if data.held_out_ids is not None:
+        own[HELD_OUT] = np.array(data.held_out_ids)
     return found | own
 
 
 def _tokens(arrays: Mapping[str, np.ndarray]) -> Tokens | None:
     return Tokens(**json.loads(str(arrays[TOKENS]))) if TOKENS in arrays else None
+
+
+def _bounds(arrays: Mapping[str, np.ndarray]) -> tuple[int, int] | None:
+    if HELD_OUT not in arrays:
+        return None
+    low, high = arrays[HELD_OUT].tolist()
+    return low, high
 
 
 def _part(arrays: Mapping[str, np.ndarray], name: str) -> Split:

@@ -32,6 +32,7 @@ class Parts:
         channels_last: Whether the source gives images with their channels last.
         unlabelled: Samples without labels; None if there are none.
         text: How texts became token ids; None for other data.
+        held_out_ids: The least and the greatest integer of the test set; None for other samples.
     """
 
     parts: dict[str, Split]
@@ -41,6 +42,7 @@ class Parts:
     channels_last: bool = False
     unlabelled: np.ndarray | None = None
     text: TextTokenizer | None = None
+    held_out_ids: tuple[int, int] | None = None
 
 
 def table_parts(

@@ -69,7 +69,7 @@ class StudyFunctions:
             takes_width=takes_width,
             options=shapes | options,
             returned=self._returned,
-            tokens=tokens_of(self.ids, self.in_shape),
+            tokens=tokens_of(self.ids, self.in_shape, self.study.data.pad),
             sizes=self.study.model.arguments if takes_width else {},
         )
 

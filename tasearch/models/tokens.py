@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from tasearch.data.ids import Ids, Tokens
 from tasearch.errors import ModelError
 
-PAD = 0  # id of what fills a sample of integers, where nothing says which one does
 NAME = "attention_mask"  # of an argument, as models of the package transformers have it
 
 
-def tokens_of(ids: Ids | None, in_shape: tuple[int, ...]) -> Tokens | None:
+def tokens_of(ids: Ids | None, in_shape: tuple[int, ...], pad: int) -> Tokens | None:
     """What samples of integers mean as token ids.
 
-    Where the data do not say it, the vocabulary ends with the greatest id, and id 0 fills samples.
+    Where the data do not say it, the vocabulary ends with the greatest id.
 
     Args:
         ids: What the samples hold; None for numbers to compute with.
         in_shape: Shape of a sample, (length,).
+        pad: Id of what fills a sample behind its text, where the data do not say it.
 
     Raises:
         ModelError: An id is negative.
@@ -33,7 +33,7 @@ def tokens_of(ids: Ids | None, in_shape: tuple[int, ...]) -> Tokens | None:
     if ids.low < 0:
         raise ModelError(f"token ids should be 0 or more, found {ids.low}")
     (length,) = in_shape
-    return Tokens(vocabulary=ids.high + 1, pad=PAD, cls=None, sep=None, length=length)
+    return Tokens(vocabulary=max(ids.high, pad) + 1, pad=pad, cls=None, sep=None, length=length)
 
 
 def mask_of(ids: Tensor, pad: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
 from tasearch.data import load_data
 from tasearch.data.ids import Ids
+from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import DataError, ExportError, ModelError, StudyError
 from tasearch.models import Models
 from tests.helpers.arrays import npz
@@ -182,3 +184,37 @@ def test_integer_beyond_int64_is_refused(tmp_path: Path) -> None:
     off = study.model_copy(update={"data": study.data.model_copy(update={"standardize": False})})
     with pytest.raises(DataError, match=r"x_train\[2, 1\]: should be below 2\*\*63, found 9223"):
         load_data(off)
+
+
+@pytest.mark.parametrize("array", ["x_test", "x_unlabelled"])
+def test_ids_of_all_parts_are_those_of_models(tmp_path: Path, array: str) -> None:
+    """So that an embedding is told of before anything is trained, and not after the search."""
+    study = study_of(tmp_path)
+    arrays: dict[str, Any] = texts()
+    more = arrays["x_train"][:30].copy()
+    more[4, 2] = 57
+    arrays[array] = more + (array == "x_unlabelled")
+    if array == "x_test":
+        arrays["y_test"] = arrays["y_train"][:30]
+    npz(tmp_path, **arrays)
+    data = load_data(study)
+    high = 57 + (array == "x_unlabelled")
+    assert data.ids == Ids(low=2, high=high, dtype="int64")
+    with closing(SharedDataset(data)) as shared:
+        assert read_shared(shared.path).ids == data.ids
+    with pytest.raises(ModelError, match=r"failed on a batch .* index out of range"):
+        tasearch.run(study, runs_dir=tmp_path / "runs")
+
+
+def test_pad_is_an_id_of_arrays(tmp_path: Path) -> None:
+    for data, words in (
+        ({"source": "npz", "path": "d.npz", "pad": 3}, "data.pad: goes with standardize = false"),
+        ({"source": "text", "path": "d.csv", "pad": 3}, "data.pad: goes without texts, whose "),
+    ):
+        with pytest.raises(StudyError) as error:
+            parse_study({"data": data})
+        assert words in str(error.value)
+    study = study_of(tmp_path)
+    assert "data.pad" not in study.identity()  # runs of before there was the key go on
+    given = {"source": "npz", "path": "d.npz", "standardize": False, "pad": 3}
+    assert study_of(tmp_path, data=given).identity()["data.pad"] == 3

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import tasearch
+from tasearch.data import load_data
 from tasearch.data.ids import Tokens
+from tasearch.models import Models
 from tasearch.models.tokens import WithMask, masked
 from tasearch.profiling.onnx import onnx_session
 from tests.helpers.arrays import npz
@@ -76,6 +78,17 @@ def test_models_get_the_mask_of_their_ids(tmp_path: Path, loaded: bool) -> None:
     (shorter,) = session.run(None, {"x": ids[:, :3].numpy()})
     np.testing.assert_allclose(logits, student(ids).detach().numpy(), atol=1e-5)
     np.testing.assert_allclose(logits, shorter, atol=1e-5)
+
+
+@pytest.mark.parametrize("pad", [0, 5])
+def test_mask_leaves_out_the_pad_id_of_the_study(tmp_path: Path, pad: int) -> None:
+    study = study_of(tmp_path)
+    study = study.model_copy(update={"data": study.data.model_copy(update={"pad": pad})})
+    net = Models.for_study(study, load_data(study)).build(8).eval()
+    ids = torch.tensor([[3, 7, 9, pad, pad, pad]])
+    other = torch.tensor([[3, 7, 9, 5 - pad, 5 - pad, 5 - pad]])
+    torch.testing.assert_close(net(ids), net(ids[:, :3]))
+    assert not torch.allclose(net(other), net(other[:, :3]))
 
 
 def test_weights_of_a_teacher_with_a_mask_are_loaded_by_its_own_names(tmp_path: Path) -> None:
