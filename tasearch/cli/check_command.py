@@ -17,6 +17,7 @@ from tasearch.cli.stop import Stop
 from tasearch.cli.tables import add_cells, number_table, print_table
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
+from tasearch.pareto.measurement import Measurement
 from tasearch.report.text import duration
 from tasearch.report.time_left import range_text
 
@@ -75,6 +76,7 @@ def outlook_numbers(found: Outlook, workers: int) -> dict[str, Any]:
                 "params": size.params,
                 "bytes": size.bytes,
                 "latency_ms": size.latency_ms,
+                **({"latency_by_length": lengths} if (lengths := _by_length(size)) else {}),
                 "epoch_s": found.epoch_s.get(width),
             }
             for width, size in manifest.measured.items()
@@ -112,7 +114,9 @@ def show_outlook(found: Outlook, workers: int, *, as_json: bool) -> None:
 
 def widths_table(found: Outlook) -> Table:
     """The widths, the teacher's first."""
-    table = number_table(("width", "role", "params", "bytes", "ms", "epoch"), ("role",))
+    lengths = [n for n, _ in next(iter(found.manifest.measured.values())).by_length[:-1]]
+    columns = *(f"ms, {length} tokens" for length in lengths), "epoch"
+    table = number_table(("width", "role", "params", "bytes", "ms", *columns), ("role",))
     candidates, teacher = found.manifest.candidates, found.manifest.study.teacher.width
     for width, size in found.manifest.measured.items():
         role = ", ".join(_roles(found, width))
@@ -120,8 +124,14 @@ def widths_table(found: Outlook) -> Table:
             role += " (over the budget)"
         seconds = found.epoch_s.get(width)
         cells = [str(width), role, f"{size.params:,}", f"{size.bytes:,}", f"{size.latency_ms:.4g}"]
+        cells += [f"{ms:.4g}" for _, ms in size.by_length[:-1]]
         add_cells(table, [*cells, "loaded" if seconds is None else f"{seconds:.2g} s"])
     return table
+
+
+def _by_length(size: Measurement) -> dict[str, float]:
+    """Latencies in milliseconds by length in tokens; empty where the study names no lengths."""
+    return {str(length): ms for length, ms in size.by_length}
 
 
 def _roles(found: Outlook, width: int) -> list[str]:

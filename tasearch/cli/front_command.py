@@ -67,7 +67,9 @@ def front_csv(students: Sequence[Mapping[str, Any]]) -> str:
 def front_table(rows: Sequence[Row]) -> Table:
     """Members of the front as a table, with accuracies on fresh seeds where there are any."""
     metric = rows[0].metric if rows else ACCURACY
-    columns = ("trial", "chain", metric.words, "95 % interval", "params", "ms", "as good")
+    lengths = rows[0].by_length[:-1] if rows else ()
+    more = (*(f"ms, {length} tokens" for length, _ in lengths), "as good")
+    columns = ("trial", "chain", metric.words, "95 % interval", "params", "ms", *more)
     table = number_table(columns, ("chain",))
     for row in rows:
         accuracy, interval = row.known
@@ -76,6 +78,7 @@ def front_table(rows: Sequence[Row]) -> Table:
         cells = [trial, row.label, f"{metric.text(accuracy)}{fresh}"]
         cells.append(ends_text(interval, metric))
         cells += [f"{row.params:,}", f"{row.latency_ms:.4g}"]
+        cells += [f"{ms:.4g}" for _, ms in row.by_length[:-1]]
         add_cells(table, [*cells, "" if row.smaller is None else str(row.smaller)])
     return table
 
@@ -90,5 +93,7 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
         count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
         others = "" if all(row.confirmed for row in rows) else "; the others in the search"
         yield f"{FRESH} mean {rows[0].metric.words} on {count} fresh seeds{others}"
+    if rows and rows[0].by_length:
+        yield f"ms: of texts of {rows[0].by_length[-1][0]} tokens, which count"
     if any(row.smaller is not None for row in rows):
         yield "as good: the trial of the smallest student that cannot be told apart from this one"

@@ -37,4 +37,5 @@ LATER_KEYS: dict[str, Any] = {
     "objective.metric": ACCURACY_NAME,
     "training.class_weights": "none",
     "teacher.members": [],
+    "latency.lengths": [],
 }

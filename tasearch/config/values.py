@@ -91,10 +91,11 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Refuse an empty list, and one that has a value twice."""
     if not values:
         raise PydanticCustomError("empty", "needs at least one value")
-    return _different(values)
+    return different(values)
 
 
-def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse a list that has a value twice."""
     if len(set(values)) < len(values):
         raise PydanticCustomError("distinct", "should have no value twice")
     return values
@@ -258,7 +259,7 @@ ClassWeights = Annotated[
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)], ...],
     BeforeValidator(as_options),
-    AfterValidator(_different),
+    AfterValidator(different),
 ]
 Texts = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)], ...],

@@ -61,6 +61,8 @@ class Measurement:
             timings cannot be told apart are tied: they share the mean of their medians.
         latency_p95_ms: The 95th percentile of this width's own timings, in milliseconds.
         rounds: This width's own timings.
+        by_length: For texts, each length in tokens at which the latency was measured, with the
+            latency in milliseconds; the last one is `latency_ms`. Empty where the study names none.
     """
 
     width: int
@@ -70,19 +72,27 @@ class Measurement:
     latency_ms: float
     latency_p95_ms: float
     rounds: TimingRounds = field(default_factory=TimingRounds)
+    by_length: tuple[tuple[int, float], ...] = ()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Measurement:
         """The value that `content` has described, as read from JSON."""
         own = {**values, "rounds": TimingRounds.from_json(values.get("rounds", {}))}
+        own["by_length"] = tuple((int(n), float(ms)) for n, ms in values.get("by_length", ()))
         if "size" in own:
             own["width"] = Size(own["width"], own.pop("size"))
         return cls(**own)
 
     def content(self) -> dict[str, Any]:
-        """The fields by name, as they are stored; with the name of a size that has one."""
+        """The fields by name, as they are stored; with the name of a size that has one.
+
+        Without lengths there is no field of them, as in runs of before there were any.
+        """
         named = {"size": self.width.name} if isinstance(self.width, Size) else {}
-        return {**asdict(self), "width": int(self.width), **named}
+        found = {**asdict(self), "width": int(self.width), **named}
+        if not self.by_length:
+            del found["by_length"]
+        return found
 
     @property
     def median_ms(self) -> float:
@@ -100,6 +110,11 @@ def latency_words(width: int, measured: Mapping[int, Measurement]) -> str:
     """A latency for the user: `0.0445 ms, tied with width 8; its own median is 0.0451 ms`."""
     size, others = measured[width], tied_with(width, measured)
     words = f"{size.latency_ms:.4g} ms"
-    if not others:
-        return words
-    return f"{words}, tied with {sized(*others)}; its own median is {size.median_ms:.4g} ms"
+    if size.by_length:
+        words += f" with {size.by_length[-1][0]} tokens"
+    if others:
+        words += f", tied with {sized(*others)}; its own median is {size.median_ms:.4g} ms"
+    if len(size.by_length) > 1:
+        rest = (f"{ms:.4g} ms with {length}" for length, ms in size.by_length[:-1])
+        words += f"; {', '.join(rest)}"
+    return words

@@ -53,6 +53,7 @@ def student_numbers(run: Run, row: Row) -> dict[str, Any]:
         "bytes": row.bytes,
         "latency_ms": row.latency_ms,
         "latency_p95_ms": row.latency_p95_ms,
+        **({"latency_by_length": {str(n): ms for n, ms in row.by_length}} if row.by_length else {}),
         "latency_notices": run.manifest.timing.notices,
         "front": row.front,
         "shipped": row.shipped,
@@ -89,6 +90,7 @@ def flat_numbers(run: Run, row: Row) -> dict[str, Any]:
         "confirmed_low": fresh_low,
         "confirmed_high": fresh_high,
         "confirmed_seeds": confirmed.get("seeds"),
+        **{f"latency_ms_{length}": ms for length, ms in row.by_length},
         "recipe": row.recipe,
     }
 

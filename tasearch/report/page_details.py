@@ -163,6 +163,7 @@ def _latency(info: Info) -> str:
         ("95th percentile", "n"),
         ("rounds from", "n"),
         ("to", "n"),
+        *((f"ms with {length} tokens", "n") for length, _ in info.measured[0].by_length),
         ("trains in", ""),
     )
     rows = [
@@ -175,6 +176,7 @@ def _latency(info: Info) -> str:
             f"{size.latency_p95_ms:.4g}",
             f"{min(size.rounds.medians_ms, default=size.latency_ms):.4g}",
             f"{max(size.rounds.medians_ms, default=size.latency_ms):.4g}",
+            *(f"{ms:.4g}" for _, ms in size.by_length),
             info.modes.get(size.width, "not trained here"),
         )
         for size in info.measured
@@ -182,8 +184,15 @@ def _latency(info: Info) -> str:
     return (
         "<p>Measured before anything was trained, in rounds in turn. Widths whose timings cannot "
         "be told apart are tied: they count with the mean of their medians. "
-        f"{escape(info.ties)}</p>" + table(head, rows, "Latency of each width")
+        f"{_counted_length(info)}{escape(info.ties)}</p>"
+        + table(head, rows, "Latency of each width")
     )
+
+
+def _counted_length(info: Info) -> str:
+    """Which length counts, if latencies were measured at several; else empty."""
+    lengths = [length for length, _ in info.measured[0].by_length]
+    return f"The latency with {lengths[-1]} tokens is the one that counts. " if lengths else ""
 
 
 def _reads(info: Info) -> str:

@@ -76,6 +76,7 @@ class Row:
         bytes: Bytes of its weights and buffers.
         latency_ms: Latency of one batch in milliseconds.
         latency_p95_ms: The 95th percentile of the timings.
+        by_length: Length and latency for each of `latency.lengths`; the last is `latency_ms`.
         recipe: The recipe in words.
         searched: The fields of the recipe that differ between trials, in words.
         reason: Why the trial failed or was pruned.
@@ -110,6 +111,7 @@ class Row:
     bytes: int
     latency_ms: float
     latency_p95_ms: float
+    by_length: tuple[tuple[int, float], ...] = ()
     recipe: str
     searched: str
     reason: str
@@ -196,6 +198,7 @@ def _row(run: Run, trial: TrialRecord, searched: str, *, front: bool) -> Row:
         bytes=size.bytes,
         latency_ms=size.latency_ms,
         latency_p95_ms=size.latency_p95_ms,
+        by_length=size.by_length,
         recipe=recipe_text(dict(trial.recipe or {})),
         searched=searched,
         reason=trial.reason or "",

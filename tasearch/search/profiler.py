@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -19,8 +19,8 @@ from tasearch.models import Models, Standardized
 from tasearch.models.tensors import as_tensor
 from tasearch.profiling.call_limits import check_calls
 from tasearch.profiling.counts import parameters
+from tasearch.profiling.lengths import cut_samples, measure_lengths
 from tasearch.profiling.machine import describe_backend
-from tasearch.profiling.measure import measure
 from tasearch.profiling.onnx import timed_models
 from tasearch.runs.directory import RunDirectory
 from tasearch.runs.manifest import Profile
@@ -156,23 +156,18 @@ class Profiler:
         section, exported = self.study.latency, None
         samples = torch.tensor(data.validation.x[:SAMPLES])
         samples = samples if data.ids else samples.float()
+        cut = cut_samples(samples, section.lengths, texts=data.tokens is not None)
         check_calls(nets, data.in_shape, section, self.device)
         if section.backend == "onnx":
             self.step("ONNX export")
-            exported = _exported(nets, samples, section.batch, self.warn)
+            exported = _all_exported(nets, cut, section.batch, self.warn)
             if exported is None:
                 section = section.model_copy(update={"backend": "torch"})
         self.step("autotuning")
         find_modes()
         self.step("latencies")
-        measured, timing = measure(
-            nets,
-            in_shape=data.in_shape,
-            section=section,
-            device=self.device,
-            models=exported,
-            warn=self.warn,
-            samples=samples,
+        measured, timing = measure_lengths(
+            nets, samples, cut, section=section, device=self.device, models=exported, warn=self.warn
         )
         for notice in timing.notices:
             self.warn(notice)
@@ -187,7 +182,10 @@ class Profiler:
     def _setup(self) -> dict[str, Any]:
         """What measurements depend on besides the models."""
         shape = {"in_shape": list(self.data.in_shape), "num_classes": self.data.num_classes}
-        return shape | self.study.latency.model_dump()
+        section = self.study.latency.model_dump(mode="json")
+        if not section["lengths"]:  # as in runs of before there was the key
+            del section["lengths"]
+        return shape | section
 
     def _lent(self, latency_source: RunDirectory, nets: Mapping[int, Standardized]) -> Profile:
         """Another run's profile of these widths.
@@ -211,6 +209,18 @@ class Profiler:
                     f"{sized(width)} with {params:,} params, has {has}"
                 )
         return replace(found, measured={width: given[width] for width in sizes})
+
+
+def _all_exported(
+    nets: Mapping[int, Standardized],
+    cut: Sequence[Tensor],
+    batch: int,
+    warn: Callable[[str], None],
+) -> list[dict[int, bytes]] | None:
+    """ONNX models by width for each length of samples, as `_exported` returns them."""
+    found = [_exported(nets, samples, batch, warn) for samples in cut]
+    whole = [models for models in found if models is not None]
+    return whole if len(whole) == len(cut) else None
 
 
 def _exported(
