@@ -198,6 +198,7 @@ class Run(reading.Run):
         max_bytes: int | None = None,
         max_latency_ms: float | None = None,
         trial: int | None = None,
+        quantize: str | Callable[[bytes], bytes] | None = None,
     ) -> Candidate:
         """Write the best student within a budget, or that of one trial, to a folder.
 
@@ -213,6 +214,7 @@ class Run(reading.Run):
                 max_bytes=max_bytes,
                 max_latency_ms=max_latency_ms,
                 trial=trial,
+                quantize=quantize,
             )
 
     def report(self, out: str | Path | None = None) -> Path:

@@ -63,6 +63,12 @@ Trial = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run functions of the user's own.")]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION", help="Also write what your function makes of student.onnx."
+    ),
+]
 ChainArgument = Annotated[
     str, typer.Argument(metavar="CHAIN", help="Widths, such as 64-16-8; the student's last.")
 ]

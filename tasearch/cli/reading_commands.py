@@ -14,6 +14,7 @@ from tasearch.cli.option_types import (
     MaxBytes,
     MaxLatency,
     MaxParams,
+    Quantize,
     RunArgument,
     RunsDir,
     Trial,
@@ -87,6 +88,7 @@ def export(
     max_latency_ms: MaxLatency = None,
     trial: Trial = None,
     trust: Trust = False,
+    quantize: Quantize = None,
     runs_dir: RunsDir = "runs",
 ) -> None:
     """Write the best student within a budget, ready to ship.
@@ -99,6 +101,7 @@ def export(
     check_folder(out_dir, "--out", ExportError)
     from tasearch.exports.export import FILES
     from tasearch.exports.export import export as ship
+    from tasearch.exports.quantized import NAME as QUANTIZED
 
     chosen = ship(
         opened,
@@ -108,11 +111,12 @@ def export(
         max_latency_ms=max_latency_ms,
         trial=trial,
         trust=trust,
+        quantize=quantize,
     )
     out.print(
         f"{chosen.label}, {chosen.metric.named(chosen.accuracy)}, is in {out_dir}:", soft_wrap=True
     )
-    for name in FILES:
+    for name in (*FILES, QUANTIZED):
         if (out_dir / name).exists():
             out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")
         elif name == "student.onnx":

@@ -16,6 +16,8 @@ from tasearch.config.values import PACKAGES
 from tasearch.data.labels import are_numbers
 from tasearch.errors import shown
 from tasearch.exports.input_words import input_words
+from tasearch.exports.quantized import NAME as QUANTIZED
+from tasearch.exports.quantized import quantized_line
 from tasearch.exports.student import ExportedStudent
 from tasearch.pareto.measurement import latency_words
 from tasearch.pareto.metric import Metric
@@ -69,6 +71,9 @@ def model_card(
         names=_names(data.class_names),
         difference=f"{difference or 0.0:.1e}",
         load=_load_line(student),
+        quantized=quantized_line(
+            metrics.get("quantized"), metrics["file_bytes"].get(QUANTIZED, 0), metric
+        ),
         tokenizer="" if data.text is None else f"- `tokenizer.json`: {TOKENIZER}.\n",
     )
 

@@ -14,11 +14,13 @@ from tasearch.config.files import is_temporary, write_atomic, write_error
 from tasearch.config.guard import contained
 from tasearch.config.study_file import render
 from tasearch.errors import ExportError, RunError
+from tasearch.exports import quantized as quantized_onnx
 from tasearch.exports import tokenizer_file
 from tasearch.exports.card import model_card
 from tasearch.exports.chain_file import pinned_study
 from tasearch.exports.metrics import student_metrics
 from tasearch.exports.onnx_check import checked_onnx, takes_any_length
+from tasearch.exports.quantized import Quantize
 from tasearch.exports.student import ExportedStudent, rebuild_student
 from tasearch.exports.trust import check_trust
 from tasearch.exports.weights_file import write_weights
@@ -27,7 +29,8 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.runs.run import Run
 
 FILES = ("student.onnx", "metrics.json", "README.md", "student.safetensors", "chain.toml")
-ALL_FILES = ("tokenizer.json", *FILES)  # the first one for students of texts alone
+# the first one for students of texts alone, the second where it was asked for
+ALL_FILES = ("tokenizer.json", quantized_onnx.NAME, *FILES)
 
 
 @contained("code that the run names")
@@ -40,6 +43,7 @@ def export(
     max_latency_ms: float | None = None,
     trial: int | None = None,
     trust: bool = False,
+    quantize: str | Quantize | None = None,
 ) -> Candidate:
     """Write the best candidate within a budget, or that of one trial, to a folder.
 
@@ -55,6 +59,9 @@ def export(
         trust: Whether user code that the run's study names may run; a run that `tasearch.run` has
             returned does not need it. A teacher's factory runs only with it, to measure how often
             student and teacher agree.
+        quantize: A function from the bytes of student.onnx to those of another ONNX model with the
+            same inputs, or its name, "package.module:function"; the result is compared with the
+            student, and written as student.quantized.onnx.
 
     Returns:
         The candidate that was exported.
@@ -62,7 +69,8 @@ def export(
     Raises:
         NothingFits: If no candidate is within the budget, or the trial has no finished student.
         ExportError: If a trial is given together with a budget, if ONNX Runtime and torch do not
-            agree, if the folder has other files, or if user code is not trusted.
+            agree, if the folder has other files, if user code is not trusted, or if `quantize`
+            fails.
         RunError: If the run's data or models have changed, or the file of its verdicts is damaged.
         StoreError: If the student's weights are missing or damaged.
 
@@ -84,8 +92,9 @@ def export(
     run.directory = run.directory.absolute()
     _check_code(run, "exporting it", trust=trust)
     _check_out(folder)
+    function = quantized_onnx.quantize_function(quantize)
     student = rebuild_student(run, candidate, trusted=trust or run.trusted)
-    _write(folder, _contents(student, folder))
+    _write(folder, _contents(student, folder, function))
     return candidate
 
 
@@ -136,7 +145,9 @@ def _make(folder: Path) -> None:
         raise write_error(folder, error) from None
 
 
-def _contents(student: ExportedStudent, folder: Path) -> dict[str, bytes]:
+def _contents(
+    student: ExportedStudent, folder: Path, quantize: Quantize | None
+) -> dict[str, bytes]:
     """The content of every file by its name."""
     contents = {"student.safetensors": write_weights(student)}
     onnx, difference = checked_onnx(student)
@@ -144,8 +155,13 @@ def _contents(student: ExportedStudent, folder: Path) -> dict[str, bytes]:
         contents["student.onnx"] = onnx
     if student.data.text is not None:
         contents[tokenizer_file.NAME] = student.data.text.content.encode()
+    numbers = None
+    if quantize is not None:
+        contents[quantized_onnx.NAME], numbers = quantized_onnx.quantized(student, onnx, quantize)
     _make(folder)  # else the test part would be read for nothing
     metrics = student_metrics(student, difference, contents)
+    if numbers is not None:
+        metrics["quantized"] = numbers
     any_length = onnx is not None and takes_any_length(onnx)
     return contents | {
         "chain.toml": render(pinned_study(student, folder), student.title).encode(),

@@ -116,15 +116,50 @@ def onnx_difference(
     rows, pad = np.arange(len(part)), pad_of(module)
     pad = pad if pad is not None and takes_any_length(model) else None
     batches = [*np.array_split(rows, len(part) // BATCH + 1), *rows[:SINGLE, None]]
+    logits = _logits(model, part, batches, pad, inputs, channels_last=channels_last)
+    expected = np.concatenate([expected, expected[:SINGLE]])
+    return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())
+
+
+def validation_logits(model: bytes, student: ExportedStudent) -> np.ndarray:
+    """Logits of an ONNX model, which takes what student.onnx takes, on the validation set.
+
+    Args:
+        model: The ONNX model.
+        student: The student that is exported.
+
+    Returns:
+        Its first output, (samples, classes).
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model, or a batch.
+    """
+    data, inputs = student.data, None
+    if data.table is not None:
+        inputs = inputs_of(data.table.validation, data.table.features)
+    pad = pad_of(student.module) if takes_any_length(model) else None
+    rows = np.arange(len(data.validation))
+    batches = np.array_split(rows, len(rows) // BATCH + 1)
+    return _logits(model, data.validation, batches, pad, inputs, channels_last=data.channels_last)
+
+
+def _logits(
+    model: bytes,
+    part: Split,
+    batches: Sequence[np.ndarray],
+    pad: int | None,
+    inputs: Mapping[str, np.ndarray] | None,
+    *,
+    channels_last: bool,
+) -> np.ndarray:
+    """Logits of an ONNX model on batches of samples, given by their indices."""
     feeds: Iterable[Mapping[str, np.ndarray]] = (
         {"x": _input(_cut(part.x[batch], pad), channels_last=channels_last)}
         if inputs is None
         else {name: values[batch] for name, values in inputs.items()}
         for batch in batches
     )
-    logits = np.concatenate(onnx_outputs(model, feeds))
-    expected = np.concatenate([expected, expected[:SINGLE]])
-    return float((np.abs(logits - expected) / np.maximum(1.0, np.abs(expected))).max())
+    return np.concatenate(onnx_outputs(model, feeds))
 
 
 def _cut(x: np.ndarray, pad: int | None) -> np.ndarray:
