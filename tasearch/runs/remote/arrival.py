@@ -32,7 +32,7 @@ def arrived(setup: Mapping[str, Any]) -> dict[str, Any]:
     there = setup["store"]["path"].removesuffix(f"/{remote['under']}")
     here = str(copy_folder(url))
     found: dict[str, Any] = json.loads(json.dumps(setup).replace(there, here))
-    if setup["data_name"] is not None and not Path(setup["data"]).exists():
+    if setup["data_name"] is not None and not Path(found["data"]).exists():
         file = fetch(Bucket(url), setup["data_name"], copy_folder(url) / SHARED)
         found["data"] = str(file)
     return found
