@@ -201,9 +201,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60, help="epochs of the students")
     parser.add_argument("--images", type=int, default=2000, help="images that have soft targets")
     parser.add_argument("--seeds", type=int, default=5, help="simulated searches")
+    parser.add_argument("--trials", type=int, default=300, help="trials of a simulated search")
     common.add_out_option(parser, "ray-engine.json")
     args = parser.parse_args()
-    result = {"question": common.question(__doc__), **common.provenance(args)}
+    result: dict[str, Any] = {"question": common.question(__doc__), **common.provenance(args)}
     with tempfile.TemporaryDirectory() as root, contextlib.ExitStack() as stack:
         bench = stack.enter_context(contextlib.closing(Bench(Path(root), args.epochs)))
         empty = told("ms of a hop of no length:", empty_hops(bench, args.rounds, args.hops))
@@ -220,11 +221,13 @@ def main() -> None:
         ),
         "students": speed,
         "soft_targets": soft_targets,
-        "simulated": [
-            simulated(*case, overhead["median"] / 1e3, seeds=args.seeds) for case in SIMULATED
-        ],
+        "simulated": [],
     }
     common.write_json(args.out, result)
+    for case in SIMULATED:
+        options = {"seeds": args.seeds, "trials": args.trials}
+        result["simulated"].append(simulated(*case, overhead["median"] / 1e3, **options))
+        common.write_json(args.out, result)
 
 
 def summary(rounds: Sequence[dict[str, float]]) -> dict[str, Any]:

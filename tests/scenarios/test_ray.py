@@ -235,12 +235,12 @@ def test_lost_head_ends_the_search_until_the_cluster_is_back(
     wait_for(trained(run, 3), LIMIT)
     nodes.nodes[0].lose()
     printed, _ = process.communicate(timeout=LIMIT)
+    nodes.restart()
     if process.returncode == 0:  # it was at its end before that mattered to it
         same(tasearch.Run.open(run), one)
     assert process.returncode in (0, 2), printed
     said = "the same command goes on" in " ".join(printed.split())
     assert said is (process.returncode == 2), printed
-    nodes.restart()
     same(ended(started(STUDY), run), one)
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 GROUPS = ("say", "hear")  # calls of an actor that keep their order, and wait for no other
 PATIENCE = 30.0  # seconds until it is told that no node has room
+LOOKS_S = 0.5  # seconds until a listener looks whether it is still needed
 WAITS = "no node of the cluster has room for a training yet; the search waits for one"
 GIGABYTE = 1_000_000_000
 
@@ -159,6 +162,7 @@ class RayProcess:
         self._ray, self._actor, self._first, self._head = ray, actor, first, head
         self._death: Death | None = None
         self._listener: threading.Thread | None = None
+        self._over = threading.Event()  # it is to end; the listener uses Ray no more
         self.placed = False
 
     def say(self, content: Mapping[str, Any]) -> None:
@@ -184,10 +188,10 @@ class RayProcess:
         cluster.
         """
         self._head.forget(self)
-        if not self._head.answers:
-            return
-        with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
-            self._ray.kill(self._actor)
+        self._over.set()
+        if self._head.answers:
+            with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
+                self._ray.kill(self._actor)
         if self._listener is not None:  # Ray ends a process that uses it after its shutdown
             self._listener.join(PATIENCE)
 
@@ -195,7 +199,7 @@ class RayProcess:
         try:
             for line in self._lines():
                 tell(line)
-            self._death = self._ray.get(self._actor.death.remote())
+            self._death = self._get(self._actor.death.remote())
         except self._ray.exceptions.RayError as error:
             self._death = Death(words=_lost(error), own=False, lost=True)
         except BaseException as error:  # Ray itself is gone
@@ -205,19 +209,27 @@ class RayProcess:
 
     def _lines(self) -> Iterator[str]:
         """The lines of the process until it ends."""
-        ready = self._actor.__ray_ready__.remote()
-        done, _ = self._ray.wait([ready], timeout=PATIENCE)
-        if not done and not self._first.is_set():
-            yield json.dumps(["Notice", {"message": WAITS}])
-        self._ray.get(ready)
+        ready, since = self._actor.__ray_ready__.remote(), time.monotonic()
+        while not self._ray.wait([ready], timeout=LOOKS_S)[0] and not self._over.is_set():
+            if time.monotonic() - since > PATIENCE and not self._first.is_set():
+                since = math.inf  # told once
+                yield json.dumps(["Notice", {"message": WAITS}])
+        self._get(ready)
         self.placed = True
         self._first.set()
         lines = self._actor.lines.options(concurrency_group="hear")
         while True:
-            for line in self._ray.get(lines.remote()):
+            for line in self._get(lines.remote()):
                 if line is None:
                     return
                 yield line
+
+    def _get(self, reference: Any) -> Any:
+        """Wait for a value of the actor, as long as the process is not to end."""
+        while not self._ray.wait([reference], timeout=LOOKS_S)[0]:
+            if self._over.is_set():
+                raise TimeoutError("it is ended")
+        return self._ray.get(reference)
 
 
 class _Host:
