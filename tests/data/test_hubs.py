@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import sys
 import types
 from pathlib import Path
@@ -22,6 +21,7 @@ from tasearch.data import load_data, load_test
 from tasearch.errors import DataError, StudyError
 from tests.helpers.arrays import study_of
 from tests.helpers.packages import package
+from tests.helpers.sets import write_mnist
 from tests.helpers.studies import SMALL, tiny
 
 RNG = np.random.default_rng(0)
@@ -149,15 +149,11 @@ def test_missing_package_is_named_with_its_extra(
 def test_real_torchvision_reads_its_own_files(tmp_path: Path) -> None:
     """MNIST in the package's format, so that nothing is downloaded."""
     package("torchvision.datasets")
-    raw = tmp_path / "kept/torchvision/files/MNIST/raw"
-    raw.mkdir(parents=True)
-    for part, count in (("train", 40), ("t10k", 10)):
-        pixels = RNG.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        head = struct.pack(">IIII", 0x803, count, 28, 28)
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
-        labels = bytes(i % 5 for i in range(count))
-        head = struct.pack(">II", 0x801, count)
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(head + labels)
+    parts = {
+        part: (RNG.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.arange(count) % 5)
+        for part, count in (("train", 40), ("t10k", 10))
+    }
+    write_mnist(tmp_path / "kept/torchvision/files", parts)
     study = hub_study(tmp_path, "torchvision:MNIST")
     assert load_data(study).in_shape == (1, 28, 28)
     assert load_data(study).class_names[:2] == ("0 - zero", "1 - one")

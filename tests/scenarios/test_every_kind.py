@@ -22,16 +22,18 @@ from safetensors.torch import save_file
 import tasearch
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
-from tasearch.config.values import FAMILIES, SOURCES
+from tasearch.config.values import FAMILIES, HUBS, PACKAGES, SOURCES
 from tasearch.exports.loaded import LoadedStudent
 from tasearch.models.families import FAMILIES as BUILDS
 from tasearch.pareto.metric import METRICS
 from tests.helpers import folders, parquet
+from tests.helpers.packages import package
+from tests.helpers.sets import write_mnist
 
 pytestmark = pytest.mark.slow
 
 NAMES = ("ash", "beech", "oak")
-SIDE, SAMPLES = 16, 90
+SIDE, SAMPLES, WIDE = 16, 90, (16, 12, 8)
 CODE = """
 import numpy as np
 import torch
@@ -208,6 +210,74 @@ def checkpoint(place: Path) -> Content:
     return {"teacher": {"width": 16, "checkpoint": "teacher.safetensors", "inputs": "raw"}}
 
 
+def set_of_torchvision(place: Path) -> Content:
+    package("torchvision")
+    y = np.arange(90) % 3
+    x = np.random.default_rng(4).integers(0, 60, (90, 28, 28), dtype=np.uint8)
+    x[np.arange(90), 9 * y] = 250
+    parts = {"train": (x[:75], y[:75]), "t10k": (x[75:], y[75:])}
+    write_mnist(place / "sets/torchvision/files", parts)
+    return {"data": {"source": "torchvision:MNIST", "path": "sets"}}
+
+
+def several_teachers(place: Path) -> Content:
+    members = [{"factory": "mine:make"}, {"factory": "mine:make", "inputs": "standardized"}]
+    return {"teacher": {"members": members, "width": 64, "epochs": 0}}
+
+
+def teacher_of_torchvision(place: Path) -> Content:
+    """As Lightning saves it; it takes larger images than its students."""
+    net = package("torchvision").models.shufflenet_v2_x0_5(num_classes=3)
+    state = {f"model.{name}": value for name, value in net.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 1}, place / "teacher.ckpt")
+    own = {"size": 32, "mean": [0.5] * 3, "std": [0.2] * 3, "checkpoint": "teacher.ckpt"}
+    return {"teacher": {"factory": "torchvision:shufflenet_v2_x0_5", "width": 64, **own}}
+
+
+def teacher_of_timm(place: Path) -> Content:
+    net = package("timm").create_model("test_resnet", num_classes=3)
+    save_file(net.state_dict(), place / "teacher.safetensors")
+    own = {"width": 64, "checkpoint": "teacher.safetensors"}
+    return {"teacher": {"factory": "timm:test_resnet", **own}}
+
+
+def encoder(place: Path) -> Content:
+    """The folder of a model of transformers, and sizes of its kind."""
+    transformers = package("transformers")
+    config = transformers.BertConfig(
+        vocab_size=23, hidden_size=16, num_attention_heads=2, num_hidden_layers=2, num_labels=3,
+        intermediate_size=16, max_position_embeddings=8,
+    )  # fmt: skip
+    transformers.BertForSequenceClassification(config).save_pretrained(place / "encoder")
+    sizes = [{"num_hidden_layers": 2, "hidden_size": 8}, {"num_hidden_layers": 1, "hidden_size": 8}]
+    return {
+        "model": {"sizes": [{"name": name, **size} for name, size in zip("ms", sizes, strict=True)]}
+    }
+
+
+def teacher_of_transformers(place: Path) -> Content:
+    own = {"factory": "hf:encoder", "pretrained": True, "width": 9}
+    return {**encoder(place), "teacher": own}
+
+
+FAMILIES_OF_PACKAGES: dict[str, list[dict[str, Any]]] = {
+    "timm": [{"embed_dim": width, "patch_size": 4, "depth": 1, "num_heads": 2} for width in WIDE],
+    "torchvision": [{"width_mult": width / 80} for width in WIDE],
+}
+
+
+def sizes_of(name: str) -> Callable[[Path], Content]:
+    def sizes(place: Path) -> Content:
+        package(name)
+        own = FAMILIES_OF_PACKAGES[name]
+        return {
+            "model": {"sizes": [{"name": n, **s} for n, s in zip("lms", own, strict=True)]},
+            "latency": {"backend": "onnx"},
+        }
+
+    return sizes
+
+
 FACTORY: Content = {"teacher": {"factory": "mine:make", "epochs": 0, "width": 64}}
 LADDER: Content = {
     "teacher": {"width": 16},
@@ -261,7 +331,18 @@ CASES: dict[str, tuple[Callable[[Path], Content], str, str, Any]] = {
     "token ids": (token_ids, "mine:build", "accuracy", {}),
     "transformers": (token_ids, "transformer", "accuracy", {}),
     "named sizes": (npz, "cnn", "accuracy", SIZES),
+    "several teachers": (npz, "cnn", "accuracy", several_teachers),
 }
+OF_PACKAGES: dict[str, tuple[Callable[[Path], Content], str, str, Any]] = {
+    "set of torchvision": (set_of_torchvision, "cnn", "accuracy", {}),
+    "teacher of torchvision": (npz, "mobile", "accuracy", teacher_of_torchvision),
+    "teacher of timm": (images_in_folders, "cnn", "accuracy", teacher_of_timm),
+    "teacher of transformers": (token_ids, "hf:encoder", "accuracy", teacher_of_transformers),
+    "torchvision": (npz, "torchvision:mobilenet_v2", "accuracy", sizes_of("torchvision")),
+    "timm": (npz, "timm:vit_tiny_patch16_224", "accuracy", sizes_of("timm")),
+    "hf": (token_ids, "hf:encoder", "accuracy", encoder),
+}
+ALL = CASES | OF_PACKAGES
 
 
 @pytest.fixture
@@ -273,7 +354,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def study_of(place: Path, case: str) -> Study:
-    source, family, metric, more = CASES[case]
+    source, family, metric, more = ALL[case]
     parts = [source(place), more(place) if callable(more) else more]
     content: Content = {
         "name": "kind",
@@ -284,13 +365,16 @@ def study_of(place: Path, case: str) -> Study:
     }
     for section in ("teacher", "assistants", "student"):
         content[section] = {"epochs": 4}
-    for part in [{} if more is SIZES else LADDER, *parts]:
+    named = any("model" in part for part in parts)
+    for part in [{} if named else LADDER, *parts]:
         for section, keys in part.items():
             content[section] = {**content.get(section, {}), **keys}
     return parse_study(content).model_copy(update={"root": str(place)})
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [*CASES, *(pytest.param(case, marks=pytest.mark.packages) for case in OF_PACKAGES)]
+)
 def test_from_data_to_an_export_that_runs(case: str, place: Path) -> None:
     study = study_of(place, case)
     run = tasearch.run(study, runs_dir=place / "runs", workers=1)
@@ -322,10 +406,16 @@ def _samples(student: LoadedStudent) -> torch.Tensor:
 
 
 def test_no_kind_is_missing() -> None:
-    families = {family for _, family, _, _ in CASES.values()}
-    metrics = {metric for _, _, metric, _ in CASES.values()}
-    assert {*FAMILIES} <= families
-    assert {*METRICS} <= metrics
+    families = {family for _, family, _, _ in ALL.values()}
+    metrics = {metric for _, _, metric, _ in ALL.values()}
+    assert {*FAMILIES, "mine:build"} <= families
+    assert {*PACKAGES} <= {family.partition(":")[0] for family in families}
+    assert {*METRICS, "mine:right"} <= metrics
+    teachers = {teacher_of_torchvision: "torchvision", teacher_of_timm: "timm"}
+    teachers |= {teacher_of_transformers: "hf", checkpoint: "", several_teachers: ""}
+    assert {*PACKAGES} <= {*teachers.values()}
+    assert {*teachers} <= {more for *_, more in ALL.values() if callable(more)}
+    assert HUBS == ("torchvision", "hf", "openml")  # the last two are read in tests/data/test_hubs
     known = {
         "digits": digits,
         "npz": npz,
