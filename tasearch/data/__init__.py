@@ -84,7 +84,7 @@ def load_data(
             names = hub_names(study.data, study.root, data.class_names)
             data = replace(data, class_names=names)
         last = _exports_channels_last(study.data, data, found)
-        return replace(
+        data = replace(
             data,
             table=found.table,
             file=found.file,
@@ -92,6 +92,7 @@ def load_data(
             unlabelled=found.unlabelled,
             held_out_ids=found.held_out_ids,
         )
+        return data if found.joined is None else data.with_joined(found.joined)
 
 
 def load_test(study: Study) -> Split:
@@ -153,11 +154,11 @@ def _parts(
     if unlabelled is not None:
         refuse_copies(unlabelled, {n: drawn[n].in_memory() for n in ("val", "test")}, where)
     folder = cache_folder() if section.source in IMAGES else None  # which has room for them
-    parts, file = take_parts({name: drawn[name] for name in wanted}, folder)
+    parts, file, joined = take_parts({name: drawn[name] for name in wanted}, folder, unlabelled)
     last = are_channels_last(found["x_train"], layout, f"{where}: x_train")
-    own: dict[str, Any] = {"file": file, "channels_last": last, "unlabelled": unlabelled}
+    own: dict[str, Any] = {"file": file, "channels_last": last, "joined": joined}
     ids = bounds_of(drawn["test"].in_memory().x) if are_ids(given["train"].x) else None
-    return Parts(parts=parts, class_names=names, held_out_ids=ids, **own)
+    return Parts(parts=parts, class_names=names, unlabelled=unlabelled, held_out_ids=ids, **own)
 
 
 def _parts_of_rows(

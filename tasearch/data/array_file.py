@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -52,13 +53,20 @@ class ArrayFile:
         adopted._own(open(path, "rb", buffering=0), not UNNAMED)  # noqa: SIM115, PTH123
         return adopted
 
-    def add(self, name: str, array: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    def add(
+        self,
+        name: str,
+        array: np.ndarray,
+        rows: np.ndarray | None = None,
+        behind: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Append an array; it is gathered some rows at a time.
 
         Args:
             name: Its name.
             array: The array, of any shape.
             rows: Numbers of the rows to take, in their order; None for the whole array.
+            behind: More rows, which follow those in the same array; None for no more.
 
         Returns:
             The array as it is in the file, mapped.
@@ -68,6 +76,8 @@ class ArrayFile:
         """
         stream = self._file
         shape = array.shape if rows is None else (len(rows), *array.shape[1:])
+        if behind is not None:
+            shape = (shape[0] + len(behind), *shape[1:])
         np.lib.format.write_array(stream, np.array(name, dtype=NAME))
         header = {
             "descr": np.lib.format.dtype_to_descr(array.dtype),
@@ -79,10 +89,9 @@ class ArrayFile:
         if array.ndim == 0:
             stream.write(array.tobytes())
         else:
-            step = max(CHUNK * len(array) // max(array.nbytes, 1), 1)
-            for i in range(0, shape[0], step):
-                taken = array[i : i + step] if rows is None else array[rows[i : i + step]]
-                stream.write(taken.tobytes())
+            for part, numbers in ((array, rows), (behind, None)):
+                for taken in () if part is None else _some_rows(part, numbers):
+                    stream.write(taken.tobytes())
         stream.write(bytes(-stream.tell() % ALIGNED))
         stream.flush()
         self.names.append(name)
@@ -98,6 +107,13 @@ class ArrayFile:
     def _own(self, file: IO[bytes], named: bool) -> None:
         self._file, self._named = file, named
         self.path = str(file.name) if named else f"/proc/{os.getpid()}/fd/{file.fileno()}"
+
+
+def _some_rows(array: np.ndarray, rows: np.ndarray | None) -> Iterator[np.ndarray]:
+    """The rows of an array, or those of some numbers, some at a time."""
+    step = max(CHUNK * len(array) // max(array.nbytes, 1), 1)
+    for i in range(0, len(array) if rows is None else len(rows), step):
+        yield array[i : i + step] if rows is None else array[rows[i : i + step]]
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:

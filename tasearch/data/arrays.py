@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PARTS = ("train", "val", "test")
 OUTPUTS = tuple(f"teacher_{part}" for part in PARTS)  # of a teacher, for teacher.outputs
 UNLABELLED = "x_unlabelled"
+JOINED = "x_inputs"  # of the training set, and of samples without labels behind it
 NAMES = (*(f"{axis}_{part}" for part in PARTS for axis in "xy"), *OUTPUTS, UNLABELLED)
 CHANNELS = (1, 3, 4)
 
@@ -69,6 +70,8 @@ class Dataset:
         text: How texts became token ids; None for other data, and in workers.
         held_out_ids: The least and the greatest integer of the test set, of which nothing else is
             known here; None for other samples.
+        joined: The array of which the samples of the training set and those without labels are
+            parts, so that neither is in memory twice; None where they are apart.
     """
 
     train: Split
@@ -84,13 +87,26 @@ class Dataset:
     tokens: Tokens | None = None
     text: TextTokenizer | None = None
     held_out_ids: tuple[int, int] | None = None
+    joined: np.ndarray | None = None
 
     @cached_property
     def inputs(self) -> np.ndarray:
         """Samples of the training set, and those without labels behind them."""
         if self.unlabelled is None:
             return self.train.x
+        if self.joined is not None:
+            return self.joined
         return np.concatenate([self.train.x, self.unlabelled])
+
+    def with_joined(self, joined: np.ndarray) -> Self:
+        """The same data, whose training set and samples without labels are parts of one array.
+
+        Args:
+            joined: The samples of both, one behind the other.
+        """
+        count = len(self.train)
+        train = replace(self.train, x=joined[:count])
+        return replace(self, train=train, unlabelled=joined[count:], joined=joined)
 
     @cached_property
     def unlabelled_digest(self) -> str:

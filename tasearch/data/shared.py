@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tasearch.data.array_file import SUFFIX, ArrayFile, read_arrays
-from tasearch.data.arrays import UNLABELLED, Dataset, Split
+from tasearch.data.arrays import JOINED, UNLABELLED, Dataset, Split
 from tasearch.data.ids import Tokens
 from tasearch.errors import DataError, option
 
@@ -83,6 +83,10 @@ def _for_machines(folder: Path) -> ArrayFile:
 def read_shared(path: str) -> Dataset:
     """The data set of the `SharedDataset` at a path."""
     arrays = read_arrays(path)
+    joined = arrays.get(JOINED)
+    if joined is not None:
+        count = len(arrays["y_train"])
+        arrays |= {"x_train": joined[:count], UNLABELLED: joined[count:]}
     return Dataset(
         train=_part(arrays, "train"),
         validation=_part(arrays, "val"),
@@ -93,6 +97,7 @@ def read_shared(path: str) -> Dataset:
         unlabelled=arrays.get(UNLABELLED),
         tokens=_tokens(arrays),
         held_out_ids=_bounds(arrays),
+        joined=joined,
     )
 
 
@@ -104,7 +109,8 @@ def _arrays(data: Dataset) -> dict[str, np.ndarray]:
         if part.teacher is not None:
             found[f"teacher_{name}"] = part.teacher
     if data.unlabelled is not None:
-        found[UNLABELLED] = data.unlabelled
+        del found["x_train"]
+        found[JOINED] = data.inputs
     names, fingerprint = np.array(data.class_names), np.array(data.fingerprint)
     own = {"class_names": names, "mean": data.mean, "std": data.std, "fingerprint": fingerprint}
     if data.tokens is not None:

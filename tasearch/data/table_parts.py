@@ -33,6 +33,8 @@ class Parts:
         unlabelled: Samples without labels; None if there are none.
         text: How texts became token ids; None for other data.
         held_out_ids: The least and the greatest integer of the test set; None for other samples.
+        joined: The samples of "train" and those without labels in one array; None where they are
+            apart.
     """
 
     parts: dict[str, Split]
@@ -43,6 +45,7 @@ class Parts:
     unlabelled: np.ndarray | None = None
     text: TextTokenizer | None = None
     held_out_ids: tuple[int, int] | None = None
+    joined: np.ndarray | None = None
 
 
 def table_parts(

@@ -13,7 +13,7 @@ import pytest
 import tasearch
 from tasearch.config.data_section import DataSection
 from tasearch.config.study import Study
-from tasearch.data import Split, load_data, unlabelled
+from tasearch.data import Split, load_data, taken, unlabelled
 from tasearch.data.given import Given
 from tasearch.data.shared import SharedDataset, read_shared
 from tasearch.errors import DataError
@@ -38,6 +38,26 @@ def test_samples_without_labels_come_to_workers(tmp_path: Path) -> None:
         read = read_shared(shared.path)
     assert read.unlabelled is not None and np.array_equal(read.unlabelled, data.unlabelled)
     assert read.unlabelled_digest == data.unlabelled_digest != ""
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_samples_with_and_without_labels_are_one_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """Here and in workers, in memory or in a file, so that no process has a copy of both."""
+    if large:
+        monkeypatch.setattr(taken, "LARGE", 1)
+    data = load_data(study_of(tmp_path, x_unlabelled=X[60:]))
+    assert (data.file is not None) == large
+    with closing(SharedDataset(data)) as shared:
+        for one in (data, read_shared(shared.path)):
+            assert one.unlabelled is not None
+            assert np.array_equal(one.inputs[len(one.train) :], X[60:, None])
+            assert np.shares_memory(one.inputs, one.train.x)
+            assert np.shares_memory(one.inputs, one.unlabelled)
+        assert read_shared(shared.path).fingerprint == data.fingerprint
+    if data.file is not None:
+        assert "x_train" not in data.file.names and "x_unlabelled" not in data.file.names
 
 
 def test_labelled_data_are_the_same_without(tmp_path: Path) -> None:
