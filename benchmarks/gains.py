@@ -46,7 +46,6 @@ NAMES = (
     "digits-losses",
     "mnist-losses",
     "digits-rates",
-    "mnist-rates",
 )
 
 
