@@ -165,7 +165,9 @@ class Teachers:
         teacher = hidden_sizes(self._models.build(hop.ancestor.model.width))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return HiddenLoss(recipe.hidden_parts, hidden_sizes(net), teacher)
+            loss = HiddenLoss(recipe.hidden_parts, hidden_sizes(net), teacher)
+        self._placed(loss)
+        return loss
 
     def _nets_of_epochs(self, teacher: Hop, recipe: Recipe) -> Callable[[int], Sequence[nn.Module]]:
         """A function from the number of an epoch to a hop's models, as they then teach."""

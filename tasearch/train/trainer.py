@@ -234,7 +234,8 @@ class Trainer(HopArchive):
                     self._teachers.start(net, hop, i)
                 net = self._placed(net)
                 fuse_norms(net)
-                state = State(net, recipe, self._teachers.hidden_loss(net, hop, seed))
+                hidden = derived_seed("projections", *self._seed_parts(i, width))
+                state = State(net, recipe, self._teachers.hidden_loss(net, hop, hidden))
                 if saved is not None:
                     tensors, record = saved
                     unpack(state, replicate(tensors, place))

@@ -28,7 +28,7 @@ from tasearch.train.state import pack, unpack
 from tests.helpers.recipes import CE, KD, SETTING, make_chain
 from tests.helpers.runs import contents, events_of, interrupt_everywhere
 from tests.helpers.texts import text_study
-from tests.helpers.training import files, hops, train_all, train_in_parts, trainer
+from tests.helpers.training import DEVICES, files, hops, train_all, train_in_parts, trainer
 
 TOKENS = Tokens(vocabulary=40, pad=0, cls=None, sep=None, length=8)
 ALL = "+".join(HIDDEN)
@@ -118,11 +118,11 @@ def test_padding_counts_nowhere(part: str) -> None:
     own, teacher = built(16, 0, layers=1), built(24, 1, layers=2)
     loss, x = hidden_loss(own, teacher, part), texts(2)  # of three and four tokens
     cut = x[:, :4].contiguous()
-    values = [loss.of_batch(read_hidden(own, ids)[1], teacher, ids) for ids in (x, cut)]
+    values = [loss.of_batch(read_hidden(own, ids)[1], teacher, ids).detach() for ids in (x, cut)]
     torch.testing.assert_close(values[0], values[1], rtol=1e-9, atol=1e-12)
     for row in range(2):  # a long text counts as much as a short one
         one = x[row : row + 1]
-        values[0] = values[0] - loss.of_batch(read_hidden(own, one)[1], teacher, one) / 2
+        values[0] = values[0] - loss.of_batch(read_hidden(own, one)[1], teacher, one).detach() / 2
     assert abs(float(values[0])) < 1e-12
 
 
@@ -130,7 +130,7 @@ def test_padding_counts_nowhere(part: str) -> None:
 def test_model_equal_to_its_teacher_has_no_loss(part: str) -> None:
     net = built(16, 0, layers=2, heads=2)
     loss = hidden_loss(net, net, part)
-    assert abs(float(loss.of_batch(read_hidden(net, texts())[1], net, texts()))) < 1e-12
+    assert abs(loss.of_batch(read_hidden(net, texts())[1], net, texts()).item()) < 1e-12
 
 
 def test_blocks_are_matched_at_the_same_relative_depth() -> None:
@@ -197,10 +197,11 @@ def test_step_adds_the_weighted_loss_to_that_of_the_logits(tmp_path: Path, bf16:
     assert len(grads) == 2 and all(bool(grad.any()) for grad in grads)
 
 
-def test_projections_are_trained_but_not_part_of_the_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_projections_are_trained_but_not_part_of_the_model(tmp_path: Path, device: str) -> None:
     study = learning(tmp_path)
     lineage = hops(study, study.student.widths[-1])
-    own = trainer(tmp_path / "run", study)
+    own = trainer(tmp_path / "run", study, device)
     train_all(own, lineage[:1])
     found = own.begin(lineage[-1])
     assert found is not None
