@@ -46,3 +46,26 @@ def test_search_on_hidden_layers(tmp_path: Path) -> None:
         "hidden states and relations of the model before"
         in (tmp_path / "winner" / "README.md").read_text()
     )
+
+
+@pytest.mark.slow
+def test_confirmation_of_models_that_learn_from_hidden_layers(tmp_path: Path) -> None:
+    """Their teacher is loaded then, and has the same layers."""
+    own = {"epochs": 1, "hidden": "states", "hidden_weight": 0.5}
+    study = text_study(
+        tmp_path,
+        teacher={"width": "l", "epochs": 1, "learning_rate": 0.01},
+        assistants={"widths": ["m"], "min": 1, "max": 1, **own},
+        student={"widths": ["s"], **own},
+        latency={"backend": "torch"},
+        search={"trials": 1, "rungs": 1},
+        confirm={"margin": 100.0},  # so that the second look settles it
+    )
+    run = tasearch.run(study, runs_dir=tmp_path / "runs")
+    found = tasearch.confirm(run)
+    assert found.finished
+    (comparison,) = found.comparisons
+    arms = [comparison.first, comparison.second]
+    assert [arm.recipe["student"]["hidden"] for arm in arms] == ["states", "states"]
+    records = [p.name for p in (run.path / "confirm" / "hops").glob("*.safetensors")]
+    assert len(records) > 3
