@@ -60,15 +60,14 @@ class TableArchive:
 
     def whole(self, hop: Hop) -> HopRecord:
         """The record of a hop that was trained to its end."""
-        recipe = hop.model.recipe
-        assert recipe is not None
-        epochs = rung_epochs(recipe.epochs, self.rungs)
+        last = _epochs(hop)
+        epochs = rung_epochs(last, self.rungs) if last else [1]  # of a loaded teacher, its accuracy
         return HopRecord(
             widths=tuple(model.width for model in hop.lineage),
             recipes=(),
             mode=Mode(bf16=False, slots=None, shared=False),
-            epoch=recipe.epochs,
-            epochs=tuple(epochs),
+            epoch=last,
+            epochs=tuple(epochs) if last else (0,),
             curves=tuple(tuple(c[e - 1] for e in epochs) for c in self.table[hop].curves),
         )
 
@@ -77,9 +76,8 @@ class TableArchive:
 
     def finished(self, hop: Hop) -> bool:
         """Whether a hop was trained to its end."""
-        saved, recipe = self.saved(hop), hop.model.recipe
-        assert recipe is not None
-        return saved is not None and saved.epoch == recipe.epochs
+        saved = self.saved(hop)
+        return saved is not None and saved.epoch == _epochs(hop)
 
     def saved(self, hop: Hop) -> HopRecord | None:
         """The record of a hop as far as it was trained; None if it was not."""
@@ -91,6 +89,11 @@ class TableArchive:
 
     def stacking_key(self, hop: Hop) -> None:
         """None, so that hops are not stacked: the seconds in the table are each hop's own."""
+
+
+def _epochs(hop: Hop) -> int:
+    """Epochs of a hop's training, 0 of a loaded teacher."""
+    return 0 if hop.model.recipe is None else hop.model.recipe.epochs
 
 
 class TableEngine:
@@ -135,7 +138,7 @@ class TableEngine:
             ):
                 end = whole.until(rung)
                 break
-        share = (end.epoch - start) / whole.epoch
+        share = (end.epoch - start) / max(whole.epoch, 1)
         seconds = self._stretch * share * self._archive.table[task.hop].seconds + self._overhead_s
         self.busy_s += seconds
         heapq.heappush(self._busy, (self.clock + seconds, next(self._order), task, end))
@@ -150,9 +153,7 @@ class TableEngine:
             yield self._started.pop()
         self.clock, _, task, record = heapq.heappop(self._busy)
         self._archive.keep(task.hop, record)
-        recipe = task.hop.model.recipe
-        assert recipe is not None
-        outcome: HopOutcome = "complete" if record.epoch == recipe.epochs else "stopped"
+        outcome: HopOutcome = "complete" if record.epoch == _epochs(task.hop) else "stopped"
         label = task.hop.label
         yield HopEnded(key=task.key, label=label, outcome=outcome, epoch=record.epoch, seconds=0.0)
 
