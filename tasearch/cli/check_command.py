@@ -123,9 +123,10 @@ def widths_table(found: Outlook) -> Table:
         if width != teacher and width not in candidates:
             role += " (over the budget)"
         seconds = found.epoch_s.get(width)
+        took = "loaded" if seconds is None else f"{seconds:{',.0f' if seconds >= 10 else '.2g'}} s"
         cells = [str(width), role, f"{size.params:,}", f"{size.bytes:,}", f"{size.latency_ms:.4g}"]
         cells += [f"{ms:.4g}" for _, ms in size.by_length[:-1]]
-        add_cells(table, [*cells, "loaded" if seconds is None else f"{seconds:.2g} s"])
+        add_cells(table, [*cells, took])
     return table
 
 

@@ -14,6 +14,7 @@ from tasearch.chains.chain import Chain
 from tasearch.chains.hop import Hop
 from tasearch.chains.mode import Mode
 from tasearch.chains.space import Space
+from tasearch.config.study import Study
 from tasearch.data import Dataset
 from tasearch.models import Models
 from tasearch.models.numerics import cpu_threads
@@ -21,6 +22,7 @@ from tasearch.runs.manifest import Manifest
 from tasearch.search.prepare import Prepared
 from tasearch.train.batches import batch_shape
 from tasearch.train.fast.probe import Probe
+from tasearch.train.lengths import cut_length, text_lengths
 
 MOST_CHAINS = 20_000  # of more chains, no time is told
 
@@ -75,7 +77,8 @@ def outlook(prepared: Prepared, trials: int) -> Outlook:
         trials: Number of trials to reach in all.
     """
     manifest, space = prepared.manifest, prepared.space
-    alone = epoch_seconds(prepared.models, manifest, prepared.device)
+    shape = typical_shape(manifest.study, prepared.data)
+    alone = epoch_seconds(prepared.models, manifest, prepared.device, shape)
     epoch_s = with_unlabelled(alone, manifest, prepared.data)
     counts = np.bincount(prepared.data.train.y)
     teacher = Hop(lineage=(space.teacher,))
@@ -91,19 +94,36 @@ def outlook(prepared: Prepared, trials: int) -> Outlook:
     )
 
 
-def epoch_seconds(models: Models, manifest: Manifest, device: torch.device) -> dict[int, float]:
+def typical_shape(study: Study, data: Dataset) -> tuple[int, ...]:
+    """The shape of a sample in a batch; of texts, whose batches are cut, that of the mean length.
+
+    Args:
+        study: The study.
+        data: Its data.
+    """
+    lengths = text_lengths(study, data)
+    if lengths is None:
+        return data.in_shape
+    return (cut_length(round(float(lengths.double().mean())), *data.in_shape),)
+
+
+def epoch_seconds(
+    models: Models, manifest: Manifest, device: torch.device, shape: tuple[int, ...]
+) -> dict[int, float]:
     """Seconds of one epoch of all replicates, by width that is trained.
 
     Args:
         models: The study's models.
         manifest: Their modes, and the number of samples.
         device: The device to train on.
+        shape: Shape of a sample in a batch of models that are not stacked.
     """
     study, found = manifest.study, {}
     recipe = study.recipes("student").one_per_loss()[0]
     with cpu_threads(study.training.threads, flush_denormals=True):
         for width, mode in manifest.modes.items():
-            probe = Probe(partial(models.build, width), recipe, models.in_shape, device)
+            own = shape if mode.slots is None else models.in_shape
+            probe = Probe(partial(models.build, width), recipe, own, device)
             step = _step_seconds(probe, mode, study.search.replicates)
             found[width] = step * manifest.samples / probe.batch
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 
 import tasearch
 from tasearch.chains.hop import ModelSpec
-from tasearch.data import Dataset, Split
+from tasearch.data import Dataset, Split, load_data
+from tasearch.data.ids import Tokens
 from tasearch.runs.manifest import Manifest
 from tasearch.search.chain_space import make_space
-from tasearch.search.outlook import rules_of, trial_seconds, with_unlabelled
+from tasearch.search.outlook import rules_of, trial_seconds, typical_shape, with_unlabelled
 from tests.helpers.studies import tiny
+from tests.helpers.texts import text_study
 
 EPOCH_S = {16: 8.0, 12: 4.0, 8: 2.0, 6: 1.0, 4: 0.5, 2: 0.25}
 
@@ -58,6 +61,18 @@ def test_epochs_take_longer_with_samples_without_labels(manifest: Manifest) -> N
     more = replace(data, unlabelled=part.x)
     found = with_unlabelled(EPOCH_S, replace(manifest, study=study), more)
     assert found == {w: s if w == 16 else 4 * s for w, s in EPOCH_S.items()}
+
+
+def test_time_of_texts_is_that_of_cut_batches(tmp_path: Path) -> None:
+    study = text_study(tmp_path)
+    data = load_data(study)
+    tokens = Tokens(vocabulary=31, pad=0, cls=None, sep=None, length=40)
+    few = np.zeros((4, 40), dtype=np.int32)
+    few[:, :11] = 5
+    few[3, 11:22] = 5
+    texts = replace(data, tokens=tokens, train=Split(x=few, y=np.arange(4) % 2))
+    assert typical_shape(study, texts) == (16,)  # 13.75 in the mean
+    assert typical_shape(study, data) == data.in_shape  # integers that are no texts
 
 
 def test_rules_are_told_for_students_within_the_budget(manifest: Manifest) -> None:
