@@ -28,6 +28,7 @@ VECTORS = (  # names of the layers that make queries, keys and values, in variou
     ("query", "key", "value"),
     ("q_lin", "k_lin", "v_lin"),
     ("q_proj", "k_proj", "v_proj"),
+    ("q", "k", "v"),
     ("query_proj", "key_proj", "value_proj"),
 )
 
