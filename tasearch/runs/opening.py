@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tasearch.config.places import Place, Url
 from tasearch.errors import RunError
 from tasearch.runs.directory import RunDirectory
@@ -36,22 +34,20 @@ def find_run(run: Place, runs_dir: Place) -> RunDirectory:
         RunError: There is no such run, it is still preparing, or its run.json is missing.
         StoreError: The URL is out of reach.
     """
+    try:
+        return _found(run, runs_dir)
+    except OSError as error:
+        raise RunError(f"{run}: cannot be opened: {error.strerror or error}") from None
+
+
+def _found(run: Place, runs_dir: Place) -> RunDirectory:
     places = [run_at(run)]
     if not isinstance(run, Url):
         places.append(run_at(runs_dir / run))
-    try:
-        for found in places:
-            found.look()
-            if found.exists:
-                return found
-        _tell_unready(places)
-    except OSError as error:
-        raise RunError(f"{run}: cannot be opened: {error.strerror or error}") from None
-    raise RunError(f"{run}: no such run; `tasearch run STUDY.toml` makes one in {runs_dir}/")
-
-
-def _tell_unready(places: Sequence[RunDirectory]) -> None:
-    """Refuse a run that is not ready to be read."""
+    for found in places:
+        found.look()
+        if found.exists:
+            return found
     for found in places:
         if found.preparing:
             raise RunError(
@@ -62,3 +58,4 @@ def _tell_unready(places: Sequence[RunDirectory]) -> None:
         if found.journal.is_file():
             file = found.path / "run.json"
             raise RunError(f"{file}: is missing; `tasearch run` on the same study writes it")
+    raise RunError(f"{run}: no such run; `tasearch run STUDY.toml` makes one in {runs_dir}/")
