@@ -29,6 +29,7 @@ from benchmarks.kill_scenarios import PLAIN, Scenario
 from benchmarks.processes import exit_code, kill
 from benchmarks.ray_nodes import Nodes
 
+LATER_S = 0.5  # seconds after the end of a hop, at most
 TARGETS = ("worker", "node", "driver", "head")
 
 
@@ -44,7 +45,8 @@ class RayKillBench(KillBench):
     def __init__(self, root: Path, forks: ForkServer, nodes: Nodes) -> None:
         super().__init__(root, forks)
         self._nodes = nodes
-        self.uninterrupted(PLAIN)  # before the cluster is used
+        straight = self.uninterrupted(PLAIN)  # before the cluster is used
+        self._hops = len([*(straight / "runs" / PLAIN.name / "hops").glob("[!.]*")])
         self._options = ["--engine", "ray", "--address", nodes.address]
 
     def _run_command(self, scenario: Scenario, *, measure: bool = False) -> list[str]:
@@ -53,16 +55,17 @@ class RayKillBench(KillBench):
     def _kill(
         self, scenario: Scenario, folder: Path, argv: list[str], plan: Kill, rng: random.Random
     ) -> int | None:
-        """Start the command, and kill at the planned moment of its training.
+        """Start the command, and kill after a random number of hops, and some time of the next.
 
         Returns:
             The command's exit code where it continues, else None.
         """
         process = self._start(scenario, folder, argv, dying=False)
         hops = folder / "runs" / scenario.name / "hops"
-        while process.poll() is None and not hops.is_dir():
+        count = rng.randrange(self._hops)  # seconds mean little where other work is done, too
+        while process.poll() is None and len([*hops.glob("[!.]*")]) < count:
             time.sleep(POLL)
-        time.sleep(plan.after_s)
+        time.sleep(rng.uniform(0.0, LATER_S))
         if process.poll() is None and plan.target == "worker":
             found = self._nodes.workers()
             plan.struck = bool(found) and kill(rng.choice(found))
