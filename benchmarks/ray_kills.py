@@ -62,7 +62,7 @@ class RayKillBench(KillBench):
         """
         process = self._start(scenario, folder, argv, dying=False)
         hops = folder / "runs" / scenario.name / "hops"
-        count = rng.randrange(self._hops)  # seconds mean little where other work is done, too
+        count = rng.randrange(1, self._hops)  # seconds mean little where other work is done, too
         while process.poll() is None and len([*hops.glob("[!.]*")]) < count:
             time.sleep(POLL)
         time.sleep(rng.uniform(0.0, LATER_S))
