@@ -136,7 +136,11 @@ def first_study(given: Given, say: Say, progress: Progress | None = None) -> Fir
         section["training"] = {"augment": "none"}
     if notices := majority_notices(made.study(), data):
         section["objective"] = {"metric": "balanced-accuracy"}
-        say(f"notice: {notices[0].partition(';')[0]}; so objective.metric is balanced-accuracy")
+        section["training"] = {**section.get("training", {}), "class_weights": "balanced"}
+        say(
+            f"notice: {notices[0].partition(';')[0]}; so objective.metric is balanced-accuracy, "
+            f"and training.class_weights balanced"
+        )
     section["search"] = {"trials": TRIALS}
     section["confirm"] = {"after_run": True}
     return made

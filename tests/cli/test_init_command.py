@@ -181,7 +181,8 @@ def test_data_of_one_class_mostly_get_a_metric_that_counts_all_alike(
     out, content, _ = written(capsys, tmp_path / "a.toml", "--data", tmp_path / "rare.npz")
     assert content["objective"] == {"metric": "balanced-accuracy"}
     assert "so always guessing it is right in 95.0%: the accuracy says little" in out
-    assert "so objective.metric is balanced-accuracy" in out
+    assert content["training"] == {"class_weights": "balanced"}
+    assert "so objective.metric is balanced-accuracy, and training.class_weights balanced" in out
 
 
 def test_weights_of_a_built_in_family_are_recognized_and_their_inputs_found(
