@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from tasearch.errors import ModelError, StudyError
 from tasearch.models import Models
 from tasearch.models.packages import package_family
 from tasearch.models.resized import Resized
+from tests.helpers.alone import logits_alone
 from tests.helpers.packages import package
 
 pytestmark = pytest.mark.packages
@@ -95,15 +97,17 @@ def test_model_of_a_package_needs_sizes() -> None:
 def test_study_of_timms_models_runs(tmp_path: Path) -> None:
     package("timm")
     study = load_study(STUDY)
-    teacher = study.teacher.model_copy(update={"epochs": 1})
-    sections = {
-        name: getattr(study, name).model_copy(update={"epochs": 1})
-        for name in ("assistants", "student")
-    }
-    run = tasearch.run(
-        study.model_copy(update={"teacher": teacher, **sections}), runs_dir=tmp_path, trials=4
-    )
+    content = study.model_dump()
+    for section, widths in (("teacher", {}), ("assistants", ["s"]), ("student", ["xs"])):
+        content[section] |= {"epochs": 1} | ({"widths": widths} if widths else {})
+    run = tasearch.run(parse_study(content), runs_dir=tmp_path, trials=2)
     assert {trial.state for trial in run.trials} == {"complete"}
-    assert [trial.label for trial in run.trials][:2] == ["l → xs", "l → s"]
+    assert [t.label for t in run.trials if not t.free] == ["l → xs", "l → s → xs"]
+    (compared,) = run.confirm(max_params=run.best(trial=0).params).comparisons
+    assert compared.verdict.pairs >= 8 and compared.verdict.low is not None
     run.export(tmp_path / "winner", trial=0)
-    assert tasearch.load(tmp_path / "winner").net.size == (6, 6)
+    student = tasearch.load(tmp_path / "winner")
+    assert student.net.size == (6, 6)
+    x = np.random.default_rng(0).integers(16, size=(3, 1, 8, 8)).astype(np.float32)
+    found = torch.from_numpy(logits_alone(tmp_path / "winner", x, tmp_path)).softmax(dim=1)
+    torch.testing.assert_close(found, student.predict(x).probabilities, atol=1e-3, rtol=0)
