@@ -77,6 +77,13 @@ CASES = {
     "census, sgd": Case(
         source=CENSUS, students=(8, 2), losses=LABELS, rates=(0.01, 0.03, 0.1), optimizer="sgd"
     ),
+    "parity, adamw": Case(
+        source=Source(file="benchmarks/tables/parity.toml"),
+        students=(12,),
+        losses=(("kd", 4.0),),
+        rates=(0.01, 0.03),
+        replicates=10,
+    ),
     "trec, adamw": Case(
         source=Source(file="studies/trec.toml", data="text/trec"),
         students=("xs",),
