@@ -4,12 +4,9 @@ The Trainer is that of Hugging Face's package, with a distillation loss. The wor
 teacher, a DistilBERT of four layers that tasearch has trained before; the student's shape and
 loss; texts, token ids, batch size, optimizer, schedule, epochs and threads. Each training runs in
 a new process, all of them in turn, and the next round has another seed. The Trainer is used in
-several ways, and the fastest one counts:
-
-- `loop`: the teacher is called in each step, batches are padded to their longest text;
-- `grouped`: the same, with batches of texts of similar lengths (group_by_length);
-- `cached`: the same, with the teacher's logits computed once, before;
-- `cached, bf16`: the same under bfloat16 autocast.
+several ways. Batches are padded to their longest text; in `loop` the teacher is called in each
+step, in `cached` its logits are computed once, before. `grouped` has batches of texts of similar
+lengths (group_by_length), which the Trainer takes from long to short; `bf16` is bfloat16 autocast.
 
 tasearch trains the same DistilBERT (`same`), and its own family `transformer` of the same shape
 (`own`). Its time includes building, evaluating and saving. Times are given for one student whose
@@ -48,9 +45,10 @@ LENGTH, VOCABULARY, BATCH, WARMUP = 48, 4_000, 32, 0.1
 TEMPERATURE, ALPHA = 4.0, 0.9
 WAYS = {
     "loop": Way(cached=False, grouped=False, bf16=False),
-    "grouped": Way(cached=False, grouped=True, bf16=False),
-    "cached": Way(cached=True, grouped=True, bf16=False),
-    "cached, bf16": Way(cached=True, grouped=True, bf16=True),
+    "loop, grouped": Way(cached=False, grouped=True, bf16=False),
+    "cached": Way(cached=True, grouped=False, bf16=False),
+    "cached, grouped": Way(cached=True, grouped=True, bf16=False),
+    "cached, grouped, bf16": Way(cached=True, grouped=True, bf16=True),
 }
 OURS = ("same", "own")  # models that tasearch trains: DistilBERT, and its own family
 TEACHER = {"n_layers": 4, "dim": 128, "n_heads": 4, "hidden_dim": 512}

@@ -194,7 +194,7 @@ def _side(sizes: Any) -> int:
 
 def _data_lines(section: dict[str, Any], data: Dataset) -> Iterator[str]:
     counts = np.bincount(data.train.y)
-    shape = "x".join(map(str, data.in_shape))
+    shape = "x".join(map(str, data.in_shape)) + " tokens at most" * (data.tokens is not None)
     yield (
         f"data: {section['source']}, {len(data.train):,} training and {len(data.validation):,} "
         f"validation samples of {shape}, {data.num_classes} classes, "

@@ -303,7 +303,7 @@ def test_texts_are_recognized_and_get_transformers(
         "label": "verdict",
         "length": 16,
     }
-    assert "texts: column 'review' alone" in out
+    assert "texts: column 'review' alone" in out and " samples of 16 tokens at most, 2" in out
     assert study.model.family == "transformer"
     sizes = [one["name"] for one in content["model"]["sizes"]]
     assert [content["teacher"]["width"], *content["assistants"]["widths"]] == sizes[:-1]
