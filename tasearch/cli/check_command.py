@@ -44,7 +44,7 @@ def check_shown(study: Study, options: RunOptions, *, as_json: bool) -> None:
 
             trials = options.trials_of(study)
             found = outlook(prepared, trials)
-            notices = [*prepared.notices, too_few_trials(prepared.space, trials)]
+            notices = [*prepared.notices, too_few_trials(prepared, trials)]
             for notice in () if as_json else filter(None, notices):
                 print_line(f"notice: {notice}")
             show_outlook(found, len(prepared.workers), as_json=as_json)
@@ -160,8 +160,8 @@ def _head(found: Outlook) -> Iterator[str]:
 def _rest(found: Outlook, workers: int) -> Iterator[str]:
     manifest = found.manifest
     yield (
-        f"chains     {manifest.space:,} within the budget, {found.trials:,} trials, "
-        f"the first {min(found.first, found.trials)} of them without assistants"
+        f"chains     {manifest.space:,} within the budget, {found.trials:,} trials"
+        + (f", the first {min(found.first, found.trials)} of them without assistants" * bool(found.first))
     )
     for i, rule in enumerate(found.rules):
         yield f"{'rules' if i == 0 else '':<10} {_rule(rule, manifest.study.teacher.width)}"

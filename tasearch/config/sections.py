@@ -269,7 +269,7 @@ class SearchSection(Section):
         "before it",
     )
     pruner: Literal["skyline", "none"] = key(
-        "skyline",
+        "none",
         '"skyline" stops students that cannot reach the front any more; "none" stops none',
     )
     rungs: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = key(
@@ -296,3 +296,8 @@ class SearchSection(Section):
         "fraction of students to be pruned that are trained to the end all the same, to "
         "measure how often pruning is wrong",
     )
+
+    @property
+    def begins_with_baselines(self) -> bool:
+        """Whether chains without assistants come first; "ehvi" chooses from the start."""
+        return self.sampler != "ehvi"

@@ -180,6 +180,8 @@ def logged_time_left(run: Run, trials: int, now: float) -> Range | None:
 def _baselines(manifest: Manifest) -> list[int]:
     """Widths of the students of the chains without assistants that are tried first."""
     study = manifest.study
+    if not study.search.begins_with_baselines:
+        return []
     space = Space(
         teacher=ModelSpec(width=study.teacher.width, recipe=study.teacher_recipe()),
         assistant_widths=(),

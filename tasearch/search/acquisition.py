@@ -6,6 +6,7 @@ uncertainty, for every chain that has not been tried. From it the expected hyper
 follows in closed form (Emmerich et al., 2006, with two of three objectives known). Divided by what
 the chain would still cost, as in cost-aware Bayesian optimization (Snoek et al., 2012, arXiv
 1206.2944, section 3.2), it ranks the chains. Hops that are stored, or in training, cost nothing.
+Before anything is known, all accuracies are predicted alike, and the ranking is mostly one by cost.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ from tasearch.runs.trial_attributes import chain_of, is_free, is_queued, is_retr
 from tasearch.search.accuracy_regression import AccuracyRegression, StartedChain, TrainedStudent
 from tasearch.search.candidate_pool import Array, CandidatePool, HopCosts, make_candidate_pool
 from tasearch.search.encoding import ChainEncoder
-
-MIN_SD = 1e-4  # standard deviation of a predicted accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ class Acquisition:
         self._encoder = ChainEncoder(space, manifest.measured, [*self._sizes])
         self._baselines = len(space.baselines())
         self._hop_costs = HopCosts(manifest, space.teacher)
-        self._regression = AccuracyRegression(manifest.measured, self._hop_costs)
+        self._regression = AccuracyRegression(self._reference, len(self._sizes))
         self._complete: set[int] = set()  # hops that are the student of a complete trial
         self._started = self._seen = 0  # numbers of trials: taken in as started, learned from
         self._running: dict[int, StartedChain] = {}  # trials that are not learned from yet
@@ -95,7 +94,6 @@ class Acquisition:
         self._running[trial.number] = StartedChain(
             hops=hops,
             features=self._encoder.encode(chain) if within else [],
-            ancestor=self._hop_costs.ancestor(hops),
             width=chain.student.width,
         )
         self._proposed += not (is_free(trial) or is_queued(trial) or is_retry(trial))
@@ -108,8 +106,6 @@ class Acquisition:
         for number, use in zip(chain.hops, trial.user_attrs.get("hops", ()), strict=False):
             share = use["trained"] / use["epochs"] if use["epochs"] else 1.0
             self._hop_costs.pay(number, share)
-            if share == 1.0:
-                self._regression.hop_accuracy[number] = use["accuracy"]
         curve = tuple(trial.user_attrs.get("curve", ()))
         student, complete = chain.hops[-1], trial.state == TrialState.COMPLETE
         new = student not in self._complete and chain.features
@@ -170,19 +166,16 @@ class Acquisition:
         untried[-1] = False
         left = np.flatnonzero(untried)
         costs = self._remaining_costs()[pool.hops[left]].sum(axis=1)
-        if not left.size or len(self._regression.complete) < 2:
-            return left, np.ones(len(left)), costs
-        regression, accuracies = self._regression.fit()
-        x = np.column_stack([pool.features, accuracies[pool.ancestors]])
-        with np.errstate(invalid="ignore"):  # a variance of zero may be rounded to below zero
-            mean, sd = regression.predict(x, return_std=True)
-        grid = self._grid()
+        if not left.size:
+            return left, np.ones(0), costs
         running = [chain for chain in self._running.values() if chain.features]
-        if running:  # they count as if they ended as predicted
-            expected = regression.predict([[*c.features, accuracies[c.ancestor]] for c in running])
-            for chain, accuracy in zip(running, expected.tolist(), strict=True):
-                grid.add(chain.width, accuracy)
-        gains = expected_improvement(grid, pool.widths, mean, np.fmax(sd, MIN_SD))
+        others = np.array([c.features for c in running]).reshape(-1, pool.features.shape[1])
+        prediction = self._regression.fit(pool.features.shape[1])
+        mean, sd = prediction.predict(pool.features, others)
+        grid = self._grid()
+        for chain, accuracy in zip(running, prediction.mean(others).tolist(), strict=True):
+            grid.add(chain.width, accuracy)  # they count as if they ended as predicted
+        gains = expected_improvement(grid, pool.widths, mean, sd)
         shorter = np.append(gains, 0.0) * untried  # each assistant is a student for free
         return left, gains[left] + shorter[pool.shorter[left]].sum(axis=1), costs
 

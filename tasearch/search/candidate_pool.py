@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,6 @@ class HopCosts:
         teacher: The teacher of all chains.
 
     Attributes:
-        widths: Width of each hop's model.
         costs: Training FLOPs of each hop.
         paid: Training FLOPs of each hop that have been spent.
         teacher: Number of the teacher's hop.
@@ -41,7 +39,6 @@ class HopCosts:
     def __init__(self, manifest: Manifest, teacher: ModelSpec) -> None:
         self._samples, self._measured = manifest.trained_samples, manifest.measured
         self._numbers: dict[tuple[ModelSpec, ...], int] = {}  # by all that decides a hop's weights
-        self.widths = [teacher.width]
         self.costs, self.paid = [0.0], [0.0]
         self.teacher = self.number(Hop(lineage=(teacher,)))
 
@@ -51,7 +48,6 @@ class HopCosts:
         if number == len(self.costs):
             recipe, width = hop.model.recipe, hop.model.width
             epochs = recipe.epochs if recipe else 0
-            self.widths.append(width)
             self.costs.append(training_flops(width, epochs, self._samples, self._measured))
             self.paid.append(0.0)
         return number
@@ -65,14 +61,6 @@ class HopCosts:
         """
         self.paid[number] = max(self.paid[number], share * self.costs[number])
 
-    def ancestor(self, hops: Sequence[int]) -> int:
-        """Number of the hop that teaches a chain's student; the teacher's if it learns from labels.
-
-        Args:
-            hops: Numbers of the chain's hops.
-        """
-        return hops[-2] if len(hops) > 1 else self.teacher
-
 
 @dataclass(frozen=True, kw_only=True)
 class CandidatePool:
@@ -83,7 +71,6 @@ class CandidatePool:
         index: Index of a chain by the canonical JSON of its choices.
         features: Features of the chains, float, shape (n, features).
         widths: Widths of the students, int, shape (n,).
-        ancestors: Numbers of the hops that teach the students, int, shape (n,).
         hops: Numbers of the hops without the teacher's, the student's last, filled up with
             `NO_HOP`, int, shape (n, max_assistants + 1).
         shorter: Indices of the chains that end in each assistant, n where the pool has no such
@@ -94,7 +81,6 @@ class CandidatePool:
     index: dict[str, int]
     features: Array
     widths: Array
-    ancestors: Array
     hops: Array
     shorter: Array
 
@@ -123,11 +109,9 @@ def make_candidate_pool(
         return index.get(canonical_json(choices) if choices else "", len(chains))
 
     shorter_of: dict[int, int] = {}  # by number of the assistant's hop
-    ancestors = np.empty(len(chains), dtype=int)
     for i, chain in enumerate(chains):
         all_hops = [*chain.hops()]
         numbers = [hop_costs.number(hop) for hop in all_hops]
-        ancestors[i] = hop_costs.ancestor(numbers)
         first = int(numbers[0] == hop_costs.teacher)
         own = numbers[first:]
         hops[i, : len(own)] = own
@@ -140,7 +124,6 @@ def make_candidate_pool(
         index=index,
         features=np.array([features.encode(chain) for chain in chains]),
         widths=np.array([chain.student.width for chain in chains]),
-        ancestors=ancestors,
         hops=hops,
         shorter=shorter,
     )

@@ -85,7 +85,7 @@ def outlook(prepared: Prepared, trials: int) -> Outlook:
     return Outlook(
         manifest=manifest,
         largest_class=float(counts.max() / counts.sum()),
-        first=len(space.baselines()),
+        first=len(space.baselines()) if manifest.study.search.begins_with_baselines else 0,
         trials=min(trials, space.size),
         epoch_s=epoch_s,
         teacher_s=_seconds(teacher, epoch_s),

@@ -26,7 +26,8 @@ class Proposals:
 
     At most `search.max_concurrent` proposals overlap, and a proposal depends only on the trials
     that come at least as many proposals before it. Baselines depend on no trial, so they may all
-    run at once. Therefore neither the engine nor the number of workers changes a proposal.
+    run at once; with `search.sampler = "ehvi"` there are none, and the sampler chooses from the start.
+    Therefore neither the engine nor the number of workers changes a proposal.
 
     Args:
         search: The study's settings of the search.
@@ -58,7 +59,8 @@ class Proposals:
         self._search, self._space, self._target = search, space, target
         self._trials, self._queue, self._sampler = trials, queue, sampler
         self._pruner, self._limits = pruner, limits
-        self._baselines = [space.choices(chain) for chain in space.baselines()]
+        first = space.baselines() if search.begins_with_baselines else []
+        self._baselines = [space.choices(chain) for chain in first]
         self._ends: list[int] = []  # by proposal, the number of trials up to and including it
         self._over: dict[int, FrozenTrial] = {}  # ended trials that are not seen yet, by number
         self._seen = 0  # number of first trials that the next proposal may depend on

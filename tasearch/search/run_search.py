@@ -50,7 +50,7 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
                 yield Notice(message=f"{history.damage}; {left}")
             if repaired:
                 yield Notice(message=repaired)
-            if few := too_few_trials(prepared.space, trials):
+            if few := too_few_trials(prepared, trials):
                 yield Notice(message=few)
             driver = Driver(
                 manifest=manifest,
@@ -77,15 +77,26 @@ def search(prepared: Prepared, trials: int, retry_failed: bool = False) -> Itera
         prepared.close()
 
 
-def too_few_trials(space: Space, trials: int) -> str:
-    """What to do if a search would end before its first chain with assistants; else empty."""
-    baselines = len(space.baselines())
-    if not baselines or trials > baselines or space.size <= baselines:
+def too_few_trials(prepared: Prepared, trials: int) -> str:
+    """What to do if a search would hardly try a chain with assistants; else empty.
+
+    Args:
+        prepared: The search, prepared.
+        trials: Number of trials to reach in all.
+    """
+    space, search = prepared.space, prepared.manifest.study.search
+    direct = len(space.baselines() if search.begins_with_baselines else space.student_widths)
+    if space.min_assistants or trials > direct or space.size <= direct:
         return ""
+    more = f"ask for more with {option('trials')}, or search fewer losses or widths of students"
+    if not search.begins_with_baselines:
+        return (
+            f"hardly an assistant will be tried: {trials} trials are asked for, and most of the "
+            f"first ones are chains without assistants; {more}"
+        )
     return (
-        f"no assistant will be tried: the first {baselines} trials are chains without assistants, "
-        f"to compare with, and {trials} are asked for; ask for more with "
-        f"{option('trials')}, or search fewer losses or widths of students"
+        f"no assistant will be tried: the first {direct} trials are chains without assistants, "
+        f"to compare with, and {trials} are asked for; {more}"
     )
 
 
