@@ -50,6 +50,7 @@ from benchmarks.search_summary import (
     speed_up,
     summarize,
 )
+from benchmarks.stored_arms import with_source, with_stored_arms
 from benchmarks.table import Table
 
 Submit = Callable[..., Future[Any]]
@@ -72,7 +73,11 @@ def kept(folder: Path, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def search_table(
-    name: str, args: argparse.Namespace, optional: Mapping[str, Any], submit: Submit
+    name: str,
+    args: argparse.Namespace,
+    optional: Mapping[str, Any],
+    submit: Submit,
+    before: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The result of one table.
 
@@ -81,13 +86,15 @@ def search_table(
         args: Arguments of the command line.
         optional: Result of `without_missing_packages`.
         submit: Starts a function with its arguments in another process.
+        before: The stored result of the table; empty if there is none.
     """
     table, provenance = load(name), {**common.provenance(args), **optional}
     manifest = manifest_for(table, {}, 0, limits(table, name))
-    views = {}
+    views = {**before.get("views", {})}
     for view in args.views:
         plan = make_plan(view, table.replicates, args.seeds, args.draws)
-        views[view] = search_view(name, plan, args.methods, submit)
+        stored = with_source(views.get(view, {}), before)
+        views[view] = search_view(name, plan, args.methods, submit, stored)
     return {
         "provenance": provenance,
         "chains": table.space(manifest).size,
@@ -100,7 +107,9 @@ def search_table(
     }
 
 
-def search_view(name: str, plan: Plan, methods: list[str], submit: Submit) -> dict[str, Any]:
+def search_view(
+    name: str, plan: Plan, methods: list[str], submit: Submit, stored: Mapping[str, Any]
+) -> dict[str, Any]:
     """The result of one table in one view.
 
     Args:
@@ -108,6 +117,7 @@ def search_view(name: str, plan: Plan, methods: list[str], submit: Submit) -> di
         plan: Draws and seeds of each method.
         methods: Names of methods; `ORACLE` and `SPEED_UP` as well.
         submit: Starts a function with its arguments in another process.
+        stored: The stored result of the view; its arms stay where they are not run now.
     """
     table, first = load(name), next(iter(plan.draws), None)
     if first is None:
@@ -128,15 +138,18 @@ def search_view(name: str, plan: Plan, methods: list[str], submit: Submit) -> di
     if SPEED_UP in methods and not first.valuing:
         jobs = [submit(workers_seconds, name, draw, seed) for draw, seed in plan.searches]
         seconds = [job.result() for job in jobs]
-    return {
+    found = {
         "draws": {str(draw): weight for draw, weight in plan.draws.items()},
         "seeds_of_a_draw": plan.seeds,
         "noise": table.noise(len(first.seen)),
         "noise_of_value": table.noise(len(first.valuing or first.seen)),
-        **summarize_arms(runs, plan, cost_bounds(table.seeing(first.seen), name), oracle),
+        **summarize_arms(
+            runs, plan, cost_bounds(table.seeing(first.seen), name), oracle, stored.get("grid")
+        ),
         "oracle_cost_to_regret": quartiles(oracle, plan.weights) if oracle else None,
         "speed_up": speed_up(seconds, plan.weights) if seconds else {},
     }
+    return with_stored_arms(found, stored, plan)
 
 
 def cost_bounds(table: Table, name: str) -> tuple[float, float]:
@@ -162,6 +175,7 @@ def summarize_arms(
     plan: Plan,
     bounds: tuple[float, float],
     oracle: list[float],
+    stored_grid: Mapping[str, list[float]] | None = None,
 ) -> dict[str, Any]:
     """Quartiles of each arm, and its costs over tasearch's and over the oracle's.
 
@@ -170,9 +184,10 @@ def summarize_arms(
         plan: Draws and seeds.
         bounds: Least and largest cost of the area under the regret.
         oracle: Cost of the oracle to `REGRET` for each search; empty if it was not asked.
+        stored_grid: Costs and seconds at which regrets are stored already; None to choose them.
     """
     every = [run for found in runs.values() for run in found]
-    grids = {
+    grids = {name: np.array(values) for name, values in (stored_grid or {}).items()} or {
         name: grid([value for run in every for value in run[of]]) if every else np.array([])
         for name, of in (("cost", "unshared"), ("seconds", "seconds"))
     }
@@ -198,7 +213,9 @@ def summarize_arms(
         "area_from_to": bounds,
         "arms": summaries,
         "costs_to_regret": {
-            arm: [cost if math.isfinite(cost) else None for cost in found[REGRET]]
+            arm: {
+                str(v): [cost if math.isfinite(cost) else None for cost in found[v]] for v in LEVELS
+            }
             for arm, found in costs.items()
         },
     }
@@ -273,7 +290,8 @@ def main() -> None:
             return pool.submit(kept, args.runs or Path(folder), function, *args_)
 
         for name in args.tables:
-            result["tables"][name] = search_table(name, args, optional, submit)
+            before = known.get(name, {})
+            result["tables"][name] = search_table(name, args, optional, submit, before)
             common.write_json(args.out, result)
     show(result, args.tables)
 

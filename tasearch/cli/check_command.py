@@ -158,10 +158,10 @@ def _head(found: Outlook) -> Iterator[str]:
 
 
 def _rest(found: Outlook, workers: int) -> Iterator[str]:
-    manifest = found.manifest
+    manifest, first = found.manifest, min(found.first, found.trials)
     yield (
         f"chains     {manifest.space:,} within the budget, {found.trials:,} trials"
-        + (f", the first {min(found.first, found.trials)} of them without assistants" * bool(found.first))
+        + (f", the first {first} of them without assistants" if first else "")
     )
     for i, rule in enumerate(found.rules):
         yield f"{'rules' if i == 0 else '':<10} {_rule(rule, manifest.study.teacher.width)}"

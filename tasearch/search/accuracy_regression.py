@@ -20,7 +20,7 @@ HEIGHTS = 0.01, 0.999  # heights beyond these count as these, since their logits
 NOISE = 0.1  # standard deviation of a logit around its prediction, expected before any is known
 EVIDENCE = 1.0  # number of students that this expectation counts as
 WIDTHS = 100.0  # variance of the mean logits of widths, as a multiple of the noise's
-EFFECTS = 0.0, 0.01, 0.03, 0.1, 0.3, 1.0  # the same of the effects of other features, to choose from
+EFFECTS = 0.1  # the same of the effects of other features
 MIN_SD = 1e-4  # standard deviation of a predicted accuracy
 
 
@@ -79,8 +79,7 @@ class AccuracyRegression:
         """Fit the regression.
 
         The final accuracy of a pruned student is estimated: its last accuracy plus the usual gain.
-        How much the features may explain beside the width is chosen by the evidence. Without any
-        student, every prediction is the middle of the axis, with a large uncertainty.
+        Without any student, every prediction is the middle of the axis, with a large uncertainty.
 
         Args:
             features: Number of the features of a chain.
@@ -90,17 +89,29 @@ class AccuracyRegression:
         x = np.array([s.chain.features for s in students]).reshape(-1, features)
         ends = [s.curve[-1] + (0.0 if s.complete else gains[len(s.curve) - 1]) for s in students]
         weights = np.array([1.0 if s.complete else PRUNED_WEIGHT for s in students])
+        y = self._logits(np.array(ends))
+        centre = float(np.average(y, weights=weights)) if students else 0.0
+        y -= centre
+        scale = np.sqrt(np.where(np.arange(features) < self._widths, WIDTHS, EFFECTS))
+        x = x * scale
+        precision = np.eye(features) + x.T @ (weights[:, None] * x)
+        right = x.T @ (weights * y)
+        effects = np.linalg.solve(precision, right)
+        rest = EVIDENCE * NOISE**2 + float(weights @ y**2 - right @ effects)
+        return Prediction(
+            scale=scale,
+            precision=precision,
+            effects=effects,
+            centre=centre,
+            noise=rest / (EVIDENCE + len(students)),
+            reference=self._reference,
+        )
+
+    def _logits(self, accuracies: Array) -> Array:
+        """Logits of the heights of accuracies in the box."""
         box = self._reference
-        heights = (np.array(ends) - box.accuracy) / (box.best - box.accuracy)
-        heights = np.clip(heights, *HEIGHTS)
-        logits = np.log(heights / (1 - heights))
-        centre = float(np.average(logits, weights=weights)) if students else 0.0
-        fits = []
-        for effects in EFFECTS:
-            variances = np.where(np.arange(features) < self._widths, WIDTHS, effects)
-            fits.append(_fit(np.sqrt(variances), x, logits - centre, weights))
-        best = max(fits, key=lambda fit: fit.evidence)
-        return Prediction(fit=best, centre=centre, reference=box)
+        heights = np.clip((accuracies - box.accuracy) / (box.best - box.accuracy), *HEIGHTS)
+        return np.asarray(np.log(heights / (1 - heights)))
 
     def _usual_gains(self) -> Array:
         """Median gain in accuracy of complete students from each rung on, shape (rungs,)."""
@@ -111,61 +122,23 @@ class AccuracyRegression:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fit:
-    """The posterior of the weights of scaled features, with one choice of their prior.
-
-    Args:
-        scale: Factor of each feature, so that each weight has the prior variance of the noise.
-        precision: Precision matrix of the weights, as a multiple of the noise's.
-        weights: Their means.
-        noise: Estimated variance of the noise.
-        evidence: Logarithm of the marginal likelihood, up to a constant.
-    """
-
-    scale: Array
-    precision: Array
-    weights: Array
-    noise: float
-    evidence: float
-
-
-def _fit(scale: Array, x: Array, y: Array, weights: Array) -> _Fit:
-    """Fit weights with a normal prior and noise with an inverse gamma prior.
-
-    Args:
-        scale: Prior standard deviation of each feature's effect over the noise's, (features,).
-        x: Features, (students, features).
-        y: What is predicted, (students,).
-        weights: Weight of each student, (students,).
-    """
-    x = x * scale
-    precision = np.eye(len(scale)) + x.T @ (weights[:, None] * x)
-    right = x.T @ (weights * y)
-    means = np.linalg.solve(precision, right)
-    rest = EVIDENCE * NOISE**2 + float(weights @ y**2 - right @ means)
-    count = EVIDENCE + len(y)
-    determinant = float(np.linalg.slogdet(precision)[1])
-    return _Fit(
-        scale=scale,
-        precision=precision,
-        weights=means,
-        noise=rest / count,
-        evidence=-0.5 * (determinant + count * np.log(rest)),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What a fitted regression says of chains.
 
     Args:
-        fit: The fit.
-        centre: What was subtracted from logits.
+        scale: Factor of each feature, so that each effect has the prior variance of the noise.
+        precision: Precision matrix of the effects, as a multiple of the noise's.
+        effects: Their means.
+        centre: The mean logit of what was learned from.
+        noise: Estimated variance of a logit around its prediction.
         reference: The box whose axis of accuracies heights are of.
     """
 
-    fit: _Fit
+    scale: Array
+    precision: Array
+    effects: Array
     centre: float
+    noise: float
     reference: ReferenceBox
 
     def predict(self, x: Array, running: Array) -> tuple[Array, Array]:
@@ -181,11 +154,11 @@ class Prediction:
         Returns:
             Means, and standard deviations with the noise of a training, each (chains,).
         """
-        own, others = x * self.fit.scale, running * self.fit.scale
+        own, others = x * self.scale, running * self.scale
         height = self._heights(x)
-        precision = self.fit.precision + others.T @ others
+        precision = self.precision + others.T @ others
         spread = np.linalg.solve(np.linalg.cholesky(precision), own.T)
-        sd = np.sqrt(self.fit.noise * (1 + (spread**2).sum(axis=0))) * height * (1 - height)
+        sd = np.sqrt(self.noise * (1 + (spread**2).sum(axis=0))) * height * (1 - height)
         scale = self.reference.best - self.reference.accuracy
         return self.mean(x), np.fmax(scale * sd, MIN_SD)
 
@@ -195,4 +168,4 @@ class Prediction:
         return box.accuracy + (box.best - box.accuracy) * self._heights(x)
 
     def _heights(self, x: Array) -> Array:
-        return np.asarray(1 / (1 + np.exp(-(x * self.fit.scale @ self.fit.weights + self.centre))))
+        return np.asarray(1 / (1 + np.exp(-((x * self.scale) @ self.effects + self.centre))))

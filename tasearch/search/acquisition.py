@@ -161,9 +161,8 @@ class Acquisition:
 
     def _rank(self) -> tuple[Array, Array, Array]:
         pool = self._candidate_pool
-        untried = np.ones(len(pool.choices) + 1, dtype=bool)  # the last entry stands for no chain
+        untried = np.ones(len(pool.choices), dtype=bool)
         untried[[pool.index[c] for c in self._tried if c in pool.index]] = False
-        untried[-1] = False
         left = np.flatnonzero(untried)
         costs = self._remaining_costs()[pool.hops[left]].sum(axis=1)
         if not left.size:
@@ -171,13 +170,11 @@ class Acquisition:
         running = [chain for chain in self._running.values() if chain.features]
         others = np.array([c.features for c in running]).reshape(-1, pool.features.shape[1])
         prediction = self._regression.fit(pool.features.shape[1])
-        mean, sd = prediction.predict(pool.features, others)
+        mean, sd = prediction.predict(pool.features[left], others)
         grid = self._grid()
         for chain, accuracy in zip(running, prediction.mean(others).tolist(), strict=True):
             grid.add(chain.width, accuracy)  # they count as if they ended as predicted
-        gains = expected_improvement(grid, pool.widths, mean, sd)
-        shorter = np.append(gains, 0.0) * untried  # each assistant is a student for free
-        return left, gains[left] + shorter[pool.shorter[left]].sum(axis=1), costs
+        return left, expected_improvement(grid, pool.widths[left], mean, sd), costs
 
     def _grid(self) -> HypervolumeGrid:
         """The hypervolume of the complete students."""

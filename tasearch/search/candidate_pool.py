@@ -73,8 +73,6 @@ class CandidatePool:
         widths: Widths of the students, int, shape (n,).
         hops: Numbers of the hops without the teacher's, the student's last, filled up with
             `NO_HOP`, int, shape (n, max_assistants + 1).
-        shorter: Indices of the chains that end in each assistant, n where the pool has no such
-            chain, int, shape (n, max_assistants).
     """
 
     choices: list[Choices]
@@ -82,7 +80,6 @@ class CandidatePool:
     features: Array
     widths: Array
     hops: Array
-    shorter: Array
 
 
 def make_candidate_pool(
@@ -100,32 +97,16 @@ def make_candidate_pool(
     choices = [space.choices(chain) for chain in chains]
     index = {canonical_json(c): i for i, c in enumerate(choices)}
     hops = np.full((len(chains), space.max_assistants + 1), NO_HOP)
-    shorter = np.full((len(chains), space.max_assistants), len(chains))
-
-    def ending_in(hop: Hop) -> int:
-        """Index of the chain that ends in an assistant."""
-        chain = space.canonical(Chain.ending_in(hop, space.teacher))
-        choices = space.member(chain)
-        return index.get(canonical_json(choices) if choices else "", len(chains))
-
-    shorter_of: dict[int, int] = {}  # by number of the assistant's hop
     for i, chain in enumerate(chains):
-        all_hops = [*chain.hops()]
-        numbers = [hop_costs.number(hop) for hop in all_hops]
-        first = int(numbers[0] == hop_costs.teacher)
-        own = numbers[first:]
+        numbers = [hop_costs.number(hop) for hop in chain.hops()]
+        own = numbers[int(numbers[0] == hop_costs.teacher) :]
         hops[i, : len(own)] = own
-        for place, hop in enumerate(all_hops[first:-1]):
-            if own[place] not in shorter_of:
-                shorter_of[own[place]] = ending_in(hop)
-            shorter[i, place] = shorter_of[own[place]]
     return CandidatePool(
         choices=choices,
         index=index,
         features=np.array([features.encode(chain) for chain in chains]),
         widths=np.array([chain.student.width for chain in chains]),
         hops=hops,
-        shorter=shorter,
     )
 
 

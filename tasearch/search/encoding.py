@@ -25,8 +25,8 @@ class ChainEncoder:
     fields times the student's size, because the effect of a recipe may change with size. They
     describe the assistants by their number, by the sizes of the first and the last between teacher
     and student, by the largest gap in size, and by the searched fields of their recipe. Sizes are
-    on a logarithmic scale of parameters. The first features are of the student's width, one for each
-    width in `students`.
+    on a logarithmic scale of parameters. The first features are of the student's width, one for
+    each width in `students`.
 
     Args:
         space: The chains of the study.

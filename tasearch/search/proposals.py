@@ -26,8 +26,8 @@ class Proposals:
 
     At most `search.max_concurrent` proposals overlap, and a proposal depends only on the trials
     that come at least as many proposals before it. Baselines depend on no trial, so they may all
-    run at once; with `search.sampler = "ehvi"` there are none, and the sampler chooses from the start.
-    Therefore neither the engine nor the number of workers changes a proposal.
+    run at once; with `search.sampler = "ehvi"` there are none. Therefore neither the engine nor the
+    number of workers changes a proposal.
 
     Args:
         search: The study's settings of the search.

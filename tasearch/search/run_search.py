@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasearch.chains.space import Space
 from tasearch.errors import option
 from tasearch.runs.directory import Manifest
 from tasearch.runs.events import Event, Notice, SearchFinished, TrialDone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ import tasearch
 from tasearch.report.progress import Progress, logged_time_left
 from tasearch.report.time_left import DRIFT
 from tests.helpers.search_states import events_again, search_state
+from tests.helpers.studies import tiny
 
 
 def test_log_tells_no_less_time_for_more_trials(finished: tasearch.Run) -> None:
@@ -63,7 +65,8 @@ def test_search_ends_with_no_time_left(finished: tasearch.Run) -> None:
 
 def test_baselines_are_known_exactly(finished: tasearch.Run) -> None:
     """Each epoch takes a second on one of two workers, of whatever width."""
-    progress = Progress(finished.manifest)
+    study = tiny(search={"sampler": "random"})
+    progress = Progress(replace(finished.manifest, study=study))
     for key, label in (("teacher", "16"), ("a", "16 → 6")):
         progress.start(key, label, 0)
         progress.reach(key, 3, 3.0)

@@ -144,6 +144,20 @@ def test_acquisition_ignores_the_way_it_caught_up(played: Played) -> None:
     assert late.expected_growth() == played.acquisition.expected_growth()
 
 
+def test_first_chains_are_direct_and_of_several_students(played: Played) -> None:
+    """Nothing is known yet: what runs makes other students and recipes worth more than it."""
+    widths = []
+    for _ in range(3):
+        played.catch_up()
+        prospect = played.acquisition.best()
+        assert prospect is not None
+        assert prospect.choices["assistants"] == 0
+        widths.append(prospect.choices["student"])
+        played.begin(prospect.choices)
+    assert widths[0] == min(widths)
+    assert len({*widths}) > 1
+
+
 def test_acquisition_begins_with_one_assistant_for_the_smallest_student(played: Played) -> None:
     played.start()
     prospect = played.acquisition.best()
@@ -193,7 +207,7 @@ def test_growth_and_proposal_share_one_regression(
     fits: list[int] = []
     fit = AccuracyRegression.fit
     monkeypatch.setattr(
-        AccuracyRegression, "fit", lambda regression: fits.append(1) or fit(regression)
+        AccuracyRegression, "fit", lambda own, features: fits.append(1) or fit(own, features)
     )
     for count in (1, 2, 3):
         prospect = played.acquisition.best()

@@ -24,23 +24,30 @@ def begun_at_once(events: Iterable[Event]) -> int:
 
 
 def test_baselines_overlap_whatever_max_concurrent(digits: Table, tmp_path: Path) -> None:
-    played = Replay(digits, tmp_path / "run", max_concurrent=1)
+    played = Replay(digits, tmp_path / "run", max_concurrent=1, sampler="random")
     baselines = len(digits.space(played.manifest).baselines())
     assert baselines > 1
     assert begun_at_once(played.go(baselines + 2)[0]) == baselines
 
 
+def test_ehvi_has_no_baselines(digits: Table, tmp_path: Path) -> None:
+    played = Replay(digits, tmp_path / "run", max_concurrent=2)
+    assert begun_at_once(played.go(4)[0]) == 2
+
+
 def test_baselines_do_not_overlap_under_a_limit_of_hours(digits: Table, tmp_path: Path) -> None:
-    played = Replay(digits, tmp_path / "run", max_concurrent=1, max_hours=9.0)
+    played = Replay(digits, tmp_path / "run", max_concurrent=1, max_hours=9.0, sampler="random")
     assert begun_at_once(played.go(4)[0]) == 1
 
 
+@pytest.mark.parametrize("sampler", ["ehvi", "random"])
 @pytest.mark.parametrize("max_concurrent", [1, 3])
 def test_max_concurrent_limits_overlapping_proposals(
-    digits: Table, tmp_path: Path, max_concurrent: int
+    digits: Table, tmp_path: Path, max_concurrent: int, sampler: str
 ) -> None:
-    played = Replay(digits, tmp_path / "run", max_concurrent=max_concurrent)
-    baselines = len(digits.space(played.manifest).baselines())
+    played = Replay(digits, tmp_path / "run", max_concurrent=max_concurrent, sampler=sampler)
+    space = digits.space(played.manifest)
+    baselines = len(space.baselines()) if played.manifest.study.search.begins_with_baselines else 0
     running = 0
     proposed = 0
     for event in played.go(20, workers=8)[0]:
