@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -247,7 +248,9 @@ def make_driver(
     )
 
 
-def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -> Replayed:
+def replay(
+    table: Table, manifest: Manifest, *, trials: int, workers: int = 1, enough: float = math.inf
+) -> Replayed:
     """Run a search on a table.
 
     Args:
@@ -255,6 +258,7 @@ def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -
         manifest: Manifest of the study; see `manifest_for`.
         trials: Largest number of trials.
         workers: Number of simulated workers.
+        enough: Hypervolume at which the search may end.
     """
     archive = TableArchive(table, manifest.study.search.rungs)
     engine = TableEngine(archive, workers)
@@ -290,6 +294,8 @@ def replay(table: Table, manifest: Manifest, *, trials: int, workers: int = 1) -
             finished=_finished(record, table),
         )
         steps.append(step)
+        if volume >= enough:
+            break
     return Replayed(steps=steps, trials=records)
 
 

@@ -124,6 +124,7 @@ def prepare(
         held = undo.enter_context(contextlib.ExitStack())
         held.enter_context(run.claimed())
         undo.callback(bring(run))
+        study = _with_pruner_of(run, study)
         devices = undo.enter_context(contextlib.closing(take_devices(study, options, processes)))
         preflight = Preflight(study, devices.pool)
         notices = list[str]()
@@ -152,6 +153,15 @@ def _absolute(study: Study, options: RunOptions) -> tuple[Study, RunOptions, Run
     root, options = str(Path(study.root).resolve()), options.absolute()
     study = study.model_copy(update={"root": root})
     return study, options, run_at(options.run_place(study))
+
+
+def _with_pruner_of(run: RunDirectory, study: Study) -> Study:
+    """A study that names no pruner keeps that of its run: the default was another one before."""
+    search = study.search
+    if not run.exists or "pruner" in search.model_fields_set:
+        return study
+    kept = search.model_copy(update={"pruner": run.read().study.search.pruner})
+    return study.model_copy(update={"search": kept})
 
 
 def _latency_source(options: RunOptions) -> RunDirectory | None:
