@@ -92,8 +92,8 @@ METHODS = {
     "gp": Method(trials=80, search={"sampler": "gp", **PRUNED}),
     "random": Method(trials=400, search={"sampler": "random", **PRUNED}),
     "brute": Method(trials=200, search={"sampler": "brute", **PRUNED}),
-    "ehvi": Method(trials=0, search={}),  # the defaults
-    "ehvi, pruned": Method(trials=0, search=PRUNED),
+    "ehvi": Method(trials=250, search={}),  # the defaults
+    "ehvi, pruned": Method(trials=250, search=PRUNED),
     "cheapest": in_order(every),
     "direct": in_order(direct),
     "direct, cheapest": in_order(direct, every),

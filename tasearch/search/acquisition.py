@@ -179,8 +179,12 @@ class Acquisition:
     def _grid(self) -> HypervolumeGrid:
         """The hypervolume of the complete students."""
         grid = HypervolumeGrid(self._sizes, self._reference)
+        best: dict[int, float] = {}
         for student in self._regression.complete:
-            grid.add(student.chain.width, student.curve[-1])
+            width, accuracy = student.chain.width, student.curve[-1]
+            best[width] = max(accuracy, best.get(width, accuracy))
+        for width, accuracy in best.items():
+            grid.add(width, accuracy)
         return grid
 
     def _remaining_costs(self) -> Array:

@@ -22,7 +22,12 @@ from tasearch.runs.journal import open_study, read_study, study_trials
 from tasearch.runs.records import TrialRecord
 
 DIGITS = Path(__file__).parents[2] / "benchmarks/tables/digits.json.gz"
-STRICT = {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1}  # prunes often
+STRICT = {  # prunes often
+    "pruner": "skyline",
+    "gain_quantile": 0.0,
+    "noise_margin": 0.0,
+    "n_startup_trials": 1,
+}
 NAME = "replay"
 
 
