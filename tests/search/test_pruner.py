@@ -30,6 +30,6 @@ def test_pruner_stops_students_and_audit_lets_them_continue(digits: Table, tmp_p
 
 
 def test_no_pruner_stops_and_audits_nothing(digits: Table, tmp_path: Path) -> None:
-    played = Replay(digits, tmp_path / "run", **STRICT, pruner="none")
+    played = Replay(digits, tmp_path / "run", **STRICT | {"pruner": "none"})
     played.go(25)
     assert all(t.audit is None and t.state == "complete" for t in played.trials())
