@@ -94,7 +94,7 @@ def check_study(study: object) -> Study:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydantic's about wrong values, which parse_study names
-        return parse_study(study.model_dump())
+        return parse_study(study.model_dump(exclude_unset=True))  # keeps which keys were given
 
 
 def _message(where: str, mistakes: list[str]) -> str:

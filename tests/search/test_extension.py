@@ -53,11 +53,11 @@ def test_grown_study_continues_its_run(rerun: Any) -> None:
 
 
 def test_run_keeps_its_pruner_unless_the_study_names_another(rerun: Any) -> None:
-    """ "skyline" was the default once, and runs of then continue with it."""
+    """Runs of when "skyline" was the default continue with it."""
     before = rerun(tiny(**SMALL, search={"pruner": "skyline"}), trials=2)
     assert "pruner" not in tiny(**SMALL).search.model_fields_set
     run = rerun(tiny(**SMALL), trials=3)
-    assert run.manifest.identity == before.manifest.identity
+    assert run.path == before.path
     assert run.manifest.study.search.pruner == "skyline"
     run = rerun(tiny(**SMALL, search={"pruner": "none"}), trials=4)
     assert run.manifest.study.search.pruner == "none"
