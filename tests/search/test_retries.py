@@ -179,7 +179,7 @@ def test_kill_at_any_line_changes_neither_retries_nor_queue(
 def test_search_repeats_a_hop_that_ran_out_of_memory(
     rerun: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, begin = tiny(**SMALL), Trainer.begin
+    study, begin = tiny(**SMALL, search={"sampler": "random"}), Trainer.begin
 
     def beginning(self: Trainer, hop: Hop, part: Any = ()) -> Any:
         if hop.model.width == 6:
