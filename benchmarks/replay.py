@@ -19,7 +19,8 @@ from benchmarks.table import Table
 from tasearch.chains.hop import Hop
 from tasearch.chains.mode import Mode
 from tasearch.chains.rungs import rung_epochs
-from tasearch.config.sections import BudgetSection, SearchSection
+from tasearch.config.search_section import SearchSection
+from tasearch.config.sections import BudgetSection
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.runs.directory import Manifest

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import common
 from benchmarks.draws import random_draw
 from benchmarks.search_methods import BUDGETS, WHOLE_SPACE, load, run_method
-from tasearch.config.sections import SearchSection
+from tasearch.config.search_section import SearchSection
 
 QUANTILES, MARGINS = (0.8, 0.9, 1.0), (0.0, 0.5, 1.0, 2.0)
 

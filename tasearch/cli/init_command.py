@@ -58,7 +58,8 @@ def write_study(file: Path, data: Path | None, given: Mapping[str, Any], *, full
 def _found(name: str, file: Path, data: Path, given: Mapping[str, Any]) -> tuple[Study, list[str]]:
     """The study for some data and a teacher, and its keys that matter."""
     with err.status(f"looking at {data}") as status:
-        from tasearch.search.first_study import Given, first_study
+        from tasearch.search.first_given import Given
+        from tasearch.search.first_study import first_study
 
         def decoded(done: int, total: int) -> None:
             status.update(f"looking at {data}: decoded {done:,} of {total:,} images")

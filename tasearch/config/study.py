@@ -16,6 +16,7 @@ from tasearch.config.data_section import DataSection
 from tasearch.config.hidden_rules import hidden_conflicts
 from tasearch.config.latency_section import LatencySection
 from tasearch.config.later_keys import LATER_KEYS
+from tasearch.config.search_section import SearchSection
 from tasearch.config.section_base import Section, key
 from tasearch.config.sections import (
     AssistantsSection,
@@ -26,7 +27,6 @@ from tasearch.config.sections import (
     ModelSection,
     ObjectiveSection,
     ResourcesSection,
-    SearchSection,
     StudentSection,
 )
 from tasearch.config.size_rules import size_conflicts

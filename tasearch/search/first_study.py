@@ -18,13 +18,14 @@ from tasearch.config.values import IMAGES, PACKAGES
 from tasearch.data import Dataset, Progress, load_data
 from tasearch.data.decoding import SizesDiffer, Unreadable
 from tasearch.data.recognized import recognize, teacher_outputs
-from tasearch.errors import ModelError, StudyError, quoted, shown
+from tasearch.errors import ModelError, StudyError, shown
 from tasearch.models import Models
 from tasearch.models.first_ladder import Ladder, family_for, find_family, make_ladder
 from tasearch.models.loaded import size
 from tasearch.models.weights import read_weights
 from tasearch.search import first_texts
 from tasearch.search.constants import constant_notices
+from tasearch.search.first_given import Given
 from tasearch.search.majority import majority_notices
 from tasearch.search.teacher_look import TeacherLook, look_at_teacher
 
@@ -33,55 +34,8 @@ STEP = 8  # of a side that is chosen here
 SAMPLES, EPOCHS, FEWEST = 5_000, 40, 10  # more samples have fewer epochs
 TRIALS = 40
 RATES = (0.01, 0.03)
-WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """What a first study is made from.
-
-    Args:
-        name: Name of the study.
-        folder: Folder of the study file; paths in it are relative to that.
-        data: File or folder of the data.
-        label: Column of labels of a table; None to find it.
-        teacher: Name of a teacher's factory, or of a package's model; None to train one.
-        checkpoint: File of a teacher's weights.
-    """
-
-    name: str
-    folder: Path
-    data: Path
-    label: str | None = None
-    teacher: str | None = None
-    checkpoint: Path | None = None
-
-    @classmethod
-    def of(
-        cls, *, teacher: str | None, checkpoint: Path | None, name: str, folder: Path, **data: Any
-    ) -> Given:
-        """What is given on the command line, where a teacher may be the file of its weights.
-
-        Raises:
-            StudyError: The teacher is neither a file of weights nor a name of a model.
-        """
-        if teacher is not None and ":" not in teacher:
-            if Path(teacher).suffix.lower() not in WEIGHTS:
-                stem = Path(teacher).stem
-                code = teacher == f"{stem}.py" and stem.isidentifier()
-                raise StudyError(
-                    f"--teacher: should be a file of weights ({', '.join(WEIGHTS)}), "
-                    f'"torchvision:NAME", "timm:NAME", or "package.module:make", found '
-                    f"{quoted(teacher)}{f'; such as {stem}:make' if code else ''}"
-                )
-            if checkpoint is not None:
-                raise StudyError("--checkpoint: goes with the name of a model as --teacher")
-            checkpoint, teacher = Path(teacher), None
-        elif checkpoint is not None and teacher is None:
-            raise StudyError("--checkpoint: goes with the name of its model, as --teacher")
-        return cls(name=name, folder=folder, teacher=teacher, checkpoint=checkpoint, **data)
 
 
 @dataclass(kw_only=True)

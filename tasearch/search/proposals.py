@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from tasearch.chains.recipes import Choices
 from tasearch.chains.space import Space
-from tasearch.config.sections import SearchSection
+from tasearch.config.search_section import SearchSection
 from tasearch.runs.trial_attributes import is_queued, is_retry
 from tasearch.search.limits import Limits
 from tasearch.search.pruner import SkylinePruner
