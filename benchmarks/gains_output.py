@@ -69,7 +69,7 @@ def draw(tables: Mapping[str, Any]) -> Figure:
                 axes.plot([value["mean"]], [place], "o", markersize=4 if width else 6, **style)
         axes.axvline(0, color=figures.GREY, linewidth=0.8)
         axes.set_xscale("symlog", linthresh=2)
-        axes.set_xticks([-20, -2, 0, 2, 20], ["−20", "−2", "0", "2", "20"])
+        axes.set_xticks([-20, -2, 0, 2, 20], ["−20", "", "0", "", "20"])
         axes.xaxis.set_minor_locator(figures.NO_TICKS)
         axes.set_title(step, fontsize=10.5)
         axes.set_xlabel("points")

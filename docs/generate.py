@@ -27,6 +27,8 @@ FIGURES = (  # shown on pages, stored beside what they were drawn from
     "studies/digits-assistants.svg",
     "studies/digits-front.svg",
     "studies/cifar10-front.svg",
+    "benchmarks/results/gains.svg",
+    "benchmarks/results/regime.svg",
     "benchmarks/results/search-digits.svg",
     "benchmarks/results/search-mnist.svg",
 )
