@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import subprocess
 from collections.abc import Callable, Sequence
@@ -107,8 +108,25 @@ def provenance(args: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "torch_default_threads": torch.get_num_threads(),
         **_gpu(),
-        "arguments": {n: str(v).replace(f"{ROOT}/", "") for n, v in vars(args).items()},
+        "arguments": {name: without_places(str(v)) for name, v in vars(args).items()},
     }
+
+
+def without_places(text: str) -> str:
+    """A text whose absolute paths are relative to the repository, or just names where they are not.
+
+    Results say what was measured, and not where on somebody's disk.
+
+    Args:
+        text: Any text.
+
+    Example:
+        >>> without_places("[PosixPath('/home/ann/runs/digits'), 3]")
+        "[PosixPath('digits'), 3]"
+    """
+    return re.sub(
+        r"(?<![\w:/])/(?:[^\s/,'\"]+/)*([^\s/,'\"]+)", r"\1", text.replace(f"{ROOT}/", "")
+    )
 
 
 def question(doc: str | None) -> str:
