@@ -10,8 +10,9 @@ cell three ways lead to the student, in pairs of equal replicates:
 
 All models of a grid have one learning rate, so none is chosen here. (With several, that of the
 student would be the one which is best in all replicates but one, and the accuracy is read in that
-one, in turn; an assistant would have the rate with which it is best itself.) p values are corrected by Holm's method over all cells of all grids; intervals are t
-intervals of 95 % over replicates. Trained hops are kept: the same command goes on.
+one, in turn; an assistant would have the rate with which it is best itself.) p values are corrected
+by Holm's method over all cells of all grids; intervals are t intervals of 95 % over replicates.
+Trained hops are kept: the same command goes on.
 """
 
 from __future__ import annotations
