@@ -49,7 +49,7 @@ def test_live_view_tells_what_is_trained_and_how_it_goes(finished: tasearch.Run)
     view.show(TrialDone(record=failed, done=1, trials=10))
     text = screen(view.render())
     assert re.search(rf"training +{label} +epoch 2/4 +loss 1\.250 +25\.0%", text)
-    assert "1/10" in text and re.search(r"\d+ to \d+ (s|min) left", text)
+    assert "1/10" in text and re.search(r"\d+( s)? to \d+ (s|min) left", text)
     assert "1 failed: out of memory on cpu" in text
     assert "no student is trained yet" in text
     view.show(HopEnded(key="a", label=label, outcome="complete", epoch=4, seconds=1.0))

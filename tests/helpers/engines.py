@@ -18,6 +18,7 @@ from tasearch.config.user_modules import UserCode
 from tasearch.data import load_data
 from tasearch.pareto.skyline import Thresholds
 from tasearch.runs.events import HopEnded, HopEvent
+from tasearch.runs.store import Store
 from tasearch.train.tasks import Task
 from tasearch.train.trainer import Trainer
 from tasearch.train.workers.engine import Engine, InProcessEngine
@@ -118,7 +119,7 @@ class Engines:
         folder.mkdir(exist_ok=True)
         separable = trainer(folder, study, mode=mode).separable
         code = UserCode(digests={})
-        pool.set_up(study, load_data(study), folder, modes, separable, code)
+        pool.set_up(study, load_data(study), Store(folder), modes, separable, code)
         return pool
 
 

@@ -173,12 +173,12 @@ def test_samples_that_are_no_token_ids_are_refused() -> None:
 
 
 def test_meaning_of_ids_is_guessed_where_the_data_do_not_say_it() -> None:
-    guessed = tokens_of(Ids(low=0, high=41, dtype="int32"), (7,))
-    assert guessed == Tokens(vocabulary=42, pad=0, cls=None, sep=None, length=7)
-    assert tokens_of(IDS, (LENGTH,)) == TOKENS
-    assert tokens_of(None, (1, 8, 8)) is None
+    guessed = tokens_of(Ids(low=0, high=41, dtype="int32"), (7,), 3)
+    assert guessed == Tokens(vocabulary=42, pad=3, cls=None, sep=None, length=7)
+    assert tokens_of(IDS, (LENGTH,), 0) == TOKENS
+    assert tokens_of(None, (1, 8, 8), 0) is None
     with pytest.raises(ModelError, match="token ids should be 0 or more, found -1"):
-        tokens_of(Ids(low=-1, high=4, dtype="int32"), (7,))
+        tokens_of(Ids(low=-1, high=4, dtype="int32"), (7,), 0)
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def budgeted(tmp_path_factory: pytest.TempPathFactory, finished: tasearch.Run) -
     study = tiny(
         budget={"max_params": limit},
         student={"loss": ["kd", "ce"]},
-        search={"gain_quantile": 0.0, "noise_margin": 0.0, "trials": 18},
+        search={"pruner": "skyline", "gain_quantile": 0.0, "noise_margin": 0.0, "trials": 18},
     )
     folder = tmp_path_factory.mktemp("odd")
     return tasearch.run(study, runs_dir=folder, latency_from=finished.path, workers=1)

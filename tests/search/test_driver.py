@@ -42,7 +42,8 @@ def test_search_tries_direct_chains_first_and_never_prunes_them(finished: tasear
 
 
 def test_search_tries_labels_alone_as_a_baseline(rerun: Any) -> None:
-    run = rerun(tiny(student={"loss": ["ce", "kd"]}), trials=6)
+    study = tiny(student={"loss": ["ce", "kd"]}, search={"sampler": "random"})
+    run = rerun(study, trials=6)
     assert [t.chain[-1] for t in run.trials] == [2, 2, 4, 4, 6, 6]
     assert [t.recipe["student"]["loss"] for t in run.trials] == ["kd", "ce"] * 3
 

@@ -18,9 +18,10 @@ from tasearch.chains.hop import ModelSpec
 from tasearch.config.run_options import RunOptions
 from tasearch.config.study import Study
 from tasearch.config.study_file import load_study
-from tasearch.confirmation.fresh import FOLDER, Block
+from tasearch.confirmation.fresh import Block
 from tasearch.exports.chain_file import pinned_study
 from tasearch.report.rows import rows_of
+from tasearch.runs.folder_check import CONFIRM
 from tasearch.runs.store import Store, replicate
 from tasearch.runs.trial_attributes import chain_of
 from tasearch.runs.verdicts import LookPlan
@@ -230,7 +231,7 @@ def test_confirmation_has_the_runs_early_teacher(run: tasearch.Run, tmp_path: Pa
         study=block.study,
         models=block.models,
         data=prepared.data,
-        store=Store(own.path / FOLDER),
+        store=Store(own.path / CONFIRM),
         device=torch.device("cpu"),
         modes=own.manifest.modes,
     )
