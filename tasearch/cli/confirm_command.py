@@ -146,10 +146,11 @@ def _both(comparison: Comparison, metric: Metric) -> str:
 def _print_shipped(run: Run, comparisons: list[Comparison]) -> None:
     ship = shipped(comparisons)
     trial = run.trial_of(ship)
-    where = "not tried by the search, so `best` and `export` keep to what it has"
-    if trial is not None:
-        where = f"trial {trial.number}"
-    print_line(f"  ship {ship.label} ({where})")
+    if trial is None:
+        why = "which the search has not tried: `best` and `export` keep to what it has"
+        print_line(f"  would ship {ship.label}, {why}")
+    else:
+        print_line(f"  ship {ship.label} (trial {trial.number})")
     if ship.accuracy is not None and ship.test_accuracy is not None:
         searched = ""
         if trial is not None and trial.accuracy is not None:
