@@ -20,7 +20,13 @@ from tests.helpers.studies import tiny
 pytestmark = pytest.mark.slow  # every chain of a space is trained first
 
 STUDENT = {"epochs": 4, "loss": ["kd", "ce"]}
-STRICT = {"gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1, "audit_fraction": 0.0}
+STRICT = {
+    "pruner": "skyline",
+    "gain_quantile": 0.0,
+    "noise_margin": 0.0,
+    "n_startup_trials": 1,
+    "audit_fraction": 0.0,
+}
 WHOLE = {"sampler": "random", "pruner": "none", "trials": 100}
 
 

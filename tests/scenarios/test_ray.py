@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 LIMIT = 300.0  # seconds that anything may take
 SEARCH = {
     "trials": 12,
+    "pruner": "skyline",
     "gain_quantile": 0.0,
     "noise_margin": 0.0,
     "n_startup_trials": 1,

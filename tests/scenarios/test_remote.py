@@ -33,6 +33,7 @@ KILLS = 3
 WAIT_S = 300.0
 SEARCH = {
     "trials": 12,
+    "pruner": "skyline",
     "gain_quantile": 0.0,
     "noise_margin": 0.0,
     "n_startup_trials": 1,

@@ -223,7 +223,13 @@ def test_student_without_teacher_fails_with_a_reason(rerun: Any) -> None:
 
 @pytest.mark.slow
 def test_pruner_stops_trained_students_and_audit_lets_them_continue(rerun: Any) -> None:
-    keys = {"trials": 18, "gain_quantile": 0.0, "noise_margin": 0.0, "n_startup_trials": 1}
+    keys = {
+        "trials": 18,
+        "pruner": "skyline",
+        "gain_quantile": 0.0,
+        "noise_margin": 0.0,
+        "n_startup_trials": 1,
+    }
     strict = rerun(tiny(search={**keys, "audit_fraction": 0.0}))
     pruned = [t for t in strict.trials if t.state == "pruned"]
     assert pruned
@@ -436,6 +442,7 @@ def test_interruption_after_the_last_rung_changes_nothing(
         "audit_fraction": 1.0,
         "n_startup_trials": 1,
         "noise_margin": 0.0,
+        "pruner": "skyline",
         "gain_quantile": 0.0,
     }
     study = tiny(search={**keys, "trials": trials})
@@ -681,12 +688,13 @@ def begun_at_once(events: list[Any]) -> int:
 @pytest.mark.slow
 def test_baselines_of_a_trained_search_overlap(rerun: Any) -> None:
     """A search cut off among them goes on to the same end."""
-    study = tiny(search={"trials": 8, "max_concurrent": 1}, student={"loss": ["ce", "kd"]})
+    search: dict[str, Any] = {"sampler": "random", "trials": 8, "max_concurrent": 1}
+    study = tiny(search=search, student={"loss": ["ce", "kd"]})
     events: list[Any] = []
     whole = rerun(study, "whole", on_event=events.append)
     assert begun_at_once(events) == 6
     bounded: list[Any] = []  # by the time: what is begun is finished, so not all is begun
-    search = {"trials": 8, "max_concurrent": 1, "max_hours": 9.0}
+    search |= {"max_hours": 9.0}
     rerun(tiny(search=search), "bounded", on_event=bounded.append)
     assert begun_at_once(bounded) == 1
     cut = events_of(study, runs_dir=whole.path.parent.parent / "cut", latency_from=whole.path)

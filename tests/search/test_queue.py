@@ -221,6 +221,7 @@ def test_workers_do_not_change_a_search_with_a_queue(rerun: Any, sampler: str) -
     search = {
         "max_concurrent": 3,
         "sampler": sampler,
+        "pruner": "skyline",
         "gain_quantile": 0.0,
         "noise_margin": 0.0,
         "n_startup_trials": 1,

@@ -25,6 +25,7 @@ from tests.helpers.training import family
 APART = {"modes": dict.fromkeys(("16", "12", "8", "6", "4", "2"), "fp32")}
 STUDY = {
     "trials": 12,
+    "pruner": "skyline",
     "gain_quantile": 0.0,
     "noise_margin": 0.0,
     "n_startup_trials": 1,
