@@ -87,7 +87,8 @@ def test_rates_count_the_pass_of_the_teacher_for_a_student_alone() -> None:
 
 @pytest.mark.slow
 def test_trainer_and_tasearch_train_the_same_texts(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
+    for name in ("transformers", "accelerate"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
     random = np.random.default_rng(0)
     file = tmp_path / "texts.csv"
     with file.open("w", newline="", encoding="utf-8") as stream:

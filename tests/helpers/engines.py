@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from tasearch.train.workers.engine import Engine, InProcessEngine
 from tasearch.train.workers.pool import Pool
 from tasearch.train.workers.ray_cluster import RayCluster, Resources
 from tasearch.train.workers.worker_process import WorkerProcess
+from tests.helpers.packages import skip_without_ray
 from tests.helpers.training import trainer
 
 WORKERS = 2
@@ -129,8 +129,7 @@ def engines(kind: str, folder: Path) -> Iterator[Engines]:
     with contextlib.ExitStack() as stack:
         start = None
         if kind == "ray":
-            if find_spec("ray") is None:  # not imported before it can know the cluster's token
-                pytest.skip("ray is not installed: pip install -e '.[ray]'")
+            skip_without_ray()
             start = stack.enter_context(_cluster(folder)).start
         own = kind != "in process"
         made = Engines(workers=WORKERS if own else 1, own_process=own, start=start)

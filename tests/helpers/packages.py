@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from typing import Any
 
@@ -20,3 +21,12 @@ def package(name: str) -> Any:
         if os.environ.get("REQUIRE_PACKAGES"):
             raise
         pytest.skip(f"{name} cannot be imported: {error}")
+
+
+def skip_without_ray() -> None:
+    """Skip a test, or all of a module, where Ray is not installed.
+
+    Ray is not imported here: it reads the token of a cluster when it is, and for good.
+    """
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed: pip install -e '.[ray]'", allow_module_level=True)

@@ -140,7 +140,7 @@ def test_export_and_page_know_what_is_known(root: Path) -> None:
 @pytest.mark.slow
 def test_example_study_runs(root: Path) -> None:
     (root / "forest.toml").write_text((FOREST / "forest.toml").read_text())
-    run = tasearch.run(load_study(root / "forest.toml"), runs_dir=root / "example", trials=2)
+    run = tasearch.run(load_study(root / "forest.toml"), runs_dir=root / "example", trials=6)
     assert {trial.state for trial in run.trials} == {"complete"}
     given, labels = probabilities(root, "val")
     assert (given.argmax(axis=1) == labels).mean() > 0.95

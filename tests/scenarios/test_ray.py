@@ -21,11 +21,12 @@ from benchmarks.processes import descendants
 from benchmarks.ray_nodes import Nodes
 from tasearch.config.study import Study
 from tasearch.config.study_file import render
+from tests.helpers.packages import skip_without_ray
 from tests.helpers.processes import wait_for
 from tests.helpers.runs import contents, facts, once_each
 from tests.helpers.studies import tiny
 
-pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
+skip_without_ray()
 pytestmark = pytest.mark.slow
 
 LIMIT = 300.0  # seconds that anything may take

@@ -17,6 +17,7 @@ import tasearch
 from tasearch.config.places import Url
 from tasearch.config.study_file import render
 from tasearch.runs.remote.lease import LEASES
+from tests.helpers.packages import skip_without_ray
 from tests.helpers.processes import wait_for
 from tests.helpers.studies import tiny
 
@@ -177,7 +178,7 @@ def test_cluster_without_a_common_folder_trains_the_same(
     started: Started, local: tasearch.Run, tmp_path: Path
 ) -> None:
     """Its nodes have a disk of their own each; only the store is common."""
-    pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
+    skip_without_ray()
     from benchmarks.ray_nodes import Nodes
 
     url = new_url("file", tmp_path) / STUDY.name
