@@ -70,12 +70,29 @@ def open_regular(path: Path) -> BufferedReader:
     Raises:
         OSError: If there is no regular file, as in `check_regular`.
     """
+    return open(_descriptor(path), "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file; of many small ones quicker than by `open_regular`.
+
+    Args:
+        path: A path; links are followed.
+
+    Raises:
+        OSError: If there is no regular file, as in `check_regular`.
+    """
+    with open(_descriptor(path), "rb", buffering=0) as file:
+        return file.readall()
+
+
+def _descriptor(path: Path) -> int:
+    """The descriptor of a regular file, opened for reading."""
     check_regular(path)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = open(os.open(path, flags), "rb")  # noqa: PTH123, SIM115
-    words = _words(os.fstat(file.fileno()).st_mode)
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    words = _words(os.fstat(file).st_mode)
     if words is not None:
-        file.close()
+        os.close(file)
         raise OSError(errno.EINVAL, words)
     return file
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,13 @@ from typing import Any
 import numpy as np
 
 from tasearch.config.data_section import DataSection
-from tasearch.config.files import open_regular
-from tasearch.data.decoding import THREADS, Encoded, Progress
+from tasearch.config.files import read_regular
+from tasearch.data.decoding import Encoded, Progress
 from tasearch.data.encoded import LISTED, Warn, decoded_arrays
 from tasearch.data.folder_tree import class_folders, image_files
 from tasearch.errors import DataError, quoted, shown
 
 ROWS, BYTES = 512, 2**25  # largest batch, in files and in bytes
-FILES = 256  # of a task of the pool that makes digests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +90,7 @@ def load(
     """
     assert section.path is not None
     folders = class_folders(Path(root) / section.path, section.path)
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = {part: _image_files(classes, pool) for part, classes in folders.items()}
+    parts = {part: _image_files(classes) for part, classes in folders.items()}
     _tell_duplicates(parts, warn)
     if section.unlabelled is not None:
         parts["unlabelled"] = _without_labels(Path(root) / section.unlabelled, section.unlabelled)
@@ -125,27 +122,22 @@ def _without_labels(folder: Path, given: str) -> ImageFiles:
         )
     files = tuple(image_files(folder))
     labels = np.array([""] * len(files), dtype=np.str_)
-    return ImageFiles(files=files, labels=labels, digests=tuple(_digests_of(files)))
+    return ImageFiles(files=files, labels=labels, digests=_digests(files))
 
 
-def _image_files(classes: Mapping[str, Path], pool: ThreadPoolExecutor) -> ImageFiles:
+def _image_files(classes: Mapping[str, Path]) -> ImageFiles:
     found = {name: image_files(folder) for name, folder in classes.items()}
     files = tuple(file for name in found for file in found[name])
     return ImageFiles(
         files=files,
         labels=np.array([name for name in found for _ in found[name]], dtype=np.str_),
-        digests=_digests(files, pool),
+        digests=_digests(files),
     )
 
 
-def _digests(files: Sequence[Path], pool: ThreadPoolExecutor) -> tuple[bytes, ...]:
-    """The SHA-256 of each file; a task of the pool is many of them, as each takes microseconds."""
-    groups = (files[i : i + FILES] for i in range(0, len(files), FILES))
-    return tuple(one for group in pool.map(_digests_of, groups) for one in group)
-
-
-def _digests_of(files: Sequence[Path]) -> list[bytes]:
-    return [_digest(file) for file in files]
+def _digests(files: Sequence[Path]) -> tuple[bytes, ...]:
+    """The SHA-256 of each file, one by one: threads of Python wait longer for each other."""
+    return tuple(_digest(file) for file in files)
 
 
 def _digest(file: Path) -> bytes:
@@ -154,8 +146,7 @@ def _digest(file: Path) -> bytes:
 
 def _content(file: Path) -> bytes:
     try:
-        with open_regular(file) as stream:
-            return stream.read()
+        return read_regular(file)
     except OSError as error:
         raise DataError(f"{shown(file)}: cannot be read: {error.strerror or error}") from None
 
