@@ -20,6 +20,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+NOTHING_LOST = "nothing finished is lost, and the same command goes on"
+
 
 class TasearchError(Exception):
     """Base class of all errors; the command line ends with `exit_code`."""

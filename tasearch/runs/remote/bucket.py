@@ -13,14 +13,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tasearch.config.places import Url
-from tasearch.errors import StoreError, first_line, raised
+from tasearch.errors import NOTHING_LOST, StoreError, first_line, raised
 from tasearch.runs import heartbeat
 
 PATIENCE_S = 120.0  # seconds for which an operation is repeated
 PAUSE_S = 0.5  # seconds before the first repetition; each later pause is twice as long
 LONGEST_PAUSE_S = 10.0
 RIGHTS = "check the URL, the credentials, and that they may read, write, list and delete there"
-AGAIN = "nothing finished is lost, and the same command goes on"
 BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss")  # without folders to be made
 FOLDERS = {"file": {"auto_mkdir": True}, "local": {"auto_mkdir": True}}
 REFUSED = (  # names of errors which mean that the store refuses, with whatever package
@@ -143,7 +142,7 @@ class Bucket:
                             f"{where}: it is refused: {raised(error)}; {RIGHTS}"
                         ) from None
                     if time.monotonic() + pause > until or sys.is_finalizing():
-                        raise StoreError(f"{where}: {raised(error)}; {AGAIN}") from None
+                        raise StoreError(f"{where}: {raised(error)}; {NOTHING_LOST}") from None
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 

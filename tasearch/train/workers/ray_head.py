@@ -7,17 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 
-from tasearch.errors import RunError
+from tasearch.errors import NOTHING_LOST, RunError
 from tasearch.train.workers.ray_connection import ask
 
 LOOKS_S = 2.0  # seconds between two looks at the head
 LOST_S = 30.0  # seconds without an answer until the search ends
-AGAIN = "nothing finished is lost, and the same command goes on"
 
 
 def gone(why: str) -> str:
     """The message of a search whose cluster is gone."""
-    return f"the Ray cluster is gone: {why}; {AGAIN}"
+    return f"the Ray cluster is gone: {why}; {NOTHING_LOST}"
 
 
 class Head:

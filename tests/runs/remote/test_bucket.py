@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasearch.config.places import Url
-from tasearch.errors import StoreError
-from tasearch.runs.remote.bucket import AGAIN, RIGHTS, Bucket
+from tasearch.errors import NOTHING_LOST, StoreError
+from tasearch.runs.remote.bucket import RIGHTS, Bucket
 from tests.helpers.object_stores import FailingStore
 
 
@@ -36,7 +36,7 @@ def test_lost_network_ends_with_a_message(failing: Url) -> None:
     with pytest.raises(StoreError) as error:
         Bucket(failing).names("leases")
     words = "cannot be listed: ConnectionResetError: gone"
-    assert str(error.value) == f"{failing}/leases: {words}; {AGAIN}"
+    assert str(error.value) == f"{failing}/leases: {words}; {NOTHING_LOST}"
 
 
 def test_refusal_is_told_at_once(failing: Url) -> None:
