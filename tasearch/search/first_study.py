@@ -31,7 +31,7 @@ from tasearch.search.teacher_look import TeacherLook, look_at_teacher
 
 SIDE = 64  # pixels of the side of images above which training on a CPU takes long
 STEP = 8  # of a side that is chosen here
-SAMPLES, EPOCHS, FEWEST = 5_000, 40, 10  # more samples have fewer epochs
+EPOCHS, FEWEST = 40, 10
 TRIALS = 40
 RATES = (0.01, 0.03)
 
@@ -75,7 +75,8 @@ def first_study(given: Given, say: Say, progress: Progress | None = None) -> Fir
     data = _look_at_data(made, say, progress)
     _look_at_teacher(made, data, say)
     section, texts = made.content, data.tokens is not None
-    epochs = (first_texts.epochs_of if texts else _epochs)(len(data.train))
+    bounds = () if texts else (EPOCHS, FEWEST)
+    epochs = first_texts.epochs_of(len(data.train), *bounds)
     if "teacher" in section and not made.study().teacher.loaded:
         rate = {"learning_rate": first_texts.TEACHER_RATE} if texts else {}
         section["teacher"] |= {"epochs": epochs, **rate}
@@ -251,8 +252,3 @@ def _best_inputs(made: FirstStudy, data: Dataset, say: Say) -> Models:
 
 def _relative(path: Path, folder: Path) -> str:
     return str(path) if path.is_absolute() else os.path.relpath(path, folder)
-
-
-def _epochs(samples: int) -> int:
-    """Epochs of a training: fewer of many samples, for about the same number of steps."""
-    return max(min(round(EPOCHS * SAMPLES / samples), EPOCHS), FEWEST)

@@ -22,7 +22,8 @@ SIZES: tuple[dict[str, Any], ...] = (
     {"name": "xs", "layers": 1, "width": 16, "heads": 1, "feed_forward": 32},
 )
 BROUGHT = 1_000  # stands for a teacher that is not of these sizes
-SAMPLES, EPOCHS, FEWEST = 5_000, 12, 3  # as in a first study of other data; texts need fewer
+SAMPLES = 5_000  # more samples have fewer epochs
+EPOCHS, FEWEST = 12, 3  # of texts, which need fewer than other data
 TEACHER_RATE, RATES = 0.001, (0.001, 0.003)
 TRAINING = {"batch_size": 32, "warmup": 0.1}
 
@@ -76,9 +77,9 @@ def text_ladder(data: Dataset, *, params: int | None) -> Ladder:
     )
 
 
-def epochs_of(samples: int) -> int:
-    """Epochs of a training: fewer of many texts, for about the same number of steps."""
-    return max(min(round(EPOCHS * SAMPLES / samples), EPOCHS), FEWEST)
+def epochs_of(samples: int, most: int = EPOCHS, fewest: int = FEWEST) -> int:
+    """Epochs of a training: fewer of many samples, for about the same number of steps."""
+    return max(min(round(most * SAMPLES / samples), most), fewest)
 
 
 def _params(one: Mapping[str, Any], data: Dataset) -> int:
