@@ -15,18 +15,12 @@ from benchmarks.table import Table
 from tasearch.errors import RunError
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.runs.directory import RunDirectory
-from tests.helpers.studies import tiny
+from tests.helpers.studies import PRUNES_OFTEN, tiny
 
 pytestmark = pytest.mark.slow  # every chain of a space is trained first
 
 STUDENT = {"epochs": 4, "loss": ["kd", "ce"]}
-STRICT = {
-    "pruner": "skyline",
-    "gain_quantile": 0.0,
-    "noise_margin": 0.0,
-    "n_startup_trials": 1,
-    "audit_fraction": 0.0,
-}
+STRICT = {**PRUNES_OFTEN, "audit_fraction": 0.0}
 WHOLE = {"sampler": "random", "pruner": "none", "trials": 100}
 
 

@@ -20,14 +20,10 @@ from tasearch.runs.directory import RunDirectory
 from tasearch.runs.events import Event, HopEnded, HopEvent, HopOutcome
 from tasearch.runs.journal import open_study, read_study, study_trials
 from tasearch.runs.records import TrialRecord
+from tests.helpers.studies import PRUNES_OFTEN
 
 DIGITS = Path(__file__).parents[2] / "benchmarks/tables/digits.json.gz"
-STRICT = {  # prunes often
-    "pruner": "skyline",
-    "gain_quantile": 0.0,
-    "noise_margin": 0.0,
-    "n_startup_trials": 1,
-}
+STRICT = PRUNES_OFTEN
 NAME = "replay"
 
 

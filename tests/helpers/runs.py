@@ -100,3 +100,13 @@ def interrupt_everywhere(begin: Callable[[], Generator[Event, None, None]]) -> i
             return cuts
         events.close()
     raise AssertionError("the search comes to no end")
+
+
+def check_stopped_everywhere(study: Study, folder: Path) -> tasearch.Run:
+    """Check that a study stopped at each event ends as one that is not; the latter."""
+    whole = tasearch.run(study, runs_dir=folder / "whole")
+    options = {"runs_dir": folder / "parts", "latency_from": whole.path}
+    assert interrupt_everywhere(lambda: events_of(study, **options)) > 3
+    parts = tasearch.Run.open(folder / "parts" / study.name)
+    assert contents(parts) == contents(whole)
+    return whole

@@ -34,6 +34,12 @@ LADDERS = {  # widths to try each family at that computes with its samples
     "vit": (9, 4, 2),
 }
 IMAGES_ONLY = ("mobile", "plain", "resnet", "vit")
+PRUNES_OFTEN: dict[str, Any] = {
+    "pruner": "skyline",
+    "gain_quantile": 0.0,
+    "noise_margin": 0.0,
+    "n_startup_trials": 1,
+}  # of [search]
 
 
 def tiny(**sections: Any) -> Study:

@@ -24,20 +24,13 @@ from tasearch.config.study_file import render
 from tests.helpers.packages import skip_without_ray
 from tests.helpers.processes import wait_for
 from tests.helpers.runs import contents, facts, once_each
-from tests.helpers.studies import tiny
+from tests.helpers.studies import PRUNES_OFTEN, tiny
 
 skip_without_ray()
 pytestmark = pytest.mark.slow
 
 LIMIT = 300.0  # seconds that anything may take
-SEARCH = {
-    "trials": 12,
-    "pruner": "skyline",
-    "gain_quantile": 0.0,
-    "noise_margin": 0.0,
-    "n_startup_trials": 1,
-    "audit_fraction": 0.3,
-}
+SEARCH = {**PRUNES_OFTEN, "trials": 12, "audit_fraction": 0.3}
 STUDY = tiny(
     search=SEARCH,
     student={"guidance": ["serial", "dense"], "loss": ["kd", "ce"]},

@@ -19,7 +19,7 @@ from tasearch.config.study_file import render
 from tasearch.runs.remote.lease import LEASES
 from tests.helpers.packages import skip_without_ray
 from tests.helpers.processes import wait_for
-from tests.helpers.studies import tiny
+from tests.helpers.studies import PRUNES_OFTEN, tiny
 
 pytest.importorskip("fsspec", reason="fsspec is not installed: pip install -e '.[remote]'")
 
@@ -32,14 +32,7 @@ pytestmark = pytest.mark.slow
 SEED = 0
 KILLS = 3
 WAIT_S = 300.0
-SEARCH = {
-    "trials": 12,
-    "pruner": "skyline",
-    "gain_quantile": 0.0,
-    "noise_margin": 0.0,
-    "n_startup_trials": 1,
-    "audit_fraction": 0.3,
-}
+SEARCH = {**PRUNES_OFTEN, "trials": 12, "audit_fraction": 0.3}
 STUDY = tiny(
     name="victim",
     search=SEARCH,

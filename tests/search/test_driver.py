@@ -33,7 +33,7 @@ from tasearch.search.prepare import prepare
 from tasearch.search.sampler import SAMPLERS
 from tests.helpers.processes import children
 from tests.helpers.runs import contents, events_of, facts, proposed
-from tests.helpers.studies import tiny
+from tests.helpers.studies import PRUNES_OFTEN, tiny
 
 
 def test_search_tries_direct_chains_first_and_never_prunes_them(finished: tasearch.Run) -> None:
@@ -223,13 +223,7 @@ def test_student_without_teacher_fails_with_a_reason(rerun: Any) -> None:
 
 @pytest.mark.slow
 def test_pruner_stops_trained_students_and_audit_lets_them_continue(rerun: Any) -> None:
-    keys = {
-        "trials": 18,
-        "pruner": "skyline",
-        "gain_quantile": 0.0,
-        "noise_margin": 0.0,
-        "n_startup_trials": 1,
-    }
+    keys = {**PRUNES_OFTEN, "trials": 18}
     strict = rerun(tiny(search={**keys, "audit_fraction": 0.0}))
     pruned = [t for t in strict.trials if t.state == "pruned"]
     assert pruned
@@ -438,12 +432,9 @@ def test_interruption_after_the_last_rung_changes_nothing(
     rerun: Any, rungs: int, trials: int
 ) -> None:
     keys = {
+        **PRUNES_OFTEN,
         "rungs": rungs,
         "audit_fraction": 1.0,
-        "n_startup_trials": 1,
-        "noise_margin": 0.0,
-        "pruner": "skyline",
-        "gain_quantile": 0.0,
     }
     study = tiny(search={**keys, "trials": trials})
     straight = rerun(study, "straight")

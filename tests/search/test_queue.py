@@ -28,7 +28,7 @@ from tests.helpers.runs import (
     optunas_study,
     proposed,
 )
-from tests.helpers.studies import BASELINES, SMALL, tiny
+from tests.helpers.studies import BASELINES, PRUNES_OFTEN, SMALL, tiny
 
 CHAIN = {"assistants": 2, "assistant_1": 12, "assistant_2": 8, "student": 4}
 HOT = {**CHAIN, "student_temperature": 4.0}
@@ -219,12 +219,9 @@ def test_search_survives_odd_queued_trials(rerun: Any) -> None:
 @pytest.mark.parametrize("sampler", ["ehvi", "tpe", "nsga2", "gp", "random", "brute"])
 def test_workers_do_not_change_a_search_with_a_queue(rerun: Any, sampler: str) -> None:
     search = {
+        **PRUNES_OFTEN,
         "max_concurrent": 3,
         "sampler": sampler,
-        "pruner": "skyline",
-        "gain_quantile": 0.0,
-        "noise_margin": 0.0,
-        "n_startup_trials": 1,
     }
     study = tiny(**SMALL, search=search)
     found = []

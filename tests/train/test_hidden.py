@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import tasearch
 from tasearch.chains.hop import Hop, ModelSpec
 from tasearch.chains.recipe import HIDDEN
 from tasearch.config.study import Study
@@ -26,7 +25,7 @@ from tasearch.train.loop import predict, train_step
 from tasearch.train.losses import Terms
 from tasearch.train.state import pack, unpack
 from tests.helpers.recipes import CE, KD, SETTING, make_chain
-from tests.helpers.runs import contents, events_of, interrupt_everywhere
+from tests.helpers.runs import check_stopped_everywhere
 from tests.helpers.texts import text_study
 from tests.helpers.training import DEVICES, files, hops, train_all, train_in_parts, trainer
 
@@ -301,11 +300,7 @@ def test_hidden_layers_bring_a_student_nearer_to_its_teachers(tmp_path: Path) ->
 @pytest.mark.slow
 def test_study_that_is_stopped_everywhere_is_the_study_that_is_not(tmp_path: Path) -> None:
     study = learning(tmp_path, ["none", "states"])
-    whole = tasearch.run(study, runs_dir=tmp_path / "whole")
-    options = {"runs_dir": tmp_path / "parts", "latency_from": whole.path}
-    assert interrupt_everywhere(lambda: events_of(study, **options)) > 3
-    parts = tasearch.Run.open(tmp_path / "parts" / study.name)
-    assert contents(parts) == contents(whole)
+    whole = check_stopped_everywhere(study, tmp_path)
     used = {(t.recipe or {})["student"].get("hidden", "none") for t in whole.trials}
     assert used == {"none", "states"}
 

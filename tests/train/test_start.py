@@ -23,7 +23,7 @@ from tasearch.models.families import FAMILIES
 from tasearch.models.start import layers_of, start_from
 from tasearch.models.wrappers import without_wrappers
 from tests.helpers.recipes import CE, KD, SETTING, make_chain
-from tests.helpers.runs import contents, events_of, interrupt_everywhere
+from tests.helpers.runs import check_stopped_everywhere
 from tests.helpers.studies import tiny
 from tests.helpers.texts import text_study
 from tests.helpers.training import hops, train_all, trainer
@@ -173,11 +173,7 @@ def test_hop_starts_from_the_trained_model_before(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_study_that_is_stopped_everywhere_is_the_study_that_is_not(tmp_path: Path) -> None:
     study = inheriting(tmp_path, ["random", "teacher"])
-    whole = tasearch.run(study, runs_dir=tmp_path / "whole")
-    options = {"runs_dir": tmp_path / "parts", "latency_from": whole.path}
-    assert interrupt_everywhere(lambda: events_of(study, **options)) > 3
-    parts = tasearch.Run.open(tmp_path / "parts" / study.name)
-    assert contents(parts) == contents(whole)
+    whole = check_stopped_everywhere(study, tmp_path)
     starts = {(t.recipe or {})["student"].get("start", "random") for t in whole.trials}
     assert starts == {"random", "teacher"}
 

@@ -19,18 +19,11 @@ from tasearch.runs.events import EpochDone, HopEnded, HopStarted, Notice
 from tasearch.train.workers.engine import worker_devices
 from tests.helpers.processes import children
 from tests.helpers.runs import contents, events_of, facts, once_each, proposed
-from tests.helpers.studies import tiny
+from tests.helpers.studies import PRUNES_OFTEN, tiny
 from tests.helpers.training import family
 
 APART = {"modes": dict.fromkeys(("16", "12", "8", "6", "4", "2"), "fp32")}
-STUDY = {
-    "trials": 12,
-    "pruner": "skyline",
-    "gain_quantile": 0.0,
-    "noise_margin": 0.0,
-    "n_startup_trials": 1,
-    "audit_fraction": 0.3,
-}
+STUDY = {**PRUNES_OFTEN, "trials": 12, "audit_fraction": 0.3}
 
 
 def workers_change_nothing(rerun: Any, study: Study, one: tasearch.Run) -> None:
