@@ -59,7 +59,8 @@ def quantized(
         ExportError: There is no student.onnx, the function raises or returns no model that runs, or
             a logit is not finite.
     """
-    where = f"quantize: {getattr(quantize, '__qualname__', repr(quantize))!r}"
+    name = getattr(quantize, "__qualname__", repr(quantize))
+    where = f"quantize: {name!r}"
     if model is None:
         raise ExportError(f"{where}: there is no student.onnx: torch cannot export the model")
     try:
@@ -83,7 +84,7 @@ def quantized(
     study, labels = student.run.manifest.study, torch.tensor(student.data.validation.y)
     score = score_function(study.objective.metric, study.root)
     return made, {
-        "by": getattr(quantize, "__qualname__", repr(quantize)),
+        "by": name,
         "of": "validation",
         "score": float(score(torch.tensor(after), labels)),
         "student": float(score(torch.tensor(before), labels)),
