@@ -240,7 +240,26 @@ def test_budget_and_choice_stay_in_the_address(browser: Any, page: Path, info: I
     show(browser, page, f"#trial={other.trial}")
     assert box_trial(browser) == other.trial
     ask(browser, {"max_bytes": max(row.bytes for row in sizes.values())})
-    assert browser.execute_script("return location.hash").startswith("#bytes=")
+    wait_until(browser, lambda d: address_of(d).startswith("#bytes="), "the address")
+
+
+@pytest.mark.slow
+def test_a_moved_slider_writes_the_address_once(browser: Any, page: Path) -> None:
+    """Browsers hold back pages that write it more than some 200 times in 10 seconds."""
+    show(browser, page)
+    browser.get_log("browser")
+    browser.execute_script(
+        "const s = document.getElementById('size-slider');"
+        "for (let i = 0; i < 600; i++) {"
+        "  s.value = i % 1000; s.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    last = browser.find_element("id", "max-params").get_attribute("value")
+    wait_until(browser, lambda d: address_of(d) == f"#params={last}", "the address")
+    assert browser.get_log("browser") == []
+
+
+def address_of(driver: Any) -> str:
+    return str(driver.execute_script("return location.hash"))
 
 
 def box_trial(driver: Any) -> int:

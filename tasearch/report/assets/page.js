@@ -11,6 +11,7 @@ const SHORT = {params: "params", bytes: "bytes", latency_ms: "ms"};  // names in
 const dark = matchMedia("screen and (prefers-color-scheme: dark)");
 const PRINT_WIDTH = 700;  // pixels of a printed page
 let chosen = null, named = null;  // the shown trial; the one that was clicked, if any
+let pending;  // the timer after which the address is written
 
 // ---- numbers in words
 
@@ -93,7 +94,13 @@ function moveSliders() {
 
 // ---- the page's address
 
+// browsers refuse an address that is written at each step of a slider: it follows the last one
 function toAddress() {
+  clearTimeout(pending);
+  pending = setTimeout(writeAddress, 250);
+}
+
+function writeAddress() {
   const parts = Object.entries(LIMITS)
     .filter(([, id]) => !byId(id).hidden && byId(id).value !== "")
     .map(([size, id]) => SHORT[size] + "=" + byId(id).value);
