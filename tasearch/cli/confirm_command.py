@@ -89,6 +89,7 @@ def _show(
             if stop.asked:
                 return False
     assert found is not None, "a confirmation ends with its verdicts"
+    run = Run.open(run.place)  # which has what was tried for the verdicts
     if as_json:
         print_json(confirmation_numbers(run, found))
     else:
@@ -146,9 +147,10 @@ def _both(comparison: Comparison, metric: Metric) -> str:
 def _print_shipped(run: Run, comparisons: list[Comparison]) -> None:
     ship = shipped(comparisons)
     trial = run.trial_of(ship)
-    if trial is None:
-        why = "which the search has not tried: `best` and `export` keep to what it has"
-        print_line(f"  would ship {ship.label}, {why}")
+    if trial is None or trial.state != "complete":
+        why = "has not tried" if trial is None else "did not train to its end"
+        keep = "`best` and `export` keep to what it has"
+        print_line(f"  would ship {ship.label}, which the search {why}: {keep}")
     else:
         print_line(f"  ship {ship.label} (trial {trial.number})")
     if ship.accuracy is not None and ship.test_accuracy is not None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from tasearch.chains.sizes import sized
+from tasearch.chains.space import Space
 from tasearch.config.run_options import RunOptions
 from tasearch.confirmation.confirm import confirm
 from tasearch.confirmation.plan import planned_comparisons
+from tasearch.confirmation.untried import try_arms, untried_arms
 from tasearch.errors import NothingFits, RunError
 from tasearch.exports.trust import check_trust
 from tasearch.pareto.budget import Budget
 from tasearch.runs.events import Event, Notice
 from tasearch.runs.run import Run
-from tasearch.runs.verdicts import LookPlan
+from tasearch.runs.verdicts import Arm, Comparison, LookPlan
+from tasearch.search.enqueue import space_of
 from tasearch.search.prepare import prepare
 from tasearch.search.steps import Step, no_step
 
@@ -27,6 +30,8 @@ def confirm_events(
     step: Step = no_step,
 ) -> Generator[Event, None, None]:
     """Confirm students of a run; its verdicts are in the last event.
+
+    Chains to compare that the search has not tried become trials of the run first.
 
     Args:
         run: The run.
@@ -48,25 +53,45 @@ def confirm_events(
         )
     names = dict(study.own_functions)
     check_trust(names, study, trust=trust or run.trusted, what=f"{run.path}: confirming it")
-    chosen = run.front.members if budget is None else [run.front.best(budget)]
-    widths = [*dict.fromkeys(candidate.chain[-1] for candidate in chosen)]
+    space = space_of(run.manifest)
+    comparisons = _planned(run, space, budget)
+    before: list[Arm] = []
+    while (arms := untried_arms(run, comparisons)) not in ([], before):
+        yield from try_arms(run, space, arms, lambda: prepare(study, options, step=step))
+        before, run = arms, Run.open(run.place)  # in which another student may be the best now
+        comparisons = _planned(run, space, budget)
     prepared = prepare(study, options, step=step)
-    comparisons = planned_comparisons(run, prepared.space, widths)
+    plan = LookPlan(alpha=study.confirm.alpha, margin=study.confirm.margin / 100)
+    yield from (Notice(message=notice) for notice in prepared.notices)
+    with_assistants = {c.width for c in comparisons if c.question == "assistants"}
+    without = [width for width in _widths(run, budget) if width not in with_assistants]
+    if without:
+        words = _no_assistants(run, sized(*without))
+        yield Notice(message=f"assistants are not compared: {words}")
+    yield from confirm(prepared, comparisons, plan)
+
+
+def _widths(run: Run, budget: Budget | None) -> list[int]:
+    """Widths of the students that are confirmed, each once."""
+    chosen = run.front.members if budget is None else [run.front.best(budget)]
+    return [*dict.fromkeys(candidate.chain[-1] for candidate in chosen)]
+
+
+def _planned(run: Run, space: Space, budget: Budget | None) -> list[Comparison]:
+    """The comparisons of a confirmation.
+
+    Raises:
+        NothingFits: No student is within the budget, or there is nothing to compare.
+    """
+    widths = _widths(run, budget)
+    comparisons = planned_comparisons(run, space, widths, by_rule=budget is not None)
     if not comparisons:
-        prepared.close()
         listed = sized(*widths) if widths else "any width"
         raise NothingFits(
             f"{run.path}: nothing to compare: {_no_assistants(run, listed)}; name another budget, "
             f"or confirm the whole front (--front, in Python front=True)"
         )
-    plan = LookPlan(alpha=study.confirm.alpha, margin=study.confirm.margin / 100)
-    yield from (Notice(message=notice) for notice in prepared.notices)
-    with_assistants = {c.width for c in comparisons if c.question == "assistants"}
-    without = [width for width in widths if width not in with_assistants]
-    if without:
-        words = _no_assistants(run, sized(*without))
-        yield Notice(message=f"assistants are not compared: {words}")
-    yield from confirm(prepared, comparisons, plan)
+    return comparisons
 
 
 def _no_assistants(run: Run, widths: str) -> str:

@@ -74,15 +74,31 @@ def enqueue(
     """
     directory = (run if isinstance(run, Run) else Run.open(run, runs_dir)).directory
     manifest = directory.read()
-    space = _space(manifest)
+    space = space_of(manifest)
     choices = _choices(
         space, manifest, written_widths(chain, manifest.study), student or {}, assistants or {}
     )
+    return enqueue_choices(directory, manifest, space, choices)
+
+
+def enqueue_choices(
+    directory: RunDirectory, manifest: Manifest, space: Space, choices: Choices
+) -> Queued:
+    """Queue the chain with some canonical choices.
+
+    Args:
+        directory: The run's directory.
+        manifest: Its manifest.
+        space: The chains of its study.
+        choices: Canonical choices of one of them.
+
+    Raises:
+        RunError: The run has tried nothing yet, or the chain has been tried or queued already.
+    """
     named = space.chain(choices)
     assert named is not None
-    name = manifest.study.name
     with _appending(directory):
-        study = read_study(directory, name)
+        study = read_study(directory, manifest.study.name)
         if study is None:
             raise RunError(f"{directory.path}: has tried nothing yet; run its study first")
         _check_new(study, directory, space, choices)
@@ -96,7 +112,8 @@ def enqueue(
     return Queued(number=number, label=_label(named), recipe=_recipe_in_words(named, choices))
 
 
-def _space(manifest: Manifest) -> Space:
+def space_of(manifest: Manifest) -> Space:
+    """The chains within the budget of a run, without its models."""
     from tasearch.search.chain_space import make_space
 
     study = manifest.study

@@ -23,7 +23,7 @@ from tasearch.data import load_data, load_test
 from tasearch.errors import NothingFits, RunError, TrainingError
 from tasearch.models import Models
 from tasearch.pareto.budget import Budget
-from tasearch.runs.events import ConfirmationFinished, Event, HopStarted, LookDone
+from tasearch.runs.events import ConfirmationFinished, Event, HopStarted, LookDone, Notice
 from tasearch.runs.store import Store, replicate
 from tasearch.runs.test_reads import reads_of_test
 from tasearch.runs.verdicts import FILE, REMEDY, Confirmation
@@ -103,6 +103,68 @@ def test_front_is_compared_at_equal_recipes_on_common_seeds(run: tasearch.Run) -
     looks = [event for event in told if isinstance(event, LookDone)]
     assert looks[-1].confirmation.comparisons[0].verdict == found.comparisons[0].verdict
     assert tasearch.Run.open(run.path).confirmations == [found]
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> tasearch.Run:
+    """A run whose student of width 6 has been distilled only, not trained on labels alone."""
+    study = tiny(
+        name="narrow",
+        student={"widths": [6, 4], "loss": ["kd", "ce"], "epochs": 6},
+        search={"trials": 1},
+    )
+    run = tasearch.run(study, runs_dir=tmp_path / "runs")
+    tasearch.enqueue(run, "6", student={"loss": "kd"})
+    return tasearch.run(study, runs_dir=tmp_path / "runs", trials=2)
+
+
+def labels(run: tasearch.Run) -> list[str]:
+    """The chains of a run in words, in their order."""
+    return [trial.label for trial in run.trials]
+
+
+@pytest.mark.slow
+def test_untried_student_of_a_verdict_is_tried_first(narrow: tasearch.Run) -> None:
+    before = labels(narrow)
+    assert before == ["4 (no teacher)", "16 → 6"]
+    told = events(narrow)
+    notices = [event.message for event in told if isinstance(event, Notice)]
+    assert "the search has not tried what the verdict may ship: first 6 (no teacher)" in notices
+    after = tasearch.Run.open(narrow.path)
+    assert labels(after) == [*before, "6 (no teacher)"]
+    for comparison in confirmation(told).comparisons:
+        for arm in (comparison.first, comparison.second):
+            trial = after.trial_of(arm)
+            assert trial is not None and trial.state == "complete"
+    again = events(after)
+    assert again[-1] == told[-1]
+    assert not any(isinstance(event, HopStarted) for event in again)
+
+
+@pytest.mark.slow
+def test_best_student_without_assistants_is_compared_by_a_rule(narrow: tasearch.Run) -> None:
+    budget = Budget(max_params=narrow.manifest.measured[6].params)
+    found = confirmation(events(narrow, budget))
+    assert [c.label for c in found.comparisons if c.question == "assistants"] == [
+        "16 → 12 → 6 against 16 → 6"
+    ]
+    after = tasearch.Run.open(narrow.path)
+    assert labels(after)[2:] == ["16 → 12 → 6", "6 (no teacher)", "16 → 12"]
+    again = events(after, budget)
+    assert confirmation(again) == found
+    assert not any(isinstance(event, HopStarted) for event in again)
+
+
+@pytest.mark.slow
+def test_kill_while_a_student_of_a_verdict_is_queued_changes_nothing(
+    narrow: tasearch.Run, tmp_path: Path
+) -> None:
+    shutil.copytree(narrow.path, tmp_path / "whole/narrow")
+    whole = events(tasearch.Run.open(tmp_path / "whole/narrow"))
+    tasearch.enqueue(narrow, "6", student={"loss": LABELS_ONLY})
+    assert events(tasearch.Run.open(narrow.path))[-1] == whole[-1]
+    both = (narrow.path, tmp_path / "whole/narrow")
+    assert len({tuple(labels(tasearch.Run.open(path))) for path in both}) == 1
 
 
 @pytest.mark.slow
