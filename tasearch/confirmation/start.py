@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 
 from tasearch.chains.sizes import sized
 from tasearch.chains.space import Space
@@ -63,16 +63,12 @@ def confirm_events(
     prepared = prepare(study, options, step=step)
     plan = LookPlan(alpha=study.confirm.alpha, margin=study.confirm.margin / 100)
     yield from (Notice(message=notice) for notice in prepared.notices)
-    with_assistants = {c.width for c in comparisons if c.question == "assistants"}
-    without = [width for width in _widths(run, budget) if width not in with_assistants]
-    if without:
-        words = _no_assistants(run, sized(*without))
-        yield Notice(message=f"assistants are not compared: {words}")
+    yield from _not_compared(run, budget, comparisons)
     yield from confirm(prepared, comparisons, plan)
 
 
-def _widths(run: Run, budget: Budget | None) -> list[int]:
-    """Widths of the students that are confirmed, each once."""
+def _wanted(run: Run, budget: Budget | None) -> list[int]:
+    """Widths of the students to confirm, each once: of the front, or the best within a budget."""
     chosen = run.front.members if budget is None else [run.front.best(budget)]
     return [*dict.fromkeys(candidate.chain[-1] for candidate in chosen)]
 
@@ -80,18 +76,42 @@ def _widths(run: Run, budget: Budget | None) -> list[int]:
 def _planned(run: Run, space: Space, budget: Budget | None) -> list[Comparison]:
     """The comparisons of a confirmation.
 
+    If there is nothing to compare the best student within the budget with, as where it is the
+    largest assistant, it is about the best one for which there is.
+
     Raises:
         NothingFits: No student is within the budget, or there is nothing to compare.
     """
-    widths = _widths(run, budget)
-    comparisons = planned_comparisons(run, space, widths, by_rule=budget is not None)
-    if not comparisons:
+    widths = _wanted(run, budget)
+    found = planned_comparisons(run, space, widths, by_rule=budget is not None)
+    if not found and budget is not None:
+        fitting = dict.fromkeys(c.chain[-1] for c in run.front.candidates if budget.admits(c))
+        plans = (planned_comparisons(run, space, [width], by_rule=True) for width in fitting)
+        found = next(filter(None, plans), [])
+    if not found:
         listed = sized(*widths) if widths else "any width"
         raise NothingFits(
             f"{run.path}: nothing to compare: {_no_assistants(run, listed)}; name another budget, "
             f"or confirm the whole front (--front, in Python front=True)"
         )
-    return comparisons
+    return found
+
+
+def _not_compared(
+    run: Run, budget: Budget | None, comparisons: Sequence[Comparison]
+) -> Iterator[Notice]:
+    """Tell which of the wanted students are not compared, or not with assistants."""
+    wanted, compared = _wanted(run, budget), {c.width for c in comparisons}
+    with_assistants = {c.width for c in comparisons if c.question == "assistants"}
+    without = [width for width in wanted if width not in with_assistants]
+    if not without:
+        return
+    words = _no_assistants(run, sized(*without))
+    if compared.isdisjoint(wanted):
+        best = f"the best student with something to compare it with, of {sized(*compared)}"
+        yield Notice(message=f"{words}: {best}, is confirmed")
+    else:
+        yield Notice(message=f"assistants are not compared: {words}")
 
 
 def _no_assistants(run: Run, widths: str) -> str:

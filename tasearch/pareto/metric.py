@@ -135,7 +135,7 @@ class Metric:
         """Whether a score is hardly better than that of guessing."""
         if not self.share:
             return score <= self.guess
-        return score < min(BARELY * self.guess, (self.guess + self.best) / 2)
+        return score < min(BARELY * self.guess, self.guess + (self.best - self.guess) / 10)
 
     def clipped(self, score: float) -> float:
         """The score, no better than perfect and, for a share, no less than 0."""

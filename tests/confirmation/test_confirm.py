@@ -304,6 +304,20 @@ def test_damaged_verdicts_are_refused_before_anything_is_trained(run: tasearch.R
     assert not (run.path / "confirm/hops").exists()
 
 
+@pytest.mark.slow
+def test_largest_assistant_gives_way_to_a_student_that_can_be_compared(run: tasearch.Run) -> None:
+    assert run.best().chain[-1] == 12  # no assistant is larger, and labels alone are not searched
+    told = events(run, Budget())
+    (width,) = {c.width for c in confirmation(told).comparisons}
+    assert width == next(c.chain[-1] for c in run.front.candidates if c.chain[-1] < 12)
+    assert any(
+        isinstance(event, Notice)
+        and event.message.endswith(f"of width {width}, is confirmed")
+        and "ends in width 12" in event.message
+        for event in told
+    )
+
+
 def test_nothing_to_compare_is_refused(rerun: Any) -> None:
     run = rerun(tiny(name="direct", assistants={"max": 0}, search={"trials": 2}), "direct")
     with pytest.raises(NothingFits, match="nothing to compare"):

@@ -32,6 +32,26 @@ def test_scores_range_from_guessing_to_perfect(
     assert metric.near_chance(guess) and not metric.near_chance(best)
 
 
+@pytest.mark.parametrize(
+    ("name", "classes", "score", "near"),
+    [
+        ("accuracy", 2, 0.748, False),
+        ("accuracy", 2, 0.54, True),
+        ("balanced-accuracy", 2, 0.6, False),
+        ("auc", 4, 0.54, True),
+        ("auc", 4, 0.7, False),
+        ("accuracy", 10, 0.14, True),
+        ("accuracy", 10, 0.2, False),
+        ("accuracy", 100, 0.014, True),
+        ("accuracy", 100, 0.05, False),
+    ],
+)
+def test_near_chance_is_a_tenth_of_the_way_at_most(
+    name: str, classes: int, score: float, near: bool
+) -> None:
+    assert metric_of(name, classes).near_chance(score) is near
+
+
 def test_shares_are_told_in_percent_and_points() -> None:
     assert ACCURACY.text(0.9321) == "93.2%"
     assert ACCURACY.difference_words(0.0131) == "+1.3 points"
