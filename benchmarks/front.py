@@ -20,7 +20,7 @@ from benchmarks import common
 from tasearch.report.assistants_figure import assistants_figure
 from tasearch.report.front_figure import front_figure
 from tasearch.report.info import report_info
-from tasearch.runs.verdicts import FILE
+from tasearch.runs.verdict_file import FILE
 
 WIDTH = 860  # pixels
 PACKAGES = ("torch", "optuna", "onnxruntime", "scikit-learn")

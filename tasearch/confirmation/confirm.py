@@ -15,14 +15,8 @@ from tasearch.runs.events import ConfirmationFinished, Event, LookDone
 from tasearch.runs.manifest import Manifest
 from tasearch.runs.quality import Quality, mean_quality
 from tasearch.runs.test_reads import log_read_of_test
-from tasearch.runs.verdicts import (
-    Arm,
-    Comparison,
-    Confirmation,
-    LookPlan,
-    read_confirmations,
-    write_confirmations,
-)
+from tasearch.runs.verdict_file import read_confirmations, write_confirmations
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan
 from tasearch.search.prepare import Prepared
 from tasearch.search.trained_hops import shared_pool
 

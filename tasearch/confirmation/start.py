@@ -14,6 +14,7 @@ from tasearch.errors import NothingFits, RunError
 from tasearch.exports.trust import check_trust
 from tasearch.pareto.budget import Budget
 from tasearch.runs.events import Event, Notice
+from tasearch.runs.leads import no_assistants_words
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import Arm, Comparison, LookPlan
 from tasearch.search.enqueue import space_of
@@ -89,10 +90,9 @@ def _planned(run: Run, space: Space, budget: Budget | None) -> list[Comparison]:
         plans = (planned_comparisons(run, space, [width], by_rule=True) for width in fitting)
         found = next(filter(None, plans), [])
     if not found:
-        listed = sized(*widths) if widths else "any width"
         raise NothingFits(
-            f"{run.path}: nothing to compare: {_no_assistants(run, listed)}; name another budget, "
-            f"or confirm the whole front (--front, in Python front=True)"
+            f"{run.path}: nothing to compare: {no_assistants_words(run, *widths)}; name another "
+            f"budget, or confirm the whole front (--front, in Python front=True)"
         )
     return found
 
@@ -106,16 +106,9 @@ def _not_compared(
     without = [width for width in wanted if width not in with_assistants]
     if not without:
         return
-    words = _no_assistants(run, sized(*without))
+    words = no_assistants_words(run, *without)
     if compared.isdisjoint(wanted):
         best = f"the best student with something to compare it with, of {sized(*compared)}"
         yield Notice(message=f"{words}: {best}, is confirmed")
     else:
         yield Notice(message=f"assistants are not compared: {words}")
-
-
-def _no_assistants(run: Run, widths: str) -> str:
-    """Why chains with assistants cannot be compared."""
-    if not run.manifest.study.assistants.max:
-        return "the study has no assistants"
-    return f"no chain with assistants that ends in {widths} was trained to its end"

@@ -70,7 +70,7 @@ def try_arms(
                 enqueue_choices(run.directory, manifest, space, choices)
     counts = states(Run.open(run.place).trials)
     listed = ", ".join(arm.label for arm in arms)
-    yield Notice(message=f"the search has not tried what the verdict may ship: first {listed}")
+    yield Notice(message=f"trained first, as the search has not tried what is compared: {listed}")
     trials = sum(counts[state] for state in OVER) + counts["waiting"]
     for event in search(prepare(), trials):
         if isinstance(event, Notice | HopStarted | EpochDone | HopEnded):

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.report.rows import Row
 from tasearch.report.verdict_text import verdict_text
+from tasearch.runs.leads import no_assistants_words
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import Comparison, Confirmation
 
@@ -137,16 +138,14 @@ def question_words(run: Run, width: int, question: str, rows: Sequence[Row]) -> 
         return f"{words}; compared were {comparison.first.label} and {comparison.second.label}"
     own = [row for row in rows if row.width == width and row.finished]
     if question == "assistants":
-        return _unconfirmed_assistants(run, own)
+        return _unconfirmed_assistants(run, own, width)
     return _unconfirmed_distillation(run, own)
 
 
-def _unconfirmed_assistants(run: Run, rows: Sequence[Row]) -> str:
+def _unconfirmed_assistants(run: Run, rows: Sequence[Row], width: int) -> str:
     behind = [row for row in rows if row.teaching == "assistants"]
     if not behind:
-        return (
-            "not known: no chain with assistants that ends in this student was trained to its end"
-        )
+        return f"not known: {no_assistants_words(run, width)}"
     leads = [row.over_direct for row in behind if row.over_direct is not None]
     if not leads:
         return "not known: direct distillation with the same recipe was not trained to its end"
@@ -157,7 +156,9 @@ def _unconfirmed_assistants(run: Run, rows: Sequence[Row]) -> str:
 def _unconfirmed_distillation(run: Run, rows: Sequence[Row]) -> str:
     leads = [row.over_labels for row in rows if row.over_labels is not None]
     if not leads:
-        return "not known: the same student was not trained on the labels alone"
+        distilled = any(row.teaching != "no teacher" for row in rows)
+        missing = "trained on the labels alone" if distilled else "distilled"
+        return f"not known: the same student was not {missing}"
     chains = f"the best of {len(leads)} chains" if len(leads) > 1 else "its one chain"
     return _unconfirmed(run, chains, max(leads), "training on the labels alone")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tasearch.chains.sizes import sized
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.report.gains import question_words
@@ -10,7 +9,7 @@ from tasearch.report.known import known_interval
 from tasearch.report.rows import rows_of
 from tasearch.report.text import interval_text
 from tasearch.report.verdict_text import SENTENCES, margin_text
-from tasearch.runs.leads import lead_over_direct
+from tasearch.runs.leads import lead_over_direct, no_assistants_words
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import Comparison, Confirmation
 
@@ -71,7 +70,7 @@ def _assistants_text(run: Run, width: int) -> str:
     own = (c for c in run.front.candidates if len(c.chain) > 2 and c.chain[-1] == width)
     rival = next(own, None)
     if rival is None:
-        return f"no chain with assistants that ends in {sized(width)} was trained to its end"
+        return no_assistants_words(run, width)
     lead = lead_over_direct(run, rival)
     return "no finished direct chain with the same recipe" if lead is None else lead.words
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasearch.chains.chain import teaching
 from tasearch.chains.keys import canonical_json
+from tasearch.chains.sizes import sized
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.runs.records import TrialRecord
@@ -130,3 +131,20 @@ def same_student(of: Candidate | TrialRecord) -> str:
     student = (of.recipe or {})["student"]
     fields = {name: value for name, value in student.items() if name not in NO_INFLUENCE}
     return canonical_json([of.chain[-1], fields])
+
+
+def no_assistants_words(run: Run, *widths: int) -> str:
+    """Why there is no finished chain with assistants that ends in some widths.
+
+    Args:
+        run: The run.
+        widths: Widths of students; none for any width.
+    """
+    if not run.manifest.study.assistants.max:
+        return "the study has no assistants"
+    chains = (
+        trial.chain for trial in run.trials if trial.state in ("complete", "pruned", "failed")
+    )
+    tried = any(len(chain) > 2 and chain[-1] in widths for chain in chains)
+    ends, what = sized(*widths) if widths else "any width", "trained to its end"
+    return f"no chain with assistants that ends in {ends} was {what if tried else 'tried'}"

@@ -18,7 +18,8 @@ from tasearch.runs.journal import read_trials
 from tasearch.runs.opening import find_run
 from tasearch.runs.records import Costs, TrialRecord, candidates, costs
 from tasearch.runs.test_reads import ReadOfTest, reads_of_test
-from tasearch.runs.verdicts import Arm, Confirmation, read_confirmations, shipped
+from tasearch.runs.verdict_file import read_confirmations
+from tasearch.runs.verdicts import Arm, Confirmation, shipped
 
 ENDS = {  # what has become of a trial that has no finished student
     "pruned": "was pruned",
@@ -282,8 +283,7 @@ class Run:
 
     def confirmation_of(self, candidate: Candidate) -> Confirmation | None:
         """The newest finished confirmation that a candidate takes part in; None if none is."""
-        confirmed = self.confirmed(candidate)
-        return None if confirmed is None else confirmed[0]
+        return (self.confirmed(candidate) or (None,))[0]
 
     def shipped(self, candidate: Candidate) -> Candidate:
         """The candidate to ship in place of another one, by the verdicts; else that one."""

@@ -1,25 +1,14 @@
-"""Verdicts: chains compared again on fresh seeds, and whether their assistants help.
-
-confirm/verdicts.json  every `tasearch confirm` of the run, its plan first and then its results
-"""
+"""Verdicts: chains compared again on fresh seeds, and whether their assistants help."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasearch.chains.chain import label
-from tasearch.chains.sizes import size_names, with_names
-from tasearch.config.files import write_atomic
 from tasearch.runs.accuracies import mean_of_known
 from tasearch.runs.quality import Quality
-from tasearch.runs.sealed_file import read_value
-from tasearch.runs.seals import seal_json, unseal_json
-
-FILE = Path("confirm", "verdicts.json")
-REMEDY = "remove it: `tasearch confirm` on the same run makes it again"
 
 Answer = Literal["helps", "hurts", "no difference", "cannot tell"]
 Question = Literal["assistants", "distillation"]
@@ -181,9 +170,7 @@ class Confirmation:
 
     def arm(self, chain: Sequence[int], recipe: Mapping[str, Any]) -> Arm | None:
         """What a chain has reached, on the most seeds that it has; None if it takes no part."""
-        arms = (arm for c in self.comparisons for arm in (c.first, c.second))
-        own = [arm for arm in arms if arm.is_chain(chain, recipe)]
-        return max(own, key=lambda arm: len(arm.accuracies), default=None)
+        return _with_most_seeds(self.comparisons, chain, recipe)
 
     def same_plan(self, other: Confirmation) -> bool:
         """Whether another one compares the same chains in the same way."""
@@ -196,39 +183,27 @@ class Confirmation:
         ]
 
 
-def read_confirmations(run: Path) -> list[Confirmation]:
-    """The confirmations of a run, the oldest first; none where nothing was confirmed.
-
-    Args:
-        run: Path of the run's folder.
-
-    Raises:
-        RunError: The file is damaged.
-    """
-    try:
-        return read_value(run / FILE, _confirmations, REMEDY)
-    except FileNotFoundError:
-        return []
-
-
-def write_confirmations(run: Path, confirmations: Sequence[Confirmation]) -> None:
-    """Write the confirmations of a run, completely or not at all.
-
-    Raises:
-        StoreError: The file cannot be written.
-    """
-    content = {"confirmations": [_content(found) for found in confirmations]}
-    write_atomic(run / FILE, seal_json("verdicts", content))
-
-
 def shipped(comparisons: Sequence[Comparison]) -> Arm:
-    """The chain to ship: the shortest one that no verdict says is worse.
+    """The chain to ship, on the most seeds that it has: the shortest that no verdict calls worse.
 
     Without distillation unless that helps, without assistants unless they help.
 
     Args:
         comparisons: The finished comparisons of one student width, at least one.
     """
+    ship = _shortest(comparisons)
+    return _with_most_seeds(comparisons, ship.chain, ship.recipe) or ship
+
+
+def _with_most_seeds(
+    comparisons: Sequence[Comparison], chain: Sequence[int], recipe: Mapping[str, Any]
+) -> Arm | None:
+    arms = (arm for c in comparisons for arm in (c.first, c.second))
+    own = [arm for arm in arms if arm.is_chain(chain, recipe)]
+    return max(own, key=lambda arm: len(arm.accuracies), default=None)
+
+
+def _shortest(comparisons: Sequence[Comparison]) -> Arm:
     by_question = {comparison.question: comparison for comparison in comparisons}
     distillation = by_question.get("distillation")
     if distillation is not None and distillation.verdict.answer != "helps":
@@ -241,56 +216,3 @@ def shipped(comparisons: Sequence[Comparison]) -> Arm:
     found = assistants or distillation
     assert found is not None
     return found.second if found is assistants else found.first
-
-
-def _confirmations(blob: bytes) -> list[Confirmation]:
-    return [_confirmation(found) for found in unseal_json("verdicts", blob)["confirmations"]]
-
-
-def _confirmation(content: Mapping[str, Any]) -> Confirmation:
-    plan = content["plan"]
-    return Confirmation(
-        plan=LookPlan(
-            pairs=tuple(plan["pairs"]),
-            shares=tuple(plan["shares"]),
-            alpha=plan["alpha"],
-            margin=plan["margin"],
-        ),
-        comparisons=tuple(map(_comparison, content["comparisons"])),
-        finished=content["finished"],
-    )
-
-
-def _comparison(content: Mapping[str, Any]) -> Comparison:
-    first, second = (_arm(content[name]) for name in ("first", "second"))
-    return Comparison(
-        question=content["question"],
-        first=first,
-        second=second,
-        verdict=Verdict(**content["verdict"]),
-        faults=tuple(content["faults"]),
-    )
-
-
-def _content(found: Confirmation) -> dict[str, Any]:
-    """A confirmation as it is stored; the names of sizes stand beside the numbers of a chain."""
-    content = asdict(found)
-    for comparison in content["comparisons"]:
-        for arm in (comparison["first"], comparison["second"]):
-            names = size_names(arm["chain"])
-            arm |= {"sizes": names} if names else {}
-    return content
-
-
-def _arm(content: Mapping[str, Any]) -> Arm:
-    own = {**content}
-    own["chain"] = with_names(own["chain"], own.pop("sizes", ()))
-    own |= {name: tuple(own[name]) for name in ("accuracies", "test")}
-    own["errors"] = tuple(own.get("errors", ()))
-    quality = own.get("quality")
-    return Arm(**{**own, "quality": quality and _quality(quality)})
-
-
-def _quality(content: Mapping[str, Any]) -> Quality:
-    listed = {name: tuple(content[name]) for name in ("class_samples", "class_accuracies")}
-    return Quality(**{**content, **listed})

@@ -84,7 +84,7 @@ def too_few_trials(prepared: Prepared, trials: int) -> str:
         trials: Number of trials to reach in all.
     """
     space, search = prepared.space, prepared.manifest.study.search
-    direct = len(space.baselines() if search.begins_with_baselines else space.student_widths)
+    direct = len(space.baselines())
     if space.min_assistants or trials > direct or space.size <= direct:
         return ""
     more = f"ask for more with {option('trials')}, or search fewer losses or widths of students"

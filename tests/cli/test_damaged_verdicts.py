@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tasearch
-from tasearch.runs.verdicts import FILE, REMEDY
+from tasearch.runs.verdict_file import FILE, REMEDY
 from tests.helpers.commands import command
 
 

@@ -21,14 +21,8 @@ from tasearch.report.intervals import accuracy_interval
 from tasearch.report.numbers import flat_numbers, student_numbers
 from tasearch.report.rows import Confirmed, Row, rows_of
 from tasearch.report.text import ends_text
-from tasearch.runs.verdicts import (
-    Arm,
-    Comparison,
-    Confirmation,
-    LookPlan,
-    Verdict,
-    write_confirmations,
-)
+from tasearch.runs.verdict_file import write_confirmations
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan, Verdict
 from tests.helpers.commands import command
 from tests.helpers.runs import only_prepared
 

@@ -26,7 +26,8 @@ from tasearch.pareto.budget import Budget
 from tasearch.runs.events import ConfirmationFinished, Event, HopStarted, LookDone, Notice
 from tasearch.runs.store import Store, replicate
 from tasearch.runs.test_reads import reads_of_test
-from tasearch.runs.verdicts import FILE, REMEDY, Confirmation
+from tasearch.runs.verdict_file import FILE, REMEDY
+from tasearch.runs.verdicts import Confirmation
 from tasearch.train.trainer import Trainer
 from tests.helpers.studies import tiny
 
@@ -129,7 +130,9 @@ def test_untried_student_of_a_verdict_is_tried_first(narrow: tasearch.Run) -> No
     assert before == ["4 (no teacher)", "16 → 6"]
     told = events(narrow)
     notices = [event.message for event in told if isinstance(event, Notice)]
-    assert "the search has not tried what the verdict may ship: first 6 (no teacher)" in notices
+    assert (
+        "trained first, as the search has not tried what is compared: 6 (no teacher)"
+    ) in notices
     after = tasearch.Run.open(narrow.path)
     assert labels(after) == [*before, "6 (no teacher)"]
     for comparison in confirmation(told).comparisons:

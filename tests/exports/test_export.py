@@ -33,14 +33,8 @@ from tasearch.report.intervals import accuracy_interval
 from tasearch.report.text import interval_text
 from tasearch.runs.store import replicate
 from tasearch.runs.trial_attributes import chain_of
-from tasearch.runs.verdicts import (
-    Arm,
-    Comparison,
-    Confirmation,
-    LookPlan,
-    Verdict,
-    write_confirmations,
-)
+from tasearch.runs.verdict_file import write_confirmations
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan, Verdict
 from tasearch.search import profiler
 from tasearch.search.chain_space import make_space
 from tasearch.train.quality import measure_quality

@@ -8,14 +8,8 @@ from dataclasses import replace
 import pytest
 
 import tasearch
-from tasearch.runs.verdicts import (
-    Arm,
-    Comparison,
-    Confirmation,
-    LookPlan,
-    Verdict,
-    write_confirmations,
-)
+from tasearch.runs.verdict_file import write_confirmations
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan, Verdict
 from tests.helpers.studies import tiny
 
 

@@ -23,7 +23,8 @@ from tasearch.report.glossary import GLOSSARY
 from tasearch.report.head import head_of
 from tasearch.report.info import Info, report_info
 from tasearch.report.page import render_page
-from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan, write_confirmations
+from tasearch.runs.verdict_file import write_confirmations
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan
 from tests.helpers.browser import chromium, screen, show, wait_until
 from tests.helpers.runs import events_of
 from tests.helpers.studies import tiny

@@ -8,7 +8,8 @@ from pathlib import Path
 import tasearch
 from tasearch.report.queue_text import next_text
 from tasearch.runs.run import Run
-from tasearch.runs.verdicts import Confirmation, LookPlan, write_confirmations
+from tasearch.runs.verdict_file import write_confirmations
+from tasearch.runs.verdicts import Confirmation, LookPlan
 from tasearch.search.enqueue import enqueue
 from tests.helpers.runs import proposed
 

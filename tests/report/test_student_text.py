@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import tasearch
 from tasearch.pareto.budget import Budget
@@ -10,7 +11,8 @@ from tasearch.report.best_text import card_rows
 from tasearch.report.gains import question_words
 from tasearch.report.rows import rows_of
 from tasearch.report.student_text import help_text
-from tasearch.runs.verdicts import write_confirmations
+from tasearch.runs.verdict_file import write_confirmations
+from tests.helpers.studies import tiny
 
 
 def test_verdict_answers_for_distillation_where_labels_alone_were_searched(
@@ -30,6 +32,22 @@ def test_verdict_answers_for_distillation_where_labels_alone_were_searched(
     both = help_text(tasearch.Run.open(run.path), longer)
     assert ": assistants help: +9.3 points (" in both
     assert f"; {other.label}: distillation hurts: +9.3 points (" in both
+
+
+def test_what_is_missing_for_an_answer_is_named(rerun: Any) -> None:
+    study = tiny(
+        name="alone",
+        student={"widths": [4], "loss": ["kd", "ce"], "epochs": 1},
+        search={"trials": 1},  # labels alone come first: they cost least
+    )
+    run: tasearch.Run = rerun(study, "alone")
+    assert help_text(run, run.best()) == (
+        "assistants: no chain with assistants that ends in width 4 was tried; "
+        "distillation: not known: the same student was not distilled"
+    )
+    failed = replace(run.trials[0], number=1, chain=(16, 8, 4), state="failed")
+    run.trials.append(failed)
+    assert "ends in width 4 was trained to its end" in help_text(run, run.best())
 
 
 def test_texts_say_that_a_pruned_direct_chain_was_not_finished(finished: tasearch.Run) -> None:

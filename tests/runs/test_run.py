@@ -9,15 +9,8 @@ import pytest
 
 import tasearch
 from tasearch.errors import NothingFits, RunError
-from tasearch.runs.verdicts import (
-    FILE,
-    REMEDY,
-    Arm,
-    Comparison,
-    Confirmation,
-    LookPlan,
-    write_confirmations,
-)
+from tasearch.runs.verdict_file import FILE, REMEDY, write_confirmations
+from tasearch.runs.verdicts import Arm, Comparison, Confirmation, LookPlan
 
 
 def changed(run: tasearch.Run, number: int, state: str, reason: str | None) -> tasearch.Run:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tasearch.errors import RunError
-from tasearch.runs import test_reads, verdicts
+from tasearch.runs import test_reads, verdict_file
 from tasearch.runs.sealed_file import read_value
 from tasearch.runs.seals import seal_json, unseal_json
 from tasearch.runs.test_reads import log_read_of_test, reads_of_test
-from tasearch.runs.verdicts import read_confirmations
+from tasearch.runs.verdict_file import read_confirmations
 
 
 def total(blob: bytes) -> Any:
@@ -67,11 +67,11 @@ def test_reads_are_counted_and_damage_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [[], {"confirmations": 3}, {"confirmations": [{}]}])
 def test_verdicts_of_another_shape_are_refused(tmp_path: Path, content: Any) -> None:
-    file = tmp_path / verdicts.FILE
+    file = tmp_path / verdict_file.FILE
     file.parent.mkdir()
     sealed = seal_json("verdicts", content) if content else json.dumps(content).encode()
     file.write_bytes(sealed)
     with pytest.raises(RunError) as error:
         read_confirmations(tmp_path)
     assert str(error.value).startswith(f"{file}: ")
-    assert str(error.value).endswith(verdicts.REMEDY)
+    assert str(error.value).endswith(verdict_file.REMEDY)

@@ -11,8 +11,8 @@ import pytest
 from tasearch.errors import RunError
 from tasearch.runs.quality import Quality
 from tasearch.runs.seals import seal_json, unseal_json
+from tasearch.runs.verdict_file import FILE, read_confirmations, write_confirmations
 from tasearch.runs.verdicts import (
-    FILE,
     Answer,
     Arm,
     Comparison,
@@ -20,9 +20,7 @@ from tasearch.runs.verdicts import (
     LookPlan,
     Question,
     Verdict,
-    read_confirmations,
     shipped,
-    write_confirmations,
 )
 
 
@@ -128,6 +126,13 @@ def test_shorter_chain_is_shipped_unless_the_longer_one_helps(answer: Answer) ->
     assert shipped([helps, comparison("distillation", HELPED, ALONE, answer)]) == ALONE
     other = arm(64, 4, loss="dist")  # the best distilled student has another recipe
     assert shipped([not_so, comparison("distillation", other, ALONE, "helps")]) == other
+
+
+def test_shipped_chain_has_all_the_seeds_that_any_comparison_gave_it() -> None:
+    longer = replace(DIRECT, accuracies=(0.9, None, 0.8, 0.7, 0.7))
+    behind = comparison("assistants", HELPED, longer, "cannot tell")
+    assert shipped([behind, comparison("distillation", DIRECT, ALONE, "helps")]) == longer
+    assert shipped([behind, comparison("distillation", DIRECT, ALONE, "hurts")]) == ALONE
 
 
 def test_plan_is_the_same_whatever_came_of_it() -> None:
