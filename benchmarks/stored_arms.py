@@ -54,7 +54,8 @@ def with_stored_arms(
     costs = {**stored["costs_to_regret"], **found["costs_to_regret"]}
     ours = _by_level(costs.get(TASEARCH, {}))
     arms = {**found["arms"]}
-    for arm, summary in kept.items():
+    again = kept if TASEARCH in arms else {**arms, **kept}  # else they are compared already
+    for arm, summary in again.items():
         own = _by_level(costs[arm])
         over = {level: ratios(plan, own[level], ours[level]) for level in own if level in ours}
         arms[arm] = {**summary, "over_tasearch": over}

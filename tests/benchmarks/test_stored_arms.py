@@ -41,6 +41,17 @@ def test_stored_arm_is_compared_with_the_new_costs() -> None:
     assert found["speed_up"] == {"end": 3}
 
 
+def test_new_arm_is_compared_with_the_stored_costs_of_tasearch() -> None:
+    now = view({"e1": {"over_tasearch": {}}}, {"e1": {"0.01": [3.0, 3.0]}})
+    found = with_stored_arms(now, stored([4.0, 8.0]), PLAN)
+    medians = {
+        arm: {k: ratio["median"] for k, ratio in found["arms"][arm]["over_tasearch"].items()}
+        for arm in ("e1", "b")
+    }
+    assert medians["e1"] == {"0.01": 3.0}
+    assert medians["b"]["0.01"] in (4.0, 6.0, 8.0)
+
+
 def test_costs_stored_for_several_regrets_are_all_compared() -> None:
     now = view({"f": {}}, {"f": {"0.01": [2.0, 4.0], "0.02": [1.0, 1.0]}})
     costs = {"0.02": [3.0, 3.0], "0.01": [None, None]}
