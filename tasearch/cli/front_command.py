@@ -44,8 +44,9 @@ def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
     elif as_csv:
         print(front_csv([flat_numbers(run, row) for row in rows]), end="")
     else:
-        print_table(front_table(rows))
-        for note in _notes(rows):
+        lengths = [head for head in front_heads(rows) if head.startswith("ms, ")]
+        least = ("as good", *lengths, "95 % interval", "trial", "ms")
+        for note in _notes(rows, print_table(front_table(rows), least)):
             print_line(note)
 
 
@@ -64,13 +65,18 @@ def front_csv(students: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def front_table(rows: Sequence[Row]) -> Table:
-    """Members of the front as a table, with accuracies on fresh seeds where there are any."""
+def front_heads(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The heads of the table."""
     metric = rows[0].metric if rows else ACCURACY
     lengths = rows[0].by_length[:-1] if rows else ()
     more = (*(f"ms, {length} tokens" for length, _ in lengths), "as good")
-    columns = ("trial", "chain", metric.words, "95 % interval", "params", "ms", *more)
-    table = number_table(columns, ("chain",))
+    return ("trial", "chain", metric.words, "95 % interval", "params", "ms", *more)
+
+
+def front_table(rows: Sequence[Row]) -> Table:
+    """Members of the front as a table, with accuracies on fresh seeds where there are any."""
+    metric = rows[0].metric if rows else ACCURACY
+    table = number_table(front_heads(rows), ("chain",), least=16)
     for row in rows:
         accuracy, interval = row.known
         trial = f"{SHIPPED if row.shipped else ''} {row.trial}".strip()
@@ -83,9 +89,14 @@ def front_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _notes(rows: Sequence[Row]) -> Iterator[str]:
-    """What the marks of the table mean, a line each."""
-    if any(row.shipped for row in rows):
+def _notes(rows: Sequence[Row], heads: Sequence[str]) -> Iterator[str]:
+    """What the marks of the table mean, a line each.
+
+    Args:
+        rows: The rows of the table.
+        heads: The heads of its columns.
+    """
+    if "trial" in heads and any(row.shipped for row in rows):
         beaten = "" if all(row.front for row in rows) else "; not all are on the search's front"
         yield f"{SHIPPED} what `tasearch confirm` ships of this width{beaten}"
     seeds = sorted({row.confirmed.seeds for row in rows if row.confirmed})
@@ -93,7 +104,7 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
         count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
         others = "" if all(row.confirmed for row in rows) else "; the others in the search"
         yield f"{FRESH} mean {rows[0].metric.words} on {count} fresh seeds{others}"
-    if rows and rows[0].by_length:
+    if "ms" in heads and rows[0].by_length:
         yield f"ms: of texts of {rows[0].by_length[-1][0]} tokens, which count"
-    if any(row.smaller is not None for row in rows):
+    if "as good" in heads:
         yield "as good: the trial of the smallest student that cannot be told apart from this one"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pandas
 
 HEAD = ("trial", "chain", "accuracy", "params", "bytes", "latency")  # "accuracy": the metric
-FIELDS = [name for name in Candidate.__dataclass_fields__ if name not in ("metric", "recipe")]
+FIRST = ("accuracy", "params", "latency_ms", "trial", "bytes")  # of the columns for pandas
+FIELDS = [*FIRST, "chain", "teacher"]
 
 
 def html_table(candidates: Sequence[Candidate]) -> str:
@@ -31,8 +32,9 @@ def html_table(candidates: Sequence[Candidate]) -> str:
 def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
     """Students as a table of pandas: the fields of `Candidate`, and the chain in words.
 
-    The recipe has a column for each of its values: of the student under its own name, such as
-    `temperature`, of the assistants as `assistants_temperature`.
+    The recipe has a column for each of its values that differs between the students: of the student
+    under its own name, such as `temperature`, of the assistants as `assistants_temperature`. For a
+    single student all values are there.
 
     The column `metric` names the metric of the column `accuracy`, if that is another one.
 
@@ -48,6 +50,9 @@ def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
         raise TasearchError("to_pandas() needs pandas: pip install pandas") from None
     rows = [_row(candidate) for candidate in candidates]
     frame = pandas.DataFrame(rows, columns=None if rows else ["label", *FIELDS])
+    if len(rows) > 1:
+        recipes = [name for name in frame if name not in ("label", *FIELDS)]
+        frame = frame.drop(columns=[n for n in recipes if frame[n].map(repr).nunique() == 1])
     if not all(candidate.metric.is_accuracy for candidate in candidates):
         frame["metric"] = [candidate.metric.name for candidate in candidates]
     return frame

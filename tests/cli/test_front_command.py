@@ -76,6 +76,30 @@ def test_table_fits_80_columns_and_keeps_every_number(
     assert out.width == 200
 
 
+@pytest.mark.parametrize(("width", "dropped"), [(80, 0), (66, 1), (52, 2), (44, 3), (34, 4)])
+def test_narrow_terminals_lose_columns_not_chains_nor_digits(
+    width: int,
+    dropped: int,
+    rows: list[Row],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(out, "_width", width)
+    order = ("as good", "95 % interval", "trial", "ms")
+    some = [replace(row, label="64 → 24 → 12", smaller=1, latency_ms=0.0123) for row in rows]
+    heads = print_table(front_table(some), order)
+    assert [head for head in order if head not in heads] == [*order[:dropped]]
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert text.count("64 → 24 → 12") == len(rows)
+
+
+def test_column_without_a_cell_is_left_out(rows: list[Row]) -> None:
+    none = [replace(row, smaller=None) for row in rows]
+    assert "as good" not in print_table(front_table(none))
+    assert "as good" in print_table(front_table([replace(none[0], smaller=3), *none]))
+
+
 def test_chain_with_three_assistants_stays_in_one_line(
     rows: list[Row], capsys: pytest.CaptureFixture[str]
 ) -> None:

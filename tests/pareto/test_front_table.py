@@ -66,12 +66,27 @@ def test_data_frame_has_a_column_for_each_value_of_a_recipe() -> None:
     pytest.importorskip("pandas")
     student, helped = {"loss": "kd", "temperature": 4.0}, {"loss": "dist"}
     one = replace(candidate(0.8, 2000, 2.0), recipe={"assistants": helped, "student": student})
-    alone = replace(candidate(0.7, 900, 1.0), recipe={"assistants": None, "student": student})
+    other = {**student, "temperature": 8.0}
+    alone = replace(candidate(0.7, 900, 1.0), recipe={"assistants": None, "student": other})
     table = Front([one, alone]).to_pandas().set_index("params")
-    assert [*table["temperature"]] == [4.0, 4.0]
+    assert table.loc[2000, "temperature"] == 4.0 and table.loc[900, "temperature"] == 8.0
+    assert "loss" not in table  # the same for both
+    assert Front([one]).to_pandas()["loss"][0] == "kd"
     assert table.loc[2000, "assistants_loss"] == "dist"
     assert table["assistants_loss"].isna()[900]
     assert "recipe" not in table
+
+
+def test_printed_data_frame_shows_accuracy_and_size() -> None:
+    pandas = pytest.importorskip("pandas")
+    recipe = {f"value_{i}": i for i in range(40)}
+    students = [
+        replace(candidate(0.8, 2000, 2.0), recipe={"assistants": None, "student": recipe}),
+        replace(candidate(0.7, 900, 1.0), recipe={"assistants": None, "student": {"loss": "kd"}}),
+    ]
+    with pandas.option_context("display.width", 80):
+        head = str(Front(students).to_pandas()).splitlines()[0]
+    assert head.split()[:3] == ["label", "accuracy", "params"]
 
 
 def test_data_frame_names_another_metric_than_accuracy() -> None:
