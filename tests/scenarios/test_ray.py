@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -255,6 +256,34 @@ def test_search_ends_without_head(
     assert "the Ray cluster is gone: " in " ".join(printed.split())
 
 
+def test_search_without_parent_says_that_the_head_is_lost(
+    finished: tasearch.Run, nodes: Nodes, tmp_path: Path
+) -> None:
+    """As after the end of its terminal: Ray takes that for the loss of a worker's node."""
+    (tmp_path / "node.py").write_text(NODE)
+    study = tiny(assistants={"max": 0}, student={"loss": ["kd", "node:holding"]})
+    file, said = tmp_path / "study.toml", tmp_path / "said"
+    file.write_text(render(study.model_copy(update={"root": str(tmp_path)})))
+    command = [sys.executable, "-m", "tasearch", "run", str(file), "--engine", "ray"]
+    command += ["--address", nodes.address, "--runs-dir", str(tmp_path / "ray")]
+    command += ["--latency-from", str(finished.path)]
+    alone = f"nohup {shlex.join(command)} > {said} 2>&1 & echo $!"
+    shell = ["sh", "-c", alone]
+    started = subprocess.run(shell, env=nodes.environment, check=True, capture_output=True)
+    process = Path(f"/proc/{int(started.stdout)}")
+    try:
+        wait_for((tmp_path / "held").exists, LIMIT)
+        nodes.nodes[0].lose()
+        wait_for(lambda: not process.exists() or state(process) == "Z", LIMIT)
+        nodes.restart()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(process.name), signal.SIGKILL)
+    words = " ".join(said.read_text().split())
+    assert "the Ray cluster is gone: " in words, words
+    assert "the same command goes on" in words
+
+
 def test_preempted_node_has_saved_its_rung(
     finished: tasearch.Run, started: Any, nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -340,6 +369,14 @@ def test_four_nodes_train_images(started: Any, four: Nodes, tmp_path: Path) -> N
     found = ended(process, tmp_path / "ray" / IMAGES.name)
     assert any(trial.state == "complete" and len(trial.chain) == 3 for trial in found.trials)
     same(found, alone)
+
+
+def state(process: Path) -> str:
+    """The state of a process, a letter."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # it has ended
+        return "Z"
 
 
 def raylets(driver: int) -> list[int]:

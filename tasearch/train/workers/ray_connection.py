@@ -28,7 +28,9 @@ def import_ray(address: str | None) -> ModuleType:
     """Ray, if it is installed, set up before it is imported, when it reads most of its settings.
 
     It sends no statistics of its use. A cluster of this process's own takes orders of no other one.
-    Ray does not end this process when it has not found the head of another cluster for a minute;
+    Ray does not end this process, at once and with 1, when another cluster is lost: neither when it
+    has not found the head for a minute, nor with the node beside this process. Ray takes that node
+    for a worker's parent, and for dead if the parent is process 1, as after the end of a terminal.
     `RayCluster` ends the search then, with a message.
 
     Args:
@@ -42,6 +44,7 @@ def import_ray(address: str | None) -> ModuleType:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is not None:
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", NEVER_S)
+        os.environ["RAY_RAYLET_PID"] = str(os.getpid())  # alive, as long as this process is
     elif "ray" not in sys.modules:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
