@@ -35,15 +35,18 @@ class Kill:
         phase: Phase of the run in which the kill was meant to happen.
         after_s: Seconds from the start of the phase to the kill.
         struck: Whether a process was still alive by then.
+        code: Exit code of the command after the loss of the cluster's head, see `ray_kills`.
     """
 
     target: str
     phase: str
     after_s: float
     struck: bool = False
+    code: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"whom": self.target} | {n: v for n, v in vars(self).items() if n != "target"}
+        found = {n: v for n, v in vars(self).items() if n != "target" and v is not None}
+        return {"whom": self.target} | found
 
 
 @dataclass(kw_only=True)
