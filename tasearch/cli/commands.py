@@ -180,11 +180,10 @@ def enqueue(
     from tasearch.search.enqueue import enqueue as queue
 
     queued = queue(
-        run,
+        open_run(run, runs_dir),
         chain,
         student={name: given[name] for name in SEARCHED},
         assistants={name: given[f"assistant_{name}"] for name in SEARCHED},
-        runs_dir=runs_dir,
     )
     print_line(f"trial {queued.number} is queued: {queued.label}")
     if queued.recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 from rich.text import Text
 
@@ -43,6 +44,7 @@ def confirm_shown(
         with Stop(console) as stop, err.status("preparing") as status:
             lines = console if console.is_terminal else None
             shown = Preparation(f"preparing {run.path.name}", status, lines)
+            run.directory.tell_wait = shown.say if lines else partial(print_line, console=console)
             shown.step("imports")
             with stop.later():
                 from tasearch.confirmation.start import confirm_events

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasearch.cli.console import out, print_named
+from tasearch.cli.console import out, print_line, print_named
 from tasearch.cli.option_types import (
     AsJson,
     MaxBytes,
@@ -32,7 +32,9 @@ def open_run(run: str, runs_dir: str) -> Run:
     """The run that a command names."""
     from tasearch.runs.run import Run
 
-    return Run.open(run, runs_dir)
+    opened = Run.open(run, runs_dir)
+    opened.directory.tell_wait = print_line
+    return opened
 
 
 def best(

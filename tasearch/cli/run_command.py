@@ -119,6 +119,7 @@ def _prepare(
             progress=shown.decoded,
             say=shown.say,
             step=shown.step,
+            wait=shown.say,
         )
         shown.end()
         return prepared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 
 from tasearch.chains.sizes import sized
 from tasearch.chains.space import Space
@@ -47,7 +48,7 @@ def confirm_events(
         RunError: The run's folder was renamed, or its data or code have changed.
         ExportError: User code is not trusted.
     """
-    study = run.manifest.study
+    study, wait = run.manifest.study, run.directory.tell_wait
     if run.path.resolve().name != study.name:
         raise RunError(
             f"{run.path}: should have the name of its study, {study.name!r}: rename the folder back"
@@ -58,10 +59,12 @@ def confirm_events(
     comparisons = _planned(run, space, budget)
     before: list[Arm] = []
     while (arms := untried_arms(run, comparisons)) not in ([], before):
-        yield from try_arms(run, space, arms, lambda: prepare(study, options, step=step))
+        yield from try_arms(
+            run, space, arms, partial(prepare, study, options, step=step, wait=wait)
+        )
         before, run = arms, Run.open(run.place)  # in which another student may be the best now
         comparisons = _planned(run, space, budget)
-    prepared = prepare(study, options, step=step)
+    prepared = prepare(study, options, step=step, wait=wait)
     plan = LookPlan(alpha=study.confirm.alpha, margin=study.confirm.margin / 100)
     yield from (Notice(message=notice) for notice in prepared.notices)
     yield from _not_compared(run, budget, comparisons)

@@ -4,8 +4,7 @@ run.json           the study, and digests of its data and code
 measurements.json  the profile: what each width costs to run and how it trains
 journal.log        Optuna's study
 events.jsonl       every hop's start and end, with seconds
-lock               held by the driver
-locks/             held by workers
+lock, locks/       held by the driver, and by workers
 inputs/            data, code and study file, where they were brought from Python
 hops/ checkpoints/ snapshots/ targets/   the store
 """
@@ -49,6 +48,7 @@ class RunDirectory:
         self.path = path
         self._lock = FileLock(path / "lock", thread_local=False)
         self._log = EventLog(path / "events.jsonl")
+        self.tell_wait: Callable[[str], None] = lambda line: None  # before a wait for a driver
 
     @property
     def place(self) -> Place:

@@ -97,6 +97,7 @@ def prepare(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: None,
     step: Step = no_step,
+    wait: Callable[[str], None] = lambda line: None,
     bring: Bring = lambda run: lambda: None,
 ) -> Prepared:
     """Load, check and measure; nothing is written.
@@ -109,13 +110,14 @@ def prepare(
         progress: Called with (done, total) while images are decoded.
         say: Called with the line about the teacher, before anything is measured or trained.
         step: Called with the name of each step when it begins.
+        wait: Called with a line before it is waited for the end of another driver.
         bring: Puts data and code into the folder of the run, and returns a function that takes them
             back, which is called if something is wrong.
 
     Raises:
         TasearchError: Something is wrong with the study, its data, its models or its run.
     """
-    study, options, run = _absolute(study, options)
+    study, options, run = _absolute(study, options, wait)
     plugins.new_run(study.training.stall_minutes)
     with contained(), contextlib.ExitStack() as undo:
         for process in processes:
@@ -126,8 +128,7 @@ def prepare(
         undo.callback(bring(run))
         devices = undo.enter_context(contextlib.closing(take_devices(study, options, processes)))
         preflight, notices = Preflight(study, devices.pool), list[str]()
-        kept = _with_pruner_of(run, study)
-        parts = StudyParts.load(kept, preflight, progress, step, notices.append)
+        parts = StudyParts.load(_with_pruner(run, study), preflight, progress, step, notices.append)
         inputs = parts.digests(devices.device.type)
         teacher = _tell_teacher(run, parts, devices, say, notices)
         found = find_manifest(run, inputs, _profiler(parts, devices, source, notices.append, step))
@@ -147,14 +148,18 @@ def prepare(
     return prepared
 
 
-def _absolute(study: Study, options: RunOptions) -> tuple[Study, RunOptions, RunDirectory]:
+def _absolute(
+    study: Study, options: RunOptions, wait: Callable[[str], None]
+) -> tuple[Study, RunOptions, RunDirectory]:
     """A study, its options and its run by absolute paths: user code may change the folder."""
     root, options = str(Path(study.root).resolve()), options.absolute()
     study = study.model_copy(update={"root": root})
-    return study, options, run_at(options.run_place(study))
+    run = run_at(options.run_place(study))
+    run.tell_wait = wait
+    return study, options, run
 
 
-def _with_pruner_of(run: RunDirectory, study: Study) -> Study:
+def _with_pruner(run: RunDirectory, study: Study) -> Study:
     """A study that names no pruner keeps that of its run: the default was another one before."""
     search = study.search
     if not run.exists or "pruner" in search.model_fields_set:

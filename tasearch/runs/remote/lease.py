@@ -25,6 +25,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tasearch.errors import RunError, StoreError
@@ -53,6 +54,7 @@ class Lease:
         head: The versions of the run's files, whose tokens count too.
         mirror: A name of the copy of the run on this machine, whose lock this process holds: a
             holder with the same copy is dead.
+        tell: Called with a line before the end of another holder's time is waited for.
 
     Raises:
         RunError: Another driver holds the run.
@@ -62,8 +64,14 @@ class Lease:
         token: The number by which later holders are told from earlier ones.
     """
 
-    def __init__(self, bucket: Bucket, head: Versions, mirror: str) -> None:
-        self._bucket, self._head, self._mirror = bucket, head, mirror
+    def __init__(
+        self,
+        bucket: Bucket,
+        head: Versions,
+        mirror: str,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._bucket, self._head, self._mirror, self._tell = bucket, head, mirror, tell
         self._owner, self._beat, self._lost = secrets.token_hex(8), 0, ""
         self._seconds = lease_seconds()
         self.token = self._taken()
@@ -140,6 +148,11 @@ class Lease:
         first = {name: _read(self._bucket, name) for name in names}
         since = time.monotonic()
         waits = [n for n in names if first[n].get("mirror") != self._mirror]
+        for name in waits:
+            self._tell(
+                f"waiting for up to {_lasts(first[name]):g} s, until {_who(first[name])} gives a "
+                f"sign of life or counts as dead: it has not given the run back"
+            )
         while waits:
             time.sleep(min(1.0, self._seconds / BEATS / 2))
             waited = time.monotonic() - since
@@ -148,7 +161,7 @@ class Lease:
                 found = _read(self._bucket, name)
                 if name in there and found.get("beat") != first[name].get("beat"):
                     raise RunError(f"{self._bucket.url}: {_who(found)} is running or confirming it")
-                if name not in there or waited > float(first[name].get("seconds", LASTS_S)):
+                if name not in there or waited > _lasts(first[name]):
                     waits.remove(name)
         return names
 
@@ -208,6 +221,11 @@ def _read(bucket: Bucket, name: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _lasts(found: dict[str, Any]) -> float:
+    """The seconds for which a lease lasts without a sign of life."""
+    return float(found.get("seconds", LASTS_S))
 
 
 def _token(name: str) -> int:

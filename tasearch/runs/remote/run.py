@@ -145,7 +145,8 @@ class RemoteRun(RunDirectory):
 
     def _take(self) -> None:
         """Take the lease, and bring the copy here up to date."""
-        self._lease = Lease(self._bucket, self._files.versions, _copy_id(self.path.parent))
+        copy_id = _copy_id(self.path.parent)
+        self._lease = Lease(self._bucket, self._files.versions, copy_id, self.tell_wait)
         try:
             with self._pulling():
                 there = self._pull()

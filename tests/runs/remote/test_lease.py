@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -18,9 +19,11 @@ from tasearch.runs.remote.versions import Versions
 from tests.helpers.object_stores import FailingStore, objects
 
 
-def taken(url: Url, mirror: str = "this machine") -> Lease:
+def taken(
+    url: Url, mirror: str = "this machine", tell: Callable[[str], None] = lambda line: None
+) -> Lease:
     bucket = Bucket(url)
-    return Lease(bucket, Versions(bucket, "head"), mirror)
+    return Lease(bucket, Versions(bucket, "head"), mirror, tell)
 
 
 def die(lease: Lease) -> None:
@@ -52,9 +55,16 @@ def test_released_lease_is_free_at_once(url: Url) -> None:
 def test_dead_driver_is_replaced_after_its_time(url: Url) -> None:
     first = taken(url)
     die(first)
+    told = list[tuple[float, str]]()
     since = time.monotonic()
-    second = taken(url, "another machine")
+    second = taken(url, "another machine", lambda line: told.append((time.monotonic(), line)))
     assert time.monotonic() - since > 0.9
+    ((when, line),) = told
+    assert when - since < 0.5
+    assert line == (
+        f"waiting for up to 1 s, until another tasearch, on {socket.gethostname()} (process "
+        f"{os.getpid()}), gives a sign of life or counts as dead: it has not given the run back"
+    )
     assert (first.token, second.token) == (1, 2)
     assert Bucket(url).names(LEASES) == [second._name]
     second.release()
@@ -63,7 +73,7 @@ def test_dead_driver_is_replaced_after_its_time(url: Url) -> None:
 def test_dead_driver_of_the_same_copy_is_replaced_at_once(url: Url) -> None:
     die(taken(url))
     since = time.monotonic()
-    second = taken(url)
+    second = taken(url, tell=pytest.fail)
     assert time.monotonic() - since < 0.9
     second.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -249,6 +250,37 @@ def test_commands_take_urls(
     code, _, err = command(capsys, "report", "run", *options, "--out", tmp_path / "page.html")
     assert code == 0, err
     assert (tmp_path / "page.html").is_file()
+
+
+@pytest.mark.slow
+def test_commands_tell_what_they_wait_for(
+    url: Url,
+    finished: tasearch.Run,
+    elsewhere: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """A driver was killed on another machine; each command comes from yet another one."""
+    file = tmp_path / "study.toml"
+    file.write_text(render(STUDY))
+    bucket, number = Bucket(url), 10
+    found = tasearch.run(STUDY, runs_dir=url.parent, latency_from=finished.path)
+    run = ("run", file, "--runs-dir", url.parent, "--latency-from", finished.path)
+    left = {"host": "a-node", "process": 7, "beat": 3, "seconds": 1.0}
+    waits = "waiting for up to 1 s, until another tasearch, on a-node (process 7), gives a sign"
+    for words in (
+        (*run, "--workers", 1, "--trials", 5),
+        ("enqueue", url, "8-4"),
+        ("confirm", url, "--front"),
+        ("export", url, "--out", tmp_path / "winner"),
+    ):
+        elsewhere()
+        bucket.write(f"{LEASES}/{number:08}-dead.json", json.dumps(left).encode())
+        number += 10
+        code, out, err = command(capsys, *words)
+        assert code == 0, out + err
+        assert out.count(waits) == 1, (words, out)
+    assert len(Run.open(url).trials) > len(found.trials)
 
 
 @pytest.mark.slow
