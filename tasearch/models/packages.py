@@ -148,8 +148,9 @@ def _imported(package: str) -> Any:
             ) from None
         raise ModelError(f"importing {package} raised {shown(raised(error))}") from error
     except Exception as error:  # such as of a torchvision that was built for another torch
+        fault = "torchvision" if "torchvision" in str(error) else package  # timm imports it
         raise ModelError(
-            f"importing {package} raised {shown(raised(error))}; install the build of {package} "
+            f"importing {package} raised {shown(raised(error))}; install the build of {fault} "
             f"for torch {torch.__version__}"
         ) from error
 

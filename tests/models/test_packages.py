@@ -240,17 +240,18 @@ def test_missing_package_is_one_message_with_the_command(
         assert str(error.value) == said
 
 
+@pytest.mark.parametrize("name", ["torchvision", "timm"])  # timm imports torchvision
 def test_package_of_another_torch_is_one_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(name: str) -> ModuleType:
+    def broken(package: str) -> ModuleType:
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr("importlib.import_module", broken)
     with pytest.raises(ModelError) as error:
-        models(tmp_path, "torchvision:resnet18", (3, 32, 32), 10, epochs=1).build(64)
+        models(tmp_path, f"{name}:resnet18", (3, 32, 32), 10, epochs=1).build(64)
     assert str(error.value) == (
-        "teacher.factory: 'torchvision:resnet18': importing torchvision raised RuntimeError: "
+        f"teacher.factory: '{name}:resnet18': importing {name} raised RuntimeError: "
         "operator torchvision::nms does not exist; install the build of torchvision for torch "
         f"{torch.__version__}"
     )
