@@ -14,20 +14,29 @@ from tasearch.data.csv_lines import row_words
 from tasearch.errors import DataError, first_line, nearest, quoted, shown
 
 
-def check_names(file: Path, names: list[str], asked: Sequence[tuple[str, str]]) -> None:
+def check_names(file: Path, table: pa.Table, asked: Sequence[tuple[str, str]] = ()) -> None:
     """Refuse columns without a name, with the same name, or that are not there.
 
     Args:
         file: The file that has the columns.
-        names: Their names.
+        table: The columns.
         asked: The key of the study file and the name of each column that must be there.
 
     Raises:
         DataError: A column breaks a rule; the message names it.
     """
+    try:
+        names = list(table.column_names)
+    except UnicodeDecodeError:  # pyarrow checks values, and no names
+        raise DataError(
+            f"{shown(file)}: the names of its columns are not UTF-8; save the file in UTF-8"
+        ) from None
     for place, name in enumerate(names):
         if not name.strip():
-            raise DataError(f"{shown(file)}: column {place + 1} has no name in the first line")
+            index = "; write it without its index, index=False in pandas" if place == 0 else ""
+            raise DataError(
+                f"{shown(file)}: column {place + 1} has no name in the first line{index}"
+            )
         if names.count(name) > 1:
             raise DataError(f"{shown(file)}: column {quoted(name)} is there more than once")
     for key, name in asked:

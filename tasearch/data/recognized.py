@@ -14,6 +14,7 @@ from tasearch.config.data_section import DataSection
 from tasearch.config.files import open_regular
 from tasearch.config.values import TABLES
 from tasearch.data import npz
+from tasearch.data.columns import check_names
 from tasearch.data.part_files import files_by_part, reading
 from tasearch.data.recognized_texts import ROWS, pair_or_longest, text_columns
 from tasearch.data.tables import SUFFIXES, csv_head, is_table
@@ -99,13 +100,16 @@ def _rows(path: Path, section: DataSection) -> pa.Table:
     """The first rows of the training part's first file; of parquet files, without images."""
     file, *_ = files_by_part(path, str(path), SUFFIXES[section.source])["train"]
     if section.source == "csv":
-        return csv_head(file, section).slice(0, ROWS)
+        head = csv_head(file, section).slice(0, ROWS)
+        check_names(file, head)
+        return head
     with reading(file, "is no readable parquet file"), open_regular(file) as stream:
         parquet = pq.ParquetFile(stream)
         if not is_table(section, ""):
             return parquet.schema_arrow.empty_table()
         rows = next(parquet.iter_batches(ROWS), None)
         schema = parquet.schema_arrow
+        check_names(file, schema.empty_table())
         return schema.empty_table() if rows is None else pa.Table.from_batches([rows], schema)
 
 

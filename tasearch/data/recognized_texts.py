@@ -19,7 +19,7 @@ def text_columns(table: pa.Table) -> list[str]:
     Args:
         table: Some rows of a table.
     """
-    return [name for name in table.column_names if _is_text(table.column(name))]
+    return [name for place, name in enumerate(table.column_names) if _is_text(table.column(place))]
 
 
 def pair_or_longest(table: pa.Table, names: list[str]) -> list[str]:

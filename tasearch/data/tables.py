@@ -126,7 +126,7 @@ def read_tables(section: DataSection, root: str, warn: Warn) -> Tables:
     unlabelled = []
     for file in given:
         table = READERS[section.source](file, section, kinds)
-        check_names(file, table.column_names, [])
+        check_names(file, table)
         unlabelled.append(_rows(table, file, section, kinds))
     return Tables(parts=parts, unlabelled=pa.concat_tables(unlabelled))
 
@@ -143,7 +143,7 @@ def _read(file: Path, section: DataSection, kinds: dict[str, Any]) -> TablePart:
     asked = [("data.label", section.label)]
     asked += [("data.drop", name) for name in section.drop]
     asked += [("data.categories", name) for name in section.categories]
-    check_names(file, table.column_names, asked)
+    check_names(file, table, asked)
     rows = _rows(table, file, section, kinds)
     labels = labels_of(table, section.label, file, section.source)
     return TablePart(rows=rows, labels=labels)

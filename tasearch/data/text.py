@@ -91,7 +91,7 @@ def _read(file: Path, section: DataSection, kind: str) -> TablePart:
     """
     table = _csv(file, section) if kind == "csv" else _parquet(file)
     asked = [("data.label", section.label), *(("data.text", name) for name in section.text)]
-    check_names(file, table.column_names, asked)
+    check_names(file, table, asked)
     if section.label in section.text:
         raise DataError(f"data.text: should not name the column of labels, {quoted(section.label)}")
     if table.num_rows == 0:

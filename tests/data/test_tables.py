@@ -157,7 +157,8 @@ WRONG = {
     "no features": ("label\n1\n0\n", {}, "has no column besides 'label'"),
     "no rows": ("a,label\n", {}, "has no rows"),
     "two alike": ("a,a,label\n1,2,0\n", {}, "column 'a' is there more than once"),
-    "no name": ("a,,label\n1,2,0\n", {}, "column 2 has no name"),
+    "no name": ("a,,label\n1,2,0\n", {}, "column 2 has no name in the first line"),
+    "index of pandas": (",a,label\n0,1,0\n", {}, "without its index, index=False in pandas"),
     "short row": ("a,label\n1,0\n2\n", {}, "cannot be read: CSV parse error"),
     "no drop": ("a,label\n1,0\n", {"drop": "id"}, "data.drop: no column 'id'"),
     "no category": ("a,label\n1,0\n", {"categories": "c"}, "data.categories: no column 'c'"),
@@ -292,6 +293,26 @@ def test_columns_that_may_not_be_what_they_seem_are_told(file: Path, name: str) 
     else:
         assert len(told) == 1
         assert re.search(f"column 'a'.*{notice}", told[0])
+
+
+def test_names_that_are_not_utf8_are_refused(file: Path) -> None:
+    file.write_bytes("Größe,label\n1,0\n2,1\n".encode("latin-1"))
+    for read in (recognize, lambda path: load_data(data_of(path))):
+        with pytest.raises(DataError, match=r"people\.csv: the names of its columns are not UTF-8"):
+            read(file)
+
+
+def test_columns_of_the_same_name_are_refused_before_a_study_is_made(file: Path) -> None:
+    file.write_text("a,a,label\n1,2,0\n")
+    parquet = file.with_suffix(".parquet")
+    pq.write_table(pa.Table.from_arrays([[1], [2], [0]], names=["a", "a", "label"]), parquet)
+    for path in (file, parquet):
+        with pytest.raises(DataError, match="column 'a' is there more than once"):
+            recognize(path)
+    pixels = pa.array([b"none"], pa.binary())
+    images = pa.Table.from_arrays([pixels, [1], [2], [0]], names=["image", "a", "a", "label"])
+    pq.write_table(images, parquet)
+    assert recognize(parquet)["source"] == "parquet", "columns beside images are not read"
 
 
 def test_file_that_is_not_utf8_is_refused(file: Path) -> None:
