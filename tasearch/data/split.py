@@ -9,7 +9,7 @@ import numpy as np
 
 from tasearch.config.data_section import DataSection
 from tasearch.data.arrays import Split
-from tasearch.data.labels import smallest_class
+from tasearch.data.labels import may_be_numbers, smallest_class
 from tasearch.errors import DataError, quoted
 
 
@@ -101,6 +101,7 @@ def _draw(
         raise DataError(
             f"{where}: {count:,} of {len(y):,} samples cannot be drawn with every class among "
             f"them and among the rest{rare}; bring more samples, or parts of your own"
+            f"{may_be_numbers(class_names)}"
         ) from None
     return _some(part, np.sort(rest)), _some(part, np.sort(drawn))
 

@@ -93,7 +93,8 @@ def split_rows(
     Raises:
         DataError: Labels break a rule, or a class has too few rows.
     """
-    labels, class_names = number_classes({part: own.labels for part, own in given.items()}, where)
+    found = {part: own.labels for part, own in given.items()}
+    labels, class_names = number_classes(found, where, section.label)
     numbers = {part: Split(x=np.arange(len(y)), y=y) for part, y in labels.items()}
     drawn = split(numbers, section=section, class_names=class_names, where=where)
     places = {part: own.in_memory() for part, own in drawn.items()}

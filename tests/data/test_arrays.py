@@ -183,15 +183,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "class outside of the training set": (
         {**GOOD, "x_val": X, "y_val": Y + 1},
-        "y_val[3]: class '4' is not in y_train; known: 0, 1, 2, 3",
+        "y_val[3]: class '4' is not in the training part; known: 0, 1, 2, 3",
     ),
     "misspelt class": (
         {"x_train": X, "y_train": NAMED, "x_test": X, "y_test": np.where(Y == 2, "Bird", NAMED)},
-        "y_test[2]: class 'Bird' is not in y_train; did you mean 'bird'?",
+        "y_test[2]: class 'Bird' is not in the training part; did you mean 'bird'?",
     ),
     "class outside of many": (
         {"x_train": X, "y_train": np.arange(40) % 20, "x_val": X, "y_val": np.arange(40)},
-        "y_val[20]: class '20' is not in y_train, which has 20 classes",
+        "y_val[20]: class '20' is not in the training part, which has 20 classes",
     ),
     "labels of two kinds": (
         {"x_train": X, "y_train": NAMED, "x_val": X, "y_val": Y},

@@ -168,8 +168,27 @@ WRONG = {
         {},
         "has no label in line 7",  # texts have line breaks, and an empty line is no row
     ),
-    "regression": ("a,label\n1,0.5\n2,0.7\n", {}, "regression is not there"),
-    "one class": ("a,label\n1,x\n2,x\n", {}, "at least two classes, found only class 'x'"),
+    "regression": (
+        "a,label\n1,0.5\n2,0.7\n",
+        {},
+        "column 'label': labels should be classes, found numbers such as 0.5, 0.7; regression is "
+        "not there",
+    ),
+    "float classes": (
+        "a,label\n1,1.0\n2,0.0\n",
+        {},
+        "column 'label': labels should be classes, found numbers such as 0.0, 1.0; write 0, 1 if",
+    ),
+    "whole numbers": (
+        "a,label\n" + "".join(f"1,{i}\n" for i in range(17, 60)),
+        {},
+        "parts of your own; if the 43 classes are numbers to predict, regression is not there",
+    ),
+    "one class": (
+        "a,label\n1,x\n2,x\n",
+        {},
+        "column 'label', train: should have at least two classes, found only class 'x'",
+    ),
     "dates": ("a,label\n2020-01-01,0\n", {}, "column 'a': should hold numbers or text, holds date"),
     "empty column": ("a,b,label\n,1,0\n,2,1\n", {}, "column 'a': has no value"),
     "infinite": ("a,label\n" + "inf,0\n1,1\n" * 12, {}, "should be a float32, found inf"),
@@ -197,7 +216,7 @@ def test_other_parts_must_have_the_columns_of_the_training_part(tmp_path: Path) 
             "a,b,label\n1,x,0\nmany,x,1\n",
             "should hold numbers as in the training part, holds text: 'many' in line 3",
         ),
-        ("a,b,label\n1,x,0\n1,x,2\n", "class '2' is not in y_train"),
+        ("a,b,label\n1,x,0\n1,x,2\n", "class '2' is not in the training part"),
     ):
         other.write_text(text)
         with pytest.raises(DataError) as error:
