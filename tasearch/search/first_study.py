@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tasearch.config.study import Study
 from tasearch.config.study_file import parse_study
@@ -19,15 +18,14 @@ from tasearch.data import Dataset, Progress, load_data
 from tasearch.data.decoding import SizesDiffer, Unreadable
 from tasearch.data.recognized import recognize, teacher_outputs
 from tasearch.errors import ModelError, StudyError, shown
-from tasearch.models import Models
 from tasearch.models.first_ladder import Ladder, family_for, find_family, make_ladder
 from tasearch.models.loaded import size
 from tasearch.models.weights import read_weights
 from tasearch.search import first_texts
 from tasearch.search.constants import constant_notices
 from tasearch.search.first_given import Given
+from tasearch.search.first_inputs import best_inputs
 from tasearch.search.majority import majority_notices
-from tasearch.search.teacher_look import TeacherLook, look_at_teacher
 
 SIDE = 64  # pixels of the side of images above which training on a CPU takes long
 STEP = 8  # of a side that is chosen here
@@ -54,6 +52,10 @@ class FirstStudy:
         """The study so far, whose root is the folder of its file."""
         study = parse_study({"name": self.given.name, **self.content}, "tasearch init")
         return study.model_copy(update={"root": str(self.given.folder.resolve())})
+
+    def study_with(self, teacher: dict[str, Any]) -> Study:
+        """The study so far with another section of the teacher."""
+        return replace(self, content={**self.content, "teacher": teacher}).study()
 
     def keys(self) -> list[str]:
         """The keys that the file should show, such as `data.source`."""
@@ -189,7 +191,8 @@ def _look_at_teacher(made: FirstStudy, data: Dataset, say: Say) -> None:
         ladder = make_ladder(family, shape, classes, width=width)
     _fill(made, teacher, ladder)
     if given.teacher is not None or given.checkpoint is not None:
-        models = _best_inputs(made, data, say)
+        keys, models = best_inputs(lambda keys: made.study_with(teacher | keys), data, say)
+        teacher |= keys
         params = size(models.build(made.study().teacher.width))
     if brought and texts:
         _fill(made, teacher, first_texts.text_ladder(data, params=params))
@@ -223,31 +226,6 @@ def _family_of(checkpoint: Path, data: Dataset) -> tuple[str, int]:
             f"torchvision:NAME, or package.module:make"
         )
     return found
-
-
-def _best_inputs(made: FirstStudy, data: Dataset, say: Say) -> Models:
-    """Find out whether a loaded teacher takes raw or standardized samples: where it does better."""
-    teacher, device = made.content["teacher"], torch.device("cpu")
-    tried: dict[str, tuple[float, Models, TeacherLook]] = {}
-    failed = []
-    for inputs in ("raw",) if teacher.get("pretrained") else ("raw", "standardized"):
-        teacher["inputs"] = inputs
-        models = Models.for_study(made.study(), data)
-        try:
-            look = look_at_teacher(models, data, device)
-        except ModelError as error:  # such as logits that are too large, of samples of a wrong kind
-            failed.append(error)
-        else:
-            tried[inputs] = (look.accuracy or 0.0, models, look)
-    if not tried:
-        raise failed[0]
-    best = max(tried, key=lambda inputs: tried[inputs][0])
-    _, models, look = tried[best]
-    teacher["inputs"] = best
-    say(f"{models.describe_teacher()}{look.words}")
-    for notice in look.notices:
-        say(f"notice: {notice}")
-    return models
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,44 @@ def test_weights_of_a_built_in_family_are_recognized_and_their_inputs_found(
     }
     assert study.model.family == "mlp"
     assert "loaded, frozen, standardized samples; right in 100.0%" in out
+    assert re.search(r"a guess, the best of raw .*, standardized 100\.0%; if it was", out)
+
+
+def test_teacher_of_pixels_divided_by_255_is_found(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The dark class has 40, the bright one 200; the border of the net is at 0.5."""
+    (tmp_path / "halves.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        found = super().forward(x)\n"
+        "        found[:, 1] -= 999 * (x.amax((1, 2, 3)) > 1) + 999 * (x.amin((1, 2, 3)) < 0)\n"
+        "        return found\n\n\n"
+        "def make(*, in_shape, num_classes):\n"
+        "    net = Net(nn.Flatten(), nn.Linear(64, 400), nn.Linear(400, 2))\n"
+        "    for weights in net.parameters():\n"
+        "        nn.init.zeros_(weights)\n"
+        "    nn.init.constant_(net[1].weight, 1 / 64)\n"
+        "    nn.init.constant_(net[2].weight[1], 1 / 400)\n"
+        "    nn.init.constant_(net[2].bias[:1], 0.5)\n"
+        "    return net\n"
+    )
+    y = np.arange(2 * PER_CLASS) % 2
+    x = (
+        np.random.default_rng(0).integers(0, 9, (len(y), 1, 8, 8))
+        + 40
+        + 160 * y[:, None, None, None]
+    )
+    np.savez(tmp_path / "pixels.npz", x_train=x.astype(np.uint8), y_train=y)
+    options = ("--data", tmp_path / "pixels.npz", "--teacher", "halves:make")
+    out, content, study = written(capsys, tmp_path / "a.toml", *options)
+    assert {key: content["teacher"][key] for key in ("inputs", "mean", "std")} == {
+        "inputs": "raw",
+        "mean": 0.0,
+        "std": 1.0,
+    }
+    assert (study.teacher.mean, study.teacher.std) == ((0.0,), (1.0,))
+    assert "divided by 255 100.0%; if it was trained on others" in out
 
 
 def test_teacher_of_a_function_stands_above_the_ladder(
