@@ -113,6 +113,8 @@ def _fitted(
     ]
     if faults:
         faults += _of_texts(state, expected, common, tokens)
+        if names.match:
+            faults += _of_classes(state, expected, common)
         raise ModelError("does not match the teacher's model; " + "; ".join(faults) + names.hint)
     return {
         name: _converted(state[name], value, name) if name in state else value.detach()
@@ -149,6 +151,22 @@ def _misfits(
         for name in names
         if not state[name].is_nested and state[name].shape != expected[name].shape
     ]
+
+
+def _of_classes(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], names: list[str]
+) -> list[str]:
+    """What a last layer with another number of rows, and nothing else, tells of the classes."""
+    if any(state[name].is_nested for name in names):  # which have no shape
+        return []
+    wrong = [name for name in names if state[name].shape != expected[name].shape]
+    last = next(reversed(expected)).rpartition(".")[0]
+    rows = {(state[name].shape[:1], expected[name].shape[:1]) for name in wrong}
+    inner = all(state[name].shape[1:] == expected[name].shape[1:] for name in wrong)
+    if len(rows) != 1 or not inner or {name.rpartition(".")[0] for name in wrong} != {last}:
+        return []
+    found, wanted = (shape.numel() for shape in rows.pop())
+    return [f"it seems to be of {found:,} classes against {wanted:,} of the data"]
 
 
 def _of_texts(

@@ -112,6 +112,20 @@ def test_checkpoint_refuses_tensors_of_another_kind(tmp_path: Path, case: str) -
     assert said(file) == f"{MISFIT}of another kind: a.weight is {words}"
 
 
+@pytest.mark.parametrize(("classes", "hidden"), [(12, 5), (12, 6), (4, 6)])
+def test_checkpoint_of_other_classes_is_told(tmp_path: Path, classes: int, hidden: int) -> None:
+    """Only where the last layer alone has other rows."""
+
+    def net(classes: int, hidden: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+    file = saved(tmp_path, net(classes, hidden).state_dict())
+    with pytest.raises(ModelError) as error:
+        load_checkpoint(net(4, 5), file)
+    told = "; it seems to be of 12 classes against 4 of the data" in str(error.value)
+    assert told == ((classes, hidden) == (12, 5))
+
+
 def test_checkpoint_refuses_tensors_of_another_shape_or_name(tmp_path: Path) -> None:
     file = saved(tmp_path, state(**{"a.bias": torch.tensor(1.0)}))
     assert said(file) == f"{MISFIT}mis-shaped: a.bias is (), should be (4,)"
