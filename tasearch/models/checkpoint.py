@@ -160,7 +160,7 @@ def _of_classes(
     if any(state[name].is_nested for name in names):  # which have no shape
         return []
     wrong = [name for name in names if state[name].shape != expected[name].shape]
-    last = next(reversed(expected)).rpartition(".")[0]
+    last = [*expected][-1].rpartition(".")[0]
     rows = {(state[name].shape[:1], expected[name].shape[:1]) for name in wrong}
     inner = all(state[name].shape[1:] == expected[name].shape[1:] for name in wrong)
     if len(rows) != 1 or not inner or {name.rpartition(".")[0] for name in wrong} != {last}:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasearch.config.values import LADDERS
 from tasearch.errors import ModelError
@@ -18,6 +18,7 @@ from tasearch.models.names import match_names
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 TEACHERS = {"mlp": 256, "cnn": 64, "mobile": 32}  # widths of teachers that are trained here
 SMALL = 16  # pixels of the longer side of images for which two convolutions are enough
+FAR = 100  # times that a teacher has more parameters than a student, at most
 GAP = 10  # times that a teacher has more parameters than a student, at least
 NEAR = 0.75  # share of the parameters of a teacher that an assistant has, at most
 MOST = 5  # widths of students, and of assistants
@@ -65,7 +66,8 @@ def make_ladder(
     """Widths below a teacher.
 
     Students have at most a tenth of its parameters, assistants at most three quarters, and no fewer
-    than the narrowest student but one.
+    than the narrowest student but one. Where that leaves some, students have at least a hundredth
+    of its parameters, and a last layer that is wide enough for the classes.
 
     Args:
         family: A built-in family.
@@ -81,11 +83,14 @@ def make_ladder(
     """
     if width is None:
         width = TEACHERS.get(family, max(LADDERS.get(family, (max(TEACHERS.values()),))))
-    found = {w: _params(family, w, in_shape, classes) for w in (width, *_widths(family))}
-    own = {w: count for w, count in found.items() if count is not None}
+    nets = {w: _built(family, w, in_shape, classes) for w in (width, *_widths(family))}
+    own = {w: size(net) for w, net in nets.items() if net is not None}
     most = params or own[width]
     below = [w for w in sorted(own, reverse=True) if own[w] <= NEAR * most and w < width]
-    students = tuple(w for w in below if own[w] <= most / GAP)[:MOST] or tuple(below[-2:])
+    able = [w for w in below if _holds(nets[w], classes)]
+    small = [w for w in able if own[w] <= most / GAP]
+    near = [w for w in small if own[w] >= most / FAR]
+    students = tuple((near or small)[:MOST] or (able if len(able) > 1 else below)[-2:])
     if not students:
         raise ModelError(
             f"a teacher of {most:,} parameters leaves no smaller {family} for students"
@@ -127,13 +132,20 @@ def _widths(family: str) -> tuple[int, ...]:
     return LADDERS.get(family, WIDTHS)
 
 
-def _params(family: str, width: int, in_shape: tuple[int, ...], classes: int) -> int | None:
-    """The number of parameters of a model; None at a width that the family does not have."""
+def _built(family: str, width: int, in_shape: tuple[int, ...], classes: int) -> nn.Module | None:
+    """A model without values; None at a width that the family does not have."""
     try:
         with torch.device("meta"):
-            return size(FAMILIES[family](width, in_shape=in_shape, num_classes=classes))
+            return FAMILIES[family](width, in_shape=in_shape, num_classes=classes)
     except ModelError:
         return None
+
+
+def _holds(net: nn.Module | None, classes: int) -> bool:
+    """Whether the last layer has two inputs, and as many as binary digits number the classes."""
+    assert net is not None
+    *_, last = (module for module in net.modules() if isinstance(module, nn.Linear))
+    return last.in_features >= max(2, (classes - 1).bit_length())
 
 
 def _spread(widths: list[int], most: int) -> tuple[int, ...]:
