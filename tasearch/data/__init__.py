@@ -31,7 +31,7 @@ from tasearch.data.split import split
 from tasearch.data.table_parts import Parts, table_parts
 from tasearch.data.tables import Tables
 from tasearch.data.taken import take_parts
-from tasearch.data.teacher_outputs import with_outputs
+from tasearch.data.teacher_outputs import tell_scaled, with_outputs
 from tasearch.data.text import Texts
 from tasearch.data.text_parts import text_parts
 from tasearch.data.unlabelled import refuse_copies, tell_copies, unlabelled_samples
@@ -142,6 +142,7 @@ def _parts(
     given, names = check(found, layout=layout, where=where, ids=not section.standardize)
     if study.teacher.outputs is not None:
         given = with_outputs(given, found, study.teacher.outputs, len(names), where)
+        tell_scaled(given, study.teacher.outputs, warn)
         if UNLABELLED in found:
             raise DataError(
                 f"{where}: array {UNLABELLED!r} goes without teacher.outputs: of these samples "

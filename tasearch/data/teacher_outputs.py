@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -53,12 +53,32 @@ def with_outputs(
     return found
 
 
+def tell_scaled(parts: Mapping[str, Split], outputs: str, warn: Callable[[str], None]) -> None:
+    """Tell of logits that may be probabilities times a number, such as the votes of a forest.
+
+    Args:
+        parts: The source's parts, from `with_outputs`.
+        outputs: What the arrays hold: "logits" or "probabilities".
+        warn: Called with the notice.
+    """
+    logits = parts["train"].teacher
+    if outputs != "logits" or logits is None:
+        return
+    sums = logits.sum(axis=1, dtype=np.float64)
+    if logits.min() >= 0 and sums[0] > 0 and np.abs(sums / sums[0] - 1).max() <= SLACK:
+        warn(
+            f"the teacher's logits are 0 or more, and those of each sample sum to {sums[0]:g}: if "
+            f"they are probabilities or votes, divide them by it, and set teacher.outputs = "
+            f'"probabilities"'
+        )
+
+
 def _logits(given: np.ndarray, outputs: str, shape: tuple[int, int], where: str) -> np.ndarray:
     """Logits, float32 (samples, classes)."""
     if given.dtype.kind not in "fiu" or given.shape != shape:
         raise DataError(
-            f"{where}: should be {outputs} of shape {shape}, found {shown(given.dtype)} of shape "
-            f"{given.shape}"
+            f"{where}: should be outputs of shape {shape}, a number for each class, found "
+            f"{shown(given.dtype)} of shape {given.shape}"
         )
     values = given.astype(np.float64)
     wrong = ~(np.isfinite(values) & (np.abs(values) <= LARGEST))

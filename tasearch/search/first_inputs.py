@@ -39,7 +39,7 @@ def best_inputs(
     for inputs, keys in guesses.items():
         models = Models.for_study(study_with(keys), data)
         try:
-            look = look_at_teacher(models, data, torch.device("cpu"))
+            look = look_at(models, data)
         except ModelError as error:  # such as logits that are too large, of samples of a wrong kind
             failed.append(error)
         else:
@@ -48,16 +48,38 @@ def best_inputs(
         raise failed[0]
     best = max(tried, key=lambda inputs: tried[inputs][0])
     _, models, look = tried[best]
-    say(f"{models.describe_teacher()}{look.words}")
+    guessed = ""
     if len(guesses) > 1:
         found = (f"{i} {tried[i][0]:.1%}" if i in tried else f"{i} fails" for i in guesses)
-        say(
+        guessed = (
             f"which samples it takes is a guess, the best of {', '.join(found)}; if it was trained "
             f"on others, set teacher.inputs, or teacher.mean and teacher.std"
         )
+    say_teacher(models, look, say, guessed)
+    return guesses[best], models
+
+
+def look_at(models: Models, data: Dataset) -> TeacherLook:
+    """The first look at the teacher of a study, on the CPU."""
+    return look_at_teacher(models, data, torch.device("cpu"))
+
+
+def say_teacher(
+    models: Models, look: TeacherLook, say: Callable[[str], None], more: str = ""
+) -> None:
+    """Tell what is known of a teacher.
+
+    Args:
+        models: The models of the study.
+        look: What the first look at its teacher found.
+        say: Called with each line.
+        more: A line that follows the one about the teacher; empty if there is none.
+    """
+    say(f"{models.describe_teacher()}{look.words}")
+    if more:
+        say(more)
     for notice in look.notices:
         say(f"notice: {notice}")
-    return guesses[best], models
 
 
 def _guesses(data: Dataset, *, stated: bool) -> dict[str, Keys]:

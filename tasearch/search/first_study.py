@@ -18,13 +18,14 @@ from tasearch.data import Dataset, Progress, load_data
 from tasearch.data.decoding import SizesDiffer, Unreadable
 from tasearch.data.recognized import recognize, teacher_outputs
 from tasearch.errors import ModelError, StudyError, shown
+from tasearch.models import Models
 from tasearch.models.first_ladder import Ladder, family_for, find_family, make_ladder
 from tasearch.models.loaded import size
 from tasearch.models.weights import read_weights
 from tasearch.search import first_texts
 from tasearch.search.constants import constant_notices
 from tasearch.search.first_given import Given
-from tasearch.search.first_inputs import best_inputs
+from tasearch.search.first_inputs import best_inputs, look_at, say_teacher
 from tasearch.search.majority import majority_notices
 
 SIDE = 64  # pixels of the side of images above which training on a CPU takes long
@@ -194,6 +195,8 @@ def _look_at_teacher(made: FirstStudy, data: Dataset, say: Say) -> None:
         keys, models = best_inputs(lambda keys: made.study_with(teacher | keys), data, say)
         teacher |= keys
         params = size(models.build(made.study().teacher.width))
+    elif "outputs" in teacher:
+        say_teacher(models := Models.for_study(made.study(), data), look_at(models, data), say)
     if brought and texts:
         _fill(made, teacher, first_texts.text_ladder(data, params=params))
     elif brought:

@@ -281,8 +281,10 @@ def test_outputs_of_a_teacher_in_the_data(
 ) -> None:
     outputs = scale * (np.eye(2)[numbers["y_train"]] * 0.8 + 0.1)
     np.savez(tmp_path / "a.npz", **numbers, teacher_train=outputs)
-    _, content, _ = written(capsys, tmp_path / "a.toml", "--data", tmp_path / "a.npz")
+    out, content, _ = written(capsys, tmp_path / "a.toml", "--data", tmp_path / "a.npz")
     assert content["teacher"]["outputs"] == kind
+    assert f"its {kind} are in the data; right in 100.0% of the validation part" in out
+    assert ("those of each sample sum to 5: if they are probabilities" in out) == (scale == 5)
 
 
 def test_what_cannot_be_used_is_refused_and_nothing_written(

@@ -127,12 +127,14 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "shape": (
         "logits",
         {"teacher_train": LOGITS[:, :3]},
-        "teacher_train: should be logits of shape (200, 4), found float64 of shape (200, 3)",
+        "teacher_train: should be outputs of shape (200, 4), a number for each class, "
+        "found float64 of shape (200, 3)",
     ),
     "text": (
         "logits",
         {"teacher_train": np.full((200, 4), "a")},
-        "teacher_train: should be logits of shape (200, 4), found <U1 of shape (200, 4)",
+        "teacher_train: should be outputs of shape (200, 4), a number for each class, "
+        "found <U1 of shape (200, 4)",
     ),
     "nan": (
         "logits",
