@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasearch.data.part_files import PARTS
+from tasearch.data.part_files import PARTS, suggestion
 from tasearch.errors import DataError, quoted, shown
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -113,7 +113,13 @@ def _has_parts(path: Path, folders: dict[str, Path]) -> bool:
     if "train" in folders and others and _folders(folders["train"]):
         raise DataError(
             f"{shown(path)}: beside 'train' there may be 'val' and 'test', has {_some(others)}"
+            f"{suggestion(others[0])}"
         )
+    for name in () if "train" in folders else others:
+        if (better := suggestion(name)) and _folders(folders[name]):
+            raise DataError(
+                f"{shown(path)}: {quoted(name)} is no name of a part, but holds folders{better}"
+            )
     return "train" in folders and not others
 
 

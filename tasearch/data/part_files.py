@@ -10,6 +10,7 @@ from tasearch.config.files import check_regular
 from tasearch.errors import DataError, first_line, shown
 
 PARTS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
+OTHERS = {"training": "train", "dev": "val", "eval": "val", "testing": "test"}  # not read
 
 
 def files_by_part(path: Path, given: str, suffix: str = ".parquet") -> dict[str, list[Path]]:
@@ -42,12 +43,25 @@ def files_by_part(path: Path, given: str, suffix: str = ".parquet") -> dict[str,
         if not word or word[0] not in PARTS:
             raise DataError(
                 f"{shown(file)}: the name should begin with train, validation or test, "
-                f"to tell which part it is"
+                f"to tell which part it is{suggestion(word[0]) if word else ''}"
             )
         parts.setdefault(PARTS[word[0]], []).append(file)
     if "train" not in parts:
         raise DataError(f"{path}: should hold train*{suffix}, found {sorted(parts) or 'nothing'}")
     return parts
+
+
+def suggestion(name: str) -> str:
+    """What to name a part that is called otherwise, as the end of a message.
+
+    Example:
+        >>> suggestion("Validation"), suggestion("training"), suggestion("extra")
+        ("; call it 'validation', in small letters", "; call it 'train'", '')
+    """
+    small = name.lower()
+    if small in PARTS and small != name:
+        return f"; call it {small!r}, in small letters"
+    return f"; call it {OTHERS[small]!r}" if small in OTHERS else ""
 
 
 def unlabelled_files(path: Path, given: str, suffix: str = ".parquet") -> list[Path]:

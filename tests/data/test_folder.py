@@ -329,6 +329,19 @@ TREES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda p: (parted(p) / "extra").mkdir(),
         ": beside 'train' there may be 'val' and 'test', has 'extra'",
     ),
+    "a part in capitals": (
+        lambda p: with_val(p, "Validation", "cat"),
+        ": beside 'train' there may be 'val' and 'test', has 'Validation'; call it 'validation', "
+        "in small letters",
+    ),
+    "training in capitals": (
+        lambda p: (parted(p) / "train").rename(p / "Train"),
+        ": 'Train' is no name of a part, but holds folders; call it 'train', in small letters",
+    ),
+    "training by another name": (
+        lambda p: [with_val(p, "val", "cat"), (p / "train").rename(p / "training")],
+        ": 'training' is no name of a part, but holds folders; call it 'train'",
+    ),
     "a part twice": (
         lambda p: [with_val(p, "val", "cat"), (p / "valid").mkdir()],
         ": 'val' and 'valid' are the same part; keep one",

@@ -134,6 +134,9 @@ def test_source_refuses_missing_and_unreadable_files_and_folders(tmp_path: Path)
     (tmp_path / "empty" / "part.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="name should begin with train, validation or test"):
         load_data(study(tmp_path / "empty"))
+    (tmp_path / "empty" / "part.parquet").rename(tmp_path / "empty" / "training-0.parquet")
+    with pytest.raises(DataError, match="to tell which part it is; call it 'train'"):
+        load_data(study(tmp_path / "empty"))
     (tmp_path / "bad.parquet").write_bytes(b"nonsense")
     with pytest.raises(DataError, match="is no readable parquet file"):
         load_data(study(tmp_path / "bad.parquet"))
