@@ -24,6 +24,7 @@ from tasearch.models.loaded import size
 from tasearch.models.weights import read_weights
 from tasearch.search import first_texts
 from tasearch.search.constants import constant_notices
+from tasearch.search.few_samples import validation_notices
 from tasearch.search.first_given import Given
 from tasearch.search.first_inputs import best_inputs, look_at, say_teacher
 from tasearch.search.majority import majority_notices
@@ -125,7 +126,7 @@ def _look_at_data(made: FirstStudy, say: Say, progress: Progress | None) -> Data
         data = _loaded(made, section, progress, notices)
     for line in _data_lines(section, data):
         say(line)
-    for notice in (*notices, *constant_notices(data)):
+    for notice in (*notices, *validation_notices(data), *constant_notices(data)):
         say(f"notice: {notice}")
     return data
 

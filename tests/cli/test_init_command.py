@@ -103,6 +103,7 @@ def test_arrays(capsys: pytest.CaptureFixture[str], tmp_path: Path, npz: Path) -
     out, content, study = written(capsys, tmp_path / "a.toml", "--data", npz)
     assert content["data"] == {"source": "npz", "path": str(npz)}
     assert "2 classes" in out
+    assert "notice: the validation part has 5 samples, and one is 20% of the accuracy" in out
     assert study.model.family == "mlp"
     assert study.student.loss == ("kd", "ce"), "dist needs more than two classes"
     teacher, *_, narrowest = study.widths
