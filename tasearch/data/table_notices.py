@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 
 import pyarrow as pa
 
 from tasearch.errors import quoted
 
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}([,' \u00a0\u202f]\d{3})+(\.\d*)?")  # 77,516
 MANY_VALUES = 20  # from which on a category may be an identifier
 
 
@@ -26,11 +28,14 @@ def warn_of_numbers(
             continue
         texts = rows.column(name).drop_null().to_pylist()
         odd = [text for text in texts if not is_number(text)]
-        alike = sum(is_number(text) or _has_commas(text) for text in texts)
+        grouped = sum(bool(THOUSANDS.fullmatch(text)) for text in odd)
+        alike = len(texts) - len(odd) + max(grouped, sum(_has_commas(text) for text in odd))
         if odd and alike > len(texts) / 2:
+            apart = grouped > len(odd) / 2
+            mend = "write them without thousands separators" if apart else "mend them"
             warn(
                 f"column {quoted(name)} is a category: {len(odd):,} of its {len(texts):,} values "
-                f"cannot be read as numbers, such as {quoted(odd[0])}; mend them, name them in "
+                f"cannot be read as numbers, such as {quoted(odd[0])}; {mend}, name them in "
                 f"data.missing if they are gaps, or the column in data.categories"
             )
 

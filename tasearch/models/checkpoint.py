@@ -162,7 +162,9 @@ def _of_classes(
     wrong = [name for name in names if state[name].shape != expected[name].shape]
     last = [*expected][-1].rpartition(".")[0]
     rows = {(state[name].shape[:1], expected[name].shape[:1]) for name in wrong}
-    inner = all(state[name].shape[1:] == expected[name].shape[1:] for name in wrong)
+    inner = all(
+        state[name].ndim > 0 and state[name].shape[1:] == expected[name].shape[1:] for name in wrong
+    )
     if len(rows) != 1 or not inner or {name.rpartition(".")[0] for name in wrong} != {last}:
         return []
     found, wanted = (shape.numel() for shape in rows.pop())

@@ -293,7 +293,18 @@ def test_whole_numbers_are_categories_also_as_floats(tmp_path: Path) -> None:
 
 NOTICES = {
     "text among numbers": (["old", *map(str, range(30))], "1 of its 31 values.* such as 'old'"),
-    "decimal commas": ([f"{i},5" for i in range(30)], "30 of its 30 values.* such as '0,5'"),
+    "decimal commas": (
+        [f"{i},5" for i in range(30)],
+        "30 of its 30 values.* such as '0,5'; mend them",
+    ),
+    "thousands apart": (
+        [f"{i},516" for i in range(1, 10)] * 3 + ["80"] * 20,
+        "27 of its 47 values.* such as '1,516'; write them without thousands separators, name",
+    ),
+    "thousands apart by spaces": (
+        [f"{i} 516.5" for i in range(1, 10)] * 3,
+        "27 of its 27 values.* such as '1 516.5'; write them without thousands separators, name",
+    ),
     "identifiers": ([f"u{i}" for i in range(60)], "has .* values in .* rows.*data.drop"),
     "numbers": ([*map(str, range(60))], None),
     "words": (["a", "b", "c"] * 20, None),

@@ -124,6 +124,9 @@ def test_checkpoint_of_other_classes_is_told(tmp_path: Path, classes: int, hidde
         load_checkpoint(net(4, 5), file)
     told = "; it seems to be of 12 classes against 4 of the data" in str(error.value)
     assert told == ((classes, hidden) == (12, 5))
+    odd = net(4, 5).state_dict() | {"2.bias": torch.tensor(1.0)}
+    with pytest.raises(ModelError, match=r"mis-shaped: 2\.bias is \(\), should be \(4,\)$"):
+        load_checkpoint(net(4, 5), saved(tmp_path, odd))
 
 
 def test_checkpoint_refuses_tensors_of_another_shape_or_name(tmp_path: Path) -> None:
