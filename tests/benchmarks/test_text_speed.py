@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,29 @@ import pytest
 import torch
 
 from benchmarks import common
-from benchmarks.hf_trainer import EVALUATED, Work, all_logits, kd_loss, padded, train, unpadded
-from benchmarks.text_speed import OURS, STUDENTS, TEACHER, WAYS, prepare, run_tasearch, summary
+from benchmarks.hf_trainer import (
+    EVALUATED,
+    Work,
+    all_logits,
+    build,
+    distiller,
+    kd_loss,
+    padded,
+    train,
+    unpadded,
+)
+from benchmarks.text_speed import (
+    CONFIG,
+    OURS,
+    STUDENTS,
+    TEACHER,
+    WAYS,
+    prepare,
+    run_tasearch,
+    summary,
+)
 from tasearch.train.losses import LOSSES, Terms, training_loss
+from tests.helpers.packages import package
 
 TEXTS = np.array([[5, 6, 7, 0], [5, 0, 8, 0], [9, 0, 0, 0]])
 OPTIONS = {"epochs": 1, "teacher_epochs": 1, "threads": 1, "seed": 3}
@@ -38,6 +59,13 @@ def work(folder: Path, **values: Any) -> Work:
     return Work(**{**plain, **values})
 
 
+def configured(folder: Path) -> Work:
+    """What is trained, with the configuration that `prepare` writes."""
+    (folder / "large").mkdir()
+    (folder / "large" / "config.json").write_text(json.dumps({**CONFIG, **TEACHER}))
+    return work(folder)
+
+
 def test_texts_lose_only_the_padding_behind_them() -> None:
     texts = unpadded(TEXTS, 0)
     assert [text.tolist() for text in texts] == [[5, 6, 7], [5, 0, 8], [9]]
@@ -46,18 +74,60 @@ def test_texts_lose_only_the_padding_behind_them() -> None:
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
+class Counts(torch.nn.Module):
+    """A model whose logits are the first id and the number of tokens, float64."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        logits = torch.stack([input_ids[:, 0], attention_mask.sum(dim=1)], dim=1).double()
+        return type("Output", (), {"logits": logits})
+
+
+def random_texts() -> list[torch.Tensor]:
+    """More texts than a batch of evaluations has, of one to eight ids."""
+    random = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, 9, (EVALUATED + 5,), generator=random).tolist()
+    return [torch.randint(1, 40, (n,), generator=random) for n in lengths]
+
+
 def test_logits_keep_the_order_of_the_texts() -> None:
-    class Counts(torch.nn.Module):
-        """Tells the first id and the number of tokens."""
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-            logits = torch.stack([input_ids[:, 0], attention_mask.sum(dim=1)], dim=1).float()
-            return type("Output", (), {"logits": logits})
-
-    lengths = np.random.default_rng(0).integers(1, 9, EVALUATED + 5)
-    texts = [torch.full((int(n),), i + 1) for i, n in enumerate(lengths)]
+    texts = random_texts()
     found = all_logits(Counts(), texts, 0)
-    assert found.tolist() == [[i + 1, n] for i, n in enumerate(lengths)]
+    assert found.tolist() == [[text[0], len(text)] for text in texts]
+
+
+@pytest.mark.slow
+def test_cached_logits_are_those_of_each_text_alone(tmp_path: Path) -> None:
+    package("transformers")
+    own, texts = configured(tmp_path), random_texts()
+    teacher = build(own, "teacher").double().eval()
+    alone = torch.cat([all_logits(teacher, [text], 0) for text in texts])
+    torch.testing.assert_close(all_logits(teacher, texts, 0), alone, rtol=0, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["", ", grouped"])
+def test_trainer_learns_the_same_from_cached_logits(tmp_path: Path, order: str) -> None:
+    for name in ("transformers", "accelerate"):
+        package(name)
+    own, texts = configured(tmp_path), random_texts()
+    held = all_logits(Counts(), texts, 0)
+
+    def trained(way: str, logits: torch.Tensor) -> torch.Tensor:
+        """Logits of a student that is trained in float64."""
+        torch.manual_seed(3)
+        student, known = build(own, "student").double(), WAYS[way]
+        rows = [
+            {"input_ids": ids, "labels": torch.tensor(i % 2)}
+            | ({"teacher": logits[i]} if known.cached else {})
+            for i, ids in enumerate(texts)
+        ]
+        distiller(own, known, 3, Counts(), student, rows, 0).train()
+        return all_logits(student.eval(), texts, 0)
+
+    loop, cached = (trained(way + order, held) for way in ("loop", "cached"))
+    torch.testing.assert_close(cached, loop, rtol=0, atol=1e-5)
+    others = trained("cached" + order, held.roll(1, 0))
+    assert (others - loop).abs().max() > 1e-3, "logits of other texts show"
 
 
 def test_loss_is_that_of_tasearch(tmp_path: Path) -> None:
@@ -88,7 +158,7 @@ def test_rates_count_the_pass_of_the_teacher_for_a_student_alone() -> None:
 @pytest.mark.slow
 def test_trainer_and_tasearch_train_the_same_texts(tmp_path: Path) -> None:
     for name in ("transformers", "accelerate"):
-        pytest.importorskip(name, reason=f"{name} is not installed")
+        package(name)
     random = np.random.default_rng(0)
     file = tmp_path / "texts.csv"
     with file.open("w", newline="", encoding="utf-8") as stream:
@@ -103,6 +173,5 @@ def test_trainer_and_tasearch_train_the_same_texts(tmp_path: Path) -> None:
     for model in OURS:
         found[model] = run_tasearch(tmp_path, str(file), "xs", model, known, OPTIONS)
     assert {one["samples"] for one in found.values()} == {96.0}
-    for order in ("", ", grouped"):
-        assert found[f"cached{order}"]["accuracy"] == found[f"loop{order}"]["accuracy"]
+    assert all(0 <= one["accuracy"] <= 1 for one in found.values())
     assert all(one["seconds"] > 0 for one in found.values())
