@@ -184,8 +184,8 @@ def _check_length(config: Any, tokens: Tokens) -> None:
     most = getattr(config, "max_position_embeddings", tokens.length)
     if most < tokens.length:
         raise ModelError(
-            f"takes at most {most:,} tokens, found texts of up to {tokens.length:,}: cut the texts "
-            f"of the data, or give a larger max_position_embeddings"
+            f"takes at most {most:,} tokens, found texts of up to {tokens.length:,}: set "
+            f"data.length to {most} or less, or give a larger max_position_embeddings"
         )
 
 

@@ -77,7 +77,7 @@ def test_weights_that_do_not_fit_the_data_are_refused(tmp_path: Path) -> None:
     for classes, tokens, words in (
         (4, TOKENS, "its weights are for 3 classes, the data have 4"),
         (3, many, "its vocabulary has 30 tokens, that of the data 31"),
-        (3, long, "takes at most 8 tokens, found texts of up to 9"),
+        (3, long, "at most 8 tokens, found texts of up to 9: set data.length to 8 or less"),
         (3, None, "takes token ids: texts"),
     ):
         with pytest.raises(ModelError, match=words):
