@@ -435,6 +435,21 @@ def test_page_fits_its_window(browser: Any, page: Path, width: int) -> None:
 
 
 @pytest.mark.slow
+def test_long_recipe_makes_no_row_tall_on_a_phone(browser: Any, page: Path) -> None:
+    """It is beyond the edge, so that a tall row would look empty."""
+    script = """
+        const row = document.querySelector("#trials tbody tr"), cells = [...row.cells];
+        const names = [...document.querySelectorAll("#trials th")].map(th => th.innerText);
+        cells[names.findIndex(name => name.startsWith("searched"))].innerText = arguments[0];
+        return row.getBoundingClientRect().height;
+    """
+    words = "start from the teacher, loss kd, assistants' start from the teacher"
+    with screen(browser, width=390):
+        show(browser, page)
+        assert browser.execute_script(script, words) < 60  # two lines and padding
+
+
+@pytest.mark.slow
 def test_nothing_moves_while_the_page_loads(browser: Any, page: Path) -> None:
     with screen(browser, width=390):
         show(browser, page)
