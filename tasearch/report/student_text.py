@@ -8,7 +8,7 @@ from tasearch.report.gains import question_words
 from tasearch.report.known import known_interval
 from tasearch.report.rows import rows_of
 from tasearch.report.text import interval_text
-from tasearch.report.verdict_text import SENTENCES, margin_text
+from tasearch.report.verdict_text import margin_text
 from tasearch.runs.leads import lead_over_direct, no_assistants_words
 from tasearch.runs.run import Run
 from tasearch.runs.verdicts import Comparison, Confirmation
@@ -78,8 +78,8 @@ def _assistants_text(run: Run, width: int) -> str:
 def short_verdict(comparison: Comparison, found: Confirmation, metric: Metric = ACCURACY) -> str:
     """A verdict in a few words, with the chains that were compared."""
     verdict = comparison.verdict
-    sentence = SENTENCES[comparison.question][verdict.answer]
-    answer = f"{comparison.label}: {sentence.format(margin=margin_text(found.plan, metric))}"
+    words = comparison.answer_words(margin_text(found.plan, metric))
+    answer = f"{comparison.label}: {words}"
     if verdict.difference is None or verdict.low is None or verdict.high is None:
         return answer
     return (

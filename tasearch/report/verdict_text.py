@@ -1,24 +1,9 @@
-"""Verdicts in words: one of four fixed sentences for each question."""
+"""Verdicts in words, with all that belongs to them."""
 
 from __future__ import annotations
 
 from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.runs.verdicts import Comparison, LookPlan
-
-SENTENCES = {
-    "assistants": {
-        "helps": "assistants help",
-        "hurts": "assistants hurt",
-        "no difference": "assistants make no difference beyond {margin}",
-        "cannot tell": "it cannot be told whether assistants help",
-    },
-    "distillation": {
-        "helps": "distillation helps",
-        "hurts": "distillation hurts",
-        "no difference": "distillation makes no difference beyond {margin}",
-        "cannot tell": "it cannot be told whether distillation helps",
-    },
-}
 
 
 def verdict_text(
@@ -46,7 +31,7 @@ def verdict_text(
     """
     found = comparison.verdict
     margin = margin_text(plan, metric)
-    answer = SENTENCES[comparison.question][found.answer].format(margin=margin)
+    answer = comparison.answer_words(margin)
     if found.difference is None or found.low is None or found.high is None:
         return f"{answer}: no two fresh seeds were trained"
     same = "same recipe, " if comparison.question == "assistants" else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
 from tasearch.chains.chain import label
@@ -12,6 +13,21 @@ from tasearch.runs.quality import Quality
 
 Answer = Literal["helps", "hurts", "no difference", "cannot tell"]
 Question = Literal["assistants", "distillation"]
+
+SENTENCES: dict[Question, dict[Answer, str]] = {  # the verdicts in words
+    "assistants": {
+        "helps": "assistants help",
+        "hurts": "assistants hurt",
+        "no difference": "assistants make no difference beyond {margin}",
+        "cannot tell": "it cannot be told whether assistants help",
+    },
+    "distillation": {
+        "helps": "distillation helps",
+        "hurts": "distillation hurts",
+        "no difference": "distillation makes no difference beyond {margin}",
+        "cannot tell": "it cannot be told whether distillation helps",
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +165,26 @@ class Comparison:
         pairs = zip(self.first.accuracies, self.second.accuracies, strict=True)
         return tuple(None if a is None or b is None else a - b for a, b in pairs)
 
+    def __repr__(self) -> str:
+        return f"<Comparison: {self.label}: {self.answer_words('the margin')}{self._figures}>"
+
+    def answer_words(self, margin: str) -> str:
+        """The answer as a sentence.
+
+        Args:
+            margin: The margin in words.
+        """
+        return SENTENCES[self.question][self.verdict.answer].format(margin=margin)
+
+    @property
+    def _figures(self) -> str:
+        """The difference in the score, its interval and the pairs, as the end of a sentence."""
+        own = self.verdict
+        if own.difference is None or own.low is None or own.high is None:
+            return ""
+        size = f"{own.difference:+.3g} ({own.low:+.3g} to {own.high:+.3g})"
+        return f", {size} on {own.pairs} fresh seeds"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmation:
@@ -176,11 +212,35 @@ class Confirmation:
         """Whether another one compares the same chains in the same way."""
         return self.plan == other.plan and self._chains() == other._chains()
 
+    def __repr__(self) -> str:
+        state = "" if self.finished else " (not finished)"
+        margin = f"{self.plan.margin:g}"
+        found = [f"{c.label}: {c.answer_words(margin)}{c._figures}" for c in self.comparisons]
+        return f"<Confirmation{state}: {'; '.join(found) or 'no comparison'}>"
+
+    def _repr_html_(self) -> str:
+        heads = ("compared", "verdict", "difference", "95 % interval", "fresh seeds")
+        body = "".join(f"<tr>{_cells(self._texts(c))}</tr>" for c in self.comparisons)
+        note = "" if self.finished else "<p>not finished</p>"
+        return f"{note}<table><tr>{_cells(heads, 'th')}</tr>{body}</table>"
+
+    def _texts(self, own: Comparison) -> tuple[str, ...]:
+        """The cells of a comparison's row."""
+        found = own.verdict
+        words = own.answer_words(f"{self.plan.margin:g}")
+        difference = "" if found.difference is None else f"{found.difference:+.3g}"
+        interval = "" if found.low is None else f"{found.low:+.3g} to {found.high:+.3g}"
+        return own.label, words, difference, interval, str(found.pairs)
+
     def _chains(self) -> list[Any]:
         return [
             (c.question, *((a.chain, a.recipe) for a in (c.first, c.second)))
             for c in self.comparisons
         ]
+
+
+def _cells(texts: Sequence[str], tag: str = "td") -> str:
+    return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
 
 
 def shipped(comparisons: Sequence[Comparison]) -> Arm:

@@ -147,3 +147,25 @@ def test_plan_is_the_same_whatever_came_of_it() -> None:
     assert found().same_plan(begun)
     assert not found().same_plan(replace(begun, plan=LookPlan()))
     assert not found().same_plan(replace(begun, comparisons=begun.comparisons[:1]))
+
+
+def test_verdicts_are_shown_in_words() -> None:
+    helps = "64 → 16 → 4 against 64 → 4: assistants help, +0.1 (+0 to +0.2) on 2 fresh seeds"
+    one = comparison("assistants", HELPED, DIRECT, "helps")
+    assert repr(one) == f"<Comparison: {helps}>"
+    both = found()
+    other = "it cannot be told whether distillation helps"
+    label = both.comparisons[1].label
+    assert repr(replace(both, finished=True)) == f"<Confirmation: {helps}; {label}: {other}>"
+    assert repr(replace(both, finished=False)).startswith("<Confirmation (not finished): 64 → 16")
+    even = comparison("assistants", HELPED, DIRECT, "no difference")
+    assert "no difference beyond the margin, +0.1" in repr(even)
+    own = Confirmation(plan=LookPlan(), comparisons=(even,), finished=True)
+    assert "no difference beyond 0.01, +0.1" in repr(own)
+    assert repr(Confirmation(plan=LookPlan(), comparisons=())).endswith("no comparison>")
+
+
+def test_notebooks_show_verdicts_as_a_table() -> None:
+    html = found()._repr_html_()
+    assert "<td>64 → 16 → 4 against 64 → 4</td><td>assistants help</td><td>+0.1</td>" in html
+    assert "<td>it cannot be told whether distillation helps</td><td></td><td></td>" in html
