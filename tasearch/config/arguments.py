@@ -187,27 +187,36 @@ def check_folder(folder: Path, name: str, error: Error = RunError) -> None:
 
     Args:
         folder: The folder, which need not exist.
-        name: The argument's name, for the message.
+        name: The argument's name, for the message; empty if none was given.
         error: The class of the error to raise.
 
     Raises:
         TasearchError: If it cannot be used; it is of the class `error`.
     """
+    where = f"{name}: " if name else ""
     for place in (folder, *folder.parents):
         try:
             mode = place.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             if place.is_symlink():
-                raise error(f"{name}: {place}: is a link to nothing") from None
+                raise error(f"{where}{place}: is a link to nothing") from None
             continue
         except (OSError, ValueError) as problem:
             why = getattr(problem, "strerror", None) or problem
-            raise error(f"{name}: {place}: cannot be used: {why}") from None
+            raise error(f"{where}{place}: cannot be used: {why}") from None
         if not stat.S_ISDIR(mode):
-            raise error(f"{name}: {place}: is no folder")
+            raise error(f"{where}{place}: is no folder")
         if not os.access(place, os.W_OK | os.X_OK):
-            raise error(f"{name}: {place}: cannot be written to: no permission")
+            raise error(f"{where}{place}: cannot be written to: {_refusal(place)}")
         return
+
+
+def _refusal(folder: Path) -> str:
+    """Why the system lets nothing be written to a folder."""
+    state = os.statvfs(folder) if hasattr(os, "statvfs") else None  # not there on Windows
+    if state is not None and state.f_flag & os.ST_RDONLY:
+        return "its disk is read-only"
+    return "no permission"
 
 
 def check_page(page: Path, name: str = "--out") -> None:
@@ -215,7 +224,7 @@ def check_page(page: Path, name: str = "--out") -> None:
 
     Args:
         page: The file, which need not exist.
-        name: The argument's name, for the message.
+        name: The argument's name, for the message; empty if none was given.
 
     Raises:
         RunError: If its name does not end in .html or .htm, if something else than a file is there,
@@ -255,7 +264,7 @@ def _check_file(file: Path, name: str) -> None:
     """Refuse a file that cannot be written."""
     words = not_regular(file)
     if words is not None:
-        raise RunError(f"{name}: {file}: {words}")
+        raise RunError(f"{name}: {file}: {words}" if name else f"{file}: {words}")
     check_folder(file.parent, name)
 
 

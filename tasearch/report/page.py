@@ -11,6 +11,7 @@ from typing import Any
 
 from tasearch.config.arguments import check_page
 from tasearch.config.files import write_atomic
+from tasearch.errors import RunError, option
 from tasearch.pareto.metric import Metric
 from tasearch.report.figure_files import PLOTLY
 from tasearch.report.front_figure import HEIGHT
@@ -63,7 +64,12 @@ def write_report(run: Run, out: Path | None = None) -> Path:
         RunError: It cannot be written, or a file of the run is damaged.
     """
     page = out or run.path / "report.html"
-    check_page(page)
+    try:
+        check_page(page, "" if out is None else "--out")
+    except RunError as error:
+        if out is not None:
+            raise
+        raise RunError(f"{error}; write the page elsewhere with {option('out')}") from None
     write_atomic(page, render_page(report_info(run)).encode())
     return page
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -276,6 +277,20 @@ def test_report_overwrites_no_other_file(
         assert said("report", run, "--out", tmp_path / out) == (2, f"error: {message}\n")
     assert {file: file.read_bytes() for file in before} == before
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_report_says_why_a_run_folder_takes_no_page(
+    said: Said, finished: tasearch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *args, **options: False)
+    hint = "; write the page elsewhere with --out (in Python out)"
+    for flags, why in ((os.ST_RDONLY, "its disk is read-only"), (0, "no permission")):
+        state = SimpleNamespace(f_flag=flags)
+        monkeypatch.setattr(os, "statvfs", lambda folder, found=state: found)
+        words = f"cannot be written to: {why}"
+        run, page = finished.path, tmp_path / "page.html"
+        assert said("report", run) == (2, f"error: {run}: {words}{hint}\n")
+        assert said("report", run, "--out", page) == (2, f"error: --out: {tmp_path}: {words}\n")
 
 
 def test_export_refuses_a_path_that_is_no_folder(
