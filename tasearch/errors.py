@@ -20,6 +20,10 @@ import difflib
 import re
 from collections.abc import Iterable
 
+_ON_CPU = re.compile(  # of torch; the second words are those on Windows
+    r"Allocator: (?:can't allocate|not enough) memory: you tried to allocate (\d+) bytes"
+)
+_ON_GPU = re.compile(r"CUDA out of memory\. Tried to allocate ([\d.]+ \w+)\.")
 NOTHING_LOST = "nothing finished is lost, and the same command goes on"
 
 
@@ -80,9 +84,26 @@ def message(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its type if the message is empty."""
+    """The first line of an exception's message, or its type if the message is empty.
+
+    What torch's allocators say becomes plain words, see `memory_words`.
+
+    Example:
+        >>> first_line(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to "
+        ...     "allocate 39600000000 bytes. Error code 12 (Cannot allocate memory)"))
+        'needs 39.6 GB of memory, more than there is'
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", message(error)).strip()
-    return next(iter(text.splitlines()), type(error).__name__)
+    return memory_words(error) or next(iter(text.splitlines()), type(error).__name__)
+
+
+def memory_words(error: BaseException) -> str:
+    """What an error of torch's allocators says in plain words; empty for other errors."""
+    text = message(error)
+    on_cpu, on_gpu = _ON_CPU.search(text), _ON_GPU.match(text)
+    if on_cpu:
+        return f"needs {_size(int(on_cpu[1]))} of memory, more than there is"
+    return f"needs {on_gpu[1]} of the GPU's memory, more than is free" if on_gpu else ""
 
 
 def raised(error: BaseException) -> str:
@@ -152,6 +173,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {folded[close[0]]!r}?"
     return "; known: " + ", ".join(names)
+
+
+def _size(count: int) -> str:
+    """A number of bytes with three digits, in units of 1,000."""
+    units = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+    power = min((len(str(count)) - 1) // 3, len(units) - 1)
+    return f"{float(f'{count / 1_000**power:.3g}'):g} {units[power]}"
 
 
 def _escaped(text: str, keep: str = "") -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 from tasearch.cli.console import err
 from tasearch.cli.strict import UsageError
 from tasearch.config.files import NO_ROOM, write_error
-from tasearch.errors import TasearchError, first_line, printable, raised, short
+from tasearch.errors import TasearchError, first_line, memory_words, printable, raised, short
 
 INTERRUPTED = 130
 NO_READER = 141  # as a shell shows a process that ended by SIGPIPE
@@ -67,6 +67,8 @@ def _code(command: Callable[[], int]) -> int:
             return NO_READER
         return _say(f"code that the study file names called sys.exit({error.code!r})", 2, error)
     except BaseException as error:
+        if memory_words(error):
+            return _say(f"this {memory_words(error)}", 2, error)
         words = raised(error)
         hint = "" if os.environ.get(DEBUG) else f"; {DEBUG}=1 shows where"
         return _say(f"unforeseen, please report it: {words}{hint}", UNFORESEEN, error)

@@ -197,7 +197,7 @@ def check_reload(net: nn.Module, other: nn.Module, where: str, in_shape: tuple[i
         missing, unknown = other.load_state_dict(state, strict=False)
     except Exception as error:  # the user's class may do anything
         said = message(error).strip().splitlines()
-        told = f"{type(error).__name__}: {said[-1].strip()}" if said else raised(error)
+        told = f"{type(error).__name__}: {said[-1].strip()}" if said[1:] else raised(error)
         raise ModelError(f"{where}: another of its kind does not take its state: {told}") from error
     if missing or unknown:
         what = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}, which no model takes"

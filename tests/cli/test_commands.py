@@ -313,6 +313,26 @@ def test_run_reports_a_full_disk_in_one_line(
     assert capsys.readouterr().err.startswith("error: journal.log: no room left on the disk")
 
 
+def test_want_of_memory_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_cpu = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
+    on_cpu += "memory: you tried to allocate 39600000000 bytes. Error code 12 (Cannot allocate)"
+    on_gpu = "CUDA out of memory. Tried to allocate 36.88 GiB. GPU 0 has a total capacity of 1 GiB"
+    for said, words in (
+        (on_cpu, "needs 39.6 GB of memory, more than there is"),
+        (on_gpu, "needs 36.88 GiB of the GPU's memory, more than is free"),
+    ):
+
+        def full(*arguments: object, text: str = said) -> int:
+            raise RuntimeError(text)
+
+        monkeypatch.setattr(cli, "invoke", full)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert (end.value.code, capsys.readouterr().err) == (2, f"error: this {words}\n")
+
+
 def test_interrupt_during_exit_prints_no_traceback() -> None:
     code = (
         "import atexit, os, signal, sys\n"

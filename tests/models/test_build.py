@@ -64,6 +64,9 @@ def no_shape(width):
     return nn.Identity()
 def flat(width, *, in_shape, num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+def huge(width, *, in_shape, num_classes):
+    return nn.Linear(10**15, 1)
+
 def raises(width, *, in_shape, num_classes):
     raise KeyError("w")
 def text(width, *, in_shape, num_classes):
@@ -85,6 +88,7 @@ BROKEN = {
     "flat": "'users:flat': parameters should fall with the width, "
     "found 650 at width 8 and 650 at 4",
     "raises": "'users:raises' at width 8 raised KeyError: 'w'",
+    "huge": "'users:huge' at width 8 raised RuntimeError: needs 4 PB of memory, more than there is",
     "lazy": "'users:lazy' at width 8 has lazy modules; give them their sizes",
     "text": "'users:text' at width 8 should return a torch.nn.Module, returned str",
 }
