@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tasearch.config import plugins
-from tasearch.errors import StudyError, TrainingError, quoted, raised
+from tasearch.errors import StudyError, TrainingError, message, quoted, raised
 from tasearch.pareto.metric import TOP_K
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -119,10 +119,22 @@ def _own_score(
         score = float(value)  # type: ignore[arg-type]
     except Exception as error:  # the user's function may raise anything
         called = f"metric {name!r} called with (logits, labels)"
-        raise TrainingError(f"{called} raised {raised(error)}") from error
+        advice = _advice(error)
+        cause = None if advice else error  # with an advice the message says it all
+        raise TrainingError(f"{called} raised {raised(error)}{advice}") from cause
     if not math.isfinite(score):
         raise TrainingError(f"metric {name!r} should give a finite number, gave {quoted(value)}")
     return torch.tensor(score, dtype=torch.float64, device=logits.device)
+
+
+def _advice(error: Exception) -> str:
+    """What to write instead, as the end of a message; empty where that is not known."""
+    said = message(error)
+    if "could not infer output dtype" in said:
+        return "; logits and labels are torch tensors: write .float() before .mean()"
+    if "'Tensor' object has no attribute" in said:
+        return "; logits and labels are torch tensors: .numpy() makes an array of numpy of each"
+    return ""
 
 
 def check_metric(
@@ -162,7 +174,7 @@ def check_metric(
     try:
         guess, best = float(score(0 * perfect, labels)), float(score(perfect, labels))
     except TrainingError as error:
-        raise StudyError(f"objective.metric: {error}") from error
+        raise StudyError(f"objective.metric: {error}") from error.__cause__
     if guess >= best:
         raise StudyError(
             f"{where}: more should be better, but perfect predictions give {best:.4g} and equal "

@@ -38,6 +38,14 @@ def changes(logits, labels):
     logits.zero_()
     labels.zero_()
     return value
+def booleans(logits, labels):
+    return (logits.argmax(dim=1) == labels).mean()
+def arrays(logits, labels):
+    return (logits.argmax(dim=1) == labels.astype(int)).mean()
+def hits(logits, labels):
+    return (logits.argmax(dim=1) == labels).sum()
+def all_right(logits, labels):
+    return (logits.argmax(dim=1) == labels).all()
 """
 
 
@@ -147,6 +155,8 @@ def test_own_metric_is_called_with_tensors_of_its_own(mine: str) -> None:
         ("nan", "should give a finite number, gave nan"),
         ("raises", "raised ValueError: no cost of this class"),
         ("text", "raised ValueError: could not convert string to float"),
+        ("booleans", r"Got: Bool; .* are torch tensors: write \.float\(\) before \.mean\(\)$"),
+        ("arrays", r"no attribute 'astype'; .* are torch tensors: \.numpy\(\) makes an array"),
     ],
 )
 def test_wrong_own_metric_is_refused(mine: str, name: str, words: str) -> None:
@@ -156,6 +166,24 @@ def test_wrong_own_metric_is_refused(mine: str, name: str, words: str) -> None:
     if name != "error":
         with pytest.raises(TrainingError, match=words):
             score(*drawn(0, classes=3))
+
+
+def test_own_metric_may_return_any_tensor_of_one_number(mine: str) -> None:
+    logits, labels = drawn(0, classes=3)
+    for name in ("hits", "all_right"):
+        score = score_function(f"mine:{name}", mine)
+        assert score(logits, labels).dtype == torch.float64
+    assert float(score(30.0 * torch.nn.functional.one_hot(labels, 3), labels)) == 1
+
+
+def test_refusal_of_a_metric_has_no_chain_of_errors(mine: str) -> None:
+    labels = torch.tensor([0, 1, 2])
+    for name, own in (("booleans", type(None)), ("raises", ValueError)):
+        with pytest.raises(StudyError) as error:
+            check_metric(f"mine:{name}", score_function(f"mine:{name}", mine), labels, "abc")
+        cause = error.value.__cause__
+        assert isinstance(cause, own) and error.value.__suppress_context__
+        assert cause is None or cause.__cause__ is None
 
 
 @pytest.mark.parametrize("name", ["balanced-accuracy", "macro-f1", "auc"])
