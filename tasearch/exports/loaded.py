@@ -27,12 +27,15 @@ class Prediction:
     """What a student says of some samples.
 
     Args:
-        labels: Name of the most probable class of each sample.
+        labels: Name of the most probable class of each sample, always a string: where the labels of
+            the training were integers 0, 1 and so on, compare these with `classes`.
+        classes: Number of that class, int64 (samples,): its place in `LoadedStudent.class_names`.
         probabilities: Probabilities of the classes, float32 (samples, classes), in the order of
             `LoadedStudent.class_names`.
     """
 
     labels: tuple[str, ...]
+    classes: Tensor
     probabilities: Tensor
 
 
@@ -76,6 +79,9 @@ class LoadedStudent(Standardized):
     def predict(self, x: Any) -> Prediction:
         """Name the classes of raw samples.
 
+        Names are strings, as an export keeps them, also of classes that were integers. So compare
+        integers 0, 1 and so on with `classes`, and other ones as text: `y.astype(str)`.
+
         Args:
             x: Samples (samples, *in_shape), in the units of the training data: a tensor, an array
                 of numpy, or lists of numbers; integers, if the model was trained on such. Grey
@@ -112,10 +118,9 @@ class LoadedStudent(Standardized):
         self._check_ids(samples)
         with torch.inference_mode():
             probabilities = predict(self, samples).softmax(dim=1)
-        places = probabilities.argmax(dim=1).tolist()
-        return Prediction(
-            labels=tuple(self.class_names[place] for place in places), probabilities=probabilities
-        )
+        classes = probabilities.argmax(dim=1)
+        labels = tuple(self.class_names[place] for place in classes.tolist())
+        return Prediction(labels=labels, classes=classes, probabilities=probabilities)
 
     def _samples(self, x: Any) -> Tensor:
         """Numbers as a tensor of the type that the model takes."""

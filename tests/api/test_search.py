@@ -92,7 +92,10 @@ def test_classes_are_called_by_their_names(place: Path) -> None:
     names = np.array(["red", "white", "blue"])[Y]
     run = tasearch.search(X, names, **BUILTIN)
     run.export("winner")
-    assert {*tasearch.load("winner").predict(X).labels} <= {"red", "white", "blue"}
+    found = tasearch.load("winner").predict(X)
+    assert {*found.labels} <= {"red", "white", "blue"}
+    numbered = tasearch.load("winner").class_names
+    assert found.labels == tuple(numbered[place] for place in found.classes.tolist())
     assert tasearch.load("winner").class_names == ("blue", "red", "white")
     others = np.array(["rot", "weiss", "blau"])[Y]
     assert "data" in refused(y=others)

@@ -48,6 +48,8 @@ def test_export_takes_channels_last_as_the_arrays_had_them(tmp_path: Path) -> No
     assert session.get_inputs()[0].shape[1:] == [6, 5, 3]
     found = model.predict(x)
     assert found.labels == tuple(map(str, logits.argmax(1)))
+    assert found.classes.dtype == torch.int64
+    assert (found.classes.numpy() == logits.argmax(1)).all()
     samples = torch.from_numpy(x).float()
     assert np.allclose(model(samples).detach(), logits, atol=1e-4)
     assert np.allclose(run.best().model(samples).detach(), logits, atol=1e-4)
