@@ -51,7 +51,7 @@ class Front:
 
         Returns:
             A row for each member: `label`, the fields of `Candidate`, and a column for each value
-            of the recipes.
+            of the recipes that differs between members; of a single member, for each value.
 
         Raises:
             TasearchError: pandas is not installed.

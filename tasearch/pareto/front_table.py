@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import pandas
 
 HEAD = ("trial", "chain", "accuracy", "params", "bytes", "latency")  # "accuracy": the metric
-FIRST = ("accuracy", "params", "latency_ms", "trial", "bytes")  # of the columns for pandas
-FIELDS = [*FIRST, "chain", "teacher"]
+FIRST = ("label", "accuracy", "params")  # of the columns for pandas, which prints both ends
+LAST = ("latency_ms", "trial", "bytes")
+FIELDS = [*FIRST[1:], *LAST, "chain", "teacher"]
 
 
 def html_table(candidates: Sequence[Candidate]) -> str:
@@ -36,6 +37,9 @@ def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
     under its own name, such as `temperature`, of the assistants as `assistants_temperature`. For a
     single student all values are there.
 
+    Of a wide table pandas prints the first and the last columns. So it begins with label, accuracy
+    and parameters, and ends with latency, trial and bytes, which are narrow.
+
     The column `metric` names the metric of the column `accuracy`, if that is another one.
 
     Args:
@@ -49,13 +53,13 @@ def data_frame(candidates: Sequence[Candidate]) -> pandas.DataFrame:
     except ModuleNotFoundError:
         raise TasearchError("to_pandas() needs pandas: pip install pandas") from None
     rows = [_row(candidate) for candidate in candidates]
-    frame = pandas.DataFrame(rows, columns=None if rows else ["label", *FIELDS])
+    frame = pandas.DataFrame(rows, columns=None if rows else [FIRST[0], *FIELDS])
     if len(rows) > 1:
-        recipes = [name for name in frame if name not in ("label", *FIELDS)]
+        recipes = [name for name in frame if name not in (FIRST[0], *FIELDS)]
         frame = frame.drop(columns=[n for n in recipes if frame[n].map(repr).nunique() == 1])
     if not all(candidate.metric.is_accuracy for candidate in candidates):
         frame["metric"] = [candidate.metric.name for candidate in candidates]
-    return frame
+    return frame[[*FIRST, *(name for name in frame if name not in (*FIRST, *LAST)), *LAST]]
 
 
 def _row(candidate: Candidate) -> dict[str, object]:
