@@ -45,7 +45,7 @@ def show_front(run: Run, *, as_json: bool, as_csv: bool) -> None:
         print(front_csv([flat_numbers(run, row) for row in rows]), end="")
     else:
         lengths = [head for head in front_heads(rows) if head.startswith("ms, ")]
-        least = ("as good", *lengths, "95 % interval", "trial", "ms")
+        least = ("as good", *lengths, "95 % interval", "trial", "ms", "params")
         for note in _notes(rows, print_table(front_table(rows), least)):
             print_line(note)
 

@@ -52,10 +52,18 @@ def print_table(table: Table, least: Sequence[str] = ()) -> list[str]:
     width = min(COLUMNS, out.width)
     empty = [c.header for c in table.columns if table.rows and not any(map(str, c.cells))]
     for head in (*empty, *least):
-        if head in empty or sum(map(_least_width, table.columns)) > width:
+        if head in empty or _narrowest(table) > width:
             table = _without(table, head)
+    if _narrowest(table) > width:
+        for column in table.columns:
+            column.min_width = None  # names are broken before a number is cut
     out.print(table, width=width)
     return [str(column.header) for column in table.columns]
+
+
+def _narrowest(table: Table) -> int:
+    """The least characters of a table; there is no space behind its last column."""
+    return sum(map(_least_width, table.columns)) - GAP
 
 
 def _least_width(column: Column) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 import tasearch
 from tasearch.cli.console import out
-from tasearch.cli.front_command import front_csv, front_table
+from tasearch.cli.front_command import front_csv, front_table, show_front
 from tasearch.cli.tables import print_table
 from tasearch.pareto.candidate import Candidate
 from tasearch.report.front_table import front_and_shipped, front_rows
@@ -92,6 +92,23 @@ def test_narrow_terminals_lose_columns_not_chains_nor_digits(
     text = capsys.readouterr().out
     assert "…" not in text
     assert text.count("64 → 24 → 12") == len(rows)
+
+
+@pytest.mark.parametrize(("width", "params"), [(37, True), (28, False), (18, False)])
+def test_tiny_terminals_break_chains_before_digits(
+    width: int,
+    params: bool,
+    finished: tasearch.Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(out, "_width", width)
+    show_front(finished, as_json=False, as_csv=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["chain", "accuracy", "params"][: 2 + params]
+    assert max(map(len, lines)) <= width
+    for member in finished.front.members:
+        assert any(f"{member.accuracy:.1%}" in line for line in lines)
 
 
 def test_column_without_a_cell_is_left_out(rows: list[Row]) -> None:
