@@ -319,7 +319,7 @@ def test_study_of_images_passes_check(capsys: pytest.CaptureFixture[str], tmp_pa
         capsys, "check", tmp_path / "a.toml", "--runs-dir", tmp_path / "runs", "--workers", "1"
     )
     assert code == 0, err
-    assert "5 of 5 students fit" in out
+    assert re.search(r"\b([2-5]) of \1 students fit", out)
 
 
 @pytest.fixture
