@@ -18,15 +18,13 @@ from tasearch.pareto.front_table import html_table
 from tasearch.runs import run as reading
 from tasearch.runs.events import Event
 from tasearch.runs.journal import OptunaStudy, copied_study
+from tasearch.runs.records import ENDED
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from torch import nn
 
     from tasearch.runs.verdicts import Confirmation
-
-
-OVER = ("complete", "pruned", "failed")
 
 
 class Student(Candidate):
@@ -263,7 +261,7 @@ class Run(reading.Run):
             state = "finished"
         else:
             state = "searching" if self.directory.busy else "stopped"
-        over = sum(trial.state in OVER for trial in self.trials if not trial.free)
+        over = sum(trial.state in ENDED for trial in self.trials if not trial.free)
         best = f", best {self.choices[0].brief}" if self.choices else ""
         name = repr(self.manifest.study.name)
         trials = f"{over} trial{'s' * (over != 1)}"

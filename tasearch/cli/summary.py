@@ -10,6 +10,7 @@ from tasearch.report.outcomes import outcome_text
 from tasearch.report.student_text import accuracy_text, help_text, size_text
 from tasearch.report.text import duration, flops_text
 from tasearch.runs.accuracies import unseen_text
+from tasearch.runs.records import ENDED
 from tasearch.runs.run import Run
 
 OTHERS = ("best", "confirm", "report", "status")
@@ -53,6 +54,6 @@ def print_summary(run: Run, path: Place) -> None:
 
 def _cost(run: Run) -> str:
     seconds = run.directory.history().seconds
-    count = sum(t.state in ("complete", "pruned", "failed") and not t.free for t in run.trials)
+    count = sum(t.state in ENDED and not t.free for t in run.trials)
     trials = f"{count} trial{'s' * (count != 1)} in {duration(seconds)} of wall time"
     return f"{trials}, {flops_text(run.costs.paid)}; {outcome_text(run.trials)}"

@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from tasearch.chains.space import Space
 from tasearch.errors import RunError
 from tasearch.runs.events import EpochDone, Event, HopEnded, HopStarted, Notice
-from tasearch.runs.records import states
+from tasearch.runs.records import ENDED, states
 from tasearch.runs.run import Run
 from tasearch.runs.trial_attributes import chain_of
 from tasearch.runs.verdicts import Arm, Comparison
 from tasearch.search.enqueue import enqueue_choices
 from tasearch.search.prepare import Prepared
 from tasearch.search.run_search import search
-
-OVER = ("complete", "pruned", "failed")
 
 
 def untried_arms(run: Run, comparisons: Sequence[Comparison]) -> list[Arm]:
@@ -71,7 +69,7 @@ def try_arms(
     counts = states(Run.open(run.place).trials)
     listed = ", ".join(arm.label for arm in arms)
     yield Notice(message=f"trained first, as the search has not tried what is compared: {listed}")
-    trials = sum(counts[state] for state in OVER) + counts["waiting"]
+    trials = sum(counts[state] for state in ENDED) + counts["waiting"]
     for event in search(prepare(), trials):
         if isinstance(event, Notice | HopStarted | EpochDone | HopEnded):
             yield event

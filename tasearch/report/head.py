@@ -12,10 +12,8 @@ from tasearch.pareto.budget import Budget
 from tasearch.report.evidence import damage_text
 from tasearch.report.status import teacher_accuracy
 from tasearch.runs.accuracies import unseen_text
-from tasearch.runs.records import states
+from tasearch.runs.records import ENDED, states
 from tasearch.runs.run import Run
-
-OVER = ("complete", "pruned", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ def head_of(run: Run) -> Head:
     """
     manifest, counts = run.manifest, states(run.trials)
     study, limits = manifest.study, manifest.study.limits()
-    over = sum(counts[state] for state in OVER)
+    over = sum(counts[state] for state in ENDED)
     replicates = study.search.replicates
     facts = [
         ("trials", _trials(run, over)),
@@ -65,7 +63,7 @@ def head_of(run: Run) -> Head:
 
 def _trials(run: Run, over: int) -> str:
     """The trials that are over, and the assistants that are students of their own."""
-    extra = sum(trial.free and trial.state in OVER for trial in run.trials)
+    extra = sum(trial.free and trial.state in ENDED for trial in run.trials)
     also = f", and {extra} more for their assistants" if extra else ""
     return f"{over:,}{also}; {run.manifest.space:,} chains are within the budget"
 

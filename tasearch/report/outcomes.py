@@ -6,9 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from tasearch.runs.records import TrialRecord
+from tasearch.runs.records import ENDED, TrialRecord
 
-ENDED = ("complete", "pruned", "failed")
 _HOP = re.compile(r"^hop [^:]+: ")
 
 

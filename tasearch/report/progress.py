@@ -9,11 +9,10 @@ from statistics import fmean
 
 from tasearch.chains.hop import ModelSpec
 from tasearch.chains.space import Space
-from tasearch.report.outcomes import ENDED
 from tasearch.report.time_left import Range, Work, work_of_trials
 from tasearch.report.training_times import TrainingTimes
 from tasearch.runs.manifest import Manifest
-from tasearch.runs.records import TrialRecord
+from tasearch.runs.records import ENDED, TrialRecord
 from tasearch.runs.run import Run
 
 HOUR_S = 3600.0

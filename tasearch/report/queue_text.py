@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tasearch.runs.records import states
+from tasearch.runs.records import ENDED, states
 from tasearch.runs.run import Run
 
 
 def next_text(run: Run) -> str:
     """When the queued chains of a run are tried."""
     history, counts = run.directory.history(), states(run.trials)
-    over = sum(counts[state] for state in ("complete", "pruned", "failed"))
+    over = sum(counts[state] for state in ENDED)
     asked = history.target or 0
     again = "`tasearch run` on the same study tries it"
     if over >= min(asked, run.manifest.space):

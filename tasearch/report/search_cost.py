@@ -9,6 +9,7 @@ from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.front import Front
 from tasearch.pareto.hypervolume import hypervolume
 from tasearch.runs.records import (
+    ENDED,
     Bill,
     Costs,
     HopUse,
@@ -82,7 +83,7 @@ def progress_of(run: Run) -> tuple[Step, ...]:
     bill = Bill(manifest.trained_samples, manifest.measured)
     for trial in run.trials:
         bill.add(trial)
-        if trial.state not in ("complete", "pruned", "failed"):
+        if trial.state not in ENDED:
             continue
         grown = Front([*members, *candidates([trial], manifest.measured)]).members
         if grown != members:

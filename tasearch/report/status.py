@@ -13,10 +13,8 @@ from tasearch.report.student_text import short_verdict
 from tasearch.report.text import duration, flops_text
 from tasearch.report.time_left import left_text
 from tasearch.runs.event_log import History
-from tasearch.runs.records import states
+from tasearch.runs.records import ENDED, states
 from tasearch.runs.run import Run
-
-OVER = ("complete", "pruned", "failed")
 
 
 def status_lines(run: Run) -> list[tuple[str, str]]:
@@ -29,7 +27,7 @@ def status_lines(run: Run) -> list[tuple[str, str]]:
         Pairs of a name, such as "trials", and its value in words.
     """
     history, counts, costs = run.directory.history(), states(run.trials), run.costs
-    over = sum(counts[state] for state in OVER)
+    over = sum(counts[state] for state in ENDED)
     damage = history.damage
     if history.target is None and run.trials and not damage:
         damage = f"{run.path / 'events.jsonl'}: is missing, or has lost its lines"
@@ -116,7 +114,7 @@ def _trials(run: Run, counts: Counter[str], over: int, target: int | None) -> st
 
 def _hops(run: Run, history: History) -> str:
     """`15 trained, 9 times reused`, hops of trials that are still running included."""
-    used = {use.key for trial in run.trials if trial.state in OVER for use in trial.hops}
+    used = {use.key for trial in run.trials if trial.state in ENDED for use in trial.hops}
     ahead = {e["hop"] for e in history.events if e["event"] == "end"} - used
     return f"{run.costs.hops + len(ahead)} trained, {run.costs.uses - run.costs.hops} times reused"
 

@@ -11,7 +11,7 @@ from tasearch.chains.keys import canonical_json
 from tasearch.chains.sizes import sized
 from tasearch.pareto.candidate import Candidate
 from tasearch.pareto.metric import ACCURACY, Metric
-from tasearch.runs.records import TrialRecord
+from tasearch.runs.records import ENDED, TrialRecord
 from tasearch.runs.run import Run
 
 NO_INFLUENCE = ("guidance", "teacher_dropout")  # fields of a recipe, with one teacher
@@ -142,9 +142,7 @@ def no_assistants_words(run: Run, *widths: int) -> str:
     """
     if not run.manifest.study.assistants.max:
         return "the study has no assistants"
-    chains = (
-        trial.chain for trial in run.trials if trial.state in ("complete", "pruned", "failed")
-    )
+    chains = (trial.chain for trial in run.trials if trial.state in ENDED)
     tried = any(len(chain) > 2 and chain[-1] in widths for chain in chains)
     ends, what = sized(*widths) if widths else "any width", "trained to its end"
     return f"no chain with assistants that ends in {ends} was {what if tried else 'tried'}"

@@ -13,6 +13,7 @@ from tasearch.pareto.measurement import Measurement
 from tasearch.pareto.metric import ACCURACY, Metric
 from tasearch.pareto.skyline import PruningDecision
 
+ENDED = ("complete", "pruned", "failed")  # states of trials that are over
 TRAINING_PASSES = 3  # an optimizer step costs one forward pass, and twice that for backward
 
 
