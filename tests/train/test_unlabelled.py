@@ -131,7 +131,7 @@ def test_stacked_replicates_end_as_each_alone(tmp_path: Path, training: dict[str
         saved = own.store.load("hops", own.key(lineage[1]))
         assert saved is not None
         ends.append(saved[0])
-    assert close(*ends, 1e-6)  # the teachers' logits are kept in 16 bits
+    assert close(*ends, 1e-9)
 
 
 def test_models_with_other_batches_are_not_stacked(tmp_path: Path) -> None:
