@@ -109,7 +109,7 @@ def main() -> None:
     args = parser.parse_args()
     provenance = common.provenance(args)
     found = [*rounds(args.other, args.studies, args.rounds)]
-    result = {
+    result: dict[str, Any] = {
         "question": common.question(__doc__),
         "provenance": provenance,
         "other_over_this": summary(found),

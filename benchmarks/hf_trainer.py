@@ -194,7 +194,7 @@ def distiller(
     """
     from transformers import Trainer, TrainingArguments
 
-    class Distiller(Trainer):  # type: ignore[misc]
+    class Distiller(Trainer):
         """Learns from a teacher as well as from labels."""
 
         def compute_loss(self, model: nn.Module, inputs: dict[str, Any], **_: object) -> Tensor:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
 import tasearch.train.hidden
 from benchmarks.common import add_out_option, parser, provenance, question, write_json
@@ -65,7 +65,7 @@ class Remembered:
         self._blocks = blocks
         self._known: dict[bytes, list[Tensor]] = {}
 
-    def __call__(self, net: nn.Module, ids: Tensor) -> tuple[Tensor, HiddenLayers]:
+    def __call__(self, net: Any, ids: Tensor) -> tuple[Tensor, HiddenLayers]:
         """As `read_hidden`; of remembered texts there are no logits."""
         mask = mask_of(ids, net.ids.tokens.pad)
         texts = [row[own].numpy().tobytes() for row, own in zip(ids, mask, strict=True)]
@@ -132,9 +132,9 @@ def measure(
     models = Models.for_study(study, data)
     teacher = hidden_sizes(models.build(study.teacher.width)).blocks
     widths = [width for width in study.student.widths if not sizes or str(width) in sizes]
-    own = [hidden_sizes(models.build(width)).blocks for width in widths]
-    tasearch.train.hidden.read_hidden = Remembered(
-        {place for blocks in own for place in matched_blocks(blocks, teacher)}
+    students = [hidden_sizes(models.build(width)).blocks for width in widths]
+    tasearch.train.hidden.read_hidden = Remembered(  # type: ignore[attr-defined]
+        {place for blocks in students for place in matched_blocks(blocks, teacher)}
     )
     for seed in seeds:
         for width in widths:

@@ -39,7 +39,9 @@ def inherit(narrow: nn.Sequential, wide: nn.Sequential) -> None:
     kept: Tensor | None = None  # channels of the wide network that reach the layer; None for all
     for i, (own, other) in enumerate(zip(narrow, wide, strict=True)):
         if isinstance(own, nn.Conv2d):
-            given, norm = other.weight, wide[i + 1]
+            norm = wide[i + 1]
+            assert isinstance(other, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            given = other.weight
             inputs = given if kept is None else given[:, kept]
             kept = importance(other, norm).topk(own.out_channels).indices.sort().values
             own.weight.copy_(inputs[kept])
@@ -47,5 +49,6 @@ def inherit(narrow: nn.Sequential, wide: nn.Sequential) -> None:
             for name in ("weight", "bias", "running_mean", "running_var"):
                 getattr(own, name).copy_(getattr(other, name)[kept])
         elif isinstance(own, nn.Linear):
+            assert isinstance(other, nn.Linear)
             own.weight.copy_(other.weight[:, kept])
             own.bias.copy_(other.bias)

@@ -155,7 +155,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times that images are loaded again")
     common.add_out_option(parser, "memory.json")
     args = parser.parse_args()
-    result = {"question": common.question(__doc__), "provenance": common.provenance(args)}
+    result: dict[str, Any] = {
+        "question": common.question(__doc__),
+        "provenance": common.provenance(args),
+    }
     with tempfile.TemporaryDirectory(prefix="memory-") as name:
         folder = Path(name)
         os.environ["TASEARCH_CACHE"] = str(folder / "cache")

@@ -64,10 +64,10 @@ def nehvi(
         costs.train(chain)
     with manual_seed(seed):  # a fit that fails is tried again from random values
         while len(costs.steps) < trials:
-            chain = pool.best(costs, gains(costs))
-            if chain is None:
+            best = pool.best(costs, gains(costs))
+            if best is None:
                 break
-            costs.train(chain)
+            costs.train(best)
     return costs
 
 

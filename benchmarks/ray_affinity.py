@@ -77,7 +77,7 @@ def watched() -> Iterator[Reads]:
         reads.computed += 1
         return compute(self, *arguments)
 
-    Targets._load, Targets._compute = loading, computing  # type: ignore[method-assign]
+    Targets._load, Targets._compute = loading, computing  # type: ignore[method-assign, assignment]
     try:
         yield reads
     finally:

@@ -123,7 +123,7 @@ class Bench:
         if set_up:
             store.mkdir(exist_ok=True)
             code = UserCode(digests={})
-            pool.set_up(self.study, self._data, store, self._modes, archive.separable, code)
+            pool.set_up(self.study, self._data, Store(store), self._modes, archive.separable, code)
         waiting = [Task(key=archive.key(hop), hop=hop) for hop in hops]
         left, start = len(waiting), time.perf_counter()
         while left:

@@ -172,6 +172,7 @@ def run_round(
     pair: Pair, known: dict[str, Any], environment: Peers, networks: Path, seconds: float
 ) -> dict[str, Any]:
     """All others, tasearch in each setup, and the matrix products, one after the other."""
+    assert pair.images is not None
     others: dict[str, Any] = {}
     for name, gradients in (("careful", False), ("published", True)):
         (others[name],) = common.fresh(run_loop, pair, gradients, seconds)

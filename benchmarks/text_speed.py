@@ -28,8 +28,8 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks import common, hops
-from benchmarks.gains import interval
 from benchmarks.hf_trainer import Way, Work, train
+from benchmarks.paired import interval
 from tasearch.chains.hop import Hop
 from tasearch.chains.mode import modes_as_text, modes_from_text
 from tasearch.config.study import Study
