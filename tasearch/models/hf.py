@@ -25,6 +25,7 @@ from tasearch.data.network import of_hub, reason_of
 from tasearch.errors import ModelError, raised, shown
 from tasearch.models.checkpoint import file_digest
 from tasearch.models.families import Build
+from tasearch.models.packages import other_torch
 from tasearch.models.tokens import known_tokens, mask_of, second_text
 
 PREFIX = "hf:"
@@ -246,7 +247,9 @@ def _of_package(what: str, call: Callable[[Any], Any], *, in_folder: bool = True
             return call(kinds)
     except Exception as error:  # of the network, the file system or the package
         where = f"{what} cannot be had: " if what else ""
-        raise ModelError(f"{where}{reason_of(error)}") from error
+        remedy = other_torch(error)
+        said = f"importing torchvision failed; {remedy}" if remedy else reason_of(error)
+        raise ModelError(f"{where}{said}") from error
 
 
 @contextlib.contextmanager

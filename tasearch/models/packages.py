@@ -147,12 +147,21 @@ def _imported(package: str) -> Any:
                 f"needs {package}, which is not installed: pip install 'tasearch[{package}]'"
             ) from None
         raise ModelError(f"importing {package} raised {shown(raised(error))}") from error
-    except Exception as error:  # such as of a torchvision that was built for another torch
-        fault = "torchvision" if "torchvision" in str(error) else package  # timm imports it
-        raise ModelError(
-            f"importing {package} raised {shown(raised(error))}; install the build of {fault} "
-            f"for torch {torch.__version__}"
-        ) from error
+    except Exception as error:
+        remedy = other_torch(error) or f"install the build of {package} for {_TORCH}"
+        raise ModelError(f"importing {package} raised {shown(raised(error))}; {remedy}") from error
+
+
+def other_torch(error: BaseException | None) -> str:
+    """What to do if an error comes from a torchvision built for another torch; empty otherwise.
+
+    Other packages import it where it is installed, and raise errors of their own.
+    """
+    while error is not None:
+        if "operator torchvision::" in str(error):
+            return f"install the build of torchvision for {_TORCH}"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _check_name(model: Any, known: Iterable[str]) -> None:
@@ -245,6 +254,7 @@ def _timm_stated(module: Any, model: str) -> OwnWeights | None:
     return OwnWeights(classes=found.num_classes, inputs=spec)
 
 
+_TORCH = f"torch {torch.__version__}"
 _NAMES = {"torchvision": _torchvision_names, "timm": _timm_names}
 _BUILD = {"torchvision": _torchvision_model, "timm": _timm_model}
 _LOAD = {"torchvision": _torchvision_loaded, "timm": _timm_loaded}

@@ -23,7 +23,9 @@ SHAPES: dict[str, dict[str, int]] = {
         **{"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},
         "embedding_size": 8,
     },
+    "minilm": {"hidden_size": 24, "num_attention_heads": 12, "intermediate_size": 96},
 }
+TYPES = {"minilm": "bert"}  # a narrow BERT of many heads
 LAYERS = {"distilbert": "n_layers"}
 KINDS = pytest.mark.parametrize("kind", SHAPES)
 
@@ -35,7 +37,7 @@ def folder_of(root: Path, kind: str = "bert", classes: int = 3, **more: Any) -> 
     layers = {LAYERS.get(kind, "num_hidden_layers"): 2}
     own = {"vocab_size": 30, "max_position_embeddings": 8, "pad_token_id": 0, "num_labels": classes}
     config = transformers.AutoConfig.for_model(
-        kind, **{**own, **SHAPES.get(kind, {}), **layers, **more}
+        TYPES.get(kind, kind), **{**own, **SHAPES.get(kind, {}), **layers, **more}
     )
     net: nn.Module = transformers.AutoModelForSequenceClassification.from_config(config)
     net.save_pretrained(root / "encoder")  # type: ignore[operator]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from tests.helpers.encoders import (
 from tests.helpers.packages import package
 from tests.helpers.studies import tiny
 
+_TORCH = re.escape(str(torch.__version__))
 pytestmark = pytest.mark.packages
 
 
@@ -61,6 +64,54 @@ def test_family_has_the_sizes_of_its_arguments(kind: str, tmp_path: Path) -> Non
     assert {(8, 8), (12, 8), (8, 12), (5, 8)} <= shapes
     assert net.net.config.num_hidden_layers == 1
     assert net.eval()(texts()).shape == (4, 5)
+
+
+def test_minilm_is_built_from_its_published_configuration(tmp_path: Path) -> None:
+    """The values are those of MiniLM-L6-H384 (Wang et al., 2002.10957)."""
+    shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12}
+    config = {
+        **shape,
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        "initializer_range": 0.02,
+        "intermediate_size": 1536,
+        "layer_norm_eps": 1e-12,
+        "max_position_embeddings": 512,
+        "pad_token_id": 0,
+        "position_embedding_type": "absolute",
+        "type_vocab_size": 2,
+        "vocab_size": 30522,
+    }
+    (tmp_path / "minilm").mkdir()
+    (tmp_path / "minilm" / "config.json").write_text(json.dumps(config))
+    build = hf_family("hf:minilm", str(tmp_path))
+    net: Any = build(in_shape=(8,), num_classes=3, tokens=TOKENS)
+    layers = net.net.bert.encoder.layer
+    projections, hidden, norms = 4 * (384**2 + 384), 2 * 384 * 1536 + 1536 + 384, 4 * 384
+    assert sum(p.numel() for p in layers.parameters()) == 6 * (projections + hidden + norms)
+    assert net.net.bert.embeddings.word_embeddings.weight.shape == (30, 384)
+    assert build(in_shape=(8,), num_classes=3, tokens=TOKENS, num_hidden_layers=3)(
+        texts()
+    ).shape == (4, 3)
+
+
+def test_torchvision_of_another_torch_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **options: object) -> None:
+        try:
+            raise RuntimeError("operator torchvision::nms does not exist")
+        except RuntimeError as error:
+            raise ModuleNotFoundError("Could not import module 'BertModel'") from error
+
+    folder_of(tmp_path)
+    classes = package("transformers").AutoModelForSequenceClassification
+    monkeypatch.setattr(classes, "from_config", broken)
+    with pytest.raises(ModelError, match=f"install the build of torchvision for torch {_TORCH}"):
+        hf_family("hf:encoder", str(tmp_path))(in_shape=(8,), num_classes=3, tokens=TOKENS)
 
 
 def test_second_text_is_behind_the_first_separator() -> None:
@@ -144,7 +195,7 @@ def test_encoder_starts_from_every_second_layer_of_its_teacher(kind: str, tmp_pa
     with pytest.raises(ModelError, match="no more layers than its teacher, found 4 and 3"):
         start_from(build(**shapes, num_hidden_layers=4), teacher)
     with pytest.raises(ModelError, match=r"as wide as its teacher, found net\..* of \(.*8"):
-        start_from(build(**shapes, hidden_size=8), teacher)
+        start_from(build(**shapes, hidden_size=8, num_attention_heads=2), teacher)
 
 
 def test_study_of_encoders_may_start_from_an_encoder(tmp_path: Path) -> None:
