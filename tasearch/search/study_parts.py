@@ -16,6 +16,7 @@ from tasearch.models.families import check_takes
 from tasearch.runs.comparable import CHANGED
 from tasearch.search.acquisition import Acquisition
 from tasearch.search.constants import constant_notices
+from tasearch.search.few_samples import validation_notices
 from tasearch.search.majority import majority_notices
 from tasearch.search.preflight import Preflight, label_kinds, losses_of, try_metric
 from tasearch.search.prices import price_of_views
@@ -79,7 +80,8 @@ class StudyParts:
         data = preflight.load() if study.data.own_source else load_data(study, progress, warn)
         check_tokenizer(study, data.text, warn)
         _tell_unlabelled(study, data, warn)
-        for notice in (*majority_notices(study, data), *constant_notices(data)):
+        notices = *majority_notices(study, data), *validation_notices(data)
+        for notice in (*notices, *constant_notices(data)):
             warn(notice)
         step("models")
         check_takes(study.model.family, data.ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tasearch.config.study_file import load_study, render
@@ -53,6 +54,16 @@ def test_search_without_any_assistant_is_told(
     assert "notice: hardly an assistant will be tried" in out
     _, out, _ = checked(capsys, study_file, "--workers", "1")
     assert "assistant will be tried" not in out
+
+
+def test_small_validation_part_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arrays = {"x": np.random.default_rng(0).normal(size=(40, 3)), "y": np.arange(40) % 3}
+    np.savez(tmp_path / "d.npz", **arrays)
+    study = tiny(data={"source": "npz", "path": "d.npz", "validation": 0.2})
+    (tmp_path / "few.toml").write_text(render(study))
+    code, out, _ = checked(capsys, tmp_path / "few.toml", "--workers", "1")
+    assert code == 0
+    assert "notice: the validation part has 8 samples, and one is 12% of the accuracy" in out
 
 
 def test_numbers_for_programs(capsys: pytest.CaptureFixture[str], study_file: Path) -> None:
