@@ -179,6 +179,24 @@ def same(run: tasearch.Run, one: tasearch.Run) -> None:
     assert once_each(run)
 
 
+def told(printed: str) -> list[str]:
+    """What a search has told of its hops and trials, without times, sorted."""
+    start = r"^ *[\d.]+ s +(\[\d+/\d+\] )?"
+    lines = [re.sub(start, "", line) for line in printed.splitlines()]
+    return sorted(line for line in lines if line.startswith(("train ", "trial ", "teacher ")))
+
+
+def test_remote_hops_are_told_of_as_local_ones_are(
+    finished: tasearch.Run, started: Any, run: Path, tmp_path: Path
+) -> None:
+    printed, _ = started(STUDY).communicate(timeout=LIMIT)
+    command = [sys.executable, "-m", "tasearch", "run", str(tmp_path / "study.toml")]
+    command += ["--runs-dir", str(tmp_path / "local"), "--latency-from", str(finished.path)]
+    local = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert len(told(printed)) > len(tasearch.Run.open(run).trials) > 0
+    assert told(printed) == told(local.stdout)
+
+
 def test_cluster_trains_what_one_process_trains(started: Any, run: Path, one: tasearch.Run) -> None:
     found = ended(started(STUDY), run)
     assert {t.state for t in found.trials} == {"complete", "pruned"}
@@ -193,6 +211,21 @@ def test_hops_are_trained_on_both_nodes(started: Any, tmp_path: Path) -> None:
     study = study.model_copy(update={"root": str(tmp_path)})
     found = ended(started(study), tmp_path / "ray" / study.name)
     assert {t.state for t in found.trials} == {"complete"}
+    assert len([*(tmp_path / "here").iterdir()]) == 2
+
+
+def test_node_that_joins_takes_hops(finished: tasearch.Run, started: Any, tmp_path: Path) -> None:
+    """A loss is computed on the only node, and waits for another one."""
+    (tmp_path / "meeting.py").write_text(MEETING)
+    study = tiny(assistants={"max": 0}, student={"loss": ["kd", "meeting:loss"]})
+    study = study.model_copy(update={"root": str(tmp_path)})
+    alone = tasearch.run(study, runs_dir=tmp_path / "alone", latency_from=finished.path)
+    own = Nodes(tmp_path, 1)
+    with contextlib.closing(own):
+        process = started(study, "--address", own.address, around=own)
+        wait_for(lambda: (tmp_path / "here").exists() and len(own.workers()) == 1, LIMIT)
+        own.add()
+        same(ended(process, tmp_path / "ray" / study.name), alone)
     assert len([*(tmp_path / "here").iterdir()]) == 2
 
 
