@@ -57,7 +57,10 @@ def test_search_without_any_assistant_is_told(
 
 
 def test_small_validation_part_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arrays = {"x": np.random.default_rng(0).normal(size=(40, 3)), "y": np.arange(40) % 3}
+    arrays = {
+        "x_train": np.random.default_rng(0).normal(size=(40, 3)),
+        "y_train": np.arange(40) % 3,
+    }
     np.savez(tmp_path / "d.npz", **arrays)
     study = tiny(data={"source": "npz", "path": "d.npz", "validation": 0.2})
     (tmp_path / "few.toml").write_text(render(study))

@@ -53,7 +53,10 @@ def test_layers_of_an_encoder_are_those_that_its_package_returns(kind: str, tmp_
     folder_of(tmp_path, kind)
     net = taking(IDS, hf_factory("hf:encoder", str(tmp_path), pretrained=True)(**SHAPE)).eval()
     inner: Any = net
-    assert hidden_sizes(net) == HiddenSizes(width=16, blocks=2, heads=2, vectors=(16, 16, 16))
+    width, heads = (24, 12) if kind == "minilm" else (16, 2)
+    assert hidden_sizes(net) == HiddenSizes(
+        width=width, blocks=2, heads=heads, vectors=(width, width, width)
+    )
     given: dict[str, Any] = {}
     package = inner.net.net
     package.register_forward_pre_hook(lambda m, args, kw: given.update(kw), with_kwargs=True)
@@ -78,7 +81,8 @@ def test_transformer_learns_from_an_encoder(kind: str, tmp_path: Path) -> None:
     teacher = hf_factory("hf:encoder", str(tmp_path), pretrained=True)(**SHAPE).eval()
     net = FAMILIES["transformer"](12, **SHAPE, layers=1, heads=1)
     loss = HiddenLoss(HIDDEN, hidden_sizes(net), hidden_sizes(teacher))
-    assert loss.heads == 2  # of the divisors of 12 and 16, the largest up to two heads
+    # the largest divisor of both widths, 12 and 24 or 12 and 16, up to the teacher's number of heads
+    assert loss.heads == (12 if kind == "minilm" else 2)
     _, own = read_hidden(net, texts())
     value = loss.of_batch(own, teacher, texts())
     value.backward()  # type: ignore[no-untyped-call]
