@@ -85,6 +85,7 @@ def test_minilm_is_built_from_its_published_configuration(tmp_path: Path) -> Non
         "type_vocab_size": 2,
         "vocab_size": 30522,
     }
+    package("transformers")
     (tmp_path / "minilm").mkdir()
     (tmp_path / "minilm" / "config.json").write_text(json.dumps(config))
     build = hf_family("hf:minilm", str(tmp_path))
