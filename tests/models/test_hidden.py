@@ -81,7 +81,7 @@ def test_transformer_learns_from_an_encoder(kind: str, tmp_path: Path) -> None:
     teacher = hf_factory("hf:encoder", str(tmp_path), pretrained=True)(**SHAPE).eval()
     net = FAMILIES["transformer"](12, **SHAPE, layers=1, heads=1)
     loss = HiddenLoss(HIDDEN, hidden_sizes(net), hidden_sizes(teacher))
-    # the largest divisor of both widths, 12 and 24 or 12 and 16, up to the teacher's number of heads
+    # the largest divisor of 12 and 24, or 12 and 16, up to the teacher's number of heads
     assert loss.heads == (12 if kind == "minilm" else 2)
     _, own = read_hidden(net, texts())
     value = loss.of_batch(own, teacher, texts())
