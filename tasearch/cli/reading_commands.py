@@ -145,7 +145,7 @@ def init(
         str | None,
         typer.Option(
             metavar="FILE|NAME",
-            help="Your teacher: weights, torchvision:NAME, timm:NAME, or module:make.",
+            help="Your teacher: weights, torchvision:NAME, timm:NAME, hf:FOLDER, or module:make.",
         ),
     ] = None,
     checkpoint: Annotated[

@@ -147,6 +147,11 @@ def _hf(name: str, folder: Path, files: Path, progress: Progress | None) -> None
     package = _imported("datasets", "hf")
     package.disable_progress_bars()
     path, _, config = name.partition(":")
+    if Path(path).exists():
+        raise DataError(
+            f"data.source: 'hf:{shown(name)}': {shown(Path(path).absolute())} would be read in its "
+            f"place: start in another folder"
+        )
     with of_hub():
         found = package.load_dataset(path, config or None, cache_dir=str(files))
     for split, dataset in found.items():

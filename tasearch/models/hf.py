@@ -29,6 +29,7 @@ from tasearch.models.packages import other_torch
 from tasearch.models.tokens import known_tokens, mask_of, second_text
 
 PREFIX = "hf:"
+CLASSIFIER = "ForSequenceClassification"  # the end of the names of the package's classes
 HIDDEN = ("intermediate_size", "hidden_dim")  # names of one value, of which a model has one
 
 
@@ -73,6 +74,7 @@ def hf_factory(name: str, root: str, *, pretrained: bool) -> Build:
         known, config = known_tokens(tokens, in_shape), _config(name, root)
         _check_weights(config, known, num_classes)
         place = _place(name, root)
+        _check_files(place)
         found, told = _of_package(
             "its weights",
             lambda kinds: kinds.AutoModelForSequenceClassification.from_pretrained(
@@ -151,7 +153,7 @@ def _built(
         if not there:
             raise ModelError(f"there is no {shown(key)} in its config.json, of {config.model_type}")
         setattr(config, there, value)
-    _check_length(config, known)
+    _check_length(config, known, ", or give a larger max_position_embeddings")
     net = _of_package(
         "a model of this size",
         lambda kinds: kinds.AutoModelForSequenceClassification.from_config(
@@ -166,8 +168,24 @@ def _encoder(net: Any, config: Any, tokens: Tokens) -> nn.Module:
     return Encoder(net, tokens, typed=named and getattr(config, "type_vocab_size", 0) > 1)
 
 
+def _check_files(place: Path | str) -> None:
+    """Refuse a folder whose weights may hold code."""
+    pickled, own = "pytorch_model.bin", "model.safetensors"
+    if isinstance(place, Path) and not any(place.glob(f"{own}*")) and (place / pickled).is_file():
+        raise ModelError(
+            f"has {pickled}, which may hold code, and no {own}: load it with transformers where "
+            f"you trust it, and write it with save_pretrained"
+        )
+
+
 def _check_weights(config: Any, tokens: Tokens, classes: int) -> None:
     """Refuse weights that are for other classes, or for fewer tokens."""
+    saved = config.architectures or [CLASSIFIER]
+    if not any(name.endswith(CLASSIFIER) for name in saved):
+        raise ModelError(
+            f"its weights, of {shown(saved[0])}, have no classifier: train it for the classes of "
+            f"the data, and save it with its classifier"
+        )
     if config.num_labels != classes:
         raise ModelError(
             f"its weights are for {config.num_labels:,} classes, the data have {classes:,}: train "
@@ -181,20 +199,31 @@ def _check_weights(config: Any, tokens: Tokens, classes: int) -> None:
     _check_length(config, tokens)
 
 
-def _check_length(config: Any, tokens: Tokens) -> None:
+def _check_length(config: Any, tokens: Tokens, remedy: str = "") -> None:
     most = getattr(config, "max_position_embeddings", tokens.length)
     if most < tokens.length:
         raise ModelError(
             f"takes at most {most:,} tokens, found texts of up to {tokens.length:,}: set "
-            f"data.length to {most} or less, or give a larger max_position_embeddings"
+            f"data.length to {most} or less{remedy}"
         )
 
 
 def _place(name: str, root: str) -> Path | str:
-    """The folder that a name stands for; the name itself where there is no such folder."""
+    """The folder that a name stands for; the name itself where there is no such folder.
+
+    Raises:
+        ModelError: The package would read another folder, one that lies in the current folder.
+    """
     own = name.removeprefix(PREFIX)
     folder = Path(root) / own
-    return folder if folder.is_dir() else own
+    if folder.is_dir():
+        return folder
+    if Path(own).exists():
+        raise ModelError(
+            f"there is no folder {shown(folder)}: give the path of {shown(Path(own).absolute())} "
+            f"relative to the root of the study"
+        )
+    return own
 
 
 def _config_file(folder: Path) -> Path:

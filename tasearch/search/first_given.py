@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasearch.config.data_section import HUB_PREFIX
 from tasearch.errors import StudyError, quoted
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
@@ -54,4 +56,8 @@ class Given:
             checkpoint, teacher = Path(teacher), None
         elif checkpoint is not None and teacher is None:
             raise StudyError("--checkpoint: goes with the name of its model, as --teacher")
+        if teacher is not None and teacher.startswith(HUB_PREFIX):
+            brought = Path(teacher.removeprefix(HUB_PREFIX))  # from the current folder, as data are
+            if brought.is_dir() and not brought.is_absolute():
+                teacher = f"{HUB_PREFIX}{os.path.relpath(brought, folder)}"
         return cls(name=name, folder=folder, teacher=teacher, checkpoint=checkpoint, **data)

@@ -24,6 +24,7 @@ from tasearch.errors import ModelError
 from tasearch.models import Models
 from tasearch.models.families import FAMILIES
 from tasearch.profiling.counts import parameters
+from tasearch.search.first_given import Given
 from tasearch.search.first_texts import text_ladder, tokenizer_of
 from tests.helpers.commands import command
 
@@ -381,6 +382,21 @@ def test_tokenizer_of_a_teacher_is_found_in_its_folder(tmp_path: Path) -> None:
     (tmp_path / "bert" / "tokenizer.json").write_text("{}", "utf-8")
     assert tokenizer_of("hf:bert", tmp_path) == {"tokenizer": "bert/tokenizer.json"}
     assert tokenizer_of(None, tmp_path) == {}
+
+
+def test_folder_of_a_teacher_is_given_from_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bert").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = {"checkpoint": None, "name": "s", "data": Path("d.csv")}
+    for teacher, folder, kept in (
+        ("hf:bert", "studies", "hf:../bert"),
+        ("hf:bert", "", "hf:bert"),
+        ("hf:other/bert", "studies", "hf:other/bert"),  # of the hub
+        (f"hf:{tmp_path}/bert", "studies", f"hf:{tmp_path}/bert"),
+    ):
+        assert Given.of(teacher=teacher, folder=Path(folder), **given).teacher == kept
 
 
 def test_sizes_of_texts_are_below_a_teacher_that_is_brought(reviews: Path) -> None:

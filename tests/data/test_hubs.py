@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -207,7 +208,7 @@ def test_openml_without_a_network_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 def test_set_of_the_hub_keeps_its_images_parts_and_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A set in a local folder, which the package takes in the place of one on the Hub."""
+    """A set in a local folder, which the package reads in the place of one on the Hub."""
     datasets = package("datasets")
     kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["dog", "cat", "ant"])}
     features = datasets.Features(kinds)
@@ -220,7 +221,10 @@ def test_set_of_the_hub_keeps_its_images_parts_and_names(
         images = [Image.fromarray(PIXELS[i]) for i in rows]
         made = datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
         made.to_parquet(str(tmp_path / f"own/set/{part}.parquet"))
-    monkeypatch.chdir(tmp_path)
+    load = datasets.load_dataset
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name, *a, **b: load(str(tmp_path / name), *a, **b)
+    )
     study = hub_study(tmp_path, "hf:own/set")
     data = load_data(study)
     assert data.class_names == ("dog", "cat", "ant")
@@ -232,6 +236,18 @@ def test_set_of_the_hub_keeps_its_images_parts_and_names(
     assert load_data(study).fingerprint == data.fingerprint
     with pytest.raises(DataError, match="needs datasets, which is not installed"):
         load_data(hub_study(tmp_path, "hf:own/other"))
+
+
+@pytest.mark.packages
+def test_set_of_the_hub_is_not_taken_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package("datasets")
+    (tmp_path / "mnist").mkdir()
+    monkeypatch.chdir(tmp_path)
+    place = re.escape(str(tmp_path / "mnist"))
+    with pytest.raises(DataError, match=f"'hf:mnist:plain': {place} would be read in its place"):
+        load_data(hub_study(tmp_path, "hf:mnist:plain"))
 
 
 @pytest.mark.packages

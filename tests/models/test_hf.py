@@ -129,7 +129,7 @@ def test_weights_that_do_not_fit_the_data_are_refused(tmp_path: Path) -> None:
     for classes, tokens, words in (
         (4, TOKENS, "its weights are for 3 classes, the data have 4"),
         (3, many, "its vocabulary has 30 tokens, that of the data 31"),
-        (3, long, "at most 8 tokens, found texts of up to 9: set data.length to 8 or less"),
+        (3, long, "at most 8 tokens, found texts of up to 9: set data.length to 8 or less$"),
         (3, None, "takes token ids: texts"),
     ):
         with pytest.raises(ModelError, match=words):
@@ -137,8 +137,40 @@ def test_weights_that_do_not_fit_the_data_are_refused(tmp_path: Path) -> None:
     transformers = package("transformers")
     transformers.AutoModel.from_pretrained(tmp_path / "encoder").save_pretrained(tmp_path / "bare")
     bare = hf_factory("hf:bare", str(tmp_path), pretrained=True)
+    with pytest.raises(ModelError, match="its weights, of BertModel, have no classifier: train it"):
+        bare(in_shape=(8,), num_classes=3, tokens=TOKENS)
+    config = tmp_path / "bare" / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "architectures": ["BertForSequenceClassification"]}))
     with pytest.raises(ModelError, match=r"its weights are for 2|its weights lack classifier.bias"):
         bare(in_shape=(8,), num_classes=3, tokens=TOKENS)
+
+
+def test_weights_that_may_hold_code_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    (tmp_path / "encoder" / "model.safetensors").unlink()
+    (tmp_path / "encoder" / "pytorch_model.bin").touch()
+    make = hf_factory("hf:encoder", str(tmp_path), pretrained=True)
+    with pytest.raises(
+        ModelError, match=r"has pytorch_model\.bin, which may hold code, and no mod"
+    ):
+        make(in_shape=(8,), num_classes=3, tokens=TOKENS)
+
+
+def test_folder_is_not_taken_from_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    shapes: dict[str, Any] = {"in_shape": (8,), "num_classes": 3, "tokens": TOKENS}
+    for make in (
+        lambda: hf_family("hf:encoder", "studies")(**shapes),
+        lambda: hf_factory("hf:encoder", "studies", pretrained=True)(**shapes),
+        lambda: model_identity("hf:encoder", "studies"),
+    ):
+        with pytest.raises(ModelError, match="relative to the root of the study"):
+            make()
 
 
 def test_unknown_argument_and_missing_folder_are_told(tmp_path: Path) -> None:
