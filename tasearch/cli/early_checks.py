@@ -114,6 +114,8 @@ def _check_file(key: str, file: str | None, root: str, kind: type[TasearchError]
     except OSError as error:
         raise kind(f"{key}: {path}: {error.strerror}") from None
     words = not_regular(path)
+    if path.is_dir() and key == "data.tokenizer":
+        words = "is a folder; name the file tokenizer.json in it"
     if words is None and not os.access(path, os.R_OK):
         words = "Permission denied"
     if words is not None:

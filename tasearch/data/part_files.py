@@ -101,4 +101,6 @@ def reading(file: Path, failed: str = "cannot be read") -> Iterator[None]:
         words = f"cannot be read: {error.strerror}" if error.strerror else f"{failed}: {error}"
         raise DataError(f"{shown(file)}: {shown(words)}") from None
     except Exception as error:
-        raise DataError(f"{shown(file)}: {failed}: {shown(first_line(error))}") from None
+        said = first_line(error)
+        remedy = "; save the file in UTF-8" if "invalid UTF8" in said else ""
+        raise DataError(f"{shown(file)}: {failed}: {shown(said)}{remedy}") from None

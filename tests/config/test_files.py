@@ -145,6 +145,9 @@ def test_check_early_finds_missing_tokenizer_and_package(
     check_early(study("hf:some/model"), options)
     with pytest.raises(DataError, match=r"data\.tokenizer: .*none\.json: No such file"):
         check_early(study("none.json"), options)
+    (tmp_path / "bert").mkdir()
+    with pytest.raises(DataError, match=r"bert: is a folder; name the file tokenizer\.json in it"):
+        check_early(study("bert"), options)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(DataError, match=r"pip install 'tasearch\[text\]'"):
         check_early(study("hf:some/model"), options)

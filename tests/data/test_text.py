@@ -256,6 +256,13 @@ def test_message_names_what_is_wrong(
         loaded(csv_file(tmp_path / "texts.csv", lines, head), **keys)
 
 
+def test_text_of_another_encoding_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_bytes("text,label\nol\u00e9,y\nno,n\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"texts\.csv: cannot be read: .*; save the file in UTF-8$"):
+        loaded(file)
+
+
 def test_length_has_room_for_both_texts_of_a_pair(tmp_path: Path) -> None:
     file = csv_file(tmp_path / "pairs.csv", [(t, t, y) for t, y in rows()], "one,two,label")
     words = r"data\.length: should be at least 5: the tokenizer adds 3 tokens to a pair of texts"

@@ -21,6 +21,7 @@ import tasearch
 from tasearch.config.study import Study
 from tasearch.data import load_data
 from tasearch.errors import DataError, ExportError, ModelError, StudyError
+from tests.helpers.commands import command
 from tests.helpers.studies import SMALL, tiny
 
 OWN = """
@@ -155,10 +156,13 @@ def test_missing_or_changed_tokenizer_is_told(winner: Path) -> None:
         file.write_text(content)
 
 
-def test_pairs_through_workers_to_an_export(tmp_path: Path) -> None:
+def test_pairs_through_workers_to_an_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     study = study_of(tmp_path, pairs=True, latency={"backend": "torch"})
     run = tasearch.run(study, runs_dir=tmp_path / "runs", workers=2)
-    run.export(tmp_path / "winner")
+    code, out, _ = command(capsys, "export", run.path, "--out", tmp_path / "winner", "--trust")
+    assert code == 0 and "\n  tokenizer.json " in out
     model = tasearch.load(tmp_path / "winner", trust=True)
     pairs = [("the soup", "great"), ("the road", "awful awful")]
     assert model.text is not None
