@@ -101,10 +101,8 @@ def export(
     _check_alone(trial, budget)
     opened = open_run(run, runs_dir)
     check_folder(out_dir, "--out", ExportError)
-    from tasearch.exports import tokenizer_file
-    from tasearch.exports.export import FILES
+    from tasearch.exports.export import ALL_FILES
     from tasearch.exports.export import export as ship
-    from tasearch.exports.quantized import NAME as QUANTIZED
 
     chosen = ship(
         opened,
@@ -119,7 +117,7 @@ def export(
     out.print(
         f"{chosen.label}, {chosen.metric.named(chosen.accuracy)}, is in {out_dir}:", soft_wrap=True
     )
-    for name in (*FILES, tokenizer_file.NAME, QUANTIZED):
+    for name in reversed(ALL_FILES):
         if (out_dir / name).exists():
             out.print(f"  {name:<20} {(out_dir / name).stat().st_size:>9,} bytes")
         elif name == "student.onnx":
