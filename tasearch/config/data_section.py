@@ -49,7 +49,7 @@ GOES_WITH = {  # sources that have a key, for keys that not all sources have
     "tokenizer": TEXTS,
     "vocabulary": TEXTS,
 }
-HUB_PREFIX = "hf:"  # of a tokenizer of the Hugging Face Hub
+HUB_PREFIX = "hf:"  # of a tokenizer or a model of the Hugging Face Hub
 HUB_MODEL = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 SMALLEST_VOCABULARY = 261  # all bytes, and five special tokens
 TRAINED_VOCABULARY = 8_000

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from tasearch.config import plugins
+from tasearch.config.data_section import HUB_PREFIX
 from tasearch.config.values import PACKAGES
 from tasearch.data.ids import Tokens
 from tasearch.data.network import of_hub, reason_of
@@ -28,7 +29,6 @@ from tasearch.models.families import Build
 from tasearch.models.packages import other_torch
 from tasearch.models.tokens import known_tokens, mask_of, second_text
 
-PREFIX = "hf:"
 CLASSIFIER = "ForSequenceClassification"  # the end of the names of the package's classes
 HIDDEN = ("intermediate_size", "hidden_dim")  # names of one value, of which a model has one
 
@@ -131,7 +131,7 @@ def model_identity(name: str, root: str) -> str:
     if name.partition(":")[0] not in PACKAGES:
         return plugins.identity(name, root)
     place = _place(name, root)
-    if not name.startswith(PREFIX) or isinstance(place, str):
+    if not name.startswith(HUB_PREFIX) or isinstance(place, str):
         return name
     return f"{name} {file_digest(_config_file(place))}"
 
@@ -214,7 +214,7 @@ def _place(name: str, root: str) -> Path | str:
     Raises:
         ModelError: The package would read another folder, one that lies in the current folder.
     """
-    own = name.removeprefix(PREFIX)
+    own = name.removeprefix(HUB_PREFIX)
     folder = Path(root) / own
     if folder.is_dir():
         return folder

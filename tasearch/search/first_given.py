@@ -48,8 +48,8 @@ class Given:
                 code = teacher == f"{stem}.py" and stem.isidentifier()
                 raise StudyError(
                     f"--teacher: should be a file of weights ({', '.join(WEIGHTS)}), "
-                    f'"torchvision:NAME", "timm:NAME", or "package.module:make", found '
-                    f"{quoted(teacher)}{f'; such as {stem}:make' if code else ''}"
+                    f'"torchvision:NAME", "timm:NAME", "hf:FOLDER", or "package.module:make", '
+                    f"found {quoted(teacher)}{f'; such as {stem}:make' if code else ''}"
                 )
             if checkpoint is not None:
                 raise StudyError("--checkpoint: goes with the name of a model as --teacher")
